@@ -1,0 +1,34 @@
+#include "model/event.h"
+
+#include "base/check.h"
+
+namespace sightline {
+
+std::string_view ToString(MalformedReason reason) {
+  switch (reason) {
+    case MalformedReason::kNone:
+      return "none";
+    case MalformedReason::kNotJson:
+      return "not_json";
+    case MalformedReason::kNotAnObject:
+      return "not_an_object";
+    case MalformedReason::kMissingField:
+      return "missing_field";
+    case MalformedReason::kDuplicateField:
+      return "duplicate_field";
+    case MalformedReason::kWrongType:
+      return "wrong_type";
+    case MalformedReason::kOutOfRange:
+      return "out_of_range";
+    case MalformedReason::kItemName:
+      return "item_name";
+    case MalformedReason::kTooDeep:
+      return "too_deep";
+    case MalformedReason::kTooLarge:
+      return "too_large";
+  }
+  CHECK(false);
+  return {};
+}
+
+}  // namespace sightline

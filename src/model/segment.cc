@@ -1,0 +1,198 @@
+#include "model/segment.h"
+
+#include <algorithm>
+#include <iterator>
+#include <numeric>
+#include <utility>
+
+#include "base/check.h"
+
+namespace sightline {
+namespace {
+
+void Accumulate(CountRow& into, const CountRow& row) {
+  into.count += row.count;
+  into.first_detected = std::min(into.first_detected, row.first_detected);
+  into.last_detected = std::max(into.last_detected, row.last_detected);
+}
+void Accumulate(LedgerRow& into, const LedgerRow& row) { into.ledger.Add(row.ledger); }
+
+template <typename Row>
+void MergeSorted(std::vector<Row>& into, std::vector<Row>&& rows) {
+  if (into.empty()) {
+    into = std::move(rows);
+    return;
+  }
+  if (rows.empty()) return;
+  std::vector<Row> merged;
+  merged.reserve(into.size() + rows.size());
+  auto a = into.begin();
+  auto b = rows.begin();
+  while (a != into.end() && b != rows.end()) {
+    const auto order = a->key <=> b->key;
+    if (order < 0) {
+      merged.push_back(std::move(*a++));
+    } else if (order > 0) {
+      merged.push_back(std::move(*b++));
+    } else {
+      Accumulate(*a, *b++);
+      merged.push_back(std::move(*a++));
+    }
+  }
+  std::move(a, into.end(), std::back_inserter(merged));
+  std::move(b, rows.end(), std::back_inserter(merged));
+  into = std::move(merged);
+}
+
+void EncodeLedger(const Ledger& ledger, ByteWriter& out) {
+  for (int64_t n : ledger.outcomes) out.Varint(static_cast<uint64_t>(n));
+  out.Varint(static_cast<uint64_t>(ledger.conflicts));
+  out.Varint(static_cast<uint64_t>(ledger.heartbeats));
+}
+Ledger DecodeLedger(ByteReader& in) {
+  Ledger ledger;
+  for (int64_t& n : ledger.outcomes) {
+    n = static_cast<int64_t>(in.Varint());
+    ledger.received += n;
+  }
+  ledger.conflicts = static_cast<int64_t>(in.Varint());
+  ledger.heartbeats = static_cast<int64_t>(in.Varint());
+  return ledger;
+}
+
+// A count that input cannot make the reader allocate more than it holds.
+size_t ReadSize(ByteReader& in) { return std::min<uint64_t>(in.Varint(), in.remaining()); }
+
+}  // namespace
+
+std::string_view ToString(Outcome outcome) {
+  constexpr std::array<std::string_view, kOutcomes> kNames = {"counted", "duplicate", "too_late",
+                                                              "future",  "malformed", "outside"};
+  return kNames[static_cast<size_t>(outcome)];
+}
+
+bool Ledger::Balanced() const {
+  return received == std::accumulate(outcomes.begin(), outcomes.end(), int64_t{0});
+}
+
+void Ledger::Add(const Ledger& other) {
+  received += other.received;
+  for (size_t i = 0; i < kOutcomes; ++i) outcomes[i] += other.outcomes[i];
+  conflicts += other.conflicts;
+  heartbeats += other.heartbeats;
+}
+
+Ledger Segment::Total() const {
+  Ledger total;
+  for (const LedgerRow& row : ledger) total.Add(row.ledger);
+  return total;
+}
+
+void MergeCounts(std::vector<CountRow>& into, std::vector<CountRow>&& rows) {
+  MergeSorted(into, std::move(rows));
+}
+void MergeLedger(std::vector<LedgerRow>& into, std::vector<LedgerRow>&& rows) {
+  MergeSorted(into, std::move(rows));
+}
+
+void Segment::Merge(Segment&& after) {
+  CHECK(after.first == next);
+  MergeCounts(counts, std::move(after.counts));
+  MergeLedger(ledger, std::move(after.ledger));
+  std::move(after.set_aside.begin(), after.set_aside.end(), std::back_inserter(set_aside));
+  next = after.next;
+  watermark = after.watermark;
+}
+
+// Layout: first next watermark | items: n (string)* | counts: n (pane, location, item index,
+// kind, count, first, last)* | ledger: n (known, location, camera, hour, outcomes...)* | set aside.
+// Times are deltas to the row before; integers are varints (base/bytes.h).
+void Segment::Encode(ByteWriter& out) const {
+  out.Signed(first.v);
+  out.Signed(next.v);
+  out.Signed(watermark.v);
+  std::vector<std::string_view> items;
+  for (const CountRow& row : counts) items.push_back(row.key.item);
+  std::sort(items.begin(), items.end());
+  items.erase(std::unique(items.begin(), items.end()), items.end());
+  out.Varint(items.size());
+  for (std::string_view item : items) out.String(item);
+  out.Varint(counts.size());
+  int64_t pane = 0;
+  for (const CountRow& row : counts) {
+    out.Signed(row.key.pane_start.v - pane);
+    pane = row.key.pane_start.v;
+    out.Signed(row.key.location.v);
+    out.Varint(static_cast<uint64_t>(
+        std::lower_bound(items.begin(), items.end(), row.key.item) - items.begin()));
+    out.Varint(static_cast<uint64_t>(row.key.kind));
+    out.Signed(row.count);
+    out.Signed(row.first_detected.v - pane);
+    out.Signed(row.last_detected.v - pane);
+  }
+  out.Varint(ledger.size());
+  for (const LedgerRow& row : ledger) {
+    out.Varint(row.key.known);
+    out.Signed(row.key.location.v);
+    out.Signed(row.key.camera.v);
+    out.Signed(row.key.hour.v);
+    EncodeLedger(row.ledger, out);
+  }
+  out.Varint(set_aside.size());
+  for (const SetAside& aside : set_aside) {
+    out.Varint(static_cast<uint64_t>(aside.outcome));
+    out.Varint(static_cast<uint64_t>(aside.reason));
+    out.Signed(aside.offset.v);
+    out.Signed(aside.index);
+    out.Signed(aside.append_time.v);
+    out.String(aside.bytes);
+  }
+}
+
+Result<Segment> Segment::Decode(ByteReader& in) {
+  Segment segment;
+  segment.first = {in.Signed()};
+  segment.next = {in.Signed()};
+  segment.watermark = {in.Signed()};
+  std::vector<std::string_view> items(ReadSize(in));
+  for (std::string_view& item : items) item = in.String();
+  segment.counts.resize(ReadSize(in));
+  int64_t pane = 0;
+  for (CountRow& row : segment.counts) {
+    pane += in.Signed();
+    row.key.pane_start = {pane};
+    row.key.location = {in.Signed()};
+    const uint64_t item = in.Varint();
+    if (!in.ok() || item >= items.size()) return Status::Stop("segment is damaged: bad item");
+    row.key.item = std::string(items[item]);
+    row.key.kind = static_cast<CountKind>(in.Varint() & 1);
+    row.count = in.Signed();
+    row.first_detected = {pane + in.Signed()};
+    row.last_detected = {pane + in.Signed()};
+  }
+  segment.ledger.resize(ReadSize(in));
+  for (LedgerRow& row : segment.ledger) {
+    row.key.known = in.Varint() != 0;
+    row.key.location = {in.Signed()};
+    row.key.camera = {in.Signed()};
+    row.key.hour = {in.Signed()};
+    row.ledger = DecodeLedger(in);
+  }
+  segment.set_aside.resize(ReadSize(in));
+  for (SetAside& aside : segment.set_aside) {
+    const uint64_t outcome = in.Varint();
+    const uint64_t reason = in.Varint();
+    if (outcome >= kOutcomes || reason > static_cast<uint64_t>(MalformedReason::kTooLarge))
+      return Status::Stop("segment is damaged: bad outcome");
+    aside.outcome = static_cast<Outcome>(outcome);
+    aside.reason = static_cast<MalformedReason>(reason);
+    aside.offset = {in.Signed()};
+    aside.index = static_cast<int32_t>(in.Signed());
+    aside.append_time = {in.Signed()};
+    aside.bytes = std::string(in.String());
+  }
+  if (!in.ok()) return Status::Stop("segment is damaged: truncated");
+  return segment;
+}
+
+}  // namespace sightline

@@ -1,0 +1,101 @@
+// Outcome, Ledger and Segment: what the offsets [first, next) of one source partition add.
+//
+// A segment is never a state, always a difference, so that sums over segments are right however the
+// offsets are cut (docs/SEMANTICS.md, "Exactly once").
+#pragma once
+
+#include <array>
+#include <compare>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/status.h"
+#include "model/event.h"
+#include "model/types.h"
+
+namespace sightline {
+
+// In the order of the table in docs/SEMANTICS.md ("outcome"): stored, never renumber.
+enum class Outcome : uint8_t { kCounted, kDuplicate, kTooLate, kFuture, kMalformed, kOutside };
+constexpr size_t kOutcomes = 6;
+std::string_view ToString(Outcome outcome);
+
+struct Ledger {
+  int64_t received = 0;
+  std::array<int64_t, kOutcomes> outcomes{};  // by Outcome; they add up to `received`
+  int64_t conflicts = 0;                      // of the duplicates
+  int64_t heartbeats = 0;                     // apart: not received
+  int64_t of(Outcome outcome) const { return outcomes[static_cast<size_t>(outcome)]; }
+  bool Balanced() const;
+  void Add(const Ledger& other);
+  friend bool operator==(const Ledger&, const Ledger&) = default;
+};
+
+// Where the ledger adds up. `known` is false for what could not be read ("unknown").
+struct LedgerKey {
+  bool known = true;
+  LocationId location;
+  CameraId camera;
+  AppendTime hour;  // start of the hour of append time; kNoAppendTime for files
+  friend auto operator<=>(const LedgerKey&, const LedgerKey&) = default;
+};
+struct LedgerRow {
+  LedgerKey key;
+  Ledger ledger;
+  friend bool operator==(const LedgerRow&, const LedgerRow&) = default;
+};
+
+enum class CountKind : uint8_t { kCount, kCorrection };
+
+// One cell of counts. The engine counts panes; windows are sums of panes.
+struct CountKey {
+  EventTime pane_start;
+  LocationId location;
+  std::string item;
+  CountKind kind = CountKind::kCount;  // kCorrection: the partition's watermark had passed the end
+  friend auto operator<=>(const CountKey&, const CountKey&) = default;
+};
+struct CountRow {
+  CountKey key;
+  int64_t count = 0;
+  EventTime first_detected, last_detected;
+  friend bool operator==(const CountRow&, const CountRow&) = default;
+};
+
+// An event that is kept aside: malformed and future ones for `dead_letters`, too late ones for
+// `late_detections`.
+struct SetAside {
+  Outcome outcome = Outcome::kMalformed;
+  MalformedReason reason = MalformedReason::kNone;
+  Offset offset;
+  int32_t index = 0;
+  AppendTime append_time = kNoAppendTime;
+  std::string bytes;  // cut at kSetAsideBytesMax
+  friend bool operator==(const SetAside&, const SetAside&) = default;
+};
+constexpr size_t kSetAsideBytesMax = 64 * 1024;
+
+struct Segment {
+  Offset first, next;
+  std::vector<CountRow> counts;     // sorted by key, each key once
+  std::vector<LedgerRow> ledger;    // sorted by key, each key once
+  std::vector<SetAside> set_aside;  // by offset, index
+  Watermark watermark = kBeforeAllTime;  // the partition's, at `next`
+
+  Ledger Total() const;
+  // `after` must begin where this ends. O(rows of both).
+  void Merge(Segment&& after);
+  size_t rows() const { return counts.size() + ledger.size() + set_aside.size(); }
+  void Encode(ByteWriter& out) const;
+  static Result<Segment> Decode(ByteReader& in);
+  friend bool operator==(const Segment&, const Segment&) = default;
+};
+
+// Adds rows that are sorted by key into `into`, which stays sorted by key.
+void MergeCounts(std::vector<CountRow>& into, std::vector<CountRow>&& rows);
+void MergeLedger(std::vector<LedgerRow>& into, std::vector<LedgerRow>&& rows);
+
+}  // namespace sightline

@@ -1,0 +1,93 @@
+#include "pipeline/spec.h"
+
+#include <fmt/format.h>
+
+#include <vector>
+
+namespace sightline {
+namespace {
+
+std::string Length(Millis length) {
+  if (length.v % 86'400'000 == 0 && length.v != 0) return fmt::format("{} d", length.v / 86'400'000);
+  if (length.v % 3'600'000 == 0 && length.v != 0) return fmt::format("{} h", length.v / 3'600'000);
+  if (length.v % 60'000 == 0 && length.v != 0) return fmt::format("{} min", length.v / 60'000);
+  if (length.v % 1'000 == 0) return fmt::format("{} s", length.v / 1'000);
+  return fmt::format("{} ms", length.v);
+}
+
+// Longer than any use, short enough that no sum of two lengths and a time overflows.
+constexpr Millis kLengthMax{3'650LL * 86'400'000};
+
+}  // namespace
+
+Status PipelineSpec::Validate() const {
+  std::vector<std::string> broken;
+  auto length = [&](const char* name, Millis value, Millis least) {
+    if (value < least || value > kLengthMax)
+      broken.push_back(fmt::format("{} is {} ms: set it between {} ms and {} ms", name, value.v,
+                                   least.v, kLengthMax.v));
+  };
+  length("window_size", window_size, {1});
+  length("pane_size", pane_size, {1});
+  length("out_of_orderness", out_of_orderness, {0});
+  length("dedup_horizon", dedup_horizon, {0});
+  length("future_tolerance", future_tolerance, {0});
+  length("camera_ttl", camera_ttl, {1});
+  length("idle_timeout", idle_timeout, {1});
+  if (max_age) length("max_age", *max_age, {1});
+  if (pane_size.v > 0 && window_size.v % pane_size.v != 0)
+    broken.push_back(fmt::format("pane_size {} ms does not divide window_size {} ms: windows are "
+                                 "sums of panes, so choose a divisor",
+                                 pane_size.v, window_size.v));
+  if (max_age && camera_ttl < *max_age + future_tolerance)
+    broken.push_back(fmt::format(
+        "camera_ttl {} ms is shorter than max_age + future_tolerance ({} ms): a copy could be "
+        "accepted after its id is forgotten, so raise camera_ttl or lower max_age",
+        camera_ttl.v, (*max_age + future_tolerance).v));
+  if (count_from >= count_until)
+    broken.push_back(fmt::format("count_from {} is not before count_until {}: nothing would count",
+                                 count_from.v, count_until.v));
+  if (broken.empty()) return Status::Ok();
+  return Status::Stop(fmt::format("the pipeline is not valid:\n  {}", fmt::join(broken, "\n  ")));
+}
+
+std::string PipelineSpec::Explain() const {
+  std::string text;
+  auto line = [&](std::string sentence) { text += sentence + "\n"; };
+  line(fmt::format("detections are told apart by {}",
+                   identity == Identity::kDetection ? "detection_oid"
+                                                    : "video_camera_oid and detection_oid"));
+  line(fmt::format("a detection counts once, in the {} window [start, end) of its own time",
+                   Length(window_size)));
+  line(fmt::format("the screen sums panes of {}", Length(pane_size)));
+  line(fmt::format("each camera's watermark is its greatest accepted time - {}",
+                   Length(out_of_orderness)));
+  line(fmt::format("future: later than the log's clock + {}", Length(future_tolerance)));
+  line(fmt::format("too_late: older than its camera's watermark - {}", Length(dedup_horizon)));
+  line(max_age ? fmt::format("too_late: older than the log's clock - {}", Length(*max_age))
+               : std::string("no limit of age against the log's clock (max_age is off)"));
+  line(fmt::format("an id is remembered until that watermark passes its newest copy + {}",
+                   Length(dedup_horizon)));
+  line(fmt::format("a camera silent for {} has its ids forgotten", Length(camera_ttl)));
+  if (count_from != kBeforeAllTime) line(fmt::format("outside: before {} ms", count_from.v));
+  if (count_until != kAfterAllTime) line(fmt::format("outside: from {} ms on", count_until.v));
+  line(fmt::format("a partition without records for {} does not hold up completeness",
+                   Length(idle_timeout)));
+  return text;
+}
+
+uint64_t PipelineSpec::Fingerprint() const {
+  uint64_t hash = 0xcbf29ce484222325ull;  // FNV-1a (Fowler, Noll, Vo)
+  auto mix = [&](int64_t value) {
+    for (int i = 0; i < 64; i += 8)
+      hash = (hash ^ (static_cast<uint64_t>(value) >> i & 0xff)) * 0x100000001b3ull;
+  };
+  for (int64_t value :
+       {int64_t(timestamp_unit), int64_t(identity), window_size.v, pane_size.v, out_of_orderness.v,
+        dedup_horizon.v, future_tolerance.v, max_age ? max_age->v : -1, camera_ttl.v, count_from.v,
+        count_until.v})
+    mix(value);
+  return hash;
+}
+
+}  // namespace sightline

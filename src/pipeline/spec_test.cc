@@ -1,0 +1,45 @@
+#include "pipeline/spec.h"
+
+#include <gtest/gtest.h>
+
+namespace sightline {
+namespace {
+
+TEST(PipelineSpec, DefaultsAreValid) { EXPECT_TRUE(PipelineSpec{}.Validate().ok()); }
+
+TEST(PipelineSpec, NamesEveryBrokenRule) {
+  PipelineSpec spec;
+  spec.pane_size = {7'000};
+  spec.camera_ttl = {1'000};
+  spec.count_from = spec.count_until;
+  const Status status = spec.Validate();
+  ASSERT_EQ(status.code(), StatusCode::kStop);
+  for (const char* word : {"pane_size 7000", "camera_ttl 1000", "count_from"})
+    EXPECT_NE(status.message().find(word), std::string::npos) << status.message();
+}
+
+TEST(PipelineSpec, LengthsThatWouldOverflowAreRefused) {
+  PipelineSpec spec;
+  spec.dedup_horizon = {INT64_MAX};
+  EXPECT_FALSE(spec.Validate().ok());
+  spec.dedup_horizon = {-1};
+  EXPECT_FALSE(spec.Validate().ok());
+}
+
+TEST(PipelineSpec, ExplainSaysTheNumbers) {
+  PipelineSpec spec;
+  spec.max_age.reset();
+  const std::string text = spec.Explain();
+  EXPECT_NE(text.find("the 1 min window"), std::string::npos) << text;
+  EXPECT_NE(text.find("max_age is off"), std::string::npos) << text;
+}
+
+TEST(PipelineSpec, FingerprintFollowsWhatChangesResults) {
+  PipelineSpec a, b;
+  EXPECT_EQ(a.Fingerprint(), b.Fingerprint());
+  b.dedup_horizon = {1};
+  EXPECT_NE(a.Fingerprint(), b.Fingerprint());
+}
+
+}  // namespace
+}  // namespace sightline

@@ -1,0 +1,32 @@
+// DetectionLog: the port through which accepted detections become durable.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+
+namespace sightline {
+
+// Records for one partition, packed: each a varint length (base/bytes.h) and its bytes.
+struct PackedRecords {
+  int32_t partition = 0;
+  int64_t count = 0;
+  std::string bytes;
+};
+
+// Thread-safe.
+class DetectionLog {
+ public:
+  virtual ~DetectionLog() = default;
+  virtual int32_t partitions() const = 0;
+  // Takes all the records or none. `done` is called once, on the log's thread, when they are
+  // durable (or could not be made so: kRetry with the reason, e.g. the disk is full). False, and
+  // `done` is never called: the queue is full, ask the sender to come again.
+  virtual bool Append(std::vector<PackedRecords> records, std::function<void(Status)> done) = 0;
+};
+
+}  // namespace sightline

@@ -1,0 +1,73 @@
+// Server: HTTP on one port - ingest, live reads, server-sent events, health, metrics, the page.
+//
+// Boost.Beast stays behind this header. Runs on its own threads; every handler is a coroutine on
+// one of them and never blocks.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "live/hub.h"
+#include "live/live.h"
+#include "pipeline/spec.h"
+#include "server/detection_log.h"
+
+namespace sightline {
+
+struct ServerOptions {
+  std::string address = "127.0.0.1";
+  uint16_t port = 8080;  // 0: any free one, see Server::port()
+  int32_t threads = 1;
+  int64_t body_bytes_max = 16 << 20;        // of a POST, both compressed and uncompressed
+  int64_t ingest_memory_bytes_max = 64 << 20;  // of all bodies in work; beyond it 429
+  int32_t connections_max = 4'096;
+  Millis idle_timeout{60'000};  // of a connection without a request
+  std::string web_dir;          // serve the page's files from here instead of the built-in ones
+};
+
+// One metric for /metrics; the app gathers them from every room when asked.
+struct Metric {
+  std::string name;  // sightline_..._total, ..._bytes, ..._seconds
+  std::string help;
+  enum class Type : uint8_t { kCounter, kGauge } type = Type::kCounter;
+  std::vector<std::pair<std::string, std::string>> labels;
+  double value = 0;
+};
+
+struct Health {
+  bool ok = true;
+  std::vector<std::string> reasons;  // why not, or what is degraded
+};
+
+struct ServerPorts {
+  DetectionLog* log = nullptr;
+  const Live* live = nullptr;
+  Hub* hub = nullptr;
+  const Clock* clock = nullptr;
+  std::function<std::vector<Metric>()> metrics;  // of the other rooms
+  std::function<Health()> health;
+};
+
+class Server {
+ public:
+  // Binds and starts. kStop if the address is in use or not allowed.
+  static Result<std::unique_ptr<Server>> Start(const ServerOptions& options,
+                                               const PipelineSpec& spec, ServerPorts ports);
+  ~Server();  // Stop()
+  // Refuses new requests, finishes those under way for at most `grace`, ends streams, joins.
+  void Stop(Millis grace);
+  uint16_t port() const;
+
+ private:
+  struct State;
+  explicit Server(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace sightline
