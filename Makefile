@@ -1,0 +1,57 @@
+# Entry points for people and CI. The work is CMake's; `make` alone says what there is.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+# Precompiled headers are only cached with these.
+export CCACHE_SLOPPINESS := pch_defines,time_macros
+
+SIGHTLINE := build/release/src/app/sightline
+SEED ?= 1
+T ?= 60
+N ?= 10000000
+
+.PHONY: help run build test check sim fuzz bench format deps deps-run clean
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: deps-run build/release/build.ninja ## build what is needed and start Sightline with simulated cameras
+	@cmake --build build/release --target src/app/sightline
+	@exec $(SIGHTLINE) up --demo
+
+build: deps-run ## build everything (release)
+	@tools/suites.py build
+
+test: deps ## everything that a clean machine can prove (under an hour); ends with `N passed, M failed`
+	@tools/suites.py test
+
+check: deps ## before each commit: format, lint, layers, unit, golden, simulator, fuzzers (under a minute)
+	@tools/suites.py check
+
+sim: deps-run build/release/build.ninja ## one seed of the simulator, e.g. make sim SEED=42
+	@cmake --build build/release --target sightline_sim >/dev/null
+	@build/release/tests/sim/sightline_sim --seed $(SEED)
+
+fuzz: deps build/fuzz/build.ninja ## all fuzzers for T seconds each, e.g. make fuzz T=60
+	@cmake --build build/fuzz >/dev/null
+	@tools/fuzz.sh $(T)
+
+bench: deps-run build/release/build.ninja ## benchmarks; their results are checked (N=events)
+	@cmake --build build/release >/dev/null
+	@bench/run.sh $(N)
+
+format: ## clang-format over our C++ sources
+	@tools/format.sh
+
+deps: ## install what building and testing needs (Debian bookworm)
+	@tools/deps.sh test
+
+clean: ## remove all build directories
+	@rm -rf build
+
+deps-run:
+	@tools/deps.sh run
+
+build/%/build.ninja: | deps-run
+	@cmake --preset $* >/dev/null

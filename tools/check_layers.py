@@ -1,0 +1,348 @@
+#!/usr/bin/env python3
+"""Enforces the arrows between the rooms of src/ and the homes of third-party libraries.
+
+What is checked, for every tracked or new file:
+- #include "room/...": the including room must have an arrow to that room (ROOMS); connectors see
+  only the engine's port headers; the LINKS of each room's CMakeLists.txt follow the same arrows.
+- #include <third/party.h>: only in its home (HOMES); port headers show none at all; no header that
+  shows one is included from another room.
+- operators, model, pipeline and the task use no clock, randomness, thread or environment.
+- every header has #pragma once; no file or folder is called utils, common, helpers or misc.
+Functions longer than 70 lines are listed as warnings and do not fail.
+
+`--self-test` plants each violation in a copy of a small tree and fails unless it is found.
+"""
+
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+# room -> rooms that it may include.
+ROOMS = {
+    "base": set(),
+    "model": {"base"},
+    "pipeline": {"model", "base"},
+    "operators": {"pipeline", "model", "base"},
+    "engine": {"operators", "pipeline", "model", "base"},
+    "connectors": {"engine", "operators", "pipeline", "model", "base"},
+    "live": {"model", "base"},
+    "server": {"live", "operators", "pipeline", "model", "base"},
+    "camera": {"model", "base"},
+}
+ROOMS["app"] = set(ROOMS)
+PORTS = {"engine/source.h", "engine/sink.h", "engine/checkpoint_store.h"}
+
+# Third-party include prefix -> rooms where it may appear. None: everywhere.
+HOMES = {
+    "boost/unordered": None,
+    "fmt": None,
+    "sqlite3.h": {"connectors/embedded_log"},
+    "zstd.h": {"connectors/embedded_log", "connectors/checkpoint_files"},
+    "boost/beast": {"server"},
+    "boost/asio": {"server"},
+    "boost/system": {"server"},
+    "prometheus": {"server"},
+    "zlib.h": {"server"},
+    "curl": {"camera"},
+    "simdjson.h": {"operators"},
+    "toml++": {"app"},
+    "CLI": {"app"},
+    "date": {"live"},
+    "boost/json": {"live", "server", "camera", "app"},
+    "spdlog": {"base"},
+}
+TEST_ONLY = ("gtest", "gmock", "benchmark")
+# Rooms that reach the operating system only through a port.
+PURE = {"model", "pipeline", "operators", "engine"}
+C_HEADERS = {"assert.h", "errno.h", "inttypes.h", "limits.h", "math.h", "stddef.h", "stdint.h",
+             "stdio.h", "stdlib.h", "string.h", "time.h"}
+POSIX = re.compile(r"^(sys|netinet|arpa|linux|net)/|^(dirent|dlfcn|fcntl|getopt|netdb|poll|pthread|"
+                   r"pwd|sched|signal|spawn|termios|unistd|execinfo|syslog|ucontext)\.h$")
+
+NO_PORT = re.compile(
+    r"#include <(thread|mutex|shared_mutex|condition_variable|future|random|chrono|ctime|atomic|"
+    r"semaphore|latch|barrier|stop_token)>"
+    r"|\b(getenv|secure_getenv|std::rand|srand|random_device|mt19937(_64)?|clock_gettime|"
+    r"gettimeofday|system_clock|steady_clock|std::thread|std::jthread|std::mutex|sleep_for)\b"
+    r"|\bstd::time\(|\btime\((nullptr|NULL|0)\)")
+NO_PORT_FILES = re.compile(r"^src/(operators|model|pipeline)/|^src/engine/partition_task\.(h|cc)$")
+NO_ROOM = re.compile(r"(^|[_.-])(utils?|commons?|helpers?|misc)([_.-]|$)", re.IGNORECASE)
+INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
+LINES_MAX = 70
+
+
+def room_of(path: str) -> str | None:
+    """The room of a path below src/: connectors/* are rooms each."""
+    parts = path.split("/")
+    if len(parts) < 2:
+        return None
+    return "/".join(parts[:2]) if parts[0] == "connectors" else parts[0]
+
+
+def arrows(room: str) -> set[str]:
+    return ROOMS.get(room.split("/")[0], set())
+
+
+def home_of(include: str) -> str | None:
+    for prefix in HOMES:
+        if include == prefix or include.startswith((prefix + "/", prefix + ".")):
+            return prefix
+    return None
+
+
+def is_standard(include: str) -> bool:
+    return ("/" not in include and "." not in include) or include in C_HEADERS
+
+
+class Tree:
+    def __init__(self, root: pathlib.Path):
+        self.root = root
+        self.broken: list[str] = []
+        self.warnings: list[str] = []
+        self.text: dict[str, str] = {}
+        self.files = self.list_files()
+        for name in self.files:
+            if name.endswith((".h", ".cc")):
+                self.text[name] = (root / name).read_text(encoding="utf-8", errors="replace")
+
+    def list_files(self) -> list[str]:
+        listed = subprocess.run(
+            ["git", "-C", str(self.root), "ls-files", "--cached", "--others", "--exclude-standard"],
+            capture_output=True, text=True)
+        if listed.returncode == 0:
+            names = listed.stdout.splitlines()
+        else:  # an export without .git
+            names = [str(path.relative_to(self.root)) for path in self.root.rglob("*")]
+        return sorted(name for name in set(names) if (self.root / name).is_file()
+                      and not name.startswith((".deps/", "build/")) and "node_modules/" not in name)
+
+    def fail(self, name: str, offset: int, message: str) -> None:
+        line = self.text.get(name, "").count("\n", 0, offset) + 1
+        self.broken.append(f"{name}:{line}: {message}")
+
+    def check(self) -> None:
+        for name in self.files:
+            for part in pathlib.PurePath(name).parts:
+                if NO_ROOM.search(part):
+                    self.fail(name, 0, f"'{part}' says nothing: a thing without a room means that "
+                                       "a room is missing")
+            if name.startswith("src/") and name.endswith("/CMakeLists.txt"):
+                self.check_links(name)
+        for name, text in self.text.items():
+            if name.endswith(".h") and "#pragma once" not in text:
+                self.fail(name, 0, "no '#pragma once'")
+            if name.startswith("src/"):
+                self.check_includes(name)
+                if NO_PORT_FILES.search(name) and not name.endswith("_test.cc"):
+                    for use in NO_PORT.finditer(text):
+                        if not self.in_comment(text, use.start()):
+                            self.fail(name, use.start(), f"'{use.group(0)}': clock, randomness, "
+                                      "threads and environment come in through a port")
+            self.check_lengths(name)
+
+    @staticmethod
+    def in_comment(text: str, offset: int) -> bool:
+        line = text[text.rfind("\n", 0, offset) + 1:offset]
+        return "//" in line
+
+    def test_links(self, name: str) -> set[str]:
+        """Rooms that the tests beside `name` may see besides: TEST_LINKS of their CMakeLists.txt."""
+        lists = self.root / name.rsplit("/", 1)[0] / "CMakeLists.txt"
+        if not lists.exists():
+            return set()
+        found = re.search(r"TEST_LINKS\s+([^)]*?)(?=\b[A-Z_]{4,}\b|\))", lists.read_text())
+        return set(found.group(1).split()) if found else set()
+
+    def check_links(self, name: str) -> None:
+        room = room_of(name.removeprefix("src/"))
+        found = re.search(r"sightline_room\(\S+\s+LINKS\s+([^)]*?)(?=\b[A-Z_]{4,}\b|\))",
+                          (self.root / name).read_text())
+        if room is None or found is None:
+            return
+        for link in found.group(1).split():
+            if link != room and link.split("/")[0] not in arrows(room):
+                self.broken.append(f"{name}:1: {room} links {link}, but has no arrow to it")
+
+    def check_includes(self, name: str) -> None:
+        inside = name.removeprefix("src/")
+        room = room_of(inside)
+        if room is None:
+            return
+        if room.split("/")[0] not in ROOMS:
+            self.fail(name, 0, f"'{room}' is no room that tools/check_layers.py knows")
+            return
+        is_test = inside.endswith("_test.cc")
+        for found in INCLUDE.finditer(self.text[name]):
+            quote, include = found.groups()
+            if quote == '"':
+                self.check_ours(name, found.start(), room, include, is_test)
+            elif not is_standard(include):
+                self.check_theirs(name, found.start(), room, include, is_test)
+
+    def check_ours(self, name: str, offset: int, room: str, include: str, is_test: bool) -> None:
+        other = room_of(include)
+        if other is None or f"src/{include}" not in self.text:
+            # Generated headers and the like: the compiler finds them, or does not.
+            return
+        if other == room:
+            return
+        if is_test and other in self.test_links(name):
+            return
+        if other.split("/")[0] not in arrows(room):
+            self.fail(name, offset, f"{room} has no arrow to {other}: '{include}'")
+        elif room.startswith("connectors/") and other == "engine" and include not in PORTS:
+            self.fail(name, offset, f"{room} may include only the engine's ports: '{include}'")
+        else:
+            shown = self.shown(include, set())
+            if shown:
+                self.fail(name, offset, f"'{include}' shows <{shown}> to another room")
+        if name.removeprefix("src/") in PORTS and other not in {"base", "model"}:
+            self.fail(name, offset, f"a port includes only base and model: '{include}'")
+
+    def shown(self, header: str, seen: set[str]) -> str | None:
+        """A third-party header that a header of ours brings along, if it does."""
+        if header in seen or f"src/{header}" not in self.text:
+            return None
+        seen.add(header)
+        for quote, include in INCLUDE.findall(self.text[f"src/{header}"]):
+            if quote == "<":
+                home = home_of(include)
+                if home is not None and HOMES[home] is not None:
+                    return include
+            else:
+                deeper = self.shown(include, seen)
+                if deeper:
+                    return deeper
+        return None
+
+    def check_theirs(self, name: str, offset: int, room: str, include: str, is_test: bool) -> None:
+        if include.split("/")[0] in TEST_ONLY:
+            if not is_test:
+                self.fail(name, offset, f"<{include}> belongs to tests")
+            return
+        if POSIX.search(include):
+            if room in PURE and not is_test:
+                self.fail(name, offset, f"<{include}>: {room} reaches the system through a port")
+            return
+        home = home_of(include)
+        if home is None:
+            self.fail(name, offset, f"<{include}> has no home: add one to tools/check_layers.py")
+        elif name.removeprefix("src/") in PORTS:
+            self.fail(name, offset, f"a port shows no third party: <{include}>")
+        elif HOMES[home] is not None and room not in HOMES[home]:
+            self.fail(name, offset, f"<{include}> lives in {', '.join(sorted(HOMES[home]))} only")
+
+    def check_lengths(self, name: str) -> None:
+        start = None
+        for number, line in enumerate(self.text[name].splitlines(), 1):
+            if re.match(r"[A-Za-z_~].*\{$", line) and not re.match(
+                    r"(inline )?(namespace|struct|class|enum|union|extern)\b", line) \
+                    and "=" not in line:
+                start = number
+            elif line.startswith("}") and start is not None:
+                if number - start + 1 > LINES_MAX:
+                    self.warnings.append(f"{name}:{start}: {number - start + 1} lines; a function "
+                                         f"fits a screen ({LINES_MAX})")
+                start = None
+
+
+def check(root: pathlib.Path) -> tuple[list[str], list[str]]:
+    tree = Tree(root)
+    tree.check()
+    return tree.broken, tree.warnings
+
+
+CLEAN = {
+    "src/base/check.h": "#pragma once\n",
+    "src/base/log.cc": "#include <spdlog/spdlog.h>\n",
+    "src/model/types.h": '#pragma once\n#include "base/check.h"\n#include <string>\n',
+    "src/operators/decode.h": '#pragma once\n#include "model/types.h"\n',
+    "src/operators/decode.cc": "#include <simdjson.h>\n// no std::thread here\n",
+    "src/engine/source.h": '#pragma once\n#include "model/types.h"\n',
+    "src/engine/runtime.h": "#pragma once\n#include <thread>\n",
+    "src/engine/runtime_test.cc": '#include <gtest/gtest.h>\n#include "connectors/files/file.h"\n',
+    "src/engine/CMakeLists.txt":
+        "sightline_room(engine LINKS operators base TEST_LINKS connectors/files EXTERNAL fmt::fmt)",
+    "src/connectors/files/file.h": '#pragma once\n#include "engine/source.h"\n#include <fcntl.h>\n',
+    "src/live/live.h": "#pragma once\n#include <boost/unordered/unordered_flat_map.hpp>\n",
+    "src/server/internal.h": "#pragma once\n#include <boost/beast/http.hpp>\n",
+    "src/server/server.h": '#pragma once\n#include "live/live.h"\n',
+    "src/app/main.cc": '#include <CLI/CLI.hpp>\n#include "server/server.h"\n',
+    "tests/sim/sim.cc": '#include "engine/runtime.h"\n#include <random>\n',
+}
+# file, text, words that the finding must hold
+PLANTED = [
+    ("src/base/up.h", '#pragma once\n#include "model/types.h"\n', "base has no arrow to model"),
+    ("src/operators/up.cc", '#include "engine/source.h"\n', "operators has no arrow to engine"),
+    ("src/engine/up.cc", '#include "connectors/files/file.h"\n', "engine has no arrow to connec"),
+    ("src/engine/up.cc", '#include "live/live.h"\n', "engine has no arrow to live"),
+    ("src/live/up.cc", '#include "engine/source.h"\n', "live has no arrow to engine"),
+    ("src/server/up.cc", '#include "engine/runtime.h"\n', "server has no arrow to engine"),
+    ("src/connectors/files/up.cc", '#include "engine/runtime.h"\n', "only the engine's ports"),
+    ("src/connectors/other/up.cc", '#include "connectors/files/file.h"\n', "no arrow to connec"),
+    ("src/engine/up_test.cc", '#include "server/server.h"\n', "engine has no arrow to server"),
+    ("src/engine/sink.h", '#pragma once\n#include "operators/decode.h"\n', "a port includes only"),
+    ("src/engine/sink.h", "#pragma once\n#include <fmt/format.h>\n", "a port shows no third"),
+    ("src/live/db.cc", "#include <sqlite3.h>\n", "connectors/embedded_log only"),
+    ("src/app/web.cc", "#include <boost/asio.hpp>\n", "<boost/asio.hpp> lives in server only"),
+    ("src/app/web.cc", '#include "server/internal.h"\n', "shows <boost/beast/http.hpp>"),
+    ("src/server/json.cc", "#include <simdjson.h>\n", "lives in operators only"),
+    ("src/app/arrow.cc", "#include <arrow/api.h>\n", "has no home"),
+    ("src/app/t.cc", "#include <gtest/gtest.h>\n", "belongs to tests"),
+    ("src/operators/io.cc", "#include <unistd.h>\n", "reaches the system through a port"),
+    ("src/operators/t.cc", "#include <thread>\n", "come in through a port"),
+    ("src/operators/t.cc", 'auto home = getenv("HOME");\n', "come in through a port"),
+    ("src/operators/t.cc", "auto now = std::chrono::system_clock::now();\n", "through a port"),
+    ("src/engine/partition_task.cc", "#include <random>\n", "come in through a port"),
+    ("src/model/guard.h", "#include <string>\n", "no '#pragma once'"),
+    ("src/model/utils.h", "#pragma once\n", "'utils.h' says nothing"),
+    ("tests/sim/helpers/x.cc", "\n", "'helpers' says nothing"),
+    ("src/model/CMakeLists.txt", "sightline_room(model LINKS base engine)", "model links engine"),
+    ("src/attic/x.cc", "\n", "is no room"),
+]
+
+
+def write(root: pathlib.Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def self_test() -> int:
+    wrong = []
+    with tempfile.TemporaryDirectory() as folder:
+        write(pathlib.Path(folder), CLEAN)
+        wrong += [f"found in a clean tree: {line}" for line in check(pathlib.Path(folder))[0]]
+    for name, text, words in PLANTED:
+        with tempfile.TemporaryDirectory() as folder:
+            write(pathlib.Path(folder), {**CLEAN, name: text})
+            broken = check(pathlib.Path(folder))[0]
+            if not any(line.startswith(name + ":") and words in line for line in broken):
+                wrong.append(f"not found: {name} with {text!r} ({words}); found {broken}")
+            if len(broken) > 1:
+                wrong.append(f"found too much: {name} with {text!r}: {broken}")
+    with tempfile.TemporaryDirectory() as folder:
+        write(pathlib.Path(folder), {"src/base/long.cc": "int F() {\n" + "  ;\n" * 70 + "}\n"})
+        if len(check(pathlib.Path(folder))[1]) != 1:
+            wrong.append("the long function is not in the warnings")
+    print("\n".join(wrong) if wrong else f"{len(PLANTED)} planted violations found")
+    return 1 if wrong else 0
+
+
+def main() -> int:
+    if "--self-test" in sys.argv:
+        return self_test()
+    broken, warnings = check(ROOT)
+    for line in warnings:
+        print(f"warning: {line}")
+    print("\n".join(broken) if broken else "layers: as docs/ARCHITECTURE.md draws them")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
