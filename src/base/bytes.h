@@ -1,7 +1,8 @@
 // ByteWriter and ByteReader: the little-endian encoding of everything that we store ourselves.
 //
 // Integers are LEB128 varints (signed ones zigzag), strings are a varint length and the bytes. The
-// reader never trusts its input: after a short or malformed read ok() is false and every value is 0.
+// reader never trusts its input: after a short or malformed read ok() is false and every value is
+// 0.
 #pragma once
 
 #include <cstdint>

@@ -12,8 +12,8 @@ void SetCheckFailedHandler(CheckFailedHandler handler);
 
 }  // namespace sightline
 
-#define CHECK(condition)                                               \
-  do {                                                                 \
-    if (!(condition)) [[unlikely]]                                     \
-      ::sightline::CheckFailed(#condition, __FILE__, __LINE__);        \
+#define CHECK(condition)                                        \
+  do {                                                          \
+    if (!(condition)) [[unlikely]]                              \
+      ::sightline::CheckFailed(#condition, __FILE__, __LINE__); \
   } while (0)

@@ -40,7 +40,7 @@ class [[nodiscard]] Status {
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}  // NOLINT: implicit on purpose
+  Result(T value) : value_(std::move(value)) {}        // NOLINT: implicit on purpose
   Result(Status status) : value_(std::move(status)) {  // NOLINT: implicit on purpose
     CHECK(!std::get<Status>(value_).ok());
   }
@@ -65,7 +65,7 @@ class [[nodiscard]] Result {
 
 }  // namespace sightline
 
-#define RETURN_IF_ERROR(expression)                                      \
-  do {                                                                   \
+#define RETURN_IF_ERROR(expression)                                                \
+  do {                                                                             \
     if (::sightline::Status status_ = (expression); !status_.ok()) return status_; \
   } while (0)

@@ -12,15 +12,15 @@ namespace sightline {
 // Why an element could not be decoded. Stable names: they are in dead_letters and in HTTP answers.
 enum class MalformedReason : uint8_t {
   kNone,
-  kNotJson,          // does not parse: truncated, trailing text, invalid UTF-8, control characters
-  kNotAnObject,      // parses, but is no object (nor an array of objects)
-  kMissingField,     // one of the five fields is not there
-  kDuplicateField,   // one of the five fields is there twice
-  kWrongType,        // a field has another type than its rule says
-  kOutOfRange,       // an integer beyond int64, or a time beyond years 0001..9999
-  kItemName,         // item_name empty or longer than 256 bytes
-  kTooDeep,          // nested deeper than the decoder follows
-  kTooLarge,         // an element larger than the decoder takes
+  kNotJson,         // does not parse: truncated, trailing text, invalid UTF-8, control characters
+  kNotAnObject,     // parses, but is no object (nor an array of objects)
+  kMissingField,    // one of the five fields is not there
+  kDuplicateField,  // one of the five fields is there twice
+  kWrongType,       // a field has another type than its rule says
+  kOutOfRange,      // an integer beyond int64, or a time beyond years 0001..9999
+  kItemName,        // item_name empty or longer than 256 bytes
+  kTooDeep,         // nested deeper than the decoder follows
+  kTooLarge,        // an element larger than the decoder takes
 };
 std::string_view ToString(MalformedReason reason);
 

@@ -123,8 +123,8 @@ void Segment::Encode(ByteWriter& out) const {
     out.Signed(row.key.pane_start.v - pane);
     pane = row.key.pane_start.v;
     out.Signed(row.key.location.v);
-    out.Varint(static_cast<uint64_t>(
-        std::lower_bound(items.begin(), items.end(), row.key.item) - items.begin()));
+    out.Varint(static_cast<uint64_t>(std::lower_bound(items.begin(), items.end(), row.key.item) -
+                                     items.begin()));
     out.Varint(static_cast<uint64_t>(row.key.kind));
     out.Signed(row.count);
     out.Signed(row.first_detected.v - pane);

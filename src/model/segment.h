@@ -80,9 +80,9 @@ constexpr size_t kSetAsideBytesMax = 64 * 1024;
 
 struct Segment {
   Offset first, next;
-  std::vector<CountRow> counts;     // sorted by key, each key once
-  std::vector<LedgerRow> ledger;    // sorted by key, each key once
-  std::vector<SetAside> set_aside;  // by offset, index
+  std::vector<CountRow> counts;          // sorted by key, each key once
+  std::vector<LedgerRow> ledger;         // sorted by key, each key once
+  std::vector<SetAside> set_aside;       // by offset, index
   Watermark watermark = kBeforeAllTime;  // the partition's, at `next`
 
   Ledger Total() const;

@@ -37,7 +37,8 @@ constexpr EventTime kFirstEventTime{-62'135'596'800'000};
 constexpr EventTime kLastEventTime{253'402'300'799'999};
 constexpr size_t kItemNameBytesMax = 256;
 
-// Identity of what is read, as docs/SEMANTICS.md ("Source identity") says: not a topic's name alone.
+// Identity of what is read, as docs/SEMANTICS.md ("Source identity") says: not a topic's name
+// alone.
 struct SourcePartition {
   std::string source;
   int32_t partition = 0;

@@ -40,9 +40,8 @@ class Decoder {
   std::unique_ptr<Parser> parser_;
 };
 
-// RFC 3339 (or a decimal integer in `unit`) -> ms. False if it is neither or out of years 1..9999.
-// Source: RFC 3339, section 5.6; days from civil by Howard Hinnant ("chrono-compatible low-level
-// date algorithms").
+// A time as an operator writes it in an option: RFC 3339, or a decimal integer in `unit`. False if
+// it is neither, or lies outside years 0001..9999.
 bool ParseTime(std::string_view text, TimeUnit unit, EventTime* time);
 
 }  // namespace sightline

@@ -8,7 +8,8 @@ namespace sightline {
 namespace {
 
 std::string Length(Millis length) {
-  if (length.v % 86'400'000 == 0 && length.v != 0) return fmt::format("{} d", length.v / 86'400'000);
+  if (length.v % 86'400'000 == 0 && length.v != 0)
+    return fmt::format("{} d", length.v / 86'400'000);
   if (length.v % 3'600'000 == 0 && length.v != 0) return fmt::format("{} h", length.v / 3'600'000);
   if (length.v % 60'000 == 0 && length.v != 0) return fmt::format("{} min", length.v / 60'000);
   if (length.v % 1'000 == 0) return fmt::format("{} s", length.v / 1'000);
@@ -36,9 +37,10 @@ Status PipelineSpec::Validate() const {
   length("idle_timeout", idle_timeout, {1});
   if (max_age) length("max_age", *max_age, {1});
   if (pane_size.v > 0 && window_size.v % pane_size.v != 0)
-    broken.push_back(fmt::format("pane_size {} ms does not divide window_size {} ms: windows are "
-                                 "sums of panes, so choose a divisor",
-                                 pane_size.v, window_size.v));
+    broken.push_back(
+        fmt::format("pane_size {} ms does not divide window_size {} ms: windows are "
+                    "sums of panes, so choose a divisor",
+                    pane_size.v, window_size.v));
   if (max_age && camera_ttl < *max_age + future_tolerance)
     broken.push_back(fmt::format(
         "camera_ttl {} ms is shorter than max_age + future_tolerance ({} ms): a copy could be "
@@ -54,9 +56,9 @@ Status PipelineSpec::Validate() const {
 std::string PipelineSpec::Explain() const {
   std::string text;
   auto line = [&](std::string sentence) { text += sentence + "\n"; };
-  line(fmt::format("detections are told apart by {}",
-                   identity == Identity::kDetection ? "detection_oid"
-                                                    : "video_camera_oid and detection_oid"));
+  line(fmt::format("detections are told apart by {}", identity == Identity::kDetection
+                                                          ? "detection_oid"
+                                                          : "video_camera_oid and detection_oid"));
   line(fmt::format("a detection counts once, in the {} window [start, end) of its own time",
                    Length(window_size)));
   line(fmt::format("the screen sums panes of {}", Length(pane_size)));
@@ -82,10 +84,9 @@ uint64_t PipelineSpec::Fingerprint() const {
     for (int i = 0; i < 64; i += 8)
       hash = (hash ^ (static_cast<uint64_t>(value) >> i & 0xff)) * 0x100000001b3ull;
   };
-  for (int64_t value :
-       {int64_t(timestamp_unit), int64_t(identity), window_size.v, pane_size.v, out_of_orderness.v,
-        dedup_horizon.v, future_tolerance.v, max_age ? max_age->v : -1, camera_ttl.v, count_from.v,
-        count_until.v})
+  for (int64_t value : {int64_t(timestamp_unit), int64_t(identity), window_size.v, pane_size.v,
+                        out_of_orderness.v, dedup_horizon.v, future_tolerance.v,
+                        max_age ? max_age->v : -1, camera_ttl.v, count_from.v, count_until.v})
     mix(value);
   return hash;
 }

@@ -1,0 +1,66 @@
+// count_windows: adds decided events up into panes and into the ledger, until a segment is taken.
+//
+// Pure. Panes are half-open [start, start + pane_size), aligned to the epoch; windows are sums of
+// panes. A count is a correction when the partition's watermark had passed the end of its window.
+#pragma once
+
+#include <boost/unordered/unordered_flat_map.hpp>
+#include <string>
+#include <vector>
+
+#include "model/event.h"
+#include "model/segment.h"
+#include "operators/deduplicate.h"
+#include "pipeline/spec.h"
+
+namespace sightline {
+
+class CountWindows {
+ public:
+  explicit CountWindows(const PipelineSpec& spec)
+      : pane_size_(spec.pane_size), window_size_(spec.window_size) {}
+
+  // `watermark`: the partition's, before this event.
+  void Add(const Event& event, const Decision& decision, Offset offset, AppendTime now,
+           Watermark watermark);
+  // Moves out what was added since the last call; `items` names the numbers in the decisions.
+  Segment Take(Offset first, Offset next, Watermark watermark, const ItemNames& items);
+
+  size_t rows() const { return counts_.size() + ledger_.size() + set_aside_.size(); }
+  size_t set_aside_bytes() const { return set_aside_bytes_; }
+
+ private:
+  struct Cell {
+    EventTime pane_start;
+    LocationId location;
+    uint32_t item = 0;
+    CountKind kind = CountKind::kCount;
+    friend bool operator==(const Cell&, const Cell&) = default;
+    friend size_t hash_value(const Cell& cell) {
+      return HashId(HashId(static_cast<uint64_t>(cell.pane_start.v) + cell.item) +
+                    static_cast<uint64_t>(cell.location.v) + static_cast<uint64_t>(cell.kind));
+    }
+  };
+  struct Sum {
+    int64_t count = 0;
+    EventTime first, last;
+  };
+  struct LedgerHash {
+    size_t operator()(const LedgerKey& key) const {
+      return HashId(HashId(static_cast<uint64_t>(key.camera.v)) +
+                    static_cast<uint64_t>(key.location.v) + static_cast<uint64_t>(key.hour.v) +
+                    static_cast<uint64_t>(key.known));
+    }
+  };
+
+  void Count(const Event& event, const Decision& decision, Watermark watermark);
+  void SetAsideEvent(const Event& event, Outcome outcome, Offset offset, AppendTime now);
+
+  Millis pane_size_, window_size_;
+  boost::unordered_flat_map<Cell, Sum> counts_;
+  boost::unordered_flat_map<LedgerKey, Ledger, LedgerHash> ledger_;
+  std::vector<SetAside> set_aside_;
+  size_t set_aside_bytes_ = 0;
+};
+
+}  // namespace sightline

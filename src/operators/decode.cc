@@ -1,0 +1,355 @@
+#include "operators/decode.h"
+
+#include <simdjson.h>
+
+#include <charconv>
+#include <cstring>
+#include <deque>
+#include <optional>
+
+#include "operators/parse_time.h"
+
+namespace sightline {
+namespace {
+
+static_assert(kDecodePadding >= simdjson::SIMDJSON_PADDING);
+namespace ondemand = simdjson::ondemand;
+
+// Larger than any element of use; keeps the parser's memory bounded.
+constexpr size_t kElementBytesMax = 1 << 20;
+
+bool IsSpace(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
+std::string_view Trim(std::string_view text) {
+  while (!text.empty() && IsSpace(text.front())) text.remove_prefix(1);
+  while (!text.empty() && IsSpace(text.back())) text.remove_suffix(1);
+  return text;
+}
+
+enum FieldBit : uint8_t {
+  kLocation = 1,
+  kCamera = 2,
+  kDetection = 4,
+  kItem = 8,
+  kTime = 16,
+  kHeartbeat = 32,
+  kPublished = 64,
+};
+struct FieldName {
+  std::string_view name;
+  FieldBit bit;
+};
+constexpr FieldName kFields[] = {
+    {"geographical_location_oid", kLocation},
+    {"video_camera_oid", kCamera},
+    {"detection_oid", kDetection},
+    {"item_name", kItem},
+    {"timestamp_detected", kTime},
+    {"heartbeat", kHeartbeat},
+    {"timestamp", kPublished},
+};
+
+std::optional<FieldName> FindField(std::string_view key) {
+  for (const FieldName& field : kFields)
+    if (field.name == key) return field;
+  return std::nullopt;
+}
+
+// `raw` points behind the opening quote of a key inside a string that stage 1 has found closed.
+std::optional<FieldName> FindRawField(const char* raw) {
+  for (const FieldName& field : kFields)
+    if (std::memcmp(raw, field.name.data(), field.name.size()) == 0 &&
+        raw[field.name.size()] == '"')
+      return field;
+  return std::nullopt;
+}
+bool HasEscape(const char* raw) {
+  while (*raw != '"' && *raw != '\\') ++raw;
+  return *raw == '\\';
+}
+
+MalformedReason ParseInteger(std::string_view text, int64_t* value) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *value);
+  const std::string_view digits = text.substr(text.starts_with('-') ? 1 : 0);
+  const bool all = end == text.data() + text.size() && !digits.empty();
+  if (!all || (digits.size() > 1 && digits[0] == '0')) return MalformedReason::kWrongType;
+  return error == std::errc() ? MalformedReason::kNone : MalformedReason::kOutOfRange;
+}
+
+// The text of the last top-level value that begins at `text`, which ends at ',' or ']' on its own
+// level; npos if the text ends before. Strings are skipped, nothing is validated: a broken element
+// must not hide where the next one begins.
+size_t EndOfElement(std::string_view text) {
+  int depth = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      if (c == '"') in_string = false;
+      continue;
+    }
+    if (depth == 0 && (c == ',' || c == ']')) return i;
+    if (c == '"') in_string = true;
+    if (c == '{' || c == '[') ++depth;
+    if (c == '}' || c == ']') --depth;
+  }
+  return std::string_view::npos;
+}
+
+}  // namespace
+
+struct Decoder::Parser {
+  explicit Parser(TimeUnit unit) : unit(unit) {}
+
+  TimeUnit unit;
+  ondemand::parser parser;
+  std::deque<std::string> arena;  // unescaped names; stable addresses
+  int32_t index = 0, line = 0;    // of the element being decoded
+
+  void Malformed(Event& event, MalformedReason reason, std::string_view field = {}) {
+    event = {.kind = Event::Kind::kMalformed,
+             .reason = reason,
+             .field = field,
+             .index = event.index,
+             .line = event.line,
+             .bytes = event.bytes};
+  }
+
+  // The text of a string token, unescaped; nullopt if it is not a valid string.
+  std::optional<std::string_view> Text(ondemand::value& value, std::string_view token) {
+    if (token.size() < 2 || token.back() != '"') return std::nullopt;
+    const std::string_view inside = token.substr(1, token.size() - 2);
+    if (std::memchr(inside.data(), '\\', inside.size()) == nullptr) return inside;
+    std::string_view unescaped;
+    if (value.get_string().get(unescaped) != simdjson::SUCCESS) return std::nullopt;
+    return arena.emplace_back(unescaped);
+  }
+
+  MalformedReason Integer(ondemand::value& value, std::string_view token, int64_t* out) {
+    if (token.starts_with('"')) {
+      const auto text = Text(value, token);
+      return text ? ParseInteger(*text, out) : MalformedReason::kNotJson;
+    }
+    return ParseInteger(token, out);
+  }
+
+  MalformedReason Time(ondemand::value& value, std::string_view token, EventTime* out) {
+    std::string_view text = token;
+    if (token.starts_with('"')) {
+      const auto unescaped = Text(value, token);
+      if (!unescaped) return MalformedReason::kNotJson;
+      text = *unescaped;
+    }
+    int64_t number;
+    const MalformedReason reason = ParseInteger(text, &number);
+    if (reason == MalformedReason::kNone)
+      return TimeOfNumber(number, unit, out) ? reason : MalformedReason::kOutOfRange;
+    if (reason == MalformedReason::kOutOfRange || !token.starts_with('"')) return reason;
+    return ParseRfc3339(text, out);
+  }
+
+  MalformedReason Item(ondemand::value& value, std::string_view token, std::string_view* out) {
+    if (!token.starts_with('"')) return MalformedReason::kWrongType;
+    const auto text = Text(value, token);
+    if (!text) return MalformedReason::kNotJson;
+    if (text->empty() || text->size() > kItemNameBytesMax) return MalformedReason::kItemName;
+    *out = *text;
+    return MalformedReason::kNone;
+  }
+
+  // One known field into the event.
+  MalformedReason Take(FieldBit bit, ondemand::value& value, Event& event, EventTime* heartbeat) {
+    std::string_view token = value.raw_json_token();
+    while (!token.empty() && IsSpace(token.back())) token.remove_suffix(1);
+    switch (bit) {
+      case kLocation:
+        return Integer(value, token, &event.location.v);
+      case kCamera:
+        return Integer(value, token, &event.camera.v);
+      case kDetection:
+        return Integer(value, token, &event.id.v);
+      case kItem:
+        return Item(value, token, &event.item);
+      case kTime:
+        return Time(value, token, &event.time);
+      case kHeartbeat:
+        return Time(value, token, heartbeat);
+      case kPublished: {
+        EventTime published;
+        if (Time(value, token, &published) == MalformedReason::kNone) event.published = published;
+        return MalformedReason::kNone;  // only latency metrics suffer
+      }
+    }
+    return MalformedReason::kNone;
+  }
+
+  void Element(std::string_view bytes, std::vector<Event>& out) {
+    Event& event = out.emplace_back();
+    event.bytes = bytes;
+    event.index = index++;
+    event.line = line;
+    if (bytes.size() > kElementBytesMax) return Malformed(event, MalformedReason::kTooLarge);
+    if (bytes.empty()) return Malformed(event, MalformedReason::kNotJson);
+    if (bytes.front() != '{') {
+      const bool is_value = std::strchr("\"-0123456789tfn[", bytes.front()) != nullptr;
+      return Malformed(event, is_value && bytes.front() != '\0' ? MalformedReason::kNotAnObject
+                                                                : MalformedReason::kNotJson);
+    }
+    Object(bytes, event);
+  }
+
+  static MalformedReason ReasonOf(simdjson::error_code error) {
+    return error == simdjson::DEPTH_ERROR ? MalformedReason::kTooDeep : MalformedReason::kNotJson;
+  }
+
+  void Object(std::string_view bytes, Event& event) {
+    ondemand::document document;
+    ondemand::object object;
+    auto error =
+        parser.iterate(bytes.data(), bytes.size(), bytes.size() + kDecodePadding).get(document);
+    if (error == simdjson::SUCCESS) error = document.get_object().get(object);
+    if (error != simdjson::SUCCESS) return Malformed(event, ReasonOf(error));
+
+    uint8_t seen = 0, twice = 0;
+    // The first broken rule in the order of the fields' appearance, told after the whole element
+    // has parsed: what is no JSON at all is not_json, whatever its fields say.
+    MalformedReason broken = MalformedReason::kNone, broken_heartbeat = MalformedReason::kNone;
+    std::string_view broken_field;
+    EventTime heartbeat;
+    for (auto entry : object) {
+      ondemand::field field;
+      if ((error = std::move(entry).get(field)) != simdjson::SUCCESS)
+        return Malformed(event, ReasonOf(error));
+      const char* raw = field.key().raw();
+      std::optional<FieldName> known = FindRawField(raw);
+      if (!known && HasEscape(raw)) {
+        std::string_view key;
+        if (field.unescaped_key().get(key) != simdjson::SUCCESS)
+          return Malformed(event, MalformedReason::kNotJson);
+        known = FindField(key);
+      }
+      if (!known) continue;
+      if ((seen & known->bit) != 0) twice |= known->bit;
+      seen |= known->bit;
+      const MalformedReason reason = Take(known->bit, field.value(), event, &heartbeat);
+      if (reason == MalformedReason::kNone) continue;
+      if (reason == MalformedReason::kNotJson) return Malformed(event, reason);
+      if (known->bit == kHeartbeat) {
+        broken_heartbeat = reason;
+      } else if (broken == MalformedReason::kNone) {
+        broken = reason;
+        broken_field = known->name;
+      }
+    }
+    if (document.current_location().error() != simdjson::OUT_OF_BOUNDS)  // text behind the object
+      return Malformed(event, MalformedReason::kNotJson);
+    Judge(event, seen, twice, broken, broken_field, heartbeat, broken_heartbeat);
+  }
+
+  // A heartbeat is an element with "heartbeat" and none of the fields that only a detection has.
+  void Judge(Event& event, uint8_t seen, uint8_t twice, MalformedReason broken,
+             std::string_view broken_field, EventTime heartbeat, MalformedReason broken_heartbeat) {
+    const bool is_heartbeat =
+        (seen & kHeartbeat) != 0 && (seen & (kDetection | kItem | kTime)) == 0;
+    const uint8_t wanted = is_heartbeat ? kLocation | kCamera | kHeartbeat
+                                        : kLocation | kCamera | kDetection | kItem | kTime;
+    for (const FieldName& field : kFields) {
+      if ((wanted & field.bit) == 0) continue;
+      if ((twice & field.bit) != 0)
+        return Malformed(event, MalformedReason::kDuplicateField, field.name);
+    }
+    if (broken != MalformedReason::kNone) return Malformed(event, broken, broken_field);
+    if (is_heartbeat && broken_heartbeat != MalformedReason::kNone)
+      return Malformed(event, broken_heartbeat, "heartbeat");
+    for (const FieldName& field : kFields)
+      if ((wanted & field.bit & ~seen) != 0)
+        return Malformed(event, MalformedReason::kMissingField, field.name);
+    if (!is_heartbeat) return;
+    event.kind = Event::Kind::kHeartbeat;
+    event.time = heartbeat;
+  }
+
+  // The elements of the array that begins at text[0] == '['; what follows its end is returned.
+  std::string_view Array(std::string_view text, std::vector<Event>& out) {
+    text.remove_prefix(1);
+    if (const std::string_view inside = Trim(text); inside.starts_with(']')) {
+      return text.substr(text.find(']') + 1);  // no detections in this frame
+    }
+    for (;;) {
+      const size_t end = EndOfElement(text);
+      const bool cut = end == std::string_view::npos;
+      const std::string_view element = Trim(text.substr(0, end));
+      if (cut) {  // the array never ends: whatever is left is one broken element
+        Event& event = out.emplace_back();
+        event = {.index = index++, .line = line, .bytes = element};
+        Malformed(event, MalformedReason::kNotJson);
+        return {};
+      }
+      Element(element, out);
+      const bool last = text[end] == ']';
+      text.remove_prefix(end + 1);
+      if (last) return text;
+    }
+  }
+
+  // One line (or one message without line ends): an object, or arrays and what follows them.
+  void Line(std::string_view text, std::vector<Event>& out) {
+    while (text.starts_with('[')) {
+      text = Trim(Array(text, out));
+      if (text.empty()) return;
+    }
+    Element(text, out);
+  }
+
+  void Lines(std::string_view text, std::vector<Event>& out) {
+    while (!text.empty()) {
+      const size_t end = std::min(text.find('\n'), text.size());
+      if (const std::string_view one = Trim(text.substr(0, end)); !one.empty()) Line(one, out);
+      text.remove_prefix(std::min(end + 1, text.size()));
+      ++line;
+    }
+  }
+};
+
+Decoder::Decoder(TimeUnit timestamp_unit) : parser_(std::make_unique<Parser>(timestamp_unit)) {}
+Decoder::~Decoder() = default;
+Decoder::Decoder(Decoder&&) noexcept = default;
+
+void Decoder::Decode(std::string_view message, std::vector<Event>& out) {
+  parser_->index = parser_->line = 0;
+  if (message.starts_with("\xEF\xBB\xBF")) message.remove_prefix(3);
+  const std::string_view text = Trim(message);
+  if (text.empty()) return parser_->Element(text, out);
+  const size_t first_end = text.find('\n');
+  if (first_end == std::string_view::npos) return parser_->Line(text, out);
+  if (text.front() == '[') {  // an array over several lines, then perhaps more
+    const std::string_view rest = Trim(parser_->Array(text, out));
+    if (!rest.empty()) parser_->Lines(rest, out);
+    return;
+  }
+  // A pretty-printed object: its first line ends open. Lines of objects never do.
+  const std::string_view first = Trim(text.substr(0, first_end));
+  if (first.ends_with('{') || first.ends_with(',') || first.ends_with(':')) {
+    parser_->Element(text, out);
+    if (out.back().kind != Event::Kind::kMalformed) return;
+    out.pop_back();
+    parser_->index = 0;
+  }
+  parser_->Lines(text, out);
+}
+
+void Decoder::DecodeElement(std::string_view element, std::vector<Event>& out) {
+  parser_->index = parser_->line = 0;
+  parser_->Element(Trim(element), out);
+}
+
+void Decoder::Clear() { parser_->arena.clear(); }
+
+bool ParseTime(std::string_view text, TimeUnit unit, EventTime* time) {
+  int64_t number;
+  const MalformedReason reason = ParseInteger(text, &number);
+  if (reason == MalformedReason::kNone) return TimeOfNumber(number, unit, time);
+  return ParseRfc3339(text, time) == MalformedReason::kNone;
+}
+
+}  // namespace sightline

@@ -1,0 +1,214 @@
+#include "operators/deduplicate.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <random>
+#include <set>
+#include <string>
+
+#include "operators/count_operator.h"
+
+namespace sightline {
+namespace {
+
+PipelineSpec Spec() {
+  PipelineSpec spec;
+  spec.out_of_orderness = {10};
+  spec.dedup_horizon = {100};
+  spec.future_tolerance = {30};
+  spec.max_age = Millis{1'000};
+  spec.camera_ttl = {1'100};
+  return spec;
+}
+Event Detection(int64_t camera, int64_t id, int64_t time, std::string_view item = "car") {
+  return {.camera = {camera}, .location = {1}, .id = {id}, .item = item, .time = {time}};
+}
+Event Heartbeat(int64_t camera, int64_t time) {
+  return {.kind = Event::Kind::kHeartbeat, .camera = {camera}, .location = {1}, .time = {time}};
+}
+constexpr auto kCounted = Outcome::kCounted;
+constexpr auto kDuplicate = Outcome::kDuplicate;
+
+TEST(Deduplicate, ACopyIsADuplicateAndAnotherStoryAConflict) {
+  Deduplicate d(Spec());
+  EXPECT_EQ(d.Decide(Detection(1, 7, 500), {500}).outcome, kCounted);
+  const Decision copy = d.Decide(Detection(1, 7, 500), {501});
+  EXPECT_EQ(copy.outcome, kDuplicate);
+  EXPECT_FALSE(copy.conflict);
+  EXPECT_TRUE(d.Decide(Detection(1, 7, 500, "bus"), {502}).conflict);
+  EXPECT_TRUE(d.Decide(Detection(2, 7, 500), {503}).conflict);
+}
+
+TEST(Deduplicate, AnIdIsForgottenExactlyBehindTheHorizonAndCopiesRefreshIt) {
+  for (const bool refreshed : {false, true}) {
+    Deduplicate d(Spec());
+    EXPECT_EQ(d.Decide(Detection(1, 7, 500), {500}).outcome, kCounted);
+    if (refreshed) {
+      EXPECT_EQ(d.Decide(Detection(1, 7, 501), {501}).outcome, kDuplicate);
+    }
+    d.Decide(Heartbeat(1, 611), {611});  // watermark 601: 500 is behind 601 - 100, 501 is not
+    EXPECT_EQ(d.Decide(Detection(1, 7, 505), {612}).outcome, refreshed ? kDuplicate : kCounted);
+  }
+}
+
+TEST(Deduplicate, LatenessIsTheCamerasOwn) {
+  Deduplicate d(Spec());
+  d.Decide(Detection(1, 1, 900), {900});
+  EXPECT_EQ(d.Decide(Detection(2, 2, 500), {901}).outcome, kCounted);
+  EXPECT_EQ(d.Decide(Detection(1, 3, 789), {902}).outcome, Outcome::kTooLate);
+  EXPECT_EQ(d.Decide(Detection(1, 4, 790), {903}).outcome, kCounted);
+  EXPECT_EQ(d.Decide(Detection(3, 5, -98), {903}).outcome, Outcome::kTooLate);  // max_age
+}
+
+TEST(Deduplicate, TheFutureMovesNoWatermark) {
+  Deduplicate d(Spec());
+  EXPECT_EQ(d.Decide(Detection(1, 1, 531), {500}).outcome, Outcome::kFuture);
+  EXPECT_FALSE(d.Decide(Heartbeat(1, 5'000), {500}).outcome.has_value());
+  EXPECT_EQ(d.watermark(), kBeforeAllTime);
+  EXPECT_EQ(d.Decide(Detection(1, 1, 530), {500}).outcome, kCounted);
+  EXPECT_EQ(d.watermark().v, 520);
+}
+
+TEST(Deduplicate, ASilentCamerasIdsAreForgotten) {
+  for (const int64_t back : {1'600, 1'601}) {
+    Deduplicate d(Spec());
+    d.Decide(Detection(1, 7, 500), {500});
+    Event copy = Detection(2, 7, back);
+    EXPECT_EQ(d.Decide(copy, {back}).outcome, back == 1'600 ? kDuplicate : kCounted) << back;
+    Deduplicate e(Spec());
+    e.Decide(Detection(1, 7, 500), {500});
+    e.Decide(Heartbeat(1, 500), {back});  // it comes back itself
+    EXPECT_EQ(e.Decide(Detection(2, 7, back), {back}).outcome,
+              back == 1'600 ? kDuplicate : kCounted);
+  }
+}
+
+TEST(Deduplicate, OutsideIsRememberedButNotCounted) {
+  PipelineSpec spec = Spec();
+  spec.count_from = {500};
+  Deduplicate d(spec);
+  EXPECT_EQ(d.Decide(Detection(1, 7, 499), {499}).outcome, Outcome::kOutside);
+  EXPECT_EQ(d.Decide(Detection(1, 7, 500), {500}).outcome, kDuplicate);
+  EXPECT_EQ(d.Decide(Detection(1, 8, 500), {500}).outcome, kCounted);
+}
+
+TEST(Deduplicate, IdentityOfCameraAndDetection) {
+  PipelineSpec spec = Spec();
+  spec.identity = Identity::kCameraAndDetection;
+  Deduplicate d(spec);
+  EXPECT_EQ(d.Decide(Detection(1, 7, 500), {500}).outcome, kCounted);
+  EXPECT_EQ(d.Decide(Detection(2, 7, 500), {500}).outcome, kCounted);
+  EXPECT_EQ(d.Decide(Detection(2, 7, 500), {500}).outcome, kDuplicate);
+  EXPECT_FALSE(d.Decide(Detection(1, 7, 500), {500}).conflict);
+}
+
+TEST(Deduplicate, TimesFarApartInOneCameraStayExact) {
+  PipelineSpec spec = Spec();
+  spec.max_age.reset();
+  Deduplicate d(spec);
+  // Each jump is more than 2^32 ms; a copy by a camera far ahead moves the memory with it.
+  const int64_t jump = int64_t{1} << 33;
+  EXPECT_EQ(d.Decide(Detection(1, 1, 0), kNoAppendTime).outcome, kCounted);
+  EXPECT_EQ(d.Decide(Detection(2, 1, 3 * jump), kNoAppendTime).outcome, kDuplicate);
+  EXPECT_EQ(d.Decide(Detection(1, 2, jump), kNoAppendTime).outcome, kCounted);
+  EXPECT_EQ(d.Decide(Detection(1, 1, jump), kNoAppendTime).outcome, kDuplicate);
+  EXPECT_EQ(d.Decide(Detection(1, 3, 4 * jump), kNoAppendTime).outcome, kCounted);
+  EXPECT_EQ(d.Decide(Detection(1, 1, 4 * jump), kNoAppendTime).outcome, kCounted);
+  EXPECT_EQ(d.Decide(Detection(1, 2, 4 * jump), kNoAppendTime).outcome, kCounted);
+}
+
+// The same decisions by the plainest means: every id with its first camera and newest time.
+struct Naive {
+  struct Seen {
+    Event first;
+    int64_t newest;
+  };
+  PipelineSpec spec;
+  std::map<int64_t, Seen> seen;
+  std::map<int64_t, int64_t> greatest;
+  Outcome Decide(const Event& e) {
+    auto watermark = [&](int64_t camera) {
+      return greatest.contains(camera) ? greatest[camera] - spec.out_of_orderness.v
+                                       : kBeforeAllTime.v;
+    };
+    if (e.time.v < watermark(e.camera.v) - spec.dedup_horizon.v) return Outcome::kTooLate;
+    auto it = seen.find(e.id.v);
+    const bool known =
+        it != seen.end() &&
+        it->second.newest >= watermark(it->second.first.camera.v) - spec.dedup_horizon.v;
+    if (known) {
+      it->second.newest = std::max(it->second.newest, e.time.v);
+    } else {
+      seen[e.id.v] = {e, e.time.v};
+    }
+    auto [g, fresh] = greatest.try_emplace(e.camera.v, e.time.v);
+    if (!fresh) g->second = std::max(g->second, e.time.v);
+    return known ? kDuplicate : kCounted;
+  }
+};
+
+TEST(Deduplicate, EqualsTheNaiveModelAlsoAcrossSaveAndLoad) {
+  std::mt19937_64 random(5);
+  PipelineSpec spec = Spec();
+  spec.max_age.reset();
+  spec.dedup_horizon = {20'000};
+  Naive naive{.spec = spec};
+  auto d = std::make_unique<Deduplicate>(spec);
+  int64_t now = 0;
+  std::map<Outcome, int64_t> reached;
+  for (int i = 0; i < 300'000; ++i) {
+    now += static_cast<int64_t>(random() % 3);
+    const auto camera = static_cast<int64_t>(random() % 7);
+    const int64_t id = random() % 3 != 0 ? i : i - static_cast<int64_t>(random() % 60'000);
+    const int64_t late = random() % 50 == 0 ? 40'000 : 30;
+    const Event e =
+        Detection(camera, id, now - static_cast<int64_t>(random() % static_cast<uint64_t>(late)),
+                  i % 11 == 0 ? "bus" : "car");
+    const Outcome expected = naive.Decide(e);
+    ASSERT_EQ(*d->Decide(e, kNoAppendTime).outcome, expected) << i;
+    ++reached[expected];
+    if (i % 60'000 == 59'999) {
+      std::string bytes;
+      d->Save([&](std::string_view piece) { bytes += piece; });
+      d = std::make_unique<Deduplicate>(spec);
+      ByteReader in(bytes);
+      ASSERT_TRUE(d->Load(in).ok());
+      if (i % 120'000 == 119'999) d->CompactItems();
+    }
+  }
+  for (Outcome outcome : {kCounted, kDuplicate, Outcome::kTooLate})
+    EXPECT_GT(reached[outcome], 500);
+  EXPECT_LT(d->remembered_ids(), 100'000) << "forgotten ids are swept";
+}
+
+TEST(Deduplicate, ADamagedCheckpointIsToldAndNeverCrashes) {
+  CountOperator op(Spec());
+  const std::vector<Event> events = {Detection(1, 1, 500), Detection(2, 2, 510, "bus")};
+  op.OnEvents({0}, {500}, events);
+  (void)op.TakeSegment({0}, {1});
+  std::string bytes;
+  op.Save([&](std::string_view piece) { bytes += piece; });
+  {
+    CountOperator whole(Spec());
+    EXPECT_TRUE(whole.Load(bytes).ok());
+    EXPECT_EQ(whole.remembered_ids(), 2);
+  }
+  for (size_t size = 0; size < bytes.size(); ++size) {
+    CountOperator cut(Spec());
+    EXPECT_EQ(cut.Load(std::string_view(bytes).substr(0, size)).code(), StatusCode::kStop) << size;
+  }
+  for (size_t at = 0; at < bytes.size(); ++at) {
+    std::string flipped = bytes;
+    flipped[at] = static_cast<char>(flipped[at] ^ 0xff);
+    CountOperator odd(Spec());
+    (void)odd.Load(flipped);  // told or not (there is a checksum around it), but no crash
+  }
+  PipelineSpec other = Spec();
+  other.window_size = {120'000};
+  CountOperator refused(other);
+  EXPECT_NE(refused.Load(bytes).message().find("settings"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace sightline

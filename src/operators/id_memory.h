@@ -1,0 +1,172 @@
+// IdMemory: the remembered ids of one partition, 16 bytes each.
+//
+// An open-addressing table in kShards shards. Inside a shard entries lie in the order of their
+// hashes, each at or behind the place where its hash would fall (linear probing kept sorted), so
+// that a miss ends at the first greater hash and a shard is rebuilt by one pass in order. The hash
+// is a bijection of the id: equal hashes are equal ids, and the id itself need not be stored.
+//
+// Nothing is erased one by one. Whether an entry is still remembered is decided when it is found
+// (docs/SEMANTICS.md, "Memory"); a shard that is full is rebuilt without the forgotten ones. Small
+// growth steps in many shards keep the memory near 16 bytes / 0.8 an id at every size.
+// Owned and used by one thread.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <utility>
+
+#include "base/check.h"
+
+namespace sightline {
+
+// Finaliser of MurmurHash3 (Austin Appleby, public domain): a bijection of 64 bits.
+constexpr uint64_t HashId(uint64_t id) {
+  id = (id ^ (id >> 33)) * 0xff51afd7ed558ccdull;
+  id = (id ^ (id >> 33)) * 0xc4ceb9fe1a85ec53ull;
+  return id ^ (id >> 33);
+}
+
+class IdMemory {
+ public:
+  static constexpr uint32_t kEmpty = UINT32_MAX;
+  static constexpr size_t kShardBits = 11;
+  static constexpr size_t kShards = size_t{1} << kShardBits;
+
+  struct Entry {
+    uint64_t hash = 0;
+    uint32_t fact = kEmpty;  // index of (camera, location, item) of the first copy
+    uint32_t newest = 0;     // greatest event time of the copies, ms after the fact's base
+  };
+
+  IdMemory() : shards_(new Shard[kShards]) {}
+
+  // Asks the processor to fetch what Find(hash) will look at.
+  void Prefetch(uint64_t hash) const {
+    const Shard& shard = shards_[ShardOf(hash)];
+    if (shard.capacity != 0) __builtin_prefetch(&shard.entries[Home(shard, hash)]);
+  }
+
+  // The first entry of this hash for which `same` holds; null if there is none. (With identity
+  // camera + detection several entries may have one hash.) Valid until the next Insert().
+  template <typename Same>
+  Entry* Find(uint64_t hash, Same same) {
+    Shard& shard = shards_[ShardOf(hash)];
+    if (shard.capacity == 0) return nullptr;
+    for (Entry* e = &shard.entries[Home(shard, hash)]; e->fact != kEmpty && e->hash <= hash; ++e)
+      if (e->hash == hash && same(*e)) return e;
+    return nullptr;
+  }
+
+  // Adds an entry. When its shard is full, the shard is rebuilt with those entries that `keep`
+  // wants; `dropped` is told of the others.
+  template <typename Keep, typename Dropped>
+  void Insert(const Entry& entry, Keep keep, Dropped dropped) {
+    Shard& shard = shards_[ShardOf(entry.hash)];
+    if (shard.used >= shard.limit) Rebuild(shard, keep, dropped);
+    while (!Place(shard, entry)) Grow(shard);
+    ++shard.used;
+    ++size_;
+  }
+
+  // In ascending order of hashes.
+  template <typename Visit>
+  void ForEach(Visit visit) const {
+    for (size_t s = 0; s < kShards; ++s) {
+      const Shard& shard = shards_[s];
+      for (uint32_t i = 0; i < shard.slots(); ++i)
+        if (shard.entries[i].fact != kEmpty) visit(shard.entries[i]);
+    }
+  }
+
+  int64_t size() const { return size_; }
+
+ private:
+  // Behind `capacity` places lie `slack` more for entries that are pushed over the end, and one
+  // that is always empty and ends every search. Slack doubles when it is used up: whatever the
+  // hashes, everything finds a place.
+  static constexpr uint32_t kSlackMin = 31;
+  struct Shard {
+    std::unique_ptr<Entry[]> entries;
+    uint32_t capacity = 0, slack = 0, used = 0, limit = 0;
+    uint32_t slots() const { return capacity == 0 ? 0 : capacity + slack; }
+  };
+
+  static size_t ShardOf(uint64_t hash) { return hash >> (64 - kShardBits); }
+  // Where the hash falls in its shard: monotone in the hash.
+  static uint32_t Home(const Shard& shard, uint64_t hash) {
+    const uint64_t low = (hash << kShardBits) >> 32;
+    return static_cast<uint32_t>((low * shard.capacity) >> 32);
+  }
+  static Shard Make(uint64_t capacity, uint32_t slack) {
+    CHECK(capacity + slack < UINT32_MAX);
+    Shard shard;
+    shard.capacity = static_cast<uint32_t>(capacity);
+    shard.slack = slack;
+    shard.limit = static_cast<uint32_t>(capacity * 17 / 20);
+    shard.entries.reset(new Entry[capacity + slack + 1]);
+    return shard;
+  }
+  // Keeps the order; false if the slack behind the end is used up.
+  static bool Place(Shard& shard, const Entry& entry) {
+    if (shard.capacity == 0) return false;
+    Entry* const end = &shard.entries[shard.slots()];
+    Entry* at = &shard.entries[Home(shard, entry.hash)];
+    while (at->fact != kEmpty && at->hash <= entry.hash) ++at;
+    Entry* free = at;
+    while (free != end && free->fact != kEmpty) ++free;
+    if (free == end) return false;
+    for (; free != at; --free) *free = *(free - 1);
+    *at = entry;
+    return true;
+  }
+  // Moves everything into a shard of `capacity` places, with at least `slack` behind them.
+  static void MoveInto(Shard& shard, uint64_t capacity, uint32_t slack = kSlackMin) {
+    for (;; slack = slack * 2 + 1) {
+      Shard bigger = Make(capacity, slack);
+      bigger.used = shard.used;
+      bool placed = true;
+      uint32_t next = 0;  // entries come in order: the next one lies behind the last
+      for (uint32_t i = 0; placed && i < shard.slots(); ++i) {
+        const Entry& entry = shard.entries[i];
+        if (entry.fact == kEmpty) continue;
+        const uint32_t home = Home(bigger, entry.hash);
+        const uint32_t at = home > next ? home : next;
+        placed = at < bigger.slots();
+        if (placed) bigger.entries[at] = entry;
+        next = at + 1;
+      }
+      if (!placed) continue;
+      shard = std::move(bigger);
+      return;
+    }
+  }
+  static void Grow(Shard& shard) {
+    const uint32_t slack = shard.slack == 0 ? kSlackMin : shard.slack * 2 + 1;
+    MoveInto(shard, std::max<uint64_t>(shard.capacity, 8), slack);
+  }
+
+  template <typename Keep, typename Dropped>
+  void Rebuild(Shard& shard, Keep keep, Dropped dropped) {
+    uint32_t live = 0;
+    for (uint32_t i = 0; i < shard.slots(); ++i) {
+      Entry& entry = shard.entries[i];
+      if (entry.fact == kEmpty) continue;
+      if (keep(entry)) {
+        ++live;
+      } else {
+        dropped(entry);
+        entry.fact = kEmpty;
+      }
+    }
+    size_ -= shard.used - live;
+    shard.used = live;
+    // A quarter more than what lives: after it the shard is 0.68 full, before the next one 0.85.
+    MoveInto(shard, uint64_t{live} * 25 / 17 + 8);
+  }
+
+  std::unique_ptr<Shard[]> shards_;
+  int64_t size_ = 0;
+};
+
+}  // namespace sightline

@@ -1,0 +1,115 @@
+#include "operators/parse_time.h"
+
+#include <optional>
+
+namespace sightline {
+namespace {
+
+int64_t FloorDivide(int64_t a, int64_t b) { return a / b - (a % b < 0 ? 1 : 0); }
+
+bool InRange(EventTime time) { return kFirstEventTime <= time && time <= kLastEventTime; }
+
+// The number that the next `digits` characters say; nullopt if they are not all digits.
+std::optional<int64_t> Digits(std::string_view& text, size_t digits) {
+  if (text.size() < digits) return std::nullopt;
+  int64_t value = 0;
+  for (size_t i = 0; i < digits; ++i) {
+    if (text[i] < '0' || text[i] > '9') return std::nullopt;
+    value = value * 10 + (text[i] - '0');
+  }
+  text.remove_prefix(digits);
+  return value;
+}
+bool Skip(std::string_view& text, std::string_view any_of) {
+  if (text.empty() || any_of.find(text.front()) == std::string_view::npos) return false;
+  text.remove_prefix(1);
+  return true;
+}
+
+int64_t DaysFromCivil(int64_t year, int64_t month, int64_t day) {
+  year -= month <= 2;
+  const int64_t era = FloorDivide(year, 400);
+  const int64_t year_of_era = year - era * 400;
+  const int64_t day_of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
+  const int64_t day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+  return era * 146'097 + day_of_era - 719'468;
+}
+int64_t DaysInMonth(int64_t year, int64_t month) {
+  constexpr int64_t kDays[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+  const bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+  return kDays[month - 1] + (month == 2 && leap ? 1 : 0);
+}
+
+// "YYYY-MM-DDThh:mm:ss" in ms; nullopt if it is not that.
+std::optional<int64_t> DateTime(std::string_view& text, int64_t* year_out) {
+  const auto year = Digits(text, 4);
+  if (!year || !Skip(text, "-")) return std::nullopt;
+  const auto month = Digits(text, 2);
+  if (!month || *month < 1 || *month > 12 || !Skip(text, "-")) return std::nullopt;
+  const auto day = Digits(text, 2);
+  if (!day || *day < 1 || *day > DaysInMonth(*year, *month) || !Skip(text, "Tt "))
+    return std::nullopt;
+  const auto hour = Digits(text, 2);
+  if (!hour || *hour > 23 || !Skip(text, ":")) return std::nullopt;
+  const auto minute = Digits(text, 2);
+  if (!minute || *minute > 59 || !Skip(text, ":")) return std::nullopt;
+  const auto second = Digits(text, 2);
+  if (!second || *second > 60) return std::nullopt;  // 60: a leap second is the next second
+  *year_out = *year;
+  const int64_t days = DaysFromCivil(*year, *month, *day);
+  return (((days * 24 + *hour) * 60 + *minute) * 60 + *second) * 1'000;
+}
+
+// "Z" or "+hh:mm": what to subtract, in ms.
+std::optional<int64_t> Zone(std::string_view& text) {
+  if (Skip(text, "Zz")) return 0;
+  const bool west = text.starts_with('-');
+  if (!Skip(text, "+-")) return std::nullopt;
+  const auto hours = Digits(text, 2);
+  if (!hours || *hours > 23 || !Skip(text, ":")) return std::nullopt;
+  const auto minutes = Digits(text, 2);
+  if (!minutes || *minutes > 59) return std::nullopt;
+  return (*hours * 60 + *minutes) * (west ? -60'000 : 60'000);
+}
+
+}  // namespace
+
+bool TimeOfNumber(int64_t number, TimeUnit unit, EventTime* time) {
+  switch (unit) {
+    case TimeUnit::kSeconds:
+      if (number < kFirstEventTime.v / 1'000 || number > kLastEventTime.v / 1'000) return false;
+      *time = {number * 1'000};
+      return true;
+    case TimeUnit::kMillis:
+      *time = {number};
+      break;
+    case TimeUnit::kMicros:
+      *time = {FloorDivide(number, 1'000)};
+      break;
+    case TimeUnit::kNanos:
+      *time = {FloorDivide(number, 1'000'000)};
+      break;
+  }
+  return InRange(*time);
+}
+
+MalformedReason ParseRfc3339(std::string_view text, EventTime* time) {
+  int64_t year = 0;
+  const auto date_time = DateTime(text, &year);
+  if (!date_time) return MalformedReason::kWrongType;
+  int64_t fraction_ms = 0;
+  if (Skip(text, ".")) {
+    size_t digits = 0;
+    for (int64_t scale = 100; digits < text.size() && text[digits] >= '0' && text[digits] <= '9';
+         ++digits, scale /= 10)
+      fraction_ms += (text[digits] - '0') * scale;
+    if (digits == 0) return MalformedReason::kWrongType;
+    text.remove_prefix(digits);
+  }
+  const auto zone = Zone(text);
+  if (!zone || !text.empty()) return MalformedReason::kWrongType;
+  *time = {*date_time + fraction_ms - *zone};
+  return InRange(*time) ? MalformedReason::kNone : MalformedReason::kOutOfRange;
+}
+
+}  // namespace sightline
