@@ -1,0 +1,283 @@
+#!/usr/bin/env python3
+"""The engine against an independent reference: docs/SEMANTICS.md as one SQL statement in DuckDB.
+
+    reference.py --outcomes PROGRAM [--sightline PROGRAM] [--seeds N] [--first SEED] [--events N]
+
+For each seed, random events (events.py) are judged by outcomes.sql and by
+- PROGRAM `outcomes` (outcomes.cc): our operator with append times; every element's outcome is compared,
+  and every count;
+- `sightline replay`, as files are read: without append times; its rows and its ledger are compared.
+Elements are decoded here with Python's own JSON parser. On a difference the input stays on disk and is
+named. Needs the packages of tools/requirements.txt.
+"""
+
+import argparse
+import csv
+import io
+import json
+import os
+import pathlib
+import random
+import re
+import subprocess
+import sys
+import tempfile
+from datetime import datetime, timedelta, timezone
+
+import duckdb
+
+import events
+
+HERE = pathlib.Path(__file__).resolve().parent
+FIELDS = ("geographical_location_oid", "video_camera_oid", "detection_oid", "item_name",
+          "timestamp_detected")
+FIRST_TIME, LAST_TIME = -62_135_596_800_000, 253_402_300_799_999
+RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?"
+                     r"(?:([Zz])|([+-])(\d\d):(\d\d))")
+DEFAULTS = {"out_of_orderness": 10_000, "dedup_horizon": 3_600_000, "future_tolerance": 60_000,
+            "max_age": 7 * events.DAY, "camera_ttl": 8 * events.DAY, "count_from": None,
+            "count_until": None, "window_size": 60_000, "identity": "detection"}
+COUNT_COLUMNS = ["geographical_location_oid", "item_name", "window_start", "window_end", "item_count"]
+
+
+class Malformed(Exception):
+    pass
+
+
+def integer(value: object) -> int:
+    if isinstance(value, str) and re.fullmatch(r"-?(0|[1-9][0-9]*)", value):
+        value = int(value)
+    if type(value) is not int or not events.INT64_MIN <= value <= events.INT64_MAX:
+        raise Malformed
+    return value
+
+
+def moment(value: object) -> int:
+    found = RFC3339.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        time = integer(value)
+    else:
+        year, month, day, hour, minute, second = map(int, found.groups()[:6])
+        try:
+            date = datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc)
+        except ValueError:
+            raise Malformed from None
+        time = (date - datetime(1970, 1, 1, tzinfo=timezone.utc)) // timedelta(milliseconds=1)
+        time += int((found[7] or "0").ljust(3, "0")[:3])
+        if found[9]:
+            zone = (int(found[10]) * 60 + int(found[11])) * 60_000
+            time -= zone if found[9] == "+" else -zone
+    if not FIRST_TIME <= time <= LAST_TIME:
+        raise Malformed
+    return time
+
+
+class Pairs(list):
+    """A JSON object as its pairs: a field that is there twice is seen."""
+
+
+def decode_element(element: object) -> tuple:
+    """(kind, location, camera, detection, item, time) of one parsed element."""
+    if not isinstance(element, Pairs):
+        raise Malformed
+    known = [(name, value) for name, value in element if name in FIELDS or name == "heartbeat"]
+    fields = dict(known)
+    is_heartbeat = "heartbeat" in fields and not set(FIELDS[2:]) & set(fields)
+    wanted = (*FIELDS[:2], "heartbeat") if is_heartbeat else FIELDS
+    if any(sum(name == other for other, _ in known) != 1 for name in wanted):
+        raise Malformed
+    location, camera = (integer(fields[name]) for name in FIELDS[:2])
+    if is_heartbeat:
+        return "heartbeat", location, camera, None, None, moment(fields["heartbeat"])
+    item = fields["item_name"]
+    if not isinstance(item, str) or not 1 <= len(item.encode()) <= 256:
+        raise Malformed
+    return ("detection", location, camera, integer(fields["detection_oid"]), item,
+            moment(fields["timestamp_detected"]))
+
+
+def no_constant(_: str) -> None:
+    raise ValueError
+
+
+def decode(message: bytes) -> list[tuple]:
+    """The elements of one message. kind 'malformed' where one cannot be read."""
+    malformed = ("malformed", None, None, None, None, None)
+    try:
+        parsed = json.loads(message.decode(), object_pairs_hook=Pairs, parse_constant=no_constant)
+    except ValueError:
+        return [malformed]
+    elements = []
+    for element in parsed if type(parsed) is list else [parsed]:
+        try:
+            elements.append(decode_element(element))
+        except (Malformed, UnicodeEncodeError):
+            elements.append(malformed)
+    return elements
+
+
+def random_rule(seed: int, now: int) -> dict:
+    r = random.Random(seed * 7919 + 1)
+    rule = dict(DEFAULTS)
+    if seed % 2 == 1:
+        rule["out_of_orderness"] = r.choice([0, 1_000, 10_000])
+        rule["dedup_horizon"] = r.choice([0, 60_000, 600_000, 3_600_000])
+        rule["window_size"] = r.choice([10_000, 60_000, 3_600_000])
+        rule["identity"] = r.choice(["detection", "camera"])
+        rule["max_age"] = r.choice([None, 7 * events.DAY, 600_000])
+        if rule["max_age"] != DEFAULTS["max_age"]:
+            rule["camera_ttl"] = r.choice([700_000, 8 * events.DAY])
+        if r.random() < 0.5:
+            rule["count_from"] = now + r.choice([-60_000, 60_000, 300_000])
+        if r.random() < 0.5:
+            rule["count_until"] = now + r.choice([3 * 3_600_000, 2 * events.DAY])
+    return rule
+
+
+class Reference:
+    """The outcomes and counts of a list of elements by outcomes.sql."""
+
+    def __init__(self, rows: list[tuple], rule: dict, folder: pathlib.Path):
+        self.db = duckdb.connect()
+        for name, value in rule.items():
+            self.db.execute(f"SET VARIABLE {name} = ?", [value])
+        # Items travel as hex: their order is the order of their bytes, and no quoting can interfere.
+        table = folder / "elements.csv"
+        with open(table, "w", encoding="utf-8") as out:
+            for n, (kind, location, camera, detection, item, time, append) in enumerate(rows):
+                values = (n, kind, location, camera, detection,
+                          None if item is None else item.encode().hex(), time, append)
+                out.write(",".join("" if v is None else str(v) for v in values) + "\n")
+        self.db.execute(f"""
+            CREATE TABLE event AS FROM read_csv('{table}', header=false, columns={{
+              'n': 'BIGINT', 'kind': 'VARCHAR', 'location': 'BIGINT', 'camera': 'BIGINT',
+              'detection': 'BIGINT', 'item': 'VARCHAR', 'time': 'BIGINT', 'append_time': 'BIGINT'}})""")
+        self.db.execute((HERE / "outcomes.sql").read_text())
+
+    def outcomes(self) -> list[str]:
+        rows = self.db.execute("SELECT outcome, conflict FROM outcome ORDER BY n").fetchall()
+        return [outcome + (" conflict" if conflict else "") for outcome, conflict in rows]
+
+    def counts(self) -> list[tuple]:
+        rows = self.db.execute("""
+            SELECT location, item, window_start, window_start + getvariable('window_size')::BIGINT,
+                   count(*)
+            FROM outcome JOIN event USING (n) WHERE outcome = 'counted' GROUP BY ALL ORDER BY ALL
+            """).fetchall()
+        return [(location, bytes.fromhex(item).decode(), start, end, count)
+                for location, item, start, end, count in rows]
+
+    def ledger(self) -> dict:
+        tally = dict(self.db.execute("SELECT outcome, count(*) FROM outcome GROUP BY ALL").fetchall())
+        ledger = {name: tally.get(name, 0) for name in (
+            "counted", "duplicate", "too_late", "future", "malformed", "outside")}
+        ledger["received"] = sum(ledger.values())
+        ledger["conflicts"] = self.db.execute("SELECT count(*) FROM outcome WHERE conflict").fetchone()[0]
+        ledger["heartbeats"] = tally.get("heartbeat", 0)
+        return ledger
+
+
+def read_counts(text: str) -> list[tuple]:
+    return [(int(row["geographical_location_oid"]), row["item_name"], int(row["window_start"]),
+             int(row["window_end"]), int(row["item_count"]))
+            for row in csv.DictReader(io.StringIO(text, newline=""))]
+
+
+def run(command: list) -> str:
+    done = subprocess.run([str(word) for word in command], capture_output=True, timeout=600)
+    if done.returncode != 0:
+        raise SystemExit(f"{command[0]} failed with {done.returncode}: "
+                         f"{done.stderr.decode(errors='replace')}")
+    return done.stdout.decode()
+
+
+class Difference(Exception):
+    pass
+
+
+def same(what: str, expected: list, actual: list) -> None:
+    if expected == actual:
+        return
+    for i in range(max(len(expected), len(actual))):
+        want = expected[i] if i < len(expected) else None
+        have = actual[i] if i < len(actual) else None
+        if want != have:
+            raise Difference(f"{what} {i}: the reference says {want}, the program {have} "
+                             f"({len(expected)} and {len(actual)} in all)")
+
+
+def make(seed: int, rule: dict, count: int, with_append_time: bool) -> tuple[list, int]:
+    """(append time, message) pairs that hold about `count` elements."""
+    maker = events.Maker(seed, rule, with_append_time, count)
+    lines = []
+    for _ in range(count):
+        line = maker.line()
+        lines.append((maker.now if with_append_time else None, line))
+    return lines, maker.now
+
+
+def elements_of(lines: list) -> list[tuple]:
+    return [(*element, append) for append, line in lines for element in decode(line)]
+
+
+def compare_outcomes(program: str, seed: int, count: int, folder: pathlib.Path) -> str:
+    rule = random_rule(seed, events.Maker(seed, DEFAULTS, True, count).now)
+    lines, _ = make(seed, rule, count, True)
+    path = folder / "input.tsv"
+    path.write_bytes(b"".join(b"%d\t%s\n" % line for line in lines))
+    reference = Reference(elements_of(lines), rule, folder)
+    settings = [f"{name}={'off' if value is None else value}" for name, value in rule.items()]
+    restart = [f"restart_every={random.Random(seed).choice([0, 0, 97, 1_000])}"]
+    counts = folder / "counts.csv"
+    expected = reference.outcomes()
+    same("element", expected, run([program, path, counts, *settings, *restart]).splitlines())
+    same("count", reference.counts(), read_counts(counts.read_bytes().decode()))
+    return summary(reference.ledger())
+
+
+def compare_replay(program: str, seed: int, count: int, folder: pathlib.Path) -> str:
+    lines, _ = make(seed, DEFAULTS, count, False)
+    path = folder / "input.ndjson"
+    path.write_bytes(b"".join(b"%s\n" % line for _, line in lines))
+    reference = Reference(elements_of(lines), DEFAULTS, folder)
+    same("count", reference.counts(), read_counts(run([program, "replay", path, "--format", "csv"])))
+    ledger = json.loads(run([program, "replay", path, "--ledger"]))
+    for name, value in reference.ledger().items():
+        if ledger.get(name) != value:
+            raise Difference(f"ledger: {name} is {value} in the reference, {ledger.get(name)} in replay")
+    return summary(reference.ledger())
+
+
+def summary(ledger: dict) -> str:
+    return ", ".join(f"{value} {name}" for name, value in ledger.items() if value)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--outcomes", help="the program built from outcomes.cc")
+    parser.add_argument("--sightline", help="the sightline program, for `replay`")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first", type=int, default=1)
+    parser.add_argument("--events", type=int, default=100_000)
+    arguments = parser.parse_args()
+    failed = 0
+    for seed in range(arguments.first, arguments.first + arguments.seeds):
+        for compare, program in ((compare_outcomes, arguments.outcomes),
+                                 (compare_replay, arguments.sightline)):
+            if not program:
+                continue
+            folder = pathlib.Path(tempfile.mkdtemp(prefix="sightline_reference_"))
+            try:
+                print(f"seed {seed}: {compare(program, seed, arguments.events, folder)}", flush=True)
+            except Difference as difference:
+                failed += 1
+                print(f"seed {seed}: DIFFERENT: {difference}; input kept in {folder}", flush=True)
+                continue
+            for name in os.listdir(folder):
+                (folder / name).unlink()
+            folder.rmdir()
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
