@@ -1,6 +1,7 @@
 #include "operators/count_operator.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "base/check.h"
@@ -12,9 +13,8 @@ namespace sightline {
 namespace {
 
 constexpr uint64_t kStateVersion = 1;  // of Save()'s layout
-// How far ahead of its turn an event's place in the memory of ids is fetched.
-constexpr size_t kPrefetchDistance = 8;
-constexpr size_t kItemNamesCompactMin = 4'096;
+// How many events before its turn an event is looked up.
+constexpr size_t kLookAhead = 16;
 
 }  // namespace
 
@@ -26,7 +26,7 @@ struct CountOperator::State {
   Deduplicate deduplicate;
   CountWindows windows;
   std::vector<Event> events;  // of the record in hand
-  size_t compact_items_at = kItemNamesCompactMin;
+  AppendTime newest_append_time = kNoAppendTime;
 };
 
 CountOperator::CountOperator(const PipelineSpec& spec) : state_(std::make_unique<State>(spec)) {}
@@ -47,21 +47,23 @@ void CountOperator::OnRecord(Offset offset, AppendTime append_time, std::string_
 
 void CountOperator::OnEvents(Offset offset, AppendTime append_time, std::span<const Event> events) {
   Deduplicate& deduplicate = state_->deduplicate;
+  std::array<Deduplicate::Hint, kLookAhead> hints;
+  for (size_t i = 0; i < std::min(events.size(), kLookAhead); ++i)
+    hints[i] = deduplicate.Look(events[i]);
   for (size_t i = 0; i < events.size(); ++i) {
-    if (i + kPrefetchDistance < events.size()) deduplicate.Prefetch(events[i + kPrefetchDistance]);
     const Watermark watermark = deduplicate.watermark();
-    const Decision decision = deduplicate.Decide(events[i], append_time);
+    Deduplicate::Hint& hint = hints[i % kLookAhead];
+    const Decision decision = deduplicate.Decide(events[i], append_time, hint);
+    if (i + kLookAhead < events.size()) hint = deduplicate.Look(events[i + kLookAhead]);
     state_->windows.Add(events[i], decision, offset, append_time, watermark);
   }
+  state_->newest_append_time = append_time;
 }
 
 Segment CountOperator::TakeSegment(Offset first, Offset next) {
   Deduplicate& deduplicate = state_->deduplicate;
   Segment segment = state_->windows.Take(first, next, deduplicate.watermark(), deduplicate.items());
-  if (deduplicate.items().size() >= state_->compact_items_at) {
-    deduplicate.CompactItems();
-    state_->compact_items_at = std::max(kItemNamesCompactMin, 2 * deduplicate.items().size());
-  }
+  deduplicate.CompactIfDue(state_->newest_append_time);
   return segment;
 }
 

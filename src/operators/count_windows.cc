@@ -19,9 +19,24 @@ LedgerKey KeyOf(const Event& event, AppendTime now) {
 
 }  // namespace
 
+Ledger& CountWindows::LedgerOf(const Event& event, const Decision& decision, AppendTime now) {
+  const LedgerKey key = KeyOf(event, now);
+  uint32_t* last = nullptr;
+  if (key.known) {
+    if (decision.camera >= last_row_of_camera_.size())
+      last_row_of_camera_.resize(decision.camera + 1, kNone);
+    last = &last_row_of_camera_[decision.camera];
+    if (*last != kNone && ledger_[*last].key == key) return ledger_[*last].ledger;
+  }
+  const auto [it, is_new] = ledger_index_.try_emplace(key, static_cast<uint32_t>(ledger_.size()));
+  if (is_new) ledger_.push_back({.key = key});
+  if (last != nullptr) *last = it->second;
+  return ledger_[it->second].ledger;
+}
+
 void CountWindows::Add(const Event& event, const Decision& decision, Offset offset, AppendTime now,
                        Watermark watermark) {
-  Ledger& ledger = ledger_[KeyOf(event, now)];
+  Ledger& ledger = LedgerOf(event, decision, now);
   if (!decision.outcome) {
     ++ledger.heartbeats;
     return;
@@ -40,12 +55,17 @@ void CountWindows::Add(const Event& event, const Decision& decision, Offset offs
 
 void CountWindows::Count(const Event& event, const Decision& decision, Watermark watermark) {
   const bool correction = watermark >= WindowStart(event.time, window_size_) + window_size_;
-  const Cell cell{.pane_start = WindowStart(event.time, pane_size_),
-                  .location = event.location,
-                  .item = decision.item,
-                  .kind = correction ? CountKind::kCorrection : CountKind::kCount};
-  const auto [it, is_new] = counts_.try_emplace(cell, Sum{0, event.time, event.time});
-  Sum& sum = it->second;
+  const CountKind kind = correction ? CountKind::kCorrection : CountKind::kCount;
+  const EventTime pane_start = WindowStart(event.time, pane_size_);
+  if (decision.fact >= last_sum_of_fact_.size()) last_sum_of_fact_.resize(decision.fact + 1);
+  LastSum& last = last_sum_of_fact_[decision.fact];
+  if (last.index == kNone || last.pane_start != pane_start || last.kind != kind) {
+    const Cell cell{pane_start, event.location, decision.item, kind};
+    const auto [it, is_new] = count_index_.try_emplace(cell, static_cast<uint32_t>(counts_.size()));
+    if (is_new) counts_.push_back({cell, 0, event.time, event.time});
+    last = {pane_start, kind, it->second};
+  }
+  Sum& sum = counts_[last.index];
   ++sum.count;
   sum.first = std::min(sum.first, event.time);
   sum.last = std::max(sum.last, event.time);
@@ -67,40 +87,43 @@ Segment CountWindows::Take(Offset first, Offset next, Watermark watermark, const
   Segment segment{.first = first, .next = next, .watermark = watermark};
   // Item names are compared once an item, not once a row.
   std::vector<uint32_t> by_name;
-  std::vector<uint32_t> rank(items.size(), UINT32_MAX);
-  for (const auto& [cell, sum] : counts_)
-    if (std::exchange(rank[cell.item], 0) == UINT32_MAX) by_name.push_back(cell.item);
+  std::vector<uint32_t> rank(items.size(), kNone);
+  for (const Sum& sum : counts_)
+    if (std::exchange(rank[sum.cell.item], 0) == kNone) by_name.push_back(sum.cell.item);
   std::sort(by_name.begin(), by_name.end(),
             [&](uint32_t a, uint32_t b) { return items.name(a) < items.name(b); });
   for (uint32_t i = 0; i < by_name.size(); ++i) rank[by_name[i]] = i;
 
-  std::vector<std::pair<Cell, Sum>> cells(counts_.begin(), counts_.end());
-  std::sort(cells.begin(), cells.end(), [&](const auto& a, const auto& b) {
-    auto key = [&](const Cell& c) {
-      return std::tuple(c.pane_start, c.location, rank[c.item], c.kind);
-    };
-    return key(a.first) < key(b.first);
-  });
-  segment.counts.reserve(cells.size());
-  for (const auto& [cell, sum] : cells)
+  auto key = [&](const Cell& c) {
+    return std::tuple(c.pane_start, c.location, rank[c.item], c.kind);
+  };
+  std::sort(counts_.begin(), counts_.end(),
+            [&](const Sum& a, const Sum& b) { return key(a.cell) < key(b.cell); });
+  segment.counts.reserve(counts_.size());
+  for (const auto& [cell, count, first_time, last_time] : counts_)
     segment.counts.push_back(
         {.key = {cell.pane_start, cell.location, items.name(cell.item), cell.kind},
-         .count = sum.count,
-         .first_detected = sum.first,
-         .last_detected = sum.last});
-  segment.ledger.reserve(ledger_.size());
-  for (const auto& [key, ledger] : ledger_) {
-    CHECK(ledger.Balanced());
-    segment.ledger.push_back({key, ledger});
-  }
-  std::sort(segment.ledger.begin(), segment.ledger.end(),
+         .count = count,
+         .first_detected = first_time,
+         .last_detected = last_time});
+  std::sort(ledger_.begin(), ledger_.end(),
             [](const LedgerRow& a, const LedgerRow& b) { return a.key < b.key; });
+  for (const LedgerRow& row : ledger_) CHECK(row.ledger.Balanced());
+  segment.ledger = std::move(ledger_);
   segment.set_aside = std::move(set_aside_);
+  Clear();
+  return segment;
+}
+
+void CountWindows::Clear() {
   counts_.clear();
+  count_index_.clear();
+  last_sum_of_fact_.clear();
   ledger_.clear();
+  ledger_index_.clear();
+  last_row_of_camera_.clear();
   set_aside_.clear();
   set_aside_bytes_ = 0;
-  return segment;
 }
 
 }  // namespace sightline

@@ -42,6 +42,7 @@ class CountWindows {
     }
   };
   struct Sum {
+    Cell cell;
     int64_t count = 0;
     EventTime first, last;
   };
@@ -53,12 +54,26 @@ class CountWindows {
     }
   };
 
+  static constexpr uint32_t kNone = UINT32_MAX;
+  // Where a fact or camera was added last: the next event of it most often goes there, too.
+  struct LastSum {
+    EventTime pane_start;
+    CountKind kind = CountKind::kCount;
+    uint32_t index = kNone;
+  };
+
+  Ledger& LedgerOf(const Event& event, const Decision& decision, AppendTime now);
   void Count(const Event& event, const Decision& decision, Watermark watermark);
+  void Clear();
   void SetAsideEvent(const Event& event, Outcome outcome, Offset offset, AppendTime now);
 
   Millis pane_size_, window_size_;
-  boost::unordered_flat_map<Cell, Sum> counts_;
-  boost::unordered_flat_map<LedgerKey, Ledger, LedgerHash> ledger_;
+  std::vector<Sum> counts_;
+  boost::unordered_flat_map<Cell, uint32_t> count_index_;
+  std::vector<LastSum> last_sum_of_fact_;
+  std::vector<LedgerRow> ledger_;
+  boost::unordered_flat_map<LedgerKey, uint32_t, LedgerHash> ledger_index_;
+  std::vector<uint32_t> last_row_of_camera_;
   std::vector<SetAside> set_aside_;
   size_t set_aside_bytes_ = 0;
 };

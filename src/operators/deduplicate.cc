@@ -19,24 +19,35 @@ void ItemNames::Clear() {
   names_.clear();
 }
 
+Deduplicate::Hint Deduplicate::Look(const Event& event) {
+  if (event.kind == Event::Kind::kMalformed) return {};
+  Hint hint{.camera = CameraOf(event.camera)};
+  if (event.kind == Event::Kind::kHeartbeat) return hint;
+  hint.hash = HashOf(event);
+  ids_.Prefetch(hint.hash);
+  hint.item = items_.Intern(event.item);
+  const auto it = fact_index_.find({hint.camera, hint.item, event.location});
+  hint.fact = it == fact_index_.end() ? kNone : it->second;
+  return hint;
+}
+
 // The first rule that matches decides, in the order of the table in docs/SEMANTICS.md.
-Decision Deduplicate::Decide(const Event& event, AppendTime now) {
+Decision Deduplicate::Decide(const Event& event, AppendTime now, const Hint& hint) {
   if (event.kind == Event::Kind::kMalformed) return {.outcome = Outcome::kMalformed};
-  const uint32_t index = CameraOf(event.camera);
-  Camera& camera = cameras_[index];
+  Camera& camera = cameras_[hint.camera];
   const bool has_clock = now != kNoAppendTime;
   if (has_clock) Hear(camera, now);
   const bool future = has_clock && event.time > ToEventTime(now) + spec_.future_tolerance;
   if (event.kind == Event::Kind::kHeartbeat) {
     if (!future) Advance(camera, event.time);  // a heartbeat's clock can be wrong, too
-    return {};
+    return {.camera = hint.camera};
   }
-  if (future) return {.outcome = Outcome::kFuture};
-  if (IsTooLate(event, camera, now)) return {.outcome = Outcome::kTooLate};
+  if (future) return {.outcome = Outcome::kFuture, .camera = hint.camera};
+  if (IsTooLate(event, camera, now)) return {.outcome = Outcome::kTooLate, .camera = hint.camera};
   const bool outside = event.time < spec_.count_from || event.time >= spec_.count_until;
-  Decision decision = Remember(event, index, now);
-  Advance(cameras_[index], event.time);
-  if (outside) return {.outcome = Outcome::kOutside};
+  const Decision decision = Remember(event, now, hint);
+  Advance(camera, event.time);
+  if (outside) return {.outcome = Outcome::kOutside, .camera = hint.camera};
   return decision;
 }
 
@@ -73,7 +84,7 @@ bool Deduplicate::IsTooLate(const Event& event, const Camera& camera, AppendTime
 void Deduplicate::Hear(Camera& camera, AppendTime now) {
   if (camera.last_heard != kNoAppendTime && now - camera.last_heard > spec_.camera_ttl) {
     ++camera.life;  // what it had said is forgotten; its watermark stays
-    camera.slot = kNone;
+    came_back_ = true;
   }
   camera.last_heard = now;
 }
@@ -83,130 +94,117 @@ void Deduplicate::Advance(Camera& camera, EventTime time) {
   watermark_ = std::max(watermark_, WatermarkOf(camera));
 }
 
-EventTime Deduplicate::NewestOf(const IdMemory::Entry& entry) const {
-  return {slots_[facts_[entry.fact].slot].base.v + entry.newest};
-}
-
 // With the same inequality that IsTooLate refuses with: no copy falls between the two.
 bool Deduplicate::IsRemembered(const IdMemory::Entry& entry, AppendTime now) const {
-  const Slot& slot = slots_[facts_[entry.fact].slot];
-  const Camera& camera = cameras_[slot.camera];
-  if (slot.life != camera.life) return false;
+  const Fact& fact = facts_[entry.fact];
+  const Camera& camera = cameras_[fact.camera];
+  if (fact.life != camera.life) return false;
   if (now != kNoAppendTime && camera.last_heard != kNoAppendTime &&
       now - camera.last_heard > spec_.camera_ttl)
     return false;
-  return slot.base.v + entry.newest >= (WatermarkOf(camera) - spec_.dedup_horizon).v;
+  return fact.base.v + entry.newest >= (WatermarkOf(camera) - spec_.dedup_horizon).v;
 }
 
-Decision Deduplicate::Remember(const Event& event, uint32_t camera, AppendTime now) {
-  const uint32_t item = items_.Intern(event.item);
-  const uint64_t hash = HashOf(event);
-  IdMemory::Entry* entry = ids_.Find(hash, [&](const IdMemory::Entry& e) {
-    return spec_.identity == Identity::kDetection || slots_[facts_[e.fact].slot].camera == camera;
-  });
-  if (entry == nullptr) {
-    IdMemory::Entry fresh{.hash = hash};
-    SetFact(fresh, camera, event.location, item, event.time);
-    ids_.Insert(
-        fresh, [&](const IdMemory::Entry& e) { return IsRemembered(e, now); },
-        [&](const IdMemory::Entry& e) { ReleaseFact(e.fact); });
-    return {.outcome = Outcome::kCounted, .item = item};
-  }
-  const uint32_t old = entry->fact;
-  if (!IsRemembered(*entry, now)) {
-    SetFact(*entry, camera, event.location, item, event.time);
-    ReleaseFact(old);
-    return {.outcome = Outcome::kCounted, .item = item};
-  }
-  const Fact fact = facts_[old];
-  const uint32_t first_camera = slots_[fact.slot].camera;
-  const bool same = first_camera == camera && fact.location == event.location && fact.item == item;
-  EventTime newest = std::max(NewestOf(*entry), event.time);
-  if (Mutated(Mutant::kLastCopy)) newest = event.time;
-  const int64_t after_base = newest.v - slots_[fact.slot].base.v;
-  if (after_base >= 0 && after_base < int64_t{UINT32_MAX}) {
-    entry->newest = static_cast<uint32_t>(after_base);
-  } else {
-    SetFact(*entry, first_camera, fact.location, fact.item, newest);
-    ReleaseFact(old);
-  }
-  return {.outcome = Outcome::kDuplicate, .conflict = !same};
+bool Deduplicate::Fits(const Fact& fact, EventTime newest) const {
+  return fact.life == cameras_[fact.camera].life && newest >= fact.base &&
+         newest.v - fact.base.v < int64_t{UINT32_MAX};
 }
 
-void Deduplicate::SetFact(IdMemory::Entry& entry, uint32_t camera, LocationId location,
-                          uint32_t item, EventTime newest) {
-  const uint32_t slot = SlotFor(camera, newest);
-  entry.fact = AddFact({.slot = slot, .item = item, .location = location});
-  entry.newest = static_cast<uint32_t>(newest.v - slots_[slot].base.v);
-}
-
-uint32_t Deduplicate::SlotFor(uint32_t camera, EventTime newest) {
-  auto fits = [&](const Slot& slot) {
-    const int64_t after_base = newest.v - slot.base.v;
-    return after_base >= 0 && after_base < int64_t{UINT32_MAX};
-  };
-  const uint32_t current = cameras_[camera].slot;
-  if (current != kNone && slots_[current].facts > 0 && slots_[current].camera == camera &&
-      slots_[current].life == cameras_[camera].life && fits(slots_[current]))
-    return current;
-  // Everything that this camera is still accepted with lies behind the base.
-  const EventTime base = newest - spec_.out_of_orderness - spec_.dedup_horizon;
-  uint32_t slot = static_cast<uint32_t>(slots_.size());
-  if (free_slots_.empty()) {
-    slots_.emplace_back();
-  } else {
-    slot = free_slots_.back();
-    free_slots_.pop_back();
-  }
-  slots_[slot] = {.camera = camera, .life = cameras_[camera].life, .base = base};
-  cameras_[camera].slot = slot;
-  return slot;
-}
-
-uint32_t Deduplicate::AddFact(const FactKey& key) {
+uint32_t Deduplicate::FactFor(const FactKey& key, EventTime newest, uint32_t guess) {
+  if (guess != kNone && Fits(facts_[guess], newest)) return guess;
   const auto [it, is_new] = fact_index_.try_emplace(key, kNone);
-  if (is_new) {
-    it->second = static_cast<uint32_t>(facts_.size());
-    if (free_facts_.empty()) {
-      facts_.emplace_back();
-    } else {
-      it->second = free_facts_.back();
-      free_facts_.pop_back();
-    }
-    facts_[it->second] = {.slot = key.slot, .item = key.item, .location = key.location};
-    ++slots_[key.slot].facts;
-  }
-  ++facts_[it->second].ids;
+  if (!is_new && Fits(facts_[it->second], newest)) return it->second;
+  it->second = static_cast<uint32_t>(facts_.size());
+  // Everything that this camera is still accepted with lies behind the base.
+  facts_.push_back({.camera = key.camera,
+                    .life = cameras_[key.camera].life,
+                    .item = key.item,
+                    .location = key.location,
+                    .base = newest - spec_.out_of_orderness - spec_.dedup_horizon});
   return it->second;
 }
 
-void Deduplicate::ReleaseFact(uint32_t index) {
-  Fact& fact = facts_[index];
-  CHECK(fact.ids > 0);
-  if (--fact.ids > 0) return;
-  fact_index_.erase(FactKey{.slot = fact.slot, .item = fact.item, .location = fact.location});
-  free_facts_.push_back(index);
-  if (--slots_[fact.slot].facts == 0) free_slots_.push_back(fact.slot);
+Decision Deduplicate::Remember(const Event& event, AppendTime now, const Hint& hint) {
+  IdMemory::Entry* entry = ids_.Find(hint.hash, [&](const IdMemory::Entry& e) {
+    return spec_.identity == Identity::kDetection || facts_[e.fact].camera == hint.camera;
+  });
+  auto with_fact = [&](IdMemory::Entry& e, const FactKey& key, EventTime newest, uint32_t guess) {
+    e.fact = FactFor(key, newest, guess);
+    e.newest = static_cast<uint32_t>(newest.v - facts_[e.fact].base.v);
+  };
+  if (entry == nullptr || !IsRemembered(*entry, now)) {
+    IdMemory::Entry fresh{.hash = hint.hash};
+    with_fact(fresh, {hint.camera, hint.item, event.location}, event.time, hint.fact);
+    if (entry == nullptr) {
+      InsertId(fresh, event.time, now);
+    } else {
+      *entry = fresh;
+      oldest_ = std::min(oldest_, event.time);
+    }
+    return {
+        .outcome = Outcome::kCounted, .camera = hint.camera, .fact = fresh.fact, .item = hint.item};
+  }
+  const Fact fact = facts_[entry->fact];
+  const bool same =
+      fact.camera == hint.camera && fact.location == event.location && fact.item == hint.item;
+  const EventTime known = fact.base + Millis{entry->newest};
+  EventTime newest = std::max(known, event.time);
+  if (Mutated(Mutant::kLastCopy)) newest = event.time;
+  if (newest != known) {
+    with_fact(*entry, {fact.camera, fact.item, fact.location}, newest, entry->fact);
+    oldest_ = std::min(oldest_, newest);
+  }
+  return {.outcome = Outcome::kDuplicate, .conflict = !same, .camera = hint.camera};
 }
 
-void Deduplicate::CompactItems() {
-  ItemNames live;
+void Deduplicate::InsertId(const IdMemory::Entry& fresh, EventTime time, AppendTime now) {
+  oldest_ = std::min(oldest_, time);
+  // No camera's watermark is past the partition's: before that, nothing can be forgotten, and a
+  // full shard need not look at its entries. (Ids of cameras that are silent for camera_ttl are
+  // swept when something else makes sweeping worth it.)
+  const bool sweep = came_back_ || oldest_ < watermark_ - spec_.dedup_horizon;
+  ids_.Insert(fresh, [&](const IdMemory::Entry& e) { return !sweep || IsRemembered(e, now); });
+}
+
+void Deduplicate::CompactIfDue(AppendTime now) {
+  if (facts_.size() < compact_at_ && items_.size() < compact_at_) return;
+  std::vector<uint32_t> number(facts_.size(), kNone);
+  std::vector<Fact> facts;
+  ItemNames items;
+  oldest_ = kAfterAllTime;
+  came_back_ = false;
+  ids_.ForEach([&](IdMemory::Entry& entry) {
+    uint32_t& fact = number[entry.fact];
+    if (fact == kNone) {
+      fact = static_cast<uint32_t>(facts.size());
+      facts.push_back(facts_[entry.fact]);
+      facts.back().item = items.Intern(items_.name(facts.back().item));
+    }
+    // Forgotten ones that are not swept yet keep the sweeping on.
+    oldest_ = std::min(oldest_, facts[fact].base + Millis{entry.newest});
+    came_back_ = came_back_ || !IsRemembered(entry, now);
+    entry.fact = fact;
+  });
+  facts_ = std::move(facts);
+  items_ = std::move(items);
+  IndexFacts();
+  compact_at_ = std::max(kCompactMin, 2 * std::max(facts_.size(), items_.size()));
+}
+
+void Deduplicate::IndexFacts() {
   fact_index_.clear();
   for (uint32_t i = 0; i < facts_.size(); ++i) {
-    Fact& fact = facts_[i];
-    if (fact.ids == 0) continue;
-    fact.item = live.Intern(items_.name(fact.item));
-    fact_index_.emplace(FactKey{.slot = fact.slot, .item = fact.item, .location = fact.location},
-                        i);
+    const Fact& fact = facts_[i];
+    const auto [it, is_new] = fact_index_.try_emplace({fact.camera, fact.item, fact.location}, i);
+    if (!is_new && facts_[it->second].base < fact.base) it->second = i;
   }
-  items_ = std::move(live);
 }
 
 // Layout, integers as in base/bytes.h:
 //   items:   n (string)*
 //   cameras: n (id, has greatest, greatest, last_heard, life)*
-//   slots:   n (camera, life, base)*            free ones too: numbers stay
-//   facts:   n (slot, item, location)*          free ones too
+//   watermark
+//   facts:   n (camera, life, item, location, base)*
 //   ids:     n (hash, fact, newest: 16 bytes as in memory, little endian)*, ascending hashes
 void Deduplicate::Save(const std::function<void(std::string_view)>& out) const {
   ByteWriter writer;
@@ -221,17 +219,13 @@ void Deduplicate::Save(const std::function<void(std::string_view)>& out) const {
     writer.Varint(camera.life);
   }
   writer.Signed(watermark_.v);
-  writer.Varint(slots_.size());
-  for (const Slot& slot : slots_) {
-    writer.Varint(slot.camera);
-    writer.Varint(slot.life);
-    writer.Signed(slot.base.v);
-  }
   writer.Varint(facts_.size());
   for (const Fact& fact : facts_) {
-    writer.Varint(fact.slot);
+    writer.Varint(fact.camera);
+    writer.Varint(fact.life);
     writer.Varint(fact.item);
     writer.Signed(fact.location.v);
+    writer.Signed(fact.base.v);
   }
   writer.Varint(static_cast<uint64_t>(ids_.size()));
   ids_.ForEach([&](const IdMemory::Entry& entry) {
@@ -249,15 +243,14 @@ Status Deduplicate::Load(ByteReader& in) {
 
 Status Deduplicate::LoadTables(ByteReader& in) {
   const Status damaged = Status::Stop("the operator state of the checkpoint is damaged");
+  auto sane = [](EventTime time) { return time > kBeforeAllTime && time < kAfterAllTime; };
   for (uint64_t n = in.Varint(); in.ok() && n > 0; --n) items_.Intern(in.String());
   for (uint64_t n = in.Varint(); in.ok() && n > 0; --n) {
     Camera camera{.id = {in.Signed()}};
     const bool has_greatest = in.Varint() != 0;
     const EventTime greatest{in.Signed()};
-    if (has_greatest) {
-      if (greatest < kFirstEventTime || greatest > kLastEventTime) return damaged;
-      camera.greatest = greatest;
-    }
+    if (!sane(greatest)) return damaged;
+    if (has_greatest) camera.greatest = greatest;
     camera.last_heard = {in.Signed()};
     camera.life = static_cast<uint32_t>(in.Varint());
     if (!camera_index_.try_emplace(camera.id, static_cast<uint32_t>(cameras_.size())).second)
@@ -265,56 +258,36 @@ Status Deduplicate::LoadTables(ByteReader& in) {
     cameras_.push_back(camera);
   }
   watermark_ = {in.Signed()};
-  if (watermark_ < kBeforeAllTime || watermark_ > kLastEventTime) return damaged;
+  if (watermark_ != kBeforeAllTime && !sane(watermark_)) return damaged;
   for (uint64_t n = in.Varint(); in.ok() && n > 0; --n) {
-    Slot slot{.camera = static_cast<uint32_t>(in.Varint()),
-              .life = static_cast<uint32_t>(in.Varint())};
-    slot.base = {in.Signed()};
-    const bool sane = slot.base > kBeforeAllTime && slot.base < kAfterAllTime;
-    if (slot.camera >= cameras_.size() || !sane) return damaged;
-    slots_.push_back(slot);
-  }
-  for (uint64_t n = in.Varint(); in.ok() && n > 0; --n) {
-    Fact fact{.slot = static_cast<uint32_t>(in.Varint()),
-              .item = static_cast<uint32_t>(in.Varint())};
+    Fact fact;
+    fact.camera = static_cast<uint32_t>(in.Varint());
+    fact.life = static_cast<uint32_t>(in.Varint());
+    fact.item = static_cast<uint32_t>(in.Varint());
     fact.location = {in.Signed()};
-    if (fact.slot >= slots_.size() || fact.item >= items_.size()) return damaged;
+    fact.base = {in.Signed()};
+    if (fact.camera >= cameras_.size() || fact.item >= items_.size() || !sane(fact.base))
+      return damaged;
     facts_.push_back(fact);
   }
+  IndexFacts();
+  compact_at_ = std::max(kCompactMin, 2 * std::max(facts_.size(), items_.size()));
   return in.ok() ? Status::Ok() : damaged;
 }
 
 Status Deduplicate::LoadIds(ByteReader& in) {
   const Status damaged = Status::Stop("the remembered ids of the checkpoint are damaged");
   const uint64_t n = in.Varint();
-  if (!in.ok() || in.remaining() != n * sizeof(IdMemory::Entry) || n > in.remaining())
+  if (!in.ok() || n > in.remaining() || in.remaining() != n * sizeof(IdMemory::Entry))
     return damaged;
   for (uint64_t i = 0; i < n; ++i) {
     IdMemory::Entry entry;
     std::memcpy(&entry, in.Raw(sizeof entry).data(), sizeof entry);
     if (entry.fact >= facts_.size()) return damaged;
-    Fact& fact = facts_[entry.fact];
-    if (fact.ids++ == 0) ++slots_[fact.slot].facts;
-    ids_.Insert(
-        entry, [](const IdMemory::Entry&) { return true; }, [](const IdMemory::Entry&) {});
-  }
-  for (uint32_t i = 0; i < facts_.size(); ++i) {
-    const Fact& fact = facts_[i];
-    if (fact.ids == 0) {
-      free_facts_.push_back(i);
-    } else if (!fact_index_
-                    .emplace(
-                        FactKey{.slot = fact.slot, .item = fact.item, .location = fact.location}, i)
-                    .second) {
-      return damaged;
-    }
-  }
-  for (uint32_t i = 0; i < slots_.size(); ++i) {
-    if (slots_[i].facts == 0) {
-      free_slots_.push_back(i);
-    } else if (Camera& camera = cameras_[slots_[i].camera]; slots_[i].life == camera.life) {
-      camera.slot = i;
-    }
+    const Fact& fact = facts_[entry.fact];
+    oldest_ = std::min(oldest_, fact.base + Millis{entry.newest});
+    came_back_ = came_back_ || fact.life != cameras_[fact.camera].life;
+    ids_.Insert(entry, [](const IdMemory::Entry&) { return true; });
   }
   return Status::Ok();
 }

@@ -27,7 +27,9 @@ namespace sightline {
 struct Decision {
   std::optional<Outcome> outcome;  // none: a heartbeat, which is counted apart
   bool conflict = false;           // a duplicate that says something else than the first copy
-  uint32_t item = 0;               // of kCounted: the item's number in ItemNames
+  uint32_t camera = 0;             // its number here; not of kMalformed
+  uint32_t fact = 0;               // number of (camera, location, item); of kCounted only
+  uint32_t item = 0;               // number in ItemNames; of kCounted only
 };
 
 // Item names by number. Numbers are dense and never change until Compact().
@@ -47,16 +49,25 @@ class Deduplicate {
  public:
   explicit Deduplicate(const PipelineSpec& spec) : spec_(spec) {}
 
-  void Prefetch(const Event& event) const { ids_.Prefetch(HashOf(event)); }
-  Decision Decide(const Event& event, AppendTime now);
+  // What can be looked up before an event's turn, so that its cache misses overlap with others'
+  // work. A guess: Decide() checks it.
+  struct Hint {
+    uint64_t hash = 0;
+    uint32_t camera = 0, item = 0, fact = 0;
+  };
+  Hint Look(const Event& event);
+  // The outcome of the next event in the partition's order. `hint` is Look(event).
+  Decision Decide(const Event& event, AppendTime now, const Hint& hint);
+  Decision Decide(const Event& event, AppendTime now) { return Decide(event, now, Look(event)); }
   void BeginBatch();  // only the planted bug kBatchWatermark looks at batches
 
   Watermark watermark() const { return watermark_; }
   int64_t remembered_ids() const { return ids_.size(); }
   int64_t cameras() const { return static_cast<int64_t>(cameras_.size()); }
   const ItemNames& items() const { return items_; }
-  // Forgets the names that no remembered id has. Numbers change: no Decision may be held.
-  void CompactItems();
+  // Forgets facts and names that no remembered id has, when enough may have gathered. All numbers
+  // change: no Decision or Hint may be held.
+  void CompactIfDue(AppendTime now);
 
   void Save(const std::function<void(std::string_view)>& out) const;
   Status Load(ByteReader& in);
@@ -67,29 +78,22 @@ class Deduplicate {
     std::optional<EventTime> greatest;      // accepted; its watermark is that - out_of_orderness
     AppendTime last_heard = kNoAppendTime;  // of any readable record
     uint32_t life = 0;  // grows when the camera comes back after camera_ttl: its ids are forgotten
-    uint32_t slot = kNone;              // the newest of its slots
     EventTime frozen = kBeforeAllTime;  // of kBatchWatermark only
   };
-  // A camera's life with a base for the 32-bit times of IdMemory: 49 days after it a new one
-  // begins.
-  struct Slot {
-    uint32_t camera = 0, life = 0;
-    EventTime base;
-    uint32_t facts = 0;  // that use it; 0: free
-  };
-  // What the first copy of an id said.
+  // What the first copy of an id said. IdMemory keeps times as 32-bit ms behind `base`: a time that
+  // does not fit there (49 days on), and a camera's next life, begin a new fact of the same key.
   struct Fact {
-    uint32_t slot = 0, item = 0;
+    uint32_t camera = 0, life = 0, item = 0;
     LocationId location;
-    uint32_t ids = 0;  // that use it; 0: free
+    EventTime base;
   };
   struct FactKey {
-    uint32_t slot = 0, item = 0;
+    uint32_t camera = 0, item = 0;
     LocationId location;
     friend bool operator==(const FactKey&, const FactKey&) = default;
     friend size_t hash_value(const FactKey& key) {
-      return HashId(HashId(uint64_t{key.slot} << 32 | key.item) +
-                    static_cast<uint64_t>(key.location.v));
+      return HashId((uint64_t{key.camera} << 32 | key.item) ^
+                    static_cast<uint64_t>(key.location.v) * 0x9e3779b97f4a7c15ull);
     }
   };
   static constexpr uint32_t kNone = UINT32_MAX;
@@ -100,15 +104,13 @@ class Deduplicate {
   bool IsTooLate(const Event& event, const Camera& camera, AppendTime now) const;
   void Hear(Camera& camera, AppendTime now);
   void Advance(Camera& camera, EventTime time);
-  Decision Remember(const Event& event, uint32_t camera, AppendTime now);
+  Decision Remember(const Event& event, AppendTime now, const Hint& hint);
+  void InsertId(const IdMemory::Entry& fresh, EventTime time, AppendTime now);
   bool IsRemembered(const IdMemory::Entry& entry, AppendTime now) const;
-  EventTime NewestOf(const IdMemory::Entry& entry) const;
-  // Gives the entry what is known about it, with a reference to its fact.
-  void SetFact(IdMemory::Entry& entry, uint32_t camera, LocationId location, uint32_t item,
-               EventTime newest);
-  uint32_t SlotFor(uint32_t camera, EventTime newest);
-  uint32_t AddFact(const FactKey& key);
-  void ReleaseFact(uint32_t fact);
+  bool Fits(const Fact& fact, EventTime newest) const;
+  // A fact of this key that can hold `newest`; `guess` may be it.
+  uint32_t FactFor(const FactKey& key, EventTime newest, uint32_t guess);
+  void IndexFacts();
   Status LoadTables(ByteReader& in);
   Status LoadIds(ByteReader& in);
 
@@ -116,13 +118,15 @@ class Deduplicate {
   ItemNames items_;
   std::vector<Camera> cameras_;
   boost::unordered_flat_map<CameraId, uint32_t, std::hash<CameraId>> camera_index_;
-  std::vector<Slot> slots_;
-  std::vector<uint32_t> free_slots_;
   std::vector<Fact> facts_;
-  std::vector<uint32_t> free_facts_;
-  boost::unordered_flat_map<FactKey, uint32_t> fact_index_;
+  boost::unordered_flat_map<FactKey, uint32_t> fact_index_;  // the newest fact of each key
+  size_t compact_at_ = kCompactMin;                          // facts_.size() or items_.size()
   IdMemory ids_;
+  EventTime oldest_ = kAfterAllTime;      // no remembered id has a `newest` before this
+  bool came_back_ = false;                // a camera began a new life since oldest_ was set
   Watermark watermark_ = kBeforeAllTime;  // the partition's
+
+  static constexpr size_t kCompactMin = 65'536;
 };
 
 }  // namespace sightline

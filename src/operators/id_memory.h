@@ -44,7 +44,10 @@ class IdMemory {
   // Asks the processor to fetch what Find(hash) will look at.
   void Prefetch(uint64_t hash) const {
     const Shard& shard = shards_[ShardOf(hash)];
-    if (shard.capacity != 0) __builtin_prefetch(&shard.entries[Home(shard, hash)]);
+    if (shard.capacity == 0) return;
+    const Entry* home = &shard.entries[Home(shard, hash)];
+    __builtin_prefetch(home);
+    __builtin_prefetch(home + 4);  // most probes end within two cache lines
   }
 
   // The first entry of this hash for which `same` holds; null if there is none. (With identity
@@ -59,17 +62,17 @@ class IdMemory {
   }
 
   // Adds an entry. When its shard is full, the shard is rebuilt with those entries that `keep`
-  // wants; `dropped` is told of the others.
-  template <typename Keep, typename Dropped>
-  void Insert(const Entry& entry, Keep keep, Dropped dropped) {
+  // wants.
+  template <typename Keep>
+  void Insert(const Entry& entry, Keep keep) {
     Shard& shard = shards_[ShardOf(entry.hash)];
-    if (shard.used >= shard.limit) Rebuild(shard, keep, dropped);
+    if (shard.used >= shard.limit) Rebuild(shard, keep);
     while (!Place(shard, entry)) Grow(shard);
     ++shard.used;
     ++size_;
   }
 
-  // In ascending order of hashes.
+  // In ascending order of hashes. `visit` may change anything but the hash.
   template <typename Visit>
   void ForEach(Visit visit) const {
     for (size_t s = 0; s < kShards; ++s) {
@@ -146,8 +149,8 @@ class IdMemory {
     MoveInto(shard, std::max<uint64_t>(shard.capacity, 8), slack);
   }
 
-  template <typename Keep, typename Dropped>
-  void Rebuild(Shard& shard, Keep keep, Dropped dropped) {
+  template <typename Keep>
+  void Rebuild(Shard& shard, Keep keep) {
     uint32_t live = 0;
     for (uint32_t i = 0; i < shard.slots(); ++i) {
       Entry& entry = shard.entries[i];
@@ -155,7 +158,6 @@ class IdMemory {
       if (keep(entry)) {
         ++live;
       } else {
-        dropped(entry);
         entry.fact = kEmpty;
       }
     }

@@ -9,12 +9,11 @@ namespace sightline {
 namespace {
 
 constexpr auto kAny = [](const IdMemory::Entry&) { return true; };
-constexpr auto kNoMatter = [](const IdMemory::Entry&) {};
 
 TEST(IdMemory, HoldsWhatWasInsertedAndNothingElse) {
   IdMemory memory;
   for (uint64_t id = 0; id < 200'000; ++id)
-    memory.Insert({.hash = HashId(id), .fact = static_cast<uint32_t>(id)}, kAny, kNoMatter);
+    memory.Insert({.hash = HashId(id), .fact = static_cast<uint32_t>(id)}, kAny);
   EXPECT_EQ(memory.size(), 200'000);
   for (uint64_t id = 0; id < 200'000; ++id) {
     const IdMemory::Entry* entry = memory.Find(HashId(id), kAny);
@@ -27,8 +26,8 @@ TEST(IdMemory, HoldsWhatWasInsertedAndNothingElse) {
 TEST(IdMemory, HashesThatCrowdOnePlaceStillFit) {
   IdMemory memory;
   for (uint64_t i = 0; i < 3'000; ++i) {
-    memory.Insert({.hash = UINT64_MAX - i, .fact = 1}, kAny, kNoMatter);
-    memory.Insert({.hash = i, .fact = 2}, kAny, kNoMatter);
+    memory.Insert({.hash = UINT64_MAX - i, .fact = 1}, kAny);
+    memory.Insert({.hash = i, .fact = 2}, kAny);
   }
   for (uint64_t i = 0; i < 3'000; ++i) {
     ASSERT_NE(memory.Find(UINT64_MAX - i, kAny), nullptr);
@@ -39,13 +38,9 @@ TEST(IdMemory, HashesThatCrowdOnePlaceStillFit) {
 
 TEST(IdMemory, RebuildsDropWhatNobodyWants) {
   IdMemory memory;
-  int64_t dropped = 0;
   for (uint64_t id = 0; id < 1'000'000; ++id)
-    memory.Insert(
-        {.hash = HashId(id), .fact = 0, .newest = static_cast<uint32_t>(id)},
-        [&](const IdMemory::Entry& e) { return e.newest + 50'000 > id; },
-        [&](const IdMemory::Entry&) { ++dropped; });
-  EXPECT_EQ(memory.size() + dropped, 1'000'000);
+    memory.Insert({.hash = HashId(id), .fact = 0, .newest = static_cast<uint32_t>(id)},
+                  [&](const IdMemory::Entry& e) { return e.newest + 50'000 > id; });
   EXPECT_LT(memory.size(), 100'000);
   for (uint64_t id = 950'001; id < 1'000'000; ++id)
     ASSERT_NE(memory.Find(HashId(id), kAny), nullptr);
@@ -53,8 +48,7 @@ TEST(IdMemory, RebuildsDropWhatNobodyWants) {
 
 TEST(IdMemory, EntriesOfOneHashAreToldApartByWhatTheySay) {
   IdMemory memory;
-  for (uint32_t fact = 0; fact < 40; ++fact)
-    memory.Insert({.hash = 77, .fact = fact}, kAny, kNoMatter);
+  for (uint32_t fact = 0; fact < 40; ++fact) memory.Insert({.hash = 77, .fact = fact}, kAny);
   for (uint32_t fact = 0; fact < 40; ++fact)
     ASSERT_EQ(memory.Find(77, [&](const IdMemory::Entry& e) { return e.fact == fact; })->fact,
               fact);
@@ -66,7 +60,7 @@ TEST(IdMemory, ForEachGoesInTheOrderOfHashes) {
   std::set<uint64_t> hashes;
   for (int i = 0; i < 10'000; ++i)
     if (const uint64_t hash = random(); hashes.insert(hash).second)
-      memory.Insert({.hash = hash, .fact = 1}, kAny, kNoMatter);
+      memory.Insert({.hash = hash, .fact = 1}, kAny);
   auto expected = hashes.begin();
   memory.ForEach([&](const IdMemory::Entry& e) { ASSERT_EQ(e.hash, *expected++); });
   EXPECT_EQ(expected, hashes.end());

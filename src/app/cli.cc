@@ -1,0 +1,24 @@
+#include "app/cli.h"
+
+#include <CLI/CLI.hpp>
+
+#include "app/command_replay.h"
+
+namespace sightline {
+
+int RunCommandLine(int argc, char** argv) {
+  CLI::App app("sightline: the top items in each location right now, exactly counted");
+  app.name("sightline");
+  app.set_version_flag("--version", "sightline 0.1.0");
+  app.require_subcommand(1);
+  int result = 0;
+  AddReplayCommand(app, &result);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  return result;
+}
+
+}  // namespace sightline

@@ -1,0 +1,54 @@
+#include "connectors/locations/locations.h"
+
+#include <gtest/gtest.h>
+
+namespace sightline {
+namespace {
+
+void ExpectRefused(std::string_view csv, std::string_view because) {
+  const auto result = ParseLocations(csv);
+  ASSERT_FALSE(result.ok()) << csv;
+  EXPECT_NE(result.status().message().find(because), std::string::npos)
+      << result.status().message();
+}
+
+TEST(Locations, ReadsColumnsInAnyOrderWithQuotesBomAndCrlf) {
+  const auto result = ParseLocations(
+      "\xEF\xBB\xBFgeographical_location,x,geographical_location_oid,time_zone,latitude\r\n"
+      "\"Gate \"\"4\"\", north\",1,7,Europe/Oslo,59.9\r\n\r\nPlaza,,-8,,\r\n");
+  ASSERT_TRUE(result.ok()) << result.status().message();
+  ASSERT_EQ(result.value().size(), 2u);
+  EXPECT_EQ(result.value()[0].name, "Gate \"4\", north");
+  EXPECT_EQ(result.value()[0].location.v, 7);
+  EXPECT_EQ(result.value()[0].time_zone, "Europe/Oslo");
+  EXPECT_EQ(result.value()[0].latitude, 59.9);
+  EXPECT_EQ(result.value()[1].location.v, -8);
+  EXPECT_FALSE(result.value()[1].latitude.has_value());
+}
+
+TEST(Locations, OtherSeparators) {
+  for (const std::string s : {";", "\t", "|"}) {
+    const auto result =
+        ParseLocations("geographical_location_oid" + s + "geographical_location\n1" + s + "A, B\n");
+    ASSERT_TRUE(result.ok()) << result.status().message();
+    EXPECT_EQ(result.value()[0].name, "A, B");
+  }
+}
+
+TEST(Locations, RefusesWholeTables) {
+  const std::string header = "geographical_location_oid,geographical_location,latitude\n";
+  ExpectRefused("", "empty");
+  ExpectRefused(header, "no rows");
+  ExpectRefused("geographical_location_oid,name\n1,A\n", "'geographical_location' is missing");
+  ExpectRefused("geographical_location_oid:geographical_location\n1:A\n", "is missing");
+  ExpectRefused(header + "1,A,\n2,B,\n1,C,\n",
+                "line 4: geographical_location_oid 1 is there already, in line 2");
+  ExpectRefused(header + "x,A,\n", "line 2: geographical_location_oid 'x'");
+  ExpectRefused(header + "99999999999999999999,A,\n", "not a number");
+  ExpectRefused(header + "1,A,north\n", "latitude 'north'");
+  ExpectRefused(header + "1,,\n", "geographical_location is empty");
+  ExpectRefused(header + "1,\"A,\n", "never closed");
+}
+
+}  // namespace
+}  // namespace sightline
