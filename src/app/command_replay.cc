@@ -25,7 +25,7 @@ struct Options {
 // One line on a terminal, rewritten twice a second; nothing into pipes.
 class ProgressBar {
  public:
-  void operator()(const ReplayProgress& progress) {
+  void operator()(const ReplayFilesProgress& progress) {
     const auto now = std::chrono::steady_clock::now();
     if (!shown_ || now - drawn_ < std::chrono::milliseconds(200)) return;
     drawn_ = now;
@@ -71,10 +71,10 @@ int Run(Options& options) {
   if (const Status valid = options.spec.Validate(); !valid.ok()) return Fail(valid.message());
   const int32_t cores = std::max(1, static_cast<int32_t>(std::thread::hardware_concurrency()));
   auto bar = std::make_unique<ProgressBar>();
-  Result<Segment> result =
-      Replay(options.spec,
-             {.paths = options.files, .threads = options.threads > 0 ? options.threads : cores},
-             [&](const ReplayProgress& progress) { (*bar)(progress); });
+  Result<Segment> result = ReplayFiles(
+      options.spec,
+      {.paths = options.files, .threads = options.threads > 0 ? options.threads : cores},
+      [&](const ReplayFilesProgress& progress) { (*bar)(progress); });
   bar.reset();
   if (!result.ok()) return Fail(result.status().message());
   const std::string counts =

@@ -35,13 +35,14 @@ struct Block {
 // Threads take turns at three jobs: read the next block, decode it, count decoded blocks in order.
 class Replayer {
  public:
-  Replayer(const PipelineSpec& spec, const ReplayOptions& options)
+  Replayer(const PipelineSpec& spec, const ReplayFilesOptions& options)
       : spec_(spec), input_(options.paths), op_(spec) {
     for (int32_t i = 0; i < options.threads * 2 + 2; ++i)
       free_.push_back(std::make_unique<Block>(spec.timestamp_unit));
   }
 
-  Result<Segment> Run(int32_t threads, const std::function<void(const ReplayProgress&)>& progress) {
+  Result<Segment> Run(int32_t threads,
+                      const std::function<void(const ReplayFilesProgress&)>& progress) {
     std::vector<std::thread> others;
     for (int32_t i = 1; i < threads; ++i) others.emplace_back([this] { Work({}); });
     Work(progress);
@@ -52,7 +53,7 @@ class Replayer {
   }
 
  private:
-  void Work(const std::function<void(const ReplayProgress&)>& progress) {
+  void Work(const std::function<void(const ReplayFilesProgress&)>& progress) {
     std::unique_lock lock(mutex_);
     for (;;) {
       if (CountReady(lock, progress)) continue;
@@ -68,7 +69,7 @@ class Replayer {
 
   // Counts the next block in order if it is decoded and nobody is counting.
   bool CountReady(std::unique_lock<std::mutex>& lock,
-                  const std::function<void(const ReplayProgress&)>& progress) {
+                  const std::function<void(const ReplayFilesProgress&)>& progress) {
     if (counting_ || in_order_.empty() || !in_order_.front()->decoded || !failure_.ok())
       return false;
     counting_ = true;
@@ -199,8 +200,8 @@ boost::json::object LedgerObject(const Ledger& ledger) {
 
 }  // namespace
 
-Result<Segment> Replay(const PipelineSpec& spec, const ReplayOptions& options,
-                       const std::function<void(const ReplayProgress&)>& progress) {
+Result<Segment> ReplayFiles(const PipelineSpec& spec, const ReplayFilesOptions& options,
+                            const std::function<void(const ReplayFilesProgress&)>& progress) {
   PipelineSpec file_spec = spec;
   file_spec.pane_size = spec.window_size;  // nobody looks at panes
   Replayer replayer(file_spec, options);

@@ -17,18 +17,18 @@
 
 namespace sightline {
 
-struct ReplayOptions {
+struct ReplayFilesOptions {
   std::vector<std::string> paths;  // "-": standard input
   int32_t threads = 2;
 };
-struct ReplayProgress {
+struct ReplayFilesProgress {
   int64_t bytes_read = 0, bytes_total = 0;  // total 0: unknown
   int64_t events = 0;
 };
 
 // Counts and ledger of all files together. `progress` is called now and then, on this thread.
-Result<Segment> Replay(const PipelineSpec& spec, const ReplayOptions& options,
-                       const std::function<void(const ReplayProgress&)>& progress);
+Result<Segment> ReplayFiles(const PipelineSpec& spec, const ReplayFilesOptions& options,
+                            const std::function<void(const ReplayFilesProgress&)>& progress);
 
 enum class ReplayFormat : uint8_t { kCsv, kJson };
 

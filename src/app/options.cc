@@ -1,0 +1,339 @@
+#include "app/options.h"
+
+#include <fmt/format.h>
+#include <toml++/toml.h>
+
+#include <algorithm>
+#include <charconv>
+#include <numeric>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include "operators/decode.h"
+
+namespace sightline {
+namespace {
+
+struct Unit {
+  std::string_view name;
+  int64_t factor;
+};
+constexpr Unit kDurations[] = {
+    {"d", 86'400'000}, {"h", 3'600'000}, {"m", 60'000}, {"s", 1'000}, {"ms", 1}};
+constexpr Unit kSizes[] = {{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"B", 1}};
+
+// A whole number and a unit of the list; a bare number counts in units of 1.
+Result<int64_t> ParseWithUnit(std::string_view text, std::span<const Unit> units,
+                              std::string_view what) {
+  int64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  std::string_view rest(end, static_cast<size_t>(text.data() + text.size() - end));
+  while (rest.starts_with(' ')) rest.remove_prefix(1);
+  int64_t factor = rest.empty() ? 1 : 0;
+  std::string names;
+  for (const Unit& unit : units) {
+    if (rest == unit.name) factor = unit.factor;
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", unit.name);
+  }
+  int64_t value = 0;
+  if (error != std::errc() || number < 0 || factor == 0 ||
+      __builtin_mul_overflow(number, factor, &value))
+    return Status::Stop(
+        fmt::format("'{}' is no {}: write a whole number and one of {}", text, what, names));
+  return value;
+}
+
+std::string FormatWithUnit(int64_t value, std::span<const Unit> units) {
+  for (const Unit& unit : units)
+    if (value != 0 && value % unit.factor == 0)
+      return fmt::format("{}{}", value / unit.factor, unit.name);
+  return "0";
+}
+
+Option Text(std::string key, std::string unit, std::string* value, std::string help) {
+  return {.key = std::move(key),
+          .unit = std::move(unit),
+          .help = std::move(help),
+          .set =
+              [value](std::string_view text) {
+                *value = text;
+                return Status::Ok();
+              },
+          .get = [value] { return *value; }};
+}
+
+Option Duration(std::string key, Millis* value, int64_t least_ms, std::string help) {
+  return {.key = std::move(key),
+          .unit = "duration",
+          .help = std::move(help),
+          .set =
+              [value, least_ms](std::string_view text) {
+                const Result<Millis> parsed = ParseDuration(text);
+                if (!parsed.ok()) return parsed.status();
+                if (parsed.value().v < least_ms)
+                  return Status::Stop(fmt::format("'{}' is too short: at least {}", text,
+                                                  FormatDuration({least_ms})));
+                *value = parsed.value();
+                return Status::Ok();
+              },
+          .get = [value] { return FormatDuration(*value); }};
+}
+
+Option Size(std::string key, int64_t* value, int64_t least, std::string help) {
+  return {.key = std::move(key),
+          .unit = "bytes",
+          .help = std::move(help),
+          .set =
+              [value, least](std::string_view text) {
+                const Result<int64_t> parsed = ParseBytes(text);
+                if (!parsed.ok()) return parsed.status();
+                if (parsed.value() < least)
+                  return Status::Stop(
+                      fmt::format("'{}' is too small: at least {}", text, FormatBytes(least)));
+                *value = parsed.value();
+                return Status::Ok();
+              },
+          .get = [value] { return FormatBytes(*value); }};
+}
+
+Option Integer(std::string key, std::string unit, int64_t* value, int64_t least, int64_t most,
+               std::string help) {
+  return {.key = std::move(key),
+          .unit = std::move(unit),
+          .help = std::move(help),
+          .set =
+              [value, least, most](std::string_view text) {
+                int64_t number = 0;
+                const auto [end, error] =
+                    std::from_chars(text.data(), text.data() + text.size(), number);
+                if (error != std::errc() || end != text.data() + text.size() || number < least ||
+                    number > most)
+                  return Status::Stop(
+                      fmt::format("'{}' is no whole number from {} to {}", text, least, most));
+                *value = number;
+                return Status::Ok();
+              },
+          .get = [value] { return fmt::format("{}", *value); }};
+}
+
+template <typename Enum>
+Option Choice(std::string key, Enum* value, std::vector<std::pair<std::string, Enum>> choices,
+              std::string help) {
+  std::string unit;
+  for (const auto& [name, choice] : choices) unit += (unit.empty() ? "" : " | ") + name;
+  return {.key = std::move(key),
+          .unit = unit,
+          .help = std::move(help),
+          .set =
+              [value, choices, unit](std::string_view text) {
+                for (const auto& [name, choice] : choices) {
+                  if (name != text) continue;
+                  *value = choice;
+                  return Status::Ok();
+                }
+                return Status::Stop(fmt::format("'{}' is none of {}", text, unit));
+              },
+          .get =
+              [value, choices] {
+                for (const auto& [name, choice] : choices)
+                  if (choice == *value) return name;
+                return std::string();
+              }};
+}
+
+Option MaxAge(std::string key, std::optional<Millis>* value, std::string help) {
+  return {.key = std::move(key),
+          .unit = "duration | off",
+          .help = std::move(help),
+          .set =
+              [value](std::string_view text) {
+                if (text == "off") {
+                  value->reset();
+                  return Status::Ok();
+                }
+                const Result<Millis> parsed = ParseDuration(text);
+                if (!parsed.ok()) return parsed.status();
+                *value = parsed.value();
+                return Status::Ok();
+              },
+          .get = [value] { return *value ? FormatDuration(**value) : std::string("off"); }};
+}
+
+Option Time(std::string key, EventTime* value, std::string help) {
+  const EventTime none = *value;
+  return {.key = std::move(key),
+          .unit = "RFC 3339 or Unix ms",
+          .help = std::move(help),
+          .set =
+              [value](std::string_view text) {
+                if (!ParseTime(text, TimeUnit::kMillis, value))
+                  return Status::Stop(
+                      fmt::format("'{}' is no time: write 2026-11-22T12:00:00Z or "
+                                  "milliseconds since 1970",
+                                  text));
+                return Status::Ok();
+              },
+          .get = [value, none] { return *value == none ? "" : fmt::format("{}", value->v); }};
+}
+
+size_t EditDistance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), size_t{0});
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = std::exchange(row[0], i);
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t substituted = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, substituted});
+    }
+  }
+  return row.back();
+}
+
+// What a TOML value looks like as an option's text.
+std::optional<std::string> TextOf(const toml::node& node) {
+  if (const auto* text = node.as_string()) return text->get();
+  if (const auto* number = node.as_integer()) return fmt::format("{}", number->get());
+  if (const auto* flag = node.as_boolean()) return flag->get() ? "true" : "false";
+  return std::nullopt;
+}
+
+Status LoadTable(const toml::table& values, const std::string& prefix, const std::string& path,
+                 const std::vector<Option>& table) {
+  for (const auto& [name, node] : values) {
+    const std::string key = prefix + std::string(name.str());
+    auto at = [&, line = node.source().begin.line](const std::string& what) {
+      return Status::Stop(fmt::format("{}:{}: {}", path, line, what));
+    };
+    if (const toml::table* section = node.as_table()) {
+      const bool known = std::any_of(table.begin(), table.end(), [&](const Option& option) {
+        return option.key.starts_with(key + ".");
+      });
+      if (!known)
+        return at(
+            fmt::format("unknown section '{}'; did you mean '{}'?", key, NearestKey(key, table)));
+      RETURN_IF_ERROR(LoadTable(*section, key + ".", path, table));
+      continue;
+    }
+    const auto option = std::find_if(table.begin(), table.end(),
+                                     [&](const Option& candidate) { return candidate.key == key; });
+    if (option == table.end())
+      return at(fmt::format("unknown key '{}'; did you mean '{}'?", key, NearestKey(key, table)));
+    const std::optional<std::string> text = TextOf(node);
+    if (!text)
+      return at(fmt::format("'{}' must be a text or a whole number ({})", key, option->unit));
+    if (const Status status = option->set(*text); !status.ok())
+      return at(fmt::format("{}: {}", key, status.message()));
+  }
+  return Status::Ok();
+}
+
+}  // namespace
+
+std::vector<Option> OptionTable(UpOptions* o) {
+  PipelineSpec& p = o->pipeline;
+  return {
+      Text("data", "folder", &o->data, "where everything durable lies; one process owns it"),
+      Text("listen", "address:port", &o->listen, "of the page and the API; port 0 is any free one"),
+      Text("locations", "CSV file", &o->locations, "location table: names (and zones) of the oids"),
+      Duration("locations_refresh", &o->locations_refresh, 100,
+               "how often the location table is looked at for changes"),
+      Text("log_level", "debug | info | warning | error", &o->log_level, "of the lines on stderr"),
+      Text("web_dir", "folder", &o->web_dir,
+           "serve the page from here instead of the built-in one"),
+      Integer("partitions", "number", &o->partitions, 1, 1'024,
+              "of the embedded log; fixed when the data folder is made"),
+      Integer("engine.threads", "number", &o->engine_threads, 0, 256,
+              "that count; 0 is as many as cores"),
+      Duration("engine.commit_interval", &o->commit_interval, 1,
+               "how long counts gather before they are committed to disk"),
+      Duration("engine.checkpoint_interval", &o->checkpoint_interval, 100,
+               "how much is read again after a crash, at most about this"),
+      Duration("log.retention", &o->log_retention, 1'000, "how long raw events are kept"),
+      Size("log.size_max", &o->log_size_max, 1 << 20, "of raw events on disk; the oldest go first"),
+      Size("log.queue_max", &o->log_queue_max, 1 << 16,
+           "of events waiting for the disk; beyond it senders get 429"),
+      Integer("server.threads", "number", &o->server_threads, 1, 64, "that serve HTTP"),
+      Size("server.body_max", &o->server_body_max, 1 << 10,
+           "of one POST, as sent and unpacked; beyond it 413"),
+      Size("server.memory_max", &o->server_memory_max, 1 << 16,
+           "of all POST bodies in work; beyond it 429"),
+      Integer("server.connections_max", "number", &o->server_connections_max, 1, 100'000,
+              "open at a time"),
+      Duration("live.push_interval", &o->live_push_interval, 1,
+               "shortest time between two changes of one view"),
+      Duration("live.pane_retention", &o->live_pane_retention, 3'600'000,
+               "how far back the screen's panes reach"),
+      Choice<TimeUnit>("pipeline.timestamp_unit", &p.timestamp_unit,
+                       {{"s", TimeUnit::kSeconds},
+                        {"ms", TimeUnit::kMillis},
+                        {"us", TimeUnit::kMicros},
+                        {"ns", TimeUnit::kNanos}},
+                       "of integer timestamps in events"),
+      Choice<Identity>("pipeline.identity", &p.identity,
+                       {{"detection", Identity::kDetection},
+                        {"camera_and_detection", Identity::kCameraAndDetection}},
+                       "what makes two events the same detection"),
+      Duration("pipeline.window_size", &p.window_size, 1, "of stored counts"),
+      Duration("pipeline.pane_size", &p.pane_size, 1, "of the screen; divides window_size"),
+      Duration("pipeline.out_of_orderness", &p.out_of_orderness, 0,
+               "how far a camera's events may lie apart"),
+      Duration("pipeline.dedup_horizon", &p.dedup_horizon, 0,
+               "how long a detection is remembered, and how late one may come"),
+      Duration("pipeline.future_tolerance", &p.future_tolerance, 0,
+               "how far a camera's clock may be ahead"),
+      MaxAge("pipeline.max_age", &p.max_age, "how old an event may be when it arrives"),
+      Duration("pipeline.camera_ttl", &p.camera_ttl, 1,
+               "a camera silent for longer has its ids forgotten"),
+      Duration("pipeline.idle_timeout", &p.idle_timeout, 1,
+               "a partition silent for longer does not hold up completeness"),
+      Time("pipeline.count_from", &p.count_from, "count events from this time on (hand-over)"),
+      Time("pipeline.count_until", &p.count_until, "count events before this time (hand-over)"),
+  };
+}
+
+std::string NearestKey(std::string_view key, const std::vector<Option>& table) {
+  const auto nearest =
+      std::min_element(table.begin(), table.end(), [&](const Option& a, const Option& b) {
+        return EditDistance(key, a.key) < EditDistance(key, b.key);
+      });
+  return nearest == table.end() ? "" : nearest->key;
+}
+
+Status LoadConfig(const std::string& path, const std::vector<Option>& table) {
+  try {
+    return LoadTable(toml::parse_file(path), "", path, table);
+  } catch (const toml::parse_error& error) {
+    return Status::Stop(fmt::format("{}:{}: {}", path, error.source().begin.line,
+                                    std::string_view(error.description())));
+  }
+}
+
+Result<Millis> ParseDuration(std::string_view text) {
+  const Result<int64_t> ms = ParseWithUnit(text, kDurations, "duration");
+  if (!ms.ok()) return ms.status();
+  return Millis{ms.value()};
+}
+std::string FormatDuration(Millis duration) { return FormatWithUnit(duration.v, kDurations); }
+Result<int64_t> ParseBytes(std::string_view text) { return ParseWithUnit(text, kSizes, "size"); }
+std::string FormatBytes(int64_t bytes) { return FormatWithUnit(bytes, kSizes); }
+
+Result<ListenAddress> ParseListen(std::string_view text) {
+  const size_t colon = text.rfind(':');
+  ListenAddress listen;
+  const Status bad = Status::Stop(
+      fmt::format("'{}' is no address to listen on: write 127.0.0.1:8080 or [::1]:8080", text));
+  if (colon == std::string_view::npos) return bad;
+  const std::string_view port = text.substr(colon + 1);
+  const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), listen.port);
+  if (error != std::errc() || end != port.data() + port.size()) return bad;
+  std::string_view host = text.substr(0, colon);
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  if (host.empty() || host == "localhost") host = "127.0.0.1";
+  listen.address = host;
+  listen.is_loopback = host == "::1" || host.starts_with("127.");
+  return listen;
+}
+
+}  // namespace sightline

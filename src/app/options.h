@@ -1,0 +1,77 @@
+// Options: every setting of `sightline up`, each with a key, a default, a unit and a line of help.
+//
+// One table serves the command line (--key value), the config file (TOML, [section] key = value)
+// and `sightline options`. Command line beats file beats default. Single-threaded, at the start.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "pipeline/spec.h"
+
+namespace sightline {
+
+struct UpOptions {
+  std::string data = "data";
+  std::string listen = "127.0.0.1:8080";
+  std::string locations;  // empty: none
+  std::string log_level = "info";
+  std::string web_dir;  // empty: the pages in the binary
+  int64_t partitions = 4;
+  int64_t engine_threads = 0;  // 0: as many as cores
+  Millis commit_interval{250};
+  Millis checkpoint_interval{30'000};
+  Millis locations_refresh{5'000};
+  Millis log_retention{7 * 86'400'000LL};
+  int64_t log_size_max = int64_t{10} << 30;
+  int64_t log_queue_max = 64 << 20;
+  int64_t server_threads = 1;
+  int64_t server_body_max = 16 << 20;
+  int64_t server_memory_max = 64 << 20;
+  int64_t server_connections_max = 4'096;
+  Millis live_push_interval{2};
+  Millis live_pane_retention{24 * 3'600'000LL};
+  PipelineSpec pipeline;
+  // Not in the config file.
+  bool demo = false;
+  bool insecure = false;
+};
+
+// One row of the table. Values go through text: "10s", "16MiB", "4", "detection_oid".
+struct Option {
+  std::string key;   // e.g. "pipeline.window_size"
+  std::string unit;  // what a value looks like
+  std::string help;
+  std::function<Status(std::string_view)> set;
+  std::function<std::string()> get;
+};
+
+// The table over `options`, which must outlive it.
+std::vector<Option> OptionTable(UpOptions* options);
+
+// Reads a TOML file into the table. kStop names the file, the line and, for an unknown key, the
+// nearest known one.
+Status LoadConfig(const std::string& path, const std::vector<Option>& table);
+
+// The known key that is the fewest edits away (Levenshtein 1966).
+std::string NearestKey(std::string_view key, const std::vector<Option>& table);
+
+// "250ms" "10s" "5m" "1h" "7d", or a bare number of ms. "16MiB" "10GiB" "512", in bytes.
+Result<Millis> ParseDuration(std::string_view text);
+std::string FormatDuration(Millis duration);
+Result<int64_t> ParseBytes(std::string_view text);
+std::string FormatBytes(int64_t bytes);
+
+struct ListenAddress {
+  std::string address;
+  uint16_t port = 0;
+  bool is_loopback = false;
+};
+// "127.0.0.1:8080", "localhost:8080", "[::1]:8080", ":8080" (loopback). kStop otherwise.
+Result<ListenAddress> ParseListen(std::string_view text);
+
+}  // namespace sightline
