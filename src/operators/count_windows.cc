@@ -54,21 +54,26 @@ void CountWindows::Add(const Event& event, const Decision& decision, Offset offs
 }
 
 void CountWindows::Count(const Event& event, const Decision& decision, Watermark watermark) {
-  const bool correction = watermark >= WindowStart(event.time, window_size_) + window_size_;
-  const CountKind kind = correction ? CountKind::kCorrection : CountKind::kCount;
-  const EventTime pane_start = WindowStart(event.time, pane_size_);
   if (decision.fact >= last_sum_of_fact_.size()) last_sum_of_fact_.resize(decision.fact + 1);
   LastSum& last = last_sum_of_fact_[decision.fact];
-  if (last.index == kNone || last.pane_start != pane_start || last.kind != kind) {
-    const Cell cell{pane_start, event.location, decision.item, kind};
-    const auto [it, is_new] = count_index_.try_emplace(cell, static_cast<uint32_t>(counts_.size()));
-    if (is_new) counts_.push_back({cell, 0, event.time, event.time});
-    last = {pane_start, kind, it->second};
-  }
+  const bool same_pane = event.time >= last.pane.start && event.time < last.pane.end;
+  const CountKind kind = watermark >= last.window_end ? CountKind::kCorrection : CountKind::kCount;
+  if (!same_pane || last.kind != kind) last = FindSum(event, decision, watermark);
   Sum& sum = counts_[last.index];
   ++sum.count;
   sum.first = std::min(sum.first, event.time);
   sum.last = std::max(sum.last, event.time);
+}
+
+CountWindows::LastSum CountWindows::FindSum(const Event& event, const Decision& decision,
+                                            Watermark watermark) {
+  const EventTime pane_start = WindowStart(event.time, pane_size_);
+  const EventTime window_end = WindowStart(event.time, window_size_) + window_size_;
+  const CountKind kind = watermark >= window_end ? CountKind::kCorrection : CountKind::kCount;
+  const Cell cell{pane_start, event.location, decision.item, kind};
+  const auto [it, is_new] = count_index_.try_emplace(cell, static_cast<uint32_t>(counts_.size()));
+  if (is_new) counts_.push_back({cell, 0, event.time, event.time});
+  return {{pane_start, pane_start + pane_size_}, window_end, kind, it->second};
 }
 
 void CountWindows::SetAsideEvent(const Event& event, Outcome outcome, Offset offset,

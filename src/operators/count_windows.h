@@ -55,13 +55,15 @@ class CountWindows {
   };
 
   static constexpr uint32_t kNone = UINT32_MAX;
-  // Where a fact or camera was added last: the next event of it most often goes there, too.
+  // Where a fact was added last: its next event most often goes there, too.
   struct LastSum {
-    EventTime pane_start;
+    Window pane{kAfterAllTime, kBeforeAllTime};
+    EventTime window_end;
     CountKind kind = CountKind::kCount;
     uint32_t index = kNone;
   };
 
+  LastSum FindSum(const Event& event, const Decision& decision, Watermark watermark);
   Ledger& LedgerOf(const Event& event, const Decision& decision, AppendTime now);
   void Count(const Event& event, const Decision& decision, Watermark watermark);
   void Clear();
