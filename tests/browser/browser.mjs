@@ -1,0 +1,112 @@
+// A chromium, pages that are watched for what they must never do, and places for screenshots.
+
+import { mkdirSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { chromium } from 'playwright-core';
+
+const CHROMIUM = process.env.SIGHTLINE_CHROMIUM ?? '/usr/bin/chromium';
+const SCREENSHOTS = process.env.SIGHTLINE_SCREENSHOTS
+  ?? fileURLToPath(new URL('../../build/screenshots', import.meta.url));
+
+export const WIDE = { width: 1440, height: 900 };
+export const NARROW = { width: 320, height: 720 };
+
+export function launch() {
+  return chromium.launch({
+    executablePath: CHROMIUM,
+    args: [
+      '--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking',
+      '--disable-component-update', '--disable-sync', '--disable-quic',
+    ],
+  });
+}
+
+/**
+ * A page in a context of its own (storage, cookies). `page.faults()` is what it did wrong so far:
+ * console errors, uncaught errors, violations of the content security policy, requests to other
+ * origins. A browser logs each failed request as an error; they are left out while
+ * `page.serverIsDown` is set.
+ * @param {import('playwright-core').Browser} browser @param {string} url where it will go: its origin
+ */
+export async function watchedPage(browser, url, options = {}) {
+  const context = await browser.newContext({ viewport: WIDE, timezoneId: 'UTC', locale: 'en-GB', ...options });
+  const page = await context.newPage();
+  const { origin } = new URL(url);
+  const faults = [];
+  page.serverIsDown = false;
+  page.faults = () => faults;
+  page.on('console', (message) => {
+    if (message.type() !== 'error') return;
+    if (page.serverIsDown && message.text().startsWith('Failed to load resource: ')) return;
+    faults.push(`console: ${message.text()}`);
+  });
+  page.on('pageerror', (error) => faults.push(`uncaught: ${error.stack ?? error}`));
+  page.on('dialog', (dialog) => {
+    faults.push(`dialog: ${dialog.message()}`);
+    dialog.dismiss();
+  });
+  page.on('request', (request) => {
+    const target = new URL(request.url());
+    if (target.protocol !== 'data:' && target.origin !== origin) faults.push(`request to ${target.origin}`);
+  });
+  await page.exposeFunction('reportViolation', (text) => faults.push(`csp: ${text}`));
+  await page.addInitScript(() => {
+    document.addEventListener('securitypolicyviolation', (event) => {
+      window.reportViolation(`${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}:${event.lineNumber}`);
+    });
+    window.loadedAt = performance.timeOrigin; // a reload would show another one
+  });
+  return page;
+}
+
+export async function screenshot(page, name) {
+  mkdirSync(SCREENSHOTS, { recursive: true });
+  await page.screenshot({ path: path.join(SCREENSHOTS, `${name}.png`) });
+}
+
+/** The rows of the page's top list, as a reader sees them. */
+export function rowsOf(page) {
+  return page.$$eval('#items > .item', (items) => items.map((item) => ({
+    rank: item.querySelector('.rank').textContent,
+    item: item.querySelector('.name').textContent,
+    count: item.querySelector('.count').textContent,
+    mark: item.querySelector('.mark').textContent,
+  })));
+}
+
+/** The ledger's terms as numbers, by label. */
+export function ledgerOf(page) {
+  return page.$$eval('.term', (terms) => Object.fromEntries(terms.map((term) => [
+    term.querySelector('.label').textContent,
+    Number(term.querySelector('.value').textContent.replaceAll(',', '')),
+  ])));
+}
+
+export const text = (page, selector) => page.textContent(selector);
+
+/**
+ * Waits until `read()` gives `wanted` (deeply, as JSON); fails with both when it does not.
+ * @template T @param {() => Promise<T>} read @param {T} wanted @param {string} what
+ */
+export async function eventually(read, wanted, what, timeoutMs = 10_000) {
+  const until = Date.now() + timeoutMs;
+  let seen;
+  for (;;) {
+    seen = JSON.stringify(await read());
+    if (seen === JSON.stringify(wanted)) return;
+    if (Date.now() > until) throw new Error(`${what}: wanted ${JSON.stringify(wanted)}, saw ${seen}`);
+    await new Promise((resolve) => setTimeout(resolve, 30));
+  }
+}
+
+/** How far the page can be scrolled sideways, and the element that makes it so. */
+export function sideways(page) {
+  return page.evaluate(() => {
+    const width = document.documentElement.clientWidth;
+    const over = document.documentElement.scrollWidth - width;
+    if (over <= 0) return null;
+    const wide = [...document.querySelectorAll('body *')].find((node) => node.getBoundingClientRect().right > width + 1);
+    return `${over} px by ${wide?.tagName}#${wide?.id}.${wide?.className}`;
+  });
+}

@@ -1,0 +1,27 @@
+// The few things every view does with elements.
+// @ts-check
+
+/** @param {string} id of an element that index.html has */
+export function element(id) {
+  return /** @type {HTMLElement} */ (document.getElementById(id));
+}
+
+/**
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag @param {string} className @param {string} [text]
+ */
+export function make(tag, className, text = '') {
+  const made = document.createElement(tag);
+  made.className = className;
+  if (text !== '') made.textContent = text;
+  return made;
+}
+
+/** Writes only what changed, so that the page does no work for what stays. */
+export function setText(/** @type {Node} */ node, /** @type {string} */ text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+export function setAttribute(/** @type {Element} */ node, /** @type {string} */ name, /** @type {string} */ value) {
+  if (node.getAttribute(name) !== value) node.setAttribute(name, value);
+}

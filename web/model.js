@@ -1,0 +1,162 @@
+// What the server said about the view on screen: docs/PROTOCOL.md turned into one current state.
+// Pure: no DOM, no network, no clock.
+// @ts-check
+
+/** @typedef {{oid: string, name: string, total: number, top: string}} Location */
+/** @typedef {{position: number, rank: number, item: string, count: number, provisional: number}} TopRow */
+/**
+ * @typedef {{start: number, end: number, complete_until: number|null, total: number, other: number,
+ *            items: number, rows: TopRow[]}} Top
+ */
+/**
+ * @typedef {{received: number, counted: number, duplicate: number, too_late: number, future: number,
+ *            malformed: number, outside: number, conflicts: number, heartbeats: number}} Ledger
+ */
+/**
+ * applied: the state has it. ignored: it was there before. gap: something was missed, only a
+ * snapshot helps.
+ * @typedef {'applied'|'ignored'|'gap'} Outcome
+ */
+
+// "Gate 2" before "Gate 10", whatever the case.
+const names = new Intl.Collator('en', { numeric: true });
+
+/** Oids are decimal strings of 64 bits: compared as numbers without losing a digit. */
+function compareOids(/** @type {string} */ a, /** @type {string} */ b) {
+  const first = BigInt(a);
+  const second = BigInt(b);
+  return first < second ? -1 : first > second ? 1 : 0;
+}
+
+/** By name, then oid; the ones without a name last. @param {Location} a @param {Location} b */
+function compareLocations(a, b) {
+  if ((a.name === '') !== (b.name === '')) return a.name === '' ? 1 : -1;
+  return names.compare(a.name, b.name) || compareOids(a.oid, b.oid);
+}
+
+export class Model {
+  boot = '';
+  seq = -1;
+  now = 0; // the server's clock at its last word
+  changedAt = 0;
+  /** @type {number|null} */ completeUntil = null;
+  /** @type {Top|null} */ top = null; // null: no snapshot of this view yet
+  /** @type {Ledger|null} */ ledger = null;
+  // Grows when a location appears, disappears or is renamed: when the list's order may change.
+  orderVersion = 0;
+  /** @type {Map<string, Location>} */ #locations = new Map();
+  /** @type {Location[]} */ #sorted = [];
+  #sortedVersion = 0;
+
+  /** The state of this moment, which later messages do not change. */
+  copy() {
+    const copy = new Model();
+    Object.assign(copy, this); // messages replace `top` and `ledger`, they never change them
+    for (const [oid, location] of this.#locations) copy.#locations.set(oid, { ...location });
+    copy.#sortedVersion = -1;
+    return copy;
+  }
+
+  /** Another view is asked for: its numbers are not known, the names of the locations still are. */
+  forgetView() {
+    this.boot = '';
+    this.seq = -1;
+    this.top = null;
+  }
+
+  /** @param {string} event @param {any} data @returns {Outcome} */
+  apply(event, data) {
+    if (event === 'snapshot') return this.#snapshot(data);
+    if (event === 'change') return this.#change(data);
+    if (event === 'heartbeat') return this.#heartbeat(data);
+    return 'ignored'; // a newer server's event: not for this page
+  }
+
+  /** @returns {readonly Location[]} by name, then oid */
+  locations() {
+    if (this.#sortedVersion !== this.orderVersion) {
+      this.#sorted = [...this.#locations.values()].sort(compareLocations);
+      this.#sortedVersion = this.orderVersion;
+    }
+    return this.#sorted;
+  }
+
+  /** @param {string} oid */
+  location(oid) {
+    return this.#locations.get(oid);
+  }
+
+  /** Null before anything is known. */
+  totalOfLocations() {
+    if (this.ledger === null) return null;
+    let total = 0;
+    for (const location of this.#locations.values()) total += location.total;
+    return total;
+  }
+
+  /** @param {any} data @returns {Outcome} */
+  #snapshot(data) {
+    const before = this.#locations;
+    this.#locations = new Map();
+    for (const location of data.locations) this.#locations.set(location.oid, location);
+    if (before.size !== this.#locations.size) this.orderVersion += 1;
+    else {
+      for (const [oid, location] of this.#locations) {
+        if (before.get(oid)?.name === location.name) continue;
+        this.orderVersion += 1;
+        break;
+      }
+    }
+    // Same names, new objects: the sorted array must point at the new ones.
+    if (this.#sortedVersion === this.orderVersion) {
+      this.#sorted = this.#sorted.map((old) => /** @type {Location} */ (this.#locations.get(old.oid)));
+    }
+    this.boot = data.boot;
+    this.seq = data.seq;
+    this.#take(data);
+    return 'applied';
+  }
+
+  /** @param {any} data @returns {Outcome} */
+  #change(data) {
+    if (this.top === null || data.boot !== this.boot) return 'gap';
+    if (data.seq <= this.seq) return 'ignored';
+    if (data.seq !== this.seq + 1) return 'gap';
+    this.seq = data.seq;
+    for (const location of data.locations) {
+      const known = this.#locations.get(location.oid);
+      if (known !== undefined && known.name === location.name) {
+        Object.assign(known, location);
+      } else {
+        this.#locations.set(location.oid, location);
+        this.orderVersion += 1;
+      }
+    }
+    this.#take(data);
+    return 'applied';
+  }
+
+  /** @param {any} data @returns {Outcome} */
+  #heartbeat(data) {
+    // It carries the id of the message before it; another one means that message was missed.
+    if (this.top === null || data.boot !== this.boot || data.seq !== this.seq) return 'gap';
+    this.#take(data);
+    return 'applied';
+  }
+
+  /** @param {any} data */
+  #take(data) {
+    this.now = data.now;
+    if (data.top) this.top = data.top;
+    if (data.ledger) this.ledger = data.ledger;
+    this.completeUntil = data.complete_until ?? this.top?.complete_until ?? null;
+    if (data.changed_at > this.changedAt) this.changedAt = data.changed_at;
+  }
+}
+
+/** What the outcomes add up to; equals `received` when the ledger balances. @param {Ledger} ledger */
+export function sumOfOutcomes(ledger) {
+  return (
+    ledger.counted + ledger.duplicate + ledger.too_late + ledger.future + ledger.malformed + ledger.outside
+  );
+}
