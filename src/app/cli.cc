@@ -2,7 +2,9 @@
 
 #include <CLI/CLI.hpp>
 
+#include "app/command_camera.h"
 #include "app/command_replay.h"
+#include "app/command_up.h"
 
 namespace sightline {
 
@@ -12,6 +14,8 @@ int RunCommandLine(int argc, char** argv) {
   app.set_version_flag("--version", "sightline 0.1.0");
   app.require_subcommand(1);
   int result = 0;
+  AddUpCommands(app, &result);
+  AddCameraCommand(app, &result);
   AddReplayCommand(app, &result);
   try {
     app.parse(argc, argv);
