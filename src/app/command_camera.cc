@@ -23,7 +23,8 @@ struct Command {
 
 int Run(Command& command) {
   CameraOptions& options = command.options;
-  options.source = command.simulate ? CameraOptions::Source::kSimulate : CameraOptions::Source::kReplay;
+  options.source =
+      command.simulate ? CameraOptions::Source::kSimulate : CameraOptions::Source::kReplay;
   options.replay.path = command.replay;
   auto fail = [](const std::string& message) {
     fmt::print(stderr, "sightline camera: {}\n", message);
@@ -73,8 +74,8 @@ void AddSimulatorOptions(CLI::App* camera, SimulatorOptions* simulator) {
 void AddCameraCommand(CLI::App& app, int* result) {
   auto command = std::make_shared<Command>();
   CameraOptions& options = command->options;
-  CLI::App* camera = app.add_subcommand(
-      "camera", "Send detections to a server: a recording or a simulated city");
+  CLI::App* camera =
+      app.add_subcommand("camera", "Send detections to a server: a recording or a simulated city");
   camera->add_option("--replay", command->replay, "recording (NDJSON, plain or .gz; - is stdin)");
   camera->add_flag("--simulate", command->simulate, "a city of simulated cameras");
   camera->add_option("--url", options.sender.url, "of the server")->capture_default_str();

@@ -65,8 +65,9 @@ int Up(Command& command) {
 }
 
 void PrintOptions(const std::vector<Option>& table) {
-  fmt::print("# Every option with its default. Save as sightline.toml, change what you want, and run\n"
-             "# sightline up --config sightline.toml\n");
+  fmt::print(
+      "# Every option with its default. Save as sightline.toml, change what you want, and run\n"
+      "# sightline up --config sightline.toml\n");
   std::string section;
   for (const bool sections : {false, true})
     for (const Option& option : table) {
@@ -85,7 +86,8 @@ void PrintOptions(const std::vector<Option>& table) {
 
 void AddUpCommands(CLI::App& app, int* result) {
   auto command = std::make_shared<Command>();
-  CLI::App* up = app.add_subcommand("up", "Run everything in one process: ingest, counts, live page");
+  CLI::App* up =
+      app.add_subcommand("up", "Run everything in one process: ingest, counts, live page");
   up->add_option("--config", command->config, "TOML file; `sightline options` prints one");
   up->add_flag("--demo", command->options.demo,
                "with cameras: recorded pedestrians shifted to now, and a simulated city");

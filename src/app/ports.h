@@ -12,8 +12,8 @@ namespace sightline {
 
 constexpr std::string_view kRawTopic = "raw_camera_events";
 
-// The engine's sealed segments become visible. In memory: what a crash takes from it, the next start
-// loads from the durable counts. Committed at once; the durable sink has its own pace.
+// The engine's sealed segments become visible. In memory: what a crash takes from it, the next
+// start loads from the durable counts. Committed at once; the durable sink has its own pace.
 class LiveSink final : public Sink {
  public:
   explicit LiveSink(Live* live) : live_(live) {}

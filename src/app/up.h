@@ -2,8 +2,8 @@
 // cameras.
 //
 // The start: lock and open the log; load live from the committed counts; start the engine (each
-// partition recovers by itself, docs/SEMANTICS.md "Exactly once"); then the server. The end: server,
-// engine (drained and committed), log. Only this file names the concrete classes together.
+// partition recovers by itself, docs/SEMANTICS.md "Exactly once"); then the server. The end:
+// server, engine (drained and committed), log. Only this file names the concrete classes together.
 #pragma once
 
 #include <functional>

@@ -88,7 +88,8 @@ void CountWindows::SetAsideEvent(const Event& event, Outcome outcome, Offset off
   set_aside_.push_back(std::move(aside));
 }
 
-Segment CountWindows::Take(Offset first, Offset next, Watermark watermark, const ItemNames& items) {
+Segment CountWindows::Take(Offset first, Offset next, Watermark watermark,
+                           const ItemNumbers& items) {
   Segment segment{.first = first, .next = next, .watermark = watermark};
   // Item names are compared once an item, not once a row.
   std::vector<uint32_t> by_name;

@@ -24,7 +24,7 @@ class CountWindows {
   void Add(const Event& event, const Decision& decision, Offset offset, AppendTime now,
            Watermark watermark);
   // Moves out what was added since the last call; `items` names the numbers in the decisions.
-  Segment Take(Offset first, Offset next, Watermark watermark, const ItemNames& items);
+  Segment Take(Offset first, Offset next, Watermark watermark, const ItemNumbers& items);
 
   size_t rows() const { return counts_.size() + ledger_.size() + set_aside_.size(); }
   size_t set_aside_bytes() const { return set_aside_bytes_; }

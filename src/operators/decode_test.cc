@@ -103,7 +103,7 @@ TEST(Decode, WrongTypes) {
     ExpectMalformed(With("item_name", value), R::kWrongType, "item_name");
 }
 
-TEST(Decode, ItemNames) {
+TEST(Decode, ItemNumbers) {
   ExpectMalformed(With("item_name", "\"\""), R::kItemName, "item_name");
   ExpectMalformed(With("item_name", "\"" + std::string(257, 'x') + "\""), R::kItemName,
                   "item_name");

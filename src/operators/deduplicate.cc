@@ -7,14 +7,14 @@
 
 namespace sightline {
 
-uint32_t ItemNames::Intern(std::string_view name) {
+uint32_t ItemNumbers::Intern(std::string_view name) {
   if (const auto it = index_.find(name); it != index_.end()) return it->second;
   const auto item = static_cast<uint32_t>(names_.size());
   index_.emplace(names_.emplace_back(name), item);
   return item;
 }
 
-void ItemNames::Clear() {
+void ItemNumbers::Clear() {
   index_.clear();
   names_.clear();
 }
@@ -170,7 +170,7 @@ void Deduplicate::CompactIfDue(AppendTime now) {
   if (facts_.size() < compact_at_ && items_.size() < compact_at_) return;
   std::vector<uint32_t> number(facts_.size(), kNone);
   std::vector<Fact> facts;
-  ItemNames items;
+  ItemNumbers items;
   oldest_ = kAfterAllTime;
   came_back_ = false;
   ids_.ForEach([&](IdMemory::Entry& entry) {

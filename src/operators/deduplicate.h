@@ -29,11 +29,11 @@ struct Decision {
   bool conflict = false;           // a duplicate that says something else than the first copy
   uint32_t camera = 0;             // its number here; not of kMalformed
   uint32_t fact = 0;               // number of (camera, location, item); of kCounted only
-  uint32_t item = 0;               // number in ItemNames; of kCounted only
+  uint32_t item = 0;               // number in ItemNumbers; of kCounted only
 };
 
 // Item names by number. Numbers are dense and never change until Compact().
-class ItemNames {
+class ItemNumbers {
  public:
   uint32_t Intern(std::string_view name);
   const std::string& name(uint32_t item) const { return names_[item]; }
@@ -64,7 +64,7 @@ class Deduplicate {
   Watermark watermark() const { return watermark_; }
   int64_t remembered_ids() const { return ids_.size(); }
   int64_t cameras() const { return static_cast<int64_t>(cameras_.size()); }
-  const ItemNames& items() const { return items_; }
+  const ItemNumbers& items() const { return items_; }
   // Forgets facts and names that no remembered id has, when enough may have gathered. All numbers
   // change: no Decision or Hint may be held.
   void CompactIfDue(AppendTime now);
@@ -115,7 +115,7 @@ class Deduplicate {
   Status LoadIds(ByteReader& in);
 
   PipelineSpec spec_;
-  ItemNames items_;
+  ItemNumbers items_;
   std::vector<Camera> cameras_;
   boost::unordered_flat_map<CameraId, uint32_t, std::hash<CameraId>> camera_index_;
   std::vector<Fact> facts_;

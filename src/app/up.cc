@@ -1,0 +1,398 @@
+#include "app/up.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "app/locations_refresh.h"
+#include "app/ports.h"
+#include "base/log.h"
+#include "camera/camera.h"
+#include "connectors/checkpoint_files/checkpoint_files.h"
+#include "connectors/embedded_log/log.h"
+#include "engine/runtime.h"
+#include "live/hub.h"
+#include "live/live.h"
+#include "server/server.h"
+
+namespace sightline {
+namespace {
+
+// SIGTERM to exit takes less than 5 s: this is the sum of the parts.
+constexpr Millis kCameraStop{500};
+constexpr Millis kServerStop{1'000};
+constexpr Millis kEngineStop{2'500};
+// A partition that makes no progress for this long is told by /healthz.
+constexpr int64_t kFailingMs = 3'000;
+constexpr Millis kDay{86'400'000};
+
+std::string DemoPath(const UpOptions& options, const std::string& name) {
+  return (std::filesystem::path(options.data) / "demo" / name).string();
+}
+
+// The recording lies beside the sources, or beside the binary where that was copied alone.
+std::string FindRecording() {
+  std::error_code error;
+  std::filesystem::path folder =
+      std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
+  for (int up = 0; up < 6 && !folder.empty(); ++up, folder = folder.parent_path())
+    if (const auto path = folder / "data" / "pedestrians.ndjson";
+        std::filesystem::exists(path, error))
+      return path.string();
+  return "data/pedestrians.ndjson";
+}
+
+// The names of the simulated city, and of the recording's town square.
+Status WriteDemoLocations(const std::string& path) {
+  std::error_code error;
+  std::filesystem::create_directories(std::filesystem::path(path).parent_path(), error);
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  file << Simulator(SimulatorOptions{}, CameraOptions{}.seed).LocationsCsv();
+  if (!file.flush()) return Status::Stop(fmt::format("cannot write '{}'", path));
+  return Status::Ok();
+}
+
+class Up {
+ public:
+  explicit Up(const UpOptions& options) : options_(options) {}
+
+  Status Start();
+  void WaitForSignal();
+  void Stop();
+  std::string url() const { return url_; }
+
+ private:
+  Status OpenLog();
+  Status LoadLive();
+  void StartEngine();
+  Result<std::unique_ptr<PartitionTask>> BuildTask(size_t partition);
+  Status StartServer();
+  void StartDemo();
+  void RunDemoCamera(CameraOptions camera);
+  SourcePartition Partition(size_t partition) const {
+    return {log_->SourceName(kRawTopic), static_cast<int32_t>(partition)};
+  }
+  Health TellHealth() const;
+  std::vector<Metric> Gather() const;
+  void GatherEngine(std::vector<Metric>& metrics) const;
+  void GatherLog(std::vector<Metric>& metrics) const;
+
+  const UpOptions options_;
+  SystemClock clock_;
+  // In the order of the start; destroyed in reverse.
+  std::unique_ptr<EmbeddedLog> log_;
+  std::unique_ptr<RawDetectionLog> detection_log_;
+  std::unique_ptr<Live> live_;
+  std::unique_ptr<Hub> hub_;
+  std::unique_ptr<LocationsRefresh> locations_;
+  std::unique_ptr<Runtime> runtime_;
+  std::unique_ptr<AppendWatch> watch_;
+  std::unique_ptr<Server> server_;
+  std::string url_;
+  std::atomic<bool> stop_cameras_ = false;
+  std::vector<std::thread> cameras_;
+  std::string locations_refused_;
+  mutable std::mutex mutex_;  // of locations_refused_, which HTTP threads read
+};
+
+Status Up::Start() {
+  RETURN_IF_ERROR(OpenLog());
+  const Result<ListenAddress> listen = ParseListen(options_.listen);
+  if (!listen.ok()) return listen.status();
+  live_ =
+      std::make_unique<Live>(LiveOptions{.pane_size = options_.pipeline.pane_size,
+                                         .window_size = options_.pipeline.window_size,
+                                         .pane_retention = options_.live_pane_retention,
+                                         .idle_timeout = options_.pipeline.idle_timeout,
+                                         .out_of_orderness = options_.pipeline.out_of_orderness},
+                             &clock_);
+  hub_ = std::make_unique<Hub>(live_.get(), &clock_,
+                               HubOptions{.min_interval = options_.live_push_interval});
+  std::string table = options_.locations;
+  if (table.empty() && options_.demo) {
+    table = DemoPath(options_, "locations.csv");
+    RETURN_IF_ERROR(WriteDemoLocations(table));
+  }
+  locations_ = std::make_unique<LocationsRefresh>(table, live_.get());
+  RETURN_IF_ERROR(locations_->Load());
+  RETURN_IF_ERROR(LoadLive());
+  StartEngine();
+  RETURN_IF_ERROR(StartServer());
+  if (options_.demo) StartDemo();
+  return Status::Ok();
+}
+
+Status Up::OpenLog() {
+  std::error_code error;
+  std::filesystem::create_directories(options_.data, error);
+  if (error)
+    return Status::Stop(
+        fmt::format("cannot make the data folder '{}': {}", options_.data, error.message()));
+  Result<std::unique_ptr<EmbeddedLog>> log =
+      EmbeddedLog::Open({.dir = options_.data,
+                         .partitions = static_cast<int32_t>(options_.partitions),
+                         .clock = &clock_,
+                         .retention_age = options_.log_retention,
+                         .retention_bytes = options_.log_size_max,
+                         .queue_bytes_max = options_.log_queue_max});
+  if (!log.ok()) return log.status();
+  log_ = std::move(log).value();
+  detection_log_ = std::make_unique<RawDetectionLog>(log_.get());
+  return Status::Ok();
+}
+
+// What the durable counts say; the tasks add what lies behind their committed offsets.
+Status Up::LoadLive() {
+  const auto start = std::chrono::steady_clock::now();
+  const EventTime not_before = EventTime{clock_.NowMs()} - kDay - Millis{3'600'000};
+  for (int32_t p = 0; p < log_->partitions(); ++p) {
+    const SourcePartition partition = Partition(static_cast<size_t>(p));
+    Result<std::optional<CountsProgress>> progress = log_->Progress(partition);
+    if (!progress.ok()) return progress.status();
+    if (!progress.value()) continue;
+    const CountsProgress& known = *progress.value();
+    live_->Load(partition, {}, known.next, known.ledger);
+    RETURN_IF_ERROR(log_->ForEachGroup(partition, not_before, [&](Segment&& group) {
+      live_->Load(partition, {&group, 1}, known.next, known.ledger);
+    }));
+  }
+  const auto took = std::chrono::steady_clock::now() - start;
+  LogInfo(fmt::format("counts loaded in {} ms",
+                      std::chrono::duration_cast<std::chrono::milliseconds>(took).count()));
+  return Status::Ok();
+}
+
+void Up::StartEngine() {
+  const auto cores = static_cast<int32_t>(std::thread::hardware_concurrency());
+  const auto threads = static_cast<int32_t>(options_.engine_threads);
+  RuntimeOptions runtime{.threads = threads > 0 ? threads : std::max(1, cores)};
+  runtime.on_at_end = [this](size_t partition, bool at_end) {
+    live_->SetAtEnd(Partition(partition), at_end);
+  };
+  runtime_ = std::make_unique<Runtime>(static_cast<size_t>(log_->partitions()), std::move(runtime),
+                                       [this](size_t partition) { return BuildTask(partition); });
+  watch_ = log_->OnAppend(
+      kRawTopic, [this](int32_t partition) { runtime_->Wake(static_cast<size_t>(partition)); });
+  runtime_->Start();
+}
+
+Result<std::unique_ptr<PartitionTask>> Up::BuildTask(size_t partition) {
+  TaskOptions task;
+  task.sinks = {{.name = "live", .commit_interval_ms = 0},
+                {.name = "counts", .commit_interval_ms = options_.commit_interval.v}};
+  task.checkpoint_interval_ms = options_.checkpoint_interval.v;
+  TaskPorts ports;
+  ports.source = log_->OpenSource(kRawTopic, static_cast<int32_t>(partition));
+  ports.sinks.push_back(std::make_unique<LiveSink>(live_.get()));
+  ports.sinks.push_back(
+      log_->OpenCountsSink({.on_answer = [this, partition] { runtime_->Wake(partition); }}));
+  ports.store = std::make_unique<CheckpointFiles>(
+      (std::filesystem::path(options_.data) / "checkpoints").string());
+  return std::make_unique<PartitionTask>(Partition(partition), options_.pipeline, std::move(task),
+                                         std::move(ports));
+}
+
+Status Up::StartServer() {
+  const ListenAddress listen = ParseListen(options_.listen).value();
+  Result<std::unique_ptr<Server>> server =
+      Server::Start({.address = listen.address,
+                     .port = listen.port,
+                     .threads = static_cast<int32_t>(options_.server_threads),
+                     .body_bytes_max = options_.server_body_max,
+                     .ingest_memory_bytes_max = options_.server_memory_max,
+                     .connections_max = static_cast<int32_t>(options_.server_connections_max),
+                     .web_dir = options_.web_dir},
+                    options_.pipeline,
+                    {.log = detection_log_.get(),
+                     .live = live_.get(),
+                     .hub = hub_.get(),
+                     .clock = &clock_,
+                     .metrics = [this] { return Gather(); },
+                     .health = [this] { return TellHealth(); }});
+  if (!server.ok()) return server.status();
+  server_ = std::move(server).value();
+  const bool v6 = listen.address.find(':') != std::string::npos;
+  url_ = fmt::format("http://{}{}{}:{}", v6 ? "[" : "", listen.address, v6 ? "]" : "",
+                     server_->port());
+  return Status::Ok();
+}
+
+void Up::StartDemo() {
+  CameraOptions pedestrians;
+  pedestrians.source = CameraOptions::Source::kReplay;
+  pedestrians.replay = {.path = FindRecording(), .speed = 1, .shift_to_now = true, .loop = true};
+  pedestrians.spool.directory = DemoPath(options_, "spool-pedestrians");
+  CameraOptions city;
+  city.spool.directory = DemoPath(options_, "spool-city");
+  for (CameraOptions* camera : {&pedestrians, &city}) {
+    camera->sender.url = url_;
+    camera->stop_time = kCameraStop;
+    cameras_.emplace_back([this, c = *camera] { RunDemoCamera(c); });
+  }
+}
+
+void Up::RunDemoCamera(CameraOptions camera) {
+  const Status status = RunCamera(camera, stop_cameras_, [](std::string_view) {});
+  if (!status.ok()) LogError("a demo camera ended: " + status.message());
+}
+
+void Up::WaitForSignal() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  const int64_t refresh_ms = options_.locations_refresh.v;
+  const timespec wait{refresh_ms / 1'000, refresh_ms % 1'000 * 1'000'000};
+  while (sigtimedwait(&signals, nullptr, &wait) < 0) {
+    locations_->Refresh();
+    const std::lock_guard lock(mutex_);
+    locations_refused_ = locations_->refused();
+  }
+}
+
+void Up::Stop() {
+  LogInfo("stopping");
+  stop_cameras_ = true;
+  for (std::thread& camera : cameras_) camera.join();
+  cameras_.clear();
+  if (server_) server_->Stop(kServerStop);
+  if (runtime_ && !runtime_->Drain(kEngineStop.v))
+    LogWarning("not everything is committed: the next start counts the rest from the log");
+  server_.reset();
+  watch_.reset();
+  runtime_.reset();
+  if (log_) log_->Close();
+  LogInfo("stopped");
+}
+
+Health Up::TellHealth() const {
+  Health health;
+  auto broken = [&](std::string reason) {
+    health.ok = false;
+    health.reasons.push_back(std::move(reason));
+  };
+  if (const Status log = log_->Health(); !log.ok()) broken("log: " + log.message());
+  const std::vector<PartitionStatus> partitions = runtime_->Snapshot();
+  for (size_t i = 0; i < partitions.size(); ++i) {
+    const PartitionStatus& partition = partitions[i];
+    if (partition.stopped)
+      broken(fmt::format("partition {} is stopped: {}", i, partition.reason));
+    else if (partition.failing_ms > kFailingMs)
+      broken(fmt::format("partition {} makes no progress: {}", i, partition.reason));
+    if (partition.task.degraded)
+      health.reasons.push_back(fmt::format(
+          "partition {} is degraded: it started without its memory of earlier detections", i));
+  }
+  const std::lock_guard lock(mutex_);
+  if (!locations_refused_.empty()) broken(locations_refused_);
+  return health;
+}
+
+std::vector<Metric> Up::Gather() const {
+  std::vector<Metric> metrics;
+  GatherEngine(metrics);
+  GatherLog(metrics);
+  auto gauge = [&](const char* name, const char* help, int64_t value) {
+    metrics.push_back({.name = name,
+                       .help = help,
+                       .type = Metric::Type::kGauge,
+                       .value = static_cast<double>(value)});
+  };
+  gauge("sightline_live_bytes", "memory of live's panes", live_->memory_bytes());
+  gauge("sightline_live_views", "views that are computed or kept for resuming", hub_->views());
+  gauge("sightline_live_viewers", "open streams", hub_->viewers());
+  gauge("sightline_live_complete_until_ms", "windows that end before it are complete",
+        live_->CompleteUntil().v);
+  const Ledger ledger = live_->LedgerTotal(Scope::All());
+  auto event = [&](std::string_view outcome, int64_t n) {
+    metrics.push_back({.name = "sightline_events_total",
+                       .help = "events by outcome, since the data folder was made",
+                       .labels = {{"outcome", std::string(outcome)}},
+                       .value = static_cast<double>(n)});
+  };
+  for (size_t i = 0; i < kOutcomes; ++i)
+    event(ToString(static_cast<Outcome>(i)), ledger.outcomes[i]);
+  event("heartbeat", ledger.heartbeats);
+  return metrics;
+}
+
+void Up::GatherEngine(std::vector<Metric>& metrics) const {
+  const std::vector<PartitionStatus> partitions = runtime_->Snapshot();
+  for (size_t i = 0; i < partitions.size(); ++i) {
+    const TaskStatus& task = partitions[i].task;
+    auto add = [&](const char* name, const char* help, Metric::Type type, int64_t value) {
+      metrics.push_back({.name = name,
+                         .help = help,
+                         .type = type,
+                         .labels = {{"partition", fmt::format("{}", i)}},
+                         .value = static_cast<double>(value)});
+    };
+    using enum Metric::Type;
+    add("sightline_engine_offset", "next raw offset to read", kGauge, task.position.v);
+    add("sightline_engine_checkpoint_offset", "where a restart goes on", kGauge,
+        task.checkpointed.v);
+    add("sightline_engine_watermark_ms", "the partition's watermark", kGauge, task.watermark.v);
+    add("sightline_engine_remembered_ids", "detections remembered", kGauge, task.remembered_ids);
+    add("sightline_engine_cameras", "cameras seen", kGauge, task.cameras);
+    add("sightline_engine_sealed_segments", "segments that a sink still lacks", kGauge,
+        task.sealed_segments);
+    add("sightline_engine_sealed_bytes", "their memory", kGauge, task.sealed_bytes);
+    add("sightline_engine_records_total", "records read since the task was built", kCounter,
+        task.records);
+    add("sightline_engine_held_up_total", "steps that waited for the slowest sink", kCounter,
+        task.held_up);
+    add("sightline_engine_checkpoints_total", "checkpoints put", kCounter, task.checkpoints);
+    add("sightline_engine_rebuilds_total", "tasks thrown away and built again", kCounter,
+        partitions[i].rebuilds);
+    add("sightline_engine_stopped", "1: stopped for a person", kGauge, partitions[i].stopped);
+  }
+}
+
+void Up::GatherLog(std::vector<Metric>& metrics) const {
+  const EmbeddedLogStats stats = log_->stats();
+  auto add = [&](const char* name, const char* help, Metric::Type type, double value) {
+    metrics.push_back({.name = name, .help = help, .type = type, .value = value});
+  };
+  using enum Metric::Type;
+  add("sightline_log_appended_bytes_total", "durable since the start", kCounter,
+      static_cast<double>(stats.appended_bytes));
+  add("sightline_log_appended_records_total", "likewise", kCounter,
+      static_cast<double>(stats.appended_records));
+  add("sightline_log_commits_total", "transactions", kCounter, static_cast<double>(stats.commits));
+  add("sightline_log_commits_failed_total", "for example because the disk was full", kCounter,
+      static_cast<double>(stats.commits_failed));
+  add("sightline_log_commit_seconds_total", "in COMMIT: writing and fsync", kCounter,
+      stats.commit_seconds);
+  add("sightline_log_appends_refused_total", "because the queue was full", kCounter,
+      static_cast<double>(stats.appends_refused));
+  add("sightline_log_queue_bytes", "appended and not yet durable", kGauge,
+      static_cast<double>(stats.queue_bytes));
+  add("sightline_log_stored_bytes", "of all batches on disk", kGauge,
+      static_cast<double>(stats.stored_bytes));
+  add("sightline_log_retention_batches_total", "removed by retention", kCounter,
+      static_cast<double>(stats.retention_batches));
+}
+
+}  // namespace
+
+Status RunUp(const UpOptions& options, const std::function<void(const std::string& url)>& ready) {
+  Up up(options);
+  const Status started = up.Start();
+  if (started.ok()) {
+    ready(up.url());
+    up.WaitForSignal();
+  }
+  up.Stop();
+  return started;
+}
+
+}  // namespace sightline
