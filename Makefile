@@ -34,8 +34,8 @@ sim: deps-run build/release/build.ninja ## one seed of the simulator, e.g. make 
 	@build/release/tests/sim/sightline_sim --seed $(SEED)
 
 fuzz: deps build/fuzz/build.ninja ## all fuzzers for T seconds each, e.g. make fuzz T=60
-	@cmake --build build/fuzz >/dev/null
-	@tools/fuzz.sh $(T)
+	@cmake --build build/fuzz --target fuzzers >/dev/null
+	@tools/fuzz.sh build/fuzz $(T)
 
 bench: deps-run build/release/build.ninja ## benchmarks; their results are checked (N=events)
 	@cmake --build build/release >/dev/null

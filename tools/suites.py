@@ -32,7 +32,7 @@ class Suite:
 BUILD = [Suite("build", "release")]
 CHECK = [
     Suite("unit and check", "release", ["-L", "^(unit|check)$"], ["all", "headers"]),
-    Suite("fuzzers, a second each", "fuzz", ["-L", "^check$"]),
+    Suite("fuzzers, a second each", "fuzz", ["-L", "^check$"], ["fuzzers"]),
 ]
 TEST = CHECK + [
     Suite("address and undefined-behaviour sanitizers", "asan-ubsan", ["-L", "^(unit|sanitized)$"],

@@ -37,7 +37,11 @@ RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))
 DEFAULTS = {"out_of_orderness": 10_000, "dedup_horizon": 3_600_000, "future_tolerance": 60_000,
             "max_age": 7 * events.DAY, "camera_ttl": 8 * events.DAY, "count_from": None,
             "count_until": None, "window_size": 60_000, "identity": "detection"}
-COUNT_COLUMNS = ["geographical_location_oid", "item_name", "window_start", "window_end", "item_count"]
+LEDGER_FIELDS = ("received", "counted", "duplicate", "too_late", "future", "malformed", "outside",
+                 "conflicts", "heartbeats")
+REPLAY_FLAGS = {"out_of_orderness": "--out-of-orderness-ms", "dedup_horizon": "--dedup-horizon-ms",
+                "window_size": "--window-ms", "count_from": "--count-from-ms",
+                "count_until": "--count-until-ms"}
 
 
 class Malformed(Exception):
@@ -168,13 +172,30 @@ class Reference:
                 for location, item, start, end, count in rows]
 
     def ledger(self) -> dict:
-        tally = dict(self.db.execute("SELECT outcome, count(*) FROM outcome GROUP BY ALL").fetchall())
-        ledger = {name: tally.get(name, 0) for name in (
-            "counted", "duplicate", "too_late", "future", "malformed", "outside")}
-        ledger["received"] = sum(ledger.values())
-        ledger["conflicts"] = self.db.execute("SELECT count(*) FROM outcome WHERE conflict").fetchone()[0]
-        ledger["heartbeats"] = tally.get("heartbeat", 0)
+        """Per (location, camera); under None what could not be read; under "total" the sum."""
+        ledger: dict = {}
+        rows = self.db.execute("""
+            SELECT location, camera, CASE WHEN outcome = 'heartbeat' THEN 'heartbeats' ELSE outcome END,
+                   count(*), count(*) FILTER (WHERE conflict)
+            FROM outcome JOIN event USING (n) GROUP BY ALL""").fetchall()
+        for location, camera, outcome, count, conflicts in rows:
+            key = None if camera is None else (location, camera)
+            for part in (key, "total"):
+                entry = ledger.setdefault(part, dict.fromkeys(LEDGER_FIELDS, 0))
+                entry[outcome] += count
+                entry["conflicts"] += conflicts
+                entry["received"] += count if outcome != "heartbeats" else 0
         return ledger
+
+
+def read_ledger(text: str) -> dict:
+    document = json.loads(text)
+    ledger = {"total": {name: document[name] for name in LEDGER_FIELDS}}
+    for row in document["by_camera"]:
+        key = None if row.get("unknown") else (int(row["geographical_location_oid"]),
+                                               int(row["video_camera_oid"]))
+        ledger[key] = {name: row[name] for name in LEDGER_FIELDS}
+    return ledger
 
 
 def read_counts(text: str) -> list[tuple]:
@@ -232,20 +253,28 @@ def compare_outcomes(program: str, seed: int, count: int, folder: pathlib.Path) 
     expected = reference.outcomes()
     same("element", expected, run([program, path, counts, *settings, *restart]).splitlines())
     same("count", reference.counts(), read_counts(counts.read_bytes().decode()))
-    return summary(reference.ledger())
+    return summary(reference.ledger()["total"])
 
 
 def compare_replay(program: str, seed: int, count: int, folder: pathlib.Path) -> str:
-    lines, _ = make(seed, DEFAULTS, count, False)
+    rule = random_rule(seed, events.Maker(seed, DEFAULTS, False, count).now) | {"max_age": None}
+    lines, _ = make(seed, rule, count, False)
     path = folder / "input.ndjson"
     path.write_bytes(b"".join(b"%s\n" % line for _, line in lines))
-    reference = Reference(elements_of(lines), DEFAULTS, folder)
-    same("count", reference.counts(), read_counts(run([program, "replay", path, "--format", "csv"])))
-    ledger = json.loads(run([program, "replay", path, "--ledger"]))
-    for name, value in reference.ledger().items():
-        if ledger.get(name) != value:
-            raise Difference(f"ledger: {name} is {value} in the reference, {ledger.get(name)} in replay")
-    return summary(reference.ledger())
+    reference = Reference(elements_of(lines), rule, folder)
+    flags = [word for name, flag in REPLAY_FLAGS.items() if rule[name] is not None
+             for word in (flag, rule[name])]
+    if rule["identity"] == "camera":
+        flags.append("--identity-camera")
+    ledger_path = folder / "ledger.json"
+    counts = run([program, "replay", path, "--format", "csv", "--ledger", ledger_path, *flags])
+    same("count", reference.counts(), read_counts(counts))
+    same("ledger entry", in_order(reference.ledger()), in_order(read_ledger(ledger_path.read_text())))
+    return summary(reference.ledger()["total"])
+
+
+def in_order(ledger: dict) -> list:
+    return sorted(ledger.items(), key=lambda entry: str(entry[0]))
 
 
 def summary(ledger: dict) -> str:

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Runs fuzzers, each for some seconds: tools/fuzz.sh BUILD_DIRECTORY SECONDS [NAME...] (default: all).
+#
+# A run of more than 10 s keeps what it learns in BUILD_DIRECTORY/corpus and begins with it; a short
+# one begins with tests/fuzz/corpus alone. The input of a crash is kept and named.
+set -euo pipefail
+build=$(realpath "$1")
+seconds=$2
+shift 2
+cd "$(dirname "$0")/.."
+if [ $# -eq 0 ]; then
+  set -- $(find "$build/tests/fuzz" -maxdepth 1 -name 'fuzz_*' -type f -executable -printf '%f\n' |
+    sed 's/^fuzz_//' | sort)
+fi
+
+failed=0
+for name in "$@"; do
+  if [ "$seconds" -gt 10 ]; then
+    learnt=$build/corpus/$name
+    mkdir -p "$learnt"
+  else
+    learnt=$(mktemp -d)
+  fi
+  mkdir -p "$build/crashes"
+  words=()
+  if [ -f "tests/fuzz/$name.dict" ]; then words=(-dict="tests/fuzz/$name.dict"); fi
+  log=$build/crashes/$name.log
+  if "$build/tests/fuzz/fuzz_$name" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 \
+    -max_len=65536 -print_final_stats=1 -artifact_prefix="$build/crashes/$name-" \
+    "${words[@]}" "$learnt" "tests/fuzz/corpus/$name" >"$log" 2>&1; then
+    printf 'fuzz %s: %s inputs, no crash\n' "$name" \
+      "$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")"
+    rm -f "$log"
+  else
+    failed=1
+    grep -vE '^#[0-9]|^\s*NEW_FUNC' "$log" || true  # without libFuzzer's progress
+    printf 'fuzz %s: FAILED; again with: %s %s\n' "$name" "$build/tests/fuzz/fuzz_$name" \
+      "$(sed -n 's/.*Test unit written to //p' "$log" | tail -n 1)"
+  fi
+  if [ "$seconds" -le 10 ]; then rm -rf "$learnt"; fi
+done
+exit $failed
