@@ -24,11 +24,14 @@ struct ServerOptions {
   std::string address = "127.0.0.1";
   uint16_t port = 8080;  // 0: any free one, see Server::port()
   int32_t threads = 1;
-  int64_t body_bytes_max = 16 << 20;        // of a POST, both compressed and uncompressed
+  int64_t body_bytes_max = 16 << 20;           // of a POST, both compressed and uncompressed
   int64_t ingest_memory_bytes_max = 64 << 20;  // of all bodies in work; beyond it 429
   int32_t connections_max = 4'096;
-  Millis idle_timeout{60'000};  // of a connection without a request
-  std::string web_dir;          // serve the page's files from here instead of the built-in ones
+  Millis idle_timeout{60'000};    // of a connection without a request
+  Millis header_timeout{10'000};  // from a request's first byte to the end of its headers
+  Millis body_timeout{60'000};    // from there to the end of its body
+  Millis stall_timeout{30'000};   // of a client that takes nothing of its answer or stream
+  std::string web_dir;            // serve the page's files from here instead of the built-in ones
 };
 
 // One metric for /metrics; the app gathers them from every room when asked.

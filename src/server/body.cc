@@ -1,0 +1,110 @@
+#include "server/body.h"
+
+#include <zlib.h>
+
+#include <algorithm>
+#include <array>
+
+#include "base/check.h"
+#include "operators/decode.h"
+
+namespace sightline {
+namespace {
+constexpr int64_t kFirstCapacity = 16 * 1024;
+constexpr int kGzipOnly = 16 + MAX_WBITS;  // inflateInit2: no zlib and no raw streams
+}  // namespace
+
+bool IngestMemory::Take(int64_t bytes) {
+  int64_t used = bytes_.load(std::memory_order_relaxed);
+  do {
+    if (bytes > bytes_max_ - used) return false;
+  } while (!bytes_.compare_exchange_weak(used, used + bytes, std::memory_order_relaxed));
+  return true;
+}
+
+void IngestMemory::Give(int64_t bytes) { bytes_.fetch_sub(bytes, std::memory_order_relaxed); }
+
+struct Body::Inflater {
+  Inflater() { CHECK(inflateInit2(&stream, kGzipOnly) == Z_OK); }
+  ~Inflater() { inflateEnd(&stream); }
+  z_stream stream{};
+  bool in_member = true;  // false at the end of one: the body may end here
+  std::array<char, 32 * 1024> packed;
+};
+
+Body::Body(Encoding encoding, int64_t bytes_max, IngestMemory* memory)
+    : bytes_max_(bytes_max), memory_(memory) {
+  if (encoding == Encoding::kGzip) inflater_ = std::make_unique<Inflater>();
+}
+
+Body::~Body() { memory_->Give(taken_); }
+
+Body::Outcome Body::Grow(int64_t capacity) {
+  if (capacity > bytes_max_ + 1) capacity = bytes_max_ + 1;  // one more, to see that it is too much
+  const int64_t more = capacity - taken_;
+  if (more <= 0) return Outcome::kOk;
+  if (!memory_->Take(more)) return Outcome::kNoMemory;
+  taken_ = capacity;
+  text_.resize(static_cast<size_t>(capacity) + kDecodePadding);
+  return Outcome::kOk;
+}
+
+Body::Outcome Body::Expect(int64_t bytes) {
+  if (bytes > bytes_max_) return Outcome::kTooLarge;
+  // A packed body tells little about its size; four times is common for lines of JSON.
+  return Grow(inflater_ != nullptr ? std::max(kFirstCapacity, 4 * bytes) : bytes);
+}
+
+std::span<char> Body::Room(size_t bytes_max) {
+  if (inflater_ != nullptr) {
+    return {inflater_->packed.data(), std::min(bytes_max, inflater_->packed.size())};
+  }
+  if (static_cast<int64_t>(size_) == taken_ &&
+      Grow(std::max(kFirstCapacity, 2 * taken_)) != Outcome::kOk) {
+    return {};
+  }
+  return {text_.data() + size_, std::min(bytes_max, static_cast<size_t>(taken_) - size_)};
+}
+
+Body::Outcome Body::Received(size_t bytes) {
+  if (inflater_ != nullptr) return Inflate({inflater_->packed.data(), bytes});
+  size_ += bytes;
+  CHECK(static_cast<int64_t>(size_) <= taken_);
+  return static_cast<int64_t>(size_) > bytes_max_ ? Outcome::kTooLarge : Outcome::kOk;
+}
+
+Body::Outcome Body::Inflate(std::string_view packed) {
+  z_stream& stream = inflater_->stream;
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(packed.data()));
+  stream.avail_in = static_cast<uInt>(packed.size());
+  bool full = false;  // the output was, so that there may be more without more input
+  while (stream.avail_in > 0 || full) {
+    if (!inflater_->in_member) {  // RFC 1952, section 2.2: members follow each other
+      if (inflateReset(&stream) != Z_OK) return Outcome::kBroken;
+      inflater_->in_member = true;
+    }
+    if (static_cast<int64_t>(size_) == taken_) {
+      const Outcome grown = Grow(std::max(kFirstCapacity, 2 * taken_));
+      if (grown != Outcome::kOk) return grown;
+    }
+    const size_t room = static_cast<size_t>(taken_) - size_;
+    stream.next_out = reinterpret_cast<Bytef*>(text_.data() + size_);
+    stream.avail_out = static_cast<uInt>(room);
+    const int result = inflate(&stream, Z_NO_FLUSH);
+    size_ += room - stream.avail_out;
+    if (static_cast<int64_t>(size_) > bytes_max_) return Outcome::kTooLarge;
+    full = stream.avail_out == 0 && result == Z_OK;
+    if (result == Z_STREAM_END) inflater_->in_member = false;
+    if (result == Z_BUF_ERROR) break;  // nothing to do without more input
+    if (result != Z_OK && result != Z_STREAM_END) return Outcome::kBroken;
+  }
+  return Outcome::kOk;
+}
+
+Body::Outcome Body::Finish() {
+  if (inflater_ != nullptr && inflater_->in_member) return Outcome::kBroken;
+  if (text_.empty()) text_.resize(kDecodePadding);
+  return Outcome::kOk;
+}
+
+}  // namespace sightline

@@ -1,0 +1,72 @@
+// Body: the bytes of one POST, unpacked while they arrive, never larger than their bounds.
+//
+// The owner reads from its connection into Room() and says how much came; gzip (RFC 1952, several
+// members too) is unpacked at once, so that the packed and the unpacked bytes are never both held.
+// All bodies in work share one IngestMemory, from which space is taken before it is used. One
+// thread at a time.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace sightline {
+
+// The budget of all bodies in work. Thread-safe.
+class IngestMemory {
+ public:
+  explicit IngestMemory(int64_t bytes_max) : bytes_max_(bytes_max) {}
+  // False: not that much is left, and nothing was taken.
+  bool Take(int64_t bytes);
+  void Give(int64_t bytes);
+  int64_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
+
+ private:
+  const int64_t bytes_max_;
+  std::atomic<int64_t> bytes_ = 0;
+};
+
+class Body {
+ public:
+  enum class Encoding : uint8_t { kPlain, kGzip };
+  enum class Outcome : uint8_t {
+    kOk,
+    kTooLarge,  // beyond bytes_max, unpacked
+    kNoMemory,  // the budget of all bodies is used up: later
+    kBroken,    // not gzip, cut off, or followed by something else
+  };
+
+  // `memory` must outlive the body.
+  Body(Encoding encoding, int64_t bytes_max, IngestMemory* memory);
+  ~Body();
+  Body(const Body&) = delete;
+  Body& operator=(const Body&) = delete;
+
+  // How many bytes will come, where the sender has said so: their space is taken at once.
+  Outcome Expect(int64_t bytes);
+  // Where the next bytes go, at least one and at most `bytes_max`. Empty: kNoMemory.
+  std::span<char> Room(size_t bytes_max);
+  // `bytes` of the last Room() were filled.
+  Outcome Received(size_t bytes);
+  // Nothing more will come.
+  Outcome Finish();
+  // After Finish(): the unpacked body, with kDecodePadding readable bytes behind it.
+  std::string_view text() const { return {text_.data(), size_}; }
+
+ private:
+  struct Inflater;
+  Outcome Inflate(std::string_view packed);
+  Outcome Grow(int64_t capacity);
+
+  const int64_t bytes_max_;
+  IngestMemory* const memory_;
+  std::unique_ptr<Inflater> inflater_;  // of kGzip
+  int64_t taken_ = 0;                   // from memory_
+  size_t size_ = 0;                     // of what has come, unpacked
+  std::string text_;                    // capacity for more, and kDecodePadding behind it
+};
+
+}  // namespace sightline

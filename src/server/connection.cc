@@ -1,0 +1,584 @@
+#include "server/connection.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/beast/core/buffers_suffix.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/core/tcp_stream.hpp>
+#include <boost/beast/http/buffer_body.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/read.hpp>
+#include <chrono>
+#include <cstring>
+#include <optional>
+#include <utility>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "server/routes.h"
+#include "server/views.h"
+#include "server/wakeup.h"
+
+namespace sightline {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = beast::http;
+using asio::ip::tcp;
+using boost::system::error_code;
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+namespace {
+
+constexpr auto kToken = asio::as_tuple(asio::use_awaitable);
+constexpr uint32_t kHeaderBytesMax = 16 * 1024;
+constexpr size_t kReadBytes = 4 * 1024;          // at a time, while only headers are expected
+constexpr size_t kChunkedReadBytes = 64 * 1024;  // at a time, of a body without a length
+constexpr size_t kIngestStepBytes = 256 * 1024;  // of a body, until others have their turn
+constexpr int64_t kLingerBytesMax = 4 << 20;
+constexpr auto kLinger = std::chrono::seconds(2);
+constexpr int kSecondsUntilRetry = 1;
+constexpr int kSecondsUntilDurable = 5;
+
+using Parser = http::request_parser<http::buffer_body>;
+
+std::string_view ToStd(beast::string_view text) { return {text.data(), text.size()}; }
+
+Request ToRequest(const Parser& parser) {
+  const auto& message = parser.get();
+  Request request{.method = ToStd(message.method_string()), .target = ToStd(message.target())};
+  const size_t question = std::min(request.target.find('?'), request.target.size());
+  request.path = request.target.substr(0, question);
+  request.query = request.target.substr(std::min(question + 1, request.target.size()));
+  request.host = ToStd(message[http::field::host]);
+  request.origin = ToStd(message[http::field::origin]);
+  request.content_encoding = ToStd(message[http::field::content_encoding]);
+  request.transfer_encoding = ToStd(message[http::field::transfer_encoding]);
+  request.if_none_match = ToStd(message[http::field::if_none_match]);
+  request.last_event_id = ToStd(message["Last-Event-ID"]);
+  request.several_hosts = message.count(http::field::host) > 1;
+  request.has_body = parser.chunked() || parser.content_length().value_or(0) > 0 ||
+                     !request.transfer_encoding.empty();
+  return request;
+}
+
+std::optional<Body::Encoding> EncodingOf(std::string_view header) {
+  if (header.empty() || beast::iequals(header, "identity")) return Body::Encoding::kPlain;
+  if (beast::iequals(header, "gzip")) return Body::Encoding::kGzip;
+  return std::nullopt;
+}
+
+Response Explain(Body::Outcome outcome, int64_t body_bytes_max) {
+  switch (outcome) {
+    case Body::Outcome::kTooLarge:
+      return Problem(413, fmt::format("the body, unpacked, is larger than server.body_max, which "
+                                      "is {} bytes: send it in smaller parts",
+                                      body_bytes_max));
+    case Body::Outcome::kNoMemory:
+      return TryAgain(
+          429, kSecondsUntilRetry,
+          "too many bodies are in work (server.ingest_memory_max): send the same again");
+    case Body::Outcome::kBroken:
+      return Problem(400,
+                     "the body is no gzip, or is cut off, and nothing of it was taken: send "
+                     "it again, whole");
+    case Body::Outcome::kOk:
+      break;
+  }
+  CHECK(false);
+  return {};
+}
+
+class HttpConnection final : public Connection,
+                             public std::enable_shared_from_this<HttpConnection> {
+ public:
+  HttpConnection(tcp::socket socket, Worker* worker, bool refused)
+      : worker_(*worker),
+        context_(*worker->context),
+        refused_(refused),
+        stream_(std::move(socket)),
+        buffer_(kHeaderBytesMax + kChunkedReadBytes),
+        wakeup_(stream_.get_executor()) {
+    worker_.connections.insert(this);
+  }
+  ~HttpConnection() override;
+
+  asio::awaitable<void> Run();
+  void EndSoon() override;
+  void Abandon() override { wakeup_.Close(); }
+
+ private:
+  enum class Phase : uint8_t { kIdle, kServing, kStreaming, kLingering };
+  // How reading a body ended; `cut`: the client is gone or says what is no HTTP.
+  struct BodyRead {
+    Body::Outcome outcome = Body::Outcome::kOk;
+    error_code cut;
+  };
+
+  asio::awaitable<bool> HasRequest();
+  asio::awaitable<bool> ServeOne();
+  asio::awaitable<bool> Send(Response response, Route route, bool head_only);
+  asio::awaitable<void> Linger();
+
+  asio::awaitable<Response> TakeDetections(const Request& request);
+  asio::awaitable<void> Continue();
+  asio::awaitable<BodyRead> ReadBody(Body& body, uint64_t bytes);
+  asio::awaitable<BodyRead> ReadChunkedBody(Body& body);
+  asio::awaitable<Ingested> Decode(std::string_view text);
+  asio::awaitable<Response> MakeDurable(Ingested ingested);
+
+  asio::awaitable<bool> Stream(const Request& request);
+  asio::awaitable<void> StreamTo(Hub::Viewer& viewer);
+  asio::awaitable<bool> Write(std::vector<SseMessage> messages);
+  asio::awaitable<void> WatchPeer();
+
+  Response Answer(const Request& request, Route route);
+  Response AnswerHealth() const;
+  Response AnswerMetrics() const;
+
+  Worker& worker_;
+  ServerContext& context_;
+  const bool refused_;
+  beast::tcp_stream stream_;
+  beast::flat_buffer buffer_;     // read, but not used yet: also of the next request
+  std::optional<Parser> parser_;  // of the request in work
+  Wakeup wakeup_;                 // by the log (kServing) or the hub (kStreaming)
+  Phase phase_ = Phase::kIdle;
+  bool body_unread_ = false;  // of the request in work: the connection cannot be used again
+  bool peer_gone_ = false;    // while streaming
+};
+
+HttpConnection::~HttpConnection() {
+  worker_.connections.erase(this);
+  const std::lock_guard lock(context_.closed_mutex);
+  if (--context_.metrics.connections == 0) context_.closed.notify_all();
+}
+
+void HttpConnection::EndSoon() {
+  if (phase_ == Phase::kServing) return;  // it sees `stopping` when the answer is sent
+  stream_.close();
+  wakeup_.Fire();
+}
+
+asio::awaitable<void> HttpConnection::Run() {
+  while (co_await HasRequest()) {
+    phase_ = Phase::kServing;
+    if (!co_await ServeOne()) break;
+    phase_ = Phase::kIdle;
+  }
+}
+
+// Waits for the first byte of the next request. A pipelined one is here already.
+asio::awaitable<bool> HttpConnection::HasRequest() {
+  if (context_.stopping) co_return false;
+  if (buffer_.size() > 0) co_return true;
+  stream_.expires_after(milliseconds(context_.options.idle_timeout.v));
+  auto [error, bytes] = co_await stream_.async_read_some(buffer_.prepare(kReadBytes), kToken);
+  buffer_.commit(bytes);
+  co_return !error;
+}
+
+asio::awaitable<bool> HttpConnection::ServeOne() {
+  parser_.emplace();
+  parser_->header_limit(kHeaderBytesMax);
+  parser_->body_limit(boost::none);  // ours: body_bytes_max
+  body_unread_ = true;               // until the headers are read, nobody knows where it ends
+  stream_.expires_after(milliseconds(context_.options.header_timeout.v));
+  auto [error, bytes] = co_await http::async_read_header(stream_, buffer_, *parser_, kToken);
+  if (error == http::error::header_limit || error == http::error::buffer_overflow) {
+    co_return co_await Send(
+        Problem(431, fmt::format("the headers are larger than {} bytes: send fewer cookies or "
+                                 "parameters",
+                                 kHeaderBytesMax)),
+        Route::kOther, false);
+  }
+  if (error.category() == http::make_error_code(http::error::bad_method).category() &&
+      error != http::error::end_of_stream && error != http::error::partial_message) {
+    co_return co_await Send(Problem(400, fmt::format("this is no HTTP/1.1: {}", error.message())),
+                            Route::kOther, false);
+  }
+  if (error) co_return false;  // gone, or too slow
+
+  const Request request = ToRequest(*parser_);
+  const Route route = RouteOf(request.path);
+  const bool head_only = request.method == "HEAD";
+  body_unread_ = request.has_body;
+  if (refused_) {
+    Response busy = TryAgain(503, kSecondsUntilRetry,
+                             "too many connections (server.connections_max): come again");
+    busy.close = true;
+    co_return co_await Send(std::move(busy), route, head_only);
+  }
+  if (std::optional<Response> refusal = Refuse(request, route, context_.loopback))
+    co_return co_await Send(std::move(*refusal), route, head_only);
+  if (route == Route::kDetections)
+    co_return co_await Send(co_await TakeDetections(request), route, false);
+  if (route == Route::kStream) co_return co_await Stream(request);
+  co_return co_await Send(Answer(request, route), route, head_only);
+}
+
+// True if the connection can take another request.
+asio::awaitable<bool> HttpConnection::Send(Response response, Route route, bool head_only) {
+  const bool close = response.close || body_unread_ || !parser_->keep_alive() || context_.stopping;
+  const std::string head = Head(response, close);
+  const std::array<asio::const_buffer, 2> buffers = {
+      asio::buffer(head), head_only ? asio::const_buffer() : asio::buffer(response.body)};
+  stream_.expires_after(milliseconds(context_.options.stall_timeout.v));
+  auto [error, bytes] = co_await asio::async_write(stream_, buffers, kToken);
+  context_.metrics.bytes_sent += static_cast<int64_t>(bytes);
+  context_.metrics.CountRequest(route, response.status);
+  if (error) co_return false;
+  if (close) co_await Linger();
+  co_return !close;
+}
+
+// Closing while the client still sends would reset the connection, and the client might never read
+// the answer. So its bytes are dropped for a moment, until it has seen that we are done.
+asio::awaitable<void> HttpConnection::Linger() {
+  error_code ignored;
+  stream_.socket().shutdown(tcp::socket::shutdown_send, ignored);
+  if (!body_unread_) co_return;
+  phase_ = Phase::kLingering;
+  stream_.expires_after(kLinger);
+  buffer_.clear();
+  std::vector<char> dropped(kChunkedReadBytes);
+  for (int64_t left = kLingerBytesMax; left > 0 && !context_.stopping;) {
+    auto [error, bytes] = co_await stream_.async_read_some(asio::buffer(dropped), kToken);
+    if (error) co_return;
+    left -= static_cast<int64_t>(bytes);
+  }
+}
+
+// -- POST /v1/detections
+// ---------------------------------------------------------------------------
+
+asio::awaitable<Response> HttpConnection::TakeDetections(const Request& request) {
+  const auto start = steady_clock::now();
+  const int64_t bytes_max = context_.options.body_bytes_max;
+  if (!request.transfer_encoding.empty() && !beast::iequals(request.transfer_encoding, "chunked"))
+    co_return Problem(501, "only \"Transfer-Encoding: chunked\" is known: use it or a length");
+  const std::optional<Body::Encoding> encoding = EncodingOf(request.content_encoding);
+  if (!encoding) {
+    co_return Problem(415,
+                      fmt::format("\"Content-Encoding: {:.100}\" is not known: use gzip or none",
+                                  request.content_encoding));
+  }
+  const uint64_t length = parser_->content_length().value_or(0);
+  if (length > static_cast<uint64_t>(bytes_max)) {
+    co_return Problem(413, fmt::format("the body has {} bytes, more than server.body_max, which is "
+                                       "{}: send it in smaller parts",
+                                       length, bytes_max));
+  }
+  BodyRead read;
+  std::string json;
+  Ingested ingested;
+  {
+    Body body(*encoding, bytes_max, &context_.ingest_memory);
+    read.outcome = body.Expect(static_cast<int64_t>(length));
+    if (read.outcome == Body::Outcome::kOk) {
+      if (parser_->get()[http::field::expect] == "100-continue") co_await Continue();
+      if (parser_->chunked()) {
+        read = co_await ReadChunkedBody(body);
+      } else {
+        read = co_await ReadBody(body, length);
+      }
+    }
+    if (read.cut) {  // mostly nobody is there to read this
+      co_return Problem(
+          read.cut == beast::error::timeout ? 408 : 400,
+          fmt::format("the body did not arrive: {}; send it again", read.cut.message()));
+    }
+    if (read.outcome == Body::Outcome::kOk) read.outcome = body.Finish();
+    if (read.outcome != Body::Outcome::kOk) co_return Explain(read.outcome, bytes_max);
+    if (IsBlank(body.text()))
+      co_return Problem(400, "the body is empty: send detections as lines of JSON or an array");
+    ingested = co_await Decode(body.text());
+  }
+  Response response = co_await MakeDurable(std::move(ingested));
+  const std::chrono::duration<double> seconds = steady_clock::now() - start;
+  if (response.status == 200) context_.metrics.ObserveIngest(seconds.count());
+  co_return response;
+}
+
+// The sender asked before it sends the body (RFC 9110, section 10.1.1). If the connection is gone,
+// reading will tell.
+asio::awaitable<void> HttpConnection::Continue() {
+  static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+  stream_.expires_after(milliseconds(context_.options.stall_timeout.v));
+  co_await asio::async_write(stream_, asio::buffer(kContinue), kToken);
+}
+
+// Straight from the socket into the body, and never a byte of the next request.
+asio::awaitable<HttpConnection::BodyRead> HttpConnection::ReadBody(Body& body, uint64_t bytes) {
+  BodyRead read;
+  stream_.expires_after(milliseconds(context_.options.body_timeout.v));
+  while (bytes > 0 && read.outcome == Body::Outcome::kOk && !read.cut) {
+    const std::span<char> room = body.Room(bytes);
+    if (room.empty()) {
+      read.outcome = Body::Outcome::kNoMemory;
+      break;
+    }
+    size_t came = std::min(room.size(), buffer_.size());
+    if (came > 0) {
+      std::memcpy(room.data(), buffer_.data().data(), came);
+      buffer_.consume(came);
+    } else {
+      auto [error, count] =
+          co_await stream_.async_read_some(asio::buffer(room.data(), room.size()), kToken);
+      read.cut = error;
+      came = count;
+    }
+    bytes -= came;
+    context_.metrics.bytes_received += static_cast<int64_t>(came);
+    read.outcome = body.Received(came);
+  }
+  body_unread_ = bytes > 0;
+  co_return read;
+}
+
+asio::awaitable<HttpConnection::BodyRead> HttpConnection::ReadChunkedBody(Body& body) {
+  BodyRead read;
+  stream_.expires_after(milliseconds(context_.options.body_timeout.v));
+  buffer_.reserve(kChunkedReadBytes);  // Beast reads no more at a time than it has room for
+  while (!parser_->is_done() && read.outcome == Body::Outcome::kOk && !read.cut) {
+    const std::span<char> room = body.Room(kChunkedReadBytes);
+    if (room.empty()) {
+      read.outcome = Body::Outcome::kNoMemory;
+      break;
+    }
+    auto& target = parser_->get().body();
+    target.data = room.data();
+    target.size = room.size();
+    target.more = true;
+    auto [error, ignored] = co_await http::async_read_some(stream_, buffer_, *parser_, kToken);
+    if (error != http::error::need_buffer) read.cut = error;
+    const size_t came = room.size() - target.size;
+    context_.metrics.bytes_received += static_cast<int64_t>(came);
+    read.outcome = body.Received(came);
+  }
+  body_unread_ = !parser_->is_done();
+  co_return read;
+}
+
+asio::awaitable<Ingested> HttpConnection::Decode(std::string_view text) {
+  Ingest ingest(text, context_.ports.log->partitions(), &worker_.scratch);
+  while (!ingest.Step(kIngestStepBytes)) {
+    co_await asio::post(stream_.get_executor(), asio::use_awaitable);
+  }
+  co_return ingest.Take();
+}
+
+asio::awaitable<Response> HttpConnection::MakeDurable(Ingested ingested) {
+  if (!ingested.records.empty()) {
+    // Shared, because the log may answer after a Stop() that did not wait for it.
+    const auto appended = std::make_shared<std::optional<Status>>();
+    auto done = [appended, wake = wakeup_.Waker()](Status status) {
+      *appended = std::move(status);
+      wake();
+    };
+    if (!context_.ports.log->Append(std::move(ingested.records), std::move(done))) {
+      co_return TryAgain(429, kSecondsUntilRetry,
+                         "the log's queue is full, nothing was taken: send the same again");
+    }
+    co_await wakeup_.Wait();
+    CHECK(appended->has_value());
+    if (!(*appended)->ok()) {
+      co_return TryAgain(503, kSecondsUntilDurable,
+                         fmt::format("not durable: {}; send the same again, which counts once",
+                                     (*appended)->message()));
+    }
+  }
+  context_.metrics.CountIngest(ingested);
+  Response response{.body = ingested.ToJson()};
+  response.body.push_back('\n');
+  co_return response;
+}
+
+// -- GET /v1/stream
+// --------------------------------------------------------------------------------
+
+asio::awaitable<bool> HttpConnection::Stream(const Request& request) {
+  auto view = ParseView(request, Route::kStream, context_.pane_size);
+  const bool head_only = request.method == "HEAD";
+  if (auto* refusal = std::get_if<Response>(&view))
+    co_return co_await Send(std::move(*refusal), Route::kStream, head_only);
+  auto viewer =
+      context_.ports.hub->Subscribe(std::get<View>(view), request.last_event_id, wakeup_.Waker());
+  if (!viewer.ok()) {
+    co_return co_await Send(TryAgain(503, kSecondsUntilRetry, viewer.status().message()),
+                            Route::kStream, head_only);
+  }
+  context_.metrics.CountRequest(Route::kStream, 200);
+  static const std::string head = StreamHead();
+  stream_.expires_after(milliseconds(context_.options.stall_timeout.v));
+  auto [error, bytes] = co_await asio::async_write(stream_, asio::buffer(head), kToken);
+  context_.metrics.bytes_sent += static_cast<int64_t>(bytes);
+  if (error || head_only || context_.stopping) co_return false;
+
+  phase_ = Phase::kStreaming;
+  ++context_.metrics.streams;
+  asio::co_spawn(
+      stream_.get_executor(), [self = shared_from_this()] { return self->WatchPeer(); },
+      asio::detached);
+  co_await StreamTo(*viewer.value());
+  --context_.metrics.streams;
+  stream_.close();  // ends WatchPeer()
+  co_return false;
+}
+
+asio::awaitable<void> HttpConnection::StreamTo(Hub::Viewer& viewer) {
+  while (!peer_gone_ && !context_.stopping) {
+    std::vector<SseMessage> messages = viewer.Take();
+    if (messages.empty()) {
+      co_await wakeup_.Wait();
+    } else if (!co_await Write(std::move(messages))) {
+      co_return;
+    }
+  }
+}
+
+// False if the client is gone or took nothing for stall_timeout. What happens meanwhile waits in
+// the hub, which has one state for everybody, not in a queue of this client.
+asio::awaitable<bool> HttpConnection::Write(std::vector<SseMessage> messages) {
+  std::vector<asio::const_buffer> buffers;
+  buffers.reserve(messages.size());
+  for (const SseMessage& message : messages) buffers.push_back(asio::buffer(*message));
+  beast::buffers_suffix<std::vector<asio::const_buffer>> rest(std::move(buffers));
+  while (beast::buffer_bytes(rest) > 0) {
+    stream_.expires_after(milliseconds(context_.options.stall_timeout.v));
+    auto [error, bytes] = co_await stream_.async_write_some(rest, kToken);
+    context_.metrics.bytes_sent += static_cast<int64_t>(bytes);
+    if (error == beast::error::timeout) ++context_.metrics.streams_stalled;
+    if (error) co_return false;
+    rest.consume(bytes);
+  }
+  stream_.expires_never();
+  co_return true;
+}
+
+// A client that leaves should not be served until the next message. What it says is dropped: a
+// stream is the last answer of its connection.
+asio::awaitable<void> HttpConnection::WatchPeer() {
+  std::array<char, 512> dropped;
+  for (;;) {
+    // The socket's own read: the stream's would share the timer of the writes.
+    auto [error, bytes] = co_await stream_.socket().async_read_some(asio::buffer(dropped), kToken);
+    if (error) break;
+  }
+  peer_gone_ = true;
+  wakeup_.Fire();
+}
+
+// -- everything else
+// -------------------------------------------------------------------------------
+
+Response HttpConnection::Answer(const Request& request, Route route) {
+  switch (route) {
+    case Route::kTop:
+    case Route::kLocations:
+    case Route::kLedger: {
+      auto view = ParseView(request, route, context_.pane_size);
+      if (auto* refusal = std::get_if<Response>(&view)) return std::move(*refusal);
+      return AnswerView(std::get<View>(view), route, *context_.ports.live);
+    }
+    case Route::kHealth:
+      return AnswerHealth();
+    case Route::kMetrics:
+      return AnswerMetrics();
+    case Route::kPage:
+      return context_.page.Get(request.path, request.if_none_match);
+    case Route::kDetections:
+    case Route::kStream:
+    case Route::kOther:
+      break;
+  }
+  CHECK(false);
+  return {};
+}
+
+Response HttpConnection::AnswerHealth() const {
+  const Health health = context_.ports.health ? context_.ports.health() : Health{};
+  Response response{.status = health.ok ? 200 : 503};
+  const bool fine = health.ok && health.reasons.empty();
+  response.body = fmt::format(R"({{"status":"{}","reasons":[)", fine ? "ok" : "degraded");
+  for (const std::string& reason : health.reasons) {
+    if (&reason != &health.reasons.front()) response.body.push_back(',');
+    AppendJsonString(response.body, reason);
+  }
+  response.body += "]}\n";
+  return response;
+}
+
+Response HttpConnection::AnswerMetrics() const {
+  const std::vector<Metric> others =
+      context_.ports.metrics ? context_.ports.metrics() : std::vector<Metric>{};
+  return {.content_type = "text/plain; version=0.0.4; charset=utf-8",
+          .body = context_.metrics.Text(context_.ingest_memory.bytes(), others)};
+}
+
+}  // namespace
+
+// -- Wakeup
+// ----------------------------------------------------------------------------------------
+
+Wakeup::Wakeup(const asio::any_io_executor& executor)
+    : line_(std::make_shared<Line>()), timer_(executor) {
+  line_->owner = this;
+}
+
+Wakeup::~Wakeup() { Close(); }
+
+asio::awaitable<void> Wakeup::Wait() {
+  while (!fired_) {
+    timer_.expires_at(steady_clock::time_point::max());
+    co_await timer_.async_wait(kToken);
+  }
+  fired_ = false;
+}
+
+void Wakeup::Fire() {
+  fired_ = true;
+  timer_.cancel();
+}
+
+std::function<void()> Wakeup::Waker() const {
+  return [line = line_] {
+    const std::lock_guard lock(line->mutex);
+    if (line->owner == nullptr) return;
+    asio::post(line->owner->timer_.get_executor(), [line] {
+      if (line->owner != nullptr) line->owner->Fire();
+    });
+  };
+}
+
+void Wakeup::Close() {
+  const std::lock_guard lock(line_->mutex);
+  line_->owner = nullptr;
+}
+
+void Connection::Start(tcp::socket socket, Worker* worker, bool refused) {
+  error_code ignored;
+  socket.set_option(tcp::no_delay(true), ignored);
+  // Held by its coroutines, which end it.
+  auto connection = std::make_shared<HttpConnection>(std::move(socket), worker, refused);
+  asio::co_spawn(
+      worker->io, [connection] { return connection->Run(); },
+      [](std::exception_ptr failed) {
+        if (failed == nullptr) return;
+        try {
+          std::rethrow_exception(failed);
+        } catch (const std::exception& error) {
+          LogError(fmt::format("a connection failed: {}", error.what()));
+        }
+      });
+}
+
+}  // namespace sightline

@@ -1,0 +1,115 @@
+#include "server/http_message.h"
+
+#include <fmt/format.h>
+#include <simdjson.h>
+
+#include <iterator>
+
+namespace sightline {
+namespace {
+
+std::string_view ReasonPhrase(int status) {
+  switch (status) {
+    case 200:
+      return "OK";
+    case 304:
+      return "Not Modified";
+    case 400:
+      return "Bad Request";
+    case 403:
+      return "Forbidden";
+    case 404:
+      return "Not Found";
+    case 405:
+      return "Method Not Allowed";
+    case 408:
+      return "Request Timeout";
+    case 413:
+      return "Content Too Large";
+    case 415:
+      return "Unsupported Media Type";
+    case 429:
+      return "Too Many Requests";
+    case 431:
+      return "Request Header Fields Too Large";
+    case 500:
+      return "Internal Server Error";
+    case 501:
+      return "Not Implemented";
+    case 503:
+      return "Service Unavailable";
+    default:
+      return "Unknown";
+  }
+}
+
+// Sent with everything. The page loads only its own files and may not be framed; what is not a page
+// must not be read as one, nor be loaded by another site's.
+constexpr std::string_view kSecurityHeaders =
+    "Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'\r\n"
+    "X-Content-Type-Options: nosniff\r\n"
+    "Referrer-Policy: no-referrer\r\n"
+    "Cross-Origin-Resource-Policy: same-origin\r\n";
+
+}  // namespace
+
+Response Problem(int status, std::string_view detail) {
+  Response response{.status = status, .content_type = "application/problem+json"};
+  response.body = fmt::format(R"({{"type":"about:blank","title":"{}","status":{},"detail":)",
+                              ReasonPhrase(status), status);
+  AppendJsonString(response.body, detail);
+  response.body += "}\n";
+  return response;
+}
+
+Response TryAgain(int status, int seconds, std::string_view detail) {
+  Response response = Problem(status, detail);
+  response.headers.emplace_back("Retry-After", fmt::format("{}", seconds));
+  return response;
+}
+
+std::string Head(const Response& response, bool close) {
+  std::string head;
+  auto out = std::back_inserter(head);
+  fmt::format_to(out, "HTTP/1.1 {} {}\r\n{}", response.status, ReasonPhrase(response.status),
+                 kSecurityHeaders);
+  if (response.status != 304) {  // RFC 9110, section 15.4.5: it has the length of nothing
+    fmt::format_to(out, "Content-Type: {}\r\nContent-Length: {}\r\n", response.content_type,
+                   response.body.size());
+  }
+  bool cache_control = false;
+  for (const auto& [name, value] : response.headers) {
+    fmt::format_to(out, "{}: {}\r\n", name, value);
+    cache_control |= name == "Cache-Control";
+  }
+  if (!cache_control) head += "Cache-Control: no-store\r\n";
+  head += close ? "Connection: close\r\n\r\n" : "Connection: keep-alive\r\n\r\n";
+  return head;
+}
+
+std::string StreamHead() {
+  return fmt::format(
+      "HTTP/1.1 200 OK\r\n{}Content-Type: text/event-stream\r\nCache-Control: no-store\r\n"
+      "X-Accel-Buffering: no\r\nConnection: close\r\n\r\n",
+      kSecurityHeaders);
+}
+
+void AppendJsonString(std::string& out, std::string_view text) {
+  const bool valid = simdjson::validate_utf8(text);
+  out.push_back('"');
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      out.push_back('\\');
+      out.push_back(c);
+    } else if (static_cast<unsigned char>(c) < 0x20) {
+      fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<unsigned>(c));
+    } else {
+      out.push_back(valid || static_cast<unsigned char>(c) < 0x80 ? c : '?');
+    }
+  }
+  out.push_back('"');
+}
+
+}  // namespace sightline

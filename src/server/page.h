@@ -1,0 +1,31 @@
+// Page: the files of the dashboard, built into the program or, for development, from a directory.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "server/http_message.h"
+
+namespace sightline {
+
+// Thread-safe.
+class Page {
+ public:
+  // `web_dir`: serve the files that lie there when they are asked for; "": the built-in ones.
+  explicit Page(std::string web_dir);
+  // A GET of `path`; "/" is index.html. `if_none_match` is the request's header. Only plain names
+  // are served, so that no path leads out of web_dir.
+  Response Get(std::string_view path, std::string_view if_none_match) const;
+
+ private:
+  struct File {
+    std::string_view name;
+    std::string_view content;
+    std::string etag;
+  };
+  const std::string web_dir_;
+  std::vector<File> built_in_;
+};
+
+}  // namespace sightline

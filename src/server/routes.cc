@@ -1,0 +1,112 @@
+#include "server/routes.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string>
+
+#include "base/check.h"
+
+namespace sightline {
+namespace {
+
+struct NamedRoute {
+  std::string_view path;
+  std::string_view label;
+  Route route;
+};
+constexpr NamedRoute kNamedRoutes[] = {
+    {"/v1/detections", "detections", Route::kDetections},
+    {"/v1/stream", "stream", Route::kStream},
+    {"/v1/top", "top", Route::kTop},
+    {"/v1/locations", "locations", Route::kLocations},
+    {"/v1/ledger", "ledger", Route::kLedger},
+    {"/healthz", "healthz", Route::kHealth},
+    {"/metrics", "metrics", Route::kMetrics},
+};
+
+std::string LowerCase(std::string_view text) {
+  std::string lower(text);
+  for (char& c : lower)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return lower;
+}
+
+struct HostAndPort {
+  std::string host;
+  std::string port;
+  friend bool operator==(const HostAndPort&, const HostAndPort&) = default;
+};
+
+// "localhost:8080", "[::1]", "127.0.0.1:80".
+HostAndPort SplitHost(std::string_view text, std::string_view default_port) {
+  const size_t bracket = text.rfind(']');
+  const size_t colon = text.rfind(':');
+  const bool has_port =
+      colon != text.npos && (bracket == text.npos ? text.find(':') == colon : colon > bracket);
+  return {LowerCase(text.substr(0, has_port ? colon : text.npos)),
+          std::string(has_port ? text.substr(colon + 1) : default_port)};
+}
+
+bool IsLoopbackName(std::string_view host) {
+  const HostAndPort split = SplitHost(host, "");
+  const bool digits = std::all_of(split.port.begin(), split.port.end(),
+                                  [](char c) { return c >= '0' && c <= '9'; });
+  return digits &&
+         (split.host == "localhost" || split.host == "127.0.0.1" || split.host == "[::1]");
+}
+
+bool IsSameSite(std::string_view origin, std::string_view host) {
+  const size_t scheme_end = origin.find("://");
+  if (scheme_end == origin.npos) return false;  // "null", too
+  const std::string_view port = origin.starts_with("https") ? "443" : "80";
+  return SplitHost(origin.substr(scheme_end + 3), port) == SplitHost(host, port);
+}
+
+Response MethodNotAllowed(std::string_view method, std::string_view path, std::string_view allow) {
+  Response response =
+      Problem(405, fmt::format("\"{}\" does not work on \"{}\": use {}", method, path, allow));
+  response.headers.emplace_back("Allow", allow);
+  return response;
+}
+
+}  // namespace
+
+std::string_view ToString(Route route) {
+  for (const NamedRoute& named : kNamedRoutes)
+    if (named.route == route) return named.label;
+  return route == Route::kPage ? "page" : "other";
+}
+
+Route RouteOf(std::string_view path) {
+  for (const NamedRoute& named : kNamedRoutes)
+    if (named.path == path) return named.route;
+  return Route::kPage;
+}
+
+std::optional<Response> Refuse(const Request& request, Route route, bool loopback) {
+  if (request.several_hosts)
+    return Problem(400, "the request has several \"Host\" headers: send one");
+  if (loopback && !IsLoopbackName(request.host)) {
+    return Problem(403, fmt::format("\"Host: {}\" is not this machine: the server listens on "
+                                    "loopback only, open it as http://localhost or 127.0.0.1",
+                                    request.host));
+  }
+  if (route == Route::kDetections) {
+    if (request.method != "POST") return MethodNotAllowed(request.method, request.path, "POST");
+    if (!request.origin.empty() && !IsSameSite(request.origin, request.host)) {
+      return Problem(403, fmt::format("a page of \"{}\" may not write here: send detections from "
+                                      "the server's own page or from a program",
+                                      request.origin));
+    }
+  } else if (request.method != "GET" && request.method != "HEAD") {
+    return MethodNotAllowed(request.method, request.path, "GET, HEAD");
+  }
+  if (!request.target.starts_with('/'))
+    return Problem(400, "the request's target must be a path that begins with \"/\"");
+  return std::nullopt;
+}
+
+Scope ScopeOf(const Request&) { return Scope::All(); }
+
+}  // namespace sightline
