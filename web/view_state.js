@@ -10,7 +10,8 @@ import { age, isTime, number, plural, printable, time, windowSentence, zoneName 
 
 const RECONNECTING_MS = 3_000; // without a word from the server
 const STALE_MS = 10_000;
-const GRACE_MS = 300; // quicker than this needs no words and no skeleton
+const GRACE_MS = 300; // quicker than this needs no words
+const RESUMING_MS = 1_500; // after waking up: the next heartbeat may be a second away
 
 /** @type {Record<State, string>} */
 const WORDS = {
@@ -35,7 +36,7 @@ export function stateOf({ now, startedAt, wokeAt, lastWordAt, problem }) {
   }
   const silence = now - lastWordAt;
   if (silence < RECONNECTING_MS) return 'live';
-  if (now - wokeAt < GRACE_MS) return 'resuming';
+  if (now - wokeAt < RESUMING_MS) return 'resuming';
   return silence < STALE_MS ? 'reconnecting' : 'stale';
 }
 

@@ -290,7 +290,7 @@ export async function startMock(options = {}) {
   const hub = new Hub(counts, options);
   const clock = options.clock ?? Date.now;
   const sockets = new Set();
-  const mock = { counts, hub, refusal: null, streamDelayMs: 0, streams: [], requests: [] };
+  const mock = { counts, hub, refusal: null, streamsMayStart: Promise.resolve(), streams: [], requests: [] };
   const log = options.data === undefined ? null : path.join(options.data, 'detections.ndjson');
 
   for (const [oid, name] of options.locations === undefined ? [] : readLocations(options.locations)) counts.names.set(oid, name);
@@ -369,10 +369,10 @@ export async function startMock(options = {}) {
     switch (url.pathname) {
       case '/v1/stream':
         mock.streams.push(request.headers['last-event-id'] ?? '');
-        setTimeout(() => {
+        mock.streamsMayStart.then(() => {
           response.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' });
           hub.subscribe(place, window, limit, request.headers['last-event-id'] ?? '', response);
-        }, mock.streamDelayMs);
+        });
         return undefined;
       case '/v1/top': return json(200, counts.top(place, window, limit, Number(query.get('at') ?? clock())));
       case '/v1/locations': return json(200, counts.locations(window, clock()));
