@@ -31,8 +31,6 @@ namespace {
 constexpr Millis kCameraStop{500};
 constexpr Millis kServerStop{1'000};
 constexpr Millis kEngineStop{2'500};
-// A partition that makes no progress for this long is told by /healthz.
-constexpr int64_t kFailingMs = 3'000;
 constexpr Millis kDay{86'400'000};
 
 std::string DemoPath(const UpOptions& options, const std::string& name) {
@@ -74,12 +72,13 @@ class Up {
   Status OpenLog();
   Status LoadLive();
   void StartEngine();
-  Result<std::unique_ptr<PartitionTask>> BuildTask(size_t partition);
+  void Wake(const SourcePartition& partition);
+  Result<std::unique_ptr<PartitionTask>> BuildTask(const SourcePartition& partition);
   Status StartServer();
   void StartDemo();
   void RunDemoCamera(CameraOptions camera);
-  SourcePartition Partition(size_t partition) const {
-    return {log_->SourceName(kRawTopic), static_cast<int32_t>(partition)};
+  SourcePartition Partition(int32_t partition) const {
+    return {log_->SourceName(kRawTopic), partition};
   }
   Health TellHealth() const;
   std::vector<Metric> Gather() const;
@@ -95,6 +94,7 @@ class Up {
   std::unique_ptr<Hub> hub_;
   std::unique_ptr<LocationsRefresh> locations_;
   std::unique_ptr<Runtime> runtime_;
+  std::atomic<Runtime*> running_ = nullptr;  // runtime_, once it is made
   std::unique_ptr<AppendWatch> watch_;
   std::unique_ptr<Server> server_;
   std::string url_;
@@ -155,7 +155,7 @@ Status Up::LoadLive() {
   const auto start = std::chrono::steady_clock::now();
   const EventTime not_before = EventTime{clock_.NowMs()} - kDay - Millis{3'600'000};
   for (int32_t p = 0; p < log_->partitions(); ++p) {
-    const SourcePartition partition = Partition(static_cast<size_t>(p));
+    const SourcePartition partition = Partition(p);
     Result<std::optional<CountsProgress>> progress = log_->Progress(partition);
     if (!progress.ok()) return progress.status();
     if (!progress.value()) continue;
@@ -174,30 +174,36 @@ Status Up::LoadLive() {
 void Up::StartEngine() {
   const auto cores = static_cast<int32_t>(std::thread::hardware_concurrency());
   const auto threads = static_cast<int32_t>(options_.engine_threads);
-  RuntimeOptions runtime{.threads = threads > 0 ? threads : std::max(1, cores)};
-  runtime.on_at_end = [this](size_t partition, bool at_end) {
-    live_->SetAtEnd(Partition(partition), at_end);
-  };
-  runtime_ = std::make_unique<Runtime>(static_cast<size_t>(log_->partitions()), std::move(runtime),
-                                       [this](size_t partition) { return BuildTask(partition); });
-  watch_ = log_->OnAppend(
-      kRawTopic, [this](int32_t partition) { runtime_->Wake(static_cast<size_t>(partition)); });
-  runtime_->Start();
+  std::vector<SourcePartition> partitions;
+  for (int32_t p = 0; p < log_->partitions(); ++p) partitions.push_back(Partition(p));
+  runtime_ = std::make_unique<Runtime>(
+      partitions, [this](const SourcePartition& partition) { return BuildTask(partition); },
+      RuntimeOptions{.threads = threads > 0 ? threads : std::max(1, cores),
+                     .on_at_end = [this](const SourcePartition& partition, bool at_end) {
+                       live_->SetAtEnd(partition, at_end);
+                     }});
+  running_ = runtime_.get();
+  watch_ = log_->OnAppend(kRawTopic, [this](int32_t partition) { Wake(Partition(partition)); });
 }
 
-Result<std::unique_ptr<PartitionTask>> Up::BuildTask(size_t partition) {
+// Also called while the runtime is being made: its threads start before its pointer is here.
+void Up::Wake(const SourcePartition& partition) {
+  if (Runtime* const runtime = running_) runtime->Wake(partition);
+}
+
+Result<std::unique_ptr<PartitionTask>> Up::BuildTask(const SourcePartition& partition) {
   TaskOptions task;
   task.sinks = {{.name = "live", .commit_interval_ms = 0},
                 {.name = "counts", .commit_interval_ms = options_.commit_interval.v}};
   task.checkpoint_interval_ms = options_.checkpoint_interval.v;
   TaskPorts ports;
-  ports.source = log_->OpenSource(kRawTopic, static_cast<int32_t>(partition));
+  ports.source = log_->OpenSource(kRawTopic, partition.partition);
   ports.sinks.push_back(std::make_unique<LiveSink>(live_.get()));
   ports.sinks.push_back(
-      log_->OpenCountsSink({.on_answer = [this, partition] { runtime_->Wake(partition); }}));
+      log_->OpenCountsSink({.on_answer = [this, partition] { Wake(partition); }}));
   ports.store = std::make_unique<CheckpointFiles>(
       (std::filesystem::path(options_.data) / "checkpoints").string());
-  return std::make_unique<PartitionTask>(Partition(partition), options_.pipeline, std::move(task),
+  return std::make_unique<PartitionTask>(partition, options_.pipeline, std::move(task),
                                          std::move(ports));
 }
 
@@ -281,16 +287,15 @@ Health Up::TellHealth() const {
     health.reasons.push_back(std::move(reason));
   };
   if (const Status log = log_->Health(); !log.ok()) broken("log: " + log.message());
-  const std::vector<PartitionStatus> partitions = runtime_->Snapshot();
-  for (size_t i = 0; i < partitions.size(); ++i) {
-    const PartitionStatus& partition = partitions[i];
-    if (partition.stopped)
-      broken(fmt::format("partition {} is stopped: {}", i, partition.reason));
-    else if (partition.failing_ms > kFailingMs)
-      broken(fmt::format("partition {} makes no progress: {}", i, partition.reason));
+  for (const PartitionHealth& partition : runtime_->Snapshot()) {
+    const int32_t number = partition.partition.partition;
+    if (partition.health == TaskHealth::kStopped)
+      broken(fmt::format("partition {} is stopped: {}", number, partition.reason));
+    if (partition.health == TaskHealth::kStarting && !partition.reason.empty())
+      broken(fmt::format("partition {} cannot start: {}", number, partition.reason));
     if (partition.task.degraded)
       health.reasons.push_back(fmt::format(
-          "partition {} is degraded: it started without its memory of earlier detections", i));
+          "partition {} is degraded: it started without its memory of earlier detections", number));
   }
   const std::lock_guard lock(mutex_);
   if (!locations_refused_.empty()) broken(locations_refused_);
@@ -326,15 +331,15 @@ std::vector<Metric> Up::Gather() const {
 }
 
 void Up::GatherEngine(std::vector<Metric>& metrics) const {
-  const std::vector<PartitionStatus> partitions = runtime_->Snapshot();
-  for (size_t i = 0; i < partitions.size(); ++i) {
-    const TaskStatus& task = partitions[i].task;
+  for (const PartitionHealth& partition : runtime_->Snapshot()) {
+    const TaskStatus& task = partition.task;
     auto add = [&](const char* name, const char* help, Metric::Type type, int64_t value) {
-      metrics.push_back({.name = name,
-                         .help = help,
-                         .type = type,
-                         .labels = {{"partition", fmt::format("{}", i)}},
-                         .value = static_cast<double>(value)});
+      metrics.push_back(
+          {.name = name,
+           .help = help,
+           .type = type,
+           .labels = {{"partition", fmt::format("{}", partition.partition.partition)}},
+           .value = static_cast<double>(value)});
     };
     using enum Metric::Type;
     add("sightline_engine_offset", "next raw offset to read", kGauge, task.position.v);
@@ -352,8 +357,9 @@ void Up::GatherEngine(std::vector<Metric>& metrics) const {
         task.held_up);
     add("sightline_engine_checkpoints_total", "checkpoints put", kCounter, task.checkpoints);
     add("sightline_engine_rebuilds_total", "tasks thrown away and built again", kCounter,
-        partitions[i].rebuilds);
-    add("sightline_engine_stopped", "1: stopped for a person", kGauge, partitions[i].stopped);
+        partition.rebuilds);
+    add("sightline_engine_stopped", "1: stopped for a person", kGauge,
+        partition.health == TaskHealth::kStopped);
   }
 }
 

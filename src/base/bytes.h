@@ -9,6 +9,7 @@
 #include <cstring>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace sightline {
 
@@ -33,7 +34,7 @@ class ByteWriter {
   void Raw(const void* data, size_t size) { out_.append(static_cast<const char*>(data), size); }
 
   const std::string& bytes() const { return out_; }
-  std::string Take() { return std::move(out_); }
+  std::string Take() { return std::exchange(out_, {}); }
   size_t size() const { return out_.size(); }
 
  private:

@@ -230,7 +230,9 @@ void Deduplicate::Save(const std::function<void(std::string_view)>& out) const {
   writer.Varint(static_cast<uint64_t>(ids_.size()));
   ids_.ForEach([&](const IdMemory::Entry& entry) {
     writer.Raw(&entry, sizeof entry);
-    if (writer.size() >= 1 << 20) out(writer.Take());
+    if (writer.size() < 1 << 20) return;
+    const std::string piece = writer.Take();
+    out(piece);
   });
   out(writer.bytes());
 }
