@@ -3,8 +3,6 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-# Precompiled headers are only cached with these.
-export CCACHE_SLOPPINESS := pch_defines,time_macros
 
 SIGHTLINE := build/release/src/app/sightline
 SEED ?= 1
@@ -39,7 +37,8 @@ fuzz: deps build/fuzz/build.ninja ## all fuzzers for T seconds each, e.g. make f
 
 bench: deps-run build/release/build.ninja ## benchmarks; their results are checked (N=events)
 	@cmake --build build/release >/dev/null
-	@bench/run.sh $(N)
+	@for b in build/release/bench/*_benchmark; do $$b --benchmark_color=false; done
+	@bench/run.py build/release $(N)
 
 format: ## clang-format over our C++ sources
 	@tools/format.sh

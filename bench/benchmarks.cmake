@@ -1,2 +1,6 @@
 add_executable(generate generate.cc)
 target_link_libraries(generate PRIVATE fmt::fmt)
+
+add_executable(operators_benchmark operators_benchmark.cc)
+target_link_libraries(operators_benchmark PRIVATE room_operators room_pipeline room_model room_base
+                      fmt::fmt benchmark::benchmark)

@@ -1,3 +1,6 @@
+# Threads meet in these rooms: their unit tests also run under ThreadSanitizer.
+set(SIGHTLINE_THREADED_ROOMS "^(engine|live|server|connectors/.*)$")
+
 # One library a room. Links are private, so a room sees only the rooms it names; every room may
 # include "room/header.h" from src/. tools/check_layers.py enforces the same arrows on #include lines.
 #
@@ -51,7 +54,11 @@ function(sightline_room name)
       target_link_libraries(${target}_test PRIVATE ${link})
     endforeach()
     add_test(NAME unit/${name} COMMAND ${target}_test)
-    set_tests_properties(unit/${name} PROPERTIES LABELS unit)
+    set(labels unit)
+    if(name MATCHES "${SIGHTLINE_THREADED_ROOMS}")
+      list(APPEND labels threads)
+    endif()
+    set_tests_properties(unit/${name} PROPERTIES LABELS "${labels}")
     set_property(GLOBAL APPEND PROPERTY SIGHTLINE_UNIT_TESTS ${name})
   endif()
 endfunction()
