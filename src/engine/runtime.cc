@@ -1,227 +1,328 @@
 #include "engine/runtime.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <map>
 #include <mutex>
 #include <thread>
 #include <utility>
 
 #include "base/check.h"
 #include "base/log.h"
+#include "engine/backoff.h"
 
 namespace sightline {
 namespace {
 
-constexpr int kStepsAtATime = 16;        // of one partition before its neighbours have a turn
-constexpr int64_t kSleepMsMax = 1'000;   // the net under lost wake-ups
-constexpr int64_t kPublishEveryMs = 50;  // status snapshots of a busy partition
-constexpr int64_t kRebuildPauseMsMax = 1'000;
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
 
-int64_t SteadyMs() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
+constexpr int64_t kPublishIntervalMs = 50;
+// A task that has lived so long was well: the wait before a rebuild begins anew.
+constexpr int64_t kLongLifeMs = 10'000;
+
+int64_t NowMs() {
+  return std::chrono::duration_cast<milliseconds>(steady_clock::now().time_since_epoch()).count();
+}
+steady_clock::time_point At(int64_t ms) { return steady_clock::time_point(milliseconds(ms)); }
+
+std::string NameOf(const SourcePartition& partition) {
+  return fmt::format("partition {} of '{}'", partition.partition, partition.source);
 }
 
 }  // namespace
 
-struct Runtime::Slot {
-  size_t partition = 0;
-  Worker* worker = nullptr;
-  // The worker's thread only.
-  std::unique_ptr<PartitionTask> task;
-  int64_t due_ms = 0;
-  int64_t rebuild_at_ms = 0, rebuild_pause_ms = 0;
-  int64_t failing_since_ms = 0;  // 0: it works
-  int64_t published_ms = 0;
-  bool at_end = false, draining = false;
-  PartitionStatus status;
-  // Any thread.
-  std::atomic<bool> woken = false;
-  mutable std::mutex mutex;
-  PartitionStatus published;  // under mutex
+struct Runtime::State {
+  struct Worker;
+
+  struct Slot {
+    SourcePartition partition;
+    Worker* worker = nullptr;
+    std::atomic<bool> woken = false;
+
+    // Of the worker's thread.
+    std::unique_ptr<PartitionTask> task;
+    Backoff rebuild_backoff;
+    int64_t due_ms = 0;  // of the next Step, or of the next attempt to build
+    int64_t built_ms = 0;
+    int64_t published_ms = 0;
+    bool finished = false;
+    bool was_running = false;
+    bool told_at_end = false;
+    Offset told_at;
+
+    mutable std::mutex mutex;
+    PartitionHealth health;  // guarded by mutex
+  };
+
+  struct Worker {
+    std::vector<Slot*> slots;  // its own
+    std::mutex mutex;
+    std::condition_variable wake;
+    bool woken = false;  // guarded by mutex
+    std::jthread thread;
+  };
+
+  TaskFactory factory;
+  RuntimeOptions options;
+  std::vector<std::unique_ptr<Slot>> slots;
+  std::map<SourcePartition, Slot*> by_partition;  // not changed after the start
+  std::atomic<bool> stopping = false;
+  std::atomic<bool> draining = false;
+  std::mutex finished_mutex;
+  std::condition_variable finished_changed;
+  size_t unfinished = 0;                         // guarded by finished_mutex
+  std::vector<std::unique_ptr<Worker>> workers;  // last: their threads use the rest
+
+  void Work(Worker& worker);
+  void Sleep(Worker& worker, int64_t until_ms);
+  int64_t Turn(Slot& slot);
+  bool Build(Slot& slot, int64_t now_ms);
+  void StepTask(Slot& slot, int64_t now_ms);
+  void Failed(Slot& slot, const Status& status, int64_t now_ms);
+  void Finish(Slot& slot, TaskHealth health, const std::string& reason);
+  int64_t FinishWithoutTask(Slot& slot);
+  void Publish(Slot& slot, int64_t now_ms);
+  void TellAtEnd(Slot& slot, bool at_end, Offset position);
+  void Wake(Slot& slot);
+  void Stop();
 };
 
-struct Runtime::Worker {
-  std::vector<Slot*> slots;
-  std::thread thread;
-  std::mutex mutex;
-  std::condition_variable changed;
-  // Under mutex.
-  bool woken = false, stop = false, drain = false;
-  bool drained = false;
-};
+// ---- a thread ----------------------------------------------------------------------------------
 
-Runtime::Runtime(size_t partitions, RuntimeOptions options, TaskFactory factory)
-    : options_(std::move(options)), factory_(std::move(factory)) {
-  CHECK(options_.threads > 0);
-  const size_t threads = std::min(partitions, static_cast<size_t>(options_.threads));
-  for (size_t i = 0; i < threads; ++i) workers_.push_back(std::make_unique<Worker>());
-  for (size_t i = 0; i < partitions; ++i) {
-    Slot& slot = *slots_.emplace_back(std::make_unique<Slot>());
-    slot.partition = i;
-    slot.worker = workers_[i % threads].get();
-    slot.worker->slots.push_back(&slot);
+void Runtime::State::Work(Worker& worker) {
+  while (!stopping) {
+    int64_t due_ms = PartitionTask::kNever;
+    for (Slot* slot : worker.slots) {
+      if (stopping) break;
+      due_ms = std::min(due_ms, Turn(*slot));
+    }
+    Sleep(worker, due_ms);
   }
+  for (Slot* slot : worker.slots) slot->task.reset();  // on the thread that used its ports
 }
 
-Runtime::~Runtime() {
-  for (const auto& worker : workers_) {
-    const std::lock_guard lock(worker->mutex);
-    worker->stop = true;
-    worker->changed.notify_all();
+void Runtime::State::Sleep(Worker& worker, int64_t until_ms) {
+  const int64_t now_ms = NowMs();
+  if (until_ms <= now_ms) return;
+  until_ms = std::min(until_ms, now_ms + options.sleep_ms_max);
+  std::unique_lock lock(worker.mutex);
+  worker.wake.wait_until(lock, At(until_ms), [&] { return worker.woken || stopping; });
+  worker.woken = false;
+}
+
+// Its Step, if it is due or woken. Returns when the next one is.
+int64_t Runtime::State::Turn(Slot& slot) {
+  if (slot.finished) return PartitionTask::kNever;
+  const bool woken = slot.woken.exchange(false);
+  const int64_t now_ms = NowMs();
+  if (slot.task == nullptr) {
+    if (draining) return FinishWithoutTask(slot);
+    if (now_ms < slot.due_ms) return slot.due_ms;
+    if (!Build(slot, now_ms)) return slot.due_ms;
+  } else if (!woken && now_ms < slot.due_ms) {
+    return slot.due_ms;
   }
-  for (const auto& worker : workers_)
+  if (woken) slot.task->Hurry();
+  StepTask(slot, now_ms);
+  return slot.finished ? PartitionTask::kNever : slot.due_ms;
+}
+
+bool Runtime::State::Build(Slot& slot, int64_t now_ms) {
+  Result<std::unique_ptr<PartitionTask>> built = factory(slot.partition);
+  if (!built.ok()) {
+    Failed(slot, built.status(), now_ms);
+    return false;
+  }
+  slot.task = std::move(built).value();
+  CHECK(slot.task != nullptr);
+  slot.built_ms = now_ms;
+  slot.was_running = false;
+  return true;
+}
+
+void Runtime::State::StepTask(Slot& slot, int64_t now_ms) {
+  PartitionTask& task = *slot.task;
+  if (draining) task.Drain();
+  const Result<Progress> done = task.Step(now_ms);
+  if (!done.ok() && done.status().code() != StatusCode::kRetry)
+    return Failed(slot, done.status(), now_ms);
+  if (!done.ok()) {
+    const std::lock_guard lock(slot.mutex);
+    slot.health.reason = done.status().message();
+  }
+  if (task.drained()) {
+    Publish(slot, now_ms);
+    return Finish(slot, TaskHealth::kDrained, "");
+  }
+  const bool worked = done.ok() && done.value() == Progress::kWorked;
+  slot.due_ms = worked ? now_ms : std::min(task.NextDue(now_ms), now_ms + options.sleep_ms_max);
+  if (!worked || now_ms - slot.published_ms >= kPublishIntervalMs) Publish(slot, now_ms);
+  TellAtEnd(slot, task.at_end(), task.position());
+}
+
+// kRebuild of a task, kStop of a task, or any failure of the factory.
+void Runtime::State::Failed(Slot& slot, const Status& status, int64_t now_ms) {
+  if (slot.task != nullptr) Publish(slot, now_ms);
+  slot.task.reset();
+  TellAtEnd(slot, /*at_end=*/false, {});
+  if (status.code() == StatusCode::kStop) {
+    LogError(fmt::format("{} stopped: {}", NameOf(slot.partition), status.message()));
+    return Finish(slot, TaskHealth::kStopped, status.message());
+  }
+  if (draining) return Finish(slot, TaskHealth::kStopped, "not drained: " + status.message());
+  if (now_ms - slot.built_ms >= kLongLifeMs) slot.rebuild_backoff.Succeeded();
+  slot.rebuild_backoff.Failed(now_ms);
+  slot.due_ms = slot.rebuild_backoff.until_ms();
+  LogWarning(fmt::format("{} is built again: {}", NameOf(slot.partition), status.message()));
+  const std::lock_guard lock(slot.mutex);
+  slot.health.health = TaskHealth::kStarting;
+  slot.health.reason = status.message();
+  ++slot.health.rebuilds;
+}
+
+void Runtime::State::Finish(Slot& slot, TaskHealth health, const std::string& reason) {
+  slot.task.reset();
+  slot.finished = true;
+  {
+    const std::lock_guard lock(slot.mutex);
+    slot.health.health = health;
+    slot.health.reason = reason;
+  }
+  const std::lock_guard lock(finished_mutex);
+  --unfinished;
+  finished_changed.notify_all();
+}
+
+// Drain() came while there was no task: one that was never built has read nothing, what a thrown
+// away one had read is replayed at the next start.
+int64_t Runtime::State::FinishWithoutTask(Slot& slot) {
+  std::string reason;
+  bool rebuilt = false;
+  {
+    const std::lock_guard lock(slot.mutex);
+    rebuilt = slot.health.rebuilds > 0;
+    reason = "not drained: " + slot.health.reason;
+  }
+  Finish(slot, rebuilt ? TaskHealth::kStopped : TaskHealth::kDrained, rebuilt ? reason : "");
+  return PartitionTask::kNever;
+}
+
+void Runtime::State::Publish(Slot& slot, int64_t now_ms) {
+  TaskStatus status = slot.task->Snapshot();
+  slot.published_ms = now_ms;
+  if (status.running && !slot.was_running) {
+    slot.was_running = true;
+    LogInfo(fmt::format("{} runs from offset {}", NameOf(slot.partition), status.position.v));
+  }
+  const std::lock_guard lock(slot.mutex);
+  slot.health.health = status.running ? TaskHealth::kRunning : TaskHealth::kStarting;
+  slot.health.task = std::move(status);
+}
+
+void Runtime::State::TellAtEnd(Slot& slot, bool at_end, Offset position) {
+  if (at_end == slot.told_at_end && (!at_end || position == slot.told_at)) return;
+  slot.told_at_end = at_end;
+  slot.told_at = position;
+  if (options.on_at_end) options.on_at_end(slot.partition, at_end);
+}
+
+// ---- other threads -----------------------------------------------------------------------------
+
+// The flag of the slot is set before the one of the worker, and the worker clears its own before it
+// looks at those of its slots: whoever finds the slot's flag set already is covered by the look
+// that will clear it.
+void Runtime::State::Wake(Slot& slot) {
+  if (slot.woken.exchange(true)) return;
+  {
+    const std::lock_guard lock(slot.worker->mutex);
+    slot.worker->woken = true;
+  }
+  slot.worker->wake.notify_one();
+}
+
+void Runtime::State::Stop() {
+  stopping = true;
+  for (const auto& worker : workers) {
+    {
+      const std::lock_guard lock(worker->mutex);
+      worker->woken = true;
+    }
+    worker->wake.notify_one();
+  }
+  for (const auto& worker : workers)
     if (worker->thread.joinable()) worker->thread.join();
 }
 
-void Runtime::Start() {
-  for (const auto& worker : workers_)
-    worker->thread = std::thread([this, w = worker.get()] { Run(*w); });
+Runtime::Runtime(std::vector<SourcePartition> partitions, TaskFactory factory,
+                 RuntimeOptions options)
+    : state_(std::make_unique<State>()) {
+  CHECK(options.threads > 0);
+  State& s = *state_;
+  s.factory = std::move(factory);
+  s.options = std::move(options);
+  s.unfinished = partitions.size();
+  const size_t threads =
+      std::clamp<size_t>(partitions.size(), 1, static_cast<size_t>(s.options.threads));
+  for (size_t i = 0; i < threads; ++i) s.workers.push_back(std::make_unique<State::Worker>());
+  for (size_t i = 0; i < partitions.size(); ++i) {
+    State::Slot& slot = *s.slots.emplace_back(std::make_unique<State::Slot>());
+    slot.partition = slot.health.partition = std::move(partitions[i]);
+    slot.worker = s.workers[i % threads].get();
+    slot.worker->slots.push_back(&slot);
+    CHECK(s.by_partition.emplace(slot.partition, &slot).second);
+  }
+  for (const auto& worker : s.workers)
+    worker->thread = std::jthread([&s, worker = worker.get()] { s.Work(*worker); });
 }
 
-void Runtime::Wake(size_t partition) {
-  Slot& slot = *slots_[partition];
-  slot.woken = true;
-  const std::lock_guard lock(slot.worker->mutex);
-  slot.worker->woken = true;
-  slot.worker->changed.notify_one();
+Runtime::~Runtime() { state_->Stop(); }
+
+void Runtime::Wake(const SourcePartition& partition) {
+  const auto it = state_->by_partition.find(partition);
+  if (it != state_->by_partition.end()) state_->Wake(*it->second);
+}
+
+void Runtime::WakeAll() {
+  for (const auto& slot : state_->slots) state_->Wake(*slot);
 }
 
 bool Runtime::Drain(int64_t deadline_ms) {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(deadline_ms);
-  for (const auto& worker : workers_) {
-    const std::lock_guard lock(worker->mutex);
-    worker->drain = true;
-    worker->changed.notify_all();
+  State& s = *state_;
+  const auto running = [&] {
+    std::vector<const State::Slot*> slots;
+    for (const auto& slot : s.slots) {
+      const std::lock_guard lock(slot->mutex);
+      if (slot->health.health != TaskHealth::kStopped) slots.push_back(slot.get());
+    }
+    return slots;
+  };
+  const std::vector<const State::Slot*> drains = running();
+  s.draining = true;
+  WakeAll();
+  {
+    std::unique_lock lock(s.finished_mutex);
+    s.finished_changed.wait_for(lock, milliseconds(deadline_ms), [&] { return s.unfinished == 0; });
   }
-  bool all = true;
-  for (const auto& worker : workers_) {
-    std::unique_lock lock(worker->mutex);
-    all &= worker->changed.wait_until(lock, deadline, [&] { return worker->drained; });
-    worker->stop = true;
-    worker->changed.notify_all();
-  }
-  for (const auto& worker : workers_)
-    if (worker->thread.joinable()) worker->thread.join();
-  return all;
-}
-
-std::vector<PartitionStatus> Runtime::Snapshot() const {
-  std::vector<PartitionStatus> all;
-  const int64_t now_ms = SteadyMs();
-  for (const auto& slot : slots_) {
+  s.Stop();
+  for (const State::Slot* slot : drains) {
     const std::lock_guard lock(slot->mutex);
-    PartitionStatus& status = all.emplace_back(slot->published);
-    if (status.failing_ms != 0)
-      status.failing_ms = std::max<int64_t>(1, now_ms - status.failing_ms);
+    if (slot->health.health != TaskHealth::kDrained) return false;
+  }
+  return true;
+}
+
+std::vector<PartitionHealth> Runtime::Snapshot() const {
+  std::vector<PartitionHealth> all;
+  for (const auto& slot : state_->slots) {
+    const std::lock_guard lock(slot->mutex);
+    all.push_back(slot->health);
   }
   return all;
-}
-
-void Runtime::Run(Worker& worker) {
-  for (;;) {
-    bool drain;
-    {
-      const std::lock_guard lock(worker.mutex);
-      if (worker.stop) return;
-      worker.woken = false;
-      drain = worker.drain;
-    }
-    bool worked = false, drained = true;
-    int64_t due_ms = SteadyMs() + kSleepMsMax;
-    for (Slot* slot : worker.slots) {
-      if (drain && !std::exchange(slot->draining, drain) && slot->task) slot->task->Drain();
-      const bool slot_worked = StepSlot(*slot, SteadyMs());
-      worked |= slot_worked;
-      if (!slot_worked) due_ms = std::min(due_ms, slot->due_ms);
-      drained &= slot->status.stopped || !slot->task || slot->task->drained();
-    }
-    std::unique_lock lock(worker.mutex);
-    if (drain && drained && !worked) {
-      worker.drained = true;
-      worker.changed.notify_all();
-      worker.changed.wait(lock, [&] { return worker.stop; });
-      return;
-    }
-    if (worked) continue;
-    const int64_t sleep_ms = std::max<int64_t>(0, due_ms - SteadyMs());
-    worker.changed.wait_for(lock, std::chrono::milliseconds(sleep_ms),
-                            [&] { return worker.woken || worker.stop || worker.drain != drain; });
-  }
-}
-
-bool Runtime::StepSlot(Slot& slot, int64_t now_ms) {
-  slot.due_ms = PartitionTask::kNever;
-  if (slot.status.stopped) return false;
-  if (!slot.task) {
-    if (slot.draining) return false;  // the next start goes on
-    if (now_ms < slot.rebuild_at_ms) {
-      slot.due_ms = slot.rebuild_at_ms;
-      return false;
-    }
-    BuildTask(slot, now_ms);
-    return slot.task != nullptr;
-  }
-  if (slot.woken.exchange(false)) slot.task->Hurry();
-  bool worked = false;
-  for (int i = 0; i < kStepsAtATime && slot.task; ++i) {
-    const Result<Progress> step = slot.task->Step(now_ms);
-    if (!step.ok()) {
-      TakeStatus(slot, step.status(), now_ms);
-      break;
-    }
-    if (step.value() == Progress::kIdle) break;
-    worked = true;
-    if (slot.failing_since_ms != 0 && slot.task->Snapshot().running)
-      slot.failing_since_ms = slot.rebuild_pause_ms = 0;
-  }
-  if (slot.task) slot.due_ms = slot.task->NextDue(now_ms);
-  if (!worked || now_ms - slot.published_ms >= kPublishEveryMs) Publish(slot, now_ms);
-  return worked;
-}
-
-void Runtime::BuildTask(Slot& slot, int64_t now_ms) {
-  Result<std::unique_ptr<PartitionTask>> task = factory_(slot.partition);
-  if (!task.ok()) return TakeStatus(slot, task.status(), now_ms);
-  slot.task = std::move(task).value();
-}
-
-void Runtime::TakeStatus(Slot& slot, const Status& status, int64_t now_ms) {
-  const std::string who = "partition " + std::to_string(slot.partition) + ": ";
-  const bool news = slot.failing_since_ms == 0 || slot.status.reason != status.message();
-  if (slot.failing_since_ms == 0) slot.failing_since_ms = now_ms;
-  slot.status.reason = status.message();
-  if (status.code() == StatusCode::kStop) {
-    LogError(who + "stopped for a person: " + status.message());
-    slot.status.stopped = true;
-    slot.task.reset();
-  } else if (status.code() == StatusCode::kRebuild || !slot.task) {
-    LogWarning(who + "starts again: " + status.message());
-    ++slot.status.rebuilds;
-    slot.task.reset();
-    slot.rebuild_pause_ms = std::clamp<int64_t>(slot.rebuild_pause_ms * 2, 1, kRebuildPauseMsMax);
-    slot.due_ms = slot.rebuild_at_ms = now_ms + slot.rebuild_pause_ms;
-  } else if (news) {
-    Log(LogLevel::kDebug, who + "tries again: " + status.message());
-  }
-  Publish(slot, now_ms);
-}
-
-void Runtime::Publish(Slot& slot, int64_t now_ms) {
-  slot.published_ms = now_ms;
-  if (slot.task) {
-    slot.status.task = slot.task->Snapshot();
-    if (slot.status.task.at_end != slot.at_end) {
-      slot.at_end = slot.status.task.at_end;
-      if (options_.on_at_end) options_.on_at_end(slot.partition, slot.at_end);
-    }
-  }
-  const std::lock_guard lock(slot.mutex);
-  slot.published = slot.status;
-  slot.published.failing_ms = slot.failing_since_ms;  // Snapshot() makes a length of it
 }
 
 }  // namespace sightline

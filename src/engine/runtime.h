@@ -1,9 +1,9 @@
-// Runtime: steps the tasks of all partitions on a few threads.
+// Runtime: steps the tasks of many partitions on a few threads.
 //
-// A partition belongs to one thread for its life, and its task is touched by that thread only. The
-// runtime adds what tasks must not have: threads, waiting, a clock and rebuilding. kRetry waits and
-// goes on; kRebuild destroys the task and its ports and has the factory make new ones, which is the
-// only recovery; kStop stops that partition alone and is told to a person.
+// A partition belongs to one thread for good; on a thread the partitions have their turns, a Step
+// each. kRebuild: the task and its ports are thrown away and the factory builds new ones, after a
+// while that grows up to 1 s as long as tasks do not live long. kStop: that partition stops and
+// says why, the others go on. A thread with nothing to do sleeps until a task is due or woken.
 #pragma once
 
 #include <cstdint>
@@ -14,56 +14,62 @@
 
 #include "base/status.h"
 #include "engine/partition_task.h"
+#include "model/types.h"
 
 namespace sightline {
 
-// Makes the task of one partition with new ports. Called on the partition's thread.
-using TaskFactory = std::function<Result<std::unique_ptr<PartitionTask>>(size_t partition)>;
+// Builds a task with new ports. Called on the partition's thread, which waits for it. kStop stops
+// the partition; anything else is tried again.
+using TaskFactory = std::function<Result<std::unique_ptr<PartitionTask>>(const SourcePartition&)>;
 
 struct RuntimeOptions {
-  int32_t threads = 1;
-  // Called on the partition's thread when TaskStatus::at_end changes; must be quick.
-  std::function<void(size_t partition, bool at_end)> on_at_end;
+  int threads = 1;
+  // The longest sleep: a net for sources that cannot wake their task.
+  int64_t sleep_ms_max = 1'000;
+  // Called on the partition's thread when it was read to its end, again whenever it reaches the end
+  // after more was read, and when it is no longer known to be there. May be empty.
+  std::function<void(const SourcePartition&, bool at_end)> on_at_end;
 };
 
-struct PartitionStatus {
-  TaskStatus task;
-  bool stopped = false;    // kStop: waits for a person
-  std::string reason;      // of `stopped`, or why it was rebuilt or retried last
-  int64_t failing_ms = 0;  // how long nothing has worked since a kRetry or kRebuild; 0: it works
+enum class TaskHealth : uint8_t {
+  kStarting,  // no task yet, or it is claiming, fencing, loading
+  kRunning,
+  kDrained,  // by Drain(): everything read is in every sink and in a checkpoint
+  kStopped,  // for a person, or by Drain() before it was drained; `reason` says why
+};
+
+struct PartitionHealth {
+  SourcePartition partition;
+  TaskHealth health = TaskHealth::kStarting;
+  std::string reason;  // of kStopped; otherwise the newest kRetry or kRebuild, if there was one
   int64_t rebuilds = 0;
+  TaskStatus task;  // of the newest task, at most about 50 ms old
 };
 
-// Thread-safe.
+// Thread-safe but for Drain() and the destructor, which are the owner's.
 class Runtime {
  public:
-  Runtime(size_t partitions, RuntimeOptions options, TaskFactory factory);
-  ~Runtime();  // stops without draining
-  void Start();
+  // Starts the threads.
+  Runtime(std::vector<SourcePartition> partitions, TaskFactory factory, RuntimeOptions options);
+  // Stops after the Steps in hand, without draining: what is lost is replayed at the next start.
+  ~Runtime();
+  Runtime(const Runtime&) = delete;
+  Runtime& operator=(const Runtime&) = delete;
 
-  // There may be more to read, or a port that said kRetry has an answer. From any thread.
-  void Wake(size_t partition);
+  // There is something to do: more to read, or a port that said kRetry is ready. Cheap; never waits
+  // for a Step. Does not shorten the wait before a rebuild. Unknown partitions are ignored.
+  void Wake(const SourcePartition& partition);
+  void WakeAll();
 
-  // Everything that was read is committed to every sink and in a checkpoint, then the threads end.
-  // False if it was not done in `deadline_ms`; the next start does what is missing.
+  // Stops reading, commits everything and puts checkpoints; waits for it at most `deadline_ms` and
+  // ends the threads. True if every partition that had not stopped before is drained.
   bool Drain(int64_t deadline_ms);
 
-  std::vector<PartitionStatus> Snapshot() const;
+  std::vector<PartitionHealth> Snapshot() const;
 
  private:
-  struct Slot;
-  struct Worker;
-  void Run(Worker& worker);
-  // True: it worked; false: nothing to do before slot.due_ms.
-  bool StepSlot(Slot& slot, int64_t now_ms);
-  void BuildTask(Slot& slot, int64_t now_ms);
-  void TakeStatus(Slot& slot, const Status& status, int64_t now_ms);
-  void Publish(Slot& slot, int64_t now_ms);
-
-  const RuntimeOptions options_;
-  const TaskFactory factory_;
-  std::vector<std::unique_ptr<Slot>> slots_;
-  std::vector<std::unique_ptr<Worker>> workers_;
+  struct State;
+  std::unique_ptr<State> state_;
 };
 
 }  // namespace sightline

@@ -1,0 +1,33 @@
+// Backoff: how long to leave something alone that said kRetry: 1 ms, doubled up to 1 s.
+//
+// A value without a clock: its owner says what time it is.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+
+namespace sightline {
+
+class Backoff {
+ public:
+  static constexpr int64_t kDelayMsMax = 1'000;
+
+  void Failed(int64_t now_ms) {
+    delay_ms_ = std::clamp<int64_t>(2 * delay_ms_, 1, kDelayMsMax);
+    until_ms_ = now_ms + delay_ms_;
+  }
+  void Succeeded() { *this = Backoff(); }
+  // Somebody says that trying again is worth it now. The next failure still waits longer.
+  void Hurry() { until_ms_ = kBegin; }
+
+  bool Waiting(int64_t now_ms) const { return now_ms < until_ms_; }
+  int64_t until_ms() const { return until_ms_; }
+
+ private:
+  static constexpr int64_t kBegin = std::numeric_limits<int64_t>::min();
+  int64_t delay_ms_ = 0;
+  int64_t until_ms_ = kBegin;
+};
+
+}  // namespace sightline

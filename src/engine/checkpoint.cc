@@ -1,0 +1,134 @@
+#include "engine/checkpoint.h"
+
+#include <fmt/format.h>
+
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "base/bytes.h"
+
+// Layout, integers as in base/bytes.h:
+//
+//   "SLCP"            4 bytes
+//   version           varint, 1
+//   next origin degraded_until
+//   n, Segment * n    the sealed list (Segment::Encode)
+//   state             CountOperator::Save, up to the checksum
+//   checksum          8 bytes, over everything before it
+namespace sightline {
+namespace {
+
+constexpr std::string_view kMagic = "SLCP";
+constexpr uint64_t kVersion = 1;
+
+// FNV-1a (Fowler, Noll, Vo) over 64-bit words instead of bytes: each step is a bijection, so damage
+// within one word is always found. The last word is filled up with zeros; the length goes in, too.
+class Checksum {
+ public:
+  void Add(std::string_view bytes) {
+    size_ += bytes.size();
+    while (!bytes.empty()) {
+      if (filled_ == 0 && bytes.size() >= sizeof word_) {
+        std::memcpy(&word_, bytes.data(), sizeof word_);
+        bytes.remove_prefix(sizeof word_);
+        Mix();
+        continue;
+      }
+      const size_t piece = std::min(sizeof word_ - filled_, bytes.size());
+      std::memcpy(reinterpret_cast<char*>(&word_) + filled_, bytes.data(), piece);
+      bytes.remove_prefix(piece);
+      filled_ += piece;
+      if (filled_ == sizeof word_) Mix();
+    }
+  }
+  uint64_t Take() {
+    if (filled_ > 0) Mix();
+    word_ = size_;
+    Mix();
+    return hash_;
+  }
+
+ private:
+  void Mix() {
+    hash_ = (hash_ ^ word_) * 0x100000001b3ull;
+    word_ = 0;
+    filled_ = 0;
+  }
+  uint64_t hash_ = 0xcbf29ce484222325ull;
+  uint64_t word_ = 0;
+  uint64_t size_ = 0;
+  size_t filled_ = 0;
+};
+
+Status Damaged(const char* what) {
+  return Status::Stop(
+      fmt::format("the checkpoint is damaged ({}): restore it, or stop every task and delete the "
+                  "checkpoints of "
+                  "this partition, which replays it from its earliest retained offset",
+                  what));
+}
+
+}  // namespace
+
+void WriteCheckpoint(const CheckpointHead& head, std::span<const Segment> sealed,
+                     const CheckpointWriter& save_state, const ByteSink& out) {
+  Checksum checksum;
+  const ByteSink piece = [&](std::string_view bytes) {
+    checksum.Add(bytes);
+    out(bytes);
+  };
+  ByteWriter first;
+  first.Raw(kMagic.data(), kMagic.size());
+  first.Varint(kVersion);
+  first.Signed(head.next.v);
+  first.Signed(head.origin.v);
+  first.Signed(head.degraded_until.v);
+  first.Varint(sealed.size());
+  piece(first.bytes());
+  for (const Segment& segment : sealed) {
+    ByteWriter encoded;
+    segment.Encode(encoded);
+    piece(encoded.bytes());
+  }
+  save_state(piece);
+  ByteWriter last;
+  last.Fixed64(checksum.Take());
+  out(last.bytes());
+}
+
+Result<Checkpoint> ReadCheckpoint(std::string_view bytes) {
+  if (bytes.substr(0, kMagic.size()) != kMagic) return Damaged("it does not begin as one");
+  if (bytes.size() < kMagic.size() + 1 + sizeof(uint64_t)) return Damaged("it is too short");
+  // The version comes before the checksum: another one may have another checksum.
+  ByteReader in(bytes.substr(kMagic.size(), bytes.size() - kMagic.size() - sizeof(uint64_t)));
+  if (const uint64_t version = in.Varint(); version != kVersion)
+    return Status::Stop(fmt::format(
+        "the checkpoint has version {}, this program reads version {}: run the program that wrote "
+        "it, drain it, and follow its upgrade notes",
+        version, kVersion));
+  Checksum checksum;
+  checksum.Add(bytes.substr(0, bytes.size() - sizeof(uint64_t)));
+  if (ByteReader(bytes.substr(bytes.size() - sizeof(uint64_t))).Fixed64() != checksum.Take())
+    return Damaged("its checksum is wrong");
+  Checkpoint checkpoint;
+  checkpoint.head.next = {in.Signed()};
+  checkpoint.head.origin = {in.Signed()};
+  checkpoint.head.degraded_until = {in.Signed()};
+  for (uint64_t n = in.Varint(); n > 0; --n) {
+    Result<Segment> segment = Segment::Decode(in);
+    if (!segment.ok()) return Damaged(segment.status().message().c_str());
+    const std::vector<Segment>& before = checkpoint.sealed;
+    if (!before.empty() && before.back().next != segment.value().first)
+      return Damaged("its segments are not contiguous");
+    checkpoint.sealed.push_back(std::move(segment).value());
+  }
+  if (!in.ok()) return Damaged("it is truncated");
+  if (!checkpoint.sealed.empty() && checkpoint.sealed.back().next != checkpoint.head.next)
+    return Damaged("its segments do not end at its offset");
+  checkpoint.state = in.Raw(in.remaining());
+  return checkpoint;
+}
+
+}  // namespace sightline

@@ -1,0 +1,39 @@
+// Checkpoint: the bytes from which a task goes on at `next`.
+//
+// The store keeps them as they are; this file and its body are the only ones that know the layout.
+#pragma once
+
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "engine/checkpoint_store.h"
+#include "model/segment.h"
+#include "model/types.h"
+
+namespace sightline {
+
+struct CheckpointHead {
+  Offset next;    // C: where reading goes on
+  Offset origin;  // where the counting of this partition began: no sink has anything before it
+  // Results are degraded until the partition's watermark reaches it (kBeforeAllTime: they are not;
+  // kAfterAllTime: from the first watermark on, to be found out).
+  EventTime degraded_until = kBeforeAllTime;
+  friend bool operator==(const CheckpointHead&, const CheckpointHead&) = default;
+};
+
+struct Checkpoint {
+  CheckpointHead head;
+  std::vector<Segment> sealed;  // what some sink had not committed; contiguous up to head.next
+  std::string_view state;       // CountOperator::Save; a view into the bytes
+};
+
+// Writes in pieces; the state is streamed last, so that it is never in memory a second time.
+void WriteCheckpoint(const CheckpointHead& head, std::span<const Segment> sealed,
+                     const CheckpointWriter& save_state, const ByteSink& out);
+
+// kStop if the bytes are damaged or of a version that this program does not know.
+Result<Checkpoint> ReadCheckpoint(std::string_view bytes);
+
+}  // namespace sightline

@@ -1,0 +1,517 @@
+#include "engine/partition_task.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <functional>
+#include <utility>
+
+#include "base/check.h"
+#include "base/mutant.h"
+#include "engine/checkpoint.h"
+
+namespace sightline {
+namespace {
+
+constexpr int64_t kLongAgo = INT64_MIN;
+
+}  // namespace
+
+PartitionTask::PartitionTask(SourcePartition partition, const PipelineSpec& spec,
+                             TaskOptions options, TaskPorts ports)
+    : partition_(std::move(partition)),
+      spec_(spec),
+      options_(std::move(options)),
+      ports_(std::move(ports)),
+      operator_(spec),
+      sealed_({.rows_max = options_.merged_rows_max, .bytes_max = options_.merged_bytes_max}),
+      phase_(Mutated(Mutant::kFenceFirst) ? Phase::kFence : Phase::kClaim),
+      sinks_(ports_.sinks.size()) {
+  CHECK(ports_.source != nullptr && ports_.store != nullptr);
+  CHECK(!ports_.sinks.empty());
+  CHECK(options_.sinks.size() == ports_.sinks.size());
+}
+
+Result<Progress> PartitionTask::Step(int64_t now_ms) {
+  now_ms_ = now_ms;
+  Result<Progress> done = phase_ == Phase::kRun ? Run() : Start();
+  if (Mutated(Mutant::kResetFields) && !done.ok() && done.status().code() == StatusCode::kRebuild)
+    return ResetFields(done.status());
+  return done;
+}
+
+// ---- the start ---------------------------------------------------------------------------------
+
+Result<Progress> PartitionTask::Start() {
+  if (draining_ || start_backoff_.Waiting(now_ms_)) return Progress::kIdle;
+  const Status done = [this] {
+    switch (phase_) {
+      case Phase::kClaim:
+        return Claim();
+      case Phase::kFence:
+        return FenceSink();
+      case Phase::kLoad:
+        return Load();
+      case Phase::kReadCommitted:
+        return ReadCommitted();
+      case Phase::kSeek:
+        return SeekToStart();
+      case Phase::kRun:
+        break;
+    }
+    CHECK(false);
+    return Status::Ok();
+  }();
+  if (done.ok()) {
+    start_backoff_.Succeeded();
+    return Progress::kWorked;
+  }
+  // What looks like a loss may be a newer owner's progress: a person is called only by the newest.
+  if (done.code() == StatusCode::kStop && LooksAtClaim()) {
+    const Result<StoredCheckpoint> stored = ports_.store->Latest(partition_);
+    if (!stored.ok()) return Failed(start_backoff_, counters_.retries, stored.status());
+    if (stored.value().newest != epoch_) return Status::Rebuild("a newer owner has claimed");
+  }
+  return Failed(start_backoff_, counters_.retries, done);
+}
+
+bool PartitionTask::LooksAtClaim() const {
+  return !Mutated(Mutant::kNoSecondLook) && !Mutated(Mutant::kNoClaim);
+}
+
+PartitionTask::Phase PartitionTask::AfterClaim() const {
+  return Mutated(Mutant::kFenceFirst) ? Phase::kLoad : Phase::kFence;
+}
+PartitionTask::Phase PartitionTask::AfterFence() const {
+  return Mutated(Mutant::kFenceFirst) ? Phase::kClaim : Phase::kLoad;
+}
+
+// 1. Claim: owners are ordered by their claims. An older one can put no checkpoint from here on.
+Status PartitionTask::Claim() {
+  Result<StoredCheckpoint> stored = ports_.store->Latest(partition_);
+  if (!stored.ok()) return stored.status();
+  epoch_ = stored.value().newest;
+  if (!Mutated(Mutant::kNoClaim)) {
+    ++epoch_.v;
+    RETURN_IF_ERROR(ports_.store->PutIfAbsent(partition_, epoch_, nullptr));
+  }
+  phase_ = AfterClaim();
+  return Status::Ok();
+}
+
+// 2. Fence every sink: an older owner can commit nothing from here on.
+Status PartitionTask::FenceSink() {
+  RETURN_IF_ERROR(ports_.sinks[turn_]->Fence(partition_, epoch_));
+  if (++turn_ == sinks_.size()) {
+    turn_ = 0;
+    phase_ = AfterFence();
+  }
+  return Status::Ok();
+}
+
+// 3. Load, after the fences: a claim that is still the newest proves that these fences are, too.
+Status PartitionTask::Load() {
+  Result<StoredCheckpoint> stored = ports_.store->Latest(partition_);
+  if (!stored.ok()) return stored.status();
+  if (LooksAtClaim() && stored.value().newest != epoch_)
+    return Status::Rebuild("a newer owner has claimed");
+  has_checkpoint_ = stored.value().checkpoint.has_value();
+  if (has_checkpoint_) {
+    RETURN_IF_ERROR(LoadCheckpoint(*stored.value().checkpoint));
+  } else {
+    const Result<Offset> earliest = ports_.source->Earliest();
+    if (!earliest.ok()) return earliest.status();
+    position_ = origin_ = earliest.value();
+  }
+  open_first_ = checkpointed_ = position_;
+  phase_ = Phase::kReadCommitted;
+  return Status::Ok();
+}
+
+Status PartitionTask::LoadCheckpoint(std::string_view bytes) {
+  Result<Checkpoint> read = ReadCheckpoint(bytes);
+  if (!read.ok())
+    return Status::Stop(fmt::format("partition {} of '{}': {}", partition_.partition,
+                                    partition_.source, read.status().message()));
+  Checkpoint& checkpoint = read.value();
+  operator_ = CountOperator(spec_);
+  RETURN_IF_ERROR(operator_.Load(checkpoint.state));
+  position_ = checkpoint.head.next;
+  origin_ = checkpoint.head.origin;
+  degraded_until_ = checkpoint.head.degraded_until;
+  for (Segment& segment : checkpoint.sealed) sealed_.Add(std::move(segment));
+  return Status::Ok();
+}
+
+// 4. Read each sink's committed offset S. A sink takes the segments from S on and no other, so
+// replay needs no mode: all it needs is that no segment straddles S, hence the cut exactly there.
+Status PartitionTask::ReadCommitted() {
+  const Result<Offset> committed = ports_.sinks[turn_]->Committed(partition_);
+  if (!committed.ok()) return committed.status();
+  RETURN_IF_ERROR(TakeCommitted(turn_, committed.value()));
+  if (++turn_ == sinks_.size()) {
+    turn_ = 0;
+    phase_ = Phase::kSeek;
+  }
+  return Status::Ok();
+}
+
+Status PartitionTask::TakeCommitted(size_t sink, Offset committed) {
+  SinkState& state = sinks_[sink] = {};
+  const Offset first = sealed_.empty() ? position_ : sealed_.first();
+  state.has_any = committed != kNoneCommitted;
+  if (!state.has_any) {
+    if (first != origin_)
+      return StopFor(
+          sink,
+          fmt::format(
+              "it has nothing of this partition, whose checkpoint begins at offset {}, after {} "
+              "where "
+              "counting began: it is new here or has lost its data. Restore it; or stop every task "
+              "and "
+              "delete the checkpoints of this partition, which fills it from the earliest retained "
+              "offset",
+              first.v, origin_.v));
+    committed = first;
+  }
+  if (committed < first && has_checkpoint_)
+    return StopFor(sink, fmt::format("it has everything up to offset {}, but the checkpoint begins "
+                                     "at {}: it has lost what it "
+                                     "had committed. Restore it; or stop every task, delete the "
+                                     "checkpoints of this partition, "
+                                     "and let it be replayed",
+                                     committed.v, first.v));
+  if (committed < first)
+    return StopFor(sink,
+                   fmt::format("retention has passed offset {}, up to which it has everything: the "
+                               "earliest retained one "
+                               "is {} and there is no checkpoint. Offsets [{}, {}) are lost to it",
+                               committed.v, first.v, committed.v, first.v));
+  if (committed < position_ && !sealed_.IsBoundary(committed))
+    return StopFor(
+        sink,
+        fmt::format(
+            "its committed offset {} lies inside a sealed segment of the checkpoint, which goes up "
+            "to "
+            "{}: there were two owners, or it was restored from a backup without the checkpoint",
+            committed.v, position_.v));
+  if (committed > position_ && !Mutated(Mutant::kSealBeforeS) &&
+      std::ranges::find(cuts_, committed) == cuts_.end()) {
+    cuts_.push_back(committed);
+    std::ranges::sort(cuts_, std::greater());
+  }
+  state.committed = committed;
+  if (Mutated(Mutant::kReplayOutputOn)) state.committed = std::min(committed, position_);
+  // What the checkpoint holds has waited long enough: a task that never lives as long as the
+  // interval commits, too.
+  if (state.committed < position_) state.waiting_since_ms = kLongAgo;
+  if (state.has_any && !has_checkpoint_ && position_.v > 0) degraded_until_ = kAfterAllTime;
+  return Status::Ok();
+}
+
+// 5. Seek: first to the furthest committed offset, which must exist, then to where reading goes on.
+Status PartitionTask::SeekToStart() {
+  for (size_t sink = 0; sink < sinks_.size(); ++sink) {
+    const Offset committed = sinks_[sink].committed;
+    if (committed <= position_) continue;
+    const Status there = ports_.source->Seek(committed);
+    if (there.code() == StatusCode::kStop)
+      return StopFor(sink,
+                     fmt::format("the source does not have its committed offset {} ({}): is it "
+                                 "the source that it was?",
+                                 committed.v, there.message()));
+    RETURN_IF_ERROR(there);
+  }
+  const Status here = ports_.source->Seek(position_);
+  if (here.code() == StatusCode::kStop && !has_checkpoint_) {
+    const Result<Offset> earliest = ports_.source->Earliest();
+    if (earliest.ok() && earliest.value() != position_)
+      return Status::Rebuild("retention has passed the earliest offset meanwhile");
+  }
+  RETURN_IF_ERROR(here);
+  checkpointed_ms_ = now_ms_;
+  phase_ = Phase::kRun;
+  DropCommitted();
+  return Status::Ok();
+}
+
+Status PartitionTask::StopFor(size_t sink, const std::string& what) const {
+  return Status::Stop(fmt::format("sink '{}' of partition {} of '{}': {}",
+                                  options_.sinks[sink].name, partition_.partition,
+                                  partition_.source, what));
+}
+
+// The planted bug: recovery by hand. Nobody resets the operator, or the ports.
+Result<Progress> PartitionTask::ResetFields(Status status) {
+  operator_.TakeSegment(open_first_, position_);
+  sealed_ = SealedList({.rows_max = options_.merged_rows_max});
+  phase_ = Phase::kClaim;
+  turn_ = 0;
+  cuts_.clear();
+  rounds_ = unsaved_records_ = 0;
+  return Status::Retry(status.message());
+}
+
+// ---- the duties --------------------------------------------------------------------------------
+
+// One a Step, in turn, so that in the simulator the world can end between any two of them.
+Result<Progress> PartitionTask::Run() {
+  const size_t duties = sinks_.size() + 2;
+  for (size_t i = 0; i < duties; ++i) {
+    const size_t duty = turn_++ % duties;
+    Result<Progress> done = duty < sinks_.size()    ? CommitIfDue(duty)
+                            : duty == sinks_.size() ? CheckpointIfDue()
+                                                    : ReadIfDue();
+    if (!done.ok() || done.value() == Progress::kWorked) return done;
+  }
+  return Progress::kIdle;
+}
+
+Result<Progress> PartitionTask::ReadIfDue() {
+  if (draining_ || read_backoff_.Waiting(now_ms_)) return Progress::kIdle;
+  if (Full()) {
+    ++counters_.held_up;
+    return Progress::kIdle;
+  }
+  return Read();
+}
+
+Result<Progress> PartitionTask::Read() {
+  Progress progress = Progress::kIdle;
+  Status failed = Status::Ok();
+  for (int64_t left = options_.records_max; left > 0;) {
+    Result<Batch> polled = ports_.source->Poll(left);
+    if (!polled.ok()) {
+      at_end_ = false;
+      failed = Failed(read_backoff_, counters_.retries, polled.status());
+      break;
+    }
+    read_backoff_.Succeeded();
+    const Batch& batch = polled.value();
+    CHECK(batch.first == position_ && batch.first <= batch.next);
+    at_end_ = batch.first == batch.next;
+    if (at_end_) break;
+    Count(batch);
+    left -= std::max<int64_t>(1, static_cast<int64_t>(batch.records.size()));
+    progress = Progress::kWorked;
+  }
+  if (progress == Progress::kWorked) ++rounds_;
+  // What cannot grow now must not wait.
+  const bool complete = at_end_ || !failed.ok() || rounds_ >= options_.segment_batches;
+  if (complete && Seal(position_)) progress = Progress::kWorked;
+  if (!failed.ok()) return failed;
+  return progress;
+}
+
+void PartitionTask::Count(const Batch& batch) {
+  operator_.BeginBatch();
+  for (const Record& record : batch.records) {
+    AdvanceTo(record.offset);
+    operator_.OnRecord(record.offset, record.append_time, record.payload);
+    AdvanceTo({record.offset.v + 1});
+    const size_t rows = operator_.open_rows();
+    if (rows >= options_.segment_rows_max ||
+        static_cast<int64_t>(operator_.open_bytes()) >= options_.segment_bytes_max)
+      Seal(position_);
+  }
+  AdvanceTo(batch.next);
+  const auto records = static_cast<int64_t>(batch.records.size());
+  counters_.records += records;
+  unsaved_records_ += records;
+  if (records > 0) append_time_ = batch.records.back().append_time;
+  if (degraded_until_ == kAfterAllTime && operator_.watermark() > kBeforeAllTime)
+    degraded_until_ = operator_.watermark() + spec_.dedup_horizon;
+}
+
+void PartitionTask::AdvanceTo(Offset next) {
+  CHECK(next >= position_);
+  while (!cuts_.empty() && cuts_.back() <= next) {
+    Seal(cuts_.back());
+    cuts_.pop_back();
+    ++counters_.cuts;
+  }
+  position_ = next;
+}
+
+bool PartitionTask::Seal(Offset next) {
+  rounds_ = 0;
+  if (open_first_ == next) return false;
+  Segment segment = operator_.TakeSegment(open_first_, next);
+  open_first_ = next;
+  for (SinkState& sink : sinks_)
+    if (sink.committed < next && sink.waiting_since_ms == kNever) sink.waiting_since_ms = now_ms_;
+  sealed_.Add(std::move(segment));
+  ++counters_.segments;
+  DropCommitted();
+  return true;
+}
+
+// A segment stays until the slowest sink has it.
+void PartitionTask::DropCommitted() {
+  Offset all = open_first_;
+  std::vector<Offset> kept;
+  for (const SinkState& sink : sinks_) {
+    all = std::min(all, sink.committed);
+    kept.push_back(sink.committed);
+    if (sink.offered != kNoneCommitted) kept.push_back(sink.offered);
+  }
+  sealed_.DropUntil(all);
+  if (Mutated(Mutant::kOneAccumulator)) return sealed_.MergeAll();
+  counters_.merges += sealed_.Merge(kept);
+}
+
+Result<Progress> PartitionTask::CommitIfDue(size_t index) {
+  if (SinkDue(index) > now_ms_) return Progress::kIdle;
+  SinkState& sink = sinks_[index];
+  const Offset next = sink.offered != kNoneCommitted ? sink.offered : open_first_;
+  const Result<Offset> committed =
+      ports_.sinks[index]->Commit(partition_, sealed_.Between(sink.committed, next));
+  if (!committed.ok()) {
+    // It may be under way, so it is offered again as it is: then the answer can only be `next`,
+    // also if the sink looks up what became of an earlier offer, and one boundary is kept for it.
+    if (committed.status().code() == StatusCode::kRetry) sink.offered = next;
+    return Failed(sink.backoff, sink.retries, committed.status());
+  }
+  if (committed.value() != next)
+    return StopFor(index, fmt::format("it was offered [{}, {}) and says that it committed up to {}",
+                                      sink.committed.v, next.v, committed.value().v));
+  sink.committed = next;
+  sink.has_any = true;
+  sink.offered = kNoneCommitted;
+  sink.waiting_since_ms = next < open_first_ ? now_ms_ : kNever;
+  sink.backoff.Succeeded();
+  ++sink.commits;
+  DropCommitted();
+  return Progress::kWorked;
+}
+
+Result<Progress> PartitionTask::CheckpointIfDue() {
+  if (CheckpointDue() > now_ms_) return Progress::kIdle;
+  Seal(position_);
+  const CheckpointWriter save_state = [this](const ByteSink& out) {
+    if (Mutated(Mutant::kLoseDedup)) return CountOperator(spec_).Save(out);
+    operator_.Save(out);
+  };
+  int64_t bytes = 0;
+  const CheckpointHead head{position_, origin_, degraded_until_};
+  const CheckpointWriter writer = [&](const ByteSink& out) {
+    WriteCheckpoint(head, sealed_.all(), save_state, [&](std::string_view piece) {
+      bytes += static_cast<int64_t>(piece.size());
+      out(piece);
+    });
+  };
+  const Epoch epoch{epoch_.v + 1};
+  const Status put = ports_.store->PutIfAbsent(partition_, epoch, &writer);
+  if (!put.ok()) return Failed(checkpoint_backoff_, counters_.retries, put);
+  checkpoint_backoff_.Succeeded();
+  epoch_ = epoch;
+  checkpointed_ = position_;
+  checkpointed_ms_ = now_ms_;
+  unsaved_records_ = 0;
+  ++counters_.checkpoints;
+  counters_.checkpoint_bytes = bytes;
+  return Progress::kWorked;
+}
+
+Status PartitionTask::Failed(Backoff& backoff, int64_t& retries, Status status) {
+  if (status.code() == StatusCode::kRetry) {
+    backoff.Failed(now_ms_);
+    ++retries;
+  }
+  return status;
+}
+
+// ---- when --------------------------------------------------------------------------------------
+
+int64_t PartitionTask::SinkDue(size_t index) const {
+  const SinkState& sink = sinks_[index];
+  if (sink.offered != kNoneCommitted) return sink.backoff.until_ms();
+  if (sink.waiting_since_ms == kNever) return kNever;
+  const int64_t due = draining_ || HalfFull()
+                          ? kLongAgo
+                          : sink.waiting_since_ms + options_.sinks[index].commit_interval_ms;
+  return std::max(due, sink.backoff.until_ms());
+}
+
+int64_t PartitionTask::CheckpointDue() const {
+  if (position_ == checkpointed_) return kNever;
+  const int64_t records_enough =
+      std::clamp(operator_.remembered_ids() / 4, options_.checkpoint_records_min,
+                 options_.checkpoint_records_max);
+  const int64_t due = draining_ || unsaved_records_ >= records_enough
+                          ? kLongAgo
+                          : checkpointed_ms_ + options_.checkpoint_interval_ms;
+  return std::max(due, checkpoint_backoff_.until_ms());
+}
+
+int64_t PartitionTask::NextDue(int64_t now_ms) const {
+  if (drained()) return kNever;
+  if (phase_ != Phase::kRun) return std::max(now_ms, start_backoff_.until_ms());
+  int64_t due = CheckpointDue();
+  for (size_t sink = 0; sink < sinks_.size(); ++sink) due = std::min(due, SinkDue(sink));
+  if (!draining_ && !at_end_ && !Full()) due = std::min(due, read_backoff_.until_ms());
+  return std::max(now_ms, due);
+}
+
+bool PartitionTask::Full() const {
+  return sealed_.size() >= options_.sealed_max || sealed_.bytes() >= options_.sealed_bytes_max;
+}
+bool PartitionTask::HalfFull() const {
+  return 2 * sealed_.size() > options_.sealed_max ||
+         2 * sealed_.bytes() > options_.sealed_bytes_max;
+}
+
+void PartitionTask::Hurry() {
+  start_backoff_.Hurry();
+  read_backoff_.Hurry();
+  checkpoint_backoff_.Hurry();
+  for (SinkState& sink : sinks_) sink.backoff.Hurry();
+}
+
+void PartitionTask::Drain() {
+  draining_ = true;
+  if (phase_ == Phase::kRun) Seal(position_);
+}
+
+// ---- what a task says about itself -------------------------------------------------------------
+
+bool PartitionTask::caught_up() const {
+  return phase_ == Phase::kRun && at_end_ && open_first_ == position_ &&
+         std::ranges::all_of(sinks_, [&](const SinkState& s) { return s.committed >= position_; });
+}
+
+bool PartitionTask::drained() const {
+  if (!draining_ || phase_ != Phase::kRun) return draining_;
+  return checkpointed_ == position_ && open_first_ == position_ &&
+         std::ranges::all_of(sinks_, [&](const SinkState& s) { return s.committed >= position_; });
+}
+
+Offset PartitionTask::committed(size_t sink) const {
+  return sinks_[sink].has_any ? sinks_[sink].committed : kNoneCommitted;
+}
+
+TaskStatus PartitionTask::Snapshot() const {
+  TaskStatus status = counters_;
+  status.running = phase_ == Phase::kRun;
+  status.at_end = at_end();
+  status.drained = drained();
+  status.degraded = status.running && operator_.watermark() < degraded_until_;
+  status.epoch = epoch_;
+  status.position = position_;
+  status.checkpointed = checkpointed_;
+  status.append_time = append_time_;
+  status.watermark = operator_.watermark();
+  status.remembered_ids = operator_.remembered_ids();
+  status.cameras = operator_.cameras();
+  status.sealed_segments = static_cast<int64_t>(sealed_.size());
+  status.sealed_rows = sealed_.rows();
+  status.sealed_bytes = sealed_.bytes();
+  for (size_t i = 0; i < sinks_.size(); ++i)
+    status.sinks.push_back({.committed = committed(i),
+                            .offered = sinks_[i].offered,
+                            .commits = sinks_[i].commits,
+                            .retries = sinks_[i].retries});
+  return status;
+}
+
+}  // namespace sightline

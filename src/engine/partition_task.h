@@ -1,0 +1,218 @@
+// PartitionTask: everything of one source partition - reads it, counts it, commits the sealed
+// segments to every sink and puts checkpoints.
+//
+// Touched by one thread. Step() does bounded work, never waits and never reads a clock: the
+// threaded runtime and the simulator both drive it only through Step(). Crash-only: after kRebuild
+// the owner throws the task and its ports away and builds new ones, the same path as after kill -9.
+// There is no other recovery. The rules are in docs/SEMANTICS.md, "Exactly once".
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "engine/backoff.h"
+#include "engine/checkpoint_store.h"
+#include "engine/sealed_list.h"
+#include "engine/sink.h"
+#include "engine/source.h"
+#include "model/types.h"
+#include "operators/count_operator.h"
+#include "pipeline/spec.h"
+
+namespace sightline {
+
+struct SinkOptions {
+  std::string name;  // for texts and metrics
+  int64_t commit_interval_ms =
+      0;  // a sealed segment waits so long for others; 0: committed at once
+};
+
+struct TaskOptions {
+  std::vector<SinkOptions> sinks;  // one for each sink of the ports, in their order
+
+  int64_t records_max = 4'096;  // of one Step
+  // A segment is sealed when the source has nothing more to read, when so many Steps have read into
+  // it, or when it has so many rows or kept bytes.
+  int64_t segment_batches = 4;
+  size_t segment_rows_max = 16'384;
+  int64_t segment_bytes_max = 4 * 1024 * 1024;
+  // Sealed segments that are merged stay within these.
+  size_t merged_rows_max = 16'384;
+  int64_t merged_bytes_max = 4 * 1024 * 1024;
+  // The list of sealed segments: at more than half of a bound every sink is due, at the bound
+  // reading stops until the slowest sink has committed (TaskStatus::held_up).
+  size_t sealed_max = 256;
+  int64_t sealed_bytes_max = 128LL * 1024 * 1024;
+
+  // A checkpoint costs what the operator remembers; without one, what was read since the last is
+  // read again after a crash. So it is due when the records since the last one exceed a quarter of
+  // the remembered ids (then each record read writes at most four ids), kept within [min, max], and
+  // in any case checkpoint_interval_ms after the last one if anything was read.
+  int64_t checkpoint_records_min = 100'000;
+  int64_t checkpoint_records_max = 5'000'000;
+  int64_t checkpoint_interval_ms = 60'000;
+};
+
+// What a task reads and writes. Instances belong to one task and are thrown away with it.
+struct TaskPorts {
+  std::unique_ptr<Source> source;
+  std::vector<std::unique_ptr<Sink>> sinks;  // at least one
+  std::unique_ptr<CheckpointStore> store;
+};
+
+enum class Progress : uint8_t { kWorked, kIdle };
+
+struct SinkStatus {
+  Offset committed = kNoneCommitted;
+  Offset offered = kNoneCommitted;  // kNoneCommitted: nothing is under way
+  int64_t commits = 0;
+  int64_t retries = 0;  // kRetry answers
+};
+
+// A snapshot for monitoring; the counters begin at 0 with each task.
+struct TaskStatus {
+  bool running = false;  // started: the claim, the fences and the checkpoint are behind it
+  bool at_end = false;   // the last read found nothing more
+  bool drained = false;
+  // Started without a checkpoint where retention had cut the memory: until a dedup_horizon has
+  // passed, copies of what a sink has may be counted again.
+  bool degraded = false;
+  Epoch epoch;                             // of its newest entry in the checkpoint store
+  Offset position;                         // the next offset to read
+  Offset checkpointed;                     // where a restart would go on
+  AppendTime append_time = kNoAppendTime;  // of the last record read: the lag in time
+  Watermark watermark = kBeforeAllTime;
+  int64_t remembered_ids = 0;
+  int64_t cameras = 0;
+  int64_t sealed_segments = 0;
+  int64_t sealed_rows = 0;
+  int64_t sealed_bytes = 0;
+  std::vector<SinkStatus> sinks;  // as in the options
+
+  int64_t records = 0;
+  int64_t segments = 0;  // sealed
+  int64_t merges = 0;    // boundaries between sealed segments removed
+  int64_t cuts = 0;      // seals exactly at a sink's committed offset, in replay
+  int64_t held_up = 0;   // Steps that did not read because the list was full
+  int64_t checkpoints = 0;
+  int64_t checkpoint_bytes = 0;  // of the newest
+  int64_t retries = 0;           // kRetry answers of the source and the store
+};
+
+class PartitionTask {
+ public:
+  static constexpr int64_t kNever = INT64_MAX;
+
+  PartitionTask(SourcePartition partition, const PipelineSpec& spec, TaskOptions options,
+                TaskPorts ports);
+
+  // Does one duty: a part of the start, or a read, a commit to one sink, or a checkpoint. They have
+  // their turns, and each is left alone for a while (Backoff) after it said kRetry, so that one
+  // that fails holds up none of the others.
+  //
+  // `now_ms` is of any clock that does not go backwards. kWorked: call again. kIdle: nothing to do
+  // before NextDue() or until there is more to read. kRetry: the duty of this Step failed; call
+  // again at NextDue(). kRebuild, kStop: the task is dead; destroy it.
+  Result<Progress> Step(int64_t now_ms);
+  // When Step() has something to do, as far as the task knows by itself; kNever if it does not.
+  int64_t NextDue(int64_t now_ms) const;
+  // What has said kRetry may be tried at once: a port has called for it.
+  void Hurry();
+  // Stop reading; commit everything that was read, and put a checkpoint. Cannot be undone.
+  void Drain();
+
+  // After Drain(): everything read is in every sink and in a checkpoint. (A task that has not yet
+  // started has read nothing.)
+  bool drained() const;
+  // Everything that was there to read is in every sink.
+  bool caught_up() const;
+  // The offset up to which the sink has everything; kNoneCommitted while it has nothing.
+  Offset committed(size_t sink) const;
+  Offset position() const { return position_; }
+  bool at_end() const { return phase_ == Phase::kRun && at_end_; }
+  const SourcePartition& partition() const { return partition_; }
+  TaskStatus Snapshot() const;
+
+ private:
+  enum class Phase : uint8_t { kClaim, kFence, kLoad, kReadCommitted, kSeek, kRun };
+
+  struct SinkState {
+    // Takes the segments from here on. A sink that has nothing begins where the list began.
+    Offset committed;
+    bool has_any = false;
+    // While a commit may be under way: its end. It is offered again, the same, until it is
+    // answered.
+    Offset offered = kNoneCommitted;
+    int64_t waiting_since_ms = kNever;  // for a commit; kNever: nothing waits
+    Backoff backoff;
+    int64_t commits = 0;
+    int64_t retries = 0;
+  };
+
+  // The start, in this order.
+  Result<Progress> Start();
+  Status Claim();
+  Status FenceSink();
+  Status Load();
+  Status LoadCheckpoint(std::string_view bytes);
+  Status ReadCommitted();
+  Status TakeCommitted(size_t sink, Offset committed);
+  Status SeekToStart();
+  bool LooksAtClaim() const;
+  Phase AfterClaim() const;
+  Phase AfterFence() const;
+  // The duties.
+  Result<Progress> Run();
+  Result<Progress> CommitIfDue(size_t sink);
+  Result<Progress> CheckpointIfDue();
+  Result<Progress> ReadIfDue();
+
+  Result<Progress> Read();
+  void Count(const Batch& batch);
+  void AdvanceTo(Offset next);
+  bool Seal(Offset next);
+  void DropCommitted();
+  int64_t SinkDue(size_t sink) const;
+  int64_t CheckpointDue() const;
+  bool Full() const;
+  bool HalfFull() const;
+  Status Failed(Backoff& backoff, int64_t& retries, Status status);
+  Status StopFor(size_t sink, const std::string& what) const;
+  Result<Progress> ResetFields(Status status);
+
+  // Given at birth.
+  const SourcePartition partition_;
+  const PipelineSpec spec_;
+  const TaskOptions options_;
+  TaskPorts ports_;
+  // Saved in a checkpoint. The open segment [open_first_, position_) lies in the operator; a
+  // checkpoint seals it first.
+  CountOperator operator_;
+  SealedList sealed_;
+  Offset position_;
+  Offset origin_;
+  EventTime degraded_until_ = kBeforeAllTime;
+  Offset open_first_;
+  // Known again after a start.
+  Phase phase_;
+  Epoch epoch_;  // of the newest entry that this task put
+  std::vector<SinkState> sinks_;
+  std::vector<Offset> cuts_;  // committed offsets that replay has not reached yet, falling
+  bool has_checkpoint_ = false;
+  size_t turn_ = 0;
+  Backoff start_backoff_, read_backoff_, checkpoint_backoff_;
+  int64_t now_ms_ = 0;   // of this Step
+  int64_t rounds_ = 0;   // Steps that have read into the open segment
+  Offset checkpointed_;  // where a restart would go on
+  int64_t checkpointed_ms_ = 0;
+  int64_t unsaved_records_ = 0;  // since then
+  bool at_end_ = false;
+  bool draining_ = false;
+  AppendTime append_time_ = kNoAppendTime;
+  TaskStatus counters_;  // only the counters
+};
+
+}  // namespace sightline

@@ -1,0 +1,55 @@
+// The reference: docs/SEMANTICS.md said once more, slowly and over the whole topic. It shares no
+// code with src/operators.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "model/segment.h"
+#include "model/types.h"
+#include "pipeline/spec.h"
+#include "topic.h"
+
+namespace sightline::sim {
+
+// What must become of one element.
+struct Verdict {
+  std::optional<Outcome> outcome;  // none: a heartbeat
+  bool conflict = false;
+  std::optional<int64_t> watermark;  // its camera's, if the element is accepted
+};
+std::vector<std::vector<Verdict>> Judge(const PipelineSpec& spec,
+                                        const std::vector<Message>& topic);
+
+// What one element must add to a segment of its partition.
+struct Addition {
+  LedgerKey ledger;
+  Verdict verdict;
+  std::optional<CountKey> count;
+  int64_t time = 0;
+  std::optional<SetAside> set_aside;
+};
+
+// One source partition: its records, and what each must add.
+struct Entry {
+  Offset offset;
+  const Message* message = nullptr;
+  std::vector<Addition> additions;
+  Watermark watermark = kBeforeAllTime;  // the partition's, after it
+};
+struct Log {
+  std::vector<Entry> entries;
+  Offset start, end;
+  std::vector<Entry>::const_iterator From(Offset offset) const;
+  // What a segment of these offsets must say.
+  Segment Expect(Offset first, Offset next) const;
+};
+
+// Deals a topic out, with holes between offsets.
+std::vector<Log> Split(Prng& prng, const PipelineSpec& spec, const std::vector<Message>& topic,
+                       const std::vector<std::vector<Verdict>>& verdicts, size_t partitions);
+
+// Throws a Violation that says what differs.
+void MustEqual(const Segment& segment, const Segment& expected);
+
+}  // namespace sightline::sim

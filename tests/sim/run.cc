@@ -1,0 +1,410 @@
+#include "run.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "engine/checkpoint.h"
+#include "operators/count_operator.h"
+#include "operators/decode.h"
+#include "reach.h"
+#include "reference.h"
+#include "topic.h"
+#include "world.h"
+
+namespace sightline::sim {
+namespace {
+
+const char* Text(StatusCode code) {
+  constexpr const char* kTexts[] = {"ok", "retry", "rebuild", "stop"};
+  return kTexts[static_cast<size_t>(code)];
+}
+
+// The operator alone, without an engine: any number of partitions, any batches.
+void RunOperator(Prng& prng, const PipelineSpec& spec, const Log& log) {
+  CountOperator op(spec);
+  for (const Entry& entry : log.entries) {
+    if (prng.OneIn(3)) op.BeginBatch();
+    std::string payload = entry.message->payload;
+    const size_t size = payload.size();
+    payload.append(kDecodePadding, '}');
+    op.OnRecord(entry.offset, {entry.message->append_time},
+                std::string_view(payload).substr(0, size));
+  }
+  if (log.start < log.end)
+    MustEqual(op.TakeSegment(log.start, log.end), log.Expect(log.start, log.end));
+}
+
+// Sums that do not say in which partition: offsets and the kind of counts are left out.
+struct Totals {
+  Sums counts;
+  std::map<LedgerKey, Ledger> ledger;
+  std::vector<std::pair<AppendTime, std::string>> set_aside;
+  void Add(const Segment& segment) {
+    for (const CountRow& row : segment.counts) {
+      CountKey key = row.key;
+      key.kind = CountKind::kCount;
+      counts[key] += row.count;
+    }
+    for (const LedgerRow& row : segment.ledger) ledger[row.key].Add(row.ledger);
+    for (const SetAside& aside : segment.set_aside)
+      set_aside.emplace_back(aside.append_time, aside.bytes);
+    std::ranges::sort(set_aside);
+  }
+  friend bool operator==(const Totals&, const Totals&) = default;
+};
+
+TaskOptions RandomOptions(Prng& prng, const std::vector<SinkKind>& kinds) {
+  TaskOptions options;
+  options.records_max = 1 + prng.Below(8);
+  options.segment_batches = 1 + prng.Below(4);
+  if (prng.OneIn(4)) options.segment_rows_max = static_cast<size_t>(3 + prng.Below(10));
+  if (prng.OneIn(8)) options.segment_bytes_max = 1 + prng.Below(300);
+  options.merged_rows_max = static_cast<size_t>(4 << 2 * prng.Below(5));
+  if (prng.OneIn(4)) options.merged_bytes_max = 1'000 + prng.Below(4'000);
+  options.sealed_max = static_cast<size_t>(3 + prng.Below(12));
+  if (prng.OneIn(8)) options.sealed_bytes_max = 2'000 + prng.Below(8'000);
+  options.checkpoint_records_min = 1 + prng.Below(40);
+  options.checkpoint_records_max = options.checkpoint_records_min + prng.Below(60);
+  options.checkpoint_interval_ms = 5 + prng.Below(200);
+  for (const SinkKind kind : kinds) {
+    const int64_t paces[] = {0, prng.Below(5), prng.Below(200), prng.Below(100)};
+    options.sinks.push_back({kSinkNames[kind], prng.OneIn(2) ? 0 : paces[kind]});
+  }
+  return options;
+}
+
+std::vector<SinkKind> RandomSinks(Prng& prng) {
+  std::vector<SinkKind> kinds;
+  const bool lake = !prng.OneIn(8);
+  if (lake && !prng.OneIn(4)) kinds.push_back(kLiveSink);
+  if (!lake || !prng.OneIn(6)) kinds.push_back(kTopicSink);
+  if (lake) kinds.push_back(kLakeSink);
+  if (!prng.OneIn(4)) kinds.push_back(kRemoteSink);
+  return kinds;
+}
+
+class Run {
+ public:
+  Run(Prng& prng, const PipelineSpec& spec, const Log& log)
+      : w_{.log = log,
+           .prng = prng,
+           .retained = log.start,
+           .visible = log.end,
+           .restart = log.start},
+        spec_(spec),
+        kinds_(RandomSinks(prng)),
+        options_(RandomOptions(prng, kinds_)),
+        may_retain_(prng.OneIn(4)),
+        grow_one_in_(std::array{2, 6, 15}[static_cast<size_t>(prng.Below(3))]) {
+    w_.crash_one_in = std::array{15, 60, 1'000}[static_cast<size_t>(prng.Below(3))];
+    w_.fault_one_in = std::array{12, 40, 1'000}[static_cast<size_t>(prng.Below(3))];
+    w_.owner_one_in = std::array{30, 80, 250}[static_cast<size_t>(prng.Below(3))];
+    if (!prng.OneIn(4)) w_.visible = log.start;
+  }
+
+  void Faulty(int64_t steps) {
+    Start(std::make_shared<Process>());
+    for (int64_t step = 0; step < steps; ++step) {
+      w_.now_ms += w_.prng.Below(4) + (w_.prng.OneIn(50) ? w_.prng.Below(100) : 0);
+      Disturb();
+      StepOne();
+    }
+  }
+
+  // Without faults it must finish, and sleep only when there is nothing to do.
+  void ToTheEnd() {
+    w_.faulty = false;
+    Trace("{} ms: the faults are over", w_.now_ms);
+    instances_.erase(instances_.begin(), instances_.end() - 1);
+    Owner().is_zombie = false;
+    StepUntil([&] { return Owner().task->caught_up() && Owner().task->position() == w_.log.end; });
+    for (const SinkKind kind : kinds_) {
+      const SinkState& sink = StateOf(kind);
+      if (sink.committed != w_.log.end && w_.log.start != w_.log.end)
+        throw Violation(fmt::format("{} does not have everything", sink.name));
+    }
+    StepUntil([&] {  // a rebuilt task is told again
+      Owner().task->Drain();
+      return Owner().task->drained();
+    });
+    CheckDrained(Owner());
+  }
+
+  void MustStop();
+  const Sums& SumsOf(size_t sink) { return StateOf(kinds_[sink]).sums; }
+  size_t sinks() const { return kinds_.size(); }
+
+ private:
+  Instance& Owner() { return *instances_.back(); }
+  SinkState& StateOf(SinkKind kind) {
+    if (kind == kTopicSink) return w_.topic;
+    if (kind == kLakeSink) return w_.lake;
+    return kind == kRemoteSink ? w_.remote : Owner().process->live;
+  }
+  void Start(std::shared_ptr<Process> process) {
+    instances_.push_back(
+        std::make_unique<Instance>(w_, std::move(process), spec_, options_, kinds_));
+  }
+
+  // ---- what goes wrong beside failing calls ----
+  void Disturb() {
+    if (w_.Fire(w_.owner_one_in)) NewOwner();
+    if (w_.Fire(800)) WipeCheckpoints();
+    if (w_.Fire(200)) Retain();
+    if (w_.Fire(300)) Owner().task->Drain();
+    if (w_.Fire(50)) Owner().task->Hurry();
+    if (w_.Fire(grow_one_in_)) Grow();
+    for (SinkState* sink : {&w_.topic, &w_.lake, &w_.remote})
+      if (w_.Fire(100)) sink->down_until_ms = w_.now_ms + w_.prng.Below(250);
+    w_.LandReady();
+  }
+  void NewOwner() {
+    Note(Reach::new_owner);
+    if (w_.prng.OneIn(2) || instances_.size() > 3) instances_.clear();
+    for (auto& i : instances_) {
+      Note(Reach::zombie_left);
+      i->is_zombie = true;
+    }
+    Trace("{} ms: a new owner", w_.now_ms);
+    Start(std::make_shared<Process>());
+  }
+  // By hand, so with everything stopped.
+  void WipeCheckpoints() {
+    if (may_retain_) return;  // what was counted could not be replayed
+    Note(Reach::checkpoints_wiped);
+    Trace("{} ms: checkpoints wiped", w_.now_ms);
+    instances_.clear();
+    w_.under_way.clear();
+    w_.store.clear();
+    w_.restart = w_.retained;
+    if (w_.prng.OneIn(3)) {
+      Note(Reach::sink_emptied);
+      SinkState& sink = *std::array{&w_.topic, &w_.lake, &w_.remote}[size_t(w_.prng.Below(3))];
+      sink = {.name = sink.name, .token = sink.token};
+    }
+    Start(std::make_shared<Process>());
+  }
+  void Retain() {
+    if (!may_retain_ || w_.restart == w_.retained) return;
+    Note(Reach::retention);
+    w_.retained.v += 1 + w_.prng.Below(w_.restart.v - w_.retained.v);
+    Trace("{} ms: retention has passed {}", w_.now_ms, w_.retained.v);
+  }
+  void Grow() {
+    auto next = w_.log.From(w_.visible);
+    for (int64_t n = 1 + w_.prng.Below(3); n > 0 && next != w_.log.entries.end(); --n) ++next;
+    w_.visible = next == w_.log.entries.end() ? w_.log.end : next->offset;
+  }
+
+  // ---- steps ----
+  void StepOne() {
+    const auto n = static_cast<size_t>(w_.prng.Below(std::ssize(instances_)));
+    Instance& i = *instances_[n];
+    if (w_.Fire(15)) i.asleep_until_ms = w_.now_ms + w_.prng.Below(120);  // SIGSTOP
+    if (w_.faulty && w_.now_ms < i.asleep_until_ms) return;
+    Note(Reach::zombie_step, i.is_zombie);
+    const Status status = Step(i);
+    if (status.code() == StatusCode::kStop)
+      throw Violation("stopped for a person without a reason: " + status.message());
+    if (i.task->drained()) return Exit(n);
+    if (i.crashed || status.code() == StatusCode::kRebuild) Rebuild(n);
+  }
+  Status Step(Instance& i) {
+    const Result<Progress> done = i.task->Step(w_.now_ms);
+    const Status status = done.status();
+    Trace("{} ms: {}{} {} {} at {}", w_.now_ms, i.is_zombie ? "zombie " : "task ", i.number,
+          Text(status.code()),
+          done.ok() ? (done.value() == Progress::kWorked ? "worked" : "idle") : status.message(),
+          i.task->position().v);
+    Note(Reach::newer_claim_seen, status.message() == "a newer owner has claimed");
+    return status;
+  }
+  void Rebuild(size_t n) {
+    Instance& old = *instances_[n];
+    const bool was_zombie = old.is_zombie;
+    const bool again = !was_zombie || w_.Fire(2);  // its process believes that it owns this
+    if (!again) {
+      instances_.erase(instances_.begin() + static_cast<ptrdiff_t>(n));
+      return;
+    }
+    auto process = old.crashed ? std::make_shared<Process>() : old.process;
+    instances_[n] = std::make_unique<Instance>(w_, std::move(process), spec_, options_, kinds_);
+    instances_[n]->is_zombie = was_zombie;
+  }
+  // A drained process has nothing left to lose: it may go, and the next one goes on where it was.
+  void Exit(size_t n) {
+    CheckDrained(*instances_[n]);
+    const bool was_zombie = instances_[n]->is_zombie;
+    instances_.erase(instances_.begin() + static_cast<ptrdiff_t>(n));
+    if (!was_zombie) Start(std::make_shared<Process>());
+  }
+  void CheckDrained(Instance& i) {
+    const TaskStatus status = i.task->Snapshot();
+    if (!status.running) return;  // it had not started
+    Note(Reach::drained);
+    const Offset position = i.task->position();
+    for (size_t sink = 0; sink < kinds_.size(); ++sink)
+      if (i.task->committed(sink) < position && position != w_.log.start)
+        throw Violation(fmt::format("drained, but {} lacks offsets", kSinkNames[kinds_[sink]]));
+    // A zombie's entry may have got the place of one that was deleted: it is not the newest.
+    const bool owner = !w_.store.empty() && w_.store.rbegin()->first == status.epoch;
+    if (owner && w_.restart < position) throw Violation("drained without a checkpoint");
+  }
+
+  template <typename Done>
+  void StepUntil(Done done) {
+    for (int64_t left = 5'000; !done(); --left) {
+      if (left == 0) throw Violation("no progress after the faults have stopped");
+      const Status status = Step(Owner());
+      if (status.code() == StatusCode::kStop)
+        throw Violation("stopped for a person without a reason: " + status.message());
+      if (status.code() == StatusCode::kRebuild) {
+        Rebuild(instances_.size() - 1);
+      } else if (Owner().task->drained() && !done()) {  // told so while there were faults
+        Exit(instances_.size() - 1);
+      } else if (w_.prng.OneIn(4)) {
+        Sleep();
+      }
+    }
+  }
+  // As the runtime does: until the task is due, a write lands (which wakes it) or the log grows.
+  void Sleep() {
+    int64_t due = Owner().task->NextDue(w_.now_ms);
+    if (due < w_.now_ms) throw Violation("due in the past");
+    const bool grows = w_.visible < w_.log.end;
+    if (grows) due = std::min(due, w_.now_ms + w_.prng.Below(20));
+    int64_t lands = PartitionTask::kNever;
+    for (const UnderWay& write : w_.under_way) lands = std::min(lands, write.ready_ms);
+    if (lands <= due && w_.prng.OneIn(2)) {
+      due = std::max(lands, w_.now_ms);
+      Owner().task->Hurry();
+    }
+    if (due == PartitionTask::kNever && !Owner().task->caught_up() && !Owner().task->drained())
+      throw Violation("it sleeps for ever although there is something to do");
+    if (due != PartitionTask::kNever) w_.now_ms = due;
+    if (grows) Grow();
+    w_.LandReady();
+  }
+
+  bool StopsFor(Reach reason, const PipelineSpec& spec);
+
+  World w_;
+  const PipelineSpec& spec_;
+  const std::vector<SinkKind> kinds_;
+  const TaskOptions options_;
+  const bool may_retain_;  // some worlds lose old records, the others lose checkpoints
+  const int64_t grow_one_in_;
+  std::vector<std::unique_ptr<Instance>> instances_;  // zombies, then the owner
+};
+
+// ---- what a task must not go on with -----------------------------------------------------------
+
+bool Run::StopsFor(Reach reason, const PipelineSpec& spec) {
+  instances_.clear();
+  w_.under_way.clear();
+  instances_.push_back(
+      std::make_unique<Instance>(w_, std::make_shared<Process>(), spec, options_, kinds_));
+  for (int64_t left = 100; left > 0; --left) {
+    const Status status = Step(Owner());
+    if (status.code() != StatusCode::kStop) continue;
+    Note(reason);
+    return true;
+  }
+  throw Violation(
+      fmt::format("went on although it had to stop: {}", kReachNames[static_cast<size_t>(reason)]));
+}
+
+// After the end, with everything stopped: something is not as the task left it.
+void Run::MustStop() {
+  const std::string* newest = w_.NewestCheckpoint();
+  if (newest == nullptr || w_.log.start == w_.log.end) return;
+  const Checkpoint checkpoint = ReadCheckpoint(*newest).value();
+  const Offset next = checkpoint.head.next;
+  const Offset first = checkpoint.sealed.empty() ? next : checkpoint.sealed.front().first;
+  SinkState& sink = StateOf(kinds_.back() == kLiveSink ? kinds_.front() : kinds_.back());
+  std::string bytes = *newest;
+  PipelineSpec other = spec_;
+  switch (w_.prng.Below(8)) {
+    case 0:
+      if (first == w_.log.start) return;
+      sink.committed = {w_.log.start.v + w_.prng.Below(first.v - w_.log.start.v)};
+      StopsFor(Reach::stop_sink_lost_data, spec_);
+      return;
+    case 1:
+      if (first == w_.log.start) return;
+      sink.committed = kNoneCommitted;
+      StopsFor(Reach::stop_sink_lost_everything, spec_);
+      return;
+    case 2:
+      for (const Segment& segment : checkpoint.sealed) {
+        if (segment.next.v - segment.first.v < 2) continue;
+        sink.committed = {segment.first.v + 1};
+        StopsFor(Reach::stop_inside_a_segment, spec_);
+        return;
+      }
+      return;
+    case 3:
+      sink.committed = {w_.log.end.v + 1};
+      StopsFor(Reach::stop_beyond_the_end, spec_);
+      return;
+    case 4:
+      w_.retained = {next.v + 1};
+      StopsFor(Reach::stop_retention_passed_checkpoint, spec_);
+      return;
+    case 5:
+      w_.store.clear();
+      sink.committed = w_.log.start;
+      w_.retained = {w_.log.start.v + 1};
+      StopsFor(Reach::stop_retention_passed_committed, spec_);
+      return;
+    case 6:
+      bytes[static_cast<size_t>(w_.prng.Below(std::ssize(bytes)))] ^=
+          static_cast<char>(1 << w_.prng.Below(8));
+      w_.store.rbegin()->second = bytes;
+      StopsFor(Reach::stop_damaged_checkpoint, spec_);
+      return;
+    default:
+      ++other.dedup_horizon.v;
+      StopsFor(Reach::stop_other_settings, other);
+  }
+}
+
+}  // namespace
+
+void RunSeed(uint64_t seed) {
+  Prng prng{.state = seed};
+  const PipelineSpec spec = RandomSpec(prng);
+  if (const Status valid = spec.Validate(); !valid.ok()) throw Violation(valid.message());
+  const std::vector<Message> topic = RandomTopic(prng, spec);
+  const std::vector<std::vector<Verdict>> verdicts = Judge(spec, topic);
+  std::optional<Totals> totals;
+  for (const size_t partitions : {1, 4, 16}) {
+    Totals of_these;
+    for (const Log& log : Split(prng, spec, topic, verdicts, partitions)) {
+      RunOperator(prng, spec, log);
+      of_these.Add(log.Expect(log.start, log.end));
+    }
+    if (!totals) totals = of_these;
+    if (*totals != of_these) throw Violation("sums depend on the number of partitions");
+  }
+  // The engine, with everything that can go wrong, on one of them. Each partition its own mix.
+  const size_t partitions = std::array<size_t, 3>{1, 4, 16}[seed % 3];
+  for (const Log& log : Split(prng, spec, topic, verdicts, partitions)) {
+    Run run(prng, spec, log);
+    run.Faulty(prng.Below(100 + 30 * std::ssize(log.entries)));
+    run.ToTheEnd();
+    Sums expected;
+    for (const CountRow& row : log.Expect(log.start, log.end).counts)
+      expected[row.key] += row.count;
+    for (size_t sink = 0; sink < run.sinks(); ++sink)
+      if (run.SumsOf(sink) != expected) throw Violation("a sink's sums differ from the reference");
+    if (prng.OneIn(2)) run.MustStop();
+  }
+}
+
+}  // namespace sightline::sim

@@ -1,0 +1,418 @@
+#include "world.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/mutant.h"
+#include "engine/checkpoint.h"
+#include "operators/decode.h"
+
+namespace sightline::sim {
+namespace {
+
+int instances_born = 0;  // for traces, which one thread makes
+
+// ---- the source --------------------------------------------------------------------------------
+
+class SimSource final : public Source {
+ public:
+  explicit SimSource(Instance& instance) : w_(instance.w) {}
+
+  Result<Offset> Earliest() override {
+    if (w_.FailRead()) return Status::Retry("earliest failed");
+    return w_.retained;
+  }
+
+  Status Seek(Offset to) override {
+    if (w_.FailRead()) return Status::Retry("seek failed");
+    if (to < w_.retained) return Status::Stop("retention has passed it");
+    if (to > w_.visible) return Status::Stop("it lies beyond the end");
+    next_ = to;
+    return Status::Ok();
+  }
+
+  Result<Batch> Poll(int64_t max) override {
+    if (w_.FailRead()) return Status::Retry("poll failed");
+    if (next_ < w_.retained) return Status::Rebuild("retention has passed the position");
+    if (w_.Fire(3)) {
+      Note(Reach::short_poll);
+      max = w_.prng.Below(max);
+    }
+    auto block = std::make_shared<std::string>();  // dies with the batch, so that views are noticed
+    Batch batch{.first = next_, .next = next_};
+    std::vector<size_t> begins;
+    auto it = w_.log.From(next_);
+    for (; it != w_.log.entries.end() && it->offset < w_.visible && max > 0; ++it, --max) {
+      begins.push_back(block->size());
+      block->append(it->message->payload).append(kDecodePadding, '"');
+      batch.records.push_back({it->offset, {it->message->append_time}, {}});
+      batch.next = {it->offset.v + 1};
+    }
+    for (size_t i = 0; i < begins.size(); ++i) {
+      const size_t end = i + 1 < begins.size() ? begins[i + 1] : block->size();
+      batch.records[i].payload =
+          std::string_view(*block).substr(begins[i], end - kDecodePadding - begins[i]);
+    }
+    if (max > 0) batch.next = w_.visible;  // the position skips holes now, or with the next record
+    batch.storage = std::move(block);
+    next_ = batch.next;
+    return batch;
+  }
+
+ private:
+  World& w_;
+  Offset next_;
+};
+
+// ---- the sinks ---------------------------------------------------------------------------------
+
+// Fenced by the last to come, compare-and-set, audited.
+class SimSink : public Sink {
+ public:
+  SimSink(Instance& instance, SinkKind kind, SinkState& state, Write fence, Write commit)
+      : i_(instance), w_(instance.w), kind_(kind), state_(state), fence_(fence), commit_(commit) {}
+
+  Status Fence(const SourcePartition&, Epoch) override {
+    if (Down()) return Status::Retry("down");
+    token_ = ++w_.tokens;
+    return i_.Do(fence_, Status::Rebuild, [&s = state_, mine = token_] {
+      s.token = mine;
+      return Status::Ok();
+    });
+  }
+  Result<Offset> Committed(const SourcePartition&) override {
+    if (w_.FailRead() || Down()) return Status::Retry("committed failed");
+    w_.NoteStart(kind_, state_.committed);
+    return state_.committed;
+  }
+
+ protected:
+  bool Down() {
+    const bool down = w_.faulty && w_.now_ms < state_.down_until_ms;
+    Note(Reach::sink_down, down);
+    return down;
+  }
+  // What a sink checks in one atomic act with the write; none: go on and write.
+  static std::optional<Status> Settled(const SinkState& s, int64_t mine, Offset first,
+                                       Offset next) {
+    if (s.token != mine && !Mutated(Mutant::kNoFence)) {
+      Note(Reach::fenced);
+      return Status::Rebuild("fenced");
+    }
+    const bool fits = s.committed == kNoneCommitted || s.committed == first;
+    if (fits || Mutated(Mutant::kNoCompareAndSet)) return std::nullopt;
+    Note(Reach::compare_and_set);
+    if (s.committed == next) return Status::Ok();  // it was done
+    return Status::Rebuild("compare-and-set");
+  }
+
+  Instance& i_;
+  World& w_;
+  const SinkKind kind_;
+  SinkState& state_;
+  const Write fence_, commit_;
+  int64_t token_ = -1;
+};
+
+// In the process's memory; loaded from what the lake has, after the lake is fenced. Each task loads
+// it again: what an earlier one had counted beyond the lake may be cut differently now.
+class LiveSink final : public Sink {
+ public:
+  explicit LiveSink(Instance& instance) : w_(instance.w), state_(instance.process->live) {}
+  Status Fence(const SourcePartition&, Epoch) override { return Status::Ok(); }
+  Result<Offset> Committed(const SourcePartition&) override {
+    if (w_.FailRead()) return Status::Retry("committed failed");
+    state_.committed = w_.lake.committed;
+    state_.sums = w_.lake.sums;
+    w_.NoteStart(kLiveSink, state_.committed);
+    return state_.committed;
+  }
+  Result<Offset> Commit(const SourcePartition&, std::span<const Segment> segments) override {
+    w_.Audit(state_, segments);
+    return state_.committed;
+  }
+
+ private:
+  World& w_;
+  SinkState& state_;
+};
+
+// Writes running totals, keyed by the first offset of the group of segments that they cover: a
+// reader takes the largest `next` per key and adds the keys up. An answer that does not come is an
+// unknown outcome; the next instance's fence decides it.
+class TopicSink final : public SimSink {
+ public:
+  using SimSink::SimSink;
+  Result<Offset> Commit(const SourcePartition&, std::span<const Segment> segments) override {
+    if (Down()) return Status::Retry("down");
+    const bool new_group = commits_ % 4 == 0;
+    const Offset key = new_group ? segments.front().first : group_;
+    Sums sums = new_group ? Sums{} : totals_;
+    for (const Segment& segment : segments)
+      for (const CountRow& row : segment.counts) sums[row.key] += row.count;
+    std::vector<Segment> list(segments.begin(), segments.end());
+    const Status done =
+        i_.Do(commit_, Status::Rebuild,
+              [&w = w_, &s = state_, mine = token_, key, sums, list = std::move(list)] {
+                if (auto settled = Settled(s, mine, list.front().first, list.back().next))
+                  return *settled;
+                for (const auto& [cell, n] : sums) {
+                  auto& record = s.records[{key, cell}];
+                  if (record.second <= list.back().next) record = {n, list.back().next};
+                }
+                w.Audit(s, list);
+                Sums read;
+                for (const auto& [id, record] : s.records) read[id.second] += record.first;
+                if (read != s.sums) throw Violation("sums over the topic's keys are wrong");
+                return Status::Ok();
+              });
+    if (!done.ok()) return done;
+    group_ = key;
+    totals_ = std::move(sums);
+    ++commits_;
+    return segments.back().next;
+  }
+
+ private:
+  Offset group_;
+  Sums totals_;
+  int64_t commits_ = 0;
+};
+
+// An answer that does not come: the task may repeat, the lake looks whether it is done.
+class LakeSink final : public SimSink {
+ public:
+  using SimSink::SimSink;
+  Result<Offset> Commit(const SourcePartition&, std::span<const Segment> segments) override {
+    if (Down()) return Status::Retry("down");
+    std::vector<Segment> list(segments.begin(), segments.end());
+    const Status done = i_.Do(
+        commit_, Status::Retry, [&w = w_, &s = state_, mine = token_, list = std::move(list)] {
+          if (auto settled = Settled(s, mine, list.front().first, list.back().next))
+            return *settled;
+          w.Audit(s, list);
+          return Status::Ok();
+        });
+    if (!done.ok()) return done;
+    return segments.back().next;
+  }
+};
+
+// Writes while the task goes on: kRetry until the answer is there.
+class RemoteSink final : public SimSink {
+ public:
+  using SimSink::SimSink;
+  Result<Offset> Commit(const SourcePartition&, std::span<const Segment> segments) override {
+    if (Down()) return Status::Retry("down");
+    if (pending_ != nullptr) return Answer(segments);
+    if (auto disturbed = i_.Disturbed(commit_)) return *disturbed;
+    pending_ = std::make_shared<Pending>();
+    pending_->list.assign(segments.begin(), segments.end());
+    w_.under_way.push_back({.ready_ms = w_.now_ms + 1 + w_.prng.Below(w_.prng.OneIn(2) ? 10 : 60),
+                            .land = [&w = w_, &s = state_, mine = token_, write = pending_] {
+                              const std::vector<Segment>& list = write->list;
+                              const auto settled =
+                                  Settled(s, mine, list.front().first, list.back().next);
+                              if (!settled) w.Audit(s, list);
+                              write->answer = settled.value_or(Status::Ok());
+                              const Status landed = *write->answer;
+                              if (w.Fire(w.fault_one_in)) {
+                                Note(Reach::lost_answer);
+                                write->answer = Status::Rebuild("answer lost");
+                              }
+                              return landed;
+                            }});
+    return Status::Retry("under way");
+  }
+
+ private:
+  struct Pending {
+    std::vector<Segment> list;
+    std::optional<Status> answer;
+  };
+  Result<Offset> Answer(std::span<const Segment> segments) {
+    const Offset first = pending_->list.front().first;
+    const Offset next = pending_->list.back().next;
+    const bool holds = std::ranges::any_of(segments, [&](const auto& s) { return s.next == next; });
+    if (segments.front().first != first || !holds)
+      throw Violation("an offered list was not offered again");
+    Note(Reach::merged_while_under_way, segments.size() < pending_->list.size());
+    if (!pending_->answer) return Status::Retry("under way");
+    const Status answer = *pending_->answer;
+    pending_.reset();
+    Note(answer.ok() ? Reach::under_way_answered : Reach::under_way_refused);
+    if (!answer.ok()) return answer;
+    i_.last = commit_;
+    return next;
+  }
+  std::shared_ptr<Pending> pending_;  // shared with the write, which may land when this is gone
+};
+
+// ---- the checkpoint store ----------------------------------------------------------------------
+
+class SimStore final : public CheckpointStore {
+ public:
+  explicit SimStore(Instance& instance) : i_(instance), w_(instance.w) {}
+
+  Result<StoredCheckpoint> Latest(const SourcePartition&) override {
+    if (w_.FailRead()) return Status::Retry("latest failed");
+    StoredCheckpoint stored;
+    if (!w_.store.empty()) stored.newest = w_.store.rbegin()->first;
+    if (const std::string* newest = w_.NewestCheckpoint()) stored.checkpoint = *newest;
+    return stored;
+  }
+
+  Status PutIfAbsent(const SourcePartition&, Epoch epoch, const CheckpointWriter* writer) override {
+    std::optional<std::string> entry;
+    if (writer != nullptr && !w_.Fire(w_.fault_one_in)) {  // it may fail before it is written
+      entry.emplace();
+      (*writer)([&](std::string_view piece) { entry->append(piece); });
+    } else if (writer != nullptr) {
+      return Status::Retry("no space");
+    }
+    const Write write = writer != nullptr ? Write::kPut : Write::kClaim;
+    return i_.Do(write, Status::Rebuild, [&w = w_, epoch, entry = std::move(entry)] {
+      if (!w.store.try_emplace(epoch, entry).second) {
+        Note(Reach::epoch_taken);
+        return Status::Rebuild("the epoch is taken");
+      }
+      if (!entry) return Status::Ok();
+      const Offset next = ReadCheckpoint(*entry).value().head.next;
+      if (epoch == w.store.rbegin()->first) w.restart = next;
+      Trace("    checkpoint {} holds everything up to {}", epoch.v, next.v);
+      for (const SinkState* sink : {&w.topic, &w.lake, &w.remote})
+        Note(Reach::checkpoint_in_replay, next < sink->committed);
+      std::erase_if(w.store, [&](const auto& e) { return e.first < epoch; });
+      return Status::Ok();
+    });
+  }
+
+ private:
+  Instance& i_;
+  World& w_;
+};
+
+std::unique_ptr<Sink> MakeSink(Instance& instance, SinkKind kind) {
+  World& w = instance.w;
+  switch (kind) {
+    case kLiveSink:
+      return std::make_unique<LiveSink>(instance);
+    case kTopicSink:
+      return std::make_unique<TopicSink>(instance, kind, w.topic, Write::kFenceTopic,
+                                         Write::kTopic);
+    case kLakeSink:
+      return std::make_unique<LakeSink>(instance, kind, w.lake, Write::kFenceLake, Write::kLake);
+    case kRemoteSink:
+      return std::make_unique<RemoteSink>(instance, kind, w.remote, Write::kFenceRemote,
+                                          Write::kRemote);
+    case kSinkKinds:
+      break;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+// ---- the world ---------------------------------------------------------------------------------
+
+bool World::FailRead() {
+  if (!Fire(fault_one_in)) return false;
+  Note(Reach::failed_read);
+  return true;
+}
+
+void World::Audit(SinkState& sink, std::span<const Segment> segments) {
+  for (const Segment& segment : segments) {
+    Trace("    {} takes [{}, {})", sink.name, segment.first.v, segment.next.v);
+    const Offset due = sink.committed == kNoneCommitted ? log.start : sink.committed;
+    if (segment.first != due)
+      throw Violation(fmt::format("{}: committed segments overlap or leave a hole", sink.name));
+    MustEqual(segment, log.Expect(segment.first, segment.next));
+    if (!segment.Total().Balanced()) throw Violation("the ledger does not add up");
+    sink.committed = segment.next;
+    for (const CountRow& row : segment.counts) sink.sums[row.key] += row.count;
+  }
+}
+
+void World::LandReady() {
+  for (size_t i = 0; i < under_way.size();) {
+    if (under_way[i].ready_ms > now_ms) {
+      ++i;
+      continue;
+    }
+    const std::function<Status()> land = std::move(under_way[i].land);
+    under_way.erase(under_way.begin() + static_cast<ptrdiff_t>(i));
+    const Status landed = land();
+    Trace("    a write lands: {}", landed.ok() ? "done" : landed.message());
+    Note(landed.ok() ? Reach::late_write_landed : Reach::late_write_refused);
+  }
+}
+
+void World::NoteStart(SinkKind kind, Offset committed) {
+  constexpr Reach kAhead[] = {Reach::live_ahead, Reach::topic_ahead, Reach::lake_ahead,
+                              Reach::remote_ahead};
+  constexpr Reach kBehind[] = {Reach::live_behind, Reach::topic_behind, Reach::lake_behind,
+                               Reach::remote_behind};
+  Trace("    {} has everything up to {}", kSinkNames[kind], committed.v);
+  const bool has_any = committed != kNoneCommitted;
+  Note(kAhead[kind], has_any && committed > restart);
+  Note(kBehind[kind], has_any && committed < restart);
+  Note(Reach::nothing_committed_at_checkpoint, !has_any && NewestCheckpoint() != nullptr);
+}
+
+const std::string* World::NewestCheckpoint() const {
+  for (auto it = store.rbegin(); it != store.rend(); ++it)
+    if (it->second) return &*it->second;
+  return nullptr;
+}
+
+// ---- an instance -------------------------------------------------------------------------------
+
+Instance::Instance(World& world, std::shared_ptr<Process> its_process, const PipelineSpec& spec,
+                   const TaskOptions& options, std::vector<SinkKind> sink_kinds)
+    : w(world),
+      process(std::move(its_process)),
+      number(tracing ? ++instances_born : 0),
+      kinds(std::move(sink_kinds)) {
+  TaskPorts ports{.source = std::make_unique<SimSource>(*this),
+                  .store = std::make_unique<SimStore>(*this)};
+  for (const SinkKind kind : kinds) ports.sinks.push_back(MakeSink(*this, kind));
+  task =
+      std::make_unique<PartitionTask>(SourcePartition{"sim", 0}, spec, options, std::move(ports));
+}
+
+Instance::~Instance() {
+  const TaskStatus status = task->Snapshot();
+  Note(Reach::cut_at_committed, status.cuts);
+  Note(Reach::reading_held_up, status.held_up);
+  Note(Reach::merged, status.merges);
+}
+
+std::optional<Status> Instance::Disturbed(Write write) {
+  if (w.Fire(w.crash_one_in)) {
+    crashed = true;
+    Note(Reach::crash);
+    ++reached.crashes[static_cast<size_t>(last)][static_cast<size_t>(write)];
+    return Status::Rebuild("crash");
+  }
+  if (w.Fire(w.fault_one_in)) {
+    Note(Reach::refused_write);
+    return Status::Retry("not done");
+  }
+  return std::nullopt;
+}
+
+Status Instance::Do(Write write, Unknown unknown, std::function<Status()> apply) {
+  if (auto disturbed = Disturbed(write)) return *disturbed;
+  if (w.Fire(w.fault_one_in)) {
+    w.under_way.push_back({w.now_ms + w.prng.Below(40), std::move(apply)});
+    return unknown("no answer");
+  }
+  const Status status = apply();
+  if (status.ok()) last = write;
+  if (!status.ok() || !w.Fire(w.fault_one_in)) return status;
+  Note(Reach::lost_answer);
+  return unknown("answer lost");
+}
+
+}  // namespace sightline::sim

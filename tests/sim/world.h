@@ -1,0 +1,103 @@
+// The world: what survives a crash, what can go wrong on the way to it, and the ports through which
+// a task touches it. No thread and no clock: time is a number.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/partition_task.h"
+#include "reach.h"
+#include "reference.h"
+
+namespace sightline::sim {
+
+inline thread_local bool tracing = false;
+template <typename... Args>
+void Trace(fmt::format_string<Args...> text, Args&&... args) {
+  if (tracing) fmt::print("{}\n", fmt::format(text, std::forward<Args>(args)...));
+}
+
+enum SinkKind : size_t { kLiveSink, kTopicSink, kLakeSink, kRemoteSink, kSinkKinds };
+inline constexpr const char* kSinkNames[] = {"live", "topic", "lake", "remote"};
+
+using Sums = std::map<CountKey, int64_t>;
+
+// What one sink has of the partition.
+struct SinkState {
+  const char* name = "";
+  Offset committed = kNoneCommitted;
+  Sums sums;
+  int64_t token = 0;  // of the newest fence
+  int64_t down_until_ms = 0;
+  // The topic's: by key of the group and cell, a running total up to `next`; compacted.
+  std::map<std::pair<Offset, CountKey>, std::pair<int64_t, Offset>> records;
+};
+
+// A write whose sender has stopped waiting for it.
+struct UnderWay {
+  int64_t ready_ms = 0;
+  std::function<Status()> land;
+};
+
+struct World {
+  const Log& log;
+  Prng& prng;
+  int64_t now_ms = 0;
+  int64_t tokens = 0;
+  Offset retained;  // the earliest offset that the log still has
+  Offset visible;   // its end as of now
+  Offset restart;   // where the newest checkpoint, if any, goes on
+  SinkState topic{"topic"}, lake{"lake"}, remote{"remote"};
+  std::map<Epoch, std::optional<std::string>> store;
+  std::vector<UnderWay> under_way;
+  bool faulty = true;
+  int64_t crash_one_in = 0, fault_one_in = 0, owner_one_in = 0;
+
+  bool Fire(int64_t one_in) { return faulty && prng.OneIn(one_in); }
+  bool FailRead();
+  // Segments are contiguous, say what the reference says of their offsets, and never change again.
+  void Audit(SinkState& sink, std::span<const Segment> segments);
+  // Lands what is ready.
+  void LandReady();
+  const std::string* NewestCheckpoint() const;
+  // A task has read what a sink has committed.
+  void NoteStart(SinkKind kind, Offset committed);
+};
+
+// A process: what it keeps in memory outlives a rebuilt task, not a crash.
+struct Process {
+  SinkState live{"live"};
+};
+
+// One life of a task: its ports, and what happens to them.
+struct Instance {
+  World& w;
+  std::shared_ptr<Process> process;  // shared: the next task of the same process has it, too
+  int number = 0;                    // for traces
+  Write last = Write::kNothing;      // the newest durable write of this process
+  bool crashed = false;
+  bool is_zombie = false;
+  int64_t asleep_until_ms = 0;
+  std::vector<SinkKind> kinds;
+  std::unique_ptr<PartitionTask> task;
+
+  Instance(World& world, std::shared_ptr<Process> process, const PipelineSpec& spec,
+           const TaskOptions& options, std::vector<SinkKind> kinds);
+  ~Instance();
+
+  using Unknown = Status (*)(std::string);  // what a sender says whose answer does not come
+  // Every durable write passes here: done, refused, lost on the way, done without an answer, done
+  // much later, or the process dies just before it (which is just after the one before).
+  Status Do(Write write, Unknown unknown, std::function<Status()> apply);
+  std::optional<Status> Disturbed(Write write);
+};
+
+}  // namespace sightline::sim
