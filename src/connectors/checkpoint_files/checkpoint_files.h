@@ -1,0 +1,37 @@
+// CheckpointFiles: a CheckpointStore in a directory of one machine.
+//
+// One file an entry, put by link(2), which fails if the name is taken: of two owners one wins. A
+// put whose disk is full is kRetry and leaves nothing behind; a damaged newest checkpoint is kStop,
+// because an older one would silently go back in time.
+// Used by one task's thread. Instances of several tasks, also in several processes, may share
+// `dir`.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "engine/checkpoint_store.h"
+#include "model/types.h"
+
+namespace sightline {
+
+class CheckpointFiles final : public CheckpointStore {
+ public:
+  // `dir` is made with the first entry.
+  explicit CheckpointFiles(std::string dir) : dir_(std::move(dir)) {}
+
+  // The first call for a partition also removes what an interrupted put has left there.
+  Result<StoredCheckpoint> Latest(const SourcePartition& partition) override;
+  Status PutIfAbsent(const SourcePartition& partition, Epoch epoch,
+                     const CheckpointWriter* writer) override;
+
+ private:
+  std::filesystem::path DirectoryOf(const SourcePartition& partition) const;
+
+  const std::filesystem::path dir_;
+  std::vector<SourcePartition> swept_;  // of interrupted puts
+};
+
+}  // namespace sightline

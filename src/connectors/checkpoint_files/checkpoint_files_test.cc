@@ -1,0 +1,164 @@
+#include "connectors/checkpoint_files/checkpoint_files.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <vector>
+
+namespace sightline {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+const SourcePartition kPartition{"kafka:x/raw", 2};
+
+class CheckpointFilesTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    // In memory where there is such a place: the files are small, and a test would wait for fsync.
+    const fs::path in = fs::is_directory("/dev/shm") ? "/dev/shm" : fs::temp_directory_path();
+    std::string name = (in / "sightline-XXXXXX").native();
+    ASSERT_NE(mkdtemp(name.data()), nullptr);
+    dir_ = name;
+  }
+  void TearDown() override { fs::remove_all(dir_); }
+
+  Status Put(Epoch epoch, const std::string& bytes) {
+    const CheckpointWriter writer = [&bytes](const ByteSink& out) { out(bytes); };
+    return CheckpointFiles(dir_).PutIfAbsent(kPartition, epoch, &writer);
+  }
+  Status Claim(Epoch epoch) {
+    return CheckpointFiles(dir_).PutIfAbsent(kPartition, epoch, nullptr);
+  }
+  Result<StoredCheckpoint> Latest() { return CheckpointFiles(dir_).Latest(kPartition); }
+  fs::path partition_dir() { return dir_ / "kafka%3Ax%2Fraw" / "2"; }
+  fs::path entry(int epoch) {
+    return partition_dir() / ("0000000000000000000" + std::to_string(epoch) + ".entry");
+  }
+  std::vector<std::string> Names() {
+    std::vector<std::string> names;
+    for (const auto& file : fs::directory_iterator(partition_dir()))
+      names.push_back(file.path().filename());
+    std::sort(names.begin(), names.end());
+    return names;
+  }
+
+  fs::path dir_;
+};
+
+TEST_F(CheckpointFilesTest, KeepsTheNewestCheckpointAndWhatIsNewer) {
+  ASSERT_TRUE(Claim({1}).ok());
+  ASSERT_TRUE(Put({2}, "two").ok());
+  ASSERT_TRUE(Put({3}, "three").ok());
+  ASSERT_TRUE(Claim({4}).ok());
+  ASSERT_TRUE(Claim({5}).ok());
+  EXPECT_THAT(Names(), ElementsAre("00000000000000000003.entry", "00000000000000000004.entry",
+                                   "00000000000000000005.entry"));
+  ASSERT_TRUE(Put({6}, "six").ok());
+  EXPECT_THAT(Names(), ElementsAre("00000000000000000006.entry"));
+}
+
+TEST_F(CheckpointFilesTest, RemovesWhatAnInterruptedPutHasLeft) {
+  ASSERT_TRUE(Put({1}, "one").ok());
+  std::ofstream(partition_dir() / ".put-123-1") << "half";
+  CheckpointFiles store(dir_);
+  EXPECT_EQ(store.Latest(kPartition).value().checkpoint, "one");
+  EXPECT_THAT(Names(), ElementsAre("00000000000000000001.entry"));
+  // Later ones may be under way.
+  std::ofstream(partition_dir() / ".put-123-2") << "half";
+  ASSERT_TRUE(store.Latest(kPartition).ok());
+  EXPECT_EQ(Names().size(), 2u);
+}
+
+TEST_F(CheckpointFilesTest, AnOlderOwnerWhosePutWasRemovedBeginsAgain) {
+  CheckpointFiles store(dir_);
+  const CheckpointWriter writer = [this](const ByteSink& out) {
+    out("x");
+    EXPECT_TRUE(Latest().ok());  // a newer task starts
+  };
+  EXPECT_EQ(store.PutIfAbsent(kPartition, {1}, &writer).code(), StatusCode::kRebuild);
+  EXPECT_EQ(Latest().value().newest, Epoch{0});
+}
+
+TEST_F(CheckpointFilesTest, AnOlderOwnerIsNotBelievedWhenNewerEntriesCameMeanwhile) {
+  ASSERT_TRUE(Claim({1}).ok());
+  CheckpointFiles store(dir_);
+  const CheckpointWriter writer = [this](const ByteSink& out) {
+    out("old");
+    EXPECT_TRUE(Claim({2}).ok());
+    EXPECT_TRUE(Put({3}, "new").ok());  // removes entry 2
+  };
+  EXPECT_EQ(store.PutIfAbsent(kPartition, {2}, &writer).code(), StatusCode::kRebuild);
+  EXPECT_EQ(Latest().value().newest, Epoch{3});
+  EXPECT_EQ(Latest().value().checkpoint, "new");
+}
+
+// Whatever becomes of the newest checkpoint, an older one is not taken for it in silence.
+TEST_F(CheckpointFilesTest, SaysWhenTheNewestCheckpointIsDamaged) {
+  ASSERT_TRUE(Put({1}, std::string(20, 'a')).ok());
+  ASSERT_TRUE(Claim({2}).ok());
+  std::stringstream good;
+  good << std::ifstream(entry(1), std::ios::binary).rdbuf();
+  const auto write = [this](const std::string& bytes) {
+    std::ofstream(entry(1), std::ios::binary | std::ios::trunc) << bytes;
+  };
+  for (size_t at = 0; at < good.str().size(); ++at) {
+    std::string bytes = good.str();
+    bytes[at] = static_cast<char>(bytes[at] ^ 0x10);
+    write(bytes);
+    const Status damaged = Latest().status();
+    ASSERT_EQ(damaged.code(), StatusCode::kStop) << at;
+    ASSERT_THAT(damaged.message(), HasSubstr(entry(1).native()));
+    write(good.str().substr(0, at));
+    ASSERT_EQ(Latest().status().code(), StatusCode::kStop) << at;
+  }
+  write(good.str() + "x");
+  EXPECT_EQ(Latest().status().code(), StatusCode::kStop);
+  write(good.str());
+  EXPECT_TRUE(Latest().ok());
+}
+
+TEST_F(CheckpointFilesTest, KnowsAnEntryThatLiesInAnotherPlace) {
+  ASSERT_TRUE(Put({1}, "one").ok());
+  fs::copy_file(entry(1), entry(2));
+  const Status wrong = Latest().status();
+  EXPECT_EQ(wrong.code(), StatusCode::kStop);
+  EXPECT_THAT(wrong.message(), HasSubstr("it is entry 1 of 'kafka:x/raw' partition 2"));
+}
+
+TEST_F(CheckpointFilesTest, AWriteThatFailsLeavesNothingAndCanBeTriedAgain) {
+  ASSERT_TRUE(Put({1}, "one").ok());
+  // Stands for a full disk: no file may grow beyond 64 KiB.
+  struct rlimit before {};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  const auto handler = signal(SIGXFSZ, SIG_IGN);
+  const struct rlimit small { 64 * 1024, before.rlim_max };
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+  const Status failed = Put({2}, std::string(1'000'000, 'x'));
+  setrlimit(RLIMIT_FSIZE, &before);
+  signal(SIGXFSZ, handler);
+  EXPECT_EQ(failed.code(), StatusCode::kRetry);
+  EXPECT_THAT(failed.message(), HasSubstr("cannot write"));
+  EXPECT_THAT(Names(), ElementsAre("00000000000000000001.entry"));
+  EXPECT_EQ(Latest().value().checkpoint, "one");
+  EXPECT_TRUE(Put({2}, std::string(1'000'000, 'x')).ok());
+}
+
+TEST_F(CheckpointFilesTest, StopsWhereOnlyAPersonCanHelp) {
+  std::ofstream(dir_ / "file") << "x";
+  CheckpointFiles store(dir_ / "file" / "below");
+  EXPECT_EQ(store.PutIfAbsent(kPartition, {1}, nullptr).code(), StatusCode::kStop);
+}
+
+}  // namespace
+}  // namespace sightline

@@ -1,0 +1,162 @@
+#include "connectors/embedded_log/counts_table.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "connectors/embedded_log/block.h"
+
+namespace sightline::embedded_log {
+namespace {
+
+std::string EncodeLedger(const Ledger& ledger) {
+  ByteWriter out;
+  for (const int64_t n : ledger.outcomes) out.Varint(static_cast<uint64_t>(n));
+  out.Varint(static_cast<uint64_t>(ledger.conflicts));
+  out.Varint(static_cast<uint64_t>(ledger.heartbeats));
+  return out.Take();
+}
+
+Ledger DecodeLedger(ByteReader& in) {
+  Ledger ledger;
+  for (int64_t& n : ledger.outcomes) {
+    n = static_cast<int64_t>(in.Varint());
+    ledger.received += n;
+  }
+  ledger.conflicts = static_cast<int64_t>(in.Varint());
+  ledger.heartbeats = static_cast<int64_t>(in.Varint());
+  return ledger;
+}
+
+int64_t ProgressCrc(const SourcePartition& partition, Offset next, Watermark watermark,
+                    std::string_view ledger) {
+  ByteWriter columns;
+  columns.String(partition.source);
+  columns.Signed(partition.partition);
+  columns.Signed(next.v);
+  columns.Signed(watermark.v);
+  return RowCrc(columns, ledger);
+}
+
+int64_t GroupCrc(const SourcePartition& partition, Offset first, Offset next, EventTime newest_pane,
+                 std::string_view data) {
+  ByteWriter columns;
+  columns.String(partition.source);
+  columns.Signed(partition.partition);
+  columns.Signed(first.v);
+  columns.Signed(next.v);
+  columns.Signed(newest_pane.v);
+  return RowCrc(columns, data);
+}
+
+Status Damaged(const SourcePartition& partition, std::string_view table, std::string_view what) {
+  return Status::Stop(fmt::format(
+      "the counts of '{}' partition {} in table '{}' of 'log.db' are damaged ({}); "
+      "restore the data directory from a copy, or move it away and count from a new log",
+      partition.source, partition.partition, table, what));
+}
+
+}  // namespace
+
+Result<CountsTable> CountsTable::Create(Database& database) {
+  CountsTable table;
+  struct Prepared {
+    Statement* into;
+    std::string_view sql, doing;
+  };
+  const Prepared statements[] = {
+      {&table.read_progress_,
+       "SELECT next, watermark, ledger, crc FROM progress WHERE source = ? AND partition = ?",
+       "read table 'progress'"},
+      {&table.read_groups_,
+       "SELECT first, next, newest_pane, crc, data FROM groups "
+       "WHERE source = ? AND partition = ? AND newest_pane >= ? ORDER BY first",
+       "read table 'groups'"},
+      {&table.write_progress_,
+       "INSERT OR REPLACE INTO progress(source, partition, next, watermark, ledger, crc) "
+       "VALUES(?, ?, ?, ?, ?, ?)",
+       "write table 'progress'"},
+      {&table.write_group_,
+       "INSERT INTO groups(source, partition, first, next, newest_pane, crc, data) "
+       "VALUES(?, ?, ?, ?, ?, ?, ?) ON CONFLICT(source, partition, first) DO UPDATE SET "
+       "next = excluded.next, newest_pane = excluded.newest_pane, crc = excluded.crc, "
+       "data = excluded.data",
+       "write table 'groups'"},
+      {&table.delete_groups_,
+       "DELETE FROM groups WHERE source = ? AND partition = ? AND newest_pane < ?",
+       "remove from table 'groups'"}};
+  for (const Prepared& prepared : statements) {
+    Result<Statement> statement = database.Prepare(prepared.sql, prepared.doing);
+    if (!statement.ok()) return statement.status();
+    *prepared.into = std::move(statement).value();
+  }
+  return table;
+}
+
+Result<std::optional<CountsProgress>> CountsTable::ReadProgress(const SourcePartition& partition) {
+  const RowsOf reset(read_progress_);
+  Statement& row =
+      read_progress_.Bind(std::string_view(partition.source), int64_t{partition.partition});
+  Result<bool> step = row.Step();
+  if (!step.ok()) return step.status();
+  if (!step.value()) return std::optional<CountsProgress>();
+  CountsProgress progress{.next = {row.Int(0)}, .watermark = {row.Int(1)}};
+  const std::string_view ledger = row.Blob(2);
+  if (row.Int(3) != ProgressCrc(partition, progress.next, progress.watermark, ledger))
+    return Damaged(partition, "progress", "wrong checksum");
+  ByteReader in(ledger);
+  progress.ledger = DecodeLedger(in);
+  if (!in.done()) return Damaged(partition, "progress", "bad ledger");
+  return std::optional(progress);
+}
+
+Status CountsTable::ReadGroups(const SourcePartition& partition, EventTime not_before,
+                               const std::function<void(Segment&&)>& callback) {
+  const RowsOf reset(read_groups_);
+  Statement& row = read_groups_.Bind(std::string_view(partition.source),
+                                     int64_t{partition.partition}, not_before.v);
+  while (true) {
+    Result<bool> step = row.Step();
+    if (!step.ok()) return step.status();
+    if (!step.value()) return Status::Ok();
+    const Offset first{row.Int(0)}, next{row.Int(1)};
+    const std::string_view data = row.Blob(4);
+    if (row.Int(3) != GroupCrc(partition, first, next, {row.Int(2)}, data))
+      return Damaged(partition, "groups",
+                     fmt::format("wrong checksum of offsets [{}, {})", first.v, next.v));
+    ByteReader in(data);
+    Result<Segment> segment = Segment::Decode(in);
+    if (!segment.ok() || !in.done() || segment.value().first != first ||
+        segment.value().next != next)
+      return Damaged(partition, "groups",
+                     fmt::format("bad segment of offsets [{}, {})", first.v, next.v));
+    callback(std::move(segment).value());
+  }
+}
+
+Status CountsTable::WriteProgress(const SourcePartition& partition,
+                                  const CountsProgress& progress) {
+  const std::string ledger = EncodeLedger(progress.ledger);
+  return write_progress_
+      .Bind(std::string_view(partition.source), int64_t{partition.partition}, progress.next.v,
+            progress.watermark.v, Bytes{ledger},
+            ProgressCrc(partition, progress.next, progress.watermark, ledger))
+      .Run();
+}
+
+Status CountsTable::WriteGroup(const SourcePartition& partition, const EncodedGroup& group) {
+  return write_group_
+      .Bind(std::string_view(partition.source), int64_t{partition.partition}, group.first.v,
+            group.next.v, group.newest_pane.v,
+            GroupCrc(partition, group.first, group.next, group.newest_pane, group.data),
+            Bytes{group.data})
+      .Run();
+}
+
+Status CountsTable::DeleteGroups(const SourcePartition& partition, EventTime newest_pane_before) {
+  return delete_groups_
+      .Bind(std::string_view(partition.source), int64_t{partition.partition}, newest_pane_before.v)
+      .Run();
+}
+
+}  // namespace sightline::embedded_log

@@ -1,0 +1,44 @@
+// CountsTable: the statements on the tables 'progress' and 'groups' (layout.cc draws them).
+//
+// Bound to one connection and used by its thread.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+#include "connectors/embedded_log/log.h"
+#include "connectors/embedded_log/sqlite.h"
+#include "model/segment.h"
+#include "model/types.h"
+
+namespace sightline::embedded_log {
+
+// The running totals of consecutive segments, ready to be stored.
+struct EncodedGroup {
+  Offset first, next;
+  EventTime newest_pane;
+  std::string data;
+};
+
+class CountsTable {
+ public:
+  static Result<CountsTable> Create(Database& database);
+
+  Result<std::optional<CountsProgress>> ReadProgress(const SourcePartition& partition);
+  // Calls back for every group whose newest pane starts at or after not_before, by offset.
+  Status ReadGroups(const SourcePartition& partition, EventTime not_before,
+                    const std::function<void(Segment&&)>& callback);
+
+  // For the writer, in its transaction.
+  Status WriteProgress(const SourcePartition& partition, const CountsProgress& progress);
+  Status WriteGroup(const SourcePartition& partition, const EncodedGroup& group);
+  Status DeleteGroups(const SourcePartition& partition, EventTime newest_pane_before);
+
+ private:
+  Statement read_progress_, read_groups_, write_progress_, write_group_, delete_groups_;
+};
+
+}  // namespace sightline::embedded_log

@@ -1,0 +1,146 @@
+#include "connectors/embedded_log/embedded_source.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+
+namespace sightline::embedded_log {
+namespace {
+
+// One Poll() takes from no more blocks and bytes than this; one read of the file likewise.
+constexpr size_t kBlocksMax = 256;
+constexpr int64_t kPollBytesMax = int64_t{4} << 20;
+constexpr int64_t kReadBytesMax = int64_t{1} << 20;
+
+}  // namespace
+
+Result<Offset> EmbeddedSource::Earliest() { return tail_.Look(stream_, next_).position.oldest; }
+
+Status EmbeddedSource::Seek(Offset next) {
+  const Stream::Position position = tail_.Look(stream_, next).position;
+  if (next < position.oldest) {
+    next_ = next;
+    return Behind(position.oldest);
+  }
+  if (next > position.next)
+    return Status::Stop(fmt::format(
+        "offset {} lies beyond the end {} of topic '{}' partition {}: the log is older than what "
+        "was made from it; restore the data directory that belongs to the checkpoint",
+        next.v, position.next.v, stream_.topic, stream_.partition));
+  next_ = next;
+  block_ = nullptr;
+  ahead_.clear();
+  return Status::Ok();
+}
+
+Result<Batch> EmbeddedSource::Poll(int64_t records_max) {
+  CHECK(records_max > 0);
+  Batch batch{.first = next_, .next = next_};
+  std::vector<BlockPointer> used;
+  int64_t bytes = 0;
+  while (static_cast<int64_t>(batch.records.size()) < records_max && used.size() < kBlocksMax &&
+         bytes < kPollBytesMax) {
+    const Result<bool> found = FindBlock();
+    if (!found.ok()) {
+      if (used.empty()) return found.status();
+      break;  // hand out what there is; the next Poll() meets it again
+    }
+    if (!found.value()) break;
+    bytes += block_->memory();
+    used.push_back(block_);
+    const Status taken = TakeRecords(records_max, batch.records);
+    if (!taken.ok()) return taken;
+  }
+  batch.next = next_;
+  if (used.size() == 1) {
+    batch.storage = std::move(used.front());
+  } else if (!used.empty()) {
+    batch.storage = std::make_shared<std::vector<BlockPointer>>(std::move(used));
+  }
+  return batch;
+}
+
+Result<bool> EmbeddedSource::FindBlock() {
+  if (block_ != nullptr && next_ < block_->next) return true;
+  if (!ahead_.empty()) {
+    BlockPointer block = std::move(ahead_.front());
+    ahead_.pop_front();
+    RETURN_IF_ERROR(EnterBlock(std::move(block)));
+    return true;
+  }
+  block_ = nullptr;
+  Tail::View view = tail_.Look(stream_, next_);
+  if (next_ < view.position.oldest) return Behind(view.position.oldest);
+  CHECK(next_ <= view.position.next);
+  if (next_ == view.position.next) return false;
+  if (view.block == nullptr) return ReadAhead(view.position.next);
+  RETURN_IF_ERROR(EnterBlock(std::move(view.block)));
+  return true;
+}
+
+Result<bool> EmbeddedSource::ReadAhead(Offset end) {
+  Result<Readers::Loan> reader = readers_.Borrow();
+  if (!reader.ok()) return reader.status();
+  Result<std::vector<BlockPointer>> blocks =
+      reader.value()->batches.Read(stream_, next_, end, kReadBytesMax);
+  if (!blocks.ok()) return blocks.status();
+  if (blocks.value().empty()) {
+    const Offset oldest = tail_.Look(stream_, next_).position.oldest;
+    if (next_ < oldest) return Behind(oldest);
+    return Status::Stop(fmt::format(
+        "records [{}, {}) of topic '{}' partition {} are missing in table 'batches' of 'log.db'; "
+        "restore the data directory from a copy, or move it away and count from a new log",
+        next_.v, end.v, stream_.topic, stream_.partition));
+  }
+  std::move(blocks.value().begin(), blocks.value().end(), std::back_inserter(ahead_));
+  BlockPointer block = std::move(ahead_.front());
+  ahead_.pop_front();
+  RETURN_IF_ERROR(EnterBlock(std::move(block)));
+  return true;
+}
+
+Status EmbeddedSource::EnterBlock(BlockPointer block) {
+  CHECK(block->first <= next_ && next_ < block->next);
+  ByteReader in(block->records());
+  for (Offset offset = block->first; offset < next_; ++offset.v) in.String();
+  if (!in.ok()) return Damaged(*block);
+  position_ = block->records().size() - in.remaining();
+  block_ = std::move(block);
+  return Status::Ok();
+}
+
+Status EmbeddedSource::TakeRecords(int64_t records_max, std::vector<Record>& records) {
+  const std::string_view bytes = block_->records();
+  ByteReader in(bytes.substr(position_));
+  const int64_t room = records_max - static_cast<int64_t>(records.size());
+  const int64_t count = std::min(room, block_->next.v - next_.v);
+  records.reserve(records.size() + static_cast<size_t>(count));
+  for (int64_t i = 0; i < count; ++i)
+    records.push_back(
+        {.offset = {next_.v + i}, .append_time = block_->append_time, .payload = in.String()});
+  const bool at_end = next_.v + count == block_->next.v;
+  if (!in.ok() || (at_end && in.remaining() > 0)) return Damaged(*block_);
+  next_.v += count;
+  position_ = bytes.size() - in.remaining();
+  return Status::Ok();
+}
+
+Status EmbeddedSource::Behind(Offset oldest) const {
+  return Status::Stop(fmt::format(
+      "retention has removed the records [{}, {}) of topic '{}' partition {} before they were "
+      "read; "
+      "make retention longer than the longest stop, and tell the pipeline to go on from {}",
+      next_.v, oldest.v, stream_.topic, stream_.partition, oldest.v));
+}
+
+Status EmbeddedSource::Damaged(const Block& block) const {
+  return Status::Stop(fmt::format(
+      "records [{}, {}) of topic '{}' partition {} in table 'batches' of 'log.db' are not packed "
+      "records; restore the data directory from a copy",
+      block.first.v, block.next.v, stream_.topic, stream_.partition));
+}
+
+}  // namespace sightline::embedded_log

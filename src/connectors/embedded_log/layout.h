@@ -1,0 +1,31 @@
+// The log's one file: how it is laid out (layout.cc draws it), made, checked and opened.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/status.h"
+#include "connectors/embedded_log/sqlite.h"
+
+namespace sightline::embedded_log {
+
+constexpr int64_t kFormatVersion = 1;
+constexpr int64_t kPageSize = 8192;
+
+struct Identity {
+  std::string log_id;
+  int32_t partitions = 0;
+};
+
+// The writer's connection. Makes the file if it is not there. kStop: the file is damaged, is not
+// ours, was written in another format, or has another number of partitions.
+struct OpenedFile {
+  Database database;
+  Identity identity;
+};
+Result<OpenedFile> OpenForWriting(const std::string& path, int32_t partitions);
+
+// A reader's connection to a file that a writer has open.
+Result<Database> OpenForReading(const std::string& path);
+
+}  // namespace sightline::embedded_log

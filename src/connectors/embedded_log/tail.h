@@ -1,0 +1,73 @@
+// Tail: where every partition of every topic begins and ends, and its newest blocks in memory, so
+// that a reader at the end of a partition never touches the file.
+//
+// Thread-safe. Written by the writer's thread only, after a transaction is durable.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "connectors/embedded_log/block.h"
+#include "model/types.h"
+
+namespace sightline::embedded_log {
+
+// One partition of a topic. Never moves and never goes away while the log is open.
+struct Stream {
+  std::string topic;
+  int32_t partition = 0;
+
+  // Guarded by Tail's mutex; changed by the writer's thread only, which reads them without it.
+  struct Position {
+    Offset oldest, next;
+    AppendTime append_time = kNoAppendTime;  // of the newest record
+    int64_t bytes = 0;
+  } position;
+  std::deque<std::shared_ptr<const Block>> blocks;  // newest ones, without a hole, up to `next`
+};
+
+class Tail {
+ public:
+  Tail(int32_t partitions, int64_t bytes_max) : partitions_(partitions), bytes_max_(bytes_max) {}
+
+  // Makes the topic if it is new to this process. `partition` must be in [0, partitions).
+  Stream& Get(std::string_view topic, int32_t partition);
+
+  int32_t partitions() const { return partitions_; }
+
+  struct View {
+    Stream::Position position;
+    std::shared_ptr<const Block> block;  // holds the offset asked for; null if not in memory
+  };
+  View Look(const Stream& stream, Offset offset) const;
+
+  // What a committed transaction has changed.
+  struct Change {
+    Stream* stream = nullptr;
+    Stream::Position position;
+    std::vector<std::shared_ptr<const Block>> blocks;  // appended
+  };
+  void Publish(std::vector<Change>&& changes);
+
+  void ForEach(const std::function<void(const Stream&)>& visit) const;
+  int64_t bytes() const;         // in memory
+  int64_t stored_bytes() const;  // in the file: the sum over all streams
+
+ private:
+  const int32_t partitions_;
+  const int64_t bytes_max_;
+
+  mutable std::mutex mutex_;
+  std::map<std::string, std::vector<std::unique_ptr<Stream>>, std::less<>> topics_;
+  std::deque<Stream*> order_;  // the stream of each block in memory, oldest first
+  int64_t bytes_ = 0;
+};
+
+}  // namespace sightline::embedded_log

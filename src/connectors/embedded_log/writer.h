@@ -1,0 +1,107 @@
+// Writer: the one thread that changes the log's file. Group commit: everything that is queued goes
+// into one transaction and one fsync.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "connectors/embedded_log/batch_table.h"
+#include "connectors/embedded_log/counts_table.h"
+#include "connectors/embedded_log/log.h"
+#include "connectors/embedded_log/sqlite.h"
+#include "connectors/embedded_log/tail.h"
+#include "connectors/embedded_log/transaction.h"
+#include "connectors/embedded_log/watches.h"
+
+namespace sightline::embedded_log {
+
+class Writer {
+ public:
+  // What to do inside a transaction. kRebuild: refused, and nothing was written; the rest of the
+  // transaction goes on. Any other failure rolls the whole transaction back.
+  using Work = std::function<Status(Transaction&)>;
+  using Done = std::function<void(Status)>;
+
+  // `tail` has the positions of the file. It, `watches` and the options' clock outlive the writer.
+  static Result<std::unique_ptr<Writer>> Start(Database database, const EmbeddedLogOptions& options,
+                                               Tail& tail, Watches& watches);
+  ~Writer();  // Close()
+
+  // Thread-safe, all of them. False, and `done` is never called: full or closed.
+  bool Append(std::string topic, std::vector<EmbeddedLog::PackedRecords> records, Done done);
+  // Not bounded by bytes: a sink has one under way. False: closed.
+  bool Submit(Work work, Done done);
+  Status EnforceRetention();
+  void Close();
+  void ReadStats(EmbeddedLogStats& stats) const;
+  Status Health() const;
+
+ private:
+  struct Job {
+    std::string topic;
+    std::vector<EmbeddedLog::PackedRecords> records;
+    Work work;
+    Done done;
+    int64_t bytes = 0;
+  };
+
+  Writer(Database database, const EmbeddedLogOptions& options, Tail& tail, Watches& watches);
+  void Run();
+  std::vector<Job> TakeJobs();
+  void CommitGroup(std::vector<Job> jobs);
+  Status Apply(Job& job, Transaction& transaction);
+  // Runs `fill` in a transaction; publishes what it changed, or has rolled it back.
+  Status Transact(const std::function<Status(Transaction&)>& fill);
+  Status CommitTimed();
+  void NoteOutcome(const Status& status);
+  void Maintain(bool idle);
+  void CheckpointWal(bool idle);
+  // Removes some of what is due; true if there may be more.
+  Result<bool> RetainSome();
+  Status RetainAll();
+
+  // Given at birth.
+  Tail& tail_;
+  Watches& watches_;
+  const Clock& clock_;
+  const Millis retention_age_;
+  const int64_t retention_bytes_;
+  const int64_t queue_bytes_max_;
+  const int64_t row_bytes_max_;
+
+  // The writer's thread only. The statements go before the connection.
+  Database database_;
+  BatchWriter batches_;
+  CountsTable counts_;
+  int wal_pages_ = 0;
+  int checkpoint_at_pages_;               // when busy
+  int64_t checkpoint_not_before_ms_ = 0;  // by the steady clock, as is the next
+  int64_t retention_due_ms_ = 0;
+  bool retention_fails_ = false;
+
+  // Guarded by mutex_.
+  mutable std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<Job> queue_;
+  std::vector<Done> retention_waiters_;
+  int64_t queue_bytes_ = 0;  // queued or in the transaction under way
+  bool closing_ = false;
+  EmbeddedLogStats stats_;
+  Status health_ = Status::Ok();
+
+  std::mutex close_mutex_;  // Close() from two threads
+  std::thread thread_;
+};
+
+}  // namespace sightline::embedded_log

@@ -1,0 +1,165 @@
+// What engine/checkpoint_store.h promises.
+#include "engine/checkpoint_store.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "connectors/checkpoint_files/checkpoint_files.h"
+#include "connectors/embedded_log/testing.h"
+#include "harness.h"
+
+namespace sightline::conformance {
+namespace {
+
+class FilesHarness final : public StoreHarness {
+ public:
+  std::unique_ptr<CheckpointStore> Open() override {
+    return std::make_unique<CheckpointFiles>(directory_.path() + "/checkpoints");
+  }
+
+ private:
+  embedded_log_testing::TemporaryDirectory directory_;
+};
+
+const SourcePartition kPartition{"embedded:0123456789abcdef/raw_camera_events", 3};
+
+class CheckpointStoreTest : public testing::TestWithParam<Implementation<StoreHarness>> {
+ protected:
+  static Status Claim(CheckpointStore& store, Epoch epoch,
+                      const SourcePartition& partition = kPartition) {
+    return store.PutIfAbsent(partition, epoch, nullptr);
+  }
+  static Status Put(CheckpointStore& store, Epoch epoch, const std::vector<std::string>& pieces,
+                    const SourcePartition& partition = kPartition) {
+    const CheckpointWriter writer = [&pieces](const ByteSink& out) {
+      for (const std::string& piece : pieces) out(piece);
+    };
+    return store.PutIfAbsent(partition, epoch, &writer);
+  }
+  static StoredCheckpoint Latest(CheckpointStore& store,
+                                 const SourcePartition& partition = kPartition) {
+    Result<StoredCheckpoint> latest = store.Latest(partition);
+    EXPECT_TRUE(latest.ok()) << latest.status().message();
+    return latest.ok() ? std::move(latest).value() : StoredCheckpoint{};
+  }
+  // As a new instance sees it: what is put is there for whoever comes.
+  void ExpectLatest(Epoch newest, const std::optional<std::string>& checkpoint) {
+    const StoredCheckpoint latest = Latest(*home_->Open());
+    EXPECT_EQ(latest.newest, newest);
+    EXPECT_EQ(latest.checkpoint, checkpoint);
+  }
+
+  std::unique_ptr<StoreHarness> home_ = GetParam().make();
+};
+
+TEST_P(CheckpointStoreTest, BeginsWithNothing) { ExpectLatest({0}, std::nullopt); }
+
+TEST_P(CheckpointStoreTest, AClaimIsTheNewestEntryAndNoCheckpoint) {
+  const auto store = home_->Open();
+  ASSERT_TRUE(Claim(*store, {1}).ok());
+  ExpectLatest({1}, std::nullopt);
+  ASSERT_TRUE(Put(*store, {2}, {"two"}).ok());
+  ExpectLatest({2}, "two");
+  ASSERT_TRUE(Claim(*home_->Open(), {3}).ok());
+  ASSERT_TRUE(Claim(*home_->Open(), {4}).ok());
+  ExpectLatest({4}, "two");
+  ASSERT_TRUE(Put(*home_->Open(), {5}, {"five"}).ok());
+  ExpectLatest({5}, "five");
+}
+
+TEST_P(CheckpointStoreTest, AnEpochIsPutOnceWhateverItIs) {
+  const auto store = home_->Open();
+  ASSERT_TRUE(Claim(*store, {1}).ok());
+  EXPECT_EQ(Claim(*home_->Open(), {1}).code(), StatusCode::kRebuild);
+  EXPECT_EQ(Put(*home_->Open(), {1}, {"other"}).code(), StatusCode::kRebuild);
+  ASSERT_TRUE(Put(*store, {2}, {"mine"}).ok());
+  EXPECT_EQ(Claim(*home_->Open(), {2}).code(), StatusCode::kRebuild);
+  EXPECT_EQ(Put(*home_->Open(), {2}, {"other"}).code(), StatusCode::kRebuild);
+  ExpectLatest({2}, "mine");
+}
+
+// A store may delete what is older than its newest checkpoint, but an epoch never comes free.
+TEST_P(CheckpointStoreTest, AnEpochStaysTakenWhenItsEntryIsDeleted) {
+  const auto store = home_->Open();
+  for (int64_t epoch = 1; epoch <= 9; ++epoch)
+    ASSERT_TRUE((epoch % 3 == 1 ? Claim(*store, {epoch}) : Put(*store, {epoch}, {"x"})).ok());
+  for (int64_t epoch = 1; epoch <= 9; ++epoch) {
+    EXPECT_EQ(Claim(*home_->Open(), {epoch}).code(), StatusCode::kRebuild) << epoch;
+    EXPECT_EQ(Put(*home_->Open(), {epoch}, {"y"}).code(), StatusCode::kRebuild) << epoch;
+  }
+  ExpectLatest({9}, "x");
+}
+
+TEST_P(CheckpointStoreTest, KeepsTheBytes) {
+  const auto store = home_->Open();
+  ASSERT_TRUE(Put(*store, {1}, {}).ok());
+  ExpectLatest({1}, "");
+  const std::string odd("\0\xff\n", 3);
+  ASSERT_TRUE(Put(*store, {2}, {"", odd, "a"}).ok());
+  ExpectLatest({2}, odd + "a");
+  std::vector<std::string> pieces;
+  std::string whole;
+  for (size_t i = 0; i < 300; ++i) {
+    pieces.push_back(std::string(i * 97 % 40'000, static_cast<char>(i)));
+    whole += pieces.back();
+  }
+  ASSERT_TRUE(Put(*store, {3}, pieces).ok());
+  ExpectLatest({3}, whole);
+}
+
+TEST_P(CheckpointStoreTest, PartitionsAndSourcesAreApart) {
+  const auto store = home_->Open();
+  const std::vector<SourcePartition> partitions = {kPartition,   {kPartition.source, 4},
+                                                   {"a", 1},     {"a/1", 1},
+                                                   {"a%2F1", 1}, {"A", 1},
+                                                   {".", 1},     {"..", 1},
+                                                   {"", 1},      {"Übergang \n*", 1}};
+  for (size_t i = 0; i < partitions.size(); ++i) {
+    EXPECT_EQ(Latest(*store, partitions[i]).newest, Epoch{0}) << partitions[i].source;
+    ASSERT_TRUE(Put(*store, {1}, {std::to_string(i)}, partitions[i]).ok()) << i;
+  }
+  for (size_t i = 0; i < partitions.size(); ++i)
+    EXPECT_EQ(Latest(*store, partitions[i]).checkpoint, std::to_string(i));
+}
+
+TEST_P(CheckpointStoreTest, OfManyWhoClaimOneWins) {
+  constexpr int kOwners = 4;
+  constexpr int64_t kEpochs = 25;
+  std::atomic<int> won[kEpochs + 1] = {};
+  std::atomic<int> wrong = 0;
+  std::vector<std::thread> owners;
+  for (int owner = 0; owner < kOwners; ++owner)
+    owners.emplace_back([&, owner] {
+      const auto store = home_->Open();
+      for (int64_t epoch = 1; epoch <= kEpochs; ++epoch) {
+        const Status put =
+            (epoch + owner) % 3 == 0 ? Put(*store, {epoch}, {"x"}) : Claim(*store, {epoch});
+        if (put.ok()) {
+          ++won[epoch];
+        } else if (put.code() != StatusCode::kRebuild) {
+          ++wrong;
+        }
+      }
+    });
+  for (std::thread& owner : owners) owner.join();
+  EXPECT_EQ(wrong, 0);
+  // A put that a newer one overtook may say that it does not know; it is never won twice.
+  for (int64_t epoch = 1; epoch <= kEpochs; ++epoch) EXPECT_LE(won[epoch], 1) << epoch;
+  EXPECT_EQ(won[kEpochs], 1);
+  EXPECT_EQ(Latest(*home_->Open()).newest, Epoch{kEpochs});
+}
+
+INSTANTIATE_TEST_SUITE_P(All, CheckpointStoreTest,
+                         testing::Values(Implementation<StoreHarness>{"memory", MakeMemoryStore},
+                                         Implementation<StoreHarness>{
+                                             "files",
+                                             [] { return std::make_unique<FilesHarness>(); }}),
+                         [](const auto& info) { return info.param.name; });
+
+}  // namespace
+}  // namespace sightline::conformance

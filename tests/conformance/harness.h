@@ -1,0 +1,72 @@
+// What a suite needs of an implementation beside its port: somewhere that outlives the instances.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "engine/checkpoint_store.h"
+#include "engine/sink.h"
+#include "engine/source.h"
+#include "model/segment.h"
+#include "model/types.h"
+
+namespace sightline::conformance {
+
+// A log of two partitions. Its sources are gone before Reopen().
+class SourceHarness {
+ public:
+  virtual ~SourceHarness() = default;
+  virtual std::unique_ptr<Source> Open(int32_t partition) = 0;
+  // As one stored batch, durable when it returns.
+  virtual void Append(int32_t partition, const std::vector<std::string>& payloads) = 0;
+  virtual void SetClock(int64_t now_ms) = 0;
+  // Removes the stored batches that were appended before `time`.
+  virtual void Retain(AppendTime time) = 0;
+  // As if the process had ended and begun again.
+  virtual void Reopen() = 0;
+};
+
+// What a sink has, summed up over everything that it has ever committed for a partition.
+struct Stored {
+  std::vector<CountRow> counts;
+  std::vector<LedgerRow> ledger;
+  std::vector<SetAside> set_aside;  // by offset
+  friend bool operator==(const Stored&, const Stored&) = default;
+};
+
+class SinkHarness {
+ public:
+  virtual ~SinkHarness() = default;
+  virtual std::unique_ptr<Sink> Open() = 0;
+  virtual Stored Read(const SourcePartition& partition) = 0;
+  virtual void Reopen() = 0;
+};
+
+class StoreHarness {
+ public:
+  virtual ~StoreHarness() = default;
+  virtual std::unique_ptr<CheckpointStore> Open() = 0;
+};
+
+template <typename Harness>
+struct Implementation {
+  std::string name;
+  std::function<std::unique_ptr<Harness>()> make;
+  friend void PrintTo(const Implementation& implementation, std::ostream* out) {
+    *out << implementation.name;
+  }
+};
+
+std::unique_ptr<SourceHarness> MakeMemorySource();
+std::unique_ptr<SinkHarness> MakeMemorySink();
+std::unique_ptr<StoreHarness> MakeMemoryStore();
+// Reads the end of a partition from memory, or everything from the file.
+std::unique_ptr<SourceHarness> MakeEmbeddedSource();
+std::unique_ptr<SourceHarness> MakeEmbeddedSourceWithoutTail();
+std::unique_ptr<SinkHarness> MakeEmbeddedSink();
+
+}  // namespace sightline::conformance

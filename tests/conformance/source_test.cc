@@ -1,0 +1,225 @@
+// What engine/source.h promises.
+#include "engine/source.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "harness.h"
+
+namespace sightline::conformance {
+namespace {
+
+class SourceTest : public testing::TestWithParam<Implementation<SourceHarness>> {
+ protected:
+  // Reads to the end, and checks what every answer must be.
+  std::vector<std::string> ReadToEnd(Source& source, Offset from, int64_t records_max) {
+    std::vector<std::string> payloads;
+    const Status sought = source.Seek(from);
+    EXPECT_TRUE(sought.ok()) << sought.message();
+    for (Offset next = from; sought.ok();) {
+      const Result<Batch> polled = source.Poll(records_max);
+      if (!polled.ok()) {
+        ADD_FAILURE() << polled.status().message();
+        break;
+      }
+      const Batch& batch = polled.value();
+      EXPECT_EQ(batch.first, next);
+      if (batch.first == batch.next) {
+        EXPECT_TRUE(batch.records.empty());
+        break;
+      }
+      EXPECT_LE(static_cast<int64_t>(batch.records.size()), records_max);
+      for (const Record& record : batch.records) {
+        EXPECT_GE(record.offset, next);
+        EXPECT_LT(record.offset, batch.next);
+        EXPECT_GE(record.append_time, newest_);
+        newest_ = record.append_time;
+        next = {record.offset.v + 1};
+        payloads.emplace_back(record.payload);
+        // The padding behind the payload is there to be read.
+        for (size_t i = 0; i < 64; ++i) padding_ = record.payload.data()[record.payload.size() + i];
+      }
+      EXPECT_LE(next, batch.next);
+      next = batch.next;
+    }
+    return payloads;
+  }
+  static std::vector<std::string> Numbered(int64_t first, int64_t next) {
+    std::vector<std::string> payloads;
+    for (int64_t n = first; n < next; ++n) payloads.push_back(fmt::format("record {}", n));
+    return payloads;
+  }
+
+  std::unique_ptr<SourceHarness> log_ = GetParam().make();
+  AppendTime newest_ = kNoAppendTime;
+  volatile char padding_ = 0;
+};
+
+TEST_P(SourceTest, AnEmptyPartitionHasNothingToRead) {
+  const auto source = log_->Open(0);
+  EXPECT_EQ(source->Earliest().value(), Offset{0});
+  ASSERT_TRUE(source->Seek({0}).ok());
+  for (int i = 0; i < 2; ++i) {
+    const Result<Batch> batch = source->Poll(10);
+    ASSERT_TRUE(batch.ok());
+    EXPECT_EQ(batch.value().first, Offset{0});
+    EXPECT_EQ(batch.value().next, Offset{0});
+  }
+}
+
+TEST_P(SourceTest, GivesEveryRecordOnceAndInOrderHoweverItIsPolled) {
+  for (int64_t n = 0, size = 1; n < 300; n += size, size = size % 17 + 5)
+    log_->Append(0, Numbered(n, std::min<int64_t>(n + size, 300)));
+  const auto source = log_->Open(0);
+  for (const int64_t records_max : {1, 2, 3, 10, 299, 300, 100'000}) {
+    newest_ = kNoAppendTime;
+    EXPECT_EQ(ReadToEnd(*source, {0}, records_max), Numbered(0, 300)) << records_max;
+  }
+}
+
+TEST_P(SourceTest, PartitionsAreApart) {
+  log_->Append(0, {"a"});
+  log_->Append(1, {"b", "c"});
+  EXPECT_EQ(ReadToEnd(*log_->Open(0), {0}, 10), std::vector<std::string>{"a"});
+  newest_ = kNoAppendTime;
+  EXPECT_EQ(ReadToEnd(*log_->Open(1), {0}, 10), (std::vector<std::string>{"b", "c"}));
+}
+
+TEST_P(SourceTest, SeeksIntoTheMiddleOfABatch) {
+  log_->Append(0, Numbered(0, 50));
+  log_->Append(0, Numbered(50, 100));
+  const auto source = log_->Open(0);
+  for (const int64_t from : {99, 50, 49, 1, 0, 100}) {
+    newest_ = kNoAppendTime;
+    EXPECT_EQ(ReadToEnd(*source, {from}, 7), Numbered(from, 100)) << from;
+  }
+}
+
+TEST_P(SourceTest, StopsWhereThereIsNothingToSeek) {
+  log_->Append(0, Numbered(0, 10));
+  const auto source = log_->Open(0);
+  EXPECT_TRUE(source->Seek({10}).ok());
+  EXPECT_EQ(source->Seek({11}).code(), StatusCode::kStop);
+}
+
+TEST_P(SourceTest, SeesWhatIsAppendedAfterItsEnd) {
+  const auto source = log_->Open(0);
+  ASSERT_TRUE(source->Seek({0}).ok());
+  for (int64_t n = 0; n < 20; ++n) {
+    log_->Append(0, Numbered(n, n + 1));
+    const Result<Batch> batch = source->Poll(10);
+    ASSERT_TRUE(batch.ok());
+    ASSERT_EQ(batch.value().records.size(), 1u);
+    EXPECT_EQ(batch.value().records[0].payload, fmt::format("record {}", n));
+    EXPECT_EQ(source->Poll(10).value().next, Offset{n + 1});
+  }
+}
+
+TEST_P(SourceTest, ABatchOutlivesItsSourceAndRetention) {
+  log_->Append(0, Numbered(0, 100));
+  auto source = log_->Open(0);
+  ASSERT_TRUE(source->Seek({0}).ok());
+  const Batch batch = source->Poll(100).value();
+  source = nullptr;
+  log_->SetClock(3000);
+  log_->Retain({2000});
+  log_->Append(0, Numbered(100, 200));
+  std::vector<std::string> payloads;
+  for (const Record& record : batch.records) payloads.emplace_back(record.payload);
+  EXPECT_EQ(payloads, Numbered(0, static_cast<int64_t>(batch.records.size())));
+}
+
+TEST_P(SourceTest, RetentionIsNeverPassedInSilence) {
+  log_->SetClock(1000);
+  log_->Append(0, Numbered(0, 10));
+  log_->SetClock(2000);
+  log_->Append(0, Numbered(10, 20));
+  const auto source = log_->Open(0);
+  ASSERT_TRUE(source->Seek({0}).ok());
+  log_->Retain({2000});
+  EXPECT_EQ(source->Earliest().value(), Offset{10});
+  // It may still have what it had read; it must not jump.
+  const Result<Batch> batch = source->Poll(100);
+  if (batch.ok()) {
+    EXPECT_EQ(batch.value().first, Offset{0});
+    ASSERT_FALSE(batch.value().records.empty());
+    EXPECT_EQ(batch.value().records[0].offset, Offset{0});
+  } else {
+    EXPECT_EQ(batch.status().code(), StatusCode::kStop);
+  }
+  EXPECT_EQ(source->Seek({9}).code(), StatusCode::kStop);
+  EXPECT_EQ(ReadToEnd(*source, {10}, 100), Numbered(10, 20));
+  log_->SetClock(9000);
+  log_->Retain({8000});
+  EXPECT_EQ(source->Earliest().value(), Offset{20});
+  EXPECT_TRUE(source->Seek({20}).ok());
+}
+
+TEST_P(SourceTest, GoesOnWhereItWasAfterTheEndOfTheProcess) {
+  log_->SetClock(5000);
+  log_->Append(0, Numbered(0, 10));
+  log_->Retain({5001});  // not even retention lets offsets or times go back
+  log_->Append(1, Numbered(0, 5));
+  log_->Reopen();
+  log_->SetClock(4000);
+  log_->Append(0, Numbered(10, 20));
+  const auto source = log_->Open(0);
+  EXPECT_EQ(source->Earliest().value(), Offset{10});
+  newest_ = {5000};
+  EXPECT_EQ(ReadToEnd(*source, {10}, 3), Numbered(10, 20));
+  newest_ = kNoAppendTime;
+  EXPECT_EQ(ReadToEnd(*log_->Open(1), {0}, 3), Numbered(0, 5));
+}
+
+TEST_P(SourceTest, AppendTimesNeverGoBack) {
+  for (const int64_t now_ms : {1000, 3000, 2000, 2500, 3001, 1}) {
+    log_->SetClock(now_ms);
+    log_->Append(0, {"x"});
+  }
+  EXPECT_EQ(ReadToEnd(*log_->Open(0), {0}, 4).size(), 6u);  // checks the times
+  EXPECT_EQ(newest_, AppendTime{3001});
+}
+
+TEST_P(SourceTest, ReadersRunBesideTheWriter) {
+  constexpr int64_t kRecords = 2000;
+  std::atomic<int> wrong = 0;
+  const auto read = [&](int64_t records_max) {
+    const auto source = log_->Open(0);
+    bool good = source->Seek({0}).ok();
+    int64_t next = 0;
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (good && next < kRecords && std::chrono::steady_clock::now() < deadline) {
+      const Result<Batch> batch = source->Poll(records_max);
+      good = batch.ok() && batch.value().first == Offset{next};
+      if (!good) break;
+      for (const Record& record : batch.value().records)
+        good = good && record.offset == Offset{next} &&
+               record.payload == fmt::format("record {}", next++);
+      if (batch.value().records.empty()) std::this_thread::yield();
+    }
+    if (!good || next != kRecords) ++wrong;
+  };
+  std::vector<std::thread> readers;
+  for (const int64_t records_max : {1, 100}) readers.emplace_back(read, records_max);
+  for (int64_t n = 0; n < kRecords; n += 10) log_->Append(0, Numbered(n, n + 10));
+  readers.emplace_back(read, 33);
+  for (std::thread& reader : readers) reader.join();
+  EXPECT_EQ(wrong, 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, SourceTest,
+    testing::Values(Implementation<SourceHarness>{"memory", MakeMemorySource},
+                    Implementation<SourceHarness>{"embedded_log", MakeEmbeddedSource},
+                    Implementation<SourceHarness>{"embedded_log_without_tail",
+                                                  MakeEmbeddedSourceWithoutTail}),
+    [](const auto& info) { return info.param.name; });
+
+}  // namespace
+}  // namespace sightline::conformance
