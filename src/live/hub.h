@@ -2,9 +2,10 @@
 //
 // A view is (scope, location, window, limit). While a view has viewers, the hub computes it when
 // Live changes (coalesced: never more often than min_interval, nor for more than a quarter of one
-// core) and once a second for the heartbeat, and keeps its last changes. A viewer pulls: it gets the
-// changes it lacks, or one snapshot when it is too far behind, so nothing is buffered per viewer.
-// docs/PROTOCOL.md describes the messages. Thread-safe.
+// core for all views together), when the clock steps into another pane, and once a second for the
+// heartbeat, and keeps its last changes. A viewer pulls: it gets the changes it lacks, or one
+// snapshot when it is too far behind, so nothing is buffered per viewer. docs/PROTOCOL.md describes
+// the messages. Thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -12,11 +13,14 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/clock.h"
+#include "base/status.h"
 #include "live/live.h"
 #include "live/scope.h"
+#include "live/view_log.h"
 
 namespace sightline {
 
@@ -29,36 +33,41 @@ struct View {
 };
 
 struct HubOptions {
-  Millis min_interval{2};   // between two changes of one view
+  Millis min_interval{2};  // between two changes of one view
   Millis heartbeat{1'000};
-  int32_t changes_kept = 256;  // per view, for resuming by Last-Event-ID
-  int32_t views_max = 4'096;   // distinct views at a time; more are refused
+  int32_t changes_kept = 256;           // per view, for resuming by Last-Event-ID
+  int32_t views_max = 4'096;            // distinct views at a time; more are refused
+  int64_t kept_bytes_max = 64 << 20;    // of kept changes, of all views together; shared evenly
+  Millis kept_without_viewers{30'000};  // a view stays so long for resuming
+  std::string boot;                     // part of the ids; empty: random
 };
-
-// A complete server-sent event ("id: <boot>-<seq>\nevent: snapshot|change|heartbeat\ndata: ...\n\n").
-using SseMessage = std::shared_ptr<const std::string>;
 
 class Hub {
  public:
+  // `live` and `clock` outlive the hub.
   Hub(const Live* live, const Clock* clock, HubOptions options);
   ~Hub();  // stops the thread; viewers must be gone
 
   class Viewer {
    public:
+    // From here on `wake` is not called any more.
     virtual ~Viewer() = default;
-    // What the viewer should be sent next, oldest first; empty: it is up to date. Never more than
-    // changes_kept messages.
+    // What the viewer should be sent next, oldest first; empty: it is up to date, or its snapshot
+    // is under way (`wake` follows). Never more than changes_kept messages (at least 3).
     virtual std::vector<SseMessage> Take() = 0;
   };
-  // `wake` is called (on the hub's thread) when Take() has something; at most once until the next
-  // Take(). `last_event_id` resumes ("" for a new viewer). kStop with a reason when views_max is
-  // reached.
+  // `wake` is called (on the hub's thread, perhaps before Subscribe returns) when Take() has
+  // something; at most once until the next Take(). It must only wake somebody: not wait, and not
+  // call the hub or its viewers. `last_event_id` resumes ("" for a new viewer; what is no id of
+  // this view is ignored). kStop with a reason when views_max is reached.
   Result<std::unique_ptr<Viewer>> Subscribe(const View& view, std::string_view last_event_id,
                                             std::function<void()> wake);
 
   int64_t viewers() const;
-  int64_t views() const;
-  int64_t computations() const;
+  int64_t views() const;         // with viewers, or kept for resuming
+  int64_t computations() const;  // of one view each
+  int64_t kept_bytes() const;    // of kept changes
+  const std::string& boot() const;
 
  private:
   struct State;

@@ -1,0 +1,29 @@
+#include "live/time_zone.h"
+
+#include <date/tz.h>
+
+#include <chrono>
+#include <exception>
+
+namespace sightline {
+
+std::optional<TimeZone> TimeZone::Find(const std::string& name) {
+  try {
+    TimeZone zone;
+    zone.zone_ = date::locate_zone(name);
+    zone.StartOfDay({0});  // reads the zone's file now, where a damaged one can be refused
+    return zone;
+  } catch (const std::exception&) {
+    return std::nullopt;
+  }
+}
+
+EventTime TimeZone::StartOfDay(EventTime time) const {
+  if (zone_ == nullptr) return WindowStart(time, {86'400'000});
+  const date::sys_time<std::chrono::milliseconds> moment{std::chrono::milliseconds{time.v}};
+  const auto day = date::floor<date::days>(zone_->to_local(moment));
+  const auto start = zone_->to_sys(day, date::choose::earliest);
+  return {std::chrono::duration_cast<std::chrono::milliseconds>(start.time_since_epoch()).count()};
+}
+
+}  // namespace sightline

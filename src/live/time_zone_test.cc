@@ -1,0 +1,60 @@
+#include "live/time_zone.h"
+
+#include <gtest/gtest.h>
+
+namespace sightline {
+namespace {
+
+constexpr int64_t kHour = 3'600'000;
+// Seconds since the epoch as `date -u -d ... +%s` prints them.
+constexpr EventTime At(int64_t seconds) { return {seconds * 1'000}; }
+
+TEST(TimeZone, DefaultIsUtc) {
+  EXPECT_EQ(TimeZone{}.StartOfDay(At(1'784'116'800)), At(1'784'073'600));  // 2026-07-15 12:00
+  EXPECT_EQ(TimeZone{}.StartOfDay({-1}), EventTime{-86'400'000});
+}
+
+TEST(TimeZone, UnknownNamesAreNone) {
+  for (const char* name : {"", "Mars/Olympus", "../../../etc/passwd", "/etc/localtime", "europe"})
+    EXPECT_FALSE(TimeZone::Find(name).has_value()) << name;
+}
+
+// A zoneinfo file without listed transitions (zic -b slim) would fail here.
+TEST(TimeZone, SummerTimeOf2026AndLater) {
+  const TimeZone berlin = TimeZone::Find("Europe/Berlin").value();
+  EXPECT_EQ(berlin.StartOfDay(At(1'784'116'800)), At(1'784'066'400));  // 07-14 22:00Z
+  EXPECT_EQ(berlin.StartOfDay(At(1'768'478'400)), At(1'768'431'600));  // 01-14 23:00Z
+  const TimeZone new_york = TimeZone::Find("America/New_York").value();
+  EXPECT_EQ(new_york.StartOfDay(At(1'784'116'800)), At(1'784'088'000));  // 07-15 04:00Z
+  EXPECT_EQ(TimeZone::Find("Asia/Kolkata").value().StartOfDay(At(1'784'116'800)),
+            At(1'784'053'800));  // 07-14 18:30Z
+}
+
+TEST(TimeZone, DaysOfClockChangesHave23And25Hours) {
+  const TimeZone berlin = TimeZone::Find("Europe/Berlin").value();
+  // 2026-03-29 and 2026-10-25, local noon.
+  const EventTime spring = berlin.StartOfDay(At(1'774'778'400));
+  EXPECT_EQ(berlin.StartOfDay(spring + Millis{23 * kHour - 1}), spring);
+  EXPECT_EQ(berlin.StartOfDay(spring + Millis{23 * kHour}), spring + Millis{23 * kHour});
+  const EventTime autumn = berlin.StartOfDay(At(1'792'926'000));
+  EXPECT_EQ(berlin.StartOfDay(autumn + Millis{25 * kHour - 1}), autumn);
+  EXPECT_EQ(berlin.StartOfDay(autumn + Millis{25 * kHour}), autumn + Millis{25 * kHour});
+}
+
+TEST(TimeZone, SkippedMidnightStartsAtTheChange) {
+  // Santiago goes from 2025-09-07 00:00 (-04) to 01:00 (-03): the day starts at 04:00Z.
+  const TimeZone santiago = TimeZone::Find("America/Santiago").value();
+  EXPECT_EQ(santiago.StartOfDay(At(1'757'260'800)), At(1'757'217'600));
+}
+
+TEST(TimeZone, WholeRangeOfEventTimes) {
+  const TimeZone berlin = TimeZone::Find("Europe/Berlin").value();
+  for (EventTime time : {kFirstEventTime, kLastEventTime, EventTime{0}}) {
+    const EventTime start = berlin.StartOfDay(time);
+    EXPECT_LE(start, time);
+    EXPECT_LE((time - start).v, 25 * kHour);
+  }
+}
+
+}  // namespace
+}  // namespace sightline
