@@ -34,3 +34,14 @@ if(SIGHTLINE_SANITIZE AND TARGET sightline_sim)
 endif()
 add_custom_target(sanitized_tests DEPENDS ${sanitized_tests})
 add_custom_target(thread_tests DEPENDS ${thread_tests})
+
+# The page in a real browser, against the program. `npm ci` is done by tools/deps.sh.
+if(TARGET sightline AND NOT SIGHTLINE_SANITIZE AND NOT SIGHTLINE_COVERAGE)
+  file(GLOB browser_tests CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/browser/*_test.mjs")
+  foreach(file ${browser_tests})
+    get_filename_component(name "${file}" NAME_WE)
+    add_test(NAME browser/${name} COMMAND node --test "${file}")
+    set_tests_properties(browser/${name} PROPERTIES LABELS browser
+                         ENVIRONMENT "SIGHTLINE_BIN=$<TARGET_FILE:sightline>")
+  endforeach()
+endif()
