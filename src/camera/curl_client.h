@@ -1,0 +1,22 @@
+// CurlClient: HttpClient on libcurl, which stays behind this header.
+#pragma once
+
+#include <memory>
+
+#include "base/status.h"
+#include "camera/http_client.h"
+
+namespace sightline {
+
+struct CurlClientOptions {
+  Millis connect_timeout{2'000};
+  Millis timeout{10'000};              // of a whole request; longer means "away"
+  int64_t answer_bytes_max = 1 << 20;  // a longer answer is not from our server
+};
+
+// Keeps its connection open between posts, follows no redirects, and speaks http and https only.
+// Loopback addresses never go through a proxy; others as http_proxy and no_proxy say. kStop when
+// libcurl cannot be set up.
+Result<std::unique_ptr<HttpClient>> CreateCurlClient(const CurlClientOptions& options);
+
+}  // namespace sightline

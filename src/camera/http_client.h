@@ -1,0 +1,32 @@
+// HttpClient: the port through which a Sender posts.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/types.h"
+
+namespace sightline {
+
+struct HttpResponse {
+  int32_t status = 0;  // 0: no answer came, see error
+  std::string body;
+  std::optional<Millis> retry_after;  // the header, where present
+  std::string error;                  // why no answer came, for people
+};
+
+// Post() is called by one thread at a time and never throws.
+class HttpClient {
+ public:
+  virtual ~HttpClient() = default;
+  // `headers` are whole lines ("Content-Type: ..."). Returns in bounded time.
+  virtual HttpResponse Post(const std::string& url, const std::vector<std::string>& headers,
+                            std::string_view body) = 0;
+  // From any thread: the Post() under way and all later ones return soon with status 0.
+  virtual void Cancel() = 0;
+};
+
+}  // namespace sightline

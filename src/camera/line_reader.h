@@ -1,0 +1,44 @@
+// LineReader: lines of a file or of standard input, plain or gzip (told by its first two bytes).
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+#include "camera/gzip.h"
+
+namespace sightline {
+
+// Not thread-safe.
+class LineReader {
+ public:
+  static constexpr int64_t kLineBytesMax = 4 << 20;  // a longer line is skipped and logged
+
+  // "-" is standard input. kStop when the file cannot be opened.
+  static Result<std::unique_ptr<LineReader>> Open(const std::string& path);
+  ~LineReader();
+
+  // The next line without its line break, valid until the next call; nothing at the end or soon
+  // after `stop` is set. A last line without a line break is a line. kStop when reading fails.
+  Result<std::optional<std::string_view>> Next(const std::atomic<bool>& stop);
+
+ private:
+  LineReader(std::string path, int fd) : path_(std::move(path)), fd_(fd) {}
+  Status Fill(const std::atomic<bool>& stop);
+
+  const std::string path_;
+  const int fd_;
+  bool started_ = false;  // the first bytes have been looked at
+  std::unique_ptr<Gunzip> gunzip_;
+  bool end_ = false;
+  bool skipping_ = false;  // inside a line that is too long
+  std::string buffer_;
+  size_t next_ = 0;     // of the first byte that was not returned
+  size_t scanned_ = 0;  // no line break before this
+};
+
+}  // namespace sightline
