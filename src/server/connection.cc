@@ -76,6 +76,28 @@ std::optional<Body::Encoding> EncodingOf(std::string_view header) {
   return std::nullopt;
 }
 
+// What came is no request, rather than nothing.
+bool IsBadHttp(error_code error) {
+  return error.category() == http::make_error_code(http::error::bad_method).category() &&
+         error != http::error::end_of_stream && error != http::error::partial_message;
+}
+
+Response ExplainBadHttp(error_code error) {
+  if (error == http::error::header_limit || error == http::error::buffer_overflow) {
+    return Problem(431, fmt::format("the headers are larger than {} bytes: send fewer cookies or "
+                                    "parameters",
+                                    kHeaderBytesMax));
+  }
+  return Problem(400, fmt::format("this is no HTTP/1.1: {}", error.message()));
+}
+
+Response TooManyConnections() {
+  Response response = TryAgain(503, kSecondsUntilRetry,
+                               "too many connections (server.connections_max): come again");
+  response.close = true;
+  return response;
+}
+
 Response Explain(Body::Outcome outcome, int64_t body_bytes_max) {
   switch (outcome) {
     case Body::Outcome::kTooLarge:
@@ -135,7 +157,7 @@ class HttpConnection final : public Connection,
   asio::awaitable<Ingested> Decode(std::string_view text);
   asio::awaitable<Response> MakeDurable(Ingested ingested);
 
-  asio::awaitable<bool> Stream(const Request& request);
+  asio::awaitable<bool> Stream(const Request& request, bool head_only);
   asio::awaitable<void> StreamTo(Hub::Viewer& viewer);
   asio::awaitable<bool> Write(std::vector<SseMessage> messages);
   asio::awaitable<void> WatchPeer();
@@ -168,10 +190,15 @@ void HttpConnection::EndSoon() {
   wakeup_.Fire();
 }
 
+// The result of a co_await goes into a variable before it is tested, here and everywhere below: in
+// a condition, g++ 12 lays it over the head of the coroutine's frame, and `this` is lost.
 asio::awaitable<void> HttpConnection::Run() {
-  while (co_await HasRequest()) {
+  for (;;) {
+    const bool has_request = co_await HasRequest();
+    if (!has_request) co_return;
     phase_ = Phase::kServing;
-    if (!co_await ServeOne()) break;
+    const bool again = co_await ServeOne();
+    if (!again) co_return;
     phase_ = Phase::kIdle;
   }
 }
@@ -193,36 +220,32 @@ asio::awaitable<bool> HttpConnection::ServeOne() {
   body_unread_ = true;               // until the headers are read, nobody knows where it ends
   stream_.expires_after(milliseconds(context_.options.header_timeout.v));
   auto [error, bytes] = co_await http::async_read_header(stream_, buffer_, *parser_, kToken);
-  if (error == http::error::header_limit || error == http::error::buffer_overflow) {
-    co_return co_await Send(
-        Problem(431, fmt::format("the headers are larger than {} bytes: send fewer cookies or "
-                                 "parameters",
-                                 kHeaderBytesMax)),
-        Route::kOther, false);
+  Route route = Route::kOther;
+  bool head_only = false;
+  Response response;
+  if (error) {
+    if (!IsBadHttp(error)) co_return false;  // gone, or too slow
+    response = ExplainBadHttp(error);
+  } else {
+    const Request request = ToRequest(*parser_);
+    route = RouteOf(request.path);
+    head_only = request.method == "HEAD";
+    body_unread_ = request.has_body;
+    std::optional<Response> refusal =
+        refused_ ? TooManyConnections() : Refuse(request, route, context_.loopback);
+    if (refusal) {
+      response = std::move(*refusal);
+    } else if (route == Route::kDetections) {
+      response = co_await TakeDetections(request);
+    } else if (route == Route::kStream) {
+      const bool again = co_await Stream(request, head_only);
+      co_return again;
+    } else {
+      response = Answer(request, route);
+    }
   }
-  if (error.category() == http::make_error_code(http::error::bad_method).category() &&
-      error != http::error::end_of_stream && error != http::error::partial_message) {
-    co_return co_await Send(Problem(400, fmt::format("this is no HTTP/1.1: {}", error.message())),
-                            Route::kOther, false);
-  }
-  if (error) co_return false;  // gone, or too slow
-
-  const Request request = ToRequest(*parser_);
-  const Route route = RouteOf(request.path);
-  const bool head_only = request.method == "HEAD";
-  body_unread_ = request.has_body;
-  if (refused_) {
-    Response busy = TryAgain(503, kSecondsUntilRetry,
-                             "too many connections (server.connections_max): come again");
-    busy.close = true;
-    co_return co_await Send(std::move(busy), route, head_only);
-  }
-  if (std::optional<Response> refusal = Refuse(request, route, context_.loopback))
-    co_return co_await Send(std::move(*refusal), route, head_only);
-  if (route == Route::kDetections)
-    co_return co_await Send(co_await TakeDetections(request), route, false);
-  if (route == Route::kStream) co_return co_await Stream(request);
-  co_return co_await Send(Answer(request, route), route, head_only);
+  const bool again = co_await Send(std::move(response), route, head_only);
+  co_return again;
 }
 
 // True if the connection can take another request.
@@ -405,16 +428,24 @@ asio::awaitable<Response> HttpConnection::MakeDurable(Ingested ingested) {
 // -- GET /v1/stream
 // --------------------------------------------------------------------------------
 
-asio::awaitable<bool> HttpConnection::Stream(const Request& request) {
+asio::awaitable<bool> HttpConnection::Stream(const Request& request, bool head_only) {
+  std::unique_ptr<Hub::Viewer> viewer;
   auto view = ParseView(request, Route::kStream, context_.pane_size);
-  const bool head_only = request.method == "HEAD";
-  if (auto* refusal = std::get_if<Response>(&view))
-    co_return co_await Send(std::move(*refusal), Route::kStream, head_only);
-  auto viewer =
-      context_.ports.hub->Subscribe(std::get<View>(view), request.last_event_id, wakeup_.Waker());
-  if (!viewer.ok()) {
-    co_return co_await Send(TryAgain(503, kSecondsUntilRetry, viewer.status().message()),
-                            Route::kStream, head_only);
+  std::optional<Response> refusal;
+  if (auto* bad = std::get_if<Response>(&view)) {
+    refusal = std::move(*bad);
+  } else {
+    auto subscribed =
+        context_.ports.hub->Subscribe(std::get<View>(view), request.last_event_id, wakeup_.Waker());
+    if (subscribed.ok()) {
+      viewer = std::move(subscribed).value();
+    } else {
+      refusal = TryAgain(503, kSecondsUntilRetry, subscribed.status().message());
+    }
+  }
+  if (refusal) {
+    const bool again = co_await Send(std::move(*refusal), Route::kStream, head_only);
+    co_return again;
   }
   context_.metrics.CountRequest(Route::kStream, 200);
   static const std::string head = StreamHead();
@@ -428,7 +459,7 @@ asio::awaitable<bool> HttpConnection::Stream(const Request& request) {
   asio::co_spawn(
       stream_.get_executor(), [self = shared_from_this()] { return self->WatchPeer(); },
       asio::detached);
-  co_await StreamTo(*viewer.value());
+  co_await StreamTo(*viewer);
   --context_.metrics.streams;
   stream_.close();  // ends WatchPeer()
   co_return false;
@@ -439,9 +470,10 @@ asio::awaitable<void> HttpConnection::StreamTo(Hub::Viewer& viewer) {
     std::vector<SseMessage> messages = viewer.Take();
     if (messages.empty()) {
       co_await wakeup_.Wait();
-    } else if (!co_await Write(std::move(messages))) {
-      co_return;
+      continue;
     }
+    const bool written = co_await Write(std::move(messages));
+    if (!written) co_return;
   }
 }
 

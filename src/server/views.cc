@@ -78,10 +78,10 @@ std::string Take(std::string_view name, std::string_view value, Millis pane_size
     if (!number && value != "all") return Bad(name, value, "\"all\" or the oid of a location");
     if (number) view.location = LocationId{*number};
   } else if (name == "window") {
-    Result<WindowChoice> window = WindowChoice::Parse(value);
-    if (!window.ok()) return Bad(name, value, window.status().message());
-    if (!window.value().today && window.value().length.v % pane_size.v != 0)
-      return Bad(name, value, fmt::format("a multiple of {} ms", pane_size.v));
+    Result<WindowChoice> window = WindowChoice::Parse(value, pane_size);
+    if (!window.ok())
+      return fmt::format("parameter \"window\" is \"{:.100}\": {}", value,
+                         window.status().message());
     const std::optional<EventTime> end = view.window.end;
     view.window = window.value();
     view.window.end = end;
@@ -93,7 +93,7 @@ std::string Take(std::string_view name, std::string_view value, Millis pane_size
     CHECK(name == "at");
     if (!number || *number < kFirstEventTime.v || *number > kLastEventTime.v)
       return Bad(name, value, "the end of the window in milliseconds since 1970");
-    view.window.end = WindowStart({*number}, pane_size);
+    view.window.end = EventTime{*number};
   }
   return {};
 }
@@ -131,13 +131,17 @@ std::variant<View, Response> ParseView(const Request& request, Route route, Mill
 
 Response AnswerView(const View& view, Route route, const Live& live) {
   Response response;
-  if (route == Route::kTop) {
-    response.body = ToJson(live.TopItems(view.scope, view.location, view.window, view.limit));
-  } else if (route == Route::kLocations) {
-    response.body = ToJson(live.Locations(view.scope, view.window));
-  } else {
-    CHECK(route == Route::kLedger);
+  if (route == Route::kLedger) {
     response.body = ToJson(live.LedgerTotal(view.scope));
+  } else {
+    const Top top = live.TopItems(view.scope, view.location, view.window, view.limit);
+    if (view.window.end && top.window.start < live.oldest()) {
+      return Problem(400, fmt::format("parameter \"at\": the window begins before {}, and older "
+                                      "counts are not kept here: use a later one",
+                                      live.oldest().v));
+    }
+    response.body =
+        route == Route::kTop ? ToJson(top) : ToJson(live.Locations(view.scope, view.window));
   }
   response.body.push_back('\n');
   return response;

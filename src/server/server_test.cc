@@ -1,0 +1,708 @@
+#include "server/server.h"
+
+#include <arpa/inet.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "base/bytes.h"
+
+namespace sightline {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+using testing::HasSubstr;
+using testing::Not;
+
+constexpr int64_t kNow = 1'763'800'025'000;
+
+// A blocking HTTP client, as small and as rude as the tests need it. Gives up after 5 s.
+class Client {
+ public:
+  struct Answer {
+    int status = 0;  // 0: the connection ended
+    std::map<std::string, std::string> headers;
+    std::string body;
+  };
+
+  // `receive_bytes`: of the socket's buffer, 0 for the system's choice.
+  explicit Client(int port, int receive_bytes = 0) : socket_(socket(AF_INET, SOCK_STREAM, 0)) {
+    const timeval timeout{.tv_sec = 5};
+    setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
+    setsockopt(socket_, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
+    if (receive_bytes > 0)
+      setsockopt(socket_, SOL_SOCKET, SO_RCVBUF, &receive_bytes, sizeof receive_bytes);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(static_cast<uint16_t>(port));
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    EXPECT_EQ(connect(socket_, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  }
+  ~Client() { close(socket_); }
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+
+  bool Send(std::string_view bytes) {
+    while (!bytes.empty()) {
+      const ssize_t sent = send(socket_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      if (sent <= 0) return false;
+      bytes.remove_prefix(static_cast<size_t>(sent));
+    }
+    return true;
+  }
+  bool Request(std::string_view method, std::string_view target, std::string_view headers = {},
+               std::string_view body = {}) {
+    std::string request(method);
+    request.append(" ").append(target).append(" HTTP/1.1\r\nHost: localhost\r\n").append(headers);
+    if (method == "POST") request += "Content-Length: " + std::to_string(body.size()) + "\r\n";
+    return Send(request.append("\r\n").append(body));
+  }
+  Answer Read(bool head_only = false) {
+    Answer answer;
+    const std::string head = ReadUntil("\r\n\r\n");
+    if (!head.starts_with("HTTP/1.1 ") || !head.ends_with("\r\n\r\n")) return answer;
+    answer.status = std::stoi(head.substr(9));
+    for (size_t at = head.find("\r\n") + 2; at + 2 < head.size();) {
+      const size_t colon = head.find(": ", at), end = head.find("\r\n", at);
+      answer.headers[head.substr(at, colon - at)] = head.substr(colon + 2, end - colon - 2);
+      at = end + 2;
+    }
+    const auto length = answer.headers.find("Content-Length");
+    if (head_only || length == answer.headers.end()) return answer;
+    const size_t bytes = std::stoul(length->second);
+    while (buffer_.size() < bytes && ReadMore()) {
+    }
+    answer.body = buffer_.substr(0, bytes);
+    buffer_.erase(0, bytes);
+    return answer;
+  }
+  Answer Get(std::string_view target, std::string_view headers = {}) {
+    Request("GET", target, headers);
+    return Read();
+  }
+  Answer Post(std::string_view body, std::string_view headers = {}) {
+    Request("POST", "/v1/detections", headers, body);
+    return Read();
+  }
+  // All bytes until `end` has come, with it; what came if it never does.
+  std::string ReadUntil(std::string_view end) {
+    size_t at;
+    while ((at = buffer_.find(end)) == buffer_.npos && ReadMore()) {
+    }
+    const std::string read = buffer_.substr(0, at == buffer_.npos ? at : at + end.size());
+    buffer_.erase(0, read.size());
+    return read;
+  }
+  // The next server-sent event of this kind, as it came.
+  std::string ReadEvent(std::string_view kind) {
+    const std::string line = "event: " + std::string(kind) + "\n";
+    for (;;) {
+      const std::string event = ReadUntil("\n\n");
+      if (event.empty() || event.find(line) != event.npos) return event;
+    }
+  }
+  // Whether the server closes within the timeout; what comes before is dropped.
+  bool ReadsEnd() {
+    buffer_.clear();
+    char bytes[4'096];
+    ssize_t count;
+    while ((count = recv(socket_, bytes, sizeof bytes, 0)) > 0) {
+    }
+    return count == 0 || errno == ECONNRESET;
+  }
+
+ private:
+  bool ReadMore() {
+    char bytes[16 * 1'024];
+    const ssize_t count = recv(socket_, bytes, sizeof bytes, 0);
+    if (count > 0) buffer_.append(bytes, static_cast<size_t>(count));
+    return count > 0;
+  }
+  const int socket_;
+  std::string buffer_;
+};
+
+// A log that does as it is told.
+class FakeLog final : public DetectionLog {
+ public:
+  enum class Mode { kDurable, kFull, kFailing, kHeld };
+
+  int32_t partitions() const override { return 4; }
+  bool Append(std::vector<PackedRecords> records, std::function<void(Status)> done) override {
+    const std::lock_guard lock(mutex_);
+    if (mode_ == Mode::kFull) return false;
+    if (mode_ == Mode::kFailing) {
+      done(Status::Retry("the disk is full"));
+      return true;
+    }
+    for (const PackedRecords& of_partition : records) {
+      ByteReader reader(of_partition.bytes);
+      while (reader.remaining() > 0) records_.emplace_back(reader.String());
+    }
+    if (mode_ == Mode::kDurable) {
+      done(Status::Ok());
+    } else {
+      held_.push_back(std::move(done));
+      changed_.notify_all();
+    }
+    return true;
+  }
+  void SetMode(Mode mode) {
+    const std::lock_guard lock(mutex_);
+    mode_ = mode;
+  }
+  void WaitForHeld(size_t count) {
+    std::unique_lock lock(mutex_);
+    EXPECT_TRUE(
+        changed_.wait_for(lock, std::chrono::seconds(5), [&] { return held_.size() >= count; }));
+  }
+  // Answers what was held, on another thread than the caller's, as a log does.
+  void Release() {
+    std::vector<std::function<void(Status)>> held;
+    {
+      const std::lock_guard lock(mutex_);
+      held.swap(held_);
+    }
+    std::thread([&] {
+      for (const auto& done : held) done(Status::Ok());
+    }).join();
+  }
+  std::vector<std::string> records() {
+    const std::lock_guard lock(mutex_);
+    return records_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  Mode mode_ = Mode::kDurable;
+  std::vector<std::function<void(Status)>> held_;
+  std::vector<std::string> records_;
+};
+
+std::string Detection(int64_t id) {
+  return R"({"geographical_location_oid":7001,"video_camera_oid":3,"detection_oid":)" +
+         std::to_string(id) + R"(,"item_name":"bus","timestamp_detected":1763800020000})";
+}
+
+class ServerTest : public testing::Test {
+ protected:
+  ServerTest() : live_({}, &clock_), hub_(&live_, &clock_, {.heartbeat = Millis{100}}) {}
+
+  void Start(ServerOptions options = {}) {
+    options.port = 0;
+    Result<std::unique_ptr<Server>> server = Server::Start(options, PipelineSpec{},
+                                                           {.log = &log_,
+                                                            .live = &live_,
+                                                            .hub = &hub_,
+                                                            .clock = &clock_,
+                                                            .metrics = [this] { return metrics_; },
+                                                            .health = [this] { return health_; }});
+    ASSERT_TRUE(server.ok()) << server.status().message();
+    server_ = std::move(server).value();
+  }
+  Client Connect() { return Client(server_->port()); }
+
+  // One more bus at Gate 4.
+  void CountOne() {
+    const EventTime pane{WindowStart({kNow}, Millis{10'000}).v};
+    Segment segment{.first = {next_}, .next = {next_ + 1}};
+    segment.counts.push_back({.key = {.pane_start = pane, .location = {7001}, .item = "bus"},
+                              .count = 1,
+                              .first_detected = {kNow},
+                              .last_detected = {kNow}});
+    LedgerRow row{.key = {.location = {7001}, .camera = {3}}};
+    row.ledger.received = row.ledger.outcomes[static_cast<size_t>(Outcome::kCounted)] = 1;
+    segment.ledger.push_back(row);
+    segment.watermark = {kNow};
+    EXPECT_TRUE(live_.Apply({"test", 0}, {&segment, 1}));
+    ++next_;
+  }
+
+  ManualClock clock_{kNow};
+  FakeLog log_;
+  Live live_;
+  Hub hub_;
+  std::vector<Metric> metrics_;
+  Health health_;
+  std::unique_ptr<Server> server_;
+  int64_t next_ = 0;
+};
+
+// -- ingest
+// ----------------------------------------------------------------------------------------
+
+TEST_F(ServerTest, AcceptedDetectionsAreInTheLog) {
+  Start();
+  Client client = Connect();
+  const Client::Answer answer = client.Post(Detection(1) + "\nnonsense\n" + Detection(2) + "\n");
+  EXPECT_EQ(answer.status, 200);
+  EXPECT_EQ(answer.body,
+            R"({"accepted":2,"rejected":1,"errors":[{"line":2,"reason":"not_an_object"}],)"
+            R"("errors_truncated":false})"
+            "\n");
+  EXPECT_THAT(log_.records(),
+              testing::UnorderedElementsAre(Detection(1), Detection(2), "nonsense"));
+  // The connection goes on.
+  EXPECT_EQ(client.Post("[" + Detection(3) + "]").status, 200);
+  EXPECT_EQ(log_.records().size(), 4u);
+}
+
+TEST_F(ServerTest, BodiesWithoutUse) {
+  Start();
+  Client client = Connect();
+  EXPECT_EQ(client.Post("").status, 400);
+  EXPECT_EQ(client.Post(" \r\n").status, 400);
+  EXPECT_EQ(client.Post("hello", "Content-Encoding: gzip\r\n").status, 400);
+  const Client::Answer answer = client.Post("x", "Content-Encoding: br\r\n");
+  EXPECT_EQ(answer.status, 415);
+  EXPECT_EQ(answer.headers.at("Content-Type"), "application/problem+json");
+  EXPECT_EQ(answer.headers.at("Connection"), "close");  // the body was not read
+}
+
+TEST_F(ServerTest, TheLogIsFullOrFails) {
+  Start();
+  Client client = Connect();
+  log_.SetMode(FakeLog::Mode::kFull);
+  Client::Answer answer = client.Post(Detection(1));
+  EXPECT_EQ(answer.status, 429);
+  EXPECT_EQ(answer.headers.at("Retry-After"), "1");
+  log_.SetMode(FakeLog::Mode::kFailing);
+  answer = client.Post(Detection(1));
+  EXPECT_EQ(answer.status, 503);
+  EXPECT_THAT(answer.body, HasSubstr("the disk is full"));
+  EXPECT_TRUE(answer.headers.contains("Retry-After"));
+  log_.SetMode(FakeLog::Mode::kDurable);
+  EXPECT_EQ(client.Post(Detection(1)).status, 200);
+}
+
+TEST_F(ServerTest, AnswersOnlyWhenDurableAndServesOthersMeanwhile) {
+  Start();
+  log_.SetMode(FakeLog::Mode::kHeld);
+  Client slow = Connect();
+  slow.Request("POST", "/v1/detections", "", Detection(1));
+  log_.WaitForHeld(1);
+  Client other = Connect();
+  EXPECT_THAT(other.Get("/metrics").body, Not(HasSubstr("route=\"detections\"")));
+  log_.Release();
+  EXPECT_EQ(slow.Read().status, 200);
+}
+
+TEST_F(ServerTest, TooLargeIsSeenBeforeItIsRead) {
+  Start();
+  Client client = Connect();
+  client.Send(
+      "POST /v1/detections HTTP/1.1\r\nHost: localhost\r\nContent-Length: 104857600\r\n\r\n");
+  const Client::Answer answer = client.Read();
+  EXPECT_EQ(answer.status, 413);
+  EXPECT_THAT(answer.body, HasSubstr("server.body_max"));
+  EXPECT_EQ(answer.headers.at("Connection"), "close");
+  EXPECT_TRUE(client.ReadsEnd());
+}
+
+TEST_F(ServerTest, TooLargeInChunks) {
+  Start({.body_bytes_max = 1 << 20});
+  Client client = Connect();
+  client.Send(
+      "POST /v1/detections HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n");
+  const std::string chunk = "10000\r\n" + std::string(0x10000, ' ') + "\r\n";
+  for (int i = 0; i < 1'600 && client.Send(chunk); ++i) {
+  }
+  EXPECT_EQ(client.Read().status, 413);
+  EXPECT_TRUE(client.ReadsEnd());
+}
+
+TEST_F(ServerTest, ChunksAndWhatFollowsThem) {
+  Start();
+  Client client = Connect();
+  const std::string line = Detection(1) + "\n";
+  std::string request =
+      "POST /v1/detections HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
+  for (const char c : line) request += std::string("1\r\n") + c + "\r\n";
+  client.Send(request + "0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  EXPECT_EQ(client.Read().status, 200);
+  EXPECT_THAT(client.Read().body, HasSubstr("\"ok\""));
+  EXPECT_THAT(log_.records(), testing::ElementsAre(Detection(1)));
+  // Broken chunks end the connection.
+  client.Send(
+      "POST /v1/detections HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: "
+      "chunked\r\n\r\nzz\r\n");
+  EXPECT_EQ(client.Read().status, 400);
+  EXPECT_TRUE(client.ReadsEnd());
+}
+
+TEST_F(ServerTest, BodiesInWorkShareOneBudget) {
+  Start({.ingest_memory_bytes_max = 1'000'000});
+  Client first = Connect();
+  first.Send("POST /v1/detections HTTP/1.1\r\nHost: localhost\r\nContent-Length: 800000\r\n\r\n");
+  Client second = Connect();
+  Client::Answer answer;
+  for (int tries = 0; tries < 100 && answer.status != 429; ++tries) {
+    Client again = Connect();
+    answer = again.Post(std::string(400'000, ' '));
+  }
+  EXPECT_EQ(answer.status, 429);
+  EXPECT_EQ(answer.headers.at("Retry-After"), "1");
+  EXPECT_EQ(second.Post(Detection(1)).status, 200);  // a small one still fits
+  first.Send(std::string(800'000, ' '));
+  EXPECT_EQ(first.Read().status, 400);
+  EXPECT_EQ(second.Post(std::string(400'000, ' ') + Detection(1)).status, 200);
+}
+
+TEST_F(ServerTest, ExpectContinue) {
+  Start();
+  Client client = Connect();
+  const std::string body = Detection(1);
+  client.Send(
+      "POST /v1/detections HTTP/1.1\r\nHost: localhost\r\nExpect: "
+      "100-continue\r\nContent-Length: " +
+      std::to_string(body.size()) + "\r\n\r\n");
+  EXPECT_EQ(client.ReadUntil("\r\n\r\n"), "HTTP/1.1 100 Continue\r\n\r\n");
+  client.Send(body);
+  EXPECT_EQ(client.Read().status, 200);
+}
+
+// -- HTTP
+// ------------------------------------------------------------------------------------------
+
+TEST_F(ServerTest, PipelinedRequestsAreAnsweredInOrder) {
+  Start();
+  Client client = Connect();
+  const std::string body = Detection(1);
+  const std::string post = "POST /v1/detections HTTP/1.1\r\nHost: localhost\r\nContent-Length: " +
+                           std::to_string(body.size()) + "\r\n\r\n" + body;
+  const std::string health = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+  client.Send(post + health + post + "GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n" + health);
+  EXPECT_THAT(client.Read().body, HasSubstr("\"accepted\":1"));
+  EXPECT_THAT(client.Read().body, HasSubstr("\"ok\""));
+  EXPECT_THAT(client.Read().body, HasSubstr("\"accepted\":1"));
+  EXPECT_EQ(client.Read().status, 404);
+  EXPECT_THAT(client.Read().body, HasSubstr("\"ok\""));
+}
+
+TEST_F(ServerTest, MethodsAndPaths) {
+  Start();
+  Client client = Connect();
+  Client::Answer answer = client.Get("/v1/detections");
+  EXPECT_EQ(answer.status, 405);
+  EXPECT_EQ(answer.headers.at("Allow"), "POST");
+  client.Request("OPTIONS", "/v1/top");
+  answer = client.Read();
+  EXPECT_EQ(answer.status, 405);
+  EXPECT_EQ(answer.headers.at("Allow"), "GET, HEAD");
+  EXPECT_EQ(client.Get("/v1/nothing").status, 404);
+  EXPECT_EQ(client.Get("/../../etc/passwd").status, 404);
+  client.Request("HEAD", "/v1/ledger");
+  answer = client.Read(true);
+  EXPECT_EQ(answer.status, 200);
+  EXPECT_GT(std::stoi(answer.headers.at("Content-Length")), 10);
+  EXPECT_EQ(client.Get("/healthz").status, 200);  // no body came before this one
+}
+
+TEST_F(ServerTest, WhatIsNoHttp) {
+  Start({.idle_timeout = {200}, .header_timeout = {200}, .body_timeout = {200}});
+  Client garbage = Connect();
+  garbage.Send("\x16\x03\x01 hello\r\n\r\n");
+  EXPECT_EQ(garbage.Read().status, 400);
+  Client large = Connect();
+  large.Send("GET / HTTP/1.1\r\nHost: localhost\r\nX: " + std::string(40'000, 'x') + "\r\n\r\n");
+  EXPECT_EQ(large.Read().status, 431);
+  // Who does not come to an end is left.
+  Client idle = Connect(), slow_head = Connect(), slow_body = Connect();
+  slow_head.Send("GET / HTTP/1.1\r\nHo");
+  slow_body.Send("POST /v1/detections HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n{");
+  EXPECT_TRUE(idle.ReadsEnd());
+  EXPECT_TRUE(slow_head.ReadsEnd());
+  EXPECT_TRUE(slow_body.ReadsEnd());
+}
+
+TEST_F(ServerTest, OnlyLocalNamesAndOurOwnPagesMayAsk) {
+  Start();
+  auto status = [&](std::string_view method, std::string_view headers) {
+    Client client = Connect();
+    const std::string body = method == "POST" ? Detection(1) : "";
+    client.Send(std::string(method) + (method == "POST" ? " /v1/detections" : " /healthz") +
+                " HTTP/1.1\r\n" + std::string(headers) +
+                "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
+    return client.Read().status;
+  };
+  EXPECT_EQ(status("GET", "Host: localhost\r\n"), 200);
+  EXPECT_EQ(status("GET", "Host: LOCALHOST:8080\r\n"), 200);
+  EXPECT_EQ(status("GET", "Host: 127.0.0.1:1\r\n"), 200);
+  EXPECT_EQ(status("GET", "Host: [::1]:80\r\n"), 200);
+  EXPECT_EQ(status("GET", "Host: [::1]\r\n"), 200);
+  EXPECT_EQ(status("GET", ""), 403);
+  EXPECT_EQ(status("GET", "Host: evil.example:8080\r\n"), 403);
+  EXPECT_EQ(status("GET", "Host: localhost.evil.example\r\n"), 403);
+  EXPECT_EQ(status("GET", "Host: localhost:80@evil.example\r\n"), 403);
+  EXPECT_EQ(status("GET", "Host: localhost\r\nHost: evil.example\r\n"), 400);
+  EXPECT_EQ(status("POST", "Host: localhost:8080\r\nOrigin: http://localhost:8080\r\n"), 200);
+  EXPECT_EQ(status("POST", "Host: localhost\r\nOrigin: http://localhost:80\r\n"), 200);
+  EXPECT_EQ(status("POST", "Host: localhost:8080\r\nOrigin: http://localhost:8081\r\n"), 403);
+  EXPECT_EQ(status("POST", "Host: localhost:8080\r\nOrigin: http://evil.example\r\n"), 403);
+  EXPECT_EQ(status("POST", "Host: localhost:8080\r\nOrigin: null\r\n"), 403);
+}
+
+TEST_F(ServerTest, TooManyConnections) {
+  Start({.connections_max = 2});
+  Client first = Connect(), second = Connect();
+  EXPECT_EQ(first.Get("/healthz").status, 200);
+  EXPECT_EQ(second.Get("/healthz").status, 200);
+  {
+    Client third = Connect();
+    const Client::Answer answer = third.Get("/healthz");
+    EXPECT_EQ(answer.status, 503);
+    EXPECT_THAT(answer.body, HasSubstr("server.connections_max"));
+    EXPECT_TRUE(third.ReadsEnd());
+  }
+  EXPECT_EQ(first.Get("/healthz").status, 200);
+}
+
+// -- reads
+// -----------------------------------------------------------------------------------------
+
+TEST_F(ServerTest, LiveReads) {
+  live_.SetLocations({{.location = {7001}, .name = "Gate \"4\""}});
+  CountOne();
+  Start();
+  Client client = Connect();
+  EXPECT_THAT(
+      client.Get("/v1/top?location=7001&window=1m&limit=5").body,
+      HasSubstr(R"("rows":[{"position":1,"rank":1,"item":"bus","count":1,"provisional":1}])"));
+  EXPECT_THAT(client.Get("/v1/top?location=7002").body, HasSubstr("\"rows\":[]"));
+  EXPECT_THAT(client.Get("/v1/top?at=" + std::to_string(kNow - 60'000)).body,
+              HasSubstr("\"rows\":[]"));
+  EXPECT_EQ(client.Get("/v1/locations?window=today").body,
+            "[{\"oid\":\"7001\",\"name\":\"Gate \\\"4\\\"\",\"total\":1,\"top\":\"bus\"}]\n");
+  EXPECT_THAT(client.Get("/v1/ledger").body, HasSubstr("\"received\":1,\"counted\":1"));
+}
+
+TEST_F(ServerTest, BadParametersAreNamed) {
+  Start();
+  Client client = Connect();
+  for (const auto& [target, name] : std::vector<std::pair<std::string, std::string>>{
+           {"/v1/top?window=5x", "window"},
+           {"/v1/top?window=7s", "window"},
+           {"/v1/top?window=25h", "window"},
+           {"/v1/top?window=", "window"},
+           {"/v1/stream?window=0m", "window"},
+           {"/v1/top?limit=0", "limit"},
+           {"/v1/top?limit=1001", "limit"},
+           {"/v1/top?limit=9999999999999999999999", "limit"},
+           {"/v1/top?limit=5&limit=6", "limit"},
+           {"/v1/stream?location=Gate%204", "location"},
+           {"/v1/top?location", "location"},
+           {"/v1/top?at=yesterday", "at"},
+           {"/v1/locations?limit=5", "limit"},
+           {"/v1/ledger?windo%77=5m", "window"},
+       }) {
+    const Client::Answer answer = client.Get(target);
+    EXPECT_EQ(answer.status, 400) << target;
+    EXPECT_THAT(answer.body, HasSubstr("parameter \\\"" + name + "\\\"")) << target;
+    EXPECT_THAT(answer.body, HasSubstr(": ")) << target;
+  }
+}
+
+TEST_F(ServerTest, HealthAndMetrics) {
+  Start();
+  Client client = Connect();
+  health_ = {.ok = true, .reasons = {"horizon not loaded"}};
+  EXPECT_EQ(client.Get("/healthz").body,
+            "{\"status\":\"degraded\",\"reasons\":[\"horizon not loaded\"]}\n");
+  health_ = {.ok = false, .reasons = {"a \"b\""}};
+  const Client::Answer answer = client.Get("/healthz");
+  EXPECT_EQ(answer.status, 503);
+  EXPECT_THAT(answer.body, HasSubstr(R"(["a \"b\""])"));
+  client.Post(Detection(1) + "\n{}\n");
+  metrics_ = {{.name = "sightline_x_total", .help = "x", .labels = {{"p", "0"}}, .value = 1},
+              {.name = "sightline_y", .help = "y", .type = Metric::Type::kGauge, .value = 2.5},
+              {.name = "sightline_x_total", .help = "x", .labels = {{"p", "1"}}, .value = 3}};
+  const std::string text = client.Get("/metrics").body;
+  for (const std::string_view line :
+       {"sightline_http_requests_total{route=\"detections\",status=\"200\"} 1\n",
+        "sightline_http_requests_total{route=\"healthz\",status=\"503\"} 1\n",
+        "sightline_ingest_accepted_total 1\n",
+        "sightline_ingest_rejected_total{reason=\"missing_field\"} 1\n",
+        "sightline_ingest_duration_seconds_count 1\n", "sightline_http_connections 1\n",
+        "# TYPE sightline_x_total counter\nsightline_x_total{p=\"0\"} "
+        "1\nsightline_x_total{p=\"1\"} 3\n",
+        "sightline_y 2.5\n"}) {
+    EXPECT_THAT(text, HasSubstr(line));
+  }
+}
+
+TEST_F(ServerTest, ThePageFromADirectory) {
+  std::string directory = testing::TempDir() + "/web_XXXXXX";
+  ASSERT_NE(mkdtemp(directory.data()), nullptr);
+  std::ofstream(directory + "/index.html") << "<!doctype html>";
+  std::ofstream(directory + "/app.js") << "1";
+  std::ofstream(directory + "/.secret") << "1";
+  std::filesystem::create_directory(directory + "/folder");
+  Start({.web_dir = directory});
+  Client client = Connect();
+  const Client::Answer page = client.Get("/?window=5m");
+  EXPECT_EQ(page.body, "<!doctype html>");
+  EXPECT_EQ(page.headers.at("Content-Type"), "text/html; charset=utf-8");
+  EXPECT_EQ(page.headers.at("X-Content-Type-Options"), "nosniff");
+  EXPECT_EQ(page.headers.at("Referrer-Policy"), "no-referrer");
+  EXPECT_EQ(page.headers.at("Content-Security-Policy"),
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+            "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
+  const Client::Answer same = client.Get("/", "If-None-Match: " + page.headers.at("ETag") + "\r\n");
+  EXPECT_EQ(same.status, 304);
+  EXPECT_EQ(client.Get("/app.js").headers.at("Content-Type"), "text/javascript; charset=utf-8");
+  for (const std::string_view path : {"/.secret", "/folder", "/folder/../app.js", "/%2e%2e/app.js",
+                                      "/../"
+                                      "app.js",
+                                      "//app.js", "/nothing.js"}) {
+    EXPECT_EQ(client.Get(path).status, 404) << path;
+  }
+  std::filesystem::remove_all(directory);
+}
+
+TEST_F(ServerTest, TheBuiltInPage) {
+  Start();
+  Client client = Connect();
+  const Client::Answer page = client.Get("/");
+  EXPECT_EQ(page.status, 200);
+  EXPECT_THAT(page.body, HasSubstr("<!doctype html>"));
+  EXPECT_EQ(client.Get("/index.html").body, page.body);
+}
+
+// -- streams
+// ---------------------------------------------------------------------------------------
+
+std::string IdOf(const std::string& event) {
+  return event.substr(4, event.find('\n') - 4);  // "id: ..."
+}
+
+TEST_F(ServerTest, AStreamBringsASnapshotThenChangesAndResumes) {
+  CountOne();
+  Start();
+  std::string snapshot_id;
+  {
+    Client client = Connect();
+    client.Request("GET", "/v1/stream?window=5m&location=7001");
+    const Client::Answer head = client.Read();
+    EXPECT_EQ(head.status, 200);
+    EXPECT_EQ(head.headers.at("Content-Type"), "text/event-stream");
+    const std::string snapshot = client.ReadEvent("snapshot");
+    snapshot_id = IdOf(snapshot);
+    EXPECT_THAT(snapshot, HasSubstr("\"total\":1"));
+    CountOne();
+    EXPECT_THAT(client.ReadEvent("change"), HasSubstr("\"total\":2"));
+    EXPECT_THAT(client.ReadEvent("heartbeat"), HasSubstr("\"now\""));
+    EXPECT_EQ(hub_.viewers(), 1);
+  }
+  Client again = Connect();
+  again.Request("GET", "/v1/stream?window=5m&location=7001",
+                "Last-Event-ID: " + snapshot_id + "\r\n");
+  EXPECT_EQ(again.Read().status, 200);
+  const std::string missed = again.ReadUntil("\n\n");
+  EXPECT_THAT(missed, HasSubstr("event: change\n"));
+  EXPECT_THAT(missed, HasSubstr("\"total\":2"));
+}
+
+TEST_F(ServerTest, ALeavingViewerIsNoticedAtOnce) {
+  Start();
+  {
+    Client client = Connect();
+    client.Request("GET", "/v1/stream");
+    client.ReadEvent("snapshot");
+    EXPECT_EQ(hub_.viewers(), 1);
+  }
+  for (int i = 0; i < 500 && hub_.viewers() > 0; ++i) std::this_thread::sleep_for(milliseconds(2));
+  EXPECT_EQ(hub_.viewers(), 0);
+}
+
+TEST_F(ServerTest, AStalledViewerIsDropped) {
+  // A snapshot larger than all buffers between us.
+  std::vector<LocationInfo> locations;
+  for (int64_t i = 0; i < 40'000; ++i)
+    locations.push_back({.location = {i}, .name = std::string(300, 'x') + std::to_string(i)});
+  live_.SetLocations(std::move(locations));
+  Start({.stall_timeout = {300}});
+  Client client(server_->port(), 4'096);
+  client.Request("GET", "/v1/stream");
+  for (int i = 0; i < 2'000 && hub_.viewers() == 0; ++i)
+    std::this_thread::sleep_for(milliseconds(1));
+  EXPECT_EQ(hub_.viewers(), 1);
+  for (int i = 0; i < 2'000 && hub_.viewers() > 0; ++i)
+    std::this_thread::sleep_for(milliseconds(1));
+  EXPECT_EQ(hub_.viewers(), 0);
+  Client other = Connect();
+  EXPECT_THAT(other.Get("/metrics").body, HasSubstr("sightline_stream_stalled_total 1\n"));
+}
+
+// -- stop
+// ------------------------------------------------------------------------------------------
+
+TEST_F(ServerTest, StopEndsStreamsAndIdleConnectionsAtOnceAndFinishesRequests) {
+  Start({.threads = 2});
+  std::vector<std::unique_ptr<Client>> clients;
+  for (int i = 0; i < 6; ++i) {
+    clients.push_back(std::make_unique<Client>(server_->port()));
+    if (i % 2 == 0) clients.back()->Request("GET", "/v1/stream");
+    if (i % 2 == 0) clients.back()->ReadEvent("snapshot");
+  }
+  log_.SetMode(FakeLog::Mode::kHeld);
+  Client working = Connect();
+  working.Request("POST", "/v1/detections", "", Detection(1));
+  log_.WaitForHeld(1);
+  std::thread release([&] {
+    for (auto& client : clients) EXPECT_TRUE(client->ReadsEnd());
+    log_.Release();
+  });
+  const auto start = steady_clock::now();
+  server_->Stop({4'000});
+  EXPECT_LT(steady_clock::now() - start, milliseconds(2'000));
+  release.join();
+  const Client::Answer answer = working.Read();
+  EXPECT_EQ(answer.status, 200);
+  EXPECT_EQ(answer.headers.at("Connection"), "close");
+  EXPECT_EQ(hub_.viewers(), 0);
+}
+
+TEST_F(ServerTest, StopDoesNotWaitLongerThanItsGrace) {
+  Start();
+  log_.SetMode(FakeLog::Mode::kHeld);
+  Client working = Connect();
+  working.Request("POST", "/v1/detections", "", Detection(1));
+  log_.WaitForHeld(1);
+  const auto start = steady_clock::now();
+  server_->Stop({100});
+  EXPECT_LT(steady_clock::now() - start, milliseconds(1'000));
+  server_.reset();
+  log_.Release();  // too late, and harmless
+  EXPECT_TRUE(working.ReadsEnd());
+}
+
+TEST_F(ServerTest, AnAddressInUse) {
+  Start();
+  const Result<std::unique_ptr<Server>> second =
+      Server::Start({.port = server_->port()}, PipelineSpec{},
+                    {.log = &log_, .live = &live_, .hub = &hub_, .clock = &clock_});
+  ASSERT_FALSE(second.ok());
+  EXPECT_EQ(second.status().code(), StatusCode::kStop);
+  EXPECT_THAT(second.status().message(), HasSubstr("in use"));
+}
+
+}  // namespace
+}  // namespace sightline
