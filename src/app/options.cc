@@ -256,7 +256,7 @@ std::vector<Option> OptionTable(UpOptions* o) {
            "of events waiting for the disk; beyond it senders get 429"),
       Integer("server.threads", "number", &o->server_threads, 1, 64, "that serve HTTP"),
       Size("server.body_max", &o->server_body_max, 1 << 10,
-           "of one POST, as sent and unpacked; beyond it 413"),
+           "of one POST, as sent and unpacked, at most half of memory_max; beyond it 413"),
       Size("server.memory_max", &o->server_memory_max, 1 << 16,
            "of all POST bodies in work; beyond it 429"),
       Integer("server.connections_max", "number", &o->server_connections_max, 1, 100'000,
