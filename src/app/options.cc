@@ -191,6 +191,18 @@ size_t EditDistance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
+// The section whose name is the fewest edits away.
+std::string NearestSection(std::string_view name, const std::vector<Option>& table) {
+  std::string nearest;
+  for (const Option& option : table) {
+    const std::string section = option.key.substr(0, option.key.find('.'));
+    if (section.size() < option.key.size() &&
+        (nearest.empty() || EditDistance(name, section) < EditDistance(name, nearest)))
+      nearest = section;
+  }
+  return nearest;
+}
+
 // What a TOML value looks like as an option's text.
 std::optional<std::string> TextOf(const toml::node& node) {
   if (const auto* text = node.as_string()) return text->get();

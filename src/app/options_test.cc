@@ -44,7 +44,7 @@ TEST(Options, ErrorsNameLineKeyAndTheNearestKey) {
   UpOptions options;
   for (const auto& [toml, words] : std::vector<std::pair<const char*, std::vector<const char*>>>{
            {"\n[pipeline]\nwindow_sise = '1m'\n", {":3:", "'pipeline.window_size'"}},
-           {"[pipelin]\nwindow_size = '1m'\n", {"unknown section 'pipelin'", "'pipeline."}},
+           {"[pipelin]\nwindow_size = '1m'\n", {"unknown section 'pipelin'", "'pipeline'"}},
            {"partitions = 0\n", {":1:", "partitions", "from 1 to 1024"}},
            {"log_level = []\n", {"log_level"}},
            {"[pipeline]\ndedup_horizon = 'soon'\n", {"'soon' is no duration", "h, m"}},

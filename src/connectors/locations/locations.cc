@@ -69,6 +69,37 @@ char SeparatorOf(std::string_view header) {
   return best;
 }
 
+// Length of the UTF-8 sequence that begins at text[0], 0 if it is none. Source: RFC 3629,
+// section 4.
+size_t Utf8Length(std::string_view text) {
+  auto byte = [&](size_t i) {
+    return i < text.size() ? static_cast<unsigned char>(text[i]) : static_cast<unsigned char>(0);
+  };
+  auto tail = [&](size_t i) { return (byte(i) & 0xc0) == 0x80; };
+  const unsigned char first = byte(0);
+  if (first < 0x80) return 1;
+  if (first >= 0xc2 && first <= 0xdf) return tail(1) ? 2 : 0;
+  if (first >= 0xe0 && first <= 0xef) {
+    const bool second = tail(1) && (first != 0xe0 || byte(1) >= 0xa0) &&
+                        (first != 0xed || byte(1) < 0xa0);  // no overlong ones, no surrogates
+    return second && tail(2) ? 3 : 0;
+  }
+  if (first >= 0xf0 && first <= 0xf4) {
+    const bool second =
+        tail(1) && (first != 0xf0 || byte(1) >= 0x90) && (first != 0xf4 || byte(1) < 0x90);
+    return second && tail(2) && tail(3) ? 4 : 0;
+  }
+  return 0;
+}
+bool IsUtf8(std::string_view text) {
+  while (!text.empty()) {
+    const size_t length = Utf8Length(text);
+    if (length == 0) return false;
+    text.remove_prefix(length);
+  }
+  return true;
+}
+
 struct Columns {
   std::optional<size_t> oid, name, latitude, longitude, time_zone, parent;
 };
@@ -100,6 +131,10 @@ Status ParseRow(const Row& row, const Columns& columns, Location* location) {
     return column && *column < row.fields.size() ? std::string_view(row.fields[*column])
                                                  : std::string_view();
   };
+  for (const std::string& field : row.fields)
+    if (!IsUtf8(field))
+      return Status::Stop(
+          fmt::format("line {}: not valid UTF-8: save the table as UTF-8", row.line));
   auto bad = [&](std::string_view name, std::string_view value) {
     return Status::Stop(fmt::format("line {}: {} '{}' is not a number", row.line, name, value));
   };

@@ -48,6 +48,9 @@ TEST(Locations, RefusesWholeTables) {
   ExpectRefused(header + "1,A,north\n", "latitude 'north'");
   ExpectRefused(header + "1,,\n", "geographical_location is empty");
   ExpectRefused(header + "1,\"A,\n", "never closed");
+  for (const char* bytes : {"caf\xe9", "\xc0\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe2\x82"})
+    ExpectRefused(header + "1," + bytes + ",\n", "line 2: not valid UTF-8");
+  EXPECT_TRUE(ParseLocations(header + "1,caf\u00e9 \u20ac \U0001f6b2,\n").ok());
 }
 
 }  // namespace
