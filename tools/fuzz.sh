@@ -25,7 +25,7 @@ for name in "$@"; do
   words=()
   if [ -f "tests/fuzz/$name.dict" ]; then words=(-dict="tests/fuzz/$name.dict"); fi
   log=$build/crashes/$name.log
-  if "$build/tests/fuzz/fuzz_$name" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 \
+  if "$build/tests/fuzz/fuzz_$name" -max_total_time="$seconds" -timeout=30 -rss_limit_mb=2048 \
     -max_len=65536 -print_final_stats=1 -artifact_prefix="$build/crashes/$name-" \
     "${words[@]}" "$learnt" "tests/fuzz/corpus/$name" >"$log" 2>&1; then
     printf 'fuzz %s: %s inputs, no crash\n' "$name" \
