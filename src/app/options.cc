@@ -223,8 +223,8 @@ Status LoadTable(const toml::table& values, const std::string& prefix, const std
         return option.key.starts_with(key + ".");
       });
       if (!known)
-        return at(
-            fmt::format("unknown section '{}'; did you mean '{}'?", key, NearestKey(key, table)));
+        return at(fmt::format("unknown section '{}'; did you mean '{}'?", key,
+                              NearestSection(key, table)));
       RETURN_IF_ERROR(LoadTable(*section, key + ".", path, table));
       continue;
     }
