@@ -37,16 +37,21 @@ Body::Body(Encoding encoding, int64_t bytes_max, IngestMemory* memory)
   if (encoding == Encoding::kGzip) inflater_ = std::make_unique<Inflater>();
 }
 
-Body::~Body() { memory_->Give(taken_); }
+Body::~Body() { memory_->Give(kBodyCopies * static_cast<int64_t>(capacity_)); }
 
 Body::Outcome Body::Grow(int64_t capacity) {
-  if (capacity > bytes_max_ + 1) capacity = bytes_max_ + 1;  // one more, to see that it is too much
-  const int64_t more = capacity - taken_;
+  capacity = std::min(capacity, bytes_max_);
+  const int64_t more = capacity - static_cast<int64_t>(capacity_);
   if (more <= 0) return Outcome::kOk;
-  if (!memory_->Take(more)) return Outcome::kNoMemory;
-  taken_ = capacity;
-  text_.resize(static_cast<size_t>(capacity) + kDecodePadding);
+  if (!memory_->Take(kBodyCopies * more)) return Outcome::kNoMemory;
+  capacity_ = static_cast<size_t>(capacity);
+  text_.resize(capacity_ + kDecodePadding);
   return Outcome::kOk;
+}
+
+Body::Outcome Body::GrowIfFull() {
+  if (size_ < capacity_) return Outcome::kOk;
+  return Grow(std::max(kFirstCapacity, 2 * static_cast<int64_t>(capacity_)));
 }
 
 Body::Outcome Body::Expect(int64_t bytes) {
@@ -59,18 +64,16 @@ std::span<char> Body::Room(size_t bytes_max) {
   if (inflater_ != nullptr) {
     return {inflater_->packed.data(), std::min(bytes_max, inflater_->packed.size())};
   }
-  if (static_cast<int64_t>(size_) == taken_ &&
-      Grow(std::max(kFirstCapacity, 2 * taken_)) != Outcome::kOk) {
-    return {};
-  }
-  return {text_.data() + size_, std::min(bytes_max, static_cast<size_t>(taken_) - size_)};
+  if (GrowIfFull() != Outcome::kOk) return {};
+  // A full body of the largest size has room for one byte of its padding: to see that more comes.
+  return {text_.data() + size_, std::min(bytes_max, std::max(capacity_ - size_, size_t{1}))};
 }
 
 Body::Outcome Body::Received(size_t bytes) {
   if (inflater_ != nullptr) return Inflate({inflater_->packed.data(), bytes});
   size_ += bytes;
-  CHECK(static_cast<int64_t>(size_) <= taken_);
-  return static_cast<int64_t>(size_) > bytes_max_ ? Outcome::kTooLarge : Outcome::kOk;
+  CHECK(size_ <= capacity_ + 1);
+  return size_ > capacity_ ? Outcome::kTooLarge : Outcome::kOk;
 }
 
 Body::Outcome Body::Inflate(std::string_view packed) {
@@ -83,16 +86,13 @@ Body::Outcome Body::Inflate(std::string_view packed) {
       if (inflateReset(&stream) != Z_OK) return Outcome::kBroken;
       inflater_->in_member = true;
     }
-    if (static_cast<int64_t>(size_) == taken_) {
-      const Outcome grown = Grow(std::max(kFirstCapacity, 2 * taken_));
-      if (grown != Outcome::kOk) return grown;
-    }
-    const size_t room = static_cast<size_t>(taken_) - size_;
+    if (const Outcome grown = GrowIfFull(); grown != Outcome::kOk) return grown;
+    const size_t room = std::max(capacity_ - size_, size_t{1});  // as in Room()
     stream.next_out = reinterpret_cast<Bytef*>(text_.data() + size_);
     stream.avail_out = static_cast<uInt>(room);
     const int result = inflate(&stream, Z_NO_FLUSH);
     size_ += room - stream.avail_out;
-    if (static_cast<int64_t>(size_) > bytes_max_) return Outcome::kTooLarge;
+    if (size_ > capacity_) return Outcome::kTooLarge;
     full = stream.avail_out == 0 && result == Z_OK;
     if (result == Z_STREAM_END) inflater_->in_member = false;
     if (result == Z_BUF_ERROR) break;  // nothing to do without more input

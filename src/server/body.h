@@ -2,8 +2,9 @@
 //
 // The owner reads from its connection into Room() and says how much came; gzip (RFC 1952, several
 // members too) is unpacked at once, so that the packed and the unpacked bytes are never both held.
-// All bodies in work share one IngestMemory, from which space is taken before it is used. One
-// thread at a time.
+// All bodies in work share one IngestMemory, from which space is taken before it is used,
+// kBodyCopies times: the records that are made of a body are as large as itself. One thread at a
+// time.
 #pragma once
 
 #include <atomic>
@@ -14,6 +15,9 @@
 #include <string_view>
 
 namespace sightline {
+
+// A larger body than this part of the budget could never be let in.
+constexpr int64_t kBodyCopies = 2;
 
 // The budget of all bodies in work. Thread-safe.
 class IngestMemory {
@@ -60,13 +64,14 @@ class Body {
   struct Inflater;
   Outcome Inflate(std::string_view packed);
   Outcome Grow(int64_t capacity);
+  Outcome GrowIfFull();
 
   const int64_t bytes_max_;
   IngestMemory* const memory_;
   std::unique_ptr<Inflater> inflater_;  // of kGzip
-  int64_t taken_ = 0;                   // from memory_
-  size_t size_ = 0;                     // of what has come, unpacked
-  std::string text_;                    // capacity for more, and kDecodePadding behind it
+  size_t capacity_ = 0;                 // kBodyCopies of it are taken from memory_
+  size_t size_ = 0;                     // of what has come, unpacked; capacity_ + 1: too much
+  std::string text_;                    // capacity_, and kDecodePadding behind it
 };
 
 }  // namespace sightline

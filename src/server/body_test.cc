@@ -93,7 +93,7 @@ TEST(Body, ABombIsRefusedWithoutBeingUnpacked) {
   EXPECT_LT(bomb.size(), 100'000u);
   Body body(Body::Encoding::kGzip, 1 << 20, &memory);
   EXPECT_EQ(Feed(body, bomb, 10'000), Body::Outcome::kTooLarge);
-  EXPECT_LE(memory.bytes(), (1 << 20) + 1);
+  EXPECT_LE(memory.bytes(), kBodyCopies * (1 << 20));
 }
 
 TEST(Body, TooLarge) {
@@ -106,8 +106,21 @@ TEST(Body, TooLarge) {
   EXPECT_EQ(told.Expect(1'001), Body::Outcome::kTooLarge);
 }
 
+TEST(Body, TheLargestBodyNeedsNoMoreThanItsShare) {
+  IngestMemory memory(kBodyCopies * 100'000);
+  const std::string text = std::string(100'000, 'x');
+  for (const auto encoding : {Body::Encoding::kPlain, Body::Encoding::kGzip}) {
+    const bool gzip = encoding == Body::Encoding::kGzip;
+    Body exact(encoding, 100'000, &memory);
+    EXPECT_EQ(Feed(exact, gzip ? Gzip(text) : text, 700), Body::Outcome::kOk);
+    EXPECT_EQ(exact.text(), text);
+  }
+  Body more(Body::Encoding::kGzip, 100'000, &memory);
+  EXPECT_EQ(Feed(more, Gzip(text + "x"), 700), Body::Outcome::kTooLarge);
+}
+
 TEST(Body, AllBodiesShareOneBudget) {
-  IngestMemory memory(100'000);
+  IngestMemory memory(kBodyCopies * 100'000);
   Body first(Body::Encoding::kPlain, 80'000, &memory);
   EXPECT_EQ(first.Expect(80'000), Body::Outcome::kOk);
   {
@@ -117,7 +130,7 @@ TEST(Body, AllBodiesShareOneBudget) {
     Body packed(Body::Encoding::kGzip, 80'000, &memory);
     EXPECT_EQ(Feed(packed, Gzip(Lines(30'000)), 1'000), Body::Outcome::kNoMemory);
   }
-  EXPECT_EQ(memory.bytes(), 80'000);
+  EXPECT_EQ(memory.bytes(), kBodyCopies * 80'000);
 }
 
 }  // namespace

@@ -105,9 +105,8 @@ Response Explain(Body::Outcome outcome, int64_t body_bytes_max) {
                                       "is {} bytes: send it in smaller parts",
                                       body_bytes_max));
     case Body::Outcome::kNoMemory:
-      return TryAgain(
-          429, kSecondsUntilRetry,
-          "too many bodies are in work (server.ingest_memory_max): send the same again");
+      return TryAgain(429, kSecondsUntilRetry,
+                      "too many bodies are in work (server.memory_max): send the same again");
     case Body::Outcome::kBroken:
       return Problem(400,
                      "the body is no gzip, or is cut off, and nothing of it was taken: send "
@@ -207,6 +206,9 @@ asio::awaitable<void> HttpConnection::Run() {
 asio::awaitable<bool> HttpConnection::HasRequest() {
   if (context_.stopping) co_return false;
   if (buffer_.size() > 0) co_return true;
+  // Who only waits holds little memory.
+  parser_.reset();
+  if (buffer_.capacity() > kReadBytes) buffer_.shrink_to_fit();
   stream_.expires_after(milliseconds(context_.options.idle_timeout.v));
   auto [error, bytes] = co_await stream_.async_read_some(buffer_.prepare(kReadBytes), kToken);
   buffer_.commit(bytes);
@@ -280,12 +282,12 @@ asio::awaitable<void> HttpConnection::Linger() {
   }
 }
 
-// -- POST /v1/detections
-// ---------------------------------------------------------------------------
+// -- POST /v1/detections ----------------------------------------
 
 asio::awaitable<Response> HttpConnection::TakeDetections(const Request& request) {
   const auto start = steady_clock::now();
-  const int64_t bytes_max = context_.options.body_bytes_max;
+  const int64_t bytes_max = std::min(context_.options.body_bytes_max,
+                                     context_.options.ingest_memory_bytes_max / kBodyCopies);
   if (!request.transfer_encoding.empty() && !beast::iequals(request.transfer_encoding, "chunked"))
     co_return Problem(501, "only \"Transfer-Encoding: chunked\" is known: use it or a length");
   const std::optional<Body::Encoding> encoding = EncodingOf(request.content_encoding);
@@ -301,13 +303,12 @@ asio::awaitable<Response> HttpConnection::TakeDetections(const Request& request)
                                        length, bytes_max));
   }
   BodyRead read;
-  std::string json;
   Ingested ingested;
   {
     Body body(*encoding, bytes_max, &context_.ingest_memory);
     read.outcome = body.Expect(static_cast<int64_t>(length));
     if (read.outcome == Body::Outcome::kOk) {
-      if (parser_->get()[http::field::expect] == "100-continue") co_await Continue();
+      if (beast::iequals(parser_->get()[http::field::expect], "100-continue")) co_await Continue();
       if (parser_->chunked()) {
         read = co_await ReadChunkedBody(body);
       } else {
@@ -425,8 +426,7 @@ asio::awaitable<Response> HttpConnection::MakeDurable(Ingested ingested) {
   co_return response;
 }
 
-// -- GET /v1/stream
-// --------------------------------------------------------------------------------
+// -- GET /v1/stream ----------------------------------------
 
 asio::awaitable<bool> HttpConnection::Stream(const Request& request, bool head_only) {
   std::unique_ptr<Hub::Viewer> viewer;
@@ -509,8 +509,7 @@ asio::awaitable<void> HttpConnection::WatchPeer() {
   wakeup_.Fire();
 }
 
-// -- everything else
-// -------------------------------------------------------------------------------
+// -- everything else ----------------------------------------
 
 Response HttpConnection::Answer(const Request& request, Route route) {
   switch (route) {
@@ -557,44 +556,6 @@ Response HttpConnection::AnswerMetrics() const {
 }
 
 }  // namespace
-
-// -- Wakeup
-// ----------------------------------------------------------------------------------------
-
-Wakeup::Wakeup(const asio::any_io_executor& executor)
-    : line_(std::make_shared<Line>()), timer_(executor) {
-  line_->owner = this;
-}
-
-Wakeup::~Wakeup() { Close(); }
-
-asio::awaitable<void> Wakeup::Wait() {
-  while (!fired_) {
-    timer_.expires_at(steady_clock::time_point::max());
-    co_await timer_.async_wait(kToken);
-  }
-  fired_ = false;
-}
-
-void Wakeup::Fire() {
-  fired_ = true;
-  timer_.cancel();
-}
-
-std::function<void()> Wakeup::Waker() const {
-  return [line = line_] {
-    const std::lock_guard lock(line->mutex);
-    if (line->owner == nullptr) return;
-    asio::post(line->owner->timer_.get_executor(), [line] {
-      if (line->owner != nullptr) line->owner->Fire();
-    });
-  };
-}
-
-void Wakeup::Close() {
-  const std::lock_guard lock(line_->mutex);
-  line_->owner = nullptr;
-}
 
 void Connection::Start(tcp::socket socket, Worker* worker, bool refused) {
   error_code ignored;

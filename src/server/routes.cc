@@ -64,8 +64,8 @@ bool IsSameSite(std::string_view origin, std::string_view host) {
 }
 
 Response MethodNotAllowed(std::string_view method, std::string_view path, std::string_view allow) {
-  Response response =
-      Problem(405, fmt::format("\"{}\" does not work on \"{}\": use {}", method, path, allow));
+  Response response = Problem(
+      405, fmt::format("\"{:.100}\" does not work on \"{:.100}\": use {}", method, path, allow));
   response.headers.emplace_back("Allow", allow);
   return response;
 }
@@ -88,16 +88,17 @@ std::optional<Response> Refuse(const Request& request, Route route, bool loopbac
   if (request.several_hosts)
     return Problem(400, "the request has several \"Host\" headers: send one");
   if (loopback && !IsLoopbackName(request.host)) {
-    return Problem(403, fmt::format("\"Host: {}\" is not this machine: the server listens on "
+    return Problem(403, fmt::format("\"Host: {:.100}\" is not this machine: the server listens on "
                                     "loopback only, open it as http://localhost or 127.0.0.1",
                                     request.host));
   }
   if (route == Route::kDetections) {
     if (request.method != "POST") return MethodNotAllowed(request.method, request.path, "POST");
     if (!request.origin.empty() && !IsSameSite(request.origin, request.host)) {
-      return Problem(403, fmt::format("a page of \"{}\" may not write here: send detections from "
-                                      "the server's own page or from a program",
-                                      request.origin));
+      return Problem(403,
+                     fmt::format("a page of \"{:.100}\" may not write here: send detections from "
+                                 "the server's own page or from a program",
+                                 request.origin));
     }
   } else if (request.method != "GET" && request.method != "HEAD") {
     return MethodNotAllowed(request.method, request.path, "GET, HEAD");

@@ -351,19 +351,20 @@ TEST_F(ServerTest, ChunksAndWhatFollowsThem) {
 TEST_F(ServerTest, BodiesInWorkShareOneBudget) {
   Start({.ingest_memory_bytes_max = 1'000'000});
   Client first = Connect();
-  first.Send("POST /v1/detections HTTP/1.1\r\nHost: localhost\r\nContent-Length: 800000\r\n\r\n");
+  first.Send("POST /v1/detections HTTP/1.1\r\nHost: localhost\r\nContent-Length: 400000\r\n\r\n");
   Client second = Connect();
   Client::Answer answer;
   for (int tries = 0; tries < 100 && answer.status != 429; ++tries) {
     Client again = Connect();
-    answer = again.Post(std::string(400'000, ' '));
+    answer = again.Post(std::string(150'000, ' '));
   }
   EXPECT_EQ(answer.status, 429);
   EXPECT_EQ(answer.headers.at("Retry-After"), "1");
   EXPECT_EQ(second.Post(Detection(1)).status, 200);  // a small one still fits
-  first.Send(std::string(800'000, ' '));
+  first.Send(std::string(400'000, ' '));
   EXPECT_EQ(first.Read().status, 400);
-  EXPECT_EQ(second.Post(std::string(400'000, ' ') + Detection(1)).status, 200);
+  EXPECT_EQ(second.Post(std::string(150'000, ' ') + Detection(1)).status, 200);
+  EXPECT_EQ(second.Post(std::string(600'000, ' ')).status, 413);  // it could never be let in
 }
 
 TEST_F(ServerTest, ExpectContinue) {
