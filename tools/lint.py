@@ -20,7 +20,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.MULTILINE)
 COROUTINE = re.compile(r"\bco_(await|return|yield)\b|#include <coroutine>|asio::awaitable")
 # For g++ only, or about precompiled headers that clang cannot read.
-DROP = re.compile(r"^(-Winvalid-pch|-fpch-preprocess|-fmodules-ts|-Wno-maybe-uninitialized)$")
+DROP = re.compile(r"^(-Winvalid-pch|-fpch-preprocess|-fmodules-ts|-Wno-maybe-uninitialized|-Wno-stringop-over.*)$")
 
 
 class Files:

@@ -26,7 +26,6 @@ namespace sightline {
 namespace {
 
 using embedded_log_testing::AppendAndWait;
-using embedded_log_testing::Pack;
 using embedded_log_testing::ReadAll;
 using embedded_log_testing::Settle;
 using embedded_log_testing::TemporaryDirectory;
