@@ -1,0 +1,172 @@
+// Ports in memory, for the unit tests of this room. What they write to outlives them and is
+// thread-safe; a test makes a call fail by setting what it answers.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/partition_task.h"
+#include "operators/decode.h"
+
+namespace sightline {
+
+// What survives a task: a log, sinks and checkpoints of one partition.
+struct TestWorld {
+  struct SinkState {
+    Offset committed = kNoneCommitted;
+    int64_t counted = 0;
+    int64_t calls = 0;             // of Commit
+    int64_t segments = 0;          // of the newest commit
+    std::optional<Status> answer;  // of Commit, instead of doing it
+  };
+  mutable std::mutex mutex;
+  std::condition_variable changed;  // a sink has committed
+  std::vector<std::string> records;
+  Offset earliest;
+  std::vector<SinkState> sinks;
+  std::map<Epoch, std::optional<std::string>> store;
+  std::optional<Status> poll_answer, put_answer;
+
+  explicit TestWorld(size_t sink_count = 1) : sinks(sink_count) {}
+
+  // A detection of its own camera second; ids are never the same twice.
+  void Append(int64_t n = 1) {
+    const std::lock_guard lock(mutex);
+    for (; n > 0; --n) {
+      const auto id = static_cast<int64_t>(records.size());
+      records.push_back(
+          fmt::format(R"({{"geographical_location_oid":1,"video_camera_oid":2,"detection_oid":{},)"
+                      R"("item_name":"cup","timestamp_detected":{}}})",
+                      id, 1'000 * id));
+    }
+  }
+  SinkState Sink(size_t sink) const {
+    const std::lock_guard lock(mutex);
+    return sinks[sink];
+  }
+  void Answer(size_t sink, std::optional<Status> answer) {
+    const std::lock_guard lock(mutex);
+    sinks[sink].answer = std::move(answer);
+  }
+  bool WaitForCounted(size_t sink, int64_t counted, std::chrono::milliseconds most) {
+    std::unique_lock lock(mutex);
+    return changed.wait_for(lock, most, [&] { return sinks[sink].counted >= counted; });
+  }
+};
+
+class TestSource final : public Source {
+ public:
+  explicit TestSource(TestWorld* world) : w_(*world) {}
+  Result<Offset> Earliest() override {
+    const std::lock_guard lock(w_.mutex);
+    return w_.earliest;
+  }
+  Status Seek(Offset next) override {
+    const std::lock_guard lock(w_.mutex);
+    if (next < w_.earliest) return Status::Stop("retention has passed it");
+    if (next.v > std::ssize(w_.records)) return Status::Stop("it lies beyond the end");
+    next_ = next;
+    return Status::Ok();
+  }
+  Result<Batch> Poll(int64_t records_max) override {
+    const std::lock_guard lock(w_.mutex);
+    if (w_.poll_answer) return *w_.poll_answer;
+    const int64_t end = std::min<int64_t>(std::ssize(w_.records), next_.v + records_max);
+    auto block = std::make_shared<std::vector<std::string>>();
+    Batch batch{.first = next_, .next = {end}};
+    for (int64_t i = next_.v; i < end; ++i) {
+      block->push_back(w_.records[static_cast<size_t>(i)] + std::string(kDecodePadding, ' '));
+      batch.records.push_back({.offset = {i}, .append_time = {1'000 * i}});
+    }
+    for (size_t i = 0; i < block->size(); ++i)
+      batch.records[i].payload =
+          std::string_view((*block)[i]).substr(0, (*block)[i].size() - kDecodePadding);
+    batch.storage = std::move(block);
+    next_ = batch.next;
+    return batch;
+  }
+
+ private:
+  TestWorld& w_;
+  Offset next_;
+};
+
+class TestSink final : public Sink {
+ public:
+  TestSink(TestWorld* world, size_t sink) : w_(*world), sink_(sink) {}
+  Status Fence(const SourcePartition&, Epoch) override { return Status::Ok(); }
+  Result<Offset> Committed(const SourcePartition&) override { return w_.Sink(sink_).committed; }
+  Result<Offset> Commit(const SourcePartition&, std::span<const Segment> segments) override {
+    const std::lock_guard lock(w_.mutex);
+    TestWorld::SinkState& sink = w_.sinks[sink_];
+    ++sink.calls;
+    if (sink.answer) return *sink.answer;
+    if (sink.committed != kNoneCommitted && sink.committed != segments.front().first)
+      return Status::Rebuild("compare-and-set");
+    for (const Segment& segment : segments)
+      for (const CountRow& row : segment.counts) sink.counted += row.count;
+    sink.segments = std::ssize(segments);
+    sink.committed = segments.back().next;
+    w_.changed.notify_all();
+    return sink.committed;
+  }
+
+ private:
+  TestWorld& w_;
+  const size_t sink_;
+};
+
+class TestStore final : public CheckpointStore {
+ public:
+  explicit TestStore(TestWorld* world) : w_(*world) {}
+  Result<StoredCheckpoint> Latest(const SourcePartition&) override {
+    const std::lock_guard lock(w_.mutex);
+    StoredCheckpoint stored;
+    for (const auto& [epoch, checkpoint] : w_.store) {
+      stored.newest = epoch;
+      if (checkpoint) stored.checkpoint = checkpoint;
+    }
+    return stored;
+  }
+  Status PutIfAbsent(const SourcePartition&, Epoch epoch, const CheckpointWriter* writer) override {
+    std::optional<std::string> entry;
+    if (writer != nullptr) {
+      entry.emplace();
+      (*writer)([&](std::string_view piece) { entry->append(piece); });
+    }
+    const std::lock_guard lock(w_.mutex);
+    if (writer != nullptr && w_.put_answer) return *w_.put_answer;
+    if (!w_.store.try_emplace(epoch, std::move(entry)).second)
+      return Status::Rebuild("the epoch is taken");
+    return Status::Ok();
+  }
+
+ private:
+  TestWorld& w_;
+};
+
+// Spec of the tests: everything is counted, since each record is a second after the one before.
+inline PipelineSpec TestSpec() { return {}; }
+
+inline std::unique_ptr<PartitionTask> MakeTestTask(TestWorld* world, TaskOptions options,
+                                                   SourcePartition partition = {"test", 0}) {
+  TaskPorts ports{.source = std::make_unique<TestSource>(world),
+                  .store = std::make_unique<TestStore>(world)};
+  options.sinks.resize(world->sinks.size());
+  for (size_t i = 0; i < world->sinks.size(); ++i) {
+    if (options.sinks[i].name.empty()) options.sinks[i].name = fmt::format("sink {}", i);
+    ports.sinks.push_back(std::make_unique<TestSink>(world, i));
+  }
+  return std::make_unique<PartitionTask>(std::move(partition), TestSpec(), std::move(options),
+                                         std::move(ports));
+}
+
+}  // namespace sightline
