@@ -25,3 +25,7 @@ export function setText(/** @type {Node} */ node, /** @type {string} */ text) {
 export function setAttribute(/** @type {Element} */ node, /** @type {string} */ name, /** @type {string} */ value) {
   if (node.getAttribute(name) !== value) node.setAttribute(name, value);
 }
+
+export function setHidden(/** @type {HTMLElement} */ node, /** @type {boolean} */ hidden) {
+  if (node.hidden !== hidden) node.hidden = hidden;
+}

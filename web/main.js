@@ -6,7 +6,7 @@
 
 import { DEFAULT_VIEW, searchOf, viewOf } from './address.js';
 import { Delay } from './delay.js';
-import { element, make, setAttribute, setText } from './dom.js';
+import { element, make, setAttribute, setHidden, setText } from './dom.js';
 import { Model } from './model.js';
 import { Stream } from './stream.js';
 import { locationName, number, printable, time, windowLabel, windowSentence } from './text.js';
@@ -20,6 +20,7 @@ const SKELETON_AFTER_MS = 300;
 const HIDDEN_CLOSE_MS = 5_000;
 const SPEAK_EVERY_MS = 10_000;
 const TICK_MS = 250;
+const DEFAULT_ORIGIN = 'http://127.0.0.1:8080'; // of `sightline camera`, too
 const THEMES = ['auto', 'light', 'dark'];
 
 const model = new Model();
@@ -106,13 +107,13 @@ function commitTop(now) {
   const { top, ledger } = shown;
   setAttribute(element('top'), 'aria-busy', String(top === null));
   const late = top === null && now - askedAt >= SKELETON_AFTER_MS;
-  element('skeleton').hidden = !late || stream.failures > 0;
-  element('no-answer').hidden = !late || stream.failures === 0;
+  setHidden(element('skeleton'), !late || stream.failures > 0);
+  setHidden(element('no-answer'), !late || stream.failures === 0);
   if (top === null && !late) return; // the view before stays, whole, until then
   const firstRun = ledger?.received === 0;
-  element('first-run').hidden = top === null || !firstRun;
-  element('nothing').hidden = top === null || firstRun || top.total > 0;
-  element('counts').hidden = top === null || firstRun || top.total === 0;
+  setHidden(element('first-run'), top === null || !firstRun);
+  setHidden(element('nothing'), top === null || firstRun || top.total > 0);
+  setHidden(element('counts'), top === null || firstRun || top.total === 0);
   nameTop();
   nameNothing();
   if (top === null) {
@@ -170,7 +171,7 @@ function nameNothing() {
     const bdi = make('bdi', '', name);
     what.replaceChildren('Nothing was counted at ', bdi, ` ${windowSentence(view.window)}.`);
   }
-  element('nothing-wider').hidden = view.window === '60m' || view.window === 'today';
+  setHidden(element('nothing-wider'), view.window === '60m' || view.window === 'today');
 }
 
 // -- what a screen reader hears: one sentence each 10 s at most, the connection at once ---------------
@@ -322,6 +323,9 @@ if (!THEMES.includes(theme)) theme = 'auto';
 showTheme(theme);
 showKeys();
 showChoice();
+if (location.origin !== DEFAULT_ORIGIN) {
+  element('copy-simulate').textContent += ` --url ${new URL('.', location.href).href.replace(/\/$/, '')}`;
+}
 // One line: each line of a body is a detection of its own. `date` makes another id with each second.
 element('copy-curl').textContent = `curl ${new URL('v1/detections', location.href)} --data-binary `
   + `'{"geographical_location_oid": 7001, "video_camera_oid": 70011, "detection_oid": '$(date +%s)', `

@@ -1,7 +1,7 @@
 // The ledger: every event has exactly one outcome, and the page shows that the sum adds up.
 // @ts-check
 
-import { element, make, setText } from './dom.js';
+import { element, make, setHidden, setText } from './dom.js';
 import { sumOfOutcomes } from './model.js';
 import { number, plural } from './text.js';
 
@@ -77,7 +77,7 @@ export class LedgerView {
   /** @param {Ledger|null} ledger */
   render(ledger) {
     if (ledger !== null && ledger === this.#ledger) return;
-    this.#section.hidden = ledger === null || ledger.received === 0;
+    setHidden(this.#section, ledger === null || ledger.received === 0);
     this.#ledger = ledger;
     if (ledger === null) return;
     TERMS.forEach(({ key }, index) => {

@@ -1,7 +1,7 @@
 // The list of locations: any number of them, a screenful of elements (a windowed list), filter, keys.
 // @ts-check
 
-import { element, make, setAttribute, setText } from './dom.js';
+import { element, make, setAttribute, setHidden, setText } from './dom.js';
 import { locationName, number, printable } from './text.js';
 
 /** @typedef {import('./model.js').Location} Location */
@@ -113,7 +113,7 @@ export class LocationsView {
     const counted = filter === '' ? number(locations.length)
       : `${number(matching.length)} of ${number(locations.length)}`;
     setText(element('locations-count'), locations.length === 0 ? '' : counted);
-    element('locations-none').hidden = filter === '' || matching.length > 0;
+    setHidden(element('locations-none'), filter === '' || matching.length > 0);
   }
 
   #measure() {

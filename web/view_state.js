@@ -1,7 +1,7 @@
 // The state line: is what the page shows true now, and if not, how old is it.
 // @ts-check
 
-import { element, setAttribute, setText } from './dom.js';
+import { element, setAttribute, setHidden, setText } from './dom.js';
 import { age, isTime, number, plural, printable, time, windowSentence, zoneName } from './text.js';
 
 /** @typedef {import('./model.js').Model} Model */
@@ -58,7 +58,7 @@ export class StateView {
     setAttribute(document.documentElement, 'data-connection', state);
     setText(element('state-word'), paused ? 'Paused' : WORDS[state]);
     setText(element('state-sentence'), sentence(state, shown, stream, facts));
-    element('retry').hidden = !(state === 'reconnecting' || state === 'stale' || state === 'unreachable');
+    setHidden(element('retry'), !(state === 'reconnecting' || state === 'stale' || state === 'unreachable'));
     setText(element('clock'), isTime(shown.now) ? time(shown.now) : '–');
     setText(element('delay'), facts.delayMs === null ? '–' : `${number(facts.delayMs)} ms`);
     const complete = shown.completeUntil;

@@ -2,8 +2,10 @@
 // through a kill -9 and back. SIGHTLINE_BIN is the program (or mock_server.mjs, which has its flags).
 
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
+import { promisify } from 'node:util';
 import {
   NARROW, WIDE, eventually, launch, ledgerOf, rowsOf, screenshot, sideways, text, watchedPage,
 } from './browser.mjs';
@@ -63,7 +65,7 @@ test('the page follows the counts', { timeout: 180_000 }, async (t) => {
     await page.waitForSelector('#first-run:not([hidden])');
     await eventually(() => state(page), 'Live', 'state');
     assert.match(await text(page, '#copy-curl'), new RegExp(`^curl ${server.url}v1/detections `));
-    assert.equal(await text(page, '#copy-simulate'), 'sightline camera --simulate');
+    assert.equal(await text(page, '#copy-simulate'), `sightline camera --simulate --url ${server.url.slice(0, -1)}`);
     await screenshot(page, 'page-empty');
   });
 
@@ -207,6 +209,12 @@ test('the page follows the counts', { timeout: 180_000 }, async (t) => {
     await eventually(() => counts(page), HOSTILE.map(([, shown], index) => [shown, 20 - index]), 'rows');
     assert.equal(await text(page, '#top-name'), HOSTILE[0][1]);
     assert.equal(await page.$$eval('main img, main script, h1', (found) => found.length), 1);
+    const clipped = await page.$$eval('#items > .item', (items) => items.every((item) => {
+      const name = item.querySelector('.name');
+      const room = item.querySelector('.bar').getBoundingClientRect().left - name.getBoundingClientRect().right;
+      return room >= 0 && getComputedStyle(name).overflowX === 'hidden';
+    }));
+    assert.ok(clipped, 'no name runs into its bar');
     await screenshot(page, 'page-hostile');
     await page.setViewportSize(NARROW);
     assert.equal(await sideways(page), null);
@@ -247,6 +255,18 @@ test('a page opened at an address shows that view', { timeout: 60_000 }, async (
   assert.equal(await chosen(page), '7002');
   await page.click('#windows [data-window="5m"]');
   assert.equal(new URL(page.url()).search, '?l=7002&kept=1');
+  assert.deepEqual(page.faults(), []);
+  await page.context().close();
+});
+
+test('the curl line of the first-run page works as it stands', { timeout: 60_000 }, async () => {
+  const page = await watchedPage(browser, server.url);
+  await page.goto(new URL('?l=7001&w=60m', server.url).href);
+  const buses = async () => (await counts(page)).find(([item]) => item === 'bus')?.[1];
+  await eventually(buses, 12, 'buses');
+  const { stdout } = await promisify(execFile)('sh', ['-c', await text(page, '#copy-curl')]);
+  assert.equal(JSON.parse(stdout).accepted, 1);
+  await eventually(buses, 13, 'buses');
   assert.deepEqual(page.faults(), []);
   await page.context().close();
 });

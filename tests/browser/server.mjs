@@ -13,7 +13,10 @@ const START_MS_MAX = 30_000;
 const LOG_CHARACTERS = 8_000; // of the program's last output, for a failed test's message
 
 function flagsOf({ data, port, locations }) {
-  return ['up', '--data', data, '--listen', `127.0.0.1:${port}`, '--locations', locations];
+  const flags = ['up', '--data', data, '--listen', `127.0.0.1:${port}`, '--locations', locations];
+  // The page as it is in this folder instead of the one built into the program.
+  if (process.env.SIGHTLINE_WEB_DIR) flags.push('--web_dir', process.env.SIGHTLINE_WEB_DIR);
+  return flags;
 }
 
 /** A port that is free now. */

@@ -29,8 +29,8 @@ async function scene({ search = '', options = {}, prepare = usual, wait = true }
   prepare(mock, cameras);
   const page = await watchedPage(browser, mock.url, options);
   await page.addInitScript(() => {
-    new MutationObserver(([{ target }]) => {
-      if (target.id === 'skeleton') window.skeletonAt ??= performance.now();
+    new MutationObserver((records) => {
+      if (records.some(({ target }) => target.id === 'skeleton' && !target.hidden)) window.skeletonAt ??= performance.now();
     }).observe(document, { subtree: true, attributeFilter: ['hidden'] });
   });
   try {
