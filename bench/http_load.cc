@@ -1,8 +1,7 @@
 // Load on a running `sightline up`, over plain sockets, with its results checked.
 //
-//   http_load ingest  --port 8080 [--events 1000000] [--lines 1000] [--connections 4] [--cameras
-//   2000]
-//                     [--locations 200] [--copies 0.1] [--seed 1]
+//   http_load ingest  --port 8080 [--events 1000000] [--lines 1000] [--connections 4]
+//                     [--cameras 2000] [--locations 200] [--copies 0.1] [--seed 1]
 //   http_load latency --port 8080 [--rate 1000] [--seconds 20] [--connections 16]
 //
 // ingest: bodies of `lines` detections are made before the clock starts; each connection, a thread

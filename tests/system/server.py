@@ -1,0 +1,363 @@
+"""server: one `sightline` process under test - start, wait, kill, stop, and ask it over HTTP.
+
+Everything that a process says goes to a log file in the test's folder; when a test fails, the runner
+prints those logs. One thread at a time, unless said otherwise.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import http.client
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass, field
+from typing import Callable, Iterable, Iterator
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+OUTCOMES = ("counted", "duplicate", "too_late", "future", "malformed", "outside")
+# What no log may hold unless a test expects it. spdlog's level is the second word of a line.
+TROUBLE = re.compile(r"^\S+ (error|critical) |CHECK failed|AddressSanitizer|ThreadSanitizer"
+                     r"|runtime error:|terminate called|Assertion", re.MULTILINE)
+
+
+class Failure(Exception):
+    """A test's expectation that did not hold."""
+
+
+def expect(condition: object, what: str) -> None:
+    if not condition:
+        raise Failure(what)
+
+
+def expect_equal(actual: object, wanted: object, what: str) -> None:
+    if actual != wanted:
+        raise Failure(f"{what}: got {actual!r}, wanted {wanted!r}")
+
+
+def wait_until(holds: Callable[[], object], seconds: float, what: str) -> object:
+    """The first true value of `holds`, asked every 20 ms."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = holds()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise Failure(f"after {seconds:g} s still not: {what}")
+        time.sleep(0.02)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]  # names in lower case
+    body: bytes
+
+    def json(self) -> dict:
+        try:
+            return json.loads(self.body)
+        except ValueError as error:
+            raise Failure(f"answer {self.status} is no JSON ({error}): {self.body[:300]!r}") from None
+
+
+class Client:
+    """A persistent connection. Not thread-safe. Raises OSError or HTTPException like http.client."""
+
+    def __init__(self, port: int, timeout: float = 30):
+        self.port, self.timeout = port, timeout
+        self.connection: http.client.HTTPConnection | None = None
+
+    def request(self, method: str, path: str, body: bytes | None = None,
+                headers: dict[str, str] | None = None) -> Answer:
+        if self.connection is None:
+            self.connection = http.client.HTTPConnection("127.0.0.1", self.port,
+                                                         timeout=self.timeout)
+        try:
+            self.connection.request(method, path, body, headers or {})
+            response = self.connection.getresponse()
+            answer = Answer(response.status,
+                            {name.lower(): value for name, value in response.getheaders()},
+                            response.read())
+        except (OSError, http.client.HTTPException):
+            self.close()
+            raise
+        if answer.headers.get("connection", "").lower() == "close":
+            self.close()
+        return answer
+
+    def close(self) -> None:
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+
+
+@dataclass
+class Test:
+    """What a test function gets: the program, a folder of its own, and the processes it started."""
+    binary: pathlib.Path
+    name: str
+    kills: int = 50
+    folder: pathlib.Path = field(init=False)
+    servers: list["Server"] = field(default_factory=list)
+    processes: list[subprocess.Popen] = field(default_factory=list)
+    at_end: list[Callable[[], None]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # numbers worth a look, printed with the result
+    cases: int = 0
+    failed_cases: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix=f"sightline-{self.name}-"))
+
+    def server(self, *options: object, data: pathlib.Path | None = None,
+               name: str | None = None, listen: str = "127.0.0.1") -> "Server":
+        name = name or f"server{len(self.servers) + 1}"
+        made = Server(self, name, data or self.folder / f"{name}-data", [str(o) for o in options],
+                      listen)
+        self.servers.append(made)
+        return made
+
+    def run(self, *arguments: object, seconds: float = 60, **options) -> subprocess.CompletedProcess:
+        """`sightline arguments...`, to its end."""
+        command = [str(self.binary), *map(str, arguments)]
+        try:
+            return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                  timeout=seconds, cwd=self.folder, **options)
+        except subprocess.TimeoutExpired:
+            raise Failure(f"`sightline {' '.join(command[1:])}` runs for more than {seconds:g} s") \
+                from None
+
+    def spawn(self, *arguments: object, log: pathlib.Path) -> subprocess.Popen:
+        """`sightline arguments...` in the background; everything it says goes to the end of `log`."""
+        with open(log, "ab") as out:
+            process = subprocess.Popen([str(self.binary), *map(str, arguments)], stdout=out,
+                                       stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                                       cwd=self.folder)
+        self.processes.append(process)
+        return process
+
+    @contextlib.contextmanager
+    def case(self, name: object) -> Iterator[None]:
+        """One of many: if it fails, the test has failed, but the others still run."""
+        self.cases += 1
+        try:
+            yield
+        except Failure as failure:
+            self.failed_cases.append(f"{name}: {failure}")
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def close(self) -> None:
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        for undo in reversed(self.at_end):
+            undo()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def logs(self, lines_max: int = 60) -> str:
+        """The ends of all logs, for the report of a failure."""
+        text = ""
+        for path in sorted(self.folder.glob("*.log")):
+            lines = path.read_text(errors="replace").splitlines()
+            cut = f", its last {lines_max} of {len(lines)} lines" if len(lines) > lines_max else ""
+            text += f"---- {path.name}{cut}\n" + "\n".join(lines[-lines_max:]) + "\n"
+        return text
+
+
+class Server:
+    """`sightline up` on one port and one data directory, over as many lives as a test wants."""
+
+    def __init__(self, test: Test, name: str, data: pathlib.Path, options: list[str], listen: str):
+        self.test, self.name, self.data, self.options, self.listen = test, name, data, options, listen
+        self.port = free_port()
+        self.log_path = test.folder / f"{name}.log"
+        self.process: subprocess.Popen | None = None
+        self.log_start = 0  # where this life's part of the log begins
+
+    # -- its life --------------------------------------------------------------------------------
+
+    def launch(self) -> None:
+        """Starts the process and does not wait for anything."""
+        self.log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
+        self.process = self.test.spawn("up", "--data", self.data, "--listen",
+                                       f"{self.listen}:{self.port}", *self.options, log=self.log_path)
+
+    def start(self, seconds: float = 60) -> float:
+        """Until /healthz says 200; how many seconds that took."""
+        begin = time.monotonic()
+        self.launch()
+        deadline = begin + seconds
+        while True:
+            if self.process.poll() is not None:
+                raise Failure(f"the server ended with {self.process.returncode} instead of "
+                              f"starting: {self.last_line()}")
+            try:
+                if Client(self.port, timeout=2).request("GET", "/healthz").status == 200:
+                    return time.monotonic() - begin
+            except (OSError, http.client.HTTPException):
+                pass
+            if time.monotonic() > deadline:
+                raise Failure(f"the server is not ready after {seconds:g} s: {self.last_line()}")
+            time.sleep(0.01)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self, seconds: float = 5) -> float:
+        """SIGTERM; it must end by itself with exit code 0 in time. How long it took."""
+        begin = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            code = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise Failure(f"still running {seconds:g} s after SIGTERM") from None
+        expect_equal(code, 0, "exit code after SIGTERM")
+        return time.monotonic() - begin
+
+    def start_refused(self, *words: str, seconds: float = 20) -> str:
+        """The start must fail with a code other than 0 (no signal), saying every one of `words`."""
+        self.launch()
+        try:
+            code = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise Failure(f"started, or still trying after {seconds:g} s, instead of refusing; "
+                          f"it should say {words}") from None
+        expect(code > 0, f"exit code {code} instead of a refusal")
+        said = self.log()
+        for word in words:
+            expect(word.lower() in said.lower(), f"the refusal does not say {word!r}: {said!r}")
+        return said
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    # -- what it says ----------------------------------------------------------------------------
+
+    def log(self, whole: bool = False) -> str:
+        """Of this life, or of all."""
+        if not self.log_path.exists():
+            return ""
+        with open(self.log_path, "rb") as file:
+            file.seek(0 if whole else self.log_start)
+            return file.read().decode(errors="replace")
+
+    def last_line(self) -> str:
+        lines = self.log().strip().splitlines()
+        return lines[-1] if lines else "(its log is empty)"
+
+    def expect_quiet_log(self, *allowed: str) -> None:
+        """No line of trouble, in any life, but those that match one of the patterns `allowed`."""
+        for line in self.log(whole=True).splitlines():
+            if TROUBLE.search(line) and not any(re.search(pattern, line) for pattern in allowed):
+                raise Failure(f"the log has trouble: {line}")
+
+    def memory_mib(self, what: str = "VmHWM") -> float:
+        """VmHWM: the most resident memory so far; VmRSS: now."""
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(rf"{what}:\s+(\d+) kB", status).group(1)) / 1024
+
+    # -- what it answers -------------------------------------------------------------------------
+
+    def request(self, method: str, path: str, body: bytes | None = None,
+                headers: dict[str, str] | None = None, timeout: float = 30) -> Answer:
+        """On a connection of its own."""
+        client = Client(self.port, timeout)
+        try:
+            return client.request(method, path, body, headers)
+        except (OSError, http.client.HTTPException) as error:
+            state = "running" if self.running else f"ended with {self.process.returncode}"
+            raise Failure(f"{method} {path}: {error!r}; the server is {state}") from None
+        finally:
+            client.close()
+
+    def get(self, path: str) -> dict:
+        answer = self.request("GET", path)
+        expect_equal(answer.status, 200, f"GET {path}: {answer.body[:300]!r}")
+        return answer.json()
+
+    def post(self, body: bytes, **headers: str) -> Answer:
+        return self.request("POST", "/v1/detections", body,
+                            {name.replace("_", "-"): value for name, value in headers.items()})
+
+    def post_ok(self, body: bytes, **headers: str) -> dict:
+        answer = self.post(body, **headers)
+        expect_equal(answer.status, 200, f"POST: {answer.body[:300]!r}")
+        return answer.json()
+
+    def ledger(self) -> dict:
+        return self.get("/v1/ledger")
+
+    def top(self, location: object = "all", window: str = "24h", at: int | None = None) -> dict:
+        return self.get(f"/v1/top?location={location}&window={window}&limit=1000"
+                        + (f"&at={at}" if at is not None else ""))
+
+    def locations(self, at: int | None = None) -> list:
+        return self.get("/v1/locations?window=24h" + (f"&at={at}" if at is not None else ""))
+
+    def metric(self, name: str) -> float:
+        """Of /metrics, over all its labels."""
+        text = self.request("GET", "/metrics").body.decode()
+        values = re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, re.MULTILINE)
+        expect(values, f"/metrics has no {name}")
+        return sum(map(float, values))
+
+    def health(self) -> dict:
+        return self.request("GET", "/healthz").json()
+
+    def healthy(self) -> bool:
+        return self.request("GET", "/healthz").status == 200
+
+    def wait_ledger(self, seconds: float = 30, **wanted: int) -> dict:
+        """Until the ledger says exactly `wanted`; at once a failure when one is beyond it."""
+        ledger: dict = {}
+
+        def reached() -> bool:
+            ledger.update(self.ledger())
+            for name, value in wanted.items():
+                if ledger[name] > value:
+                    raise Failure(f"ledger: {name} is {ledger[name]}, more than the {value} wanted: "
+                                  f"{ledger}")
+            return all(ledger[name] == value for name, value in wanted.items())
+
+        try:
+            wait_until(reached, seconds, f"ledger with {wanted}")
+        except Failure as failure:
+            raise Failure(f"{failure}; the ledger is {ledger}") from None
+        return ledger
+
+
+def lines(elements: Iterable[object]) -> bytes:
+    """NDJSON; bytes are taken as they are."""
+    return b"".join((element if isinstance(element, bytes) else json.dumps(element).encode()) + b"\n"
+                    for element in elements)
+
+
+def gzipped(body: bytes) -> bytes:
+    return gzip.compress(body, 1)
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def is_root() -> bool:
+    return os.geteuid() == 0

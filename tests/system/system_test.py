@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+"""Tests of the whole program as processes: `system_test.py --binary PATH [--only NAME] [--kills N]`.
+
+One line a test: `ok NAME seconds`, or `FAILED NAME reason` and below it the logs of its processes. The
+last line is `N passed, M failed`, the exit code 0 only when M is 0. Each test has a folder of its own,
+free ports on 127.0.0.1 and a time limit; whatever it started is gone when it ends. Only the standard
+library, Python 3.9 or later, Linux.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import traceback
+
+# In the order of running: what is quick and tells most comes first.
+import test_commands
+import test_operation
+import test_input
+import test_stream
+import test_durability
+from registry import TESTS, Entry
+from server import Failure, Test
+
+MODULES = (test_commands, test_operation, test_input, test_stream, test_durability)
+# Tests that mount a file system: without the right to, they run in a namespace where they have it.
+MOUNTING = ("full_disk",)
+
+
+class OutOfTime(Exception):
+    pass
+
+
+def _out_of_time(*_: object) -> None:
+    raise OutOfTime
+
+
+def run(entry: Entry, binary: pathlib.Path, kills: int, keep: bool) -> bool:
+    begin = time.monotonic()
+    test = Test(binary, entry.name, kills)
+    reason = None
+    signal.signal(signal.SIGALRM, _out_of_time)
+    signal.alarm(entry.seconds)
+    try:
+        entry.run(test)
+        if test.failed_cases:
+            raise Failure(f"{len(test.failed_cases)} of {test.cases} cases:\n    "
+                          + "\n    ".join(test.failed_cases))
+    except OutOfTime:
+        where = traceback.extract_tb(sys.exc_info()[2])
+        ours = [frame for frame in where if "test_" in frame.filename][-1]
+        reason = f"not done after {entry.seconds} s, at {pathlib.Path(ours.filename).name}:{ours.lineno}"
+    except Failure as failure:
+        ours = [frame for frame in traceback.extract_tb(failure.__traceback__)
+                if pathlib.Path(frame.filename).name.startswith("test_")]
+        where = f" ({pathlib.Path(ours[-1].filename).name}:{ours[-1].lineno})" if ours else ""
+        reason = f"{failure}{where}"
+        if test.failed_cases and not str(failure).startswith(f"{len(test.failed_cases)} of "):
+            reason += "\n    before it: " + "\n    before it: ".join(test.failed_cases)
+    except Exception:  # a mistake in the test is a failure, too
+        reason = traceback.format_exc()
+    finally:
+        signal.alarm(0)
+    took = time.monotonic() - begin
+    if reason is None:
+        notes = "; ".join(([f"{test.cases} cases"] if test.cases else []) + test.notes)
+        print(f"ok {entry.name} {took:.1f}" + (f"   ({notes})" if notes else ""), flush=True)
+    else:
+        print(f"FAILED {entry.name} {reason}", flush=True)
+        print(test.logs(), flush=True)
+    if keep:
+        print(f"---- kept: {test.folder}", flush=True)
+        for process in test.processes:
+            process.kill()
+    else:
+        test.close()
+    return reason is None
+
+
+def run_in_namespace(entry: Entry, arguments: argparse.Namespace) -> bool:
+    """As a user who may mount, in a namespace where only this test sees it."""
+    command = ["unshare", "--map-root-user", "--mount", sys.executable, __file__, "--binary",
+               str(arguments.binary), "--only", entry.name, "--in-namespace"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    lines = done.stdout.splitlines()
+    if done.returncode == 0 and lines and lines[-1] == "1 passed, 0 failed":
+        print(lines[0], flush=True)
+        return True
+    if lines and lines[-1].endswith(" passed, 1 failed"):
+        print("\n".join(lines[:-1]), flush=True)
+    else:
+        print(f"FAILED {entry.name} cannot mount here, neither as root nor with unshare: "
+              f"{done.stdout.strip()}", flush=True)
+    return False
+
+
+def can_mount() -> bool:
+    return os.geteuid() == 0 or shutil.which("unshare") is None
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--binary", type=pathlib.Path, required=True, help="the program `sightline`")
+    parser.add_argument("--only", action="append", metavar="NAME", help="only this test; repeatable")
+    parser.add_argument("--kills", type=int, default=50, help="of the test `crash`")
+    parser.add_argument("--list", action="store_true", help="the names of the tests")
+    parser.add_argument("--keep", action="store_true", help="leave the tests' folders where they are")
+    parser.add_argument("--in-namespace", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    arguments.binary = arguments.binary.resolve()
+    if arguments.list:
+        print("\n".join(TESTS))
+        return 0
+    unknown = [name for name in arguments.only or () if name not in TESTS]
+    if unknown:
+        parser.error(f"no test {', '.join(unknown)}; there are {', '.join(TESTS)}")
+    passed = failed = 0
+    for name, entry in TESTS.items():
+        if arguments.only and name not in arguments.only:
+            continue
+        if name in MOUNTING and not arguments.in_namespace and not can_mount():
+            good = run_in_namespace(entry, arguments)
+        else:
+            good = run(entry, arguments.binary, arguments.kills, arguments.keep)
+        passed, failed = passed + good, failed + (not good)
+    print(f"{passed} passed, {failed} failed")
+    return 0 if failed == 0 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
