@@ -37,7 +37,6 @@ fuzz: deps build/fuzz/build.ninja ## all fuzzers for T seconds each, e.g. make f
 
 bench: deps-run build/release/build.ninja ## benchmarks; their results are checked (N=events)
 	@cmake --build build/release >/dev/null
-	@for b in build/release/bench/*_benchmark; do $$b --benchmark_color=false; done
 	@bench/run.py build/release $(N)
 
 format: ## clang-format over our C++ sources

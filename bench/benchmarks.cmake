@@ -7,3 +7,6 @@ target_link_libraries(operators_benchmark PRIVATE room_operators room_pipeline r
 
 add_executable(http_load http_load.cc)
 target_link_libraries(http_load PRIVATE Threads::Threads)
+
+add_executable(limits limits.cc)
+target_link_libraries(limits PRIVATE room_app room_operators room_pipeline room_model room_base fmt::fmt)

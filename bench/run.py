@@ -1,55 +1,113 @@
 #!/usr/bin/env python3
-"""End-to-end benchmark with a checked result: bench/run.py BUILD_DIRECTORY EVENTS [RUNS]
+"""All benchmarks, results checked: bench/run.py BUILD_DIRECTORY [EVENTS] [--runs N]
 
-`generate` makes the events and, on its own, their counts; `sightline replay` counts them. The rows must
-be the same, byte for byte, or the run fails. Prints the best run: wall time, CPU time, memory.
+Prints the machine's load and, for each figure, the median of N runs (min..max). `generate` makes the events
+and, on its own, their counts: replay's rows must be the same, byte for byte. parse and insert are the limits
+of the same machine in the same minutes. Only a wrong result fails; a slow one is a figure.
 """
 
+import argparse
 import filecmp
 import json
 import os
 import pathlib
+import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 
-def measure(command: list, output: pathlib.Path) -> tuple[float, float, float]:
-    """Wall seconds, CPU seconds, MB."""
-    with open(output, "wb") as out, open(output.with_suffix(".log"), "wb") as log:
-        start = time.monotonic()
-        process = subprocess.Popen([str(word) for word in command], stdout=out, stderr=log)
-        _, status, usage = os.wait4(process.pid, 0)
-        wall = time.monotonic() - start
-    if status != 0:
-        sys.exit(f"bench: {command[0]} failed:\n{output.with_suffix('.log').read_text()}")
-    return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+def fail(what: str) -> None:
+    sys.exit(f"bench: WRONG: {what}")
+
+
+def show(name: str, values: list, unit: str, digits: int = 2) -> None:
+    low, middle, high = min(values), statistics.median(values), max(values)
+    print(f"{name:<46} {middle:>10.{digits}f} {unit:<12} ({low:.{digits}f}..{high:.{digits}f}, "
+          f"{len(values)} runs, load {os.getloadavg()[0]:.1f})", flush=True)
+
+
+def call(*command: object) -> dict:
+    done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        fail(f"{command[0]} ended with {done.returncode}")
+    return json.loads(done.stdout)
+
+
+class Server:
+    def __init__(self, binary: pathlib.Path):
+        self.folder = tempfile.TemporaryDirectory(prefix="sightline-bench-")
+        self.process = subprocess.Popen(
+            [str(binary), "up", "--data", self.folder.name, "--listen", "127.0.0.1:0"],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.port = int(self.process.stdout.readline().split("127.0.0.1:")[1].split()[0])
+
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        self.process.wait()
+        self.folder.cleanup()
+
+
+def replay(sightline: pathlib.Path, folder: pathlib.Path, events: pathlib.Path,
+           truth: pathlib.Path, count: int, threads: int) -> float:
+    counts, ledger = folder / "counts.csv", folder / "ledger.json"
+    begin = time.monotonic()
+    with open(counts, "wb") as out:
+        subprocess.run([str(sightline), "replay", str(events), "--ledger", str(ledger), "--threads",
+                        str(threads)], stdout=out, stderr=subprocess.DEVNULL, check=True)
+    seconds = time.monotonic() - begin
+    if not filecmp.cmp(counts, truth, shallow=False):
+        fail(f"{counts} is not {truth}")
+    sums = json.loads(ledger.read_text())
+    if sums["received"] != count or sums["counted"] + sums["duplicate"] != count:
+        fail(f"the ledger says {sums}")
+    return count / seconds / 1e6
 
 
 def main() -> int:
-    build, count = pathlib.Path(sys.argv[1]), int(sys.argv[2])
-    runs = int(sys.argv[3]) if len(sys.argv) > 3 else 3
-    folder = build / "bench_data"
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("build", type=pathlib.Path)
+    parser.add_argument("events", type=int, nargs="?", default=10_000_000)
+    parser.add_argument("--runs", type=int, default=5)
+    options = parser.parse_args()
+    bench, count = options.build / "bench", options.events
+    sightline = options.build / "src" / "app" / "sightline"
+    folder = options.build / "bench_data"
     folder.mkdir(exist_ok=True)
     events, truth = folder / f"events_{count}.ndjson", folder / f"truth_{count}.csv"
-    generate = build / "bench" / "generate"
-    if not truth.exists() or truth.stat().st_mtime < generate.stat().st_mtime:
-        subprocess.run([generate, "--events", str(count), "--out", events, "--truth", truth],
-                       check=True, stdout=subprocess.DEVNULL)
-    counts, ledger = folder / "counts.csv", folder / "ledger.json"
-    command = [build / "src" / "app" / "sightline", "replay", events, "--ledger", ledger]
-    measured = []
-    for _ in range(runs):
-        measured.append(measure(command, counts))
-        if not filecmp.cmp(counts, truth, shallow=False):
-            sys.exit(f"bench: WRONG: {counts} is not {truth}")
-        sums = json.loads(ledger.read_text())
-        if sums["received"] != count or sums["counted"] + sums["duplicate"] != count:
-            sys.exit(f"bench: WRONG: the ledger says {sums}")
-    wall, cpu, megabytes = min(measured)
-    print(f"replay of {count} events ({events.stat().st_size / 1e6:.0f} MB), right in each of {runs} runs; "
-          f"best: {wall:.2f} s = {count / wall / 1e6:.2f} M events/s, "
-          f"{cpu:.2f} CPU s = {count / cpu / 1e6:.2f} M events per CPU s, {megabytes:.0f} MB")
+    if not truth.exists():
+        subprocess.run([bench / "generate", "--events", str(count), "--out", events, "--truth",
+                        truth], check=True, stdout=subprocess.DEVNULL)
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {count} events, "
+          f"{events.stat().st_size / 1e6:.0f} MB", flush=True)
+    figures: dict[str, list] = {"parse": [], "insert": [], "1": [], "2": []}
+    for _ in range(options.runs):  # in turn: all meet the same machine
+        for threads in (1, 2):
+            figures[str(threads)].append(replay(sightline, folder, events, truth, count, threads))
+        figures["parse"].append(call(bench / "limits", "parse", events)["per_second"] / 1e6)
+        figures["insert"].append(call(bench / "limits", "insert", count)["per_second"] / 1e6)
+    show("replay, 2 threads (target 2)", figures["2"], "M events/s")
+    show("replay, 1 thread (target 1.2)", figures["1"], "M events/s")
+    show("  limit: parse only, 1 thread", figures["parse"], "M events/s")
+    show("  limit: hash insert only, 1 thread", figures["insert"], "M ids/s")
+    memory = [call(bench / "limits", "memory", count)["bytes_per_id_max"] for _ in range(options.runs)]
+    show(f"memory, most over {count // 2}..{count} ids (target 32)", memory, "bytes/id", 1)
+    with Server(sightline) as server:
+        runs = [call(bench / "http_load", "ingest", "--port", server.port, "--events", 1_000_000)
+                for _ in range(options.runs)]
+        show("ingest over HTTP, acknowledged (target 300)",
+             [run["events_per_second"] / 1e3 for run in runs], "k events/s", 0)
+        show("  likewise, counted", [run["counted_per_second"] / 1e3 for run in runs], "k events/s", 0)
+    with Server(sightline) as server:
+        runs = [call(bench / "http_load", "latency", "--port", server.port, "--seconds", 10)
+                for _ in range(options.runs)]
+        for key, target in (("p50", 5), ("p99", 20)):
+            show(f"POST sent to SSE received, {key} (target {target})",
+                 [run["post_to_stream_ms"][key] for run in runs], "ms")
     return 0
 
 
