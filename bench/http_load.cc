@@ -244,7 +244,7 @@ void CheckLedger(const Ledger& before, const Ledger& after, int64_t sent, int64_
 
 double Percentile(std::vector<double>& sorted, double part) {
   if (sorted.empty()) return 0;
-  const auto at = static_cast<size_t>(part * static_cast<double>(sorted.size() - 1) + 0.5);
+  const auto at = static_cast<size_t>(std::lround(part * static_cast<double>(sorted.size() - 1)));
   return sorted[at];
 }
 

@@ -49,15 +49,29 @@ void EncodeLedger(const Ledger& ledger, ByteWriter& out) {
   out.Varint(static_cast<uint64_t>(ledger.conflicts));
   out.Varint(static_cast<uint64_t>(ledger.heartbeats));
 }
-Ledger DecodeLedger(ByteReader& in) {
-  Ledger ledger;
-  for (int64_t& n : ledger.outcomes) {
-    n = static_cast<int64_t>(in.Varint());
-    ledger.received += n;
+// Numbers that nothing which we wrote can hold, and whose sums could overflow.
+constexpr uint64_t kCountMax = uint64_t{1} << 53;
+
+bool DecodeLedger(ByteReader& in, Ledger* ledger) {
+  auto number = [&](int64_t* n) {
+    const uint64_t value = in.Varint();
+    *n = static_cast<int64_t>(value);
+    return value <= kCountMax;
+  };
+  bool sane = true;
+  for (int64_t& n : ledger->outcomes) {
+    sane &= number(&n);
+    if (sane) ledger->received += n;
   }
-  ledger.conflicts = static_cast<int64_t>(in.Varint());
-  ledger.heartbeats = static_cast<int64_t>(in.Varint());
-  return ledger;
+  sane &= number(&ledger->conflicts);
+  sane &= number(&ledger->heartbeats);
+  return sane;
+}
+
+// A time that is written as the difference to `base`; false if it is none.
+bool DecodeTime(ByteReader& in, EventTime base, EventTime* time) {
+  return !__builtin_add_overflow(base.v, in.Signed(), &time->v) && *time > kBeforeAllTime &&
+         *time < kAfterAllTime;
 }
 
 // A count that input cannot make the reader allocate more than it holds.
@@ -157,18 +171,19 @@ Result<Segment> Segment::Decode(ByteReader& in) {
   std::vector<std::string_view> items(ReadSize(in));
   for (std::string_view& item : items) item = in.String();
   segment.counts.resize(ReadSize(in));
-  int64_t pane = 0;
+  EventTime pane;
   for (CountRow& row : segment.counts) {
-    pane += in.Signed();
-    row.key.pane_start = {pane};
+    bool sane = DecodeTime(in, pane, &row.key.pane_start);
+    pane = row.key.pane_start;
     row.key.location = {in.Signed()};
     const uint64_t item = in.Varint();
     if (!in.ok() || item >= items.size()) return Status::Stop("segment is damaged: bad item");
     row.key.item = std::string(items[item]);
     row.key.kind = static_cast<CountKind>(in.Varint() & 1);
     row.count = in.Signed();
-    row.first_detected = {pane + in.Signed()};
-    row.last_detected = {pane + in.Signed()};
+    sane &= DecodeTime(in, pane, &row.first_detected);
+    sane &= DecodeTime(in, pane, &row.last_detected);
+    if (!sane) return Status::Stop("segment is damaged: bad time");
   }
   segment.ledger.resize(ReadSize(in));
   for (LedgerRow& row : segment.ledger) {
@@ -176,7 +191,7 @@ Result<Segment> Segment::Decode(ByteReader& in) {
     row.key.location = {in.Signed()};
     row.key.camera = {in.Signed()};
     row.key.hour = {in.Signed()};
-    row.ledger = DecodeLedger(in);
+    if (!DecodeLedger(in, &row.ledger)) return Status::Stop("segment is damaged: bad ledger");
   }
   segment.set_aside.resize(ReadSize(in));
   for (SetAside& aside : segment.set_aside) {
