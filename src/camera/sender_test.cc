@@ -222,14 +222,15 @@ TEST_F(SenderTest, BatchesByBytes) {
   options_.batch_bytes_max = 1'000;
   options_.batch_time = {10'000};
   Start();
-  size_t largest = 0;
-  server_->SetAnswer([&](int64_t, std::string_view body) {
-    largest = std::max(largest, body.size());
+  // Shared: the sender's thread lives longer than this function's variables.
+  const auto largest = std::make_shared<std::atomic<size_t>>(0);
+  server_->SetAnswer([largest](int64_t, std::string_view body) {
+    *largest = std::max(largest->load(), body.size());
     return Taken();
   });
   for (int i = 0; i < 100; ++i) ASSERT_TRUE(sender_->Offer(std::string(99, 'x')));
   ASSERT_TRUE(server_->WaitForTaken(90));
-  EXPECT_EQ(largest, 1'000u);
+  EXPECT_EQ(*largest, 1'000u);
 }
 
 TEST_F(SenderTest, CompressesWhenAsked) {

@@ -26,7 +26,8 @@ void ViewLog::SetSnapshot(SseMessage snapshot) { snapshot_ = std::move(snapshot)
 ViewLog::Cursor ViewLog::Resume(std::optional<int64_t> seq) const {
   Cursor cursor;
   cursor.heartbeats = heartbeats_;
-  if (seq && *seq + 1 >= first_kept() && *seq <= seq_) cursor.next = *seq + 1;
+  // A client says it: compared before anything is added.
+  if (seq && *seq >= first_kept() - 1 && *seq <= seq_) cursor.next = *seq + 1;
   return cursor;
 }
 
