@@ -11,8 +11,12 @@
 // Owned and used by one thread.
 #pragma once
 
+#include <sys/mman.h>
+
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
 #include <utility>
 
@@ -30,7 +34,7 @@ constexpr uint64_t HashId(uint64_t id) {
 class IdMemory {
  public:
   static constexpr uint32_t kEmpty = UINT32_MAX;
-  static constexpr size_t kShardBits = 11;
+  static constexpr size_t kShardBits = 5;
   static constexpr size_t kShards = size_t{1} << kShardBits;
 
   struct Entry {
@@ -89,8 +93,13 @@ class IdMemory {
   // that is always empty and ends every search. Slack doubles when it is used up: whatever the
   // hashes, everything finds a place.
   static constexpr uint32_t kSlackMin = 31;
+  static constexpr size_t kHugePage = size_t{2} << 20;
+  static constexpr size_t kHugeFrom = size_t{3} << 20;  // bytes of a shard
+  struct Free {
+    void operator()(Entry* entries) const { std::free(entries); }
+  };
   struct Shard {
-    std::unique_ptr<Entry[]> entries;
+    std::unique_ptr<Entry[], Free> entries;
     uint32_t capacity = 0, slack = 0, used = 0, limit = 0;
     uint32_t slots() const { return capacity == 0 ? 0 : capacity + slack; }
   };
@@ -101,13 +110,27 @@ class IdMemory {
     const uint64_t low = (hash << kShardBits) >> 32;
     return static_cast<uint32_t>((low * shard.capacity) >> 32);
   }
+  // A large shard is made of huge pages, whole ones: a look-up in 4 kB pages waits for the page
+  // table as long as for the entry.
   static Shard Make(uint64_t capacity, uint32_t slack) {
-    CHECK(capacity + slack < UINT32_MAX);
+    size_t slots = capacity + slack + 1;
+    const bool huge = slots * sizeof(Entry) >= kHugeFrom;
+    if (huge) {
+      constexpr size_t kPageSlots = kHugePage / sizeof(Entry);
+      slots = (slots + kPageSlots - 1) / kPageSlots * kPageSlots;
+      capacity = slots - slack - 1;
+    }
+    CHECK(slots < UINT32_MAX);
     Shard shard;
     shard.capacity = static_cast<uint32_t>(capacity);
     shard.slack = slack;
     shard.limit = static_cast<uint32_t>(capacity * 17 / 20);
-    shard.entries.reset(new Entry[capacity + slack + 1]);
+    const size_t alignment = huge ? kHugePage : alignof(std::max_align_t);
+    void* const memory = std::aligned_alloc(alignment, slots * sizeof(Entry));
+    CHECK(memory != nullptr);
+    if (huge) madvise(memory, slots * sizeof(Entry), MADV_HUGEPAGE);  // only a wish
+    shard.entries.reset(static_cast<Entry*>(memory));
+    std::uninitialized_fill_n(shard.entries.get(), slots, Entry{});
     return shard;
   }
   // Keeps the order; false if the slack behind the end is used up.
