@@ -20,7 +20,8 @@ namespace sightline {
 
 using embedded_log::Readers;
 
-// In this order, so that the writer goes first, then the readers, and the lock last.
+// In this order, so that the readers go first, then the writer's connection, which as the last one
+// leaves the file without a write-ahead log, and then the lock.
 struct embedded_log::Parts {
   Parts(DirectoryLock&& taken, Identity&& is, const EmbeddedLogOptions& options, std::string path)
       : lock(std::move(taken)),
@@ -35,8 +36,8 @@ struct embedded_log::Parts {
   Tail tail;
   Watches watches;
   Fences fences;
-  Readers readers;
   std::unique_ptr<Writer> writer;
+  Readers readers;
 };
 
 AppendWatch::~AppendWatch() { watches_.Remove(id_); }

@@ -51,7 +51,7 @@ struct CountsSinkOptions {
   // A group of running totals is written again with every commit, so it is bounded: after either, a
   // new group begins.
   Millis group_age_max{60'000};
-  int64_t group_rows_max = 64 * 1024;
+  int64_t group_rows_max = 16 * 1024;
   // Groups whose newest pane is this far behind the partition's watermark are removed.
   Millis groups_retention{int64_t{25} * 3600 * 1000};
   // Called on the log's thread when a Fence() or Commit() that said kRetry has an answer; must be

@@ -76,6 +76,17 @@ TEST_F(EmbeddedLogTest, KeepsItsIdentityAndRecords) {
   EXPECT_TRUE(Payloads(0).empty());
 }
 
+TEST_F(EmbeddedLogTest, LeavesOneFileWhenClosed) {
+  EmbeddedLogOptions options = Options();
+  options.tail_bytes_max = 0;  // so that somebody reads from the file
+  Open(options);
+  ASSERT_TRUE(AppendAndWait(*log_, "raw", 0, {"a"}).ok());
+  EXPECT_EQ(Payloads(0).size(), 1u);
+  EXPECT_TRUE(std::filesystem::exists(path() + "-wal"));
+  log_ = nullptr;
+  EXPECT_FALSE(std::filesystem::exists(path() + "-wal"));
+}
+
 TEST_F(EmbeddedLogTest, HasOneOwner) {
   Open();
   const Status refused = OpenError(Options());
