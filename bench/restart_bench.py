@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""How long a restart takes with many ids remembered: `restart_bench.py --binary SIGHTLINE --load HTTP_LOAD`.
+"""How long a restart takes with many ids remembered.
 
-Fills a new data directory with --ids distinct detections (through http_load, whose results are checked),
-kills the server with -9 and starts it again, --repeat times; then the same with SIGTERM. Measured from the
-start of the process: until /healthz says 200, until the ledger has everything again (checked: the same
-numbers as before, exactly), and until a new detection that is posted at once is counted. Prints one JSON
-object; exit code 1 and a reason when a number is wrong. Standard library only.
+    restart_bench.py --binary SIGHTLINE --load HTTP_LOAD [--ids 10000000] [--repeat 3]
+
+Fills a new data directory with distinct detections (through http_load, whose results are checked), kills
+the server with -9 and starts it again; then the same with SIGTERM. Measured from the start of the process:
+until /healthz says 200, and until a new detection, posted at once, is counted and the ledger has everything
+else, too (checked: exactly the numbers before, and one more). Prints one JSON object; exit code 1 and a
+reason when a number is wrong. Standard library only.
 """
 
 from __future__ import annotations

@@ -174,7 +174,8 @@ class Traffic:
 
     def _joined(self, parts: list[bytes], is_array: bool) -> bytes:
         if not is_array:
-            return (b"\r\n" if self.trouble and self.random.random() < 0.1 else b"\n").join(parts) + b"\n"
+            end = b"\r\n" if self.trouble and self.random.random() < 0.1 else b"\n"
+            return end.join(parts) + end
         if self.random.random() < 0.5:
             return b"[" + b",".join(parts) + b"]"
         return b"[\n  " + b",\n  ".join(parts) + b"\n]\n"

@@ -17,7 +17,7 @@ import time
 
 from registry import test
 from server import (HERE, OUTCOMES, ROOT, Failure, Server, Test, expect, expect_equal, free_port,
-                    gzipped, lines, now_ms, wait_until)
+                    wait_until)
 
 # data/pedestrians.ndjson: what is in it (counted here, so that the file cannot change unnoticed).
 RECORDING = ROOT / "data" / "pedestrians.ndjson"
@@ -82,7 +82,7 @@ class Listener:
 
 # -- camera ----------------------------------------------------------------------------------------
 
-@test(seconds=120)
+@test(seconds=300)
 def camera_replay(t: Test) -> None:
     """The recording at full speed: 2,268 detections received, 81 persons counted; a second run, and
     one that is packed, change no count."""
@@ -112,7 +112,7 @@ def camera_replay(t: Test) -> None:
         each.expect_quiet_log()
 
 
-@test(seconds=120)
+@test(seconds=300)
 def camera_spool(t: Test) -> None:
     """The server is away while the camera runs: everything waits in the spool and arrives in order
     when it is there, also from a run that was killed in the middle."""
@@ -158,7 +158,7 @@ def camera_spool(t: Test) -> None:
     server.expect_quiet_log()
 
 
-@test(seconds=180)
+@test(seconds=400)
 def camera_simulate(t: Test) -> None:
     """A simulated city over restarts and kills of the server: whatever the camera took from its
     capture is received by the server, in the words of both."""
@@ -179,7 +179,8 @@ def camera_simulate(t: Test) -> None:
     camera.send_signal(signal.SIGTERM)
     expect_equal(_wait(camera, 10, "the camera after SIGTERM"), 0, "exit code of the camera")
     last = (t.folder / "city.log").read_text().strip().splitlines()[-1]
-    numbers = re.search(r"(\d+) events .*?(\d+) acknowledged, (\d+) in memory, (\d+) in the spool", last)
+    numbers = re.search(r"(\d+) events .*?(\d+) acknowledged, (\d+) in memory, (\d+) in the spool",
+                        last)
     expect(numbers, f"the camera's last line: {last!r}")
     offered, acknowledged, in_memory, in_spool = map(int, numbers.groups())
     expect("DROPPED" not in last, f"events were dropped: {last!r}")
@@ -204,7 +205,7 @@ def camera_simulate(t: Test) -> None:
     t.note(f"{offered} events; {last.split(', ', 1)[1]}")
 
 
-@test(seconds=60)
+@test(seconds=240)
 def camera_mistakes(t: Test) -> None:
     """Options that make no sense, files that are not there, a spool in use: a code and a reason."""
     port = free_port()
@@ -255,7 +256,7 @@ def _first_copies(events: list[dict], window: int = 60_000) -> dict[tuple, int]:
     return counts
 
 
-@test(seconds=120)
+@test(seconds=300)
 def replay(t: Test) -> None:
     """The recording as it is, packed, from stdin, in pieces: always the same counts, equal to Python's;
     csv sorted, json and ledger parse and balance."""
@@ -267,14 +268,14 @@ def replay(t: Test) -> None:
     packed.write_bytes(gzip.compress(raw[:1000]) + gzip.compress(raw[1000:]))
     twice.write_bytes(raw + raw)
     array.write_bytes(b"[" + b",\n".join(raw.splitlines()) + b"]")
-    zst = t.folder / "p.ndjson.zst"
+    made_before = zst = HERE / "data" / "pedestrians.ndjson.zst"
     if shutil.which("zstd"):
+        zst = t.folder / "p.ndjson.zst"
         subprocess.run(["zstd", "-q", "-o", str(zst), str(RECORDING)], check=True)
-    else:  # no tool to make one here: one that was made before
-        zst = HERE / "data" / "pedestrians.ndjson.zst"
     ledger = t.folder / "ledger.json"
     first = None
-    for arguments, stdin in (((RECORDING,), None), ((packed,), None), ((zst,), None), ((array,), None),
+    for arguments, stdin in (((RECORDING,), None), ((packed,), None), ((zst,), None), ((made_before,), None),
+                             ((array,), None),
                              (("-",), raw), (("-",), packed.read_bytes()), (("-",), zst.read_bytes()),
                              ((twice,), None), ((RECORDING, RECORDING), None),
                              ((RECORDING, "--threads", 1), None), ((RECORDING, "--threads", 7), None)):
@@ -319,7 +320,7 @@ def _check_ledger(ledger: dict, what: object) -> None:
                      f"{what}: {name} by camera")
 
 
-@test(seconds=120)
+@test(seconds=300)
 def replay_mistakes(t: Test) -> None:
     """Broken, cut, missing, empty and strange files: an error with the file's name, or the right
     count; never a count of half a file with exit code 0."""

@@ -11,8 +11,7 @@ import time
 
 from events import Traffic, deliver
 from registry import test
-from senders import Senders
-from server import Failure, Server, Test, expect, expect_equal, lines, now_ms, wait_until
+from server import Failure, Server, Test, expect, expect_equal, wait_until
 
 HEADER = "geographical_location_oid,geographical_location\n"
 
@@ -23,7 +22,7 @@ def _names(server: Server) -> dict[str, str]:
     return {row["oid"]: row["name"] for row in server.locations()}
 
 
-@test(seconds=120)
+@test(seconds=300)
 def locations(t: Test) -> None:
     """Names appear and change without a restart; a broken table is refused, by name and line, and the
     old one stays; /healthz says so until a good one is there."""
@@ -96,7 +95,7 @@ def locations(t: Test) -> None:
     expect("locations.csv" in server.log(), "the log does not name the table")
 
 
-@test(seconds=120)
+@test(seconds=300)
 def locations_at_start(t: Test) -> None:
     """A table that cannot be used stops the start: exit code, the file's name, the line."""
     table = t.folder / "table.csv"
@@ -118,7 +117,7 @@ def locations_at_start(t: Test) -> None:
 
 # -- options ---------------------------------------------------------------------------------------
 
-@test(seconds=120)
+@test(seconds=300)
 def config(t: Test) -> None:
     """Wrong options are refused before anything is touched, and the message says what is right."""
     file = t.folder / "sightline.toml"
@@ -193,7 +192,7 @@ def config(t: Test) -> None:
                  "`explain` of the printed options and of none")
 
 
-@test(seconds=60)
+@test(seconds=240)
 def help_texts(t: Test) -> None:
     """--help of the program and of every subcommand: exit code 0, on stdout, with an example."""
     top = t.run("--help")
@@ -228,7 +227,7 @@ def _filled(t: Test, name: str, elements: int = 2_000, options: tuple = ()) -> t
     return server, traffic
 
 
-@test(seconds=120)
+@test(seconds=300)
 def data_directory(t: Test) -> None:
     """Somebody else's, another version's, another pipeline's: refused, with the reason, and unharmed."""
     server, traffic = _filled(t, "first")
@@ -296,7 +295,7 @@ def data_directory(t: Test) -> None:
     server.expect_quiet_log()
 
 
-@test(seconds=300)
+@test(seconds=600)
 def corrupt_page(t: Test) -> None:
     """Pages of the database are overwritten, one at a time, after a stop and after a kill. Each time
     the server says so (it does not start, or /healthz and the log tell), or every count is right."""
@@ -332,6 +331,32 @@ def corrupt_page(t: Test) -> None:
             victim.kill()
     expect(detected >= 4, f"only {detected} pages were found broken")
     t.note(f"{detected} told, {harmless} harmless")
+
+
+@test(seconds=240)
+def damaged_write_ahead_log(t: Test) -> None:
+    """A damaged frame of the write-ahead log: SQLite takes it for the torn end of an unfinished write
+    and drops all behind it in silence. The checkpoints know of more, so the server must stop there."""
+    server = t.server("--engine.checkpoint_interval", "100ms")
+    server.start()
+    traffic = Traffic(0, trouble=False)
+    for _ in range(30):
+        deliver(server, traffic, 100)
+    server.wait_ledger(counted=3_000)
+    wait_until(lambda: server.metric("sightline_engine_checkpoint_offset") == 3_000, 20, "checkpoints")
+    server.kill()
+    ahead = server.data / "log.db-wal"
+    with open(ahead, "r+b") as file:
+        file.seek(ahead.stat().st_size // 4)
+        file.write(b"\xa5" * 64)
+    server.launch()
+    wait_until(lambda: not server.running or " error " in server.log(), 20, "it stops, or says so")
+    if server.running:
+        wait_until(lambda: not server.healthy(), 10, "/healthz tells")
+        expect("lost" in " ".join(server.health()["reasons"]), f"/healthz: {server.health()}")
+        expect(server.ledger()["counted"] <= 3_000, f"counted twice: {server.ledger()}")
+    else:
+        expect(server.process.returncode > 0, f"exit code {server.process.returncode}")
 
 
 def _fold_write_ahead_log(data: pathlib.Path) -> None:
