@@ -282,6 +282,7 @@ Status Deduplicate::LoadIds(ByteReader& in) {
   const uint64_t n = in.Varint();
   if (!in.ok() || n > in.remaining() || in.remaining() != n * sizeof(IdMemory::Entry))
     return damaged;
+  ids_.Reserve(n);
   for (uint64_t i = 0; i < n; ++i) {
     IdMemory::Entry entry;
     std::memcpy(&entry, in.Raw(sizeof entry).data(), sizeof entry);

@@ -65,6 +65,14 @@ class IdMemory {
     return nullptr;
   }
 
+  // Makes room for `ids` at once; the memory must be empty. Entries that come in the order of their
+  // hashes would otherwise crowd the beginning of shards that are still small.
+  void Reserve(uint64_t ids) {
+    CHECK(size_ == 0);
+    for (size_t s = 0; s < kShards; ++s)
+      shards_[s] = Make(ids / kShards * kRoom / kFull + 8, kSlackMin);
+  }
+
   // Adds an entry. When its shard is full, the shard is rebuilt with those entries that `keep`
   // wants.
   template <typename Keep>
@@ -93,6 +101,8 @@ class IdMemory {
   // that is always empty and ends every search. Slack doubles when it is used up: whatever the
   // hashes, everything finds a place.
   static constexpr uint32_t kSlackMin = 31;
+  // Of 20 places: when a shard is full; 25 / 17 is a quarter more room than that.
+  static constexpr uint64_t kFull = 17, kRoom = 25;
   static constexpr size_t kHugePage = size_t{2} << 20;
   static constexpr size_t kHugeFrom = size_t{3} << 20;  // bytes of a shard
   struct Free {
@@ -124,7 +134,7 @@ class IdMemory {
     Shard shard;
     shard.capacity = static_cast<uint32_t>(capacity);
     shard.slack = slack;
-    shard.limit = static_cast<uint32_t>(capacity * 17 / 20);
+    shard.limit = static_cast<uint32_t>(capacity * kFull / 20);
     const size_t alignment = huge ? kHugePage : alignof(std::max_align_t);
     void* const memory = std::aligned_alloc(alignment, slots * sizeof(Entry));
     CHECK(memory != nullptr);
@@ -187,7 +197,7 @@ class IdMemory {
     size_ -= shard.used - live;
     shard.used = live;
     // A quarter more than what lives: after it the shard is 0.68 full, before the next one 0.85.
-    MoveInto(shard, uint64_t{live} * 25 / 17 + 8);
+    MoveInto(shard, uint64_t{live} * kRoom / kFull + 8);
   }
 
   std::unique_ptr<Shard[]> shards_;

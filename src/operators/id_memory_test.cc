@@ -46,6 +46,16 @@ TEST(IdMemory, RebuildsDropWhatNobodyWants) {
     ASSERT_NE(memory.Find(HashId(id), kAny), nullptr);
 }
 
+TEST(IdMemory, WhatComesInOrderIsQuickAfterReserve) {
+  IdMemory memory;
+  constexpr uint64_t kIds = 2'000'000;  // without Reserve() this takes minutes
+  memory.Reserve(kIds);
+  for (uint64_t i = 0; i < kIds; ++i)
+    memory.Insert({.hash = i * (UINT64_MAX / kIds), .fact = 1}, kAny);
+  EXPECT_EQ(memory.size(), static_cast<int64_t>(kIds));
+  EXPECT_NE(memory.Find(UINT64_MAX / kIds, kAny), nullptr);
+}
+
 TEST(IdMemory, EntriesOfOneHashAreToldApartByWhatTheySay) {
   IdMemory memory;
   for (uint32_t fact = 0; fact < 40; ++fact) memory.Insert({.hash = 77, .fact = fact}, kAny);
