@@ -24,6 +24,9 @@ async function playwright() {
 }
 const { chromium } = await playwright();
 
+// Longer than anything takes, even on a machine that is busy with other things.
+const WAIT_MS = 60_000;
+
 export const WIDE = { width: 1440, height: 900 };
 export const NARROW = { width: 320, height: 720 };
 
@@ -47,6 +50,8 @@ export function launch() {
 export async function watchedPage(browser, url, options = {}) {
   const context = await browser.newContext({ viewport: WIDE, timezoneId: 'UTC', locale: 'en-GB', ...options });
   const page = await context.newPage();
+  page.setDefaultTimeout(WAIT_MS);
+  page.setDefaultNavigationTimeout(WAIT_MS);
   const { origin } = new URL(url);
   const faults = [];
   page.serverIsDown = false;
@@ -71,6 +76,15 @@ export async function watchedPage(browser, url, options = {}) {
       window.reportViolation(`${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}:${event.lineNumber}`);
     });
     window.loadedAt = performance.timeOrigin; // a reload would show another one
+    // What is on screen only for a moment, which a slow machine's polling would miss.
+    window.moments = [];
+    new MutationObserver((records) => {
+      for (const { target } of records) {
+        if (target.id === 'delay') window.moments.push(`delay ${target.textContent}`);
+        if (target.className?.startsWith?.('mark') !== true || target.textContent === '') continue;
+        window.moments.push(`${target.parentElement.querySelector('.name').textContent} ${target.textContent}`);
+      }
+    }).observe(document, { subtree: true, childList: true });
   });
   return page;
 }
@@ -90,6 +104,9 @@ export function rowsOf(page) {
   })));
 }
 
+/** Takes the marks ("person ▲2") and delays ("delay 9 ms") that were on screen since it was asked last. */
+export const momentsOf = (page) => page.evaluate(() => window.moments.splice(0));
+
 /** The ledger's terms as numbers, by label. */
 export function ledgerOf(page) {
   return page.$$eval('.term', (terms) => Object.fromEntries(terms.map((term) => [
@@ -104,7 +121,7 @@ export const text = (page, selector) => page.textContent(selector);
  * Waits until `read()` gives `wanted` (deeply, as JSON); fails with both when it does not.
  * @template T @param {() => Promise<T>} read @param {T} wanted @param {string} what
  */
-export async function eventually(read, wanted, what, timeoutMs = 10_000) {
+export async function eventually(read, wanted, what, timeoutMs = WAIT_MS) {
   const until = Date.now() + timeoutMs;
   let seen;
   for (;;) {

@@ -226,7 +226,7 @@ class Hub {
   }
 
   changed() {
-    this.pending ??= setTimeout(() => this.publish(false), 4);
+    this.pending ??= setTimeout(() => this.publish(false), 16);
   }
 
   publish(heartbeat) {
