@@ -26,10 +26,11 @@ Status EmbeddedSource::Seek(Offset next) {
     return Behind(position.oldest);
   }
   if (next > position.next)
-    return Status::Stop(fmt::format(
-        "offset {} lies beyond the end {} of topic '{}' partition {}: the log is older than what "
-        "was made from it; restore the data directory that belongs to the checkpoint",
-        next.v, position.next.v, stream_.topic, stream_.partition));
+    return Status::Stop(
+        fmt::format("offset {} lies beyond the end {} of topic '{}' partition {}: records are "
+                    "lost, or the log is older than what "
+                    "was made from it; restore the data directory that belongs to the checkpoint",
+                    next.v, position.next.v, stream_.topic, stream_.partition));
   next_ = next;
   block_ = nullptr;
   ahead_.clear();

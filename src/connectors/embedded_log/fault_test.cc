@@ -270,7 +270,7 @@ TEST_F(FaultTest, APowerCutLosesNothingThatWasAcknowledged) {
   std::atomic<int64_t> acknowledged = 0;
   std::atomic<bool> stop = false;
   std::thread sender([&] {
-    for (int64_t n = 0; !stop && n < 800;) {
+    for (int64_t n = 0; !stop && n < 450;) {
       std::string record = fmt::format("{} ", n);
       record.resize(n % 7 == 0 ? 300'000 : 200, 'x');
       if (!AppendAndWait(*log, "raw", 0, {record}).ok()) break;
@@ -279,8 +279,8 @@ TEST_F(FaultTest, APowerCutLosesNothingThatWasAcknowledged) {
       if (n % 200 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(40));
     }
   });
-  for (int cut = 0; cut < 12; ++cut) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(3 * cut));
+  for (int cut = 0; cut < 8; ++cut) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(4 * cut));
     const int64_t before = acknowledged;
     const TemporaryDirectory copy(std::filesystem::temp_directory_path());
     disk_.CutPowerAndCopy(dir(), copy.path());
