@@ -125,17 +125,18 @@ def backpressure_memory(t: Test) -> None:
     """server.memory_max is full: 429 with Retry-After, at once; what is repeated is counted once."""
     server = t.server("--server.memory_max", "256KiB", "--server.body_max", "128KiB")
     server.start()
-    # Two bodies that say how long they are and then hesitate hold nearly all of it.
+    # A body is charged twice, for itself and for its records: two bodies that say how long they are
+    # and then hesitate hold nearly all of it.
     held = []
     traffic = Traffic(100, trouble=False)
     for _ in range(2):
-        body = traffic.body(500).data
-        body = body + b"\n" * (120 * 1024 - len(body))
+        body = traffic.body(200).data
+        body = body + b"\n" * (60 * 1024 - len(body))
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
         connection.putrequest("POST", "/v1/detections")
         connection.putheader("Content-Length", str(len(body)))
         connection.endheaders()
-        connection.send(body[:50_000])
+        connection.send(body[:20_000])
         held.append((connection, body))
     time.sleep(0.3)
     begin = time.monotonic()
@@ -147,7 +148,7 @@ def backpressure_memory(t: Test) -> None:
     wait_until(lambda: senders.tally().refused_429 >= 20, 20, "20 refusals with 429")
     expect(server.healthy() or server.running, "the server is gone")
     for connection, body in held:
-        connection.send(body[50_000:])
+        connection.send(body[20_000:])
         expect_equal(connection.getresponse().status, 200, "a body that hesitated")
         connection.close()
     time.sleep(2)
