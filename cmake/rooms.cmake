@@ -1,5 +1,6 @@
-# Threads meet in these rooms: their unit tests also run under ThreadSanitizer.
-set(SIGHTLINE_THREADED_ROOMS "^(engine|live|server|connectors/.*)$")
+# Threads meet in these rooms: their unit tests also run under ThreadSanitizer. Not server: Asio uses
+# atomic_thread_fence, which GCC's ThreadSanitizer does not follow.
+set(SIGHTLINE_THREADED_ROOMS "^(engine|live|connectors/.*)$")
 
 # One library a room. Links are private, so a room sees only the rooms it names; every room may
 # include "room/header.h" from src/. tools/check_layers.py enforces the same arrows on #include lines.

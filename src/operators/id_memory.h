@@ -11,8 +11,6 @@
 // Owned and used by one thread.
 #pragma once
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -21,6 +19,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/large_memory.h"
 
 namespace sightline {
 
@@ -103,7 +102,6 @@ class IdMemory {
   static constexpr uint32_t kSlackMin = 31;
   // Of 20 places: when a shard is full; 25 / 17 is a quarter more room than that.
   static constexpr uint64_t kFull = 17, kRoom = 25;
-  static constexpr size_t kHugePage = size_t{2} << 20;
   static constexpr size_t kHugeFrom = size_t{3} << 20;  // bytes of a shard
   struct Free {
     void operator()(Entry* entries) const { std::free(entries); }
@@ -120,13 +118,11 @@ class IdMemory {
     const uint64_t low = (hash << kShardBits) >> 32;
     return static_cast<uint32_t>((low * shard.capacity) >> 32);
   }
-  // A large shard is made of huge pages, whole ones: a look-up in 4 kB pages waits for the page
-  // table as long as for the entry.
+  // A large shard is made of huge pages, whole ones (base/large_memory.h).
   static Shard Make(uint64_t capacity, uint32_t slack) {
     size_t slots = capacity + slack + 1;
-    const bool huge = slots * sizeof(Entry) >= kHugeFrom;
-    if (huge) {
-      constexpr size_t kPageSlots = kHugePage / sizeof(Entry);
+    if (slots * sizeof(Entry) >= kHugeFrom) {
+      constexpr size_t kPageSlots = kHugePageBytes / sizeof(Entry);
       slots = (slots + kPageSlots - 1) / kPageSlots * kPageSlots;
       capacity = slots - slack - 1;
     }
@@ -135,11 +131,7 @@ class IdMemory {
     shard.capacity = static_cast<uint32_t>(capacity);
     shard.slack = slack;
     shard.limit = static_cast<uint32_t>(capacity * kFull / 20);
-    const size_t alignment = huge ? kHugePage : alignof(std::max_align_t);
-    void* const memory = std::aligned_alloc(alignment, slots * sizeof(Entry));
-    CHECK(memory != nullptr);
-    if (huge) madvise(memory, slots * sizeof(Entry), MADV_HUGEPAGE);  // only a wish
-    shard.entries.reset(static_cast<Entry*>(memory));
+    shard.entries.reset(static_cast<Entry*>(AllocateLarge(slots * sizeof(Entry))));
     std::uninitialized_fill_n(shard.entries.get(), slots, Entry{});
     return shard;
   }
