@@ -14,7 +14,9 @@ int64_t BytesOf(const ItemName& item) {
 
 ItemName* ItemNames::Intern(std::string_view text) {
   if (const auto it = names_.find(text); it != names_.end()) return it->second.get();
-  auto item = std::make_unique<ItemName>(ItemName{std::string(text), 0});
+  if (free_ids_.empty()) free_ids_.push_back(ids_++);
+  auto item = std::make_unique<ItemName>(ItemName{std::string(text), free_ids_.back()});
+  free_ids_.pop_back();
   ItemName* const name = item.get();
   names_.emplace(std::string_view(name->text), std::move(item));
   memory_bytes_ += BytesOf(*name);
@@ -25,6 +27,7 @@ void ItemNames::Release(ItemName* item) {
   CHECK(item->holders > 0);
   if (--item->holders > 0) return;
   memory_bytes_ -= BytesOf(*item);
+  free_ids_.push_back(item->id);
   names_.erase(names_.find(item->text));
 }
 

@@ -18,10 +18,13 @@ TEST(ItemNames, OncePerTextAndGoneWithTheLastHolder) {
   EXPECT_GT(names.memory_bytes(), 256);
   names.Release(bus);
   EXPECT_EQ(names.Intern("bus"), bus);
+  EXPECT_NE(bus->id, other->id);
   names.Release(bus);
   names.Release(other);
   EXPECT_EQ(names.size(), 0);
   EXPECT_EQ(names.memory_bytes(), 0);
+  for (const char* text : {"a", "b"}) names.Hold(names.Intern(text));
+  EXPECT_EQ(names.ids(), 2u);  // used again
 }
 
 }  // namespace

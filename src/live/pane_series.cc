@@ -1,6 +1,7 @@
 #include "live/pane_series.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "base/bytes.h"
 #include "base/check.h"
@@ -14,41 +15,56 @@ PaneSeries::~PaneSeries() {
 }
 
 Slot PaneSeries::SlotOf(ItemName* item) {
-  const auto [it, is_new] = slot_of_.try_emplace(item, 0);
-  if (!is_new) return it->second;
+  if (const auto slot = slot_of_.Find(item->id)) return *slot;
   names_->Hold(item);
+  Slot slot = 0;
   if (free_slots_.empty()) {
-    it->second = static_cast<Slot>(items_.size());
+    slot = static_cast<Slot>(items_.size());
     items_.push_back(item);
-    pane_hints_.push_back(0);
-    block_hints_.push_back(0);
+    hints_.push_back(0);
   } else {
-    it->second = free_slots_.back();
+    slot = free_slots_.back();
     free_slots_.pop_back();
-    items_[it->second] = item;
+    items_[slot] = item;
   }
-  return it->second;
+  slot_of_.Insert(item->id, slot);
+  return slot;
 }
 
 void PaneSeries::Add(EventTime pane_start, Slot slot, int64_t count) {
   if (pane_start != current_start_ || current_block_ == nullptr) Seek(pane_start);
-  current_cells_->Add(slot, count, pane_hints_);
-  current_block_->sums.Add(slot, count, block_hints_);
+  current_block_->has_sums = false;
+  current_cells_->Add(slot, count, hints_);
 }
 
 void PaneSeries::Seek(EventTime pane_start) {
   const EventTime block_start = WindowStart(pane_start, grid_.block);
-  Block& block = blocks_[block_start];
+  if (current_block_ == nullptr || current_block_start_ != block_start) {
+    current_block_ = &blocks_[block_start];
+    current_block_start_ = block_start;
+  }
+  Block& block = *current_block_;
   if (!block.packed.empty()) Unpack(block_start, block);
   // A block made late, where others were folded already, is folded like them.
   if (block_start + grid_.block <= maintained_.folded_until) block.folded = true;
   const EventTime start = block.folded ? WindowStart(pane_start, grid_.window) : pane_start;
-  auto it = std::lower_bound(block.panes.begin(), block.panes.end(), start,
-                             [](const Pane& pane, EventTime t) { return pane.start < t; });
+  // Nearly always one of the last.
+  auto it = block.panes.end();
+  while (it != block.panes.begin() && std::prev(it)->start >= start) --it;
   if (it == block.panes.end() || it->start != start) it = block.panes.insert(it, {start, {}});
   current_start_ = pane_start;
-  current_block_ = &block;
   current_cells_ = &it->cells;
+}
+
+const SlotCounts& PaneSeries::SumsOf(const Block& block) const {
+  if (block.has_sums) return block.sums;
+  block.sums = SlotCounts();
+  for (const Pane& pane : block.panes) {
+    for (const SlotCounts::Cell& cell : pane.cells.cells())
+      block.sums.Add(cell.slot, cell.count, hints_);
+  }
+  block.has_sums = true;
+  return block.sums;
 }
 
 int64_t PaneSeries::AddTo(Window range, int64_t sign, std::vector<int64_t>& sums) const {
@@ -61,7 +77,7 @@ int64_t PaneSeries::AddTo(Window range, int64_t sign, std::vector<int64_t>& sums
       found += AddPanes(block_start, block, range, sign, sums);
       continue;
     }
-    for (const SlotCounts::Cell& cell : block.sums.cells()) {
+    for (const SlotCounts::Cell& cell : SumsOf(block).cells()) {
       sums[cell.slot] += sign * cell.count;
       found += cell.count;
     }
@@ -95,9 +111,10 @@ int64_t PaneSeries::AddPanes(EventTime block_start, const Block& block, Window r
 }
 
 void PaneSeries::Pack(EventTime block_start, Block& block) {
+  SumsOf(block);
   ByteWriter out;
   for (Pane& pane : block.panes) {
-    pane.cells.CompactSorted(pane_hints_);
+    pane.cells.CompactSorted(hints_);
     block.index.push_back({static_cast<int32_t>((pane.start - block_start).v / grid_.pane.v),
                            static_cast<uint32_t>(out.size())});
     out.Varint(pane.cells.cells().size());
@@ -111,7 +128,7 @@ void PaneSeries::Pack(EventTime block_start, Block& block) {
   block.packed = out.Take();
   block.packed.shrink_to_fit();
   block.index.shrink_to_fit();
-  block.sums.CompactSorted(block_hints_);
+  block.sums.CompactSorted(hints_);
   block.panes = std::vector<Pane>();  // "= {}" would keep the memory
 }
 
@@ -124,7 +141,7 @@ void PaneSeries::Unpack(EventTime block_start, Block& block) {
     Slot slot = 0;
     for (uint64_t n = in.Varint(); n > 0; --n) {
       slot += static_cast<Slot>(in.Varint());
-      pane.cells.Add(slot, static_cast<int64_t>(in.Varint()), pane_hints_);
+      pane.cells.Add(slot, static_cast<int64_t>(in.Varint()), hints_);
     }
   }
   block.packed = std::string();
@@ -138,7 +155,7 @@ void PaneSeries::Fold(EventTime block_start, Block& block) {
     const EventTime start = WindowStart(pane.start, grid_.window);
     if (steps.empty() || steps.back().start != start) steps.push_back({start, {}});
     for (const SlotCounts::Cell& cell : pane.cells.cells())
-      steps.back().cells.Add(cell.slot, cell.count, pane_hints_);
+      steps.back().cells.Add(cell.slot, cell.count, hints_);
   }
   block.panes = std::move(steps);
   block.folded = true;
@@ -171,27 +188,31 @@ void PaneSeries::FreeUnusedSlots() {
   ++generation_;
   std::vector<bool> used(items_.size());
   for (const auto& [start, block] : blocks_) {
-    for (const SlotCounts::Cell& cell : block.sums.cells()) used[cell.slot] = true;
+    for (const SlotCounts::Cell& cell : SumsOf(block).cells()) used[cell.slot] = true;
   }
+  slot_of_ = SlotTable();
+  bool any = false;
   for (Slot slot = 0; slot < items_.size(); ++slot) {
-    if (used[slot] || items_[slot] == nullptr) continue;
-    slot_of_.erase(items_[slot]);
+    if (items_[slot] == nullptr) continue;
+    if (used[slot]) {
+      slot_of_.Insert(items_[slot]->id, slot);
+      any = true;
+      continue;
+    }
     names_->Release(items_[slot]);
     items_[slot] = nullptr;
     free_slots_.push_back(slot);
   }
-  if (slot_of_.empty()) {  // nothing here any more: give all memory back
-    items_ = std::vector<ItemName*>();
-    free_slots_ = std::vector<Slot>();
-    slot_of_ = std::unordered_map<const ItemName*, Slot>();
-    pane_hints_ = SlotHints();
-    block_hints_ = SlotHints();
-  }
+  if (any) return;
+  items_ = std::vector<ItemName*>();  // nothing here any more: give all memory back
+  free_slots_ = std::vector<Slot>();
+  hints_ = SlotHints();
 }
 
 int64_t PaneSeries::memory_bytes() const {
-  size_t bytes = items_.capacity() * (sizeof(ItemName*) + 2 * sizeof(uint32_t)) +
-                 free_slots_.capacity() * sizeof(Slot) + slot_of_.size() * 40;
+  size_t bytes = items_.capacity() * sizeof(ItemName*) + hints_.capacity() * sizeof(uint32_t) +
+                 free_slots_.capacity() * sizeof(Slot) +
+                 static_cast<size_t>(slot_of_.memory_bytes());
   for (const auto& [start, block] : blocks_) {
     bytes += sizeof(Block) + 48 + static_cast<size_t>(block.sums.memory_bytes()) +
              block.panes.capacity() * sizeof(Pane) + block.packed.capacity() +

@@ -3,20 +3,20 @@
 // Panes lie in blocks that also hold their sum, so that any range is a few additions an item. Items
 // are numbered by slots, dense and local to the series. Not thread-safe.
 //
-//   block of 60 panes, open:   sums {slot, count}*   panes {start, {slot, count}*}*
-//   the same, packed:          sums {slot, count}*   index {pane, begin}*   bytes, a pane:
+//   block of 60 panes, open:   panes {start, {slot, count}*}*   sums {slot, count}* or not yet
+//   the same, packed:          index {pane, begin}*   sums {slot, count}*   bytes, a pane:
 //                              n, then n times (slot - slot before, count), all varints
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "live/item_names.h"
 #include "live/pane_grid.h"
 #include "live/slot_counts.h"
+#include "live/slot_table.h"
 #include "model/types.h"
 
 namespace sightline {
@@ -61,14 +61,17 @@ class PaneSeries {
     uint32_t begin;  // in `packed`
   };
   struct Block {
-    SlotCounts sums;
     std::vector<Pane> panes;  // by start; empty when packed
+    // Made when they are first read, so that adding touches the pane only.
+    mutable SlotCounts sums;
+    mutable bool has_sums = false;
     std::vector<PackedPane> index;
     std::string packed;
     bool folded = false;
   };
 
   void Seek(EventTime pane_start);
+  const SlotCounts& SumsOf(const Block& block) const;
   int64_t AddPanes(EventTime block_start, const Block& block, Window range, int64_t sign,
                    std::vector<int64_t>& sums) const;
   void Pack(EventTime block_start, Block& block);
@@ -78,17 +81,18 @@ class PaneSeries {
 
   const PaneGrid grid_;
   ItemNames* const names_;
+  SlotTable slot_of_;  // by ItemName::id
+  // Where Add() was last.
+  EventTime current_start_ = kBeforeAllTime;
+  EventTime current_block_start_ = kBeforeAllTime;
+  Block* current_block_ = nullptr;
+  SlotCounts* current_cells_ = nullptr;
+  mutable SlotHints hints_;
   std::map<EventTime, Block> blocks_;  // by start
   std::vector<ItemName*> items_;       // by slot; nullptr: free
   std::vector<Slot> free_slots_;
-  std::unordered_map<const ItemName*, Slot> slot_of_;
-  SlotHints pane_hints_, block_hints_;
   Retention maintained_;
   uint64_t generation_ = 0;
-  // Where Add() was last.
-  EventTime current_start_ = kBeforeAllTime;
-  Block* current_block_ = nullptr;
-  SlotCounts* current_cells_ = nullptr;
 };
 
 }  // namespace sightline

@@ -241,29 +241,27 @@ Top PaneStore::TopOfSeveral(std::span<const Index> indices, const WindowChoice& 
   const Window open{FirstProvisional(top.window, complete_until), top.window.end};
   // "today" of several locations is that of UTC: the running sums are of other windows.
   Followed* const followed = choice.today ? nullptr : MovedTo(choice, now);
-  struct Counts {
-    int64_t count = 0;
-    int64_t provisional = 0;
-  };
-  std::unordered_map<const ItemName*, Counts> counts;
+  // By item id, as no two series number their items alike.
+  std::vector<int64_t> counts(names_.ids()), provisional(names_.ids());
+  std::vector<const ItemName*> items;
   for (Index index : indices) {
     const PaneSeries& series = locations_[index]->series;
     const auto& sums =
         followed != nullptr ? Valid(*followed, index).counts() : SumUp(series, top.window);
     for (Slot slot = 0; slot < sums.size(); ++slot) {
-      if (sums[slot] != 0) counts[series.item(slot)].count += sums[slot];
+      if (sums[slot] == 0) continue;
+      const ItemName* const item = series.item(slot);
+      if (counts[item->id] == 0) items.push_back(item);
+      counts[item->id] += sums[slot];
     }
     const auto& open_sums = SumUp(series, open);
     for (Slot slot = 0; slot < open_sums.size(); ++slot) {
-      if (open_sums[slot] != 0) counts[series.item(slot)].provisional += open_sums[slot];
+      if (open_sums[slot] != 0) provisional[series.item(slot)->id] += open_sums[slot];
     }
   }
   candidates_.clear();
-  std::vector<int64_t> provisional;
-  for (const auto& [item, count] : counts) {
-    candidates_.push_back({&item->text, count.count, static_cast<uint32_t>(provisional.size())});
-    provisional.push_back(count.provisional);
-  }
+  for (const ItemName* item : items)
+    candidates_.push_back({&item->text, counts[item->id], item->id});
   RankTop(candidates_, limit, top);
   for (size_t i = 0; i < top.rows.size(); ++i)
     top.rows[i].provisional = provisional[candidates_[i].tag];
