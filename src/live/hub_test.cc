@@ -37,6 +37,14 @@ class Page {
     viewer_ = std::move(viewer).value();
   }
 
+  // The page again after its connection was lost: goes on from what it shows.
+  Page(Hub& hub, const Page& before) : Page(hub, before.view_, before.LastId()) {
+    top_ = before.top_;
+    ledger_ = before.ledger_;
+    locations_ = before.locations_;
+    seq_ = before.seq_;
+  }
+
   // Waits for a wake, then takes everything.
   void TakeNext() {
     std::unique_lock lock(mutex_);
@@ -55,6 +63,7 @@ class Page {
       ASSERT_NO_FATAL_FAILURE(Show(*message));
     }
   }
+  void Close() { viewer_.reset(); }
   // Takes until the page shows what `shows` wants.
   void Until(const std::function<bool()>& shows) {
     const auto deadline = Steady::now() + kPatience;
@@ -74,7 +83,9 @@ class Page {
       items += std::string(row.at("item").as_string()) + " ";
     return items;
   }
+  // Of the last message; empty before the first.
   std::string LastId() const {
+    if (messages_.empty()) return "";
     const std::string& last = messages_.back();
     return last.substr(4, last.find('\n') - 4);
   }
@@ -284,18 +295,14 @@ TEST_F(HubTest, WindowMovesWithTheClockAsAChange) {
 }
 
 TEST_F(HubTest, ResumesByLastEventId) {
-  std::string id;
-  {
-    Page page(hub(), Of(1));
-    page.UntilTotal(0);
-    See(1, "bus");
-    page.UntilTotal(1);
-    id = page.LastId();
-  }
+  Page before(hub(), Of(1));
+  before.UntilTotal(0);
+  See(1, "bus");
+  before.UntilTotal(1);
+  const std::string id = before.LastId();
+  before.Close();
   See(1, "car", 2);  // while nobody looks
-  Page page(hub(), Of(1), id);
-  page.seq_ = std::stoll(id.substr(id.find('-') + 1));
-  page.top_ = json::parse(R"({"rows":[{"item":"bus","position":1}],"total":1})");
+  Page page(hub(), before);
   page.UntilTotal(3);
   EXPECT_EQ(page.kinds_, std::vector<std::string>{"change"});
   // One of another view, or of an earlier one, is no place to go on from.
@@ -430,13 +437,16 @@ TEST_F(HubTest, ConcurrentViewersEndUpRight) {
       std::mt19937 random(static_cast<uint32_t>(n));
       std::vector<View> views = {Of(1), Of(2), View{}, View{.scope = {{{LocationId{2}}}}},
                                  View{.window = {.today = true}, .limit = 2}};
-      std::string id;
+      std::unique_ptr<Page> page;
       while (!done.load()) {
-        Page page(*hub_, views[random() % views.size()], random() % 2 == 0 ? "test-5" : "");
+        const bool resumes = page != nullptr && random() % 2 == 0;
+        if (page != nullptr) page->Close();
+        page = resumes ? std::make_unique<Page>(*hub_, *page)
+                       : std::make_unique<Page>(*hub_, views[random() % views.size()]);
         const int takes = static_cast<int>(random() % 6);
         for (int i = 0; i < takes && !done.load(); ++i) {
           if (random() % 3 == 0) std::this_thread::sleep_for(milliseconds(random() % 20));
-          page.TakeNext();
+          page->TakeNext();
         }
       }
     });
