@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <fstream>
 #include <memory>
+#include <random>
 #include <thread>
 
 #include "app/replay.h"
@@ -71,10 +72,12 @@ int Run(Options& options) {
   if (const Status valid = options.spec.Validate(); !valid.ok()) return Fail(valid.message());
   const int32_t cores = std::max(1, static_cast<int32_t>(std::thread::hardware_concurrency()));
   auto bar = std::make_unique<ProgressBar>();
-  Result<Segment> result = ReplayFiles(
-      options.spec,
-      {.paths = options.files, .threads = options.threads > 0 ? options.threads : cores},
-      [&](const ReplayFilesProgress& progress) { (*bar)(progress); });
+  Result<Segment> result =
+      ReplayFiles(options.spec,
+                  {.paths = options.files,
+                   .threads = options.threads > 0 ? options.threads : cores,
+                   .hash_seed = std::random_device()()},
+                  [&](const ReplayFilesProgress& progress) { (*bar)(progress); });
   bar.reset();
   if (!result.ok()) return Fail(result.status().message());
   const std::string counts =

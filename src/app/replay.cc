@@ -36,7 +36,7 @@ struct Block {
 class Replayer {
  public:
   Replayer(const PipelineSpec& spec, const ReplayFilesOptions& options)
-      : spec_(spec), input_(options.paths), op_(spec) {
+      : spec_(spec), input_(options.paths), op_(spec, options.hash_seed) {
     for (int32_t i = 0; i < options.threads * 2 + 2; ++i)
       free_.push_back(std::make_unique<Block>(spec.timestamp_unit));
   }

@@ -20,6 +20,7 @@ namespace sightline {
 struct ReplayFilesOptions {
   std::vector<std::string> paths;  // "-": standard input
   int32_t threads = 2;
+  uint64_t hash_seed = 0;  // of CountOperator
 };
 struct ReplayFilesProgress {
   int64_t bytes_read = 0, bytes_total = 0;  // total 0: unknown

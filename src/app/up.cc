@@ -10,6 +10,7 @@
 #include <fstream>
 #include <memory>
 #include <mutex>
+#include <random>
 #include <thread>
 #include <vector>
 
@@ -198,6 +199,7 @@ Result<std::unique_ptr<PartitionTask>> Up::BuildTask(const SourcePartition& part
   TaskOptions task;
   task.sinks = {{.name = "live", .commit_interval_ms = 0},
                 {.name = "counts", .commit_interval_ms = options_.commit_interval.v}};
+  task.hash_seed = std::random_device()() | uint64_t{std::random_device()()} << 32;
   task.checkpoint_interval_ms = options_.checkpoint_interval.v;
   TaskPorts ports;
   ports.source = log_->OpenSource(kRawTopic, partition.partition);

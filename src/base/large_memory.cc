@@ -2,18 +2,46 @@
 
 #include <sys/mman.h>
 
+#include <cstdint>
 #include <cstdlib>
 
 #include "base/check.h"
 
 namespace sightline {
+namespace {
+
+constexpr size_t kPageBytes = 4096;
+
+size_t Pages(size_t bytes) { return (bytes + kPageBytes - 1) / kPageBytes * kPageBytes; }
+
+}  // namespace
 
 void* AllocateLarge(size_t bytes) {
-  const bool huge = bytes > 0 && bytes % kHugePageBytes == 0;
-  void* const memory = huge ? std::aligned_alloc(kHugePageBytes, bytes) : std::malloc(bytes);
-  CHECK(memory != nullptr);
-  if (huge) madvise(memory, bytes, MADV_HUGEPAGE);
+  if (bytes < kHugePageBytes) {
+    void* const memory = std::malloc(bytes);
+    CHECK(memory != nullptr);
+    return memory;
+  }
+  // A huge page more than is wanted; what lies before the first and behind the last is given back.
+  const size_t wanted = Pages(bytes), mapped = wanted + kHugePageBytes;
+  void* const mapping =
+      mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  CHECK(mapping != MAP_FAILED);
+  char* const begin = static_cast<char*>(mapping);
+  const size_t before = -reinterpret_cast<uintptr_t>(begin) % kHugePageBytes;
+  if (before > 0) CHECK(munmap(begin, before) == 0);
+  char* const memory = begin + before;
+  if (before < kHugePageBytes) CHECK(munmap(memory + wanted, kHugePageBytes - before) == 0);
+  madvise(memory, wanted, MADV_HUGEPAGE);
   return memory;
+}
+
+void FreeLarge(void* memory, size_t bytes) {
+  if (bytes < kHugePageBytes) {
+    std::free(memory);
+  } else {
+    CHECK(munmap(memory, Pages(bytes)) == 0);
+  }
 }
 
 }  // namespace sightline

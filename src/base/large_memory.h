@@ -6,12 +6,13 @@
 
 namespace sightline {
 
-// From this size on whole huge pages are used: ask for multiples of them.
+// From this size on an allocation is a mapping of its own that begins on a huge page.
 constexpr size_t kHugePageBytes = size_t{2} << 20;
 
-// Uninitialised; freed by std::free. Aligned to a huge page when `bytes` is a multiple of one, else
-// as malloc does. A look-up in 4 kB pages waits for the page table as long as for the data; that
-// the system gives huge ones is only a wish. Aborts when there is no memory.
+// Uninitialised; freed by FreeLarge with the same size. A look-up in 4 kB pages waits for the page
+// table as long as for the data; that the system gives huge ones is only a wish, and what does not
+// fill one is in small ones. Aborts when there is no memory.
 void* AllocateLarge(size_t bytes);
+void FreeLarge(void* memory, size_t bytes);
 
 }  // namespace sightline

@@ -23,7 +23,7 @@ PartitionTask::PartitionTask(SourcePartition partition, const PipelineSpec& spec
       spec_(spec),
       options_(std::move(options)),
       ports_(std::move(ports)),
-      operator_(spec),
+      operator_(spec, options_.hash_seed),
       sealed_({.rows_max = options_.merged_rows_max, .bytes_max = options_.merged_bytes_max}),
       phase_(Mutated(Mutant::kFenceFirst) ? Phase::kFence : Phase::kClaim),
       sinks_(ports_.sinks.size()) {

@@ -33,6 +33,7 @@ struct SinkOptions {
 struct TaskOptions {
   std::vector<SinkOptions> sinks;  // one for each sink of the ports, in their order
 
+  uint64_t hash_seed = 0;       // of a new CountOperator
   int64_t records_max = 4'096;  // of one Step
   // A segment is sealed when the source has nothing more to read, when so many Steps have read into
   // it, or when it has so many rows or kept bytes.

@@ -12,15 +12,16 @@
 namespace sightline {
 namespace {
 
-constexpr uint64_t kStateVersion = 1;  // of Save()'s layout
-// How many events before its turn an event is looked up.
-constexpr size_t kLookAhead = 16;
+constexpr uint64_t kStateVersion = 2;  // of Save()'s layout
+// So many events are looked up together before they are decided in their order: enough for their
+// cache misses to overlap, few enough for what they fetch to stay in the first-level cache.
+constexpr size_t kTogether = 32;
 
 }  // namespace
 
 struct CountOperator::State {
-  explicit State(const PipelineSpec& spec)
-      : spec(spec), decoder(spec.timestamp_unit), deduplicate(spec), windows(spec) {}
+  State(const PipelineSpec& spec, uint64_t hash_seed)
+      : spec(spec), decoder(spec.timestamp_unit), deduplicate(spec, hash_seed), windows(spec) {}
   PipelineSpec spec;
   Decoder decoder;
   Deduplicate deduplicate;
@@ -29,7 +30,8 @@ struct CountOperator::State {
   AppendTime newest_append_time = kNoAppendTime;
 };
 
-CountOperator::CountOperator(const PipelineSpec& spec) : state_(std::make_unique<State>(spec)) {}
+CountOperator::CountOperator(const PipelineSpec& spec, uint64_t hash_seed)
+    : state_(std::make_unique<State>(spec, hash_seed)) {}
 CountOperator::~CountOperator() = default;
 CountOperator::CountOperator(CountOperator&&) noexcept = default;
 CountOperator& CountOperator::operator=(CountOperator&&) noexcept = default;
@@ -47,15 +49,18 @@ void CountOperator::OnRecord(Offset offset, AppendTime append_time, std::string_
 
 void CountOperator::OnEvents(Offset offset, AppendTime append_time, std::span<const Event> events) {
   Deduplicate& deduplicate = state_->deduplicate;
-  std::array<Deduplicate::Hint, kLookAhead> hints;
-  for (size_t i = 0; i < std::min(events.size(), kLookAhead); ++i)
-    hints[i] = deduplicate.Look(events[i]);
-  for (size_t i = 0; i < events.size(); ++i) {
-    const Watermark watermark = deduplicate.watermark();
-    Deduplicate::Hint& hint = hints[i % kLookAhead];
-    const Decision decision = deduplicate.Decide(events[i], append_time, hint);
-    if (i + kLookAhead < events.size()) hint = deduplicate.Look(events[i + kLookAhead]);
-    state_->windows.Add(events[i], decision, offset, append_time, watermark);
+  CountWindows& windows = state_->windows;
+  std::array<Deduplicate::Hint, kTogether> hints;
+  for (; !events.empty(); events = events.subspan(std::min(events.size(), kTogether))) {
+    const size_t together = std::min(events.size(), kTogether);
+    for (size_t i = 0; i < together; ++i) hints[i] = deduplicate.Look(events[i]);
+    for (size_t i = 0; i < together; ++i) deduplicate.Approach(hints[i]);
+    for (size_t i = 0; i < together; ++i) windows.Approach(hints[i].camera, hints[i].fact);
+    for (size_t i = 0; i < together; ++i) {
+      const Watermark watermark = deduplicate.watermark();
+      const Decision decision = deduplicate.Decide(events[i], append_time, hints[i]);
+      windows.Add(events[i], decision, offset, append_time, watermark);
+    }
   }
   state_->newest_append_time = append_time;
 }

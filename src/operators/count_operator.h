@@ -19,7 +19,9 @@ namespace sightline {
 
 class CountOperator {
  public:
-  explicit CountOperator(const PipelineSpec& spec);
+  // `hash_seed`: any number that senders cannot know, so that nobody can choose ids that are slow
+  // to look up. Part of the state; outcomes do not depend on it.
+  explicit CountOperator(const PipelineSpec& spec, uint64_t hash_seed = 0);
   ~CountOperator();
   CountOperator(CountOperator&&) noexcept;
   CountOperator& operator=(CountOperator&&) noexcept;

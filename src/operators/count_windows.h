@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/touch.h"
 #include "model/event.h"
 #include "model/segment.h"
 #include "operators/deduplicate.h"
@@ -20,6 +21,17 @@ class CountWindows {
   explicit CountWindows(const PipelineSpec& spec)
       : pane_size_(spec.pane_size), window_size_(spec.window_size) {}
 
+  // Brings near what Add() reads for these numbers of a decision; any may be given.
+  void Approach(uint32_t camera, uint32_t fact) const {
+    if (camera < last_row_of_camera_.size()) {
+      const uint32_t row = last_row_of_camera_[camera];
+      if (row < ledger_.size()) Touch(&ledger_[row].ledger);
+    }
+    if (fact < last_sum_of_fact_.size()) {
+      const uint32_t index = last_sum_of_fact_[fact].index;
+      if (index < counts_.size()) Touch(&counts_[index]);
+    }
+  }
   // `watermark`: the partition's, before this event.
   void Add(const Event& event, const Decision& decision, Offset offset, AppendTime now,
            Watermark watermark);

@@ -24,11 +24,15 @@ Deduplicate::Hint Deduplicate::Look(const Event& event) {
   Hint hint{.camera = CameraOf(event.camera)};
   if (event.kind == Event::Kind::kHeartbeat) return hint;
   hint.hash = HashOf(event);
-  ids_.Prefetch(hint.hash);
   hint.item = items_.Intern(event.item);
-  const auto it = fact_index_.find({hint.camera, hint.item, event.location});
-  hint.fact = it == fact_index_.end() ? kNone : it->second;
+  hint.fact_hash = FactKey{hint.camera, hint.item, event.location}.Hash();
   return hint;
+}
+
+void Deduplicate::Approach(Hint& hint) const {
+  ids_.Approach(hint.hash);
+  hint.fact = fact_index_.Guess(hint.fact_hash);
+  if (hint.fact != kNone) Touch(&facts_[hint.fact]);
 }
 
 // The first rule that matches decides, in the order of the table in docs/SEMANTICS.md.
@@ -57,7 +61,7 @@ void Deduplicate::BeginBatch() {
 }
 
 uint64_t Deduplicate::HashOf(const Event& event) const {
-  const auto id = static_cast<uint64_t>(event.id.v);
+  const uint64_t id = static_cast<uint64_t>(event.id.v) ^ hash_seed_;
   if (spec_.identity == Identity::kDetection) return HashId(id);
   // For one camera a bijection of the id; which camera it is, the entry's fact says.
   return HashId(id + HashId(static_cast<uint64_t>(event.camera.v)));
@@ -105,23 +109,28 @@ bool Deduplicate::IsRemembered(const IdMemory::Entry& entry, AppendTime now) con
   return fact.base.v + entry.newest >= (WatermarkOf(camera) - spec_.dedup_horizon).v;
 }
 
+bool Deduplicate::Is(const Fact& fact, const FactKey& key) const {
+  return fact.camera == key.camera && fact.item == key.item && fact.location == key.location;
+}
+
 bool Deduplicate::Fits(const Fact& fact, EventTime newest) const {
   return fact.life == cameras_[fact.camera].life && newest >= fact.base &&
          newest.v - fact.base.v < int64_t{UINT32_MAX};
 }
 
 uint32_t Deduplicate::FactFor(const FactKey& key, EventTime newest, uint32_t guess) {
-  if (guess != kNone && Fits(facts_[guess], newest)) return guess;
-  const auto [it, is_new] = fact_index_.try_emplace(key, kNone);
-  if (!is_new && Fits(facts_[it->second], newest)) return it->second;
-  it->second = static_cast<uint32_t>(facts_.size());
+  if (guess != kNone && Is(facts_[guess], key) && Fits(facts_[guess], newest)) return guess;
+  uint32_t& newest_fact =
+      fact_index_.At(key.Hash(), [&](uint32_t fact) { return Is(facts_[fact], key); });
+  if (newest_fact != kNone && Fits(facts_[newest_fact], newest)) return newest_fact;
+  newest_fact = static_cast<uint32_t>(facts_.size());
   // Everything that this camera is still accepted with lies behind the base.
   facts_.push_back({.camera = key.camera,
                     .life = cameras_[key.camera].life,
                     .item = key.item,
                     .location = key.location,
                     .base = newest - spec_.out_of_orderness - spec_.dedup_horizon});
-  return it->second;
+  return newest_fact;
 }
 
 Decision Deduplicate::Remember(const Event& event, AppendTime now, const Hint& hint) {
@@ -192,15 +201,18 @@ void Deduplicate::CompactIfDue(AppendTime now) {
 }
 
 void Deduplicate::IndexFacts() {
-  fact_index_.clear();
+  fact_index_.Clear();
   for (uint32_t i = 0; i < facts_.size(); ++i) {
     const Fact& fact = facts_[i];
-    const auto [it, is_new] = fact_index_.try_emplace({fact.camera, fact.item, fact.location}, i);
-    if (!is_new && facts_[it->second].base < fact.base) it->second = i;
+    const FactKey key{fact.camera, fact.item, fact.location};
+    uint32_t& newest =
+        fact_index_.At(key.Hash(), [&](uint32_t other) { return Is(facts_[other], key); });
+    if (newest == kNone || facts_[newest].base < fact.base) newest = i;
   }
 }
 
 // Layout, integers as in base/bytes.h:
+//   hash seed (8 bytes)
 //   items:   n (string)*
 //   cameras: n (id, has greatest, greatest, last_heard, life)*
 //   watermark
@@ -208,6 +220,7 @@ void Deduplicate::IndexFacts() {
 //   ids:     n (hash, fact, newest: 16 bytes as in memory, little endian)*, ascending hashes
 void Deduplicate::Save(const std::function<void(std::string_view)>& out) const {
   ByteWriter writer;
+  writer.Fixed64(hash_seed_);
   writer.Varint(items_.size());
   for (uint32_t i = 0; i < items_.size(); ++i) writer.String(items_.name(i));
   writer.Varint(cameras_.size());
@@ -246,6 +259,7 @@ Status Deduplicate::Load(ByteReader& in) {
 Status Deduplicate::LoadTables(ByteReader& in) {
   const Status damaged = Status::Stop("the operator state of the checkpoint is damaged");
   auto sane = [](EventTime time) { return time > kBeforeAllTime && time < kAfterAllTime; };
+  hash_seed_ = in.Fixed64();
   for (uint64_t n = in.Varint(); in.ok() && n > 0; --n) items_.Intern(in.String());
   for (uint64_t n = in.Varint(); in.ok() && n > 0; --n) {
     Camera camera{.id = {in.Signed()}};

@@ -19,6 +19,7 @@
 #include "base/status.h"
 #include "model/event.h"
 #include "model/segment.h"
+#include "operators/fact_index.h"
 #include "operators/id_memory.h"
 #include "pipeline/spec.h"
 
@@ -47,15 +48,19 @@ class ItemNumbers {
 
 class Deduplicate {
  public:
-  explicit Deduplicate(const PipelineSpec& spec) : spec_(spec) {}
+  explicit Deduplicate(const PipelineSpec& spec, uint64_t hash_seed = 0)
+      : spec_(spec), hash_seed_(hash_seed) {}
 
-  // What can be looked up before an event's turn, so that its cache misses overlap with others'
-  // work. A guess: Decide() checks it.
+  // What can be looked up before an event's turn. Look() at several events, then Approach() each,
+  // and the cache misses of all of them overlap; each step brings near what the next one reads.
   struct Hint {
     uint64_t hash = 0;
-    uint32_t camera = 0, item = 0, fact = 0;
+    uint32_t fact_hash = 0;
+    uint32_t camera = 0, item = 0;
+    uint32_t fact = FactIndex::kNone;  // a guess: Decide() checks it
   };
   Hint Look(const Event& event);
+  void Approach(Hint& hint) const;
   // The outcome of the next event in the partition's order. `hint` is Look(event).
   Decision Decide(const Event& event, AppendTime now, const Hint& hint);
   Decision Decide(const Event& event, AppendTime now) { return Decide(event, now, Look(event)); }
@@ -91,12 +96,13 @@ class Deduplicate {
     uint32_t camera = 0, item = 0;
     LocationId location;
     friend bool operator==(const FactKey&, const FactKey&) = default;
-    friend size_t hash_value(const FactKey& key) {
-      return HashId((uint64_t{key.camera} << 32 | key.item) ^
-                    static_cast<uint64_t>(key.location.v) * 0x9e3779b97f4a7c15ull);
+    uint32_t Hash() const {
+      return HashId((uint64_t{camera} << 32 | item) ^
+                    static_cast<uint64_t>(location.v) * 0x9e3779b97f4a7c15ull) >>
+             32;
     }
   };
-  static constexpr uint32_t kNone = UINT32_MAX;
+  static constexpr uint32_t kNone = FactIndex::kNone;
 
   uint64_t HashOf(const Event& event) const;
   uint32_t CameraOf(CameraId id);
@@ -107,6 +113,7 @@ class Deduplicate {
   Decision Remember(const Event& event, AppendTime now, const Hint& hint);
   void InsertId(const IdMemory::Entry& fresh, EventTime time, AppendTime now);
   bool IsRemembered(const IdMemory::Entry& entry, AppendTime now) const;
+  bool Is(const Fact& fact, const FactKey& key) const;
   bool Fits(const Fact& fact, EventTime newest) const;
   // A fact of this key that can hold `newest`; `guess` may be it.
   uint32_t FactFor(const FactKey& key, EventTime newest, uint32_t guess);
@@ -115,12 +122,13 @@ class Deduplicate {
   Status LoadIds(ByteReader& in);
 
   PipelineSpec spec_;
+  uint64_t hash_seed_;
   ItemNumbers items_;
   std::vector<Camera> cameras_;
   boost::unordered_flat_map<CameraId, uint32_t, std::hash<CameraId>> camera_index_;
   std::vector<Fact> facts_;
-  boost::unordered_flat_map<FactKey, uint32_t> fact_index_;  // the newest fact of each key
-  size_t compact_at_ = kCompactMin;                          // facts_.size() or items_.size()
+  FactIndex fact_index_;             // the newest fact of each key
+  size_t compact_at_ = kCompactMin;  // facts_.size() or items_.size()
   IdMemory ids_;
   EventTime oldest_ = kAfterAllTime;      // no remembered id has a `newest` before this
   bool came_back_ = false;                // a camera began a new life since oldest_ was set

@@ -209,5 +209,23 @@ TEST(Deduplicate, ADamagedCheckpointIsToldAndNeverCrashes) {
   EXPECT_NE(refused.Load(bytes).message().find("settings"), std::string::npos);
 }
 
+TEST(CountOperator, OutcomesDoNotDependOnTheHashSeedAndTheStateKeepsIt) {
+  auto count = [](CountOperator& op, int64_t from) {
+    std::vector<Event> events;
+    for (int64_t i = 0; i < 300; ++i) events.push_back(Detection(i % 7, (from + i) % 200, 500));
+    op.OnEvents({from}, {500}, events);
+    return op.TakeSegment({from}, {from + 1});
+  };
+  CountOperator plain(Spec()), seeded(Spec(), 0x123456789abcdefull);
+  EXPECT_EQ(count(plain, 0), count(seeded, 0));
+  std::string state;
+  seeded.Save([&](std::string_view piece) { state += piece; });
+  CountOperator loaded(Spec(), 42);
+  ASSERT_TRUE(loaded.Load(state).ok());
+  const Segment again = count(loaded, 1);
+  EXPECT_EQ(again, count(plain, 1));
+  EXPECT_EQ(again.Total().of(kDuplicate), 300);
+}
+
 }  // namespace
 }  // namespace sightline

@@ -7,19 +7,20 @@
 //
 // Nothing is erased one by one. Whether an entry is still remembered is decided when it is found
 // (docs/SEMANTICS.md, "Memory"); a shard that is full is rebuilt without the forgotten ones. Small
-// growth steps in many shards keep the memory near 16 bytes / 0.8 an id at every size.
+// growth steps, each shard's at another time, keep the memory near 16 bytes / 0.67 an id at every
+// size.
 // Owned and used by one thread.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
 #include <utility>
 
 #include "base/check.h"
 #include "base/large_memory.h"
+#include "base/touch.h"
 
 namespace sightline {
 
@@ -44,13 +45,13 @@ class IdMemory {
 
   IdMemory() : shards_(new Shard[kShards]) {}
 
-  // Asks the processor to fetch what Find(hash) will look at.
-  void Prefetch(uint64_t hash) const {
+  // Brings near what Find(hash) will look at.
+  void Approach(uint64_t hash) const {
     const Shard& shard = shards_[ShardOf(hash)];
     if (shard.capacity == 0) return;
     const Entry* home = &shard.entries[Home(shard, hash)];
-    __builtin_prefetch(home);
-    __builtin_prefetch(home + 4);  // most probes end within two cache lines
+    Touch(home);
+    Touch(home + 4);  // most probes end within two cache lines
   }
 
   // The first entry of this hash for which `same` holds; null if there is none. (With identity
@@ -77,6 +78,7 @@ class IdMemory {
   template <typename Keep>
   void Insert(const Entry& entry, Keep keep) {
     Shard& shard = shards_[ShardOf(entry.hash)];
+    if (shard.capacity == 0) shard = Make(FirstCapacity(ShardOf(entry.hash)), kSlackMin);
     if (shard.used >= shard.limit) Rebuild(shard, keep);
     while (!Place(shard, entry)) Grow(shard);
     ++shard.used;
@@ -101,10 +103,10 @@ class IdMemory {
   // hashes, everything finds a place.
   static constexpr uint32_t kSlackMin = 31;
   // Of 20 places: when a shard is full; 25 / 17 is a quarter more room than that.
-  static constexpr uint64_t kFull = 17, kRoom = 25;
-  static constexpr size_t kHugeFrom = size_t{3} << 20;  // bytes of a shard
+  static constexpr uint64_t kFull = 15, kRoom = 25;
   struct Free {
-    void operator()(Entry* entries) const { std::free(entries); }
+    size_t bytes;
+    void operator()(Entry* entries) const { FreeLarge(entries, bytes); }
   };
   struct Shard {
     std::unique_ptr<Entry[], Free> entries;
@@ -118,20 +120,17 @@ class IdMemory {
     const uint64_t low = (hash << kShardBits) >> 32;
     return static_cast<uint32_t>((low * shard.capacity) >> 32);
   }
-  // A large shard is made of huge pages, whole ones (base/large_memory.h).
+  // Evenly from c to 5/4 c: shards get the same number of ids, so they are full one after another.
+  static uint64_t FirstCapacity(size_t shard) { return 128 + shard; }
   static Shard Make(uint64_t capacity, uint32_t slack) {
-    size_t slots = capacity + slack + 1;
-    if (slots * sizeof(Entry) >= kHugeFrom) {
-      constexpr size_t kPageSlots = kHugePageBytes / sizeof(Entry);
-      slots = (slots + kPageSlots - 1) / kPageSlots * kPageSlots;
-      capacity = slots - slack - 1;
-    }
+    const size_t slots = capacity + slack + 1;
     CHECK(slots < UINT32_MAX);
     Shard shard;
     shard.capacity = static_cast<uint32_t>(capacity);
     shard.slack = slack;
     shard.limit = static_cast<uint32_t>(capacity * kFull / 20);
-    shard.entries.reset(static_cast<Entry*>(AllocateLarge(slots * sizeof(Entry))));
+    const size_t bytes = slots * sizeof(Entry);
+    shard.entries = {static_cast<Entry*>(AllocateLarge(bytes)), Free{bytes}};
     std::uninitialized_fill_n(shard.entries.get(), slots, Entry{});
     return shard;
   }
@@ -188,7 +187,7 @@ class IdMemory {
     }
     size_ -= shard.used - live;
     shard.used = live;
-    // A quarter more than what lives: after it the shard is 0.68 full, before the next one 0.85.
+    // A quarter more than what lives: after it the shard is 0.6 full, before the next one 0.75.
     MoveInto(shard, uint64_t{live} * kRoom / kFull + 8);
   }
 
