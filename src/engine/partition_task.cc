@@ -15,6 +15,13 @@ namespace {
 
 constexpr int64_t kLongAgo = INT64_MIN;
 
+// When a sink is due for what waits since then.
+int64_t CommitTime(const SinkOptions& sink, int64_t since_ms) {
+  const int64_t interval = sink.commit_interval_ms;
+  if (!sink.together || interval <= 0) return since_ms + interval;
+  return since_ms / interval * interval + interval;
+}
+
 }  // namespace
 
 PartitionTask::PartitionTask(SourcePartition partition, const PipelineSpec& spec,
@@ -427,9 +434,8 @@ int64_t PartitionTask::SinkDue(size_t index) const {
   const SinkState& sink = sinks_[index];
   if (sink.offered != kNoneCommitted) return sink.backoff.until_ms();
   if (sink.waiting_since_ms == kNever) return kNever;
-  const int64_t due = draining_ || HalfFull()
-                          ? kLongAgo
-                          : sink.waiting_since_ms + options_.sinks[index].commit_interval_ms;
+  const bool at_once = draining_ || HalfFull() || sink.waiting_since_ms == kLongAgo;
+  const int64_t due = at_once ? kLongAgo : CommitTime(options_.sinks[index], sink.waiting_since_ms);
   return std::max(due, sink.backoff.until_ms());
 }
 

@@ -26,8 +26,11 @@ namespace sightline {
 
 struct SinkOptions {
   std::string name;  // for texts and metrics
-  int64_t commit_interval_ms =
-      0;  // a sealed segment waits so long for others; 0: committed at once
+  // A sealed segment waits so long for others; 0: committed at once.
+  int64_t commit_interval_ms = 0;
+  // Commit at multiples of the interval, at the same moments as the other tasks: a sink that they
+  // share can put what they bring into one write.
+  bool together = false;
 };
 
 struct TaskOptions {

@@ -53,6 +53,29 @@ TEST(PartitionTaskTest, EachSinkHasItsPaceAndIsDueInTime) {
   EXPECT_EQ(world.Sink(1).calls, 1);
 }
 
+TEST(PartitionTaskTest, TasksThatCommitTogetherMeetAtMultiplesOfTheInterval) {
+  TestWorld world;
+  auto task = MakeTestTask(&world, {.sinks = {{"lake", 500, true}}});
+  for (const int64_t since_ms : {1'000, 1'620, 2'499}) {
+    ASSERT_TRUE(StepUntilIdle(*task, since_ms).ok());
+    world.Append();
+    ASSERT_TRUE(StepUntilIdle(*task, since_ms).ok());
+    const int64_t due_ms = (since_ms / 500 + 1) * 500;
+    EXPECT_EQ(task->NextDue(since_ms), due_ms);
+    const int64_t calls = world.Sink(0).calls;
+    ASSERT_TRUE(StepUntilIdle(*task, due_ms - 1).ok());
+    EXPECT_EQ(world.Sink(0).calls, calls);
+    ASSERT_TRUE(StepUntilIdle(*task, due_ms).ok());
+    EXPECT_EQ(world.Sink(0).calls, calls + 1);
+  }
+  world.Append();
+  ASSERT_TRUE(StepUntilIdle(*task, 3'001).ok());
+  task->Drain();
+  ASSERT_TRUE(StepUntilIdle(*task, 3'002).ok());
+  EXPECT_EQ(world.Sink(0).counted, 4);
+  EXPECT_TRUE(task->drained());
+}
+
 TEST(PartitionTaskTest, ASinkThatFailsHoldsUpNeitherTheOthersNorTheCheckpoint) {
   TestWorld world(2);
   world.Answer(0, Status::Retry("down"));
