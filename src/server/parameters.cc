@@ -1,0 +1,71 @@
+#include "server/parameters.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <charconv>
+
+namespace sightline {
+namespace {
+
+std::optional<int> HexDigit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return std::nullopt;
+}
+
+// RFC 3986, section 2.1, and '+' for a space. What is no escape stays as it is.
+std::string Unescape(std::string_view text) {
+  std::string plain;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '%' && i + 2 < text.size()) {
+      const auto high = HexDigit(text[i + 1]), low = HexDigit(text[i + 2]);
+      if (high && low) {
+        plain.push_back(static_cast<char>(*high * 16 + *low));
+        i += 2;
+        continue;
+      }
+    }
+    plain.push_back(text[i] == '+' ? ' ' : text[i]);
+  }
+  return plain;
+}
+
+}  // namespace
+
+std::variant<ParameterMap, Response> ParseParameters(std::string_view query,
+                                                     std::span<const std::string_view> known) {
+  ParameterMap parameters;
+  while (!query.empty()) {
+    const size_t end = std::min(query.find('&'), query.size());
+    const std::string_view pair = query.substr(0, end);
+    query.remove_prefix(std::min(end + 1, query.size()));
+    if (pair.empty()) continue;
+    const size_t equals = std::min(pair.find('='), pair.size());
+    const std::string name = Unescape(pair.substr(0, equals));
+    std::string value = Unescape(pair.substr(std::min(equals + 1, pair.size())));
+    if (std::ranges::find(known, name) == known.end()) {
+      return Problem(
+          400, fmt::format("parameter \"{:.100}\" is unknown here: use {}", name,
+                           known.empty() ? "none" : fmt::format("{}", fmt::join(known, ", "))));
+    }
+    if (!parameters.emplace(name, std::move(value)).second)
+      return Problem(400, fmt::format("parameter \"{}\" is there twice: give it once", name));
+  }
+  return parameters;
+}
+
+std::optional<int64_t> ParseInteger(std::string_view text) {
+  int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+std::string BadParameter(std::string_view name, std::string_view value, std::string_view accepted) {
+  return fmt::format("parameter \"{}\" is \"{:.100}\": use {}", name, value, accepted);
+}
+
+}  // namespace sightline
