@@ -30,6 +30,7 @@ ROOMS = {
     "engine": {"operators", "pipeline", "model", "base"},
     "connectors": {"engine", "operators", "pipeline", "model", "base"},
     "live": {"model", "base"},
+    "query": {"live", "model", "base"},
     "server": {"live", "operators", "pipeline", "model", "base"},
     "camera": {"model", "base"},
 }
@@ -48,11 +49,12 @@ HOMES = {
     "prometheus": {"server"},
     "zlib.h": {"server", "connectors/embedded_log", "connectors/checkpoint_files", "camera", "app"},
     "curl": {"camera"},
+    "duckdb.h": {"query"},
     "simdjson.h": {"operators"},
     "toml++": {"app"},
     "CLI": {"app"},
     "date": {"live"},
-    "boost/json": {"live", "server", "camera", "app"},
+    "boost/json": {"live", "query", "server", "camera", "app"},
     "spdlog": {"base"},
 }
 TEST_ONLY = ("gtest", "gmock", "benchmark")
@@ -290,6 +292,7 @@ PLANTED = [
     ("src/live/db.cc", "#include <sqlite3.h>\n", "connectors/embedded_log only"),
     ("src/app/web.cc", "#include <boost/asio.hpp>\n", "<boost/asio.hpp> lives in server only"),
     ("src/app/web.cc", '#include "server/internal.h"\n', "shows <boost/beast/http.hpp>"),
+    ("src/app/sql.cc", "#include <duckdb.h>\n", "<duckdb.h> lives in query only"),
     ("src/server/json.cc", "#include <simdjson.h>\n", "lives in operators only"),
     ("src/app/arrow.cc", "#include <arrow/api.h>\n", "has no home"),
     ("src/app/t.cc", "#include <gtest/gtest.h>\n", "belongs to tests"),

@@ -6,7 +6,7 @@
 #   tools/deps.sh test    the same, and what `make test` needs (the default)
 #
 # Debian packages are installed with apt (as root or through sudo). Everything else is pinned by
-# hash and goes into the tree: .deps/venv (Python), tests/browser/node_modules.
+# hash and goes into the tree: .deps/duckdb, .deps/venv (Python), tests/browser/node_modules.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -62,7 +62,7 @@ install_packages() {
   command -v dpkg-query >/dev/null || fail \
     "this is no Debian: install these packages' equivalents by hand and build with cmake:" \
     "  ${packages[*]}"
-  if [ "$tier" = test ] && ! node_is_new_enough; then
+  if ! node_is_new_enough; then  # npm brings DuckDB
     packages+=(nodejs npm)
   fi
   local missing
@@ -120,7 +120,41 @@ install_node() {
   printf '%s\n' "$stamp" >"$1/node_modules/.stamp"
 }
 
+# fetch_npm PACKAGE SHA256 INTO: the package's files, unpacked, when its archive has this hash.
+fetch_npm() {
+  retry npm pack --silent --pack-destination "$3" "$1" || fail "npm could not fetch $1: see above"
+  local archive=("$3"/*.tgz)
+  echo "$2  ${archive[0]}" | sha256sum --check --quiet - >&2 ||
+    fail "$1 is not the archive that was pinned: its hash differs"
+  tar --extract --gzip --strip-components=1 --directory "$3" --file "${archive[0]}"
+  rm "${archive[0]}"
+}
+
+# DuckDB for src/query: the shared library of its Node package, which is the plain libduckdb.so, and
+# the C header out of the older package that still carries sources. The C API only grows: all 459
+# functions of the 1.4.4 header are declared the same in 1.5.6 (compared when this was pinned).
+install_duckdb() {
+  local library=@duckdb/node-bindings-linux-x64@1.5.6-r.1 header=duckdb@1.4.4
+  local library_hash=1b9f82478539bb9a1d1df44bd103121a12ae52142c07158dc52b97d2ec1d69ff
+  local header_hash=5bb967dcbcd517670ba5f169f238fb9d6787e53752c60ebe24386169d76941ed
+  local stamp="$library $library_hash $header $header_hash" work
+  [ "$(cat .deps/duckdb/stamp 2>/dev/null)" != "$stamp" ] || return 0
+  echo "deps: DuckDB into .deps/duckdb"
+  rm -rf .deps/duckdb
+  mkdir -p .deps/duckdb/lib .deps/duckdb/include
+  work=$(mktemp --directory .deps/duckdb/fetch.XXXXXX)
+  mkdir "$work/library" "$work/header"
+  fetch_npm "$library" "$library_hash" "$work/library"
+  fetch_npm "$header" "$header_hash" "$work/header"
+  mv "$work/library/libduckdb.so" .deps/duckdb/lib/
+  mv "$work/library/LICENSE" .deps/duckdb/
+  mv "$work/header/src/duckdb/src/include/duckdb.h" .deps/duckdb/include/
+  rm -rf "$work"
+  printf '%s\n' "$stamp" >.deps/duckdb/stamp
+}
+
 install_packages
+install_duckdb
 if [ "$tier" = test ]; then
   install_python
   install_node tests/browser

@@ -1,0 +1,84 @@
+#include "query/file_list.h"
+
+#include <set>
+#include <tuple>
+
+namespace sightline {
+namespace {
+
+auto Key(const LakeFile& file) { return std::tie(file.location, file.path); }
+bool Before(const LakeFile& a, const LakeFile& b) { return Key(a) < Key(b); }
+
+bool MayHold(const LakeFile& file, const ReadBounds& bounds) {
+  if (file.window_start_min && DayOf(*file.window_start_min) >= bounds.end_day) return false;
+  return !file.window_start_max || DayOf(*file.window_start_max) >= bounds.first_day;
+}
+
+// The files of `files` (sorted) whose location is `location`.
+void TakeLocation(const std::vector<LakeFile>& files, std::optional<LocationId> location,
+                  const ReadBounds& bounds, std::vector<const LakeFile*>& found) {
+  auto file = std::lower_bound(
+      files.begin(), files.end(), location,
+      [](const LakeFile& a, const std::optional<LocationId>& b) { return a.location < b; });
+  for (; file != files.end() && file->location == location; ++file) {
+    if (MayHold(*file, bounds)) found.push_back(&*file);
+  }
+}
+
+}  // namespace
+
+FileList::FileList(std::string root, std::vector<LakeFile> files) : root_(std::move(root)) {
+  *this = With(files, {});
+}
+
+FileList FileList::With(std::span<const LakeFile> added, std::span<const LakeFile> removed) const {
+  struct Change {
+    std::vector<LakeFile> added;
+    std::set<std::string_view> removed;
+  };
+  std::map<Day, Change> changes;
+  for (const LakeFile& file : added) changes[file.day.value_or(kNoDay)].added.push_back(file);
+  for (const LakeFile& file : removed) changes[file.day.value_or(kNoDay)].removed.insert(file.path);
+
+  FileList next = *this;
+  for (auto& [day, change] : changes) {
+    auto files = std::make_shared<DayFiles>(std::move(change.added));
+    if (const auto old = days_.find(day); old != days_.end()) {
+      next.size_ -= old->second->size();
+      for (const LakeFile& file : *old->second) {
+        if (!change.removed.contains(file.path)) files->push_back(file);
+      }
+    }
+    std::sort(files->begin(), files->end(), Before);
+    next.size_ += files->size();
+    if (files->empty()) {
+      next.days_.erase(day);
+    } else {
+      next.days_[day] = std::move(files);
+    }
+  }
+  return next;
+}
+
+std::vector<const LakeFile*> FileList::Select(const ReadBounds& bounds) const {
+  std::vector<const LakeFile*> found;
+  auto take = [&](const DayFiles& files) {
+    if (!bounds.locations) {
+      for (const LakeFile& file : files) {
+        if (MayHold(file, bounds)) found.push_back(&file);
+      }
+      return;
+    }
+    TakeLocation(files, std::nullopt, bounds, found);
+    for (const LocationId location : *bounds.locations)
+      TakeLocation(files, location, bounds, found);
+  };
+  if (const auto dayless = days_.find(kNoDay); dayless != days_.end()) take(*dayless->second);
+  for (auto day = days_.lower_bound(bounds.first_day);
+       day != days_.end() && day->first < bounds.end_day; ++day) {
+    take(*day->second);
+  }
+  return found;
+}
+
+}  // namespace sightline

@@ -1,0 +1,76 @@
+// LakeSource: the port through which queries see the lake and what the engine has not written there
+// yet.
+//
+// The columns of the three tables are those of the structs below, by these names; times are UTC.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "model/segment.h"
+#include "query/file_list.h"
+
+namespace sightline {
+
+// A row of `item_count_increments`: what one segment adds to one window. In the files:
+//   geographical_location_oid long, date date (both usually in the path), geographical_location
+//   string?, item_name string, window_start window_end timestamp, item_count long, first_detected
+//   last_detected timestamp, kind string, engine source string?, source_partition int?,
+//   first_offset next_offset long?
+struct CountIncrement {
+  LocationId location;
+  std::string item;
+  Window window;
+  int64_t count = 0;
+  EventTime first_detected, last_detected;
+  CountKind kind = CountKind::kCount;
+  SourcePartition source;
+  Offset first, next;
+};
+
+// A row of `ledger`. In the files:
+//   source string, source_partition int, first_offset next_offset long, geographical_location_oid
+//   video_camera_oid long? (null: unreadable), hour timestamp? (of append time; null: none),
+//   received counted duplicate too_late future malformed outside conflicts heartbeats long
+struct LedgerIncrement {
+  SourcePartition source;
+  Offset first, next;
+  LedgerRow row;
+};
+
+// A row of `locations`: Dataset B as it is used now.
+struct LocationEntry {
+  LocationId location;
+  std::string name;
+  std::optional<double> latitude, longitude;
+  std::string time_zone;  // IANA; empty: UTC
+  std::optional<LocationId> parent;
+};
+
+// One moment of everything. Sums over it never dip: it holds the lake at one version and every
+// pending segment with first >= that version's committed offset, and nothing else.
+//
+// Shared pointers, because states change every second and share what did not change, and because
+// running queries keep the state that they began with.
+struct LakeState {
+  // Versions of item_count_increments and ledger; -1: the table does not exist yet. For the answer
+  // to "which state was this?".
+  int64_t counts_version = -1, ledger_version = -1;
+  FileList counts_files, ledger_files;
+  std::shared_ptr<const std::vector<CountIncrement>> pending_counts;   // null: none
+  std::shared_ptr<const std::vector<LedgerIncrement>> pending_ledger;  // null: none
+  std::shared_ptr<const std::vector<LocationEntry>> locations;         // null: none
+};
+
+class LakeSource {
+ public:
+  virtual ~LakeSource() = default;
+  // Never null. Called once a query, from any thread, several at once; must not wait for the
+  // network.
+  virtual Result<std::shared_ptr<const LakeState>> Current() = 0;
+};
+
+}  // namespace sightline

@@ -1,0 +1,62 @@
+#include "query/query_engine.h"
+
+#include <fmt/format.h>
+
+#include "query/session.h"
+
+namespace sightline {
+
+// The order matters: after the lock nothing can be changed any more, by nobody.
+Result<std::unique_ptr<QueryEngine>> QueryEngine::Create(std::shared_ptr<LakeSource> source,
+                                                         const QueryEngineOptions& options) {
+  auto core = std::make_shared<Core>();
+  core->source = std::move(source);
+  core->queries_max = options.queries_max;
+  Result<duck::Database> database =
+      duck::Open({{"memory_limit", fmt::format("{}B", options.memory_bytes_max)},
+                  {"threads", fmt::format("{}", options.threads)},
+                  {"temp_directory", ""},
+                  {"max_temp_directory_size", "0KB"},
+                  {"autoinstall_known_extensions", "false"},
+                  {"autoload_known_extensions", "false"},
+                  {"allow_community_extensions", "false"},
+                  {"allow_unsigned_extensions", "false"}});
+  if (!database.ok()) return database.status();
+  core->database = std::move(database).value();
+  Result<duck::Connection> connection = duck::Connect(core->database);
+  if (!connection.ok()) return connection.status();
+  RETURN_IF_ERROR(core->scans.Register(connection.value()));
+  Result<SqlGuard> guard = SqlGuard::Create(connection.value(), ViewNames());
+  if (!guard.ok()) return guard.status();
+  core->guard = std::move(guard).value();
+
+  std::string directories;
+  for (const std::string& directory : options.directories) {
+    directories += (directories.empty() ? "" : ", ") + duck::Quoted(directory + "/");
+  }
+  for (const std::string& setting :
+       {std::string("TimeZone = 'UTC'"), fmt::format("allowed_directories = [{}]", directories),
+        std::string("enable_external_access = false"), std::string("lock_configuration = true")}) {
+    RETURN_IF_ERROR(duck::Execute(connection.value(), "SET GLOBAL " + setting));
+  }
+  return std::unique_ptr<QueryEngine>(new QueryEngine(std::move(core)));
+}
+
+QueryEngine::~QueryEngine() = default;
+
+int64_t QueryEngine::files_selected() const { return core_->files_selected.load(); }
+
+Result<ResultTable> QueryEngine::Run(std::string_view sql, const Scope& scope,
+                                     const QueryLimits& limits) {
+  Result<std::unique_ptr<Session>> begun = Session::Begin(core_, scope, limits);
+  if (!begun.ok()) return begun.status();
+  std::unique_ptr<Session> session = std::move(begun).value();
+  Result<CheckedSql> checked = session->Check(sql);
+  if (!checked.ok()) return session->Explain(checked.status());
+  for (const auto& [view, bounds] : checked.value().tables) {
+    RETURN_IF_ERROR(session->AddView(view, bounds));
+  }
+  return Session::Answer(std::move(session), std::string(sql));
+}
+
+}  // namespace sightline

@@ -1,0 +1,48 @@
+// ReadBounds: what a read cannot leave, as far as it is known before it runs. Used to skip files.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <set>
+
+#include "model/types.h"
+
+namespace sightline {
+
+using Day = Strong<struct DayTag>;  // UTC days since 1970-01-01
+constexpr int64_t kDayMs = 86'400'000;
+constexpr Day kFirstDay{-719'162};  // 0001-01-01
+constexpr Day kDaysEnd{2'932'897};  // 10000-01-01, exclusive
+constexpr Day DayOf(EventTime t) { return {WindowStart(t, Millis{kDayMs}).v / kDayMs}; }
+
+// Rows outside are not wanted; rows inside may be. Never narrower than the truth.
+struct ReadBounds {
+  std::optional<std::set<LocationId>> locations;  // none: any
+  Day first_day = kFirstDay, end_day = kDaysEnd;  // [first, end) of window_start
+
+  // Both hold.
+  void Narrow(const ReadBounds& other) {
+    first_day = std::max(first_day, other.first_day);
+    end_day = std::min(end_day, other.end_day);
+    if (!other.locations) return;
+    if (!locations) {
+      locations = other.locations;
+      return;
+    }
+    std::erase_if(*locations, [&](LocationId id) { return !other.locations->contains(id); });
+  }
+  // One of both holds.
+  void Widen(const ReadBounds& other) {
+    first_day = std::min(first_day, other.first_day);
+    end_day = std::max(end_day, other.end_day);
+    if (!locations || !other.locations) {
+      locations.reset();
+      return;
+    }
+    locations->insert(other.locations->begin(), other.locations->end());
+  }
+  friend bool operator==(const ReadBounds&, const ReadBounds&) = default;
+};
+
+}  // namespace sightline

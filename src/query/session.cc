@@ -1,0 +1,224 @@
+#include "query/session.h"
+
+#include <fmt/format.h>
+
+#include "query/duck_reader.h"
+#include "query/lake_rows.h"
+
+namespace sightline {
+namespace {
+
+class SessionReader final : public RowReader {
+ public:
+  SessionReader(std::unique_ptr<RowReader> reader, std::function<Status(Status)> explain)
+      : explain_(std::move(explain)), reader_(std::move(reader)) {}
+  Result<bool> Next(Row& row) override {
+    Result<bool> more = reader_->Next(row);
+    if (!more.ok()) return explain_(more.status());
+    return more;
+  }
+
+ private:
+  std::function<Status(Status)> explain_;  // owns the session: destroyed after the reader
+  std::unique_ptr<RowReader> reader_;
+};
+
+// How a column that DuckReader cannot read is put into one that it can.
+std::string Readable(duckdb_type type, const std::string& name, Column& column) {
+  switch (type) {
+    case DUCKDB_TYPE_UBIGINT:
+    case DUCKDB_TYPE_HUGEINT:
+    case DUCKDB_TYPE_UHUGEINT:
+    case DUCKDB_TYPE_BIGNUM:
+    case DUCKDB_TYPE_DECIMAL:
+      column.type = ColumnType::kNumber;
+      return fmt::format("CAST({} AS VARCHAR)", name);
+    case DUCKDB_TYPE_LIST:
+    case DUCKDB_TYPE_ARRAY:
+    case DUCKDB_TYPE_STRUCT:
+    case DUCKDB_TYPE_MAP:
+    case DUCKDB_TYPE_UNION:
+      column.type = ColumnType::kJson;
+      return fmt::format("CAST(to_json({}) AS VARCHAR)", name);
+    case DUCKDB_TYPE_TIMESTAMP_S:
+    case DUCKDB_TYPE_TIMESTAMP_MS:
+    case DUCKDB_TYPE_TIMESTAMP_NS:
+      column.type = ColumnType::kTimestamp;
+      return fmt::format("CAST({} AS TIMESTAMP)", name);
+    default:
+      column.type = ColumnType::kText;
+      return fmt::format("CAST({} AS VARCHAR)", name);
+  }
+}
+
+}  // namespace
+
+Result<std::unique_ptr<QueryEngine::Session>> QueryEngine::Session::Begin(
+    std::shared_ptr<Core> core, const Scope& scope, const QueryLimits& limits) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(limits.time.v);
+  {
+    std::unique_lock lock(core->mutex);
+    if (!core->place_free.wait_until(lock, deadline,
+                                     [&] { return core->running < core->queries_max; })) {
+      return Status::Retry(
+          fmt::format("{} other queries are running: try again later", core->queries_max));
+    }
+    ++core->running;
+  }
+  auto session = std::unique_ptr<Session>(new Session(core, scope, limits));
+  auto state = core->source->Current();
+  if (!state.ok()) return state.status();
+  session->state_ = std::move(state).value();
+  Result<duck::Connection> connection = duck::Connect(core->database);
+  if (!connection.ok()) return connection.status();
+  session->connection_ = std::move(connection).value();
+  session->watch_.emplace(&core->watchdog, session->connection_.get(), deadline);
+  return session;
+}
+
+QueryEngine::Session::~Session() {
+  watch_.reset();
+  connection_ = duck::Connection();
+  {
+    const std::lock_guard lock(core_->mutex);
+    --core_->running;
+  }
+  core_->place_free.notify_one();
+}
+
+Status QueryEngine::Session::Explain(Status status) const {
+  if (!watch_->expired()) return status;
+  return Status::Stop(
+      fmt::format("the query took longer than {} ms and was stopped", limits_.time.v));
+}
+
+Result<CheckedSql> QueryEngine::Session::Check(std::string_view sql) const {
+  return core_->guard.Check(connection_, sql);
+}
+
+Status QueryEngine::Session::SetPaths(const std::string& variable,
+                                      const std::vector<std::string>& paths) {
+  Result<duck::Prepared> prepared =
+      duck::Prepare(connection_, fmt::format("SET VARIABLE {} = ?", variable));
+  if (!prepared.ok()) return prepared.status();
+  std::vector<duck::Value> values;
+  std::vector<duckdb_value> handles;
+  for (const std::string& path : paths) {
+    values.emplace_back(duckdb_create_varchar_length(path.data(), path.size()));
+    handles.push_back(values.back().get());
+  }
+  const duck::LogicalType text(duckdb_create_logical_type(DUCKDB_TYPE_VARCHAR));
+  const duck::Value list(duckdb_create_list_value(text.get(), handles.data(), handles.size()));
+  if (duckdb_bind_value(prepared.value().get(), 1, list.get()) != DuckDBSuccess) {
+    return Status::Stop("cannot hand the file list to DuckDB");
+  }
+  duck::Answer answer;
+  if (duckdb_execute_prepared(prepared.value().get(), answer.out()) == DuckDBSuccess) {
+    return Status::Ok();
+  }
+  return Status::Stop(duckdb_result_error(answer.out()));
+}
+
+// Files by how they say their partition: in a part all say the same.
+std::vector<ViewPart> QueryEngine::Session::FileParts(const FileList& files,
+                                                      const ReadBounds& bounds, bool may_have_date,
+                                                      Status& failed) {
+  std::map<std::pair<bool, bool>, std::vector<std::string>> groups;
+  const auto selected = files.Select(bounds);
+  core_->files_selected += static_cast<int64_t>(selected.size());
+  for (const LakeFile* file : selected) {
+    groups[{file->location.has_value(), may_have_date && file->day.has_value()}].push_back(
+        files.AbsolutePath(*file));
+  }
+  std::vector<ViewPart> parts;
+  for (const auto& [in_path, paths] : groups) {
+    parts.push_back({.variable = fmt::format("sightline_files_{}", ++variables_),
+                     .location_in_path = in_path.first,
+                     .date_in_path = in_path.second});
+    if (Status set = SetPaths(parts.back().variable, paths); !set.ok()) failed = std::move(set);
+  }
+  return parts;
+}
+
+std::string QueryEngine::Session::Increments(const ReadBounds& bounds, Status& failed) {
+  std::vector<ViewPart> parts = FileParts(state_->counts_files, bounds, true, failed);
+  offers_.push_back(core_->scans.Add(PendingCounts(*state_, scope_)));
+  parts.push_back({.from = offers_.back().Sql()});
+  return IncrementsSql(parts, scope_);
+}
+
+std::string QueryEngine::Session::Ledger(const ReadBounds& bounds, Status& failed) {
+  // The ledger's days are of append time, which nothing in `bounds` is about.
+  std::vector<ViewPart> parts =
+      FileParts(state_->ledger_files, {.locations = bounds.locations}, false, failed);
+  offers_.push_back(core_->scans.Add(PendingLedger(*state_, scope_)));
+  parts.push_back({.from = offers_.back().Sql()});
+  return LedgerSql(parts, scope_);
+}
+
+std::string QueryEngine::Session::LocationNames() {
+  offers_.push_back(core_->scans.Add(LocationRows(*state_, scope_)));
+  return offers_.back().Sql();
+}
+
+Status QueryEngine::Session::AddView(std::string_view view, ReadBounds bounds) {
+  if (scope_.locations) bounds.Narrow({.locations = scope_.locations});
+  Status failed = Status::Ok();
+  std::string sql;
+  if (view == kItemCounts) {
+    sql = Increments(bounds, failed);
+    sql = ItemCountsSql(sql, LocationNames());
+  } else if (view == kIncrements) {
+    sql = Increments(bounds, failed);
+  } else if (view == kLedger) {
+    sql = Ledger(bounds, failed);
+  } else {
+    sql = fmt::format("SELECT * FROM {}", LocationNames());
+  }
+  RETURN_IF_ERROR(failed);
+  return Explain(duck::Execute(connection_, fmt::format("CREATE TEMP VIEW {} AS {}", view, sql)));
+}
+
+Result<duck::Prepared> QueryEngine::Session::Prepare(const std::string& sql,
+                                                     std::vector<Column>& columns) {
+  Result<duck::Prepared> prepared = duck::Prepare(connection_, sql);
+  if (!prepared.ok()) return prepared.status();
+  columns = ColumnsOf(prepared.value());
+  std::string names, readable;
+  bool all = true;
+  for (size_t i = 0; i < columns.size(); ++i) {
+    const duckdb_type type = duckdb_prepared_statement_column_type(prepared.value().get(), i);
+    const std::string name = fmt::format("c{}", i);
+    names += (i == 0 ? "" : ", ") + name;
+    readable += i == 0 ? "" : ", ";
+    if (ReadableAs(type)) {
+      readable += name;
+    } else {
+      readable += Readable(type, name, columns[i]);
+      all = false;
+    }
+  }
+  if (all) return prepared;
+  // A view takes the statement as it stands, with its comments and semicolons.
+  RETURN_IF_ERROR(duck::Execute(
+      connection_, fmt::format("CREATE TEMP VIEW sightline_answer({}) AS {}", names, sql)));
+  return duck::Prepare(connection_, fmt::format("SELECT {} FROM sightline_answer", readable));
+}
+
+Result<ResultTable> QueryEngine::Session::Answer(std::unique_ptr<Session> session,
+                                                 const std::string& sql) {
+  std::vector<Column> columns;
+  Result<duck::Prepared> prepared = session->Prepare(sql, columns);
+  if (!prepared.ok()) return session->Explain(prepared.status());
+  auto reader = DuckReader::Start(std::move(prepared).value());
+  if (!reader.ok()) return session->Explain(reader.status());
+  const int64_t rows_max = session->limits_.rows_max;
+  auto explain = [session = std::shared_ptr<Session>(std::move(session))](Status status) {
+    return session->Explain(std::move(status));
+  };
+  return ResultTable(std::move(columns),
+                     std::make_unique<SessionReader>(std::move(reader).value(), std::move(explain)),
+                     rows_max);
+}
+
+}  // namespace sightline

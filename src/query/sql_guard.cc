@@ -1,0 +1,266 @@
+#include "query/sql_guard.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <boost/json/parse.hpp>
+#include <boost/json/value.hpp>
+#include <charconv>
+
+#include "query/calendar.h"
+#include "query/sql_bounds.h"
+#include "query/utf8.h"
+
+namespace sightline {
+namespace {
+
+namespace json = boost::json;
+
+// Table functions that only compute. Every other one is refused: most of them read files, settings
+// or the catalog, and new ones come with each version.
+constexpr std::array<std::string_view, 5> kTableFunctions = {"range", "generate_series", "unnest",
+                                                             "json_each", "json_tree"};
+
+// Scalar functions that tell of the process, wait, write, or make gigabytes of one constant (DuckDB
+// does not count long strings against memory_limit and cannot be interrupted while it folds them).
+constexpr std::array<std::string_view, 24> kFunctionsRefused = {"getenv",
+                                                                "getvariable",
+                                                                "current_setting",
+                                                                "current_query",
+                                                                "current_query_id",
+                                                                "write_log",
+                                                                "sleep_ms",
+                                                                "nextval",
+                                                                "currval",
+                                                                "setseed",
+                                                                "stats",
+                                                                "repeat",
+                                                                "lpad",
+                                                                "rpad",
+                                                                "printf",
+                                                                "format",
+                                                                "bar",
+                                                                "list_resize",
+                                                                "array_resize",
+                                                                "in_search_path",
+                                                                "txid_current",
+                                                                "query",
+                                                                "query_table",
+                                                                "obj_description"};
+constexpr std::array<std::string_view, 6> kPrefixesRefused = {"pg_",   "duckdb_",  "pragma_",
+                                                              "read_", "parquet_", "sightline_"};
+
+template <size_t N>
+bool IsIn(const std::array<std::string_view, N>& names, std::string_view name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+std::string_view Text(const json::object& object, std::string_view key) {
+  const json::value* value = object.if_contains(key);
+  const json::string* text = value == nullptr ? nullptr : value->if_string();
+  return text == nullptr ? std::string_view() : std::string_view(text->data(), text->size());
+}
+
+Status Refused(std::string_view sql, const json::object& node, std::string_view what) {
+  const json::value* at = node.if_contains("query_location");
+  uint64_t offset = UINT64_MAX;
+  if (at != nullptr && at->is_int64()) offset = static_cast<uint64_t>(at->get_int64());
+  if (offset >= sql.size()) return Status::Stop(std::string(what));
+  const std::string_view before = sql.substr(0, offset);
+  const auto line = 1 + std::count(before.begin(), before.end(), '\n');
+  const size_t column = offset - (before.rfind('\n') + 1) + 1;
+  return Status::Stop(fmt::format("line {}, column {}: {}", line, column, what));
+}
+
+// Only a plain name cannot be taken for a file when it is used where the CTE is not visible.
+bool IsPlainName(std::string_view name) {
+  return !name.empty() && std::all_of(name.begin(), name.end(), [](unsigned char c) {
+    return c == '_' || c >= 0x80 || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+           (c >= 'A' && c <= 'Z');
+  });
+}
+
+class Walk {
+ public:
+  Walk(std::string_view sql, const std::set<std::string>& tables,
+       const std::set<std::string>& catalog)
+      : sql_(sql), tables_(tables), catalog_(catalog) {}
+
+  Status Visit(const json::value& value) {
+    if (const json::array* array = value.if_array()) {
+      for (const json::value& child : *array) RETURN_IF_ERROR(Visit(child));
+      return Status::Ok();
+    }
+    const json::object* object = value.if_object();
+    if (object == nullptr) return Status::Ok();
+    RETURN_IF_ERROR(VisitNode(*object));
+    for (const auto& child : *object) RETURN_IF_ERROR(Visit(child.value()));
+    return Status::Ok();
+  }
+  CheckedSql Take() { return std::move(checked_); }
+  // First, because a name may be used before the tree names it.
+  Status CollectNames(const json::value& value) {
+    if (const json::array* array = value.if_array()) {
+      for (const json::value& child : *array) RETURN_IF_ERROR(CollectNames(child));
+      return Status::Ok();
+    }
+    const json::object* object = value.if_object();
+    if (object == nullptr) return Status::Ok();
+    if (const json::value* ctes = object->if_contains("cte_map"); ctes && ctes->is_object()) {
+      const json::value* map = ctes->get_object().if_contains("map");
+      if (map == nullptr || !map->is_array()) return Status::Stop("this WITH is not supported");
+      for (const json::value& entry : map->get_array()) {
+        if (!entry.is_object()) return Status::Stop("this WITH is not supported");
+        const std::string name = Lower(Text(entry.get_object(), "key"));
+        if (!IsPlainName(name) || catalog_.contains(name) || IsReserved(name)) {
+          return Status::Stop(fmt::format(
+              "'{}' cannot be the name of a WITH query: use letters, digits and '_', and "
+              "no name of DuckDB's own",
+              name));
+        }
+        names_.insert(name);
+      }
+    }
+    for (const auto& child : *object) RETURN_IF_ERROR(CollectNames(child.value()));
+    return Status::Ok();
+  }
+
+ private:
+  static bool IsReserved(std::string_view name) {
+    return std::any_of(kPrefixesRefused.begin(), kPrefixesRefused.end(),
+                       [&](std::string_view prefix) { return name.starts_with(prefix); });
+  }
+
+  Status VisitNode(const json::object& node) {
+    const std::string_view type = Text(node, "type");
+    if (type == "SELECT_NODE") {
+      for (auto& [table, bounds] : BoundsOf(node)) bounds_[table] = bounds;
+      return Status::Ok();
+    }
+    if (type == "BASE_TABLE") return VisitTable(node);
+    if (type == "TABLE_FUNCTION") return VisitTableFunction(node);
+    if (type == "SHOW_REF") return VisitShow(node);
+    if (Text(node, "class") == "FUNCTION" || node.contains("function_name")) {
+      return VisitFunction(node);
+    }
+    if (type == "VALUE_PARAMETER")
+      return Refused(sql_, node, "parameters ('?', '$1') have no value");
+    return Status::Ok();
+  }
+
+  Status VisitTable(const json::object& node) {
+    const std::string name = Lower(Text(node, "table_name"));
+    if (!Text(node, "schema_name").empty() || !Text(node, "catalog_name").empty()) {
+      return Refused(sql_, node, fmt::format("'{}' must stand without a schema before it", name));
+    }
+    if (tables_.contains(name)) {
+      const auto bounds = bounds_.find(&node);
+      const ReadBounds known = bounds == bounds_.end() ? ReadBounds() : bounds->second;
+      const auto [entry, is_new] = checked_.tables.emplace(name, known);
+      if (!is_new) entry->second.Widen(known);
+      return Status::Ok();
+    }
+    if (names_.contains(name)) return Status::Ok();
+    return Refused(
+        sql_, node,
+        fmt::format("there is no table '{}'; the tables are {}", name, fmt::join(tables_, ", ")));
+  }
+
+  Status VisitTableFunction(const json::object& node) {
+    const json::value* function = node.if_contains("function");
+    const std::string name = function != nullptr && function->is_object()
+                                 ? Lower(Text(function->get_object(), "function_name"))
+                                 : std::string();
+    if (IsIn(kTableFunctions, name)) return Status::Ok();
+    return Refused(sql_, node,
+                   fmt::format("'{}' cannot stand in FROM; the functions that can are {}", name,
+                               fmt::join(kTableFunctions, ", ")));
+  }
+
+  Status VisitShow(const json::object& node) {
+    const json::value* query = node.if_contains("query");
+    if (Text(node, "table_name").empty() && query != nullptr && query->is_object()) {
+      return Status::Ok();  // DESCRIBE and SUMMARIZE of a query, which is visited too
+    }
+    return Refused(sql_, node,
+                   fmt::format("SHOW is not allowed; the tables are {}", fmt::join(tables_, ", ")));
+  }
+
+  Status VisitFunction(const json::object& node) {
+    const std::string name = Lower(Text(node, "function_name"));
+    if (!IsIn(kFunctionsRefused, name) && !IsReserved(name)) return Status::Ok();
+    if (name == "pg_typeof" || name == "pg_size_pretty") return Status::Ok();
+    return Refused(sql_, node, fmt::format("the function '{}' is not allowed", name));
+  }
+
+  const std::string_view sql_;
+  const std::set<std::string>& tables_;
+  const std::set<std::string>& catalog_;
+  std::set<std::string> names_;  // of every WITH query
+  std::map<const json::object*, ReadBounds> bounds_;
+  CheckedSql checked_;
+};
+
+Status ParserError(std::string_view sql, const json::object& answer) {
+  const std::string_view message = Text(answer, "error_message");
+  if (message.starts_with("Only SELECT")) {
+    return Status::Stop(
+        "only one SELECT is allowed (also WITH, VALUES, FROM, DESCRIBE, SUMMARIZE)");
+  }
+  const std::string_view position = Text(answer, "position");
+  int64_t offset = -1;
+  std::from_chars(position.data(), position.data() + position.size(), offset);
+  return Refused(sql, json::object{{"query_location", offset}}, message);
+}
+
+}  // namespace
+
+Result<SqlGuard> SqlGuard::Create(const duck::Connection& connection,
+                                  std::set<std::string> tables) {
+  SqlGuard guard;
+  guard.tables_ = std::move(tables);
+  Result<std::string> names = duck::QueryText(
+      connection,
+      "SELECT string_agg(lower(view_name), ',') FROM duckdb_views() WHERE internal AND ? = ''", "");
+  if (!names.ok()) return names.status();
+  std::string_view rest = names.value();
+  while (!rest.empty()) {
+    const size_t end = std::min(rest.find(','), rest.size());
+    guard.catalog_.insert(std::string(rest.substr(0, end)));
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  return guard;
+}
+
+Result<CheckedSql> SqlGuard::Check(const duck::Connection& connection, std::string_view sql) const {
+  if (sql.size() > kSqlBytesMax) {
+    return Status::Stop(
+        fmt::format("the SQL text has {} bytes; at most {} are allowed", sql.size(), kSqlBytesMax));
+  }
+  if (sql.find('\0') != std::string_view::npos) return Status::Stop("the SQL text holds a NUL");
+  if (!IsUtf8(sql)) return Status::Stop("the SQL text is not UTF-8");
+
+  Result<std::string> text =
+      duck::QueryText(connection, "SELECT json_serialize_sql(?)::VARCHAR", sql);
+  if (!text.ok()) return text.status();
+  json::parse_options options;
+  options.max_depth = 5000;
+  boost::system::error_code error;
+  const json::value tree = json::parse(text.value(), error, {}, options);
+  if (error || !tree.is_object()) return Status::Stop("the SQL text is nested too deeply");
+  const json::object& answer = tree.get_object();
+  const json::value* failed = answer.if_contains("error");
+  if (failed == nullptr || !failed->is_bool() || failed->get_bool())
+    return ParserError(sql, answer);
+  const json::value* statements = answer.if_contains("statements");
+  if (statements == nullptr || !statements->is_array() || statements->get_array().size() != 1) {
+    return Status::Stop("exactly one statement is allowed");
+  }
+  Walk walk(sql, tables_, catalog_);
+  RETURN_IF_ERROR(walk.CollectNames(*statements));
+  RETURN_IF_ERROR(walk.Visit(*statements));
+  return walk.Take();
+}
+
+}  // namespace sightline

@@ -1,0 +1,83 @@
+#include "query/views.h"
+
+#include <fmt/format.h>
+
+#include "query/lake_rows.h"
+
+namespace sightline {
+namespace {
+
+// Only a column list of ours stands in every part: files may have more columns, and other orders.
+std::string ColumnList(const std::vector<ScanColumn>& columns) {
+  std::string list;
+  for (const ScanColumn& column : columns) {
+    if (!list.empty()) list += ", ";
+    list += column.name;
+  }
+  return list;
+}
+
+std::string From(const ViewPart& part) {
+  if (part.variable.empty()) return part.from;
+  std::string types;
+  if (part.location_in_path) types += "'geographical_location_oid': BIGINT, ";
+  if (part.date_in_path) types += "'date': DATE, ";
+  if (types.empty()) {
+    return fmt::format("read_parquet(getvariable('{}'), hive_partitioning = false)", part.variable);
+  }
+  return fmt::format(
+      "read_parquet(getvariable('{}'), hive_partitioning = true, hive_types_autocast = false, "
+      "hive_types = {{{}}})",
+      part.variable, types.substr(0, types.size() - 2));
+}
+
+std::string Union(const std::vector<ViewPart>& parts, const std::vector<ScanColumn>& columns,
+                  const Scope& scope) {
+  const std::string list = ColumnList(columns);
+  std::string sql;
+  for (const ViewPart& part : parts) {
+    if (!sql.empty()) sql += " UNION ALL ";
+    sql += fmt::format("SELECT {} FROM {}", list, From(part));
+  }
+  if (!scope.locations) return sql;
+  std::string seen;
+  for (const LocationId location : *scope.locations) {
+    if (!seen.empty()) seen += ", ";
+    seen += fmt::format("{}", location.v);
+  }
+  const std::string where =
+      seen.empty() ? "false" : fmt::format("geographical_location_oid IN ({})", seen);
+  return fmt::format("SELECT * FROM ({}) WHERE {}", sql, where);
+}
+
+}  // namespace
+
+std::set<std::string> ViewNames() {
+  return {std::string(kItemCounts), std::string(kIncrements), std::string(kLedger),
+          std::string(kLocations)};
+}
+
+std::string IncrementsSql(const std::vector<ViewPart>& parts, const Scope& scope) {
+  return Union(parts, kCountColumns, scope);
+}
+
+std::string LedgerSql(const std::vector<ViewPart>& parts, const Scope& scope) {
+  return Union(parts, kLedgerColumns, scope);
+}
+
+// The sum over all the increments of a window; corrections may bring it back to nothing.
+std::string ItemCountsSql(std::string_view increments, std::string_view locations) {
+  return fmt::format(
+      "SELECT c.geographical_location_oid, l.geographical_location, c.date, c.item_name, "
+      "c.window_start, c.window_end, c.item_count, c.first_detected, c.last_detected FROM "
+      "(SELECT geographical_location_oid, date, item_name, window_start, window_end, "
+      "sum(item_count)::BIGINT AS item_count, min(first_detected) AS first_detected, "
+      "max(last_detected) AS last_detected FROM ({}) "
+      "GROUP BY geographical_location_oid, date, item_name, window_start, window_end "
+      "HAVING sum(item_count) <> 0) c LEFT JOIN "
+      "(SELECT geographical_location_oid, geographical_location FROM {}) l "
+      "ON l.geographical_location_oid = c.geographical_location_oid",
+      increments, locations);
+}
+
+}  // namespace sightline
