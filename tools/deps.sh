@@ -6,7 +6,8 @@
 #   tools/deps.sh test    the same, and what `make test` needs (the default)
 #
 # Debian packages are installed with apt (as root or through sudo). Everything else is pinned by
-# hash and goes into the tree: .deps/duckdb, .deps/venv (Python), tests/browser/node_modules.
+# hash and goes into the tree: .deps/arrow (Arrow C++), .deps/duckdb, .deps/venv (Python),
+# tests/browser/node_modules.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -87,15 +88,41 @@ install_packages() {
     fail "apt-get install failed: see above; is this Debian 12 (bookworm)?"
 }
 
-# The venv is made anew when the requirements or the interpreter change.
-install_python() {
-  local python=python3 candidate stamp
+# The Python that can make a venv: Debian's own where it has python3-venv.
+python_with_venv() {
+  local candidate
   for candidate in /usr/bin/python3 python3; do
     if "$candidate" -c 'import ensurepip, venv' 2>/dev/null; then
-      python=$candidate
-      break
+      echo "$candidate"
+      return 0
     fi
   done
+  fail "no python3 here can make a venv: is python3-venv installed?"
+}
+
+# Arrow C++ from a wheel. pip comes from a venv that is thrown away: Debian has none by itself.
+install_arrow() {
+  local python stamp
+  stamp=$(sha256sum <tools/requirements-arrow.txt)
+  [ "$(cat .deps/arrow/stamp 2>/dev/null)" != "$stamp" ] || return 0
+  echo "deps: Arrow C++ into .deps/arrow"
+  python=$(python_with_venv)
+  rm -rf .deps/arrow .deps/arrow-pip
+  mkdir -p .deps
+  "$python" -m venv .deps/arrow-pip || fail "'$python -m venv' failed: is python3-venv installed?"
+  retry .deps/arrow-pip/bin/python -m pip install --quiet --no-deps --require-hashes \
+    --only-binary :all: --implementation cp --python-version 3.11 --abi cp311 \
+    --platform manylinux_2_28_x86_64 --target .deps/arrow --upgrade \
+    --requirement tools/requirements-arrow.txt || fail \
+    "pip could not install tools/requirements-arrow.txt: see above (the pinned file is for x86_64)"
+  rm -rf .deps/arrow-pip
+  printf '%s\n' "$stamp" >.deps/arrow/stamp
+}
+
+# The venv is made anew when the requirements or the interpreter change.
+install_python() {
+  local python stamp
+  python=$(python_with_venv)
   stamp="$(sha256sum <tools/requirements.txt) $("$python" --version 2>&1)"
   [ "$(cat .deps/venv/stamp 2>/dev/null)" != "$stamp" ] || return 0
   echo "deps: Python packages into .deps/venv"
@@ -155,6 +182,7 @@ install_duckdb() {
 
 install_packages
 install_duckdb
+install_arrow
 if [ "$tier" = test ]; then
   install_python
   install_node tests/browser

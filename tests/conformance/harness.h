@@ -44,6 +44,8 @@ class SinkHarness {
   virtual std::unique_ptr<Sink> Open() = 0;
   virtual Stored Read(const SourcePartition& partition) = 0;
   virtual void Reopen() = 0;
+  // What a sink keeps of `all`: not every sink keeps every part of a segment.
+  virtual Stored Kept(Stored all) const { return all; }
 };
 
 class StoreHarness {
@@ -68,5 +70,8 @@ std::unique_ptr<StoreHarness> MakeMemoryStore();
 std::unique_ptr<SourceHarness> MakeEmbeddedSource();
 std::unique_ptr<SourceHarness> MakeEmbeddedSourceWithoutTail();
 std::unique_ptr<SinkHarness> MakeEmbeddedSink();
+// One sink a table: together they have what a segment has, but for the events set aside.
+std::unique_ptr<SinkHarness> MakeLakeIncrementsSink();
+std::unique_ptr<SinkHarness> MakeLakeLedgerSink();
 
 }  // namespace sightline::conformance

@@ -1,0 +1,91 @@
+// The actions of a Delta Lake commit log as values. Names and meaning are the protocol's.
+// Source: the Delta transaction log protocol, reader version 1, writer version 2.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/strong.h"
+
+namespace sightline::lake {
+
+using Version = Strong<struct VersionTag>;  // of a table: the number of its newest commit
+using Day = Strong<struct DayTag>;          // UTC days since the Unix epoch
+
+constexpr Version kNoVersion{-1};
+
+struct PartitionValue {
+  std::string column;
+  std::optional<std::string> value;
+  friend auto operator<=>(const PartitionValue&, const PartitionValue&) = default;
+};
+using PartitionValues = std::vector<PartitionValue>;  // sorted by column
+
+struct AddFile {
+  std::string path;  // as the log has it: URL-encoded, relative to the table
+  PartitionValues partition_values;
+  int64_t size_bytes = 0;
+  int64_t modified_ms = 0;
+  std::string stats;  // JSON, or empty
+  std::map<std::string, std::string> tags;
+};
+using FilePtr = std::shared_ptr<const AddFile>;  // shared by the snapshots that hold the file
+
+// A file that is no longer in the table; it may still be read by older snapshots.
+struct Tombstone {
+  std::string path;
+  int64_t deleted_ms = 0;
+  PartitionValues partition_values;
+  int64_t size_bytes = 0;
+};
+
+struct Metadata {
+  std::string id;
+  std::string name, description;
+  std::string schema_json;
+  std::vector<std::string> partition_columns;
+  std::map<std::string, std::string> configuration;
+  int64_t created_ms = 0;
+};
+
+struct Protocol {
+  int64_t reader = 1;
+  int64_t writer = 2;
+};
+
+// Who made a commit, when and how.
+struct CommitInfo {
+  int64_t timestamp_ms = 0;
+  std::string operation;
+  std::string engine;
+  std::string id;  // of this commit, chosen at random by its writer
+};
+
+// One commit, as read.
+struct Commit {
+  CommitInfo info;
+  std::vector<AddFile> adds;
+  std::vector<Tombstone> removes;
+  std::vector<std::pair<std::string, int64_t>> txns;
+  std::optional<Metadata> metadata;
+  std::optional<Protocol> protocol;
+};
+
+// What a commit is to do.
+struct Change {
+  std::string operation;  // for the history: WRITE, OPTIMIZE, DELETE, ...
+  std::vector<AddFile> adds;
+  std::vector<FilePtr> removes;
+  bool data_change = true;  // false: the same rows in other files
+  std::map<std::string, int64_t> txns;
+  std::optional<Metadata> metadata;
+  std::optional<Protocol> protocol;
+};
+
+}  // namespace sightline::lake

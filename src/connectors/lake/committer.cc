@@ -1,0 +1,101 @@
+#include "connectors/lake/committer.h"
+
+#include <fmt/format.h>
+#include <simdjson.h>
+
+#include <optional>
+#include <utility>
+
+#include "connectors/lake/commit_json.h"
+#include "connectors/lake/json_text.h"
+#include "connectors/lake/log.h"
+#include "connectors/lake/log_names.h"
+
+namespace sightline::lake {
+namespace {
+
+// Each conflict is another writer's success; more than this in a row is a fault.
+constexpr int64_t kConflictsMax = 1000;
+
+enum class Placed { kMine, kTaken, kFailed, kUnknown };
+
+// Puts the commit and, where the answer is no plain yes, reads what is there: an answer can be lost.
+Placed Place(Storage& storage, const std::string& path, const std::string& body, Status& status) {
+  const Result<PutOutcome> put = storage.Put(path, body, PutMode::kIfAbsent);
+  if (put.ok() && put.value() == PutOutcome::kWritten) return Placed::kMine;
+  status = put.status();
+  if (!put.ok() && put.status().code() != StatusCode::kRebuild) return Placed::kFailed;
+  const Result<std::optional<std::string>> there = storage.ReadWhole(path);
+  if (!there.ok()) {
+    status = Status::Rebuild("it is unknown whether '" + path +
+                             "' was written: " + there.status().message());
+    return Placed::kUnknown;
+  }
+  if (there.value() == body) return Placed::kMine;
+  return there.value().has_value() ? Placed::kTaken : Placed::kUnknown;
+}
+
+Status CheckSameTable(const Snapshot& from, const Snapshot& now, std::string_view table) {
+  if (from.version == kNoVersion || (from.metadata->schema_json == now.metadata->schema_json &&
+                                     from.metadata->partition_columns ==
+                                         now.metadata->partition_columns))
+    return Status::Ok();
+  return Status::Stop(fmt::format(
+      "another writer has changed the columns of table '{}'; start again, to check them", table));
+}
+
+}  // namespace
+
+CommitResult CommitChange(Storage& storage, const Clock& clock, std::string_view table,
+                          SnapshotPtr from, const ChangePlan& plan) {
+  CommitResult result{.snapshot = from};
+  const std::string id = RandomId();
+  const auto fail = [&result](Status status) {
+    result.status = std::move(status);
+    return result;
+  };
+  for (; result.conflicts <= kConflictsMax; ++result.conflicts) {
+    const Snapshot& base = *result.snapshot;
+    if (Status writable = CheckWritable(base.protocol, table); !writable.ok())
+      return fail(std::move(writable));
+    if (Status same = CheckSameTable(*from, base, table); !same.ok()) return fail(std::move(same));
+    const Result<Change> change = plan(base);
+    if (!change.ok()) return fail(change.status());
+    const std::string body = EncodeCommit(change.value(), clock.NowMs(), id);
+    // A log that cannot be parsed is a lost table.
+    if (!simdjson::validate_utf8(body))
+      return fail(Status::Stop(
+          fmt::format("a commit to table '{}' is no UTF-8: a source or item name is damaged", table)));
+    const std::string path = CommitPath(table, {base.version.v + 1});
+    Status status = Status::Ok();
+    const Placed placed = Place(storage, path, body, status);
+    if (placed == Placed::kFailed) return fail(std::move(status));
+    if (placed == Placed::kUnknown) {
+      result.known = false;
+      return fail(Status::Rebuild(status.message()));
+    }
+    if (placed == Placed::kMine) {
+      auto next = std::make_shared<Snapshot>(base);
+      Result<Commit> commit = ParseCommit(body, path);
+      if (!commit.ok()) return fail(commit.status());
+      next->Apply(std::move(commit).value());
+      result.snapshot = std::move(next);
+      return result;
+    }
+    Result<SnapshotPtr> refreshed = Refresh(storage, table, result.snapshot);
+    if (!refreshed.ok()) return fail(refreshed.status());
+    result.snapshot = std::move(refreshed).value();
+  }
+  return fail(Status::Retry(
+      fmt::format("table '{}' is committed to so often that no commit comes through", table)));
+}
+
+Status CheckStillThere(const Snapshot& snapshot, const std::vector<FilePtr>& files) {
+  for (const FilePtr& file : files)
+    if (snapshot.files.Find(file->path) == nullptr)
+      return Status::Retry(
+          fmt::format("'{}' was removed by another writer meanwhile; try again", file->path));
+  return Status::Ok();
+}
+
+}  // namespace sightline::lake

@@ -1,0 +1,187 @@
+#include <arrow/api.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <span>
+#include <utility>
+
+#include "connectors/lake/committer.h"
+#include "connectors/lake/data_file.h"
+#include "connectors/lake/log.h"
+#include "connectors/lake/maintenance.h"
+#include "connectors/lake/tables.h"
+
+namespace sightline::lake {
+namespace {
+
+// Partition values of one commit: bounds what is written for nothing when one of them is gone.
+constexpr size_t kGroupsOfCommit = 32;
+constexpr int64_t kAttempts = 20;
+
+struct Group {
+  PartitionValues partition;
+  std::vector<FilePtr> files;
+};
+
+std::string ValueOf(const PartitionValues& values, std::string_view column) {
+  for (const PartitionValue& value : values)
+    if (value.column == column) return value.value.value_or("");
+  return {};
+}
+
+// Files are packed in their order, up to rows_max together.
+std::vector<std::vector<FilePtr>> Packs(const Group& group, int64_t rows_max) {
+  std::vector<std::vector<FilePtr>> packs;
+  int64_t rows = 0;
+  for (const FilePtr& file : group.files) {
+    const int64_t more = std::max<int64_t>(RowsOf(*file), 0);
+    if (packs.empty() || rows + more > rows_max) {
+      packs.emplace_back();
+      rows = 0;
+    }
+    rows += more;
+    packs.back().push_back(file);
+  }
+  std::erase_if(packs, [](const std::vector<FilePtr>& pack) { return pack.size() < 2; });
+  return packs;
+}
+
+// What has more files than it needs, among the days that are over.
+std::vector<Group> Choose(const Snapshot& snapshot, const std::string& today,
+                          const CompactOptions& options) {
+  std::map<PartitionValues, std::vector<FilePtr>> by_partition;
+  snapshot.files.ForEach([&](const FilePtr& file) {
+    const bool is_over = ValueOf(file->partition_values, "date") < today;
+    if (is_over || options.all_days) by_partition[file->partition_values].push_back(file);
+  });
+  std::vector<Group> groups;
+  for (auto& [partition, files] : by_partition) {
+    Group group{partition, std::move(files)};
+    if (!Packs(group, options.rows_max).empty()) groups.push_back(std::move(group));
+  }
+  return groups;
+}
+
+Result<AddFile> WritePack(Storage& storage, const Clock& clock, const TableSpec& spec,
+                          const PartitionValues& partition, const std::vector<FilePtr>& pack) {
+  std::vector<std::shared_ptr<arrow::Table>> tables;
+  for (const FilePtr& file : pack) {
+    auto rows = ReadDataFile(storage, spec, *file);
+    if (!rows.ok()) return rows.status();
+    tables.push_back(std::move(rows).value());
+  }
+  auto joined = arrow::ConcatenateTables(tables);
+  if (!joined.ok()) return Status::Retry(joined.status().message());
+  tables.clear();
+  const auto sorted = Sorted(spec, std::move(joined).ValueUnsafe());
+  if (!sorted.ok()) return sorted.status();
+  return WriteDataFile(storage, clock, spec, partition, *sorted.value());
+}
+
+struct Written {
+  std::vector<AddFile> adds;
+  std::vector<FilePtr> removes;
+};
+
+// Writes the new files of some groups; on failure none is left.
+Status WriteGroups(Storage& storage, const Clock& clock, const TableSpec& spec, int64_t rows_max,
+                   std::span<const Group> groups, Written& written) {
+  for (const Group& group : groups)
+    for (const std::vector<FilePtr>& pack : Packs(group, rows_max)) {
+      Result<AddFile> file = WritePack(storage, clock, spec, group.partition, pack);
+      if (!file.ok()) {
+        DeleteUncommitted(storage, spec, written.adds);
+        return file.status();
+      }
+      written.adds.push_back(std::move(file).value());
+      written.removes.insert(written.removes.end(), pack.begin(), pack.end());
+    }
+  return Status::Ok();
+}
+
+void CountGroups(std::span<const Group> groups, const Written& written, CompactResult& result) {
+  result.partitions += static_cast<int64_t>(groups.size());
+  for (const Group& group : groups) {
+    result.files_before += static_cast<int64_t>(group.files.size());
+    result.files_after += static_cast<int64_t>(group.files.size());
+    for (const FilePtr& file : group.files) {
+      result.bytes_before += file->size_bytes;
+      result.bytes_after += file->size_bytes;
+    }
+  }
+  for (const FilePtr& file : written.removes) result.bytes_after -= file->size_bytes;
+  for (const AddFile& file : written.adds) result.bytes_after += file.size_bytes;
+  result.files_after += static_cast<int64_t>(written.adds.size()) -
+                        static_cast<int64_t>(written.removes.size());
+}
+
+CompactResult DryRun(const std::vector<Group>& groups, int64_t rows_max) {
+  CompactResult result;
+  CountGroups(groups, {}, result);
+  for (const Group& group : groups)
+    for (const auto& pack : Packs(group, rows_max))
+      result.files_after -= static_cast<int64_t>(pack.size()) - 1;
+  result.bytes_after = 0;
+  return result;
+}
+
+}  // namespace
+
+Result<CompactResult> Compact(Storage& storage, const Clock& clock, std::string_view table,
+                              const CompactOptions& options) {
+  CompactResult result;
+  const std::string today = DayText(DayOf({clock.NowMs()}));
+  Result<SnapshotPtr> read = ReadSnapshot(storage, table);
+  if (!read.ok()) return read.status();
+  SnapshotPtr snapshot = std::move(read).value();
+  const Result<TableSpec> spec = SpecOf(table, *snapshot);
+  if (!spec.ok()) return spec.status();
+  std::vector<Group> groups = Choose(*snapshot, today, options);
+  if (options.dry_run) return DryRun(groups, options.rows_max);
+  const auto total = static_cast<int64_t>(groups.size());
+  for (size_t done = 0; done < groups.size();) {
+    const size_t next = std::min(done + kGroupsOfCommit, groups.size());
+    const std::span<const Group> part = std::span(groups).subspan(done, next - done);
+    Written written;
+    Status status =
+        WriteGroups(storage, clock, spec.value(), options.rows_max, part, written);
+    if (status.ok()) {
+      CommitResult commit = CommitChange(
+          storage, clock, table, snapshot, [&](const Snapshot& now) -> Result<Change> {
+            RETURN_IF_ERROR(CheckStillThere(now, written.removes));
+            return Change{.operation = "OPTIMIZE",
+                          .adds = written.adds,
+                          .removes = written.removes,
+                          .data_change = false};
+          });
+      status = commit.status;
+      snapshot = commit.snapshot;
+      if (!status.ok() && commit.known) DeleteUncommitted(storage, spec.value(), written.adds);
+      if (!status.ok() && !commit.known) return status;
+    }
+    if (status.ok()) {
+      CountGroups(part, written, result);
+      done = next;
+      if (options.progress) options.progress(static_cast<int64_t>(done), total);
+      continue;
+    }
+    // A file that another compactor has taken is no fault: choose again from what is there now.
+    Result<SnapshotPtr> refreshed = Refresh(storage, table, snapshot);
+    if (!refreshed.ok()) return refreshed.status();
+    snapshot = std::move(refreshed).value();
+    const bool overtaken =
+        !CheckStillThere(*snapshot, [&] {
+           std::vector<FilePtr> all;
+           for (const Group& group : part)
+             all.insert(all.end(), group.files.begin(), group.files.end());
+           return all;
+         }()).ok();
+    if (!overtaken || ++result.retries > kAttempts) return status;
+    groups = Choose(*snapshot, today, options);
+    done = 0;
+  }
+  return result;
+}
+
+}  // namespace sightline::lake

@@ -1,0 +1,288 @@
+#include "connectors/lake/lake_writer.h"
+
+#include <arrow/api.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "base/log.h"
+#include "connectors/lake/checkpoint.h"
+#include "connectors/lake/data_file.h"
+#include "connectors/lake/log.h"
+#include "connectors/lake/rows.h"
+#include "connectors/lake/table_sink.h"
+
+namespace sightline::lake {
+namespace {
+
+std::string EngineProperty(const std::string& source) { return "sightline.engine/" + source; }
+
+Status Closing() { return Status::Retry("the lake's writer is closed"); }
+
+}  // namespace
+
+Result<std::unique_ptr<LakeWriter>> LakeWriter::Open(Storage& storage, const Clock& clock,
+                                                     LakeWriterOptions options) {
+  const bool ledger = options.table == kLedgerTable;
+  CHECK(ledger || options.table == kIncrementsTable);
+  CHECK(options.checkpoint_commits > 0);
+  Result<SnapshotPtr> snapshot =
+      OpenOrCreate(storage, clock, ledger ? LedgerSpec() : IncrementsSpec(options.layout));
+  if (!snapshot.ok()) return snapshot.status();
+  Result<TableSpec> spec = SpecOf(options.table, *snapshot.value());
+  if (!spec.ok()) return spec.status();
+  return std::unique_ptr<LakeWriter>(new LakeWriter(storage, clock, std::move(options),
+                                                    std::move(spec).value(),
+                                                    std::move(snapshot).value()));
+}
+
+LakeWriter::LakeWriter(Storage& storage, const Clock& clock, LakeWriterOptions options,
+                       TableSpec spec, SnapshotPtr snapshot)
+    : storage_(storage),
+      clock_(clock),
+      options_(std::move(options)),
+      spec_(std::move(spec)),
+      current_(std::move(snapshot)) {
+  thread_ = std::thread([this] { Run(); });
+}
+
+LakeWriter::~LakeWriter() {
+  {
+    const std::lock_guard lock(mutex_);
+    closing_ = true;
+  }
+  wake_.notify_all();
+  thread_.join();
+}
+
+std::unique_ptr<Sink> LakeWriter::OpenSink(std::function<void()> on_answer) {
+  return std::make_unique<LakeTableSink>(*this, std::move(on_answer));
+}
+
+SnapshotPtr LakeWriter::current() const {
+  const std::lock_guard lock(mutex_);
+  return current_;
+}
+
+LakeWriterStats LakeWriter::stats() const {
+  const std::lock_guard lock(mutex_);
+  return stats_;
+}
+
+void LakeWriter::Fence(const SourcePartition& partition, Epoch epoch,
+                       std::shared_ptr<Answer> answer) {
+  std::unique_lock lock(mutex_);
+  if (closing_) {
+    lock.unlock();
+    return Give(*answer, Closing());
+  }
+  fences_.push_back({partition, epoch, std::move(answer)});
+  wake_.notify_all();
+}
+
+void LakeWriter::Write(WriteBatch batch, int64_t token, std::shared_ptr<Answer> answer) {
+  std::unique_lock lock(mutex_);
+  if (closing_) {
+    lock.unlock();
+    return Give(*answer, Closing());
+  }
+  if (writes_.empty()) oldest_write_ = std::chrono::steady_clock::now();
+  writes_.push_back({std::move(batch), token, std::move(answer)});
+  wake_.notify_all();
+}
+
+void LakeWriter::Give(Answer& answer, Status status) {
+  answer.status = std::move(status);
+  const std::function<void()> notify = answer.notify;
+  answer.finished.store(true, std::memory_order_release);
+  if (notify) notify();
+}
+
+void LakeWriter::Run() {
+  std::unique_lock lock(mutex_);
+  const std::chrono::milliseconds gather(options_.gather.v);
+  while (true) {
+    wake_.wait(lock, [&] { return closing_ || !fences_.empty() || !writes_.empty(); });
+    if (fences_.empty() && !closing_)
+      wake_.wait_until(lock, oldest_write_ + gather,
+                       [&] { return closing_ || !fences_.empty(); });
+    if (closing_) break;
+    // Fences first: what an older owner has queued is then refused.
+    if (!fences_.empty()) {
+      std::vector<FenceJob> fences = std::exchange(fences_, {});
+      lock.unlock();
+      RunFences(std::move(fences));
+    } else {
+      std::vector<WriteJob> writes = std::exchange(writes_, {});
+      lock.unlock();
+      RunWrites(std::move(writes));
+    }
+    lock.lock();
+  }
+  const auto fences = std::exchange(fences_, {});
+  const auto writes = std::exchange(writes_, {});
+  lock.unlock();
+  for (const FenceJob& job : fences) Give(*job.answer, Closing());
+  for (const WriteJob& job : writes) Give(*job.answer, Closing());
+}
+
+// The owner is the task's epoch, or one more than the owner before where epochs have started again
+// (a checkpoint store that was removed by hand): the last to come wins.
+Result<Change> LakeWriter::PlanFences(const std::vector<FenceJob>& jobs,
+                                      const Snapshot& snapshot) const {
+  Change change{.operation = "FENCE"};
+  for (const FenceJob& job : jobs) {
+    const std::string property = EngineProperty(job.partition.source);
+    const std::string engine = snapshot.Property(property);
+    if (!engine.empty() && engine != options_.engine)
+      return Status::Stop(fmt::format(
+          "source '{}' of table '{}' is written by the engine '{}': stop that pipeline for good and "
+          "remove the table property '{}', or count into another lake",
+          job.partition.source, options_.table, engine, property));
+    if (engine.empty()) {
+      if (!change.metadata.has_value()) change.metadata = *snapshot.metadata;
+      change.metadata->configuration[property] = options_.engine;
+    }
+    const std::string app = OwnerTxn(options_.table, job.partition);
+    const auto planned = change.txns.find(app);
+    const int64_t before =
+        planned != change.txns.end() ? planned->second : snapshot.Txn(app).value_or(0);
+    job.answer->token = std::max(job.epoch.v, before + 1);
+    change.txns[app] = job.answer->token;
+  }
+  return change;
+}
+
+void LakeWriter::RunFences(std::vector<FenceJob> jobs) {
+  // One that is refused must not hold up the others.
+  const auto refused = [&](const FenceJob& job) {
+    const Result<Change> alone = PlanFences({job}, *current());
+    if (!alone.ok()) Give(*job.answer, alone.status());
+    return !alone.ok();
+  };
+  std::erase_if(jobs, refused);
+  if (jobs.empty()) return;
+  const CommitResult result =
+      CommitChange(storage_, clock_, options_.table, current(),
+                   [&](const Snapshot& snapshot) { return PlanFences(jobs, snapshot); });
+  Publish(result.snapshot);
+  if (result.status.ok()) Maintain(*result.snapshot);
+  // A fence whose outcome is unknown is taken again: twice is once.
+  const Status status = result.status.code() == StatusCode::kRebuild
+                            ? Status::Retry(result.status.message())
+                            : result.status;
+  for (const FenceJob& job : jobs) Give(*job.answer, status);
+}
+
+Result<bool> LakeWriter::IsNew(const WriteJob& job, const Snapshot& snapshot) const {
+  const SourcePartition& partition = job.batch.partition;
+  const auto owner = snapshot.Txn(OwnerTxn(options_.table, partition));
+  if (owner != job.token)
+    return Status::Rebuild(fmt::format("a newer task owns '{}' partition {} in table '{}'",
+                                       partition.source, partition.partition, options_.table));
+  const auto committed = snapshot.Txn(OffsetTxn(options_.table, partition));
+  if (!committed.has_value() || *committed == job.batch.first.v) return true;
+  if (*committed == job.batch.next.v) return false;
+  return Status::Rebuild(fmt::format("table '{}' has '{}' partition {} up to {}, not {}",
+                                     options_.table, partition.source, partition.partition,
+                                     *committed, job.batch.first.v));
+}
+
+void LakeWriter::AnswerOld(std::vector<WriteJob>& jobs, const Snapshot& snapshot) const {
+  std::erase_if(jobs, [&](const WriteJob& job) {
+    const Result<bool> is_new = IsNew(job, snapshot);
+    if (is_new.ok() && is_new.value()) return false;
+    Give(*job.answer, is_new.status());
+    return true;
+  });
+}
+
+Result<std::vector<AddFile>> LakeWriter::WriteFiles(const std::vector<WriteJob>& jobs) {
+  std::vector<const WriteBatch*> batches;
+  for (const WriteJob& job : jobs) batches.push_back(&job.batch);
+  const RowContext context{.engine = options_.engine,
+                           .window_size = options_.window_size,
+                           .today = DayOf({clock_.NowMs()}),
+                           .location_name = options_.location_name};
+  std::vector<AddFile> files;
+  const Status written = ForEachPartition(
+      spec_, context, batches, [&](const PartitionValues& partition, const arrow::Table& rows) {
+        Result<AddFile> file = WriteDataFile(storage_, clock_, spec_, partition, rows);
+        if (!file.ok()) return file.status();
+        files.push_back(std::move(file).value());
+        return Status::Ok();
+      });
+  if (written.ok()) return files;
+  DeleteUncommitted(storage_, spec_, files);
+  return written;
+}
+
+void LakeWriter::RunWrites(std::vector<WriteJob> jobs) {
+  while (true) {
+    AnswerOld(jobs, *current());
+    if (jobs.empty()) return;
+    const auto give_all = [&](const Status& status) {
+      for (const WriteJob& job : jobs) Give(*job.answer, status);
+    };
+    const Result<std::vector<AddFile>> files = WriteFiles(jobs);
+    if (!files.ok()) {
+      const std::lock_guard lock(mutex_);
+      ++stats_.failures;
+    }
+    if (!files.ok()) return give_all(files.status());
+    bool stale = false;  // another writer has taken a partition of this group
+    const auto plan = [&](const Snapshot& snapshot) -> Result<Change> {
+      Change change{.operation = "WRITE", .adds = files.value()};
+      for (const WriteJob& job : jobs) {
+        const Result<bool> is_new = IsNew(job, snapshot);
+        stale = !is_new.ok() || !is_new.value();
+        if (stale) return Status::Retry("the group is out of date");
+        change.txns[OffsetTxn(options_.table, job.batch.partition)] = job.batch.next.v;
+      }
+      return change;
+    };
+    const CommitResult result = CommitChange(storage_, clock_, options_.table, current(), plan);
+    if (!result.status.ok() && result.known) DeleteUncommitted(storage_, spec_, files.value());
+    {
+      const std::lock_guard lock(mutex_);
+      stats_.conflicts += result.conflicts;
+      ++(result.status.ok() ? stats_.commits : stats_.failures);
+      if (result.status.ok())
+        for (const AddFile& file : files.value()) {
+          ++stats_.files;
+          stats_.rows += RowsOf(file);
+          stats_.bytes += file.size_bytes;
+        }
+    }
+    Publish(result.snapshot);
+    if (stale) continue;
+    give_all(result.status);
+    if (result.status.ok()) Maintain(*result.snapshot);
+    return;
+  }
+}
+
+void LakeWriter::Publish(const SnapshotPtr& snapshot) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (snapshot == current_) return;
+    current_ = snapshot;
+  }
+  if (options_.on_commit) options_.on_commit(snapshot);
+}
+
+// Only makes reading cheaper: when it fails, the next one does it.
+void LakeWriter::Maintain(const Snapshot& snapshot) {
+  if (snapshot.version.v == 0 || snapshot.version.v % options_.checkpoint_commits != 0) return;
+  const int64_t now_ms = clock_.NowMs();
+  Status status = WriteCheckpoint(storage_, options_.table, snapshot, now_ms);
+  if (status.ok())
+    status = CleanLog(storage_, options_.table, options_.log_retention.v, now_ms).status();
+  if (!status.ok())
+    LogWarning(fmt::format("table '{}' has no checkpoint at version {}: {}", options_.table,
+                           snapshot.version.v, status.message()));
+}
+
+}  // namespace sightline::lake

@@ -1,0 +1,139 @@
+// LakeWriter: the one writer of a table in a process, shared by the sinks of all its partitions.
+//
+// What the sinks hand over within a short while becomes one Delta commit: a file for each partition
+// value, and a txn action with the new offset of each source partition. So a table has few commits
+// and few files however many partitions there are.
+//
+// Thread-safe. One thread of its own writes; sinks only queue and look. Several processes may have
+// a writer each: every commit checks owner and offset again on what the others have committed.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "connectors/lake/committer.h"
+#include "connectors/lake/snapshot.h"
+#include "connectors/lake/tables.h"
+#include "connectors/lake/write_batch.h"
+#include "connectors/storage/storage.h"
+#include "engine/sink.h"
+#include "model/types.h"
+
+namespace sightline::lake {
+
+struct LakeWriterOptions {
+  std::string table = std::string(kIncrementsTable);  // or kLedgerTable
+  Layout layout = Layout::kByLocation;  // only when the table is made: see kMaxPartitions
+  // A waiting segment waits so long for those of other partitions.
+  Millis gather{200};
+  Millis window_size{60'000};
+  int64_t checkpoint_commits = 100;          // a checkpoint at every version that this divides
+  Millis log_retention{30 * 86'400'000LL};   // older commits that no reader needs are deleted
+  std::string engine = "embedded";           // owns the sources that it has written first
+  // The location's name now; empty: not known. Called by the writer's thread. May be null.
+  std::function<std::string(LocationId)> location_name;
+  // After each commit, with the snapshot that current() gives by then. By the writer's thread. May
+  // be null.
+  std::function<void(const SnapshotPtr&)> on_commit;
+};
+
+struct LakeWriterStats {
+  int64_t commits = 0;  // with rows or offsets; not fences
+  int64_t conflicts = 0;
+  int64_t failures = 0;  // commits that ended without a known success
+  int64_t files = 0;
+  int64_t rows = 0;
+  int64_t bytes = 0;
+};
+
+class LakeWriter {
+ public:
+  // Makes the table if it is not there. kStop: its columns are not ours, its log is damaged.
+  // `storage` and `clock` outlive the writer.
+  static Result<std::unique_ptr<LakeWriter>> Open(Storage& storage, const Clock& clock,
+                                                  LakeWriterOptions options);
+  // What is queued is answered kRetry. The sinks may outlive it only unused.
+  ~LakeWriter();
+  LakeWriter(const LakeWriter&) = delete;
+  LakeWriter& operator=(const LakeWriter&) = delete;
+
+  // A sink of one task (engine/sink.h). The writer outlives it. `on_answer` is called by the
+  // writer's thread when a call that said kRetry should be made again; may be null.
+  std::unique_ptr<Sink> OpenSink(std::function<void()> on_answer);
+
+  // The newest version that this process knows: with everything that it has committed.
+  SnapshotPtr current() const;
+  LakeWriterStats stats() const;
+  const LakeWriterOptions& options() const { return options_; }
+
+  // --- for LakeTableSink ---
+
+  // Shared: with the queue, which may hold it longer than the sink lives. Written by the writer's
+  // thread until `finished`.
+  struct Answer {
+    std::atomic<bool> finished = false;
+    Status status = Status::Ok();
+    int64_t token = 0;  // of a fence
+    std::function<void()> notify;
+  };
+  // `token` of a commit is its fence's answer. Both are answered kRetry if the writer is closing.
+  void Fence(const SourcePartition& partition, Epoch epoch, std::shared_ptr<Answer> answer);
+  void Write(WriteBatch batch, int64_t token, std::shared_ptr<Answer> answer);
+
+ private:
+  struct FenceJob {
+    SourcePartition partition;
+    Epoch epoch;
+    std::shared_ptr<Answer> answer;
+  };
+  struct WriteJob {
+    WriteBatch batch;
+    int64_t token = 0;
+    std::shared_ptr<Answer> answer;
+  };
+  using Time = std::chrono::steady_clock::time_point;
+
+  LakeWriter(Storage& storage, const Clock& clock, LakeWriterOptions options, TableSpec spec,
+             SnapshotPtr snapshot);
+  void Run();
+  void RunFences(std::vector<FenceJob> jobs);
+  void RunWrites(std::vector<WriteJob> jobs);
+  Result<std::vector<AddFile>> WriteFiles(const std::vector<WriteJob>& jobs);
+  Result<Change> PlanFences(const std::vector<FenceJob>& jobs, const Snapshot& snapshot) const;
+  // True: to be written. False: it is there already. kRebuild: refused.
+  Result<bool> IsNew(const WriteJob& job, const Snapshot& snapshot) const;
+  void AnswerOld(std::vector<WriteJob>& jobs, const Snapshot& snapshot) const;
+  void Publish(const SnapshotPtr& snapshot);
+  void Maintain(const Snapshot& snapshot);
+  static void Give(Answer& answer, Status status);
+
+  // Given at birth.
+  Storage& storage_;
+  const Clock& clock_;
+  const LakeWriterOptions options_;
+  const TableSpec spec_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable wake_;
+  // Under mutex_.
+  std::vector<FenceJob> fences_;
+  std::vector<WriteJob> writes_;
+  Time oldest_write_;  // when the first of writes_ came
+  bool closing_ = false;
+  SnapshotPtr current_;
+  LakeWriterStats stats_;
+
+  std::thread thread_;
+};
+
+}  // namespace sightline::lake

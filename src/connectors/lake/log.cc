@@ -1,0 +1,200 @@
+#include "connectors/lake/log.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "connectors/lake/checkpoint.h"
+#include "connectors/lake/commit_json.h"
+#include "connectors/lake/log_names.h"
+
+namespace sightline::lake {
+namespace {
+
+// While somebody reads, CleanLog() may delete what the listing has shown: look again.
+constexpr int kReadAttempts = 3;
+
+Status NoTable(std::string_view table) {
+  return Status::Stop(fmt::format("there is no table '{}'", table));
+}
+
+Status Gap(std::string_view table, Version missing) {
+  return Status::Stop(fmt::format(
+      "the log of table '{}' has a gap: '{}' is missing; restore it from a copy", table,
+      CommitPath(table, missing)));
+}
+
+// The first commit of a chain that is not there; kNoVersion if the chain is whole.
+Version FirstMissing(const LogListing& log, Version first, Version last) {
+  auto at = std::lower_bound(
+      log.commits.begin(), log.commits.end(), first,
+      [](const LogListing::Entry& entry, Version version) { return entry.version < version; });
+  for (Version version = first; version <= last; ++version.v, ++at)
+    if (at == log.commits.end() || at->version != version) return version;
+  return kNoVersion;
+}
+
+// Where reading `target` begins: the newest checkpoint that is not behind it.
+Result<Version> ChooseStart(const LogListing& log, std::string_view table, Version target) {
+  Version start = kNoVersion;
+  for (const LogListing::Entry& checkpoint : log.checkpoints)
+    if (checkpoint.version <= target) start = checkpoint.version;
+  const Version missing = FirstMissing(log, {start.v + 1}, target);
+  if (missing == kNoVersion) return start;
+  if (log.foreign_checkpoint.has_value() && log.foreign_checkpoint->version >= missing)
+    return Status::Stop(fmt::format(
+        "'{}' is a multi-part or v2 checkpoint, which this program does not read: set "
+        "delta.checkpointPolicy to 'classic' and write a checkpoint of one part in the engine that "
+        "made it",
+        log.foreign_checkpoint->file.path));
+  const bool cleaned =
+      start == kNoVersion && (log.commits.empty() || log.commits.front().version > Version{0});
+  if (cleaned && !log.checkpoints.empty())
+    return Status::Stop(fmt::format(
+        "version {} of table '{}' was cleaned from its log; the oldest that can still be read is {}",
+        target.v, table, log.checkpoints.front().version.v));
+  return Gap(table, missing);
+}
+
+Result<SnapshotPtr> ReadChain(Storage& storage, std::string_view table, const LogListing& log,
+                              Version target) {
+  const Result<Version> start = ChooseStart(log, table, target);
+  if (!start.ok()) return start.status();
+  auto snapshot = std::make_shared<Snapshot>();
+  if (start.value() != kNoVersion) {
+    const std::string path = CheckpointPath(table, start.value());
+    Result<std::optional<std::string>> bytes = storage.ReadWhole(path);
+    if (!bytes.ok()) return bytes.status();
+    if (!bytes.value().has_value())
+      return Status::Retry(fmt::format("'{}' was cleaned meanwhile; read again", path));
+    Result<Snapshot> decoded = DecodeCheckpoint(std::move(*bytes.value()), start.value(), path);
+    if (!decoded.ok()) return decoded.status();
+    *snapshot = std::move(decoded).value();
+  }
+  while (snapshot->version < target) {
+    Result<Commit> commit = ReadCommit(storage, table, {snapshot->version.v + 1});
+    if (!commit.ok()) return commit.status();
+    snapshot->Apply(std::move(commit).value());
+  }
+  return SnapshotPtr(std::move(snapshot));
+}
+
+Result<std::optional<Commit>> ReadCommitIfThere(Storage& storage, std::string_view table,
+                                                Version version) {
+  const std::string path = CommitPath(table, version);
+  const Result<std::optional<std::string>> json = storage.ReadWhole(path);
+  if (!json.ok()) return json.status();
+  if (!json.value().has_value()) return std::optional<Commit>();
+  Result<Commit> commit = ParseCommit(*json.value(), path);
+  if (!commit.ok()) return commit.status();
+  return std::optional<Commit>(std::move(commit).value());
+}
+
+Result<SnapshotPtr> ReadNewestOr(Storage& storage, std::string_view table,
+                                 std::optional<Version> wanted) {
+  for (int attempt = 1;; ++attempt) {
+    const Result<LogListing> log = ListLog(storage, table);
+    if (!log.ok()) return log.status();
+    if (log.value().commits.empty() && log.value().checkpoints.empty()) {
+      if (wanted.has_value()) return NoTable(table);
+      return std::make_shared<const Snapshot>();
+    }
+    Version newest = kNoVersion;
+    if (!log.value().commits.empty()) newest = log.value().commits.back().version;
+    if (!log.value().checkpoints.empty())
+      newest = std::max(newest, log.value().checkpoints.back().version);
+    if (wanted.value_or(newest) > newest || wanted.value_or(newest) < Version{0})
+      return Status::Stop(fmt::format("table '{}' has no version {}; the newest is {}", table,
+                                      wanted->v, newest.v));
+    Result<SnapshotPtr> snapshot =
+        ReadChain(storage, table, log.value(), wanted.value_or(newest));
+    const bool again = snapshot.status().code() == StatusCode::kRetry && attempt < kReadAttempts;
+    if (!again) return snapshot;
+  }
+}
+
+}  // namespace
+
+Result<LogListing> ListLog(Storage& storage, std::string_view table) {
+  Result<std::vector<FileInfo>> files = storage.List(LogDirectory(table));
+  if (!files.ok()) return files.status();
+  LogListing log;
+  const size_t depth = LogDirectory(table).size() + 1;
+  for (FileInfo& file : files.value()) {
+    const std::optional<LogName> name = ParseLogName(file.path);
+    if (!name.has_value() || file.path.find('/', depth) != std::string::npos) continue;
+    LogListing::Entry entry{name->version, std::move(file)};
+    if (name->kind == LogFile::kCommit) log.commits.push_back(std::move(entry));
+    if (name->kind == LogFile::kCheckpoint) log.checkpoints.push_back(std::move(entry));
+    if (name->kind == LogFile::kForeignCheckpoint) log.foreign_checkpoint = std::move(entry);
+  }
+  return log;
+}
+
+Result<SnapshotPtr> ReadSnapshot(Storage& storage, std::string_view table) {
+  return ReadNewestOr(storage, table, std::nullopt);
+}
+
+Result<SnapshotPtr> ReadSnapshotAt(Storage& storage, std::string_view table, Version version) {
+  return ReadNewestOr(storage, table, version);
+}
+
+Result<Version> VersionAt(Storage& storage, std::string_view table, int64_t time_ms) {
+  const Result<LogListing> log = ListLog(storage, table);
+  if (!log.ok()) return log.status();
+  if (log.value().commits.empty()) return NoTable(table);
+  Version found = kNoVersion;
+  for (const LogListing::Entry& commit : log.value().commits)
+    if (commit.file.modified_ms <= time_ms) found = commit.version;
+  if (found == kNoVersion)
+    return Status::Stop(fmt::format(
+        "table '{}' has no version of that time: the oldest commit in its log, version {}, is {} ms "
+        "younger; what was before was cleaned or did not exist",
+        table, log.value().commits.front().version.v,
+        log.value().commits.front().file.modified_ms - time_ms));
+  return found;
+}
+
+Result<SnapshotPtr> Refresh(Storage& storage, std::string_view table, SnapshotPtr snapshot) {
+  std::shared_ptr<Snapshot> next;
+  for (Version version{snapshot->version.v + 1};; ++version.v) {
+    Result<std::optional<Commit>> commit = ReadCommitIfThere(storage, table, version);
+    if (!commit.ok()) return commit.status();
+    if (!commit.value().has_value()) break;
+    if (next == nullptr) next = std::make_shared<Snapshot>(*snapshot);
+    next->Apply(std::move(*commit.value()));
+  }
+  if (next == nullptr) return snapshot;
+  return SnapshotPtr(std::move(next));
+}
+
+Result<Commit> ReadCommit(Storage& storage, std::string_view table, Version version) {
+  Result<std::optional<Commit>> commit = ReadCommitIfThere(storage, table, version);
+  if (!commit.ok()) return commit.status();
+  if (!commit.value().has_value())
+    return Status::Retry(
+        fmt::format("'{}' was cleaned meanwhile; read again", CommitPath(table, version)));
+  return std::move(*commit.value());
+}
+
+Result<int64_t> CleanLog(Storage& storage, std::string_view table, int64_t retention_ms,
+                         int64_t now_ms) {
+  const Result<LogListing> log = ListLog(storage, table);
+  if (!log.ok()) return log.status();
+  Version keep_from = kNoVersion;
+  for (const LogListing::Entry& checkpoint : log.value().checkpoints)
+    if (checkpoint.file.modified_ms <= now_ms - retention_ms) keep_from = checkpoint.version;
+  int64_t deleted = 0;
+  // Oldest first: what is left is always a whole end of the log.
+  for (const auto* entries : {&log.value().commits, &log.value().checkpoints})
+    for (const LogListing::Entry& entry : *entries) {
+      if (entry.version >= keep_from) break;
+      RETURN_IF_ERROR(storage.Delete(entry.file.path));
+      ++deleted;
+    }
+  return deleted;
+}
+
+}  // namespace sightline::lake

@@ -1,0 +1,29 @@
+// The names in a table's `_delta_log`.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "connectors/lake/actions.h"
+
+namespace sightline::lake {
+
+std::string LogDirectory(std::string_view table);
+std::string CommitPath(std::string_view table, Version version);
+std::string CheckpointPath(std::string_view table, Version version);
+std::string LastCheckpointPath(std::string_view table);
+
+enum class LogFile : uint8_t {
+  kCommit,
+  kCheckpoint,
+  kForeignCheckpoint,  // multi-part or v2: a form that we do not read
+};
+struct LogName {
+  LogFile kind = LogFile::kCommit;
+  Version version;
+};
+// What the last component of a path in the log is; nothing for other files.
+std::optional<LogName> ParseLogName(std::string_view path);
+
+}  // namespace sightline::lake

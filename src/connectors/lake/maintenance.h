@@ -1,0 +1,80 @@
+// Keeping a table small: compaction, retention by days, vacuum.
+//
+// Each is safe beside writers and beside each other, also in other processes: a commit is checked
+// again on what others have committed, and a file is deleted only when nobody can need it. Dry runs
+// only say what would be done.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "connectors/lake/snapshot.h"
+#include "connectors/storage/storage.h"
+#include "model/types.h"
+
+namespace sightline::lake {
+
+// done of total partition values, days or files.
+using Progress = std::function<void(int64_t done, int64_t total)>;
+
+struct CompactOptions {
+  bool all_days = false;  // also the day that is not over yet (UTC)
+  bool dry_run = false;
+  Progress progress;             // may be null
+  int64_t rows_max = 2'000'000;  // of one file: what is held in memory
+};
+struct CompactResult {
+  int64_t partitions = 0;  // that had more files than needed
+  int64_t files_before = 0, files_after = 0;  // in these; dry run: `files_after` is a guess
+  int64_t bytes_before = 0, bytes_after = 0;  // dry run: `bytes_after` is 0
+  int64_t retries = 0;  // files of a partition were gone: somebody else had compacted it
+};
+// Packs each partition value into one file, its rows sorted (more than one above rows_max). The
+// same rows: commits have dataChange=false. Memory: one partition value, at most rows_max rows.
+Result<CompactResult> Compact(Storage& storage, const Clock& clock, std::string_view table,
+                              const CompactOptions& options);
+
+struct RetentionOptions {
+  int64_t days = 0;  // the days older than so many before today (UTC) go; at least 1
+  bool dry_run = false;
+  Progress progress;  // may be null
+};
+struct RetentionResult {
+  std::vector<std::string> days;  // that were removed, oldest first
+  int64_t files = 0, rows = 0, bytes = 0;
+};
+// Removes whole days. What the removed rows had counted is kept as a table property for each source
+// partition, so that Verify() still adds up. The files stay for vacuum_retention.
+Result<RetentionResult> RemoveOldDays(Storage& storage, const Clock& clock, std::string_view table,
+                                      const RetentionOptions& options);
+
+struct VacuumOptions {
+  Millis retention{7 * 86'400'000LL};  // vacuum_retention; at most kTombstoneRetentionMs
+  bool dry_run = false;
+  Progress progress;  // may be null
+};
+struct VacuumResult {
+  int64_t files = 0, bytes = 0;  // deleted; dry run: that would be
+  int64_t kept = 0;              // files that are not in the table, but too young
+};
+// Deletes the files that left the table longer ago than `retention`, and files that were never in
+// it and are older than that. Never what is in the table, never the log.
+Result<VacuumResult> Vacuum(Storage& storage, const Clock& clock, std::string_view table,
+                            const VacuumOptions& options);
+
+// The table property that keeps what retention has removed of a source partition, and its value:
+// the sum of item_count and the greatest next_offset.
+struct RemovedCounts {
+  int64_t item_count = 0;
+  Offset next;
+};
+std::string RemovedProperty(const SourcePartition& partition);
+// Zero if nothing was removed.
+RemovedCounts RemovedOf(const Snapshot& snapshot, const SourcePartition& partition);
+
+}  // namespace sightline::lake

@@ -1,0 +1,37 @@
+// Snapshot: what a table holds at one version. Immutable once published; any thread may read it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+#include "connectors/lake/actions.h"
+#include "connectors/lake/path_set.h"
+
+namespace sightline::lake {
+
+struct Snapshot {
+  Version version = kNoVersion;     // kNoVersion: there is no table
+  Version checkpoint = kNoVersion;  // the newest checkpoint that we know of
+  int64_t timestamp_ms = 0;         // of the newest commit, by its writer's clock; 0: not known
+  Protocol protocol;
+  std::shared_ptr<const Metadata> metadata = std::make_shared<const Metadata>();
+  PathSet<AddFile> files;
+  PathSet<Tombstone> tombstones;
+  std::map<std::string, int64_t, std::less<>> txns;  // application id -> version
+
+  std::optional<int64_t> Txn(std::string_view app) const;
+  std::string Property(const std::string& key) const;  // empty if it is not set
+  // O(the commit): see PathSet.
+  void Apply(Commit commit);
+};
+
+// Shared by everybody who reads at that version, while the writer goes on.
+using SnapshotPtr = std::shared_ptr<const Snapshot>;
+
+}  // namespace sightline::lake

@@ -1,0 +1,246 @@
+#include "connectors/lake/tables.h"
+
+#include <fmt/format.h>
+#include <simdjson.h>
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <utility>
+
+#include "connectors/lake/checkpoint.h"
+#include "connectors/lake/committer.h"
+#include "connectors/lake/json_text.h"
+#include "connectors/lake/log.h"
+
+namespace sightline::lake {
+namespace {
+
+constexpr int64_t kDayMs = 86'400'000;
+
+std::string SchemaJson(const TableSpec& spec) {
+  std::string fields;
+  for (const Column& column : spec.columns)
+    fields += fmt::format(R"({}{{"name":{},"type":"{}","nullable":{},"metadata":{{}}}})",
+                          fields.empty() ? "" : ",", Quoted(column.name), column.type,
+                          column.nullable);
+  return fmt::format(R"({{"type":"struct","fields":[{}]}})", fields);
+}
+
+// Names and types. A column of a composite type has the type "nested".
+Result<std::vector<Column>> ParseSchema(const std::string& json, std::string_view table) {
+  simdjson::dom::parser parser;
+  simdjson::dom::array fields;
+  if (parser.parse(json)["fields"].get(fields))
+    return Status::Stop(fmt::format(
+        "the schema of table '{}' cannot be read; restore its log from a copy", table));
+  std::vector<Column> columns;
+  for (const simdjson::dom::element field : fields) {
+    std::string_view name, type = "nested";
+    if (field["name"].get(name)) continue;
+    if (field["type"].get(type)) type = "nested";
+    columns.push_back({std::string(name), std::string(type)});
+  }
+  return columns;
+}
+
+Status CheckColumns(const TableSpec& spec, const std::vector<Column>& actual) {
+  const auto refuse = [&](const std::string& what) {
+    return Status::Stop(
+        fmt::format("table '{}' {}; move it away, then it is made anew, or use the program that "
+                    "wrote it",
+                    spec.name, what));
+  };
+  for (const Column& column : spec.columns) {
+    const auto same_name = [&](const Column& other) { return other.name == column.name; };
+    const auto found = std::find_if(actual.begin(), actual.end(), same_name);
+    if (found == actual.end())
+      return refuse(fmt::format("has no column '{}'", column.name));
+    if (found->type != column.type)
+      return refuse(fmt::format("has column '{}' as {}, not {}", column.name, found->type,
+                                column.type));
+  }
+  for (const Column& column : actual) {
+    const auto same_name = [&](const Column& other) { return other.name == column.name; };
+    if (std::none_of(spec.columns.begin(), spec.columns.end(), same_name))
+      return refuse(fmt::format("has a column '{}' that this program does not know", column.name));
+  }
+  return Status::Ok();
+}
+
+std::vector<Column> ProvenanceColumns() {
+  return {{"source", "string"},
+          {"source_partition", "integer"},
+          {"first_offset", "long"},
+          {"next_offset", "long"}};
+}
+
+}  // namespace
+
+bool TableSpec::IsPartition(std::string_view column) const {
+  return std::find(partition_columns.begin(), partition_columns.end(), column) !=
+         partition_columns.end();
+}
+
+std::vector<Column> TableSpec::file_columns() const {
+  std::vector<Column> in_files;
+  for (const Column& column : columns)
+    if (!IsPartition(column.name)) in_files.push_back(column);
+  return in_files;
+}
+
+int64_t BucketOf(LocationId location) {
+  return static_cast<int64_t>(std::hash<LocationId>()(location) % kBuckets);
+}
+
+TableSpec IncrementsSpec(Layout layout) {
+  TableSpec spec{.name = std::string(kIncrementsTable),
+                 .columns = {{"geographical_location_oid", "long"},
+                             {"date", "date"},
+                             {"geographical_location", "string"},
+                             {"item_name", "string"},
+                             {"window_start", "timestamp"},
+                             {"window_end", "timestamp"},
+                             {"item_count", "long"},
+                             {"first_detected", "timestamp"},
+                             {"last_detected", "timestamp"},
+                             {"kind", "string"},
+                             {"engine", "string"}},
+                 .partition_columns = {"geographical_location_oid", "date"},
+                 .sort_columns = {"geographical_location_oid", "window_start", "item_name"}};
+  for (Column& column : ProvenanceColumns()) spec.columns.push_back(std::move(column));
+  if (layout == Layout::kByBucket) {
+    spec.columns.push_back({"bucket", "integer"});
+    spec.partition_columns = {"date", "bucket"};
+  }
+  return spec;
+}
+
+TableSpec LedgerSpec() {
+  TableSpec spec{.name = std::string(kLedgerTable),
+                 .partition_columns = {"date"},
+                 .sort_columns = {"source", "source_partition", "first_offset"}};
+  spec.columns = ProvenanceColumns();
+  for (const char* name : {"geographical_location_oid", "video_camera_oid"})
+    spec.columns.push_back({name, "long"});
+  spec.columns.push_back({"append_hour", "timestamp"});
+  for (const char* name : {"received", "counted", "duplicate", "too_late", "future", "malformed",
+                           "outside", "conflicts", "heartbeats"})
+    spec.columns.push_back({name, "long"});
+  spec.columns.push_back({"coverage", "boolean"});
+  spec.columns.push_back({"date", "date"});
+  return spec;
+}
+
+TableSpec LocationsSpec() {
+  return {.name = std::string(kLocationsTable),
+          .columns = {{"geographical_location_oid", "long"},
+                      {"geographical_location", "string"},
+                      {"latitude", "double"},
+                      {"longitude", "double"},
+                      {"time_zone", "string"},
+                      {"parent", "long"}},
+          .sort_columns = {"geographical_location_oid"}};
+}
+
+Result<TableSpec> SpecOf(std::string_view table, const Snapshot& snapshot) {
+  TableSpec spec = table == kLedgerTable ? LedgerSpec() : LocationsSpec();
+  if (table == kIncrementsTable) {
+    const TableSpec buckets = IncrementsSpec(Layout::kByBucket);
+    spec = snapshot.metadata->partition_columns == buckets.partition_columns
+               ? buckets
+               : IncrementsSpec(Layout::kByLocation);
+  }
+  const Result<std::vector<Column>> actual = ParseSchema(snapshot.metadata->schema_json, table);
+  if (!actual.ok()) return actual.status();
+  RETURN_IF_ERROR(CheckColumns(spec, actual.value()));
+  if (snapshot.metadata->partition_columns != spec.partition_columns)
+    return Status::Stop(fmt::format(
+        "table '{}' is partitioned by ({}), not by ({}); move it away, then it is made anew", table,
+        fmt::join(snapshot.metadata->partition_columns, ", "),
+        fmt::join(spec.partition_columns, ", ")));
+  return spec;
+}
+
+Result<SnapshotPtr> OpenOrCreate(Storage& storage, const Clock& clock, const TableSpec& spec) {
+  Result<SnapshotPtr> snapshot = ReadSnapshot(storage, spec.name);
+  if (!snapshot.ok() || snapshot.value()->version != kNoVersion) return snapshot;
+  const auto create = [&](const Snapshot& now) -> Result<Change> {
+    if (now.version != kNoVersion) return Status::Retry("the table was made meanwhile");
+    return Change{
+        .operation = "CREATE TABLE",
+        .metadata =
+            Metadata{.id = RandomId(),
+                     .name = spec.name,
+                     .schema_json = SchemaJson(spec),
+                     .partition_columns = spec.partition_columns,
+                     .configuration = {{"delta.enableDeletionVectors", "false"},
+                                       {"delta.checkpointPolicy", "classic"},
+                                       {"delta.deletedFileRetentionDuration",
+                                        fmt::format("interval {} days",
+                                                    kTombstoneRetentionMs / kDayMs)}},
+                     .created_ms = clock.NowMs()},
+        .protocol = Protocol{}};
+  };
+  CommitResult created = CommitChange(storage, clock, spec.name, snapshot.value(), create);
+  if (created.status.ok()) return created.snapshot;
+  if (created.snapshot->version != kNoVersion) return created.snapshot;
+  return created.status;
+}
+
+Day DayOf(EventTime time) { return {WindowStart(time, {kDayMs}).v / kDayMs}; }
+
+std::string DayText(Day day) {
+  const std::chrono::year_month_day date{
+      std::chrono::sys_days{std::chrono::days{static_cast<int>(day.v)}}};
+  return fmt::format("{:04}-{:02}-{:02}", static_cast<int>(date.year()),
+                     static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()));
+}
+
+Result<Day> ParseDay(std::string_view text) {
+  int year = 0;
+  unsigned month = 0, day = 0;
+  const auto number = [&](size_t first, size_t next, auto& value) {
+    return text.size() == 10 &&
+           std::from_chars(text.data() + first, text.data() + next, value).ptr ==
+               text.data() + next;
+  };
+  const bool parsed = number(0, 4, year) && number(5, 7, month) && number(8, 10, day) &&
+                      text[4] == '-' && text[7] == '-';
+  const std::chrono::year_month_day date{std::chrono::year(year), std::chrono::month(month),
+                                         std::chrono::day(day)};
+  if (!parsed || !date.ok())
+    return Status::Stop(fmt::format("'{}' is no date: write it as 2026-11-22", text));
+  return Day{std::chrono::sys_days{date}.time_since_epoch().count()};
+}
+
+std::string TimeText(int64_t ms) {
+  const Day day = DayOf({ms});
+  const int64_t in_day = ms - day.v * kDayMs;
+  return fmt::format("{}T{:02}:{:02}:{:02}.{:03}Z", DayText(day), in_day / 3'600'000,
+                     in_day / 60'000 % 60, in_day / 1000 % 60, in_day % 1000);
+}
+
+std::string OffsetTxn(std::string_view table, const SourcePartition& partition) {
+  return fmt::format("sightline/{}/{}/{}", table, partition.source, partition.partition);
+}
+
+std::string OwnerTxn(std::string_view table, const SourcePartition& partition) {
+  return OffsetTxn(table, partition) + "/owner";
+}
+
+std::optional<SourcePartition> ParseOffsetTxn(std::string_view table, std::string_view app) {
+  const std::string prefix = fmt::format("sightline/{}/", table);
+  if (!app.starts_with(prefix)) return std::nullopt;
+  const std::string_view rest = app.substr(prefix.size());
+  const size_t slash = rest.rfind('/');
+  if (slash == std::string_view::npos) return std::nullopt;
+  SourcePartition partition{.source = std::string(rest.substr(0, slash))};
+  const char* end = rest.data() + rest.size();
+  const auto [stopped, error] =
+      std::from_chars(rest.data() + slash + 1, end, partition.partition);
+  if (error != std::errc() || stopped != end) return std::nullopt;
+  return partition;
+}
+
+}  // namespace sightline::lake

@@ -1,0 +1,83 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <utility>
+
+#include "connectors/lake/checkpoint.h"
+#include "connectors/lake/json_text.h"
+#include "connectors/lake/log.h"
+#include "connectors/lake/log_names.h"
+#include "connectors/lake/maintenance.h"
+
+namespace sightline::lake {
+namespace {
+
+// What a file in the table's directory is to the snapshot.
+class Keep {
+ public:
+  explicit Keep(const Snapshot& snapshot) {
+    snapshot.files.ForEach([&](const FilePtr& file) { known_[UrlDecoded(file->path)] = kLive; });
+    snapshot.tombstones.ForEach([&](const std::shared_ptr<const Tombstone>& tombstone) {
+      // A file may be in the table under another spelling of its path.
+      known_.try_emplace(UrlDecoded(tombstone->path), tombstone->deleted_ms);
+    });
+  }
+  bool IsLive(const std::string& path) const {
+    const auto found = known_.find(path);
+    return found != known_.end() && found->second == kLive;
+  }
+  // When it left the table; for a file that was never in it, when it was written.
+  int64_t LeftAt(const std::string& path, int64_t modified_ms) const {
+    const auto found = known_.find(path);
+    return found == known_.end() ? modified_ms : std::max(found->second, modified_ms);
+  }
+
+ private:
+  static constexpr int64_t kLive = INT64_MAX;
+  std::map<std::string, int64_t> known_;
+};
+
+}  // namespace
+
+Result<VacuumResult> Vacuum(Storage& storage, const Clock& clock, std::string_view table,
+                            const VacuumOptions& options) {
+  if (options.retention.v < 0 || options.retention.v > kTombstoneRetentionMs)
+    return Status::Stop(fmt::format(
+        "vacuum_retention of {} ms is refused: the log remembers removed files for {} days, so ask "
+        "for 0 to {} days",
+        options.retention.v, kTombstoneRetentionMs / 86'400'000,
+        kTombstoneRetentionMs / 86'400'000));
+  const int64_t limit_ms = clock.NowMs() - options.retention.v;
+  // The listing first: what is committed meanwhile is then in the snapshot.
+  const Result<std::vector<FileInfo>> files = storage.List(table);
+  if (!files.ok()) return files.status();
+  const Result<SnapshotPtr> snapshot = ReadSnapshot(storage, table);
+  if (!snapshot.ok()) return snapshot.status();
+  if (snapshot.value()->version == kNoVersion)
+    return Status::Stop(fmt::format("there is no table '{}'", table));
+  const Keep keep(*snapshot.value());
+  const std::string log = LogDirectory(table) + "/";
+  VacuumResult result;
+  int64_t done = 0;
+  for (const FileInfo& file : files.value()) {
+    ++done;
+    const bool interrupted_put =
+        file.path.substr(file.path.rfind('/') + 1).starts_with(Storage::kPutPrefix);
+    if (file.path.starts_with(log) && !interrupted_put) continue;
+    const std::string inside = file.path.substr(table.size() + 1);
+    if (keep.IsLive(inside)) continue;
+    if (keep.LeftAt(inside, file.modified_ms) > limit_ms) {
+      ++result.kept;
+      continue;
+    }
+    if (!options.dry_run) RETURN_IF_ERROR(storage.Delete(file.path));
+    ++result.files;
+    result.bytes += file.size_bytes;
+    if (options.progress) options.progress(done, static_cast<int64_t>(files.value().size()));
+  }
+  return result;
+}
+
+}  // namespace sightline::lake

@@ -1,0 +1,251 @@
+#include "connectors/storage/local_storage.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <memory>
+#include <system_error>
+#include <utility>
+
+namespace sightline {
+namespace {
+
+namespace fs = std::filesystem;
+
+Status SystemError(int error, std::string_view doing, const fs::path& path) {
+  std::string message =
+      fmt::format("cannot {} '{}': {}", doing, path.native(), std::strerror(error));
+  switch (error) {
+    case EACCES:
+    case EPERM:
+    case EROFS:
+    case EEXIST:  // something else where a directory should be
+    case ENOTDIR:
+    case EISDIR:
+    case ENAMETOOLONG:
+    case ELOOP:
+      return Status::Stop(message + "; put that right and start again");
+    case ENOSPC:
+    case EDQUOT:
+      return Status::Retry(message + "; free some space, then it goes on by itself");
+    case EMFILE:
+    case ENFILE:
+      return Status::Retry(message + "; raise the limit of open files (ulimit -n)");
+    default:
+      return Status::Retry(message);
+  }
+}
+
+Status BadPath(std::string_view path, std::string_view why) {
+  return Status::Stop(fmt::format("path '{}' is refused: {}", path, why));
+}
+
+// What the text alone says: relative, and every component a name.
+Status CheckText(std::string_view path) {
+  if (path.find('\0') != std::string_view::npos) return BadPath(path, "it holds a zero byte");
+  for (size_t start = 0; start <= path.size();) {
+    const size_t end = std::min(path.find('/', start), path.size());
+    const std::string_view component = path.substr(start, end - start);
+    if (component.empty() || component == "." || component == "..")
+      return BadPath(path, "it must be relative, without empty components, '.' and '..'");
+    start = end + 1;
+  }
+  return Status::Ok();
+}
+
+class File {
+ public:
+  explicit File(int fd) : fd_(fd) {}
+  ~File() {
+    if (fd_ >= 0) close(fd_);
+  }
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
+  int fd() const { return fd_; }
+
+ private:
+  const int fd_;
+};
+
+Status SyncDirectory(const fs::path& dir) {
+  const File file(open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (file.fd() < 0) return SystemError(errno, "open", dir);
+  return fsync(file.fd()) == 0 ? Status::Ok() : SystemError(errno, "sync", dir);
+}
+
+// Makes the directory and what it lies in, each durable before anything is put into it.
+Status MakeDirectory(const fs::path& dir) {
+  std::error_code error;
+  if (dir.empty() || fs::is_directory(dir, error)) return Status::Ok();
+  RETURN_IF_ERROR(MakeDirectory(dir.parent_path()));
+  fs::create_directory(dir, error);
+  if (error) return SystemError(error.value(), "make the directory", dir);
+  return SyncDirectory(dir.has_parent_path() ? dir.parent_path() : fs::path("."));
+}
+
+Status WriteAll(int fd, std::string_view bytes, const fs::path& path) {
+  while (!bytes.empty()) {
+    const ssize_t n = write(fd, bytes.data(), bytes.size());
+    if (n < 0 && errno != EINTR) return SystemError(errno, "write", path);
+    if (n > 0) bytes.remove_prefix(static_cast<size_t>(n));
+  }
+  return fsync(fd) == 0 ? Status::Ok() : SystemError(errno, "sync", path);
+}
+
+// The temporary file of a put; its name goes when it has got its own or is given up.
+class PutFile {
+ public:
+  explicit PutFile(const fs::path& dir) : path_(dir / Name()) {}
+  ~PutFile() { unlink(path_.c_str()); }
+  PutFile(const PutFile&) = delete;
+  PutFile& operator=(const PutFile&) = delete;
+  const fs::path& path() const { return path_; }
+
+ private:
+  // The time keeps a process apart from an earlier one that had its id and was killed.
+  static std::string Name() {
+    static std::atomic<int64_t> puts = 0;
+    timespec now{};
+    clock_gettime(CLOCK_REALTIME, &now);
+    return fmt::format("{}{}-{}-{}{:09}", Storage::kPutPrefix, getpid(), ++puts, now.tv_sec,
+                       now.tv_nsec);
+  }
+  const fs::path path_;
+};
+
+FileInfo InfoOf(std::string path, const struct stat& status) {
+  return {.path = std::move(path),
+          .size_bytes = status.st_size,
+          .modified_ms = status.st_mtim.tv_sec * 1000 + status.st_mtim.tv_nsec / 1'000'000};
+}
+
+bool IsAbsent(int error) { return error == ENOENT; }
+
+}  // namespace
+
+Result<fs::path> LocalStorage::Resolve(std::string_view path) const {
+  RETURN_IF_ERROR(CheckText(path));
+  const fs::path whole = root_ / path;
+  // The last component is opened without following links; those before it are looked at here.
+  std::error_code error;
+  const fs::path parent = fs::weakly_canonical(whole.parent_path(), error);
+  if (error) return SystemError(error.value(), "resolve", whole);
+  const fs::path root = fs::weakly_canonical(root_, error);
+  if (error) return SystemError(error.value(), "resolve", root_);
+  const auto [at, in_parent] =
+      std::mismatch(root.begin(), root.end(), parent.begin(), parent.end());
+  if (at != root.end()) return BadPath(path, "a symbolic link leads out of the root; remove it");
+  return whole;
+}
+
+Result<std::optional<std::string>> LocalStorage::Read(std::string_view path, ByteRange range) {
+  const Result<fs::path> whole = Resolve(path);
+  if (!whole.ok()) return whole.status();
+  const File file(open(whole.value().c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+  if (file.fd() < 0) {
+    if (IsAbsent(errno)) return std::optional<std::string>();
+    return SystemError(errno, "open", whole.value());
+  }
+  struct stat status {};
+  if (fstat(file.fd(), &status) != 0) return SystemError(errno, "look at", whole.value());
+  const int64_t next = std::min<int64_t>(range.next, status.st_size);
+  std::string bytes(static_cast<size_t>(std::max<int64_t>(0, next - range.first)), '\0');
+  size_t have = 0;
+  while (have < bytes.size()) {
+    const ssize_t n = pread(file.fd(), bytes.data() + have, bytes.size() - have,
+                            range.first + static_cast<int64_t>(have));
+    if (n < 0 && errno != EINTR) return SystemError(errno, "read", whole.value());
+    if (n == 0) break;
+    if (n > 0) have += static_cast<size_t>(n);
+  }
+  bytes.resize(have);
+  return std::optional<std::string>(std::move(bytes));
+}
+
+Result<PutOutcome> LocalStorage::Put(std::string_view path, std::string_view bytes, PutMode mode) {
+  const Result<fs::path> resolved = Resolve(path);
+  if (!resolved.ok()) return resolved.status();
+  const fs::path& target = resolved.value();
+  const fs::path dir = target.parent_path();
+  RETURN_IF_ERROR(MakeDirectory(dir));
+  const PutFile put(dir);
+  {
+    const File file(open(put.path().c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+    if (file.fd() < 0) return SystemError(errno, "make", put.path());
+    RETURN_IF_ERROR(WriteAll(file.fd(), bytes, put.path()));
+  }
+  if (mode == PutMode::kIfAbsent) {
+    if (link(put.path().c_str(), target.c_str()) != 0) {
+      if (errno == EEXIST) return PutOutcome::kTaken;
+      return SystemError(errno, "link", target);
+    }
+  } else if (rename(put.path().c_str(), target.c_str()) != 0) {
+    return SystemError(errno, "rename", target);
+  }
+  if (const Status synced = SyncDirectory(dir); !synced.ok())
+    return Status::Rebuild("it is unknown whether the file is durable: " + synced.message());
+  return PutOutcome::kWritten;
+}
+
+Status LocalStorage::ListInto(const fs::path& directory, const std::string& prefix,
+                              std::vector<FileInfo>& files) const {
+  const std::unique_ptr<DIR, int (*)(DIR*)> dir(opendir(directory.c_str()), closedir);
+  if (dir == nullptr) {
+    if (IsAbsent(errno)) return Status::Ok();
+    return SystemError(errno, "list", directory);
+  }
+  while (const dirent* entry = readdir(dir.get())) {
+    const std::string name = entry->d_name;
+    if (name == "." || name == "..") continue;
+    struct stat status {};
+    if (fstatat(dirfd(dir.get()), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
+      if (IsAbsent(errno)) continue;  // deleted meanwhile
+      return SystemError(errno, "look at", directory / name);
+    }
+    if (S_ISDIR(status.st_mode))
+      RETURN_IF_ERROR(ListInto(directory / name, prefix + name + "/", files));
+    if (S_ISREG(status.st_mode)) files.push_back(InfoOf(prefix + name, status));
+  }
+  return Status::Ok();
+}
+
+Result<std::vector<FileInfo>> LocalStorage::List(std::string_view directory) {
+  const Result<fs::path> resolved = Resolve(directory);
+  if (!resolved.ok()) return resolved.status();
+  std::error_code error;
+  if (fs::is_symlink(resolved.value(), error))
+    return BadPath(directory, "it is a symbolic link; name the directory itself");
+  std::vector<FileInfo> files;
+  RETURN_IF_ERROR(ListInto(resolved.value(), std::string(directory) + "/", files));
+  std::sort(files.begin(), files.end(),
+            [](const FileInfo& a, const FileInfo& b) { return a.path < b.path; });
+  return files;
+}
+
+Result<std::optional<FileInfo>> LocalStorage::Stat(std::string_view path) {
+  const Result<fs::path> resolved = Resolve(path);
+  if (!resolved.ok()) return resolved.status();
+  struct stat status {};
+  if (lstat(resolved.value().c_str(), &status) != 0) {
+    if (IsAbsent(errno)) return std::optional<FileInfo>();
+    return SystemError(errno, "look at", resolved.value());
+  }
+  if (!S_ISREG(status.st_mode)) return std::optional<FileInfo>();
+  return std::optional<FileInfo>(InfoOf(std::string(path), status));
+}
+
+Status LocalStorage::Delete(std::string_view path) {
+  const Result<fs::path> resolved = Resolve(path);
+  if (!resolved.ok()) return resolved.status();
+  if (unlink(resolved.value().c_str()) == 0 || IsAbsent(errno)) return Status::Ok();
+  return SystemError(errno, "delete", resolved.value());
+}
+
+}  // namespace sightline
