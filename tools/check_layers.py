@@ -31,7 +31,7 @@ ROOMS = {
     "connectors": {"engine", "operators", "pipeline", "model", "base"},
     "live": {"model", "base"},
     "query": {"live", "model", "base"},
-    "server": {"live", "operators", "pipeline", "model", "base"},
+    "server": {"query", "live", "operators", "pipeline", "model", "base"},
     "camera": {"model", "base"},
 }
 ROOMS["app"] = set(ROOMS)

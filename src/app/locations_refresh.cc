@@ -3,10 +3,7 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
-#include <vector>
-
 #include "base/log.h"
-#include "connectors/locations/locations.h"
 
 namespace sightline {
 
@@ -42,20 +39,16 @@ void LocationsRefresh::Refresh() {
 Status LocationsRefresh::Read() {
   Result<std::vector<Location>> read = ReadLocations(path_);
   if (!read.ok()) return read.status();
-  const std::vector<Location>& locations = read.value();
-  if (locations.size() * 2 < rows_)
+  if (read.value().size() * 2 < locations_.size())
     return Status::Stop(
         fmt::format("the location table '{}' is refused: it has {} rows, the last good one has {}; "
                     "a table that loses more than half of its rows needs a restart",
-                    path_, locations.size(), rows_));
-  std::vector<LocationInfo> infos;
-  infos.reserve(locations.size());
-  for (const Location& location : locations)
-    infos.push_back({location.location, location.name, location.time_zone});
-  live_->SetLocations(std::move(infos));
-  rows_ = locations.size();
+                    path_, read.value().size(), locations_.size()));
+  locations_ = std::move(read).value();
   ++version_;
-  LogInfo(fmt::format("location table '{}': {} rows, version {}", path_, rows_, version_));
+  LogInfo(
+      fmt::format("location table '{}': {} rows, version {}", path_, locations_.size(), version_));
+  if (changed_) changed_(locations_);
   return Status::Ok();
 }
 

@@ -35,6 +35,16 @@ struct UpOptions {
   int64_t server_connections_max = 4'096;
   Millis live_push_interval{2};
   Millis live_pane_retention{24 * 3'600'000LL};
+  bool lake_enabled = true;
+  std::string lake_dir;  // empty: "lake" in the data folder
+  Millis lake_roll_interval{60'000};
+  int64_t lake_max_partitions = 200;
+  int64_t lake_retention_days = 0;  // 0: for ever
+  Millis lake_vacuum_retention{7 * 86'400'000LL};
+  Millis lake_maintenance_interval{3'600'000};
+  int64_t query_memory_max = 512 << 20;
+  int64_t query_threads = 2;
+  int64_t query_running_max = 4;
   PipelineSpec pipeline;
   // Not in the config file.
   bool demo = false;

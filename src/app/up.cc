@@ -14,6 +14,8 @@
 #include <thread>
 #include <vector>
 
+#include "app/address_file.h"
+#include "app/lake_service.h"
 #include "app/locations_refresh.h"
 #include "app/ports.h"
 #include "base/log.h"
@@ -73,6 +75,8 @@ class Up {
 
  private:
   Status OpenLog();
+  Status OpenLake();
+  void SetLocations(const std::vector<Location>& locations);
   Status LoadLive();
   void StartEngine();
   void Wake(const SourcePartition& partition);
@@ -97,6 +101,7 @@ class Up {
   std::unique_ptr<Live> live_;
   std::unique_ptr<Hub> hub_;
   std::unique_ptr<LocationsRefresh> locations_;
+  std::unique_ptr<LakeService> lake_;  // null: switched off
   std::unique_ptr<Runtime> runtime_;
   std::atomic<Runtime*> running_ = nullptr;  // runtime_, once it is made
   std::unique_ptr<AppendWatch> watch_;
@@ -126,13 +131,45 @@ Status Up::Start() {
     table = DemoPath(options_, "locations.csv");
     RETURN_IF_ERROR(WriteDemoLocations(table));
   }
-  locations_ = std::make_unique<LocationsRefresh>(table, live_.get());
+  locations_ = std::make_unique<LocationsRefresh>(table);
   RETURN_IF_ERROR(locations_->Load());
+  if (options_.lake_enabled) RETURN_IF_ERROR(OpenLake());
+  if (!table.empty()) SetLocations(locations_->locations());
+  locations_->OnChange([this](const std::vector<Location>& known) { SetLocations(known); });
   RETURN_IF_ERROR(LoadLive());
   StartEngine();
   RETURN_IF_ERROR(StartServer());
+  RETURN_IF_ERROR(WriteAddressFile(options_.data, url_));
   if (options_.demo) StartDemo();
   return Status::Ok();
+}
+
+Status Up::OpenLake() {
+  const std::string dir =
+      options_.lake_dir.empty() ? DefaultLakeDir(options_.data) : options_.lake_dir;
+  Result<std::unique_ptr<LakeService>> lake = LakeService::Open(
+      {.dir = dir,
+       .window_size = options_.pipeline.window_size,
+       .max_partitions = options_.lake_max_partitions,
+       .retention_days = options_.lake_retention_days,
+       .vacuum_retention = options_.lake_vacuum_retention,
+       .maintenance_interval = options_.lake_maintenance_interval,
+       .query = {.memory_bytes_max = options_.query_memory_max,
+                 .threads = static_cast<int32_t>(options_.query_threads),
+                 .queries_max = static_cast<int32_t>(options_.query_running_max)}},
+      clock_, locations_->locations());
+  if (!lake.ok()) return lake.status();
+  lake_ = std::move(lake).value();
+  return Status::Ok();
+}
+
+void Up::SetLocations(const std::vector<Location>& locations) {
+  std::vector<LocationInfo> infos;
+  infos.reserve(locations.size());
+  for (const Location& location : locations)
+    infos.push_back({location.location, location.name, location.time_zone});
+  live_->SetLocations(std::move(infos));
+  if (lake_) lake_->SetLocations(locations);
 }
 
 Status Up::OpenLog() {
@@ -165,6 +202,7 @@ Status Up::LoadLive() {
     if (!progress.value()) continue;
     const CountsProgress& known = *progress.value();
     live_->Load(partition, {}, known.next, known.ledger);
+    if (lake_) lake_->view().Expect(partition, known.next);
     RETURN_IF_ERROR(log_->ForEachGroup(partition, not_before, [&](Segment&& group) {
       live_->Load(partition, {&group, 1}, known.next, known.ledger);
     }));
@@ -197,15 +235,27 @@ void Up::Wake(const SourcePartition& partition) {
 
 Result<std::unique_ptr<PartitionTask>> Up::BuildTask(const SourcePartition& partition) {
   TaskOptions task;
-  task.sinks = {{.name = "live", .commit_interval_ms = 0},
-                {.name = "counts", .commit_interval_ms = options_.commit_interval.v}};
+  TaskPorts ports;
+  const auto wake = [this, partition] { Wake(partition); };
+  auto add = [&](SinkOptions options, std::unique_ptr<Sink> sink) {
+    task.sinks.push_back(std::move(options));
+    ports.sinks.push_back(std::move(sink));
+  };
+  // Queries first: what is on the screen can be asked for.
+  if (lake_) add({.name = "pending"}, lake_->OpenPendingSink());
+  add({.name = "live"}, std::make_unique<LiveSink>(live_.get()));
+  add({.name = "counts", .commit_interval_ms = options_.commit_interval.v},
+      log_->OpenCountsSink({.on_answer = wake}));
+  if (lake_) {
+    const int64_t roll_ms = options_.lake_roll_interval.v;
+    add({.name = "lake counts", .commit_interval_ms = roll_ms, .together = true},
+        lake_->OpenCountsSink(wake));
+    add({.name = "lake ledger", .commit_interval_ms = roll_ms, .together = true},
+        lake_->OpenLedgerSink(wake));
+  }
   task.hash_seed = std::random_device()() | uint64_t{std::random_device()()} << 32;
   task.checkpoint_interval_ms = options_.checkpoint_interval.v;
-  TaskPorts ports;
   ports.source = log_->OpenSource(kRawTopic, partition.partition);
-  ports.sinks.push_back(std::make_unique<LiveSink>(live_.get()));
-  ports.sinks.push_back(
-      log_->OpenCountsSink({.on_answer = [this, partition] { Wake(partition); }}));
   ports.store = std::make_unique<CheckpointFiles>(
       (std::filesystem::path(options_.data) / "checkpoints").string());
   return std::make_unique<PartitionTask>(partition, options_.pipeline, std::move(task),
@@ -228,11 +278,13 @@ Status Up::StartServer() {
                      .body_bytes_max = body_max,
                      .ingest_memory_bytes_max = options_.server_memory_max,
                      .connections_max = static_cast<int32_t>(options_.server_connections_max),
+                     .queries_max = static_cast<int32_t>(options_.query_running_max),
                      .web_dir = options_.web_dir},
                     options_.pipeline,
                     {.log = detection_log_.get(),
                      .live = live_.get(),
                      .hub = hub_.get(),
+                     .query = lake_ ? &lake_->query() : nullptr,
                      .clock = &clock_,
                      .metrics = [this] { return Gather(); },
                      .health = [this] { return TellHealth(); }});
@@ -279,6 +331,7 @@ void Up::WaitForSignal() {
 
 void Up::Stop() {
   LogInfo("stopping");
+  RemoveAddressFile(options_.data);
   stop_cameras_ = true;
   for (std::thread& camera : cameras_) camera.join();
   cameras_.clear();
@@ -288,6 +341,7 @@ void Up::Stop() {
   server_.reset();
   watch_.reset();
   runtime_.reset();
+  lake_.reset();
   if (log_) log_->Close();
   LogInfo("stopped");
 }
@@ -311,6 +365,7 @@ Health Up::TellHealth() const {
       health.reasons.push_back(fmt::format(
           "partition {} is degraded: it started without its memory of earlier detections", number));
   }
+  if (const std::string trouble = lake_ ? lake_->trouble() : ""; !trouble.empty()) broken(trouble);
   const std::lock_guard lock(mutex_);
   if (!locations_refused_.empty()) broken(locations_refused_);
   return health;

@@ -44,6 +44,15 @@ Result<std::unique_ptr<QueryEngine>> QueryEngine::Create(std::shared_ptr<LakeSou
 
 QueryEngine::~QueryEngine() = default;
 
+void QueryEngine::Interrupt() {
+  {
+    const std::lock_guard lock(core_->mutex);
+    core_->ending = true;
+  }
+  core_->place_free.notify_all();
+  core_->watchdog.ExpireAll();
+}
+
 int64_t QueryEngine::files_selected() const { return core_->files_selected.load(); }
 
 Result<ResultTable> QueryEngine::Run(std::string_view sql, const Scope& scope,

@@ -84,6 +84,9 @@ class QueryEngine {
   Result<ResultTable> Locations(const Scope& scope, const Window& range,
                                 const QueryLimits& limits = {});
 
+  // Ends what runs, and refuses what comes: the process stops.
+  void Interrupt();
+
   // Files that queries were given to read so far.
   int64_t files_selected() const;
 

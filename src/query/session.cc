@@ -58,11 +58,12 @@ Result<std::unique_ptr<QueryEngine::Session>> QueryEngine::Session::Begin(
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(limits.time.v);
   {
     std::unique_lock lock(core->mutex);
-    if (!core->place_free.wait_until(lock, deadline,
-                                     [&] { return core->running < core->queries_max; })) {
+    if (!core->place_free.wait_until(
+            lock, deadline, [&] { return core->ending || core->running < core->queries_max; })) {
       return Status::Retry(
           fmt::format("{} other queries are running: try again later", core->queries_max));
     }
+    if (core->ending) return Status::Retry("the server is stopping: ask again when it is back");
     ++core->running;
   }
   auto session = std::unique_ptr<Session>(new Session(core, scope, limits));

@@ -29,6 +29,7 @@ struct QueryEngine::Core {
   std::mutex mutex;
   std::condition_variable place_free;
   int32_t running = 0;  // by mutex
+  bool ending = false;  // by mutex
 };
 
 // One thread at a time.

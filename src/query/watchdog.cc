@@ -14,6 +14,11 @@ Watchdog::Watch::~Watch() {
   dog_->watches_.remove(this);
 }
 
+void Watchdog::ExpireAll() {
+  const std::lock_guard lock(mutex_);
+  all_expired_ = true;
+}
+
 void Watchdog::Run(const std::stop_token& stop) {
   constexpr std::chrono::milliseconds kTick{10};
   std::unique_lock lock(mutex_);
@@ -21,7 +26,7 @@ void Watchdog::Run(const std::stop_token& stop) {
     changed_.wait(lock, stop, [this] { return !watches_.empty(); });
     const Time now = std::chrono::steady_clock::now();
     for (Watch* watch : watches_) {
-      if (now < watch->deadline_) continue;
+      if (now < watch->deadline_ && !all_expired_) continue;
       watch->expired_.store(true);
       duckdb_interrupt(watch->connection_);
     }

@@ -20,6 +20,9 @@ class Watchdog {
 
   Watchdog() : thread_([this](const std::stop_token& stop) { Run(stop); }) {}
 
+  // Every query from here on has run too long.
+  void ExpireAll();
+
   // From `deadline` on the connection is interrupted again and again while this lives: an interrupt
   // that falls between two steps of a query is forgotten by DuckDB.
   class Watch {
@@ -44,6 +47,7 @@ class Watchdog {
   std::mutex mutex_;
   std::condition_variable_any changed_;
   std::list<Watch*> watches_;  // by mutex_
+  bool all_expired_ = false;   // by mutex_
   std::jthread thread_;        // last: ends before what it uses
 };
 

@@ -22,6 +22,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "server/api.h"
 #include "server/routes.h"
 #include "server/views.h"
 #include "server/wakeup.h"
@@ -156,6 +157,9 @@ class HttpConnection final : public Connection,
   asio::awaitable<Ingested> Decode(std::string_view text);
   asio::awaitable<Response> MakeDurable(Ingested ingested);
 
+  asio::awaitable<Response> AskLake(const Request& request, Route route);
+  asio::awaitable<Response> ReadQuery(const Request& request, std::string& text);
+
   asio::awaitable<bool> Stream(const Request& request, bool head_only);
   asio::awaitable<void> StreamTo(Hub::Viewer& viewer);
   asio::awaitable<bool> Write(std::vector<SseMessage> messages);
@@ -239,6 +243,8 @@ asio::awaitable<bool> HttpConnection::ServeOne() {
       response = std::move(*refusal);
     } else if (route == Route::kDetections) {
       response = co_await TakeDetections(request);
+    } else if (AsksLake(route, request.query)) {
+      response = co_await AskLake(request, route);
     } else if (route == Route::kStream) {
       const bool again = co_await Stream(request, head_only);
       co_return again;
@@ -426,6 +432,61 @@ asio::awaitable<Response> HttpConnection::MakeDurable(Ingested ingested) {
   co_return response;
 }
 
+// -- what the lake answers ----------------------------------------
+
+asio::awaitable<Response> HttpConnection::AskLake(const Request& request, Route route) {
+  if (context_.ports.query == nullptr)
+    co_return Problem(404, "there is no lake here: start the server with lake.enabled = true");
+  // Shared, because the answer may come after a Stop() that did not wait for it.
+  struct Asked {
+    ApiCall call;
+    Response response;
+  };
+  const auto asked = std::make_shared<Asked>(Asked{
+      .call = {.route = route, .query = std::string(request.query), .scope = ScopeOf(request)},
+      .response = {}});
+  if (route == Route::kQuery) {
+    Response refusal = co_await ReadQuery(request, asked->call.body);
+    if (refusal.status != 200) co_return refusal;
+  }
+  auto answer = [asked, &context = context_, wake = wakeup_.Waker()] {
+    asked->response =
+        AnswerFromLake(asked->call, *context.ports.query, context.ports.clock->NowMs());
+    wake();
+  };
+  if (!context_.calls->Submit(std::move(answer)))
+    co_return TryAgain(429, kSecondsUntilRetry, "too many questions are waiting: ask again");
+  co_await wakeup_.Wait();
+  co_return std::move(asked->response);
+}
+
+// The body into `text`; another status than 200 says why not.
+asio::awaitable<Response> HttpConnection::ReadQuery(const Request& request, std::string& text) {
+  const std::optional<uint64_t> length = parser_->content_length()
+                                             ? std::optional<uint64_t>(*parser_->content_length())
+                                             : std::nullopt;
+  if (!length || !request.transfer_encoding.empty())
+    co_return Problem(411, "the body has no length: send it with \"Content-Length\"");
+  if (!request.content_encoding.empty())
+    co_return Problem(415, "the body is encoded: send it plain");
+  if (*length > static_cast<uint64_t>(kQueryBodyBytesMax))
+    co_return Problem(413, fmt::format("the body has {} bytes, more than {}: ask something shorter",
+                                       *length, kQueryBodyBytesMax));
+  Body body(Body::Encoding::kPlain, kQueryBodyBytesMax, &context_.ingest_memory);
+  BodyRead read{.outcome = body.Expect(static_cast<int64_t>(*length))};
+  if (read.outcome == Body::Outcome::kOk) {
+    if (beast::iequals(parser_->get()[http::field::expect], "100-continue")) co_await Continue();
+    read = co_await ReadBody(body, *length);
+  }
+  if (read.cut)
+    co_return Problem(read.cut == beast::error::timeout ? 408 : 400,
+                      fmt::format("the body did not arrive: {}", read.cut.message()));
+  if (read.outcome == Body::Outcome::kOk) read.outcome = body.Finish();
+  if (read.outcome != Body::Outcome::kOk) co_return Explain(read.outcome, kQueryBodyBytesMax);
+  text = body.text();
+  co_return Response();
+}
+
 // -- GET /v1/stream ----------------------------------------
 
 asio::awaitable<bool> HttpConnection::Stream(const Request& request, bool head_only) {
@@ -528,6 +589,9 @@ Response HttpConnection::Answer(const Request& request, Route route) {
       return context_.page.Get(request.path, request.if_none_match);
     case Route::kDetections:
     case Route::kStream:
+    case Route::kCounts:
+    case Route::kItems:
+    case Route::kQuery:
     case Route::kOther:
       break;
   }

@@ -13,6 +13,7 @@
 #include <unordered_set>
 
 #include "server/body.h"
+#include "server/call_pool.h"
 #include "server/ingest.h"
 #include "server/page.h"
 #include "server/server.h"
@@ -28,7 +29,9 @@ struct ServerContext {
         loopback(loopback),
         ports(std::move(ports)),
         page(options.web_dir),
-        ingest_memory(options.ingest_memory_bytes_max) {}
+        ingest_memory(options.ingest_memory_bytes_max),
+        calls(std::make_unique<CallPool>(ports.query == nullptr ? 0 : options.queries_max,
+                                         static_cast<size_t>(options.queries_waiting_max))) {}
 
   const ServerOptions options;
   const Millis pane_size;
@@ -37,6 +40,7 @@ struct ServerContext {
   const Page page;
   IngestMemory ingest_memory;
   ServerMetrics metrics;
+  std::unique_ptr<CallPool> calls;  // that ask the lake
   std::atomic<bool> stopping = false;
 
   // Stop() waits here for metrics.connections to become 0.

@@ -27,6 +27,7 @@ std::string_view ContentType(std::string_view name) {
   if (extension == ".html") return "text/html; charset=utf-8";
   if (extension == ".css") return "text/css; charset=utf-8";
   if (extension == ".js") return "text/javascript; charset=utf-8";
+  if (extension == ".json") return "application/json";
   if (extension == ".svg") return "image/svg+xml";
   return "application/octet-stream";
 }

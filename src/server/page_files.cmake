@@ -1,9 +1,10 @@
-# The page's files (web/*.html, *.css, *.js, *.svg) become part of the program: an assembler file
+# The page's files (web/*.html, *.css, *.js, *.svg, *.json) become part of the program: an assembler file
 # takes them in with .incbin and has the table that page.cc reads. A changed file rebuilds it.
 enable_language(ASM)
 file(GLOB page_files CONFIGURE_DEPENDS
      "${PROJECT_SOURCE_DIR}/web/*.html" "${PROJECT_SOURCE_DIR}/web/*.css"
-     "${PROJECT_SOURCE_DIR}/web/*.js" "${PROJECT_SOURCE_DIR}/web/*.svg")
+     "${PROJECT_SOURCE_DIR}/web/*.js" "${PROJECT_SOURCE_DIR}/web/*.svg"
+     "${PROJECT_SOURCE_DIR}/web/*.json")
 set(contents "    .section .rodata\n")
 set(table "")
 set(number 0)

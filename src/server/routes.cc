@@ -21,6 +21,9 @@ constexpr NamedRoute kNamedRoutes[] = {
     {"/v1/top", "top", Route::kTop},
     {"/v1/locations", "locations", Route::kLocations},
     {"/v1/ledger", "ledger", Route::kLedger},
+    {"/v1/counts", "counts", Route::kCounts},
+    {"/v1/items", "items", Route::kItems},
+    {"/v1/query", "query", Route::kQuery},
     {"/healthz", "healthz", Route::kHealth},
     {"/metrics", "metrics", Route::kMetrics},
 };
@@ -92,12 +95,12 @@ std::optional<Response> Refuse(const Request& request, Route route, bool loopbac
                                     "loopback only, open it as http://localhost or 127.0.0.1",
                                     request.host));
   }
-  if (route == Route::kDetections) {
+  if (route == Route::kDetections || route == Route::kQuery) {
     if (request.method != "POST") return MethodNotAllowed(request.method, request.path, "POST");
     if (!request.origin.empty() && !IsSameSite(request.origin, request.host)) {
       return Problem(403,
-                     fmt::format("a page of \"{:.100}\" may not write here: send detections from "
-                                 "the server's own page or from a program",
+                     fmt::format("a page of \"{:.100}\" may not post here: post from the server's "
+                                 "own page or from a program",
                                  request.origin));
     }
   } else if (request.method != "GET" && request.method != "HEAD") {

@@ -16,6 +16,9 @@ enum class Route : uint8_t {
   kTop,
   kLocations,
   kLedger,
+  kCounts,
+  kItems,
+  kQuery,
   kHealth,
   kMetrics,
   kPage,   // every other path; GET only

@@ -137,6 +137,8 @@ void Server::Stop(Millis grace) {
   }
   for (const auto& worker : state_->workers) worker->io.stop();
   for (std::thread& thread : state_->threads) thread.join();
+  if (context.ports.query != nullptr) context.ports.query->Interrupt();
+  context.calls.reset();
   // What is still under way is dropped with the workers. Its wakers may be called at any moment and
   // must not reach an io_context that is being taken down.
   for (const auto& worker : state_->workers)

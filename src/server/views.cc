@@ -78,7 +78,7 @@ Response AnswerView(const View& view, Route route, const Live& live) {
     const Top top = live.TopItems(view.scope, view.location, view.window, view.limit);
     if (view.window.end && top.window.start < live.oldest()) {
       return Problem(400, fmt::format("parameter \"at\": the window begins before {}, and older "
-                                      "counts are not kept here: use a later one",
+                                      "counts are in the lake: use \"from\" and \"to\"",
                                       live.oldest().v));
     }
     response.body =

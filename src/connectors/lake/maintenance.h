@@ -19,8 +19,9 @@
 
 namespace sightline::lake {
 
-// done of total partition values, days or files.
-using Progress = std::function<void(int64_t done, int64_t total)>;
+// done of total partition values, days or files. False: stop here, with kRetry; what was done
+// stays.
+using Progress = std::function<bool(int64_t done, int64_t total)>;
 
 struct CompactOptions {
   bool all_days = false;  // also the day that is not over yet (UTC)

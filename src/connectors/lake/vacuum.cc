@@ -75,7 +75,8 @@ Result<VacuumResult> Vacuum(Storage& storage, const Clock& clock, std::string_vi
     if (!options.dry_run) RETURN_IF_ERROR(storage.Delete(file.path));
     ++result.files;
     result.bytes += file.size_bytes;
-    if (options.progress) options.progress(done, static_cast<int64_t>(files.value().size()));
+    if (options.progress && !options.progress(done, static_cast<int64_t>(files.value().size())))
+      return Status::Retry("stopped before its end");
   }
   return result;
 }

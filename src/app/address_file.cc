@@ -1,0 +1,41 @@
+#include "app/address_file.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <fstream>
+
+namespace sightline {
+namespace {
+
+std::filesystem::path AddressPath(const std::string& data) {
+  return std::filesystem::path(data) / "address";
+}
+
+}  // namespace
+
+Status WriteAddressFile(const std::string& data, const std::string& url) {
+  const std::filesystem::path path = AddressPath(data);
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  file << url << '\n';
+  if (!file.flush()) return Status::Stop(fmt::format("cannot write '{}'", path.string()));
+  return Status::Ok();
+}
+
+void RemoveAddressFile(const std::string& data) {
+  std::error_code ignored;
+  std::filesystem::remove(AddressPath(data), ignored);
+}
+
+std::optional<std::string> ReadAddressFile(const std::string& data) {
+  std::ifstream file(AddressPath(data), std::ios::binary);
+  std::string url;
+  if (!std::getline(file, url) || !url.starts_with("http://")) return std::nullopt;
+  return url;
+}
+
+std::string DefaultLakeDir(const std::string& data) {
+  return (std::filesystem::path(data) / "lake").string();
+}
+
+}  // namespace sightline
