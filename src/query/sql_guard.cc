@@ -180,11 +180,13 @@ class Walk {
 
   Status VisitShow(const json::object& node) {
     const json::value* query = node.if_contains("query");
-    if (Text(node, "table_name").empty() && query != nullptr && query->is_object()) {
-      return Status::Ok();  // DESCRIBE and SUMMARIZE of a query, which is visited too
+    if (Text(node, "show_type") == "DESCRIBE" && Text(node, "table_name").empty() &&
+        query != nullptr && query->is_object()) {
+      return Status::Ok();  // the query is visited too
     }
     return Refused(sql_, node,
-                   fmt::format("SHOW is not allowed; the tables are {}", fmt::join(tables_, ", ")));
+                   fmt::format("SHOW and SUMMARIZE are not allowed; the tables are {}",
+                               fmt::join(tables_, ", ")));
   }
 
   Status VisitFunction(const json::object& node) {
@@ -205,8 +207,7 @@ class Walk {
 Status ParserError(std::string_view sql, const json::object& answer) {
   const std::string_view message = Text(answer, "error_message");
   if (message.starts_with("Only SELECT")) {
-    return Status::Stop(
-        "only one SELECT is allowed (also WITH, VALUES, FROM, DESCRIBE, SUMMARIZE)");
+    return Status::Stop("only one SELECT is allowed (also WITH, VALUES, FROM, DESCRIBE)");
   }
   const std::string_view position = Text(answer, "position");
   int64_t offset = -1;
@@ -242,7 +243,7 @@ Result<CheckedSql> SqlGuard::Check(const duck::Connection& connection, std::stri
   if (!IsUtf8(sql)) return Status::Stop("the SQL text is not UTF-8");
 
   Result<std::string> text =
-      duck::QueryText(connection, "SELECT json_serialize_sql(?)::VARCHAR", sql);
+      duck::QueryText(connection, "SELECT json_serialize_sql(?::VARCHAR)::VARCHAR", sql);
   if (!text.ok()) return text.status();
   json::parse_options options;
   options.max_depth = 5000;

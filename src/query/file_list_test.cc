@@ -1,0 +1,58 @@
+#include "query/file_list.h"
+
+#include <gtest/gtest.h>
+
+namespace sightline {
+namespace {
+
+LakeFile File(int64_t location, int64_t day) {
+  return {.path = std::to_string(location) + "/" + std::to_string(day),
+          .location = LocationId{location},
+          .day = Day{day}};
+}
+
+std::vector<std::string> Paths(const FileList& files, const ReadBounds& bounds) {
+  std::vector<std::string> paths;
+  for (const LakeFile* file : files.Select(bounds)) paths.push_back(file->path);
+  return paths;
+}
+
+using Strings = std::vector<std::string>;
+
+TEST(FileListTest, SelectsByLocationAndDay) {
+  const FileList files("/lake", {File(1, 5), File(2, 5), File(1, 6), File(-3, 7)});
+  EXPECT_EQ(files.size(), 4u);
+  EXPECT_EQ(Paths(files, {}), (Strings{"1/5", "2/5", "1/6", "-3/7"}));
+  EXPECT_EQ(Paths(files, {.locations = std::set{LocationId{1}}}), (Strings{"1/5", "1/6"}));
+  EXPECT_EQ(Paths(files, {.first_day = {6}, .end_day = {7}}), (Strings{"1/6"}));
+  EXPECT_EQ(Paths(files, {.first_day = {7}, .end_day = {6}}), Strings{});
+  EXPECT_EQ(Paths(files, {.locations = std::set<LocationId>{}}), Strings{});
+  EXPECT_EQ(files.AbsolutePath(File(1, 5)), "/lake/1/5");
+}
+
+TEST(FileListTest, WhatIsNotSaidMayBeAnything) {
+  LakeFile bucket{.path = "bucket", .day = Day{5}, .bucket = 3};
+  LakeFile loose{.path = "loose"};
+  loose.window_start_min = EventTime{5 * kDayMs};
+  loose.window_start_max = EventTime{6 * kDayMs - 1};
+  const FileList files("/lake", {File(1, 5), bucket, loose});
+  EXPECT_EQ(Paths(files, {.locations = std::set{LocationId{9}}}), (Strings{"loose", "bucket"}));
+  EXPECT_EQ(Paths(files, {.first_day = {6}}), Strings{});
+  EXPECT_EQ(Paths(files, {.end_day = {5}}), Strings{});
+  EXPECT_EQ(Paths(files, {.first_day = {5}, .end_day = {6}}), (Strings{"loose", "bucket", "1/5"}));
+}
+
+TEST(FileListTest, VersionsShareDays) {
+  const FileList old("/lake", {File(1, 5), File(2, 5), File(1, 6)});
+  LakeFile packed = File(1, 5);
+  packed.path = "packed";
+  const FileList next = old.With({{packed}}, {{File(1, 5), File(2, 5)}});
+  EXPECT_EQ(Paths(next, {}), (Strings{"packed", "1/6"}));
+  EXPECT_EQ(next.size(), 2u);
+  EXPECT_EQ(old.size(), 3u);
+  EXPECT_EQ(next.Select({.first_day = {6}})[0], old.Select({.first_day = {6}})[0]);
+  EXPECT_EQ(next.With({}, {{packed, File(1, 6)}}).size(), 0u);
+}
+
+}  // namespace
+}  // namespace sightline

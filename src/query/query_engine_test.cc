@@ -1,0 +1,330 @@
+#include "query/query_engine.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <random>
+#include <tuple>
+
+#include "query/test_lake.h"
+
+namespace sightline {
+namespace {
+
+using testing::HasSubstr;
+using testing::StartsWith;
+
+template <typename T>
+auto Shared(std::vector<T> rows) {
+  return std::make_shared<const std::vector<T>>(std::move(rows));
+}
+constexpr int64_t kDay = 24 * 60;  // minutes
+Window Days(int64_t first, int64_t end) {
+  return {{kNewYear.v + first * kDayMs}, {kNewYear.v + end * kDayMs}};
+}
+Scope Only(int64_t location) { return {std::set{LocationId{location}}}; }
+
+class QueryEngineTest : public testing::Test {
+ protected:
+  QueryEngineTest() {
+    lake->WriteCounts({Increment(1, "bus", 0, 5), Increment(1, "car", 0, 7),
+                       Increment(1, "bus", kDay, 1), Increment(2, "bus", 3, 100)});
+    lake->state.pending_counts =
+        Shared<CountIncrement>({Increment(1, "bus", 0, 2), Increment(3, "cat", 1, 4)});
+    lake->state.locations = Shared<LocationEntry>({{{1}, "Gate"}, {{2}, "Hall"}, {{9}, "Empty"}});
+    engine = Engine(lake);
+  }
+  std::string Sql(std::string_view sql, const Scope& scope = Scope::All(),
+                  const QueryLimits& limits = {}) {
+    return Written(engine->Run(sql, scope, limits));
+  }
+  int64_t FilesOf(std::string_view sql, const Scope& scope = Scope::All()) {
+    const int64_t before = engine->files_selected();
+    EXPECT_THAT(Sql(sql, scope), Not(StartsWith("error")));
+    return engine->files_selected() - before;
+  }
+
+  std::shared_ptr<TestLake> lake = std::make_shared<TestLake>();
+  std::unique_ptr<QueryEngine> engine;
+};
+
+TEST_F(QueryEngineTest, SumsLakeAndPendingUnderCurrentNames) {
+  EXPECT_EQ(Sql("SELECT geographical_location_oid, geographical_location, item_name, window_start, "
+                "item_count, last_detected FROM item_counts ORDER BY ALL LIMIT 1"),
+            R"({"geographical_location_oid":"1","geographical_location":"Gate","item_name":"bus",)"
+            R"("window_start":"2026-01-01T00:00:00.000Z","item_count":7,)"
+            R"("last_detected":"2026-01-01T00:00:59.999Z"})"
+            "\n");
+  EXPECT_EQ(Sql("SELECT sum(item_count) AS n, count(*) AS r FROM item_count_increments"),
+            "{\"n\":119,\"r\":6}\n");
+  EXPECT_EQ(Sql("SELECT count(*) AS n FROM item_counts WHERE geographical_location IS NULL"),
+            "{\"n\":1}\n");
+  EXPECT_EQ(Sql("FROM locations SELECT geographical_location ORDER BY 1 DESC LIMIT 1;  -- end"),
+            "{\"geographical_location\":\"Hall\"}\n");
+}
+
+TEST_F(QueryEngineTest, CorrectionsBringAWindowBackToNothing) {
+  lake->state.pending_counts = Shared<CountIncrement>({Increment(2, "bus", 3, -100)});
+  EXPECT_EQ(Sql("SELECT count(*) AS n FROM item_counts WHERE geographical_location_oid = 2"),
+            "{\"n\":0}\n");
+}
+
+TEST_F(QueryEngineTest, AScopeHidesTheRest) {
+  EXPECT_EQ(Sql("SELECT DISTINCT geographical_location_oid AS oid FROM item_counts", Only(2)),
+            "{\"oid\":\"2\"}\n");
+  EXPECT_EQ(Sql("SELECT geographical_location_oid AS oid FROM locations", Only(2)),
+            "{\"oid\":\"2\"}\n");
+  EXPECT_EQ(FilesOf("SELECT * FROM item_counts", Only(2)), 1);
+  EXPECT_EQ(FilesOf("SELECT * FROM item_counts", Scope{std::set<LocationId>{}}), 0);
+  EXPECT_EQ(
+      Sql("SELECT count(*) AS n FROM item_counts WHERE geographical_location_oid = 1", Only(2)),
+      "{\"n\":0}\n");
+  EXPECT_EQ(Written(engine->Top(Only(2), {.location = LocationId{1}, .range = Days(0, 9)})), "");
+  EXPECT_EQ(Written(engine->Top(Scope{std::set<LocationId>{}}, {.range = Days(0, 9)})), "");
+  // The same where the files hold many locations.
+  lake->state.counts_files = FileList(lake->state.counts_files.root(), {});
+  lake->WriteCounts({Increment(1, "bus", 0, 5), Increment(2, "car", 0, 7)}, /*bucketed=*/true);
+  EXPECT_EQ(Sql("SELECT item_name FROM item_counts", Only(2)), "{\"item_name\":\"car\"}\n");
+  EXPECT_EQ(Sql("SELECT item_name FROM item_count_increments WHERE date = '2026-01-01'", Only(2)),
+            "{\"item_name\":\"car\"}\n");
+}
+
+TEST_F(QueryEngineTest, ReadsOnlyTheFilesThatWhereLeaves) {
+  EXPECT_EQ(FilesOf("SELECT * FROM item_counts"), 3);
+  EXPECT_EQ(FilesOf("SELECT * FROM item_counts WHERE geographical_location_oid = 1"), 2);
+  EXPECT_EQ(FilesOf("SELECT * FROM item_counts WHERE 2 = Geographical_Location_Oid"), 1);
+  EXPECT_EQ(FilesOf("SELECT * FROM item_counts WHERE geographical_location_oid IN (1, 2)"), 3);
+  EXPECT_EQ(FilesOf("SELECT * FROM item_counts WHERE geographical_location_oid NOT IN (1)"), 3);
+  EXPECT_EQ(FilesOf("SELECT * FROM item_counts WHERE date = DATE '2026-01-02'"), 1);
+  EXPECT_EQ(FilesOf("SELECT * FROM item_counts WHERE date BETWEEN '2026-01-02' AND '2026-02-02' "
+                    "AND geographical_location_oid = 2"),
+            0);
+  EXPECT_EQ(FilesOf("SELECT * FROM item_counts WHERE window_start >= '2026-01-02 00:00:00'"), 1);
+  EXPECT_EQ(FilesOf("SELECT * FROM item_counts WHERE window_start < TIMESTAMPTZ '2026-01-01'"), 2);
+  EXPECT_EQ(FilesOf("SELECT * FROM item_counts WHERE geographical_location_oid = 1 OR date = "
+                    "'2026-01-01'"),
+            3);
+  EXPECT_EQ(
+      FilesOf("SELECT * FROM item_counts c JOIN locations l USING (geographical_location_oid) "
+              "WHERE c.geographical_location_oid = 2"),
+      1);
+  // Two readers of one view: what either wants.
+  EXPECT_EQ(FilesOf("SELECT * FROM item_counts WHERE geographical_location_oid = 2 UNION ALL "
+                    "SELECT * FROM item_counts WHERE geographical_location_oid = 2"),
+            1);
+  EXPECT_EQ(
+      FilesOf("SELECT * FROM item_counts WHERE geographical_location_oid = 2 AND item_count < "
+              "(SELECT sum(item_count) FROM item_counts)"),
+      3);
+  EXPECT_EQ(FilesOf("SELECT 1"), 0);
+}
+
+TEST_F(QueryEngineTest, TopRanksByCountThenBytes) {
+  lake->state.pending_counts = Shared<CountIncrement>(
+      {Increment(5, "b", 0, 3), Increment(5, "a", 0, 3), Increment(5, "\xC3\xA4", 0, 3),
+       Increment(5, "Z", 0, 3), Increment(5, "most", 0, 4), Increment(5, "least", 0, 1)});
+  EXPECT_EQ(Written(engine->Top(Scope::All(), {.location = LocationId{5}, .range = Days(0, 1)}),
+                    ResultFormat::kCsv),
+            "position,rank,item_name,item_count\r\n1,1,most,4\r\n2,2,Z,3\r\n3,2,a,3\r\n4,2,b,3\r\n"
+            "5,2,\xC3\xA4,3\r\n6,6,least,1\r\n");
+  EXPECT_EQ(Written(engine->Top(Scope::All(), {.range = Days(0, 2), .limit = 1})),
+            "{\"position\":1,\"rank\":1,\"item_name\":\"bus\",\"item_count\":106}\n");
+}
+
+TEST_F(QueryEngineTest, CountsFillStepsWithoutAny) {
+  EXPECT_EQ(Written(engine->Counts(Scope::All(), {.location = LocationId{1},
+                                                  .item = "bus",
+                                                  .range = Days(0, 3),
+                                                  .step = {kDayMs}}),
+                    ResultFormat::kCsv),
+            "step_start,item_count\r\n2026-01-01T00:00:00.000Z,7\r\n2026-01-02T00:00:00.000Z,1\r\n"
+            "2026-01-03T00:00:00.000Z,0\r\n");
+  EXPECT_THAT(Written(engine->Counts(Scope::All(), {.range = Days(0, 3), .step = {1}})),
+              HasSubstr("more than 100000 steps"));
+}
+
+TEST_F(QueryEngineTest, ItemsAndLocations) {
+  EXPECT_EQ(Written(engine->Items(Scope::All(), {.location = LocationId{1}, .range = Days(0, 1)}),
+                    ResultFormat::kCsv),
+            "item_name,item_count,first_detected,last_detected\r\n"
+            "bus,7,2026-01-01T00:00:00.001Z,2026-01-01T00:00:59.999Z\r\n"
+            "car,7,2026-01-01T00:00:00.001Z,2026-01-01T00:00:59.999Z\r\n");
+  EXPECT_EQ(Written(engine->Locations(Scope::All(), Days(0, 1)), ResultFormat::kTable),
+            "geographical_location_oid  geographical_location  item_count  first_detected"
+            "            last_detected\n"
+            "-------------------------  ---------------------  ----------  ------------------------"
+            "  ------------------------\n"
+            "                        9  Empty                           0  -"
+            "                         -\n"
+            "                        1  Gate                           14  2026-01-01T00:00:00.001Z"
+            "  2026-01-01T00:00:59.999Z\n"
+            "                        2  Hall                          100  2026-01-01T00:03:00.001Z"
+            "  2026-01-01T00:03:59.999Z\n"
+            "                        3  -                               4  2026-01-01T00:01:00.001Z"
+            "  2026-01-01T00:01:59.999Z\n");
+}
+
+TEST_F(QueryEngineTest, LedgerExplainsANumber) {
+  auto row = [](int64_t location, bool known, int64_t counted, int64_t duplicate) {
+    LedgerIncrement increment{.source = {"log", 0}};
+    increment.row.key = {known, {location}, {70}, {kNewYear.v}};
+    increment.row.ledger.received = counted + duplicate;
+    increment.row.ledger.outcomes[0] = counted;
+    increment.row.ledger.outcomes[1] = duplicate;
+    return increment;
+  };
+  lake->WriteLedger({row(1, true, 10, 3), row(2, true, 5, 0)});
+  lake->state.pending_ledger = Shared<LedgerIncrement>({row(1, true, 4, 1), row(0, false, 0, 2)});
+  EXPECT_EQ(
+      Written(engine->LedgerTotals(Scope::All(), {.location = LocationId{1}, .hours = Days(0, 1)})),
+      "{\"received\":18,\"counted\":14,\"duplicate\":4,\"too_late\":0,\"future\":0,"
+      "\"malformed\":0,\"outside\":0,\"conflicts\":0,\"heartbeats\":0}\n");
+  const std::string by_location = Written(
+      engine->LedgerTotals(Scope::All(), {.group = LedgerGroup::kLocation}), ResultFormat::kCsv);
+  EXPECT_THAT(by_location, HasSubstr("\r\n1,18,14,4,"));
+  EXPECT_THAT(by_location, HasSubstr("\r\n,2,0,2,"));
+  EXPECT_EQ(Sql("SELECT sum(received) AS n FROM ledger", Only(2)), "{\"n\":5}\n");
+}
+
+TEST_F(QueryEngineTest, ReadsEveryType) {
+  EXPECT_EQ(
+      Sql("SELECT true AS a, 1.5::DECIMAL(4, 2) AS b, 2^70 AS c, [1, NULL] AS d, "
+          "{'x': 'y\"'} AS e, INTERVAL 1 DAY AS f, 18446744073709551615 AS g, 'NaN'::DOUBLE AS "
+          "h, DATE '2026-01-05' AS i, 'infinity'::TIMESTAMP AS j, NULL AS k, 'a' AS \"q\"\"t\", "
+          "-5::TINYINT AS l, 0.1::FLOAT > 0 AS m -- done"),
+      "{\"a\":true,\"b\":1.50,\"c\":1.1805916207174113e+21,\"d\":[1,null],\"e\":{\"x\":\"y\\\"\"},"
+      "\"f\":\"1 day\",\"g\":18446744073709551615,\"h\":null,\"i\":\"2026-01-05\",\"j\":"
+      "\"infinity\",\"k\":null,\"q\\\"t\":\"a\",\"l\":-5,\"m\":true}\n");
+}
+
+TEST_F(QueryEngineTest, StopsAtTheRowLimitAndSaysSo) {
+  Result<ResultTable> table =
+      engine->Run("FROM range(1000000000000)", Scope::All(), {.rows_max = 5000});
+  ASSERT_TRUE(table.ok());
+  Result<std::vector<Row>> rows = ReadAll(table.value());
+  ASSERT_TRUE(rows.ok());
+  EXPECT_EQ(rows.value().size(), 5000u);
+  EXPECT_TRUE(table.value().truncated());
+}
+
+TEST_F(QueryEngineTest, StopsWhatRunsOn) {
+  const QueryLimits limits{.time = {300}};
+  for (const char* sql :
+       {"SELECT sum(a.range * b.range) FROM range(10000000) a, range(10000000) b",
+        "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r) SELECT max(n) FROM r",
+        "SELECT count(*) FROM range(100000000000) t(i) WHERE hash(i) = 5"}) {
+    const auto start = std::chrono::steady_clock::now();
+    EXPECT_EQ(Sql(sql, Scope::All(), limits),
+              "error: the query took longer than 300 ms and was stopped");
+    EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(5)) << sql;
+  }
+  // Reading is part of the time.
+  Result<ResultTable> slow =
+      engine->Run("FROM range(100000000000)", Scope::All(), {.time = {300}, .rows_max = INT64_MAX});
+  ASSERT_TRUE(slow.ok());
+  Result<const Row*> row = slow.value().Next();
+  while (row.ok() && row.value() != nullptr) row = slow.value().Next();
+  EXPECT_EQ(row.status().message(), "the query took longer than 300 ms and was stopped");
+}
+
+TEST_F(QueryEngineTest, StopsWhatEatsMemory) {
+  for (const char* sql :
+       {"SELECT count(*) FROM (SELECT DISTINCT range, hash(range) FROM range(50000000))",
+        "SELECT len(list(i)) FROM range(200000000) t(i)"}) {
+    EXPECT_THAT(Sql(sql), HasSubstr("Out of Memory"));
+  }
+  EXPECT_EQ(Sql("SELECT 1 AS n"), "{\"n\":1}\n");
+}
+
+TEST_F(QueryEngineTest, RunsAFewAtATime) {
+  Result<ResultTable> first = engine->Run("FROM range(10)", Scope::All(), {});
+  Result<ResultTable> second = engine->Run("FROM range(10)", Scope::All(), {});
+  Result<ResultTable> third = engine->Run("FROM range(10)", Scope::All(), {.time = {50}});
+  ASSERT_FALSE(third.ok());
+  EXPECT_EQ(third.status().code(), StatusCode::kRetry);
+  ASSERT_TRUE(ReadAll(second.value()).ok());  // read to its end: its place is free
+  EXPECT_EQ(Sql("SELECT 1 AS n"), "{\"n\":1}\n");
+  engine.reset();  // an answer outlives the engine
+  EXPECT_EQ(ReadAll(first.value()).value().size(), 10u);
+}
+
+TEST_F(QueryEngineTest, AQueryKeepsTheStateThatItBeganWith) {
+  Result<ResultTable> table = engine->Run("SELECT item_name FROM item_counts", Scope::All(), {});
+  ASSERT_TRUE(table.ok());
+  lake->state.pending_counts = nullptr;
+  lake->state.locations = nullptr;
+  EXPECT_EQ(ReadAll(table.value()).value().size(), 5u);
+}
+
+TEST_F(QueryEngineTest, HostileItemNames) {
+  const std::string name = "x'); DROP TABLE t; --\"\n\x1b[2J,\xE7\x8C\xAB";
+  lake->state.pending_counts = Shared<CountIncrement>({Increment(7, name, 0, 1)});
+  lake->WriteCounts({Increment(7, name, 0, 1)});
+  EXPECT_EQ(
+      Written(engine->Counts(Scope::All(), {.item = name, .range = Days(0, 1), .step = {kDayMs}}),
+              ResultFormat::kCsv),
+      "step_start,item_count\r\n2026-01-01T00:00:00.000Z,2\r\n");
+  EXPECT_EQ(Written(engine->Items(Scope::All(), {.location = LocationId{7}, .range = Days(0, 1)}),
+                    ResultFormat::kTable)
+                .find('\x1b'),
+            std::string::npos);
+}
+
+// Against sums in memory: any rows, anywhere, in files of both layouts and pending.
+TEST_F(QueryEngineTest, EqualsAReferenceInMemory) {
+  for (uint32_t seed = 1; seed <= 12; ++seed) {
+    std::mt19937 random(seed);
+    auto pick = [&](int64_t n) {
+      return static_cast<int64_t>(random() % static_cast<uint32_t>(n));
+    };
+    lake->state.counts_files = FileList(lake->state.counts_files.root(), {});
+    std::map<std::tuple<int64_t, std::string, int64_t>, int64_t> windows;
+    std::vector<std::vector<CountIncrement>> parts(4);
+    for (int i = 0; i < 600; ++i) {
+      CountIncrement row =
+          Increment(pick(5), "item" + std::to_string(pick(6)), pick(4 * kDay) - kDay, pick(9) - 2);
+      windows[{row.location.v, row.item, row.window.start.v}] += row.count;
+      parts[static_cast<size_t>(pick(4))].push_back(std::move(row));
+    }
+    lake->WriteCounts(parts[0]);
+    lake->WriteCounts(parts[1], /*bucketed=*/true);
+    lake->WriteCounts(parts[2]);
+    lake->state.pending_counts = Shared(parts[3]);
+
+    std::map<std::string, int64_t> items;
+    const int64_t location = pick(5), first = pick(3) - 1, end = first + 1 + pick(2);
+    int64_t cells = 0, total = 0;
+    for (const auto& [key, count] : windows) {
+      const auto& [oid, item, start] = key;
+      cells += count != 0;
+      total += count;
+      if (oid == location && start >= Days(first, end).start.v && start < Days(first, end).end.v) {
+        items[item] += count;
+      }
+    }
+    std::erase_if(items, [](const auto& item) { return item.second == 0; });
+    std::string expected = "item_name,item_count\r\n";
+    for (const auto& [item, count] : items) expected += fmt::format("{},{}\r\n", item, count);
+    const std::string sql = fmt::format(
+        "SELECT item_name, sum(item_count)::BIGINT AS item_count FROM item_counts WHERE "
+        "geographical_location_oid = {} AND date >= '{}' AND date < '{}' GROUP BY item_name HAVING "
+        "sum(item_count) <> 0 ORDER BY item_name",
+        location, FormatDay(DayOf(Days(first, end).start)), FormatDay(DayOf(Days(first, end).end)));
+    EXPECT_EQ(Written(engine->Run(sql, Scope::All(), {}), ResultFormat::kCsv), expected) << seed;
+    Result<ResultTable> found =
+        engine->Items(Scope::All(), {.location = LocationId{location}, .range = Days(first, end)});
+    ASSERT_TRUE(found.ok());
+    std::map<std::string, int64_t> rows;
+    const std::vector<Row> answer = ReadAll(found.value()).value();
+    for (const Row& row : answer) {
+      rows[std::get<std::string>(row[0])] = std::get<int64_t>(row[1]);
+    }
+    EXPECT_EQ(rows, items) << seed;
+    EXPECT_EQ(Sql("SELECT count(*) AS n, sum(item_count)::BIGINT AS s FROM item_counts"),
+              fmt::format("{{\"n\":{},\"s\":{}}}\n", cells, total))
+        << seed;
+  }
+}
+
+}  // namespace
+}  // namespace sightline

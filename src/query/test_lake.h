@@ -1,0 +1,138 @@
+// TestLake: a lake in a temporary directory, its files written by DuckDB. For tests and benchmarks.
+#pragma once
+
+#include <fmt/format.h>
+#include <stdlib.h>
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "query/calendar.h"
+#include "query/lake_rows.h"
+#include "query/lake_source.h"
+#include "query/query_engine.h"
+#include "query/write_result.h"
+
+namespace sightline {
+
+// 2026-01-01T00:00:00Z
+constexpr EventTime kNewYear{1'767'225'600'000};
+constexpr int64_t kMinuteMs = 60'000;
+
+// A count of `item` in the window that begins `minute` minutes after the new year.
+inline CountIncrement Increment(int64_t location, std::string item, int64_t minute, int64_t count) {
+  const EventTime start{kNewYear.v + minute * kMinuteMs};
+  return {.location = {location},
+          .item = std::move(item),
+          .window = {start, {start.v + kMinuteMs}},
+          .count = count,
+          .first_detected = {start.v + 1},
+          .last_detected = {start.v + 59'999},
+          .source = {"log", 0}};
+}
+
+class TestLake final : public LakeSource {
+ public:
+  TestLake() {
+    // A file system in memory where there is one: DuckDB waits for the disk after each file.
+    const bool in_memory = std::filesystem::exists("/dev/shm");
+    std::string name =
+        (in_memory ? std::string("/dev/shm") : std::filesystem::temp_directory_path().string()) +
+        "/sightline-lake-XXXXXX";
+    CHECK(mkdtemp(name.data()) != nullptr);
+    directory_ = name;
+    state.counts_files = FileList(directory() + "/item_count_increments", {});
+    state.ledger_files = FileList(directory() + "/ledger", {});
+    Result<duck::Database> database = duck::Open({{"threads", "1"}});
+    CHECK(database.ok());
+    database_ = std::move(database).value();
+    Result<duck::Connection> connection = duck::Connect(database_);
+    CHECK(connection.ok());
+    connection_ = std::move(connection).value();
+    CHECK(scans_.Register(connection_).ok());
+  }
+  ~TestLake() override { std::filesystem::remove_all(directory_); }
+
+  // Writes rows as files: one a location and day, or, `bucketed`, one a day with the oid inside.
+  void WriteCounts(const std::vector<CountIncrement>& rows, bool bucketed = false) {
+    std::map<std::pair<int64_t, Day>, std::vector<CountIncrement>> groups;
+    for (const CountIncrement& row : rows) {
+      groups[{bucketed ? 0 : row.location.v, DayOf(row.window.start)}].push_back(row);
+    }
+    std::vector<LakeFile> added;
+    for (auto& [key, group] : groups) {
+      const auto& [location, day] = key;
+      LakeFile file{.rows = static_cast<int64_t>(group.size()), .day = day};
+      if (bucketed) {
+        file.bucket = 0;
+        file.path = fmt::format("date={}/bucket=0/part-{}.parquet", FormatDay(day), ++files_);
+      } else {
+        file.location = LocationId{location};
+        file.path = fmt::format("geographical_location_oid={}/date={}/part-{}.parquet", location,
+                                FormatDay(day), ++files_);
+      }
+      LakeState part;
+      part.pending_counts = std::make_shared<const std::vector<CountIncrement>>(std::move(group));
+      Copy(PendingCounts(part, Scope::All()),
+           bucketed ? "* EXCLUDE (date)" : "* EXCLUDE (date, geographical_location_oid)",
+           state.counts_files.AbsolutePath(file));
+      added.push_back(std::move(file));
+    }
+    state.counts_files = state.counts_files.With(added, {});
+  }
+  void WriteLedger(const std::vector<LedgerIncrement>& rows) {
+    LakeState part;
+    part.pending_ledger = std::make_shared<const std::vector<LedgerIncrement>>(rows);
+    const LakeFile file{.path = fmt::format("part-{}.parquet", ++files_)};
+    Copy(PendingLedger(part, Scope::All()), "*", state.ledger_files.AbsolutePath(file));
+    state.ledger_files = state.ledger_files.With({{file}}, {});
+  }
+
+  Result<std::shared_ptr<const LakeState>> Current() override {
+    return std::make_shared<const LakeState>(state);
+  }
+  std::string directory() const { return directory_.string(); }
+
+  LakeState state;  // to be changed between queries
+
+ private:
+  void Copy(RowSource rows, std::string_view columns, const std::string& path) {
+    std::filesystem::create_directories(std::filesystem::path(path).parent_path());
+    const RowScans::Offer offer = scans_.Add(std::move(rows));
+    const Status copied =
+        duck::Execute(connection_, fmt::format("COPY (SELECT {} FROM {}) TO {} (FORMAT parquet)",
+                                               columns, offer.Sql(), duck::Quoted(path)));
+    CHECK(copied.ok());
+  }
+
+  std::filesystem::path directory_;
+  RowScans scans_;
+  duck::Database database_;
+  duck::Connection connection_;
+  int files_ = 0;
+};
+
+inline std::unique_ptr<QueryEngine> Engine(const std::shared_ptr<TestLake>& lake) {
+  Result<std::unique_ptr<QueryEngine>> engine = QueryEngine::Create(
+      lake,
+      {.directories = {lake->directory()}, .memory_bytes_max = 256LL << 20, .queries_max = 2});
+  CHECK(engine.ok());
+  return std::move(engine).value();
+}
+
+// All rows as `format`; "error: " and the message when the query fails.
+inline std::string Written(Result<ResultTable> table, ResultFormat format = ResultFormat::kNdjson) {
+  if (!table.ok()) return "error: " + table.status().message();
+  std::string out;
+  const Status status = WriteResult(table.value(), format, [&](std::string_view bytes) {
+    out += bytes;
+    return Status::Ok();
+  });
+  return status.ok() ? out : "error: " + status.message();
+}
+
+}  // namespace sightline

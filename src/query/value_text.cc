@@ -1,0 +1,72 @@
+#include "query/value_text.h"
+
+#include <fmt/format.h>
+
+#include <boost/json/serialize.hpp>
+#include <boost/json/string_view.hpp>
+#include <cmath>
+#include <iterator>
+
+#include "query/calendar.h"
+
+namespace sightline {
+namespace {
+
+// DuckDB's infinite dates and times, and those that RFC 3339 has no year for.
+bool IsShownTime(ColumnType type, int64_t value) {
+  constexpr int64_t kDayMicros = kDayMs * 1000;
+  if (type == ColumnType::kDate) return value >= kFirstDay.v && value < kDaysEnd.v;
+  return value >= kFirstDay.v * kDayMicros && value < kDaysEnd.v * kDayMicros;
+}
+
+std::string TimeText(ColumnType type, int64_t value) {
+  if (!IsShownTime(type, value)) return value < 0 ? "-infinity" : "infinity";
+  return type == ColumnType::kDate ? FormatDay({value}) : FormatMicros(value);
+}
+
+bool IsOid(std::string_view name) { return name == "oid" || name.ends_with("_oid"); }
+
+}  // namespace
+
+bool IsNumber(ColumnType type) {
+  return type == ColumnType::kInteger || type == ColumnType::kDouble || type == ColumnType::kNumber;
+}
+
+std::string PlainText(const Column& column, const Value& value) {
+  if (const auto* text = std::get_if<std::string>(&value)) return *text;
+  if (const auto* truth = std::get_if<bool>(&value)) return *truth ? "true" : "false";
+  if (const auto* real = std::get_if<double>(&value)) return fmt::format("{}", *real);
+  if (const auto* number = std::get_if<int64_t>(&value)) {
+    if (column.type == ColumnType::kTimestamp || column.type == ColumnType::kDate) {
+      return TimeText(column.type, *number);
+    }
+    return fmt::format("{}", *number);
+  }
+  return {};
+}
+
+void AppendJsonString(std::string_view text, std::string& out) {
+  out += boost::json::serialize(boost::json::string_view(text.data(), text.size()));
+}
+
+void AppendJson(const Column& column, const Value& value, std::string& out) {
+  if (std::holds_alternative<std::monostate>(value)) {
+    out += "null";
+  } else if (const auto* text = std::get_if<std::string>(&value)) {
+    if (column.type == ColumnType::kJson || column.type == ColumnType::kNumber) {
+      out += *text;
+    } else {
+      AppendJsonString(*text, out);
+    }
+  } else if (const auto* real = std::get_if<double>(&value)) {
+    out += std::isfinite(*real) ? fmt::format("{}", *real) : "null";
+  } else if (column.type == ColumnType::kTimestamp || column.type == ColumnType::kDate) {
+    AppendJsonString(PlainText(column, value), out);
+  } else if (column.type == ColumnType::kInteger && IsOid(column.name)) {
+    fmt::format_to(std::back_inserter(out), "\"{}\"", std::get<int64_t>(value));
+  } else {
+    out += PlainText(column, value);
+  }
+}
+
+}  // namespace sightline

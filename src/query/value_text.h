@@ -1,0 +1,18 @@
+// One value as text, for the formats of write_result.h. Seen by this room only.
+#pragma once
+
+#include <string>
+
+#include "query/result_table.h"
+
+namespace sightline {
+
+// For people and CSV: no quotes, nothing escaped; null is empty.
+std::string PlainText(const Column& column, const Value& value);
+// Appends a JSON value.
+void AppendJson(const Column& column, const Value& value, std::string& out);
+void AppendJsonString(std::string_view text, std::string& out);
+
+bool IsNumber(ColumnType type);
+
+}  // namespace sightline

@@ -1,0 +1,10 @@
+// The format "parquet" of write_result.h. Seen by this room only.
+#pragma once
+
+#include "query/write_result.h"
+
+namespace sightline {
+
+Status WriteParquet(ResultTable& table, const ByteSink& sink, const WriteOptions& options);
+
+}  // namespace sightline

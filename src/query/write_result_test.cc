@@ -1,0 +1,108 @@
+#include "query/write_result.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "query/test_lake.h"
+
+namespace sightline {
+namespace {
+
+ResultTable Sample() {
+  return ResultTable::FromRows(
+      {{"geographical_location_oid", ColumnType::kInteger},
+       {"item \"x\"", ColumnType::kText},
+       {"n", ColumnType::kNumber},
+       {"at", ColumnType::kTimestamp},
+       {"day", ColumnType::kDate},
+       {"share", ColumnType::kDouble},
+       {"list", ColumnType::kJson}},
+      {{int64_t{9007199254740993}, std::string("a,\"b\"\n"), std::string("1.50"), int64_t{-1},
+        int64_t{20458}, 0.1, std::string("[1,null]")},
+       {std::monostate(), std::string(), std::monostate(), int64_t{1767225600123456},
+        std::monostate(), std::monostate(), std::monostate()},
+       {int64_t{1}, std::string("\xE7\x8C\xAB\x1b[2J"), std::string("7"), std::monostate(),
+        int64_t{0}, -2e300, std::string("{}")}});
+}
+
+TEST(WriteResultTest, Csv) {
+  EXPECT_EQ(Written(Sample(), ResultFormat::kCsv),
+            "geographical_location_oid,\"item \"\"x\"\"\",n,at,day,share,list\r\n"
+            "9007199254740993,\"a,\"\"b\"\"\n\",1.50,1969-12-31T23:59:59.999Z,2026-01-05,0.1,\"[1,"
+            "null]\"\r\n"
+            ",\"\",,2026-01-01T00:00:00.123Z,,,\r\n"
+            "1,\xE7\x8C\xAB\x1b[2J,7,,1970-01-01,-2e+300,{}\r\n");
+}
+
+TEST(WriteResultTest, Json) {
+  const std::string first =
+      "{\"geographical_location_oid\":\"9007199254740993\",\"item "
+      "\\\"x\\\"\":\"a,\\\"b\\\"\\n\",\"n\":1.50,"
+      "\"at\":\"1969-12-31T23:59:59.999Z\",\"day\":\"2026-01-05\",\"share\":0.1,\"list\":[1,null]}";
+  EXPECT_EQ(Written(Sample(), ResultFormat::kNdjson).substr(0, first.size() + 1), first + "\n");
+  const std::string json = Written(Sample(), ResultFormat::kJson);
+  EXPECT_EQ(json.substr(0, first.size() + 4), "[\n" + first + ",\n");
+  EXPECT_EQ(json.substr(json.size() - 4), "}\n]\n");
+  EXPECT_EQ(Written(ResultTable::FromRows({{"a"}}, {}), ResultFormat::kJson), "[\n]\n");
+}
+
+TEST(WriteResultTest, Table) {
+  EXPECT_EQ(Written(ResultTable::FromRows({{"item"}, {"n", ColumnType::kInteger}},
+                                          {{std::string("\xE7\x8C\xAB"), int64_t{5}},
+                                           {std::string("a\nb\x1b"), int64_t{-12}},
+                                           {std::string("\xC3\xA9\xff"), std::monostate()}}),
+                    ResultFormat::kTable),
+            "item          n\n----------  ---\n\xE7\x8C\xAB            5\na\\nb\\u001b  -12\n"
+            "\xC3\xA9\xEF\xBF\xBD            -\n");
+}
+
+TEST(WriteResultTest, ParquetReadsBackTheSame) {
+  const TestLake lake;
+  const std::string path = lake.directory() + "/result.parquet";
+  std::ofstream(path, std::ios::binary) << Written(Sample(), ResultFormat::kParquet);
+  Result<duck::Database> database = duck::Open({});
+  ASSERT_TRUE(database.ok());
+  Result<duck::Connection> connection = duck::Connect(database.value());
+  ASSERT_TRUE(connection.ok());
+  Result<std::string> text =
+      duck::QueryText(connection.value(),
+                      "SELECT string_agg(x::VARCHAR, ' ') FROM (SELECT "
+                      "{'o': geographical_location_oid, 'i': \"item "
+                      "\"\"x\"\"\", 'n': n, 'a': epoch_us(\"at\"), 'd': day, "
+                      "'s': share, 'l': list} AS x FROM read_parquet(?))",
+                      path);
+  ASSERT_TRUE(text.ok()) << text.status().message();
+  EXPECT_EQ(text.value(),
+            "{'o': 9007199254740993, 'i': 'a,\"b\"\n', 'n': 1.5, 'a': -1, 'd': 2026-01-05, 's': "
+            "0.1, 'l': "
+            "'[1,null]'} {'o': NULL, 'i': '', 'n': NULL, 'a': 1767225600123456, 'd': NULL, 's': "
+            "NULL, 'l': "
+            "NULL} {'o': 1, 'i': '\xE7\x8C\xAB\x1b[2J', 'n': 7.0, 'a': NULL, 'd': 1970-01-01, 's': "
+            "-2e+300, 'l': '{}'}");
+}
+
+TEST(WriteResultTest, AFullSinkStopsTheWriting) {
+  for (const ResultFormat format : {ResultFormat::kTable, ResultFormat::kCsv, ResultFormat::kJson,
+                                    ResultFormat::kNdjson, ResultFormat::kParquet}) {
+    ResultTable table = Sample();
+    EXPECT_EQ(
+        WriteResult(table, format, [](std::string_view) { return Status::Stop("full"); }).message(),
+        "full");
+  }
+  EXPECT_FALSE(ParseResultFormat("xml").ok());
+}
+
+TEST(WriteResultTest, FailsWhereTheQueryFails) {
+  auto lake = std::make_shared<TestLake>();
+  auto engine = Engine(lake);
+  const char* sql =
+      "SELECT CASE WHEN i < 99000 THEN 1 ELSE error('enough') END FROM range(100000) t(i)";
+  for (const ResultFormat format : {ResultFormat::kCsv, ResultFormat::kParquet}) {
+    EXPECT_NE(Written(engine->Run(sql, Scope::All(), {}), format).find("enough"),
+              std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace sightline
