@@ -107,7 +107,7 @@ Result<ResultTable> QueryEngine::LedgerTotals(const Scope& scope, const LedgerRe
     where += fmt::format(" AND geographical_location_oid = {}", request.location->v);
   }
   if (request.hours) {
-    where += fmt::format(" AND hour >= {} AND hour < {}", Time(request.hours->start),
+    where += fmt::format(" AND append_hour >= {} AND append_hour < {}", Time(request.hours->start),
                          Time(request.hours->end));
   }
   RETURN_IF_ERROR(session->AddView(kLedger, bounds));
@@ -122,7 +122,7 @@ Result<ResultTable> QueryEngine::LedgerTotals(const Scope& scope, const LedgerRe
       group = "video_camera_oid";
       break;
     case LedgerGroup::kHour:
-      group = "hour";
+      group = "append_hour";
       break;
     case LedgerGroup::kSource:
       group = "source";
@@ -137,9 +137,12 @@ Result<ResultTable> QueryEngine::LedgerTotals(const Scope& scope, const LedgerRe
   const bool grouped = *group != '\0';
   return Session::Answer(
       std::move(session),
-      fmt::format(
-          "SELECT {}{}{} FROM {} WHERE {}{}", group, grouped ? ", " : "", sums, kLedger, where,
-          grouped ? fmt::format(" GROUP BY {0} ORDER BY {0} NULLS LAST", group) : std::string()));
+      fmt::format("SELECT {}{}{} FROM {} WHERE {}{}", group, grouped ? ", " : "", sums, kLedger,
+                  where,
+                  grouped ? fmt::format(" GROUP BY {0} HAVING sum(received) + sum(heartbeats) > 0 "
+                                        "ORDER BY {0} NULLS LAST",
+                                        group)
+                          : std::string()));
 }
 
 Result<ResultTable> QueryEngine::Locations(const Scope& scope, const Window& range,

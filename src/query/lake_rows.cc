@@ -26,7 +26,7 @@ const std::vector<ScanColumn> kLedgerColumns = {
     {"next_offset", DUCKDB_TYPE_BIGINT},
     {"geographical_location_oid", DUCKDB_TYPE_BIGINT},
     {"video_camera_oid", DUCKDB_TYPE_BIGINT},
-    {"hour", DUCKDB_TYPE_TIMESTAMP_TZ},
+    {"append_hour", DUCKDB_TYPE_TIMESTAMP_TZ},
     {"received", DUCKDB_TYPE_BIGINT},
     {"counted", DUCKDB_TYPE_BIGINT},
     {"duplicate", DUCKDB_TYPE_BIGINT},

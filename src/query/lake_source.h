@@ -33,7 +33,7 @@ struct CountIncrement {
 
 // A row of `ledger`. In the files:
 //   source string, source_partition int, first_offset next_offset long, geographical_location_oid
-//   video_camera_oid long? (null: unreadable), hour timestamp? (of append time; null: none),
+//   video_camera_oid long? (null: unreadable), append_hour timestamp? (null: no append time),
 //   received counted duplicate too_late future malformed outside conflicts heartbeats long
 struct LedgerIncrement {
   SourcePartition source;

@@ -18,7 +18,7 @@ MetricFamily Family(std::string name, std::string help, MetricType type) {
   return {.name = std::move(name), .help = std::move(help), .type = type};
 }
 
-ClientMetric Value(MetricType type, double value, std::vector<ClientMetric::Label> labels = {}) {
+ClientMetric Sample(MetricType type, double value, std::vector<ClientMetric::Label> labels = {}) {
   ClientMetric metric;
   metric.label = std::move(labels);
   (type == MetricType::Counter ? metric.counter.value : metric.gauge.value) = value;
@@ -27,7 +27,7 @@ ClientMetric Value(MetricType type, double value, std::vector<ClientMetric::Labe
 
 MetricFamily Single(std::string name, std::string help, MetricType type, int64_t value) {
   MetricFamily family = Family(std::move(name), std::move(help), type);
-  family.metric.push_back(Value(type, static_cast<double>(value)));
+  family.metric.push_back(Sample(type, static_cast<double>(value)));
   return family;
 }
 
@@ -42,7 +42,7 @@ void AddOthers(const std::vector<Metric>& others, std::vector<MetricFamily>* fam
       family = families->insert(family, Family(other.name, other.help, type));
     std::vector<ClientMetric::Label> labels;
     for (const auto& [name, value] : other.labels) labels.push_back({name, value});
-    family->metric.push_back(Value(family->type, other.value, std::move(labels)));
+    family->metric.push_back(Sample(family->type, other.value, std::move(labels)));
   }
 }
 
@@ -78,9 +78,9 @@ std::string ServerMetrics::Text(int64_t ingest_memory_bytes,
       const int64_t count = requests_[route][i];
       if (count == 0) continue;
       const std::string status = kStatuses[i] == 0 ? "other" : std::to_string(kStatuses[i]);
-      requests.metric.push_back(
-          Value(kCounter, static_cast<double>(count),
-                {{"route", std::string(ToString(static_cast<Route>(route)))}, {"status", status}}));
+      requests.metric.push_back(Sample(
+          kCounter, static_cast<double>(count),
+          {{"route", std::string(ToString(static_cast<Route>(route)))}, {"status", status}}));
     }
   }
   families.push_back(std::move(requests));
@@ -89,8 +89,8 @@ std::string ServerMetrics::Text(int64_t ingest_memory_bytes,
                                  "Elements of bodies that could not be decoded.", kCounter);
   for (size_t i = 1; i < kMalformedReasons; ++i) {
     rejected.metric.push_back(
-        Value(kCounter, static_cast<double>(rejected_[i]),
-              {{"reason", std::string(ToString(static_cast<MalformedReason>(i)))}}));
+        Sample(kCounter, static_cast<double>(rejected_[i]),
+               {{"reason", std::string(ToString(static_cast<MalformedReason>(i)))}}));
   }
   families.push_back(std::move(rejected));
 
