@@ -23,9 +23,7 @@ class Child {
   Child(const arrow::StructArray& parent, const char* name) : array_(parent.GetFieldByName(name)) {}
 
   bool IsNull(int64_t row) const { return array_ == nullptr || array_->IsNull(row); }
-  std::string Text(int64_t row) const {
-    return IsNull(row) ? std::string() : TextOf(*array_, row);
-  }
+  std::string Text(int64_t row) const { return IsNull(row) ? std::string() : TextOf(*array_, row); }
   int64_t Number(int64_t row) const {
     if (IsNull(row)) return 0;
     if (array_->type_id() == arrow::Type::INT32)
@@ -159,7 +157,8 @@ std::vector<int> ColumnsToRead(const parquet::SchemaDescriptor& schema) {
 }
 
 arrow::Result<std::shared_ptr<arrow::RecordBatch>> ReadBatch(std::string bytes) {
-  auto input = std::make_shared<arrow::io::BufferReader>(arrow::Buffer::FromString(std::move(bytes)));
+  auto input =
+      std::make_shared<arrow::io::BufferReader>(arrow::Buffer::FromString(std::move(bytes)));
   auto properties = parquet::default_reader_properties();
   properties.set_page_checksum_verification(true);
   parquet::arrow::FileReaderBuilder builder;
@@ -174,10 +173,10 @@ arrow::Result<std::shared_ptr<arrow::RecordBatch>> ReadBatch(std::string bytes) 
 }  // namespace
 
 Result<Snapshot> DecodeCheckpoint(std::string bytes, Version version, std::string_view path) {
-  const std::string damaged =
-      fmt::format("checkpoint '{}' is damaged; delete it if the commits before it are still there, "
-                  "else restore it from a copy",
-                  path);
+  const std::string damaged = fmt::format(
+      "checkpoint '{}' is damaged; delete it if the commits before it are still there, "
+      "else restore it from a copy",
+      path);
   const auto read = ReadBatch(std::move(bytes));
   if (!read.ok()) return FromArrow(read.status(), damaged);
   const arrow::RecordBatch& batch = *read.ValueUnsafe();

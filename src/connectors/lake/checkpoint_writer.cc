@@ -31,19 +31,17 @@ std::shared_ptr<arrow::Schema> CheckpointSchema() {
                                     field("size", int64()), field("modificationTime", int64()),
                                     field("dataChange", arrow::boolean()), field("tags", strings),
                                     field("stats", utf8())})),
-       field("remove",
-             arrow::struct_({field("path", utf8()), field("deletionTimestamp", int64()),
-                             field("dataChange", arrow::boolean()),
-                             field("extendedFileMetadata", arrow::boolean()),
-                             field("partitionValues", strings), field("size", int64())})),
+       field("remove", arrow::struct_({field("path", utf8()), field("deletionTimestamp", int64()),
+                                       field("dataChange", arrow::boolean()),
+                                       field("extendedFileMetadata", arrow::boolean()),
+                                       field("partitionValues", strings), field("size", int64())})),
        field("metaData",
-             arrow::struct_({field("id", utf8()), field("name", utf8()),
-                             field("description", utf8()),
-                             field("format", arrow::struct_({field("provider", utf8()),
-                                                             field("options", strings)})),
-                             field("schemaString", utf8()),
-                             field("partitionColumns", arrow::list(utf8())),
-                             field("configuration", strings), field("createdTime", int64())})),
+             arrow::struct_(
+                 {field("id", utf8()), field("name", utf8()), field("description", utf8()),
+                  field("format",
+                        arrow::struct_({field("provider", utf8()), field("options", strings)})),
+                  field("schemaString", utf8()), field("partitionColumns", arrow::list(utf8())),
+                  field("configuration", strings), field("createdTime", int64())})),
        field("protocol", arrow::struct_({field("minReaderVersion", int32()),
                                          field("minWriterVersion", int32())}))});
 }
@@ -161,8 +159,8 @@ void AppendRows(const Snapshot& snapshot, int64_t now_ms, std::vector<StructColu
 
 arrow::Result<std::string> Encode(const Snapshot& snapshot, int64_t now_ms) {
   const auto schema = CheckpointSchema();
-  ARROW_ASSIGN_OR_RAISE(auto builder, arrow::RecordBatchBuilder::Make(
-                                          schema, arrow::default_memory_pool()));
+  ARROW_ASSIGN_OR_RAISE(auto builder,
+                        arrow::RecordBatchBuilder::Make(schema, arrow::default_memory_pool()));
   std::vector<StructColumn> columns;
   for (int i = 0; i < static_cast<int>(kColumns); ++i) columns.emplace_back(builder->GetField(i));
   AppendRows(snapshot, now_ms, columns);
@@ -174,8 +172,8 @@ arrow::Result<std::string> Encode(const Snapshot& snapshot, int64_t now_ms) {
                               .compression(arrow::Compression::SNAPPY)
                               ->enable_page_checksum()
                               ->build();
-  ARROW_RETURN_NOT_OK(parquet::arrow::WriteTable(*table, arrow::default_memory_pool(), out,
-                                                 100'000, properties));
+  ARROW_RETURN_NOT_OK(
+      parquet::arrow::WriteTable(*table, arrow::default_memory_pool(), out, 100'000, properties));
   ARROW_ASSIGN_OR_RAISE(auto buffer, out->Finish());
   return buffer->ToString();
 }
@@ -185,8 +183,8 @@ arrow::Result<std::string> Encode(const Snapshot& snapshot, int64_t now_ms) {
 Result<std::string> EncodeCheckpoint(const Snapshot& snapshot, int64_t now_ms) {
   arrow::Result<std::string> encoded = Encode(snapshot, now_ms);
   if (!encoded.ok())
-    return FromArrow(encoded.status(),
-                     fmt::format("the checkpoint of version {} cannot be made", snapshot.version.v));
+    return FromArrow(encoded.status(), fmt::format("the checkpoint of version {} cannot be made",
+                                                   snapshot.version.v));
   return std::move(encoded).ValueUnsafe();
 }
 

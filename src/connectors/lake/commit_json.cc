@@ -163,8 +163,8 @@ Status ReadAction(element line, std::string_view path, Commit& commit) {
     if (!Has(action, "appId") || !Has(action, "version"))
       return Damaged(path, "a 'txn' has no appId or version");
   } else if (!line["protocol"].get(action)) {
-    commit.protocol = Protocol{NumberOf(action, "minReaderVersion"),
-                               NumberOf(action, "minWriterVersion")};
+    commit.protocol =
+        Protocol{NumberOf(action, "minReaderVersion"), NumberOf(action, "minWriterVersion")};
     return CheckReadable(*commit.protocol, path);
   } else if (!line["metaData"].get(action)) {
     commit.metadata = MetadataOf(action);
@@ -191,8 +191,7 @@ std::string EncodeCommit(const Change& change, int64_t now_ms, std::string_view 
     body += fmt::format(R"({{"txn":{{"appId":{},"version":{},"lastUpdated":{}}}}})"
                         "\n",
                         Quoted(app), version, now_ms);
-  for (const FilePtr& file : change.removes)
-    body += RemoveJson(*file, now_ms, change.data_change);
+  for (const FilePtr& file : change.removes) body += RemoveJson(*file, now_ms, change.data_change);
   for (const AddFile& file : change.adds) body += AddJson(file, change.data_change);
   return fmt::format(
              R"({{"commitInfo":{{"timestamp":{},"operation":{},"operationParameters":{{}},"isBlindAppend":{},"engineInfo":"Sightline","txnId":{},"{}":"{}"}}}})"
@@ -214,8 +213,7 @@ Result<Commit> ParseCommit(std::string_view json, std::string_view path) {
     // The lines behind this one are its padding.
     if (end > start) {
       if (const auto error = parser.parse(text.data() + start, end - start, false).get(line))
-        return Damaged(path,
-                       fmt::format("line {}: {}", number, simdjson::error_message(error)));
+        return Damaged(path, fmt::format("line {}: {}", number, simdjson::error_message(error)));
       RETURN_IF_ERROR(ReadAction(line, path, commit));
       std::string_view hash;
       if (number == 1 && !line["commitInfo"][kHashField].get(hash) &&
@@ -232,18 +230,21 @@ Status CheckReadable(const Protocol& protocol, std::string_view path) {
   if (protocol.reader <= 1) return Status::Ok();
   return Status::Stop(fmt::format(
       "'{}' asks for Delta reader version {}, and this program reads version 1: another engine has "
-      "switched on a table feature (deletion vectors, column mapping, v2 checkpoints); drop it there "
+      "switched on a table feature (deletion vectors, column mapping, v2 checkpoints); drop it "
+      "there "
       "(ALTER TABLE ... DROP FEATURE) or write a new table",
       path, protocol.reader));
 }
 
 Status CheckWritable(const Protocol& protocol, std::string_view table) {
   if (protocol.writer <= 2) return CheckReadable(protocol, table);
-  return Status::Stop(fmt::format(
-      "table '{}' asks for Delta writer version {}, and this program writes version 2: another engine "
-      "has switched on a table feature; drop it there (ALTER TABLE ... DROP FEATURE) or write a new "
-      "table",
-      table, protocol.writer));
+  return Status::Stop(
+      fmt::format("table '{}' asks for Delta writer version {}, and this program writes version 2: "
+                  "another engine "
+                  "has switched on a table feature; drop it there (ALTER TABLE ... DROP FEATURE) "
+                  "or write a new "
+                  "table",
+                  table, protocol.writer));
 }
 
 }  // namespace sightline::lake

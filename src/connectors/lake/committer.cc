@@ -19,7 +19,8 @@ constexpr int64_t kConflictsMax = 1000;
 
 enum class Placed { kMine, kTaken, kFailed, kUnknown };
 
-// Puts the commit and, where the answer is no plain yes, reads what is there: an answer can be lost.
+// Puts the commit and, where the answer is no plain yes, reads what is there: an answer can be
+// lost.
 Placed Place(Storage& storage, const std::string& path, const std::string& body, Status& status) {
   const Result<PutOutcome> put = storage.Put(path, body, PutMode::kIfAbsent);
   if (put.ok() && put.value() == PutOutcome::kWritten) return Placed::kMine;
@@ -36,9 +37,9 @@ Placed Place(Storage& storage, const std::string& path, const std::string& body,
 }
 
 Status CheckSameTable(const Snapshot& from, const Snapshot& now, std::string_view table) {
-  if (from.version == kNoVersion || (from.metadata->schema_json == now.metadata->schema_json &&
-                                     from.metadata->partition_columns ==
-                                         now.metadata->partition_columns))
+  if (from.version == kNoVersion ||
+      (from.metadata->schema_json == now.metadata->schema_json &&
+       from.metadata->partition_columns == now.metadata->partition_columns))
     return Status::Ok();
   return Status::Stop(fmt::format(
       "another writer has changed the columns of table '{}'; start again, to check them", table));
@@ -64,8 +65,8 @@ CommitResult CommitChange(Storage& storage, const Clock& clock, std::string_view
     const std::string body = EncodeCommit(change.value(), clock.NowMs(), id);
     // A log that cannot be parsed is a lost table.
     if (!simdjson::validate_utf8(body))
-      return fail(Status::Stop(
-          fmt::format("a commit to table '{}' is no UTF-8: a source or item name is damaged", table)));
+      return fail(Status::Stop(fmt::format(
+          "a commit to table '{}' is no UTF-8: a source or item name is damaged", table)));
     const std::string path = CommitPath(table, {base.version.v + 1});
     Status status = Status::Ok();
     const Placed placed = Place(storage, path, body, status);

@@ -112,8 +112,8 @@ void CountGroups(std::span<const Group> groups, const Written& written, CompactR
   }
   for (const FilePtr& file : written.removes) result.bytes_after -= file->size_bytes;
   for (const AddFile& file : written.adds) result.bytes_after += file.size_bytes;
-  result.files_after += static_cast<int64_t>(written.adds.size()) -
-                        static_cast<int64_t>(written.removes.size());
+  result.files_after +=
+      static_cast<int64_t>(written.adds.size()) - static_cast<int64_t>(written.removes.size());
 }
 
 CompactResult DryRun(const std::vector<Group>& groups, int64_t rows_max) {
@@ -144,11 +144,10 @@ Result<CompactResult> Compact(Storage& storage, const Clock& clock, std::string_
     const size_t next = std::min(done + kGroupsOfCommit, groups.size());
     const std::span<const Group> part = std::span(groups).subspan(done, next - done);
     Written written;
-    Status status =
-        WriteGroups(storage, clock, spec.value(), options.rows_max, part, written);
+    Status status = WriteGroups(storage, clock, spec.value(), options.rows_max, part, written);
     if (status.ok()) {
-      CommitResult commit = CommitChange(
-          storage, clock, table, snapshot, [&](const Snapshot& now) -> Result<Change> {
+      CommitResult commit =
+          CommitChange(storage, clock, table, snapshot, [&](const Snapshot& now) -> Result<Change> {
             RETURN_IF_ERROR(CheckStillThere(now, written.removes));
             return Change{.operation = "OPTIMIZE",
                           .adds = written.adds,
@@ -171,12 +170,14 @@ Result<CompactResult> Compact(Storage& storage, const Clock& clock, std::string_
     if (!refreshed.ok()) return refreshed.status();
     snapshot = std::move(refreshed).value();
     const bool overtaken =
-        !CheckStillThere(*snapshot, [&] {
-           std::vector<FilePtr> all;
-           for (const Group& group : part)
-             all.insert(all.end(), group.files.begin(), group.files.end());
-           return all;
-         }()).ok();
+        !CheckStillThere(*snapshot,
+                         [&] {
+                           std::vector<FilePtr> all;
+                           for (const Group& group : part)
+                             all.insert(all.end(), group.files.begin(), group.files.end());
+                           return all;
+                         }())
+             .ok();
     if (!overtaken || ++result.retries > kAttempts) return status;
     groups = Choose(*snapshot, today, options);
     done = 0;

@@ -83,8 +83,8 @@ arrow::Result<std::shared_ptr<arrow::Table>> Sort(const TableSpec& spec,
   std::vector<arrow::compute::SortKey> keys;
   for (const std::string& column : spec.sort_columns)
     if (!spec.IsPartition(column)) keys.emplace_back(column);
-  ARROW_ASSIGN_OR_RAISE(auto order, arrow::compute::SortIndices(
-                                        arrow::Datum(rows), arrow::compute::SortOptions(keys)));
+  ARROW_ASSIGN_OR_RAISE(auto order, arrow::compute::SortIndices(arrow::Datum(rows),
+                                                                arrow::compute::SortOptions(keys)));
   ARROW_ASSIGN_OR_RAISE(auto sorted, arrow::compute::Take(arrow::Datum(rows), order));
   return sorted.table()->CombineChunks();
 }
@@ -109,7 +109,8 @@ Result<AddFile> WriteDataFile(Storage& storage, const Clock& clock, const TableS
                               const PartitionValues& partition, const arrow::Table& rows) {
   arrow::Result<std::string> bytes = Encode(rows);
   if (!bytes.ok())
-    return FromArrow(bytes.status(), fmt::format("rows of table '{}' cannot be encoded", spec.name));
+    return FromArrow(bytes.status(),
+                     fmt::format("rows of table '{}' cannot be encoded", spec.name));
   AddFile file{.partition_values = partition,
                .size_bytes = static_cast<int64_t>(bytes->size()),
                .modified_ms = clock.NowMs(),
@@ -155,14 +156,13 @@ Result<std::shared_ptr<arrow::Table>> DecodeDataFile(std::string bytes, const Ta
   UseCompute();
   auto decoded = Decode(std::move(bytes), spec);
   if (!decoded.ok())
-    return FromArrow(decoded.status(),
-                     fmt::format("data file '{}/{}' is damaged; restore it from a copy", spec.name,
-                                 file.path));
+    return FromArrow(
+        decoded.status(),
+        fmt::format("data file '{}/{}' is damaged; restore it from a copy", spec.name, file.path));
   return std::move(decoded).ValueUnsafe();
 }
 
-void DeleteUncommitted(Storage& storage, const TableSpec& spec,
-                       const std::vector<AddFile>& files) {
+void DeleteUncommitted(Storage& storage, const TableSpec& spec, const std::vector<AddFile>& files) {
   for (const AddFile& file : files)
     (void)storage.Delete(fmt::format("{}/{}", spec.name, file.path));
 }

@@ -33,8 +33,7 @@ TableDescription Describe(std::string_view table, const Snapshot& snapshot) {
   return described;
 }
 
-Result<std::vector<HistoryEntry>> History(Storage& storage, std::string_view table,
-                                          int64_t limit) {
+Result<std::vector<HistoryEntry>> History(Storage& storage, std::string_view table, int64_t limit) {
   const Result<LogListing> log = ListLog(storage, table);
   if (!log.ok()) return log.status();
   std::vector<HistoryEntry> history;

@@ -33,9 +33,8 @@ Result<std::unique_ptr<LakeWriter>> LakeWriter::Open(Storage& storage, const Clo
   if (!snapshot.ok()) return snapshot.status();
   Result<TableSpec> spec = SpecOf(options.table, *snapshot.value());
   if (!spec.ok()) return spec.status();
-  return std::unique_ptr<LakeWriter>(new LakeWriter(storage, clock, std::move(options),
-                                                    std::move(spec).value(),
-                                                    std::move(snapshot).value()));
+  return std::unique_ptr<LakeWriter>(new LakeWriter(
+      storage, clock, std::move(options), std::move(spec).value(), std::move(snapshot).value()));
 }
 
 LakeWriter::LakeWriter(Storage& storage, const Clock& clock, LakeWriterOptions options,
@@ -106,8 +105,7 @@ void LakeWriter::Run() {
   while (true) {
     wake_.wait(lock, [&] { return closing_ || !fences_.empty() || !writes_.empty(); });
     if (fences_.empty() && !closing_)
-      wake_.wait_until(lock, oldest_write_ + gather,
-                       [&] { return closing_ || !fences_.empty(); });
+      wake_.wait_until(lock, oldest_write_ + gather, [&] { return closing_ || !fences_.empty(); });
     if (closing_) break;
     // Fences first: what an older owner has queued is then refused.
     if (!fences_.empty()) {
@@ -137,10 +135,11 @@ Result<Change> LakeWriter::PlanFences(const std::vector<FenceJob>& jobs,
     const std::string property = EngineProperty(job.partition.source);
     const std::string engine = snapshot.Property(property);
     if (!engine.empty() && engine != options_.engine)
-      return Status::Stop(fmt::format(
-          "source '{}' of table '{}' is written by the engine '{}': stop that pipeline for good and "
-          "remove the table property '{}', or count into another lake",
-          job.partition.source, options_.table, engine, property));
+      return Status::Stop(
+          fmt::format("source '{}' of table '{}' is written by the engine '{}': stop that pipeline "
+                      "for good and "
+                      "remove the table property '{}', or count into another lake",
+                      job.partition.source, options_.table, engine, property));
     if (engine.empty()) {
       if (!change.metadata.has_value()) change.metadata = *snapshot.metadata;
       change.metadata->configuration[property] = options_.engine;

@@ -24,9 +24,15 @@ std::vector<FilePtr> FilesOf(const Snapshot& snapshot) {
 
 void AppendRows(const arrow::Table& table, std::vector<LocationName>& locations) {
   const auto batch = table.CombineChunksToBatch().ValueOrDie();
-  const auto longs = [&](int i) { return std::static_pointer_cast<arrow::Int64Array>(batch->column(i)); };
-  const auto texts = [&](int i) { return std::static_pointer_cast<arrow::StringArray>(batch->column(i)); };
-  const auto doubles = [&](int i) { return std::static_pointer_cast<arrow::DoubleArray>(batch->column(i)); };
+  const auto longs = [&](int i) {
+    return std::static_pointer_cast<arrow::Int64Array>(batch->column(i));
+  };
+  const auto texts = [&](int i) {
+    return std::static_pointer_cast<arrow::StringArray>(batch->column(i));
+  };
+  const auto doubles = [&](int i) {
+    return std::static_pointer_cast<arrow::DoubleArray>(batch->column(i));
+  };
   const auto number = [](const arrow::DoubleArray& array, int64_t row) {
     return array.IsNull(row) ? std::nullopt : std::optional<double>(array.Value(row));
   };
@@ -74,7 +80,8 @@ Result<bool> WriteLocations(Storage& storage, const Clock& clock,
   if (!snapshot.ok()) return snapshot.status();
   const Result<TableSpec> spec = SpecOf(kLocationsTable, *snapshot.value());
   if (!spec.ok()) return spec.status();
-  const Result<std::vector<LocationName>> there = ReadRows(storage, spec.value(), *snapshot.value());
+  const Result<std::vector<LocationName>> there =
+      ReadRows(storage, spec.value(), *snapshot.value());
   if (!there.ok()) return there.status();
   if (there.value() == locations) return false;
 

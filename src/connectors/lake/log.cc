@@ -21,9 +21,9 @@ Status NoTable(std::string_view table) {
 }
 
 Status Gap(std::string_view table, Version missing) {
-  return Status::Stop(fmt::format(
-      "the log of table '{}' has a gap: '{}' is missing; restore it from a copy", table,
-      CommitPath(table, missing)));
+  return Status::Stop(
+      fmt::format("the log of table '{}' has a gap: '{}' is missing; restore it from a copy", table,
+                  CommitPath(table, missing)));
 }
 
 // The first commit of a chain that is not there; kNoVersion if the chain is whole.
@@ -52,9 +52,10 @@ Result<Version> ChooseStart(const LogListing& log, std::string_view table, Versi
   const bool cleaned =
       start == kNoVersion && (log.commits.empty() || log.commits.front().version > Version{0});
   if (cleaned && !log.checkpoints.empty())
-    return Status::Stop(fmt::format(
-        "version {} of table '{}' was cleaned from its log; the oldest that can still be read is {}",
-        target.v, table, log.checkpoints.front().version.v));
+    return Status::Stop(
+        fmt::format("version {} of table '{}' was cleaned from its log; the oldest that can still "
+                    "be read is {}",
+                    target.v, table, log.checkpoints.front().version.v));
   return Gap(table, missing);
 }
 
@@ -108,8 +109,7 @@ Result<SnapshotPtr> ReadNewestOr(Storage& storage, std::string_view table,
     if (wanted.value_or(newest) > newest || wanted.value_or(newest) < Version{0})
       return Status::Stop(fmt::format("table '{}' has no version {}; the newest is {}", table,
                                       wanted->v, newest.v));
-    Result<SnapshotPtr> snapshot =
-        ReadChain(storage, table, log.value(), wanted.value_or(newest));
+    Result<SnapshotPtr> snapshot = ReadChain(storage, table, log.value(), wanted.value_or(newest));
     const bool again = snapshot.status().code() == StatusCode::kRetry && attempt < kReadAttempts;
     if (!again) return snapshot;
   }
@@ -149,11 +149,12 @@ Result<Version> VersionAt(Storage& storage, std::string_view table, int64_t time
   for (const LogListing::Entry& commit : log.value().commits)
     if (commit.file.modified_ms <= time_ms) found = commit.version;
   if (found == kNoVersion)
-    return Status::Stop(fmt::format(
-        "table '{}' has no version of that time: the oldest commit in its log, version {}, is {} ms "
-        "younger; what was before was cleaned or did not exist",
-        table, log.value().commits.front().version.v,
-        log.value().commits.front().file.modified_ms - time_ms));
+    return Status::Stop(
+        fmt::format("table '{}' has no version of that time: the oldest commit in its log, version "
+                    "{}, is {} ms "
+                    "younger; what was before was cleaned or did not exist",
+                    table, log.value().commits.front().version.v,
+                    log.value().commits.front().file.modified_ms - time_ms));
   return found;
 }
 

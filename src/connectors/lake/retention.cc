@@ -69,15 +69,14 @@ Result<RetentionResult> RemoveOldDays(Storage& storage, const Clock& clock, std:
     return Status::Stop(
         fmt::format("retention of {} days is refused: keep at least 1 day", options.days));
   if (table != kIncrementsTable)
-    return Status::Stop(fmt::format(
-        "table '{}' has no retention by days: '{}' alone has one", table, kIncrementsTable));
+    return Status::Stop(fmt::format("table '{}' has no retention by days: '{}' alone has one",
+                                    table, kIncrementsTable));
   const Result<SnapshotPtr> snapshot = ReadSnapshot(storage, table);
   if (!snapshot.ok()) return snapshot.status();
   const Result<TableSpec> spec = SpecOf(table, *snapshot.value());
   if (!spec.ok()) return spec.status();
   const Day today = DayOf({clock.NowMs()});
-  const std::vector<FilePtr> files =
-      OldFiles(*snapshot.value(), DayText({today.v - options.days}));
+  const std::vector<FilePtr> files = OldFiles(*snapshot.value(), DayText({today.v - options.days}));
 
   RetentionResult result;
   std::set<std::string> days;

@@ -75,8 +75,8 @@ struct Cell {
   }
 };
 
-Status TakeIncrements(const TableSpec& spec, const RowContext& context,
-                      std::span<const Cell> cells, const TakeRows& take) {
+Status TakeIncrements(const TableSpec& spec, const RowContext& context, std::span<const Cell> cells,
+                      const TakeRows& take) {
   const bool by_location = spec.IsPartition("geographical_location_oid");
   Result<RowWriter> created = RowWriter::Create(spec);
   if (!created.ok()) return created.status();

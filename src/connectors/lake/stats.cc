@@ -56,7 +56,8 @@ Range RangeOf(const arrow::ChunkedArray& column) {
       // Readers take milliseconds: what is cut off the greatest would hide rows.
       const auto us = Bounds<arrow::TimestampArray, int64_t>(column);
       if (!us.has_value()) return {};
-      return {Quoted(TimeText(FloorToMs(us->first))), Quoted(TimeText(FloorToMs(us->second + 999)))};
+      return {Quoted(TimeText(FloorToMs(us->first))),
+              Quoted(TimeText(FloorToMs(us->second + 999)))};
     }
     default:
       return {};  // booleans and doubles: nobody looks for them by range

@@ -95,14 +95,13 @@ Status ReadIncrements(const TableSpec& spec, const AddFile& file, const arrow::R
   const auto* last = columns.Times("last_detected");
   FileRow out;
   for (int64_t row = 0; row < batch.num_rows(); ++row) {
-    if (item->IsNull(row) || start->IsNull(row) || count->IsNull(row))
-      return NullValue(spec, file);
+    if (item->IsNull(row) || start->IsNull(row) || count->IsNull(row)) return NullValue(spec, file);
     provenance.Read(row, out);
     out.window.key.pane_start = TimeAt(*start, row);
     out.window.key.location = {by_location ? location.value() : locations->Value(row)};
     out.window.key.item.assign(item->GetView(row));
-    out.window.key.kind = kind->GetView(row) == "correction" ? CountKind::kCorrection
-                                                             : CountKind::kCount;
+    out.window.key.kind =
+        kind->GetView(row) == "correction" ? CountKind::kCorrection : CountKind::kCount;
     out.window.count = count->Value(row);
     out.window.first_detected = TimeAt(*first, row);
     out.window.last_detected = TimeAt(*last, row);
@@ -163,15 +162,14 @@ Status ForEachWriteBatch(Storage& storage, std::string_view table, const Snapsho
     const auto rows = ReadDataFile(storage, spec.value(), *file);
     if (!rows.ok()) return rows.status();
     std::map<std::tuple<SourcePartition, Offset, Offset>, WriteBatch> batches;
-    RETURN_IF_ERROR(
-        ForEachFileRow(spec.value(), *file, *rows.value(), [&](const FileRow& row) {
-          WriteBatch& batch = batches[{row.partition, row.first, row.next}];
-          batch.partition = row.partition;
-          batch.first = row.first;
-          batch.next = row.next;
-          if (table == kIncrementsTable) batch.windows.push_back(row.window);
-          if (table == kLedgerTable && !row.coverage) batch.ledger.push_back(row.ledger);
-        }));
+    RETURN_IF_ERROR(ForEachFileRow(spec.value(), *file, *rows.value(), [&](const FileRow& row) {
+      WriteBatch& batch = batches[{row.partition, row.first, row.next}];
+      batch.partition = row.partition;
+      batch.first = row.first;
+      batch.next = row.next;
+      if (table == kIncrementsTable) batch.windows.push_back(row.window);
+      if (table == kLedgerTable && !row.coverage) batch.ledger.push_back(row.ledger);
+    }));
     for (auto& [range, batch] : batches) take(std::move(batch));
   }
   return Status::Ok();

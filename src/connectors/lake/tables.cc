@@ -21,9 +21,9 @@ constexpr int64_t kDayMs = 86'400'000;
 std::string SchemaJson(const TableSpec& spec) {
   std::string fields;
   for (const Column& column : spec.columns)
-    fields += fmt::format(R"({}{{"name":{},"type":"{}","nullable":{},"metadata":{{}}}})",
-                          fields.empty() ? "" : ",", Quoted(column.name), column.type,
-                          column.nullable);
+    fields +=
+        fmt::format(R"({}{{"name":{},"type":"{}","nullable":{},"metadata":{{}}}})",
+                    fields.empty() ? "" : ",", Quoted(column.name), column.type, column.nullable);
   return fmt::format(R"({{"type":"struct","fields":[{}]}})", fields);
 }
 
@@ -32,8 +32,8 @@ Result<std::vector<Column>> ParseSchema(const std::string& json, std::string_vie
   simdjson::dom::parser parser;
   simdjson::dom::array fields;
   if (parser.parse(json)["fields"].get(fields))
-    return Status::Stop(fmt::format(
-        "the schema of table '{}' cannot be read; restore its log from a copy", table));
+    return Status::Stop(
+        fmt::format("the schema of table '{}' cannot be read; restore its log from a copy", table));
   std::vector<Column> columns;
   for (const simdjson::dom::element field : fields) {
     std::string_view name, type = "nested";
@@ -54,11 +54,10 @@ Status CheckColumns(const TableSpec& spec, const std::vector<Column>& actual) {
   for (const Column& column : spec.columns) {
     const auto same_name = [&](const Column& other) { return other.name == column.name; };
     const auto found = std::find_if(actual.begin(), actual.end(), same_name);
-    if (found == actual.end())
-      return refuse(fmt::format("has no column '{}'", column.name));
+    if (found == actual.end()) return refuse(fmt::format("has no column '{}'", column.name));
     if (found->type != column.type)
-      return refuse(fmt::format("has column '{}' as {}, not {}", column.name, found->type,
-                                column.type));
+      return refuse(
+          fmt::format("has column '{}' as {}, not {}", column.name, found->type, column.type));
   }
   for (const Column& column : actual) {
     const auto same_name = [&](const Column& other) { return other.name == column.name; };
@@ -169,17 +168,16 @@ Result<SnapshotPtr> OpenOrCreate(Storage& storage, const Clock& clock, const Tab
     if (now.version != kNoVersion) return Status::Retry("the table was made meanwhile");
     return Change{
         .operation = "CREATE TABLE",
-        .metadata =
-            Metadata{.id = RandomId(),
-                     .name = spec.name,
-                     .schema_json = SchemaJson(spec),
-                     .partition_columns = spec.partition_columns,
-                     .configuration = {{"delta.enableDeletionVectors", "false"},
-                                       {"delta.checkpointPolicy", "classic"},
-                                       {"delta.deletedFileRetentionDuration",
-                                        fmt::format("interval {} days",
-                                                    kTombstoneRetentionMs / kDayMs)}},
-                     .created_ms = clock.NowMs()},
+        .metadata = Metadata{.id = RandomId(),
+                             .name = spec.name,
+                             .schema_json = SchemaJson(spec),
+                             .partition_columns = spec.partition_columns,
+                             .configuration = {{"delta.enableDeletionVectors", "false"},
+                                               {"delta.checkpointPolicy", "classic"},
+                                               {"delta.deletedFileRetentionDuration",
+                                                fmt::format("interval {} days",
+                                                            kTombstoneRetentionMs / kDayMs)}},
+                             .created_ms = clock.NowMs()},
         .protocol = Protocol{}};
   };
   CommitResult created = CommitChange(storage, clock, spec.name, snapshot.value(), create);
@@ -237,8 +235,7 @@ std::optional<SourcePartition> ParseOffsetTxn(std::string_view table, std::strin
   if (slash == std::string_view::npos) return std::nullopt;
   SourcePartition partition{.source = std::string(rest.substr(0, slash))};
   const char* end = rest.data() + rest.size();
-  const auto [stopped, error] =
-      std::from_chars(rest.data() + slash + 1, end, partition.partition);
+  const auto [stopped, error] = std::from_chars(rest.data() + slash + 1, end, partition.partition);
   if (error != std::errc() || stopped != end) return std::nullopt;
   return partition;
 }

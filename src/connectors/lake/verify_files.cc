@@ -62,8 +62,8 @@ class FileChecker {
     if (spec_.name == kLocationsTable) return;
     if (file.partition_values != partition_) keys_.clear();
     partition_ = file.partition_values;
-    const Status read = ForEachFileRow(spec_, file, *rows.value(),
-                                       [&](const FileRow& row) { AddRow(file, row); });
+    const Status read =
+        ForEachFileRow(spec_, file, *rows.value(), [&](const FileRow& row) { AddRow(file, row); });
     if (!read.ok()) Unread(file, read.message());
   }
 
@@ -100,9 +100,9 @@ class FileChecker {
     const bool ledger = spec_.name == kLedgerTable;
     if (row.partition.source.empty()) return;  // another engine's: no provenance
     if (!keys_.insert(KeyHash(row)).second && doubled_.insert(file.path).second)
-      Find(file, fmt::format("rows of offsets [{}, {}) of {} partition {} are there twice",
-                             row.first.v, row.next.v, row.partition.source,
-                             row.partition.partition));
+      Find(file,
+           fmt::format("rows of offsets [{}, {}) of {} partition {} are there twice", row.first.v,
+                       row.next.v, row.partition.source, row.partition.partition));
     if (ledger && !row.ledger.ledger.Balanced() && unbalanced_.insert(file.path).second)
       Find(file, fmt::format("a ledger row of offsets [{}, {}) does not balance: received is not "
                              "the sum of the outcomes",
@@ -115,10 +115,10 @@ class FileChecker {
   const TableSpec& spec_;
   TableCheck& check_;
   VerifyReport& report_;
-  std::map<std::string, std::string> paths_;   // decoded -> as in the log
-  std::map<std::string, std::string> hashes_;  // content -> the first path that has it
-  PartitionValues partition_;                  // of the file before
-  std::unordered_set<uint64_t> keys_;          // of the rows of partition_
+  std::map<std::string, std::string> paths_;    // decoded -> as in the log
+  std::map<std::string, std::string> hashes_;   // content -> the first path that has it
+  PartitionValues partition_;                   // of the file before
+  std::unordered_set<uint64_t> keys_;           // of the rows of partition_
   std::set<std::string> doubled_, unbalanced_;  // said once a file
 };
 
@@ -191,8 +191,7 @@ void CheckLog(Storage& storage, std::string_view table, VerifyReport& report) {
 }
 
 Result<std::optional<TableCheck>> CheckTable(Storage& storage, std::string_view table,
-                                             const VerifyProgress& progress,
-                                             VerifyReport& report) {
+                                             const VerifyProgress& progress, VerifyReport& report) {
   TableCheck check{.table = {.name = std::string(table)}};
   const auto unread = [&](const Status& status) {
     report.findings.push_back({check.table.name, LogDirectory(table), status.message()});

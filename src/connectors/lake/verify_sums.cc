@@ -25,8 +25,8 @@ Offset CommonBoundary(const RangeSums& ledger, const RangeSums* increments, Offs
     const auto straddles = [&](const auto& entry) {
       return entry.first.first < boundary && boundary < entry.first.next;
     };
-    if (increments == nullptr || std::none_of(increments->counted.begin(),
-                                              increments->counted.end(), straddles))
+    if (increments == nullptr ||
+        std::none_of(increments->counted.begin(), increments->counted.end(), straddles))
       return boundary;
   }
   return ledger.counted.begin()->first.first;
