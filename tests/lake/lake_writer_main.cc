@@ -7,6 +7,7 @@
 //   lake_writer verify ROOT                      findings; exit code 1 if there are any
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <map>
@@ -117,10 +118,14 @@ void Print(const Sums& sums) {
 int Oracle(int64_t until) {
   const Stream stream;
   Sums sums;
+  constexpr int64_t kPiece = 500;
   for (int32_t partition = 0; partition < stream.partitions; ++partition)
-    for (const CountRow& row : stream.Make(partition, 0, until).counts)
-      sums[{row.key.location.v, WindowStart(row.key.pane_start, {60'000}).v, row.key.item}] +=
-          row.count;
+    for (int64_t first = 0; first < until; first += kPiece) {
+      const Segment piece = stream.Make(partition, first, std::min(until, first + kPiece));
+      for (const CountRow& row : piece.counts)
+        sums[{row.key.location.v, WindowStart(row.key.pane_start, {60'000}).v, row.key.item}] +=
+            row.count;
+    }
   Print(sums);
   return 0;
 }
