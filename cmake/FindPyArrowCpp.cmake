@@ -37,4 +37,10 @@ if(PyArrowCpp_FOUND)
   _pyarrow_library(arrow libarrow)
   _pyarrow_library(compute libarrow_compute PyArrowCpp::arrow)
   _pyarrow_library(parquet libparquet PyArrowCpp::arrow)
+  # libparquet exports the symbols of a newer simdjson of its own, with other layouts. Link options come
+  # first on the command line, so that whoever links both finds Debian's in Debian's library.
+  if(TARGET simdjson::simdjson)
+    set_property(TARGET PyArrowCpp::arrow APPEND PROPERTY
+      INTERFACE_LINK_OPTIONS "$<TARGET_FILE:simdjson::simdjson>")
+  endif()
 endif()

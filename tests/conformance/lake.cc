@@ -24,8 +24,8 @@ class LakeSinkHarness final : public SinkHarness {
     Stored stored;
     const auto snapshot = lake::ReadSnapshot(storage_, table_);
     CHECK(snapshot.ok());
-    const Status read = lake::ForEachWriteBatch(
-        storage_, table_, *snapshot.value(), [&](lake::WriteBatch&& batch) {
+    const Status read =
+        lake::ForEachWriteBatch(storage_, table_, *snapshot.value(), [&](lake::WriteBatch&& batch) {
           if (batch.partition != partition) return;
           std::sort(batch.windows.begin(), batch.windows.end(),
                     [](const CountRow& a, const CountRow& b) { return a.key < b.key; });

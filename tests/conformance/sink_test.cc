@@ -214,13 +214,13 @@ TEST_P(SinkTest, AnswersWithWhatItCommittedWhateverTheListIs) {
   ExpectStored(0, committed.v);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, SinkTest,
-                         testing::Values(
-                             Implementation<SinkHarness>{"memory", MakeMemorySink},
-                             Implementation<SinkHarness>{"embedded_log", MakeEmbeddedSink},
-                             Implementation<SinkHarness>{"lake_increments", MakeLakeIncrementsSink},
-                             Implementation<SinkHarness>{"lake_ledger", MakeLakeLedgerSink}),
-                         [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(
+    All, SinkTest,
+    testing::Values(Implementation<SinkHarness>{"memory", MakeMemorySink},
+                    Implementation<SinkHarness>{"embedded_log", MakeEmbeddedSink},
+                    Implementation<SinkHarness>{"lake_increments", MakeLakeIncrementsSink},
+                    Implementation<SinkHarness>{"lake_ledger", MakeLakeLedgerSink}),
+    [](const auto& info) { return info.param.name; });
 
 }  // namespace
 }  // namespace sightline::conformance

@@ -7,6 +7,7 @@
 //   lake_writer verify ROOT                      findings; exit code 1 if there are any
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <map>
@@ -88,11 +89,9 @@ int Write(const std::string& root, int64_t until, int64_t seed, const std::strin
   std::vector<std::unique_ptr<lake::LakeWriter>> writers;
   std::vector<Task> tasks;
   for (const std::string_view table : {lake::kIncrementsTable, lake::kLedgerTable}) {
-    writers.push_back(Get(lake::LakeWriter::Open(storage, clock,
-                                                 {.table = std::string(table),
-                                                  .gather = {1},
-                                                  .checkpoint_commits = 10,
-                                                  .engine = engine})));
+    writers.push_back(Get(lake::LakeWriter::Open(
+        storage, clock,
+        {.table = std::string(table), .gather = {1}, .checkpoint_commits = 10, .engine = engine})));
     for (int32_t partition = 0; partition < stream.partitions; ++partition)
       tasks.push_back({.sink = writers.back()->OpenSink(nullptr), .partition = partition});
   }
@@ -119,10 +118,14 @@ void Print(const Sums& sums) {
 int Oracle(int64_t until) {
   const Stream stream;
   Sums sums;
+  constexpr int64_t kPiece = 500;
   for (int32_t partition = 0; partition < stream.partitions; ++partition)
-    for (const CountRow& row : stream.Make(partition, 0, until).counts)
-      sums[{row.key.location.v, WindowStart(row.key.pane_start, {60'000}).v, row.key.item}] +=
-          row.count;
+    for (int64_t first = 0; first < until; first += kPiece) {
+      const Segment piece = stream.Make(partition, first, std::min(until, first + kPiece));
+      for (const CountRow& row : piece.counts)
+        sums[{row.key.location.v, WindowStart(row.key.pane_start, {60'000}).v, row.key.item}] +=
+            row.count;
+    }
   Print(sums);
   return 0;
 }

@@ -21,8 +21,8 @@ struct Stream {
   }
   // Every 7th offset is a duplicate; every offset is a second later than the one before.
   Segment Make(int32_t partition, int64_t first, int64_t next) const {
-    static const std::vector<std::string> kItems = {"car", "bus", "Fußgänger", "a\"b\\c\n\t'; DROP",
-                                                    "../../etc/passwd", "truck%2F\u0001"};
+    static const std::vector<std::string> kItems = {
+        "car", "bus", "Fußgänger", "a\"b\\c\n\t'; DROP", "../../etc/passwd", "truck%2F\u0001"};
     Segment segment{.first = {first}, .next = {next}, .watermark = {start.v + next * 1000}};
     for (int64_t offset = first; offset < next; ++offset) {
       const auto mixed = static_cast<uint64_t>(offset * 2654435761 + partition * 40503 + 12345);

@@ -37,9 +37,9 @@ struct LakeWriterOptions {
   // A waiting segment waits so long for those of other partitions.
   Millis gather{200};
   Millis window_size{60'000};
-  int64_t checkpoint_commits = 100;          // a checkpoint at every version that this divides
-  Millis log_retention{30 * 86'400'000LL};   // older commits that no reader needs are deleted
-  std::string engine = "embedded";           // owns the sources that it has written first
+  int64_t checkpoint_commits = 100;         // a checkpoint at every version that this divides
+  Millis log_retention{30 * 86'400'000LL};  // older commits that no reader needs are deleted
+  std::string engine = "embedded";          // owns the sources that it has written first
   // The location's name now; empty: not known. Called by the writer's thread. May be null.
   std::function<std::string(LocationId)> location_name;
   // After each commit, with the snapshot that current() gives by then. By the writer's thread. May

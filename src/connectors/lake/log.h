@@ -21,8 +21,8 @@ struct LogListing {
     Version version;
     FileInfo file;
   };
-  std::vector<Entry> commits;      // by version
-  std::vector<Entry> checkpoints;  // by version; classic ones
+  std::vector<Entry> commits;               // by version
+  std::vector<Entry> checkpoints;           // by version; classic ones
   std::optional<Entry> foreign_checkpoint;  // the newest of a form that we do not read
 };
 Result<LogListing> ListLog(Storage& storage, std::string_view table);

@@ -30,7 +30,7 @@ struct CompactOptions {
   int64_t rows_max = 2'000'000;  // of one file: what is held in memory
 };
 struct CompactResult {
-  int64_t partitions = 0;  // that had more files than needed
+  int64_t partitions = 0;                     // that had more files than needed
   int64_t files_before = 0, files_after = 0;  // in these; dry run: `files_after` is a guess
   int64_t bytes_before = 0, bytes_after = 0;  // dry run: `bytes_after` is 0
   int64_t retries = 0;  // files of a partition were gone: somebody else had compacted it

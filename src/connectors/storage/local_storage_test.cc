@@ -88,8 +88,8 @@ TEST_F(LocalStorageTest, NothingLeavesTheRoot) {
   fs::create_directory_symlink(root() / "in", root() / "inside");
   const std::string zero("a\0b", 3);
   for (const std::string& path :
-       std::vector<std::string>{"", "/etc/passwd", "..", "../secret", "in/../../secret", "./f", "in//f",
-                                "in/", "out/secret", "in/link", "out/new/f", zero}) {
+       std::vector<std::string>{"", "/etc/passwd", "..", "../secret", "in/../../secret", "./f",
+                                "in//f", "in/", "out/secret", "in/link", "out/new/f", zero}) {
     EXPECT_EQ(storage.ReadWhole(path).status().code(), StatusCode::kStop) << path;
     if (path == "in/link") continue;  // a put replaces the link, a delete removes it
     EXPECT_EQ(storage.Put(path, "x", PutMode::kReplace).status().code(), StatusCode::kStop) << path;
@@ -115,8 +115,8 @@ TEST_F(LocalStorageTest, OfManyWhoPutOneNameOneWins) {
     writers.emplace_back([&, writer] {
       LocalStorage storage(root());
       for (size_t name = 0; name < kNames; ++name) {
-        const Result<PutOutcome> put = storage.Put("log/" + std::to_string(name),
-                                                   std::to_string(writer), PutMode::kIfAbsent);
+        const Result<PutOutcome> put =
+            storage.Put("log/" + std::to_string(name), std::to_string(writer), PutMode::kIfAbsent);
         if (!put.ok()) won[name] = -100;
         if (put.ok() && put.value() == PutOutcome::kWritten) {
           ++won[name];

@@ -1,0 +1,315 @@
+// The writer, its sinks and the maintenance of the tables.
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "connectors/lake/checkpoint.h"
+#include "connectors/lake/describe.h"
+#include "connectors/lake/lake_writer.h"
+#include "connectors/lake/locations_table.h"
+#include "connectors/lake/log.h"
+#include "connectors/lake/log_names.h"
+#include "connectors/lake/maintenance.h"
+#include "connectors/lake/table_rows.h"
+#include "connectors/lake/testing.h"
+#include "connectors/lake/verify.h"
+
+namespace sightline::lake {
+namespace {
+
+using lake_testing::Settle;
+using lake_testing::TestStorage;
+using testing::HasSubstr;
+
+constexpr int64_t kDayMs = 86'400'000;
+constexpr int64_t kToday = 20'000 * kDayMs;  // 2024-10-04
+
+SourcePartition Partition(int32_t number) { return {"log/raw", number}; }
+
+// Each offset counts one item in the location of its number, `days_ago`.
+Segment Make(int64_t first, int64_t next, int64_t days_ago = 0, int64_t locations = 2) {
+  Segment segment{.first = {first}, .next = {next}};
+  Ledger ledger;
+  for (int64_t offset = first; offset < next; ++offset) {
+    const EventTime time{kToday - days_ago * kDayMs + offset % 86'000 * 1000};
+    MergeCounts(segment.counts, {{.key = {.pane_start = WindowStart(time, {10'000}),
+                                          .location = {offset % locations},
+                                          .item = "car"},
+                                  .count = 1,
+                                  .first_detected = time,
+                                  .last_detected = time}});
+    ++ledger.received;
+    ++ledger.outcomes[0];
+  }
+  segment.ledger = {{.key = {.hour = {0}}, .ledger = ledger}};
+  return segment;
+}
+
+class LakeTest : public testing::Test {
+ protected:
+  std::unique_ptr<LakeWriter> Open(LakeWriterOptions options = {}) {
+    if (options.gather == Millis{200}) options.gather = {0};
+    auto opened = LakeWriter::Open(storage_, clock_, std::move(options));
+    EXPECT_TRUE(opened.ok()) << opened.status().message();
+    return std::move(opened).value();
+  }
+  static std::unique_ptr<Sink> Owner(LakeWriter& writer, const SourcePartition& partition,
+                                     int64_t epoch = 1) {
+    auto sink = writer.OpenSink(nullptr);
+    const Status fenced = Settle([&] { return sink->Fence(partition, {epoch}); });
+    EXPECT_TRUE(fenced.ok()) << fenced.message();
+    return sink;
+  }
+  static Result<Offset> Commit(Sink& sink, const std::vector<Segment>& segments,
+                               const SourcePartition& partition = Partition(0)) {
+    return Settle([&] { return sink.Commit(partition, segments); });
+  }
+  // Both tables, one commit a segment.
+  void Fill(const std::vector<Segment>& segments, Layout layout = Layout::kByLocation) {
+    for (const std::string_view table : {kIncrementsTable, kLedgerTable}) {
+      const auto writer = Open({.table = std::string(table), .layout = layout});
+      const auto sink = Owner(*writer, Partition(0));
+      for (const Segment& segment : segments) ASSERT_TRUE(Commit(*sink, {segment}).ok());
+    }
+  }
+  int64_t Sum() {
+    int64_t sum = 0;
+    const SnapshotPtr snapshot = ReadSnapshot(storage_, kIncrementsTable).value();
+    const Status read =
+        ForEachWriteBatch(storage_, kIncrementsTable, *snapshot, [&](WriteBatch&& batch) {
+          for (const CountRow& row : batch.windows) sum += row.count;
+        });
+    EXPECT_TRUE(read.ok()) << read.message();
+    return sum;
+  }
+  void ExpectClean() {
+    const VerifyReport report = Verify(storage_, nullptr).value();
+    for (const Finding& finding : report.findings)
+      ADD_FAILURE() << finding.table << " " << finding.object << ": " << finding.what;
+    EXPECT_EQ(report.item_count, report.counted);
+  }
+
+  TestStorage storage_;
+  ManualClock clock_{kToday + 43'200'000};
+};
+
+TEST_F(LakeTest, PartitionsShareACommit) {
+  std::vector<SnapshotPtr> seen;
+  const auto writer = Open({.gather = {100}, .on_commit = [&](const SnapshotPtr& snapshot) {
+                              seen.push_back(snapshot);
+                            }});
+  std::vector<std::unique_ptr<Sink>> sinks;
+  for (int32_t i = 0; i < 8; ++i) sinks.push_back(Owner(*writer, Partition(i)));
+  const Version before = writer->current()->version;
+  const std::vector<Segment> segments = {Make(0, 100)};
+  for (int32_t i = 0; i < 8; ++i)
+    EXPECT_EQ(sinks[static_cast<size_t>(i)]->Commit(Partition(i), segments).status().code(),
+              StatusCode::kRetry);
+  for (int32_t i = 0; i < 8; ++i)
+    EXPECT_EQ(Commit(*sinks[static_cast<size_t>(i)], segments, Partition(i)).value(), Offset{100});
+  EXPECT_EQ(writer->current()->version.v, before.v + 1);
+  EXPECT_EQ(writer->current()->files.size(), 2u);  // one a location
+  EXPECT_EQ(seen.back(), writer->current());
+  EXPECT_EQ(writer->stats().commits, 1);
+  EXPECT_EQ(Sum(), 800);
+}
+
+TEST_F(LakeTest, AFullDiskLeavesNothingHalf) {
+  const auto writer = Open();
+  const auto sink = Owner(*writer, Partition(0));
+  ASSERT_TRUE(Commit(*sink, {Make(0, 10)}).ok());
+  const int64_t files = storage_.DataFiles(kIncrementsTable);
+  const std::string full = "cannot write 'x': No space left on device; free some space";
+  // Every put of the commit in turn: two data files and the log entry.
+  for (int fails = 0; fails < 3; ++fails) {
+    int puts = 0;
+    storage_.before_put = [&](std::string_view) {
+      return puts++ == fails ? Status::Retry(full) : Status::Ok();
+    };
+    const Result<Offset> failed = Commit(*sink, {Make(10, 20)});
+    EXPECT_EQ(failed.status().code(), StatusCode::kRetry);
+    EXPECT_THAT(failed.status().message(), HasSubstr("No space left"));
+    EXPECT_EQ(storage_.DataFiles(kIncrementsTable), files) << fails;
+    storage_.before_put = nullptr;
+    EXPECT_EQ(Sum(), 10);
+  }
+  EXPECT_EQ(writer->stats().failures, 3);
+  EXPECT_EQ(Commit(*sink, {Make(10, 20)}).value(), Offset{20});
+  EXPECT_EQ(Sum(), 20);
+}
+
+TEST_F(LakeTest, AnUnknownOutcomeKeepsTheFiles) {
+  const auto writer = Open();
+  const auto sink = Owner(*writer, Partition(0));
+  storage_.before_put = [](std::string_view path) {
+    return path.ends_with(".json") ? Status::Rebuild("no answer") : Status::Ok();
+  };
+  EXPECT_EQ(Commit(*sink, {Make(0, 10)}).status().code(), StatusCode::kRebuild);
+  storage_.before_put = nullptr;
+  EXPECT_EQ(storage_.DataFiles(kIncrementsTable), 2);
+  const auto next = Owner(*writer, Partition(0), 2);
+  EXPECT_EQ(next->Committed(Partition(0)).value(), kNoneCommitted);
+  ASSERT_TRUE(Commit(*next, {Make(0, 10)}).ok());
+  EXPECT_EQ(Sum(), 10);
+}
+
+// Two processes: each has a writer.
+TEST_F(LakeTest, AnotherProcessFencesToo) {
+  const auto ours = Open();
+  const auto theirs = Open();
+  const auto zombie = Owner(*ours, Partition(0), 5);
+  ASSERT_TRUE(Commit(*zombie, {Make(0, 10)}).ok());
+  const auto owner = Owner(*theirs, Partition(0), 6);
+  EXPECT_EQ(owner->Committed(Partition(0)).value(), Offset{10});
+  EXPECT_EQ(Commit(*zombie, {Make(10, 20)}).status().code(), StatusCode::kRebuild);
+  EXPECT_EQ(storage_.DataFiles(kIncrementsTable), 2);  // what it wrote is gone
+  ASSERT_TRUE(Commit(*owner, {Make(10, 15)}).ok());
+  EXPECT_EQ(Sum(), 15);
+  EXPECT_EQ(ours->current()->Txn(OwnerTxn(kIncrementsTable, Partition(0))), 6);
+  // A checkpoint store that was removed by hand begins its epochs again.
+  const auto again = Owner(*ours, Partition(0), 1);
+  EXPECT_EQ(Commit(*owner, {Make(15, 20)}).status().code(), StatusCode::kRebuild);
+  ASSERT_TRUE(Commit(*again, {Make(15, 20)}).ok());
+  EXPECT_EQ(Sum(), 20);
+}
+
+TEST_F(LakeTest, OneRefusedPartitionHoldsUpNoOther) {
+  const auto ours = Open({.gather = {50}});
+  const auto theirs = Open();
+  const auto zombie = Owner(*ours, Partition(0), 1);
+  const auto good = Owner(*ours, Partition(1), 1);
+  Owner(*theirs, Partition(0), 2);
+  const std::vector<Segment> segments = {Make(0, 10)};
+  EXPECT_EQ(zombie->Commit(Partition(0), segments).status().code(), StatusCode::kRetry);
+  EXPECT_EQ(good->Commit(Partition(1), segments).status().code(), StatusCode::kRetry);
+  EXPECT_EQ(Commit(*good, segments, Partition(1)).value(), Offset{10});
+  EXPECT_EQ(Commit(*zombie, segments).status().code(), StatusCode::kRebuild);
+  EXPECT_EQ(Sum(), 10);
+  EXPECT_EQ(storage_.DataFiles(kIncrementsTable), 2);
+}
+
+TEST_F(LakeTest, AnotherEngineIsRefused) {
+  Owner(*Open(), Partition(0));
+  const auto other = Open({.engine = "spark"});
+  const auto sink = other->OpenSink(nullptr);
+  const Status fenced = Settle([&] { return sink->Fence(Partition(0), {9}); });
+  EXPECT_EQ(fenced.code(), StatusCode::kStop);
+  EXPECT_THAT(fenced.message(), HasSubstr("'embedded'"));
+}
+
+TEST_F(LakeTest, CompactsTheDaysThatAreOver) {
+  for (const Layout layout : {Layout::kByLocation, Layout::kByBucket}) {
+    std::filesystem::remove_all(storage_.root());
+    Fill({Make(0, 100, 1), Make(100, 200, 1), Make(200, 300, 1), Make(300, 400), Make(400, 500)},
+         layout);
+    ExpectClean();
+    const int64_t files = storage_.DataFiles(kIncrementsTable);
+    const auto dry = Compact(storage_, clock_, kIncrementsTable, {.dry_run = true}).value();
+    EXPECT_EQ(storage_.DataFiles(kIncrementsTable), files);
+    const auto done = Compact(storage_, clock_, kIncrementsTable, {}).value();
+    EXPECT_EQ(done.partitions, 2);
+    EXPECT_EQ(done.files_before, 6);
+    EXPECT_EQ(done.files_after, 2);
+    EXPECT_EQ(dry.files_before, done.files_before);
+    EXPECT_EQ(dry.files_after, done.files_after);
+    ExpectClean();
+    EXPECT_EQ(Compact(storage_, clock_, kIncrementsTable, {}).value().partitions, 0);
+    EXPECT_EQ(Compact(storage_, clock_, kIncrementsTable, {.all_days = true}).value().files_after,
+              2);
+    EXPECT_EQ(Compact(storage_, clock_, kLedgerTable, {.all_days = true}).value().files_after, 1);
+    ExpectClean();
+    EXPECT_EQ(Sum(), 500);
+  }
+}
+
+TEST_F(LakeTest, RetentionRemovesWholeDaysAndStillAddsUp) {
+  Fill({Make(0, 100, 40), Make(100, 200, 31), Make(200, 300, 30), Make(300, 400)});
+  EXPECT_EQ(RemoveOldDays(storage_, clock_, kIncrementsTable, {.days = 0}).status().code(),
+            StatusCode::kStop);
+  const auto dry =
+      RemoveOldDays(storage_, clock_, kIncrementsTable, {.days = 30, .dry_run = true}).value();
+  EXPECT_EQ(Sum(), 400);
+  const auto done = RemoveOldDays(storage_, clock_, kIncrementsTable, {.days = 30}).value();
+  EXPECT_EQ(done.days, dry.days);
+  EXPECT_THAT(done.days, testing::ElementsAre("2024-08-25", "2024-09-03"));
+  EXPECT_EQ(Sum(), 200);
+  ExpectClean();
+  EXPECT_EQ(Verify(storage_, nullptr).value().counted, 400);
+  EXPECT_TRUE(RemoveOldDays(storage_, clock_, kIncrementsTable, {.days = 30}).value().days.empty());
+}
+
+TEST_F(LakeTest, VacuumDeletesNothingThatIsYoung) {
+  const SystemClock now;
+  clock_.Set(now.NowMs());
+  Fill({Make(0, 100), Make(100, 200)});
+  ASSERT_TRUE(Compact(storage_, clock_, kIncrementsTable, {.all_days = true}).ok());
+  const std::string orphan = "item_count_increments/date=x/part-orphan.parquet";
+  const std::string put = "item_count_increments/_delta_log/.put-1-2-3";
+  for (const std::string& path : {orphan, put})
+    ASSERT_TRUE(storage_.Put(path, "x", PutMode::kReplace).ok());
+  clock_.Set(now.NowMs());
+  const int64_t files = storage_.DataFiles(kIncrementsTable);
+  const auto young = Vacuum(storage_, clock_, kIncrementsTable, {}).value();
+  EXPECT_EQ(young.files, 0);
+  EXPECT_EQ(young.kept, 4 + 2);
+  clock_.Advance(7 * kDayMs + 1000);
+  const auto dry = Vacuum(storage_, clock_, kIncrementsTable, {.dry_run = true}).value();
+  EXPECT_EQ(storage_.DataFiles(kIncrementsTable), files);
+  const auto old = Vacuum(storage_, clock_, kIncrementsTable, {}).value();
+  EXPECT_EQ(old.files, 6);
+  EXPECT_EQ(dry.files, old.files);
+  EXPECT_EQ(storage_.DataFiles(kIncrementsTable), 2);
+  EXPECT_EQ(Sum(), 200);
+  ExpectClean();
+  // What the compaction replaced can be seen, but no longer read.
+  const SnapshotPtr past = ReadSnapshotAt(storage_, kIncrementsTable, {2}).value();
+  const Status read = ForEachWriteBatch(storage_, kIncrementsTable, *past, [](WriteBatch&&) {});
+  EXPECT_THAT(read.message(), HasSubstr("vacuumed"));
+  EXPECT_EQ(
+      Vacuum(storage_, clock_, kIncrementsTable, {.retention = {31 * kDayMs}}).status().code(),
+      StatusCode::kStop);
+}
+
+TEST_F(LakeTest, LocationsAreWrittenWhenTheyDiffer) {
+  const std::vector<LocationName> first = {
+      {.location = {2}, .name = "Straße \"2\"", .latitude = 1.5, .time_zone = "Europe/Berlin"},
+      {.location = {-1}, .name = "", .parent = LocationId{2}}};
+  EXPECT_TRUE(WriteLocations(storage_, clock_, first).value());
+  EXPECT_FALSE(WriteLocations(storage_, clock_, {first[1], first[0]}).value());
+  EXPECT_EQ(ReadLocationsTable(storage_).value(), (std::vector<LocationName>{first[1], first[0]}));
+  EXPECT_TRUE(WriteLocations(storage_, clock_, {first[0]}).value());
+  EXPECT_EQ(ReadLocationsTable(storage_).value(), std::vector<LocationName>{first[0]});
+  EXPECT_TRUE(WriteLocations(storage_, clock_, {}).value());
+  EXPECT_TRUE(ReadLocationsTable(storage_).value().empty());
+  ExpectClean();
+}
+
+TEST_F(LakeTest, SaysWhatIsThere) {
+  Fill({Make(0, 100, 1), Make(100, 200)});
+  const SnapshotPtr snapshot = ReadSnapshot(storage_, kIncrementsTable).value();
+  const TableDescription facts = Describe(kIncrementsTable, *snapshot);
+  EXPECT_EQ(facts.files, 4);
+  EXPECT_EQ(facts.files_of_day,
+            (std::map<std::string, int64_t>{{"2024-10-03", 2}, {"2024-10-04", 2}}));
+  EXPECT_EQ(facts.txns.at("sightline/item_count_increments/log/raw/0"), 200);
+  const auto history = History(storage_, kIncrementsTable, 100).value();
+  ASSERT_EQ(history.size(), 4u);
+  EXPECT_EQ(history[0].operation, "WRITE");
+  EXPECT_EQ(history[0].files_added, 2);
+  EXPECT_EQ(history[3].operation, "CREATE TABLE");
+  EXPECT_EQ(ListFiles(kIncrementsTable, *snapshot).size(), 4u);
+}
+
+TEST_F(LakeTest, AnotherSchemaIsRefused) {
+  TableSpec spec = IncrementsSpec(Layout::kByLocation);
+  spec.columns[6].type = "integer";
+  ASSERT_TRUE(OpenOrCreate(storage_, clock_, spec).ok());
+  const auto opened = LakeWriter::Open(storage_, clock_, {});
+  EXPECT_THAT(opened.status().message(), HasSubstr("has column 'item_count' as integer, not long"));
+}
+
+}  // namespace
+}  // namespace sightline::lake

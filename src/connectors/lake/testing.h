@@ -1,0 +1,96 @@
+// For tests of the lake: a storage that fails when it is told to, and the calls made on it.
+#pragma once
+
+#include <stdlib.h>
+
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "connectors/storage/local_storage.h"
+#include "engine/sink.h"
+
+namespace sightline::lake_testing {
+
+// Local storage in a directory of its own, which is gone with it.
+class TestStorage final : public Storage {
+ public:
+  TestStorage() : root_(NewDirectory()), local_(root_) {}
+  ~TestStorage() override {
+    std::error_code ignored;
+    std::filesystem::remove_all(root_, ignored);
+  }
+  // Before a put: an error instead of it, if it gives one. After: an error instead of its answer.
+  std::function<Status(std::string_view path)> before_put, after_put;
+  int64_t reads = 0;
+
+  Result<std::optional<std::string>> Read(std::string_view path, ByteRange range) override {
+    ++reads;
+    return local_.Read(path, range);
+  }
+  Result<PutOutcome> Put(std::string_view path, std::string_view bytes, PutMode mode) override {
+    if (before_put)
+      if (Status status = before_put(path); !status.ok()) return status;
+    Result<PutOutcome> put = local_.Put(path, bytes, mode);
+    if (after_put)
+      if (Status status = after_put(path); !status.ok()) return status;
+    return put;
+  }
+  Result<std::vector<FileInfo>> List(std::string_view directory) override {
+    return local_.List(directory);
+  }
+  Result<std::optional<FileInfo>> Stat(std::string_view path) override { return local_.Stat(path); }
+  Status Delete(std::string_view path) override { return local_.Delete(path); }
+
+  const std::filesystem::path& root() const { return root_; }
+  int64_t DataFiles(std::string_view table) {
+    int64_t count = 0;
+    const std::vector<FileInfo> files = List(table).value();
+    for (const FileInfo& file : files)
+      count += file.path.ends_with(".parquet") && file.path.find("_delta_log") == std::string::npos;
+    return count;
+  }
+
+ private:
+  static std::filesystem::path NewDirectory() {
+    const std::filesystem::path memory = "/dev/shm";
+    std::string name =
+        ((std::filesystem::is_directory(memory) ? memory : std::filesystem::temp_directory_path()) /
+         "sightline-XXXXXX")
+            .native();
+    CHECK(mkdtemp(name.data()) != nullptr);
+    return name;
+  }
+  const std::filesystem::path root_;
+  LocalStorage local_;
+};
+
+// Calls until there is another answer than "under way".
+template <typename Call>
+auto Settle(const Call& call) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (true) {
+    auto answer = call();
+    std::string message;
+    if constexpr (std::is_same_v<decltype(answer), Status>) {
+      message = answer.message();
+    } else {
+      message = answer.status().message();
+    }
+    if (message.find("under way") == std::string::npos ||
+        std::chrono::steady_clock::now() > deadline)
+      return answer;
+    std::this_thread::sleep_for(std::chrono::microseconds(100));
+  }
+}
+
+}  // namespace sightline::lake_testing
