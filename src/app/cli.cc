@@ -3,6 +3,8 @@
 #include <CLI/CLI.hpp>
 
 #include "app/command_camera.h"
+#include "app/command_lake.h"
+#include "app/command_query.h"
 #include "app/command_replay.h"
 #include "app/command_up.h"
 
@@ -17,6 +19,8 @@ int RunCommandLine(int argc, char** argv) {
   AddUpCommands(app, &result);
   AddCameraCommand(app, &result);
   AddReplayCommand(app, &result);
+  AddQueryCommands(app, &result);
+  AddLakeCommands(app, &result);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -31,6 +31,19 @@ class CurlClient final : public HttpClient {
 
   HttpResponse Post(const std::string& url, const std::vector<std::string>& headers,
                     std::string_view body) override {
+    return Request(url, headers, &body);
+  }
+  HttpResponse Get(const std::string& url) override { return Request(url, {}, nullptr); }
+
+  void Cancel() override {
+    cancelled_ = true;
+    curl_multi_wakeup(multi_.get());
+  }
+
+ private:
+  // A null body: GET.
+  HttpResponse Request(const std::string& url, const std::vector<std::string>& headers,
+                       const std::string_view* body) {
     CURL* const curl = handle_.get();
     curl_easy_reset(curl);
     HttpResponse response;
@@ -59,21 +72,17 @@ class CurlClient final : public HttpClient {
     return response;
   }
 
-  void Cancel() override {
-    cancelled_ = true;
-    curl_multi_wakeup(multi_.get());
-  }
-
- private:
-  void Configure(const std::string& url, std::string_view body, curl_slist* headers) {
+  void Configure(const std::string& url, const std::string_view* body, curl_slist* headers) {
     CURL* const curl = handle_.get();
     curl_easy_setopt(curl, CURLOPT_URL, url.c_str());
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(curl, CURLOPT_POST, 1L);
-    curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body.data());
-    curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(body.size()));
+    if (body != nullptr) {
+      curl_easy_setopt(curl, CURLOPT_POST, 1L);
+      curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body->data());
+      curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(body->size()));
+    }
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-    curl_easy_setopt(curl, CURLOPT_USERAGENT, "sightline-camera");
+    curl_easy_setopt(curl, CURLOPT_USERAGENT, "sightline");
     curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
     if (IsLoopback(url)) curl_easy_setopt(curl, CURLOPT_PROXY, "");
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);  // we are a thread of somebody's process

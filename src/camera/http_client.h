@@ -1,4 +1,4 @@
-// HttpClient: the port through which a Sender posts.
+// HttpClient: the port through which a Sender posts, and a command asks a server.
 #pragma once
 
 #include <cstdint>
@@ -18,14 +18,15 @@ struct HttpResponse {
   std::string error;                  // why no answer came, for people
 };
 
-// Post() is called by one thread at a time and never throws.
+// Post() and Get() are called by one thread at a time and never throws.
 class HttpClient {
  public:
   virtual ~HttpClient() = default;
   // `headers` are whole lines ("Content-Type: ..."). Returns in bounded time.
   virtual HttpResponse Post(const std::string& url, const std::vector<std::string>& headers,
                             std::string_view body) = 0;
-  // From any thread: the Post() under way and all later ones return soon with status 0.
+  virtual HttpResponse Get(const std::string& url) = 0;
+  // From any thread: the request under way and all later ones return soon with status 0.
   virtual void Cancel() = 0;
 };
 

@@ -37,6 +37,7 @@ class FakeServer final : public HttpClient {
  public:
   using Answer = std::function<HttpResponse(int64_t request, std::string_view body)>;
 
+  HttpResponse Get(const std::string&) override { return {0, "", {}, "a sender only posts"}; }
   HttpResponse Post(const std::string& url, const std::vector<std::string>& headers,
                     std::string_view body) override {
     std::unique_lock lock(mutex_);

@@ -1,0 +1,155 @@
+#include "app/lake_asker.h"
+
+#include <fmt/format.h>
+
+#include <boost/json.hpp>
+#include <filesystem>
+#include <utility>
+
+#include "app/address_file.h"
+#include "app/lake_view.h"
+#include "camera/curl_client.h"
+#include "connectors/lake/locations_table.h"
+#include "connectors/lake/log.h"
+#include "connectors/lake/tables.h"
+#include "connectors/storage/local_storage.h"
+#include "server/api.h"
+
+namespace sightline {
+namespace {
+
+constexpr CurlClientOptions kPatience{.timeout = Millis{60'000}, .answer_bytes_max = 256 << 20};
+
+std::string_view NameOf(ResultFormat format) {
+  switch (format) {
+    case ResultFormat::kTable:
+      return "table";
+    case ResultFormat::kCsv:
+      return "csv";
+    case ResultFormat::kJson:
+      return "json";
+    case ResultFormat::kNdjson:
+      return "ndjson";
+    case ResultFormat::kParquet:
+      return "parquet";
+  }
+  return "";
+}
+
+// The "detail" of application/problem+json, or the text as it is.
+std::string Detail(const std::string& body) {
+  boost::system::error_code error;
+  const boost::json::value problem = boost::json::parse(body, error);
+  if (!error && problem.is_object())
+    if (const auto* detail = problem.get_object().if_contains("detail"))
+      if (detail->is_string()) return std::string(detail->get_string());
+  return body;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<LakeAsker>> LakeAsker::Open(const LakeAskerOptions& options,
+                                                   const std::function<void(std::string)>& note) {
+  std::unique_ptr<LakeAsker> asker(new LakeAsker);
+  if (!options.lake.empty()) {
+    RETURN_IF_ERROR(asker->OpenFiles(options.lake));
+    return asker;
+  }
+  asker->url_ = options.url;
+  if (asker->url_.empty()) asker->url_ = ReadAddressFile(options.data).value_or("");
+  if (!asker->url_.empty()) {
+    auto client = CreateCurlClient(kPatience);
+    if (!client.ok()) return client.status();
+    asker->client_ = std::move(client).value();
+    const HttpResponse alive = asker->client_->Get(asker->url_ + "/healthz");
+    if (alive.status != 0) return asker;
+    if (!options.url.empty())
+      return Status::Stop(fmt::format("'{}' does not answer: {}", asker->url_, alive.error));
+    note(
+        fmt::format("the server of '{}' does not answer ({}): reading the lake's files, which "
+                    "have what it had committed",
+                    options.data, alive.error));
+  }
+  RETURN_IF_ERROR(asker->OpenFiles(DefaultLakeDir(options.data)));
+  return asker;
+}
+
+Status LakeAsker::OpenFiles(const std::string& lake) {
+  url_.clear();
+  client_.reset();
+  std::error_code error;
+  if (!std::filesystem::is_directory(lake, error))
+    return Status::Stop(fmt::format(
+        "there is no lake in '{}': give --data (a data folder of `sightline up`), --lake or --url",
+        lake));
+  const std::string root = std::filesystem::absolute(lake).lexically_normal().string();
+  LocalStorage storage(root);
+  auto view = std::make_shared<LakeView>(root, Millis{60'000});
+  Result<lake::SnapshotPtr> counts = lake::ReadSnapshot(storage, lake::kIncrementsTable);
+  if (!counts.ok()) return counts.status();
+  view->SetCounts(counts.value());
+  Result<lake::SnapshotPtr> ledger = lake::ReadSnapshot(storage, lake::kLedgerTable);
+  if (!ledger.ok()) return ledger.status();
+  view->SetLedger(ledger.value());
+  const Result<std::vector<lake::LocationName>> names = lake::ReadLocationsTable(storage);
+  if (!names.ok()) return names.status();
+  std::vector<LocationEntry> entries;
+  for (const lake::LocationName& name : names.value())
+    entries.push_back({.location = name.location,
+                       .name = name.name,
+                       .latitude = name.latitude,
+                       .longitude = name.longitude,
+                       .time_zone = name.time_zone,
+                       .parent = name.parent});
+  view->SetLocations(std::move(entries));
+  Result<std::unique_ptr<QueryEngine>> engine = QueryEngine::Create(view, {.directories = {root}});
+  if (!engine.ok()) return engine.status();
+  engine_ = std::move(engine).value();
+  return Status::Ok();
+}
+
+Result<std::string> LakeAsker::Get(std::string_view path, const std::string& query) {
+  if (client_ != nullptr) return Explain(client_->Get(fmt::format("{}{}?{}", url_, path, query)));
+  const ApiCall call{.route = RouteOf(path), .query = query, .body = {}, .scope = Scope::All()};
+  Response response = AnswerFromLake(call, *engine_, clock_.NowMs());
+  if (response.status != 200) return Status::Stop(Detail(response.body));
+  return std::move(response.body);
+}
+
+Status LakeAsker::Query(const std::string& sql, ResultFormat format, int64_t rows_max,
+                        const ByteSink& out) {
+  if (client_ == nullptr) {
+    Result<ResultTable> table =
+        engine_->Run(sql, Scope::All(), {.time = Millis{INT32_MAX}, .rows_max = rows_max});
+    if (!table.ok()) return table.status();
+    const Status written = WriteResult(table.value(), format, out);
+    truncated_ = table.value().truncated();
+    return written;
+  }
+  const boost::json::object body = {{"sql", sql}, {"format", NameOf(format)}, {"limit", rows_max}};
+  Result<std::string> answer = Explain(client_->Post(
+      url_ + "/v1/query", {"Content-Type: application/json"}, boost::json::serialize(body)));
+  return answer.ok() ? out(answer.value()) : answer.status();
+}
+
+Result<std::string> LakeAsker::Explain(HttpResponse response) const {
+  if (response.status == 0)
+    return Status::Stop(fmt::format("'{}' does not answer: {}", url_, response.error));
+  if (response.status != 200) return Status::Stop(Detail(response.body));
+  return std::move(response.body);
+}
+
+std::string UrlEncoded(std::string_view text) {
+  std::string encoded;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (std::isalnum(byte) != 0 || std::string_view("-._~").find(c) != std::string_view::npos) {
+      encoded += c;
+    } else {
+      encoded += fmt::format("%{:02X}", byte);
+    }
+  }
+  return encoded;
+}
+
+}  // namespace sightline
