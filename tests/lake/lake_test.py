@@ -217,7 +217,7 @@ def test_race(root):
                 retries += writer is not None
                 time.sleep(0.05)
                 writers[i] = subprocess.Popen([BINARY, "write", root, str(until), str(i)],
-                                              stderr=subprocess.DEVNULL)
+                                              stderr=None)
         for i, compactor in enumerate(compactors):
             if compactor is not None and compactor.poll() is None:
                 continue
