@@ -24,7 +24,7 @@ import duckdb
 BINARY = ""
 INCREMENTS = "item_count_increments"
 LEDGER = "ledger"
-KILLS = 60
+KILLS = 52
 
 
 def run(*words, check=True):
@@ -168,7 +168,7 @@ def test_crash(root):
         if kills % 4 == 3:
             others = [subprocess.Popen([BINARY, "compact", root, table], stdout=subprocess.DEVNULL,
                                        stderr=subprocess.DEVNULL) for table in (INCREMENTS, LEDGER)]
-        time.sleep(rng.uniform(0.01, 0.25))
+        time.sleep(rng.uniform(0.01, 0.12))
         running = writer.poll() is None
         for process in [writer, *others]:
             process.kill()
@@ -217,7 +217,7 @@ def test_race(root):
                 retries += writer is not None
                 time.sleep(0.05)
                 writers[i] = subprocess.Popen([BINARY, "write", root, str(until), str(i)],
-                                              stderr=subprocess.DEVNULL)
+                                              stderr=None)
         for i, compactor in enumerate(compactors):
             if compactor is not None and compactor.poll() is None:
                 continue
