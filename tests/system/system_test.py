@@ -25,6 +25,7 @@ import test_operation
 import test_input
 import test_stream
 import test_durability
+import test_lake
 from registry import TESTS, Entry
 from server import Failure, Test
 
