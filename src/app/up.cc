@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <csignal>
@@ -34,6 +35,9 @@ constexpr Millis kEngineStop{2'500};
 constexpr Millis kDay{86'400'000};
 // A partition that still starts after it is told by /healthz.
 constexpr std::chrono::seconds kStartTime{5};
+// The door opens when what is durable is counted, or after this.
+constexpr std::chrono::seconds kCatchUpTime{2};
+constexpr std::chrono::milliseconds kCatchUpPoll{2};
 
 std::string DemoPath(const UpOptions& options, const std::string& name) {
   return (std::filesystem::path(options.data) / "demo" / name).string();
@@ -74,6 +78,7 @@ class Up {
   Status OpenLog();
   Status LoadLive();
   void StartEngine();
+  void CatchUp() const;
   void Wake(const SourcePartition& partition);
   Result<std::unique_ptr<PartitionTask>> BuildTask(const SourcePartition& partition);
   Status StartServer();
@@ -111,13 +116,18 @@ Status Up::Start() {
   RETURN_IF_ERROR(OpenLog());
   const Result<ListenAddress> listen = ParseListen(options_.listen);
   if (!listen.ok()) return listen.status();
-  live_ =
-      std::make_unique<Live>(LiveOptions{.pane_size = options_.pipeline.pane_size,
-                                         .window_size = options_.pipeline.window_size,
-                                         .pane_retention = options_.live_pane_retention,
-                                         .idle_timeout = options_.pipeline.idle_timeout,
-                                         .out_of_orderness = options_.pipeline.out_of_orderness},
-                             &clock_);
+  live_ = std::make_unique<Live>(LiveOptions{.pane_size = options_.pipeline.pane_size,
+                                             .window_size = options_.pipeline.window_size,
+                                             .pane_retention = options_.live_pane_retention,
+                                             .idle_timeout = options_.pipeline.idle_timeout,
+                                             .out_of_orderness = options_.pipeline.out_of_orderness,
+                                             .log_end =
+                                                 [this](const SourcePartition& partition) {
+                                                   const EmbeddedLog::End end =
+                                                       log_->EndOf(kRawTopic, partition.partition);
+                                                   return LogEnd{end.next, end.newest};
+                                                 }},
+                                 &clock_);
   hub_ = std::make_unique<Hub>(live_.get(), &clock_,
                                HubOptions{.min_interval = options_.live_push_interval});
   std::string table = options_.locations;
@@ -129,6 +139,7 @@ Status Up::Start() {
   RETURN_IF_ERROR(locations_->Load());
   RETURN_IF_ERROR(LoadLive());
   StartEngine();
+  CatchUp();
   RETURN_IF_ERROR(StartServer());
   if (options_.demo) StartDemo();
   return Status::Ok();
@@ -161,9 +172,8 @@ Status Up::LoadLive() {
     const SourcePartition partition = Partition(p);
     Result<std::optional<CountsProgress>> progress = log_->Progress(partition);
     if (!progress.ok()) return progress.status();
-    if (!progress.value()) continue;
-    const CountsProgress& known = *progress.value();
-    live_->Load(partition, {}, known.next, known.ledger);
+    const CountsProgress known = progress.value().value_or(CountsProgress{.next = kNothingApplied});
+    live_->Load(partition, {}, known.next, known.ledger, known.watermark);
     RETURN_IF_ERROR(log_->ForEachGroup(partition, not_before, [&](Segment&& group) {
       live_->Load(partition, {&group, 1}, known.next, known.ledger);
     }));
@@ -181,12 +191,24 @@ void Up::StartEngine() {
   for (int32_t p = 0; p < log_->partitions(); ++p) partitions.push_back(Partition(p));
   runtime_ = std::make_unique<Runtime>(
       partitions, [this](const SourcePartition& partition) { return BuildTask(partition); },
-      RuntimeOptions{.threads = threads > 0 ? threads : std::max(1, cores),
-                     .on_at_end = [this](const SourcePartition& partition, bool at_end) {
-                       live_->SetAtEnd(partition, at_end);
-                     }});
+      RuntimeOptions{.threads = threads > 0 ? threads : std::max(1, cores)});
   running_ = runtime_.get();
   watch_ = log_->OnAppend(kRawTopic, [this](int32_t partition) { Wake(Partition(partition)); });
+}
+
+// Live had shown what was durable before its counts were committed. A viewer who comes back must
+// not see less of it, so nobody is let in before it is counted again - unless that takes long: then
+// detections must be let in.
+void Up::CatchUp() const {
+  const auto until = std::chrono::steady_clock::now() + kCatchUpTime;
+  const auto behind = [this](const PartitionHealth& partition) {
+    const Offset next = log_->EndOf(kRawTopic, partition.partition.partition).next;
+    return partition.health != TaskHealth::kStopped && next.v > 0 &&
+           live_->Committed(partition.partition) < next;
+  };
+  while (std::chrono::steady_clock::now() < until &&
+         std::ranges::any_of(runtime_->Snapshot(), behind))
+    std::this_thread::sleep_for(kCatchUpPoll);
 }
 
 // Also called while the runtime is being made: its threads start before its pointer is here.
