@@ -8,12 +8,12 @@
 #include <chrono>
 #include <csignal>
 #include <filesystem>
-#include <fstream>
 #include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
 
+#include "app/demo.h"
 #include "app/locations_refresh.h"
 #include "app/ports.h"
 #include "base/log.h"
@@ -39,30 +39,8 @@ constexpr std::chrono::seconds kStartTime{5};
 constexpr std::chrono::seconds kCatchUpTime{2};
 constexpr std::chrono::milliseconds kCatchUpPoll{2};
 
-std::string DemoPath(const UpOptions& options, const std::string& name) {
-  return (std::filesystem::path(options.data) / "demo" / name).string();
-}
-
-// The recording lies beside the sources, or beside the binary where that was copied alone.
-std::string FindRecording() {
-  std::error_code error;
-  std::filesystem::path folder =
-      std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
-  for (int up = 0; up < 6 && !folder.empty(); ++up, folder = folder.parent_path())
-    if (const auto path = folder / "data" / "pedestrians.ndjson";
-        std::filesystem::exists(path, error))
-      return path.string();
-  return "data/pedestrians.ndjson";
-}
-
-// The names of the simulated city, and of the recording's town square.
-Status WriteDemoLocations(const std::string& path) {
-  std::error_code error;
-  std::filesystem::create_directories(std::filesystem::path(path).parent_path(), error);
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file << Simulator(SimulatorOptions{}, CameraOptions{}.seed).LocationsCsv();
-  if (!file.flush()) return Status::Stop(fmt::format("cannot write '{}'", path));
-  return Status::Ok();
+std::string DemoFolder(const UpOptions& options) {
+  return (std::filesystem::path(options.data) / "demo").string();
 }
 
 class Up {
@@ -82,7 +60,7 @@ class Up {
   void Wake(const SourcePartition& partition);
   Result<std::unique_ptr<PartitionTask>> BuildTask(const SourcePartition& partition);
   Status StartServer();
-  void StartDemo();
+  Status StartDemo();
   void RunDemoCamera(CameraOptions camera);
   SourcePartition Partition(int32_t partition) const {
     return {log_->SourceName(kRawTopic), partition};
@@ -132,8 +110,9 @@ Status Up::Start() {
                                HubOptions{.min_interval = options_.live_push_interval});
   std::string table = options_.locations;
   if (table.empty() && options_.demo) {
-    table = DemoPath(options_, "locations.csv");
-    RETURN_IF_ERROR(WriteDemoLocations(table));
+    const Result<std::string> written = WriteDemoLocations(DemoFolder(options_));
+    if (!written.ok()) return written.status();
+    table = written.value();
   }
   locations_ = std::make_unique<LocationsRefresh>(table, live_.get());
   RETURN_IF_ERROR(locations_->Load());
@@ -141,8 +120,7 @@ Status Up::Start() {
   StartEngine();
   CatchUp();
   RETURN_IF_ERROR(StartServer());
-  if (options_.demo) StartDemo();
-  return Status::Ok();
+  return options_.demo ? StartDemo() : Status::Ok();
 }
 
 Status Up::OpenLog() {
@@ -264,18 +242,22 @@ Status Up::StartServer() {
   return Status::Ok();
 }
 
-void Up::StartDemo() {
+Status Up::StartDemo() {
+  const std::string folder = DemoFolder(options_);
+  const Result<std::string> recording = WriteDemoRecording(folder);
+  if (!recording.ok()) return recording.status();
   CameraOptions pedestrians;
   pedestrians.source = CameraOptions::Source::kReplay;
-  pedestrians.replay = {.path = FindRecording(), .speed = 1, .shift_to_now = true, .loop = true};
-  pedestrians.spool.directory = DemoPath(options_, "spool-pedestrians");
+  pedestrians.replay = {.path = recording.value(), .speed = 1, .shift_to_now = true, .loop = true};
+  pedestrians.spool.directory = folder + "/spool-pedestrians";
   CameraOptions city;
-  city.spool.directory = DemoPath(options_, "spool-city");
+  city.spool.directory = folder + "/spool-city";
   for (CameraOptions* camera : {&pedestrians, &city}) {
     camera->sender.url = url_;
     camera->stop_time = kCameraStop;
     cameras_.emplace_back([this, c = *camera] { RunDemoCamera(c); });
   }
+  return Status::Ok();
 }
 
 void Up::RunDemoCamera(CameraOptions camera) {
