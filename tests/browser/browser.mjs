@@ -3,6 +3,7 @@
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { bounded, waiting } from './waiting.mjs';
 
 const CHROMIUM = process.env.SIGHTLINE_CHROMIUM ?? '/usr/bin/chromium';
 const SCREENSHOTS = process.env.SIGHTLINE_SCREENSHOTS
@@ -30,14 +31,14 @@ const WAIT_MS = 60_000;
 export const WIDE = { width: 1440, height: 900 };
 export const NARROW = { width: 320, height: 720 };
 
-export function launch() {
-  return chromium.launch({
+export async function launch() {
+  return bounded('browser', await waiting('the start of chromium', chromium.launch({
     executablePath: CHROMIUM,
     args: [
       '--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking',
       '--disable-component-update', '--disable-sync', '--disable-quic',
     ],
-  });
+  })));
 }
 
 /**
@@ -49,7 +50,8 @@ export function launch() {
  */
 export async function watchedPage(browser, url, options = {}) {
   const context = await browser.newContext({ viewport: WIDE, timezoneId: 'UTC', locale: 'en-GB', ...options });
-  const page = await context.newPage();
+  const page = bounded('page', await waiting('a new page', context.newPage()), ['keyboard', 'mouse']);
+  page.close = () => waiting('the end of a page', context.close());
   page.setDefaultTimeout(WAIT_MS);
   page.setDefaultNavigationTimeout(WAIT_MS);
   const { origin } = new URL(url);

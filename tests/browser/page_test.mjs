@@ -275,7 +275,7 @@ test('a page opened at an address shows that view', { timeout: 240_000 }, async 
   await page.click('#windows [data-window="5m"]');
   assert.equal(new URL(page.url()).search, '?l=7002&kept=1');
   assert.deepEqual(page.faults(), []);
-  await page.context().close();
+  await page.close();
 });
 
 test('the curl line of the first-run page works as it stands', { timeout: 240_000 }, async () => {
@@ -287,5 +287,5 @@ test('the curl line of the first-run page works as it stands', { timeout: 240_00
   assert.equal(JSON.parse(stdout).accepted, 1);
   await eventually(buses, 13, 'buses');
   assert.deepEqual(page.faults(), []);
-  await page.context().close();
+  await page.close();
 });

@@ -3,11 +3,10 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import {
-  NARROW, eventually, launch, ledgerOf, momentsOf, rowsOf, screenshot, sideways, text, watchedPage,
+  NARROW, eventually, launch, ledgerOf, momentsOf, rowsOf, screenshot, sideways, text,
 } from './browser.mjs';
 import { HOSTILE } from './hostile.mjs';
-import { startMock } from './mock_server.mjs';
-import { Cameras } from './server.mjs';
+import { USUAL, busy, scene as sceneIn, state, usual } from './scene.mjs';
 
 const TIMEOUT = { timeout: 240_000 }; // for a machine that is busy with other things
 const LARGEST_OID = '9223372036854775807'; // not a number in JavaScript
@@ -19,50 +18,8 @@ before(async () => {
 after(() => browser?.close());
 
 const counts = async (page) => (await rowsOf(page)).map(({ item, count }) => [item, count]);
-const state = (page) => text(page, '#state-word');
+const scene = (setting, body) => sceneIn(browser, setting, body);
 const focusedOid = (page) => page.evaluate(() => document.activeElement.dataset.oid);
-
-/** A mock with some counts, a page at `search`, and the promise that it did nothing wrong. */
-async function scene({ search = '', options = {}, prepare = usual, wait = true, clock = Date.now }, body) {
-  const mock = await startMock({ clock });
-  const cameras = new Cameras();
-  prepare(mock, cameras);
-  const page = await watchedPage(browser, mock.url, options);
-  await page.addInitScript(() => {
-    new MutationObserver((records) => {
-      if (records.some(({ target }) => target.id === 'skeleton' && !target.hidden)) window.skeletonAt ??= performance.now();
-    }).observe(document, { subtree: true, attributeFilter: ['hidden'] });
-  });
-  try {
-    await page.goto(mock.url + search);
-    if (wait) await eventually(() => state(page), 'Live', 'state');
-    await body({ mock, cameras, page });
-    assert.deepEqual(page.faults(), []);
-  } finally {
-    await page.context().close();
-    await mock.close();
-  }
-}
-
-function usual(mock, cameras) {
-  mock.counts.names.set('7001', 'Gate 4');
-  mock.counts.names.set('7002', 'Plaza');
-  mock.post([...cameras.see(7001, 'bus', 12), ...cameras.see(7001, 'car', 10), ...cameras.see(7002, 'dog', 3)]);
-}
-const USUAL = [['bus', '12'], ['car', '10'], ['dog', '3']];
-
-function busy(places) {
-  return (mock, cameras) => {
-    const items = ['person', 'car', 'bicycle', 'truck', 'bus', 'dog', 'bag', 'child', 'pallet', 'scooter', 'cart', 'cat'];
-    for (let index = 0; index < places; index += 1) {
-      const kind = ['Gate', 'Dock', 'Platform', 'Yard', 'Plaza'][index % 5];
-      mock.counts.names.set(String(9000 + index), `${kind} ${1 + Math.floor(index / 5)}`);
-      items.forEach((item, rank) => {
-        mock.post(cameras.see(9000 + index, item, Math.floor((7 + (index % 3)) / (rank + 1)), 1_000 * (index % 60)));
-      });
-    }
-  };
-}
 
 test('a slow answer shows a skeleton, not before 300 ms', TIMEOUT, async () => {
   let start;
