@@ -167,5 +167,7 @@ def lake_never_dips(t: Test) -> None:
     server.expect_quiet_log()
     asked = sum(watcher.asked for watcher in watchers)
     expect(asked >= t.kills, f"only {asked} questions were answered")
+    expect(compactions >= 2 and senders.tally().bodies >= t.kills,
+           f"only {compactions} compactions and {senders.tally().bodies} bodies")
     t.note(f"{t.kills} s, {asked} questions, {compactions} compactions, "
            f"{senders.tally().elements} elements")
