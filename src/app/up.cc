@@ -9,7 +9,6 @@
 #include <csignal>
 #include <filesystem>
 #include <memory>
-#include <mutex>
 #include <random>
 #include <thread>
 #include <vector>
@@ -92,8 +91,6 @@ class Up {
   std::string url_;
   std::atomic<bool> stop_cameras_ = false;
   std::vector<std::thread> cameras_;
-  std::string locations_refused_;
-  mutable std::mutex mutex_;  // of locations_refused_, which HTTP threads read
 };
 
 Status Up::Start() {
@@ -120,7 +117,8 @@ Status Up::Start() {
     if (!written.ok()) return written.status();
     table = written.value();
   }
-  locations_ = std::make_unique<LocationsRefresh>(table);
+  locations_ = std::make_unique<LocationsRefresh>(
+      table, (std::filesystem::path(options_.data) / "locations.last_good").string());
   RETURN_IF_ERROR(locations_->Load());
   if (options_.lake_enabled) RETURN_IF_ERROR(OpenLake());
   if (!table.empty()) SetLocations(locations_->locations());
@@ -326,11 +324,7 @@ void Up::WaitForSignal() {
   sigaddset(&signals, SIGINT);
   const int64_t refresh_ms = options_.locations_refresh.v;
   const timespec wait{refresh_ms / 1'000, refresh_ms % 1'000 * 1'000'000};
-  while (sigtimedwait(&signals, nullptr, &wait) < 0) {
-    locations_->Refresh();
-    const std::lock_guard lock(mutex_);
-    locations_refused_ = locations_->refused();
-  }
+  while (sigtimedwait(&signals, nullptr, &wait) < 0) locations_->Refresh();
 }
 
 void Up::Stop() {
@@ -370,8 +364,7 @@ Health Up::TellHealth() const {
           "partition {} is degraded: it started without its memory of earlier detections", number));
   }
   if (const std::string trouble = lake_ ? lake_->trouble() : ""; !trouble.empty()) broken(trouble);
-  const std::lock_guard lock(mutex_);
-  if (!locations_refused_.empty()) broken(locations_refused_);
+  if (const std::string refused = locations_->state().refused; !refused.empty()) broken(refused);
   return health;
 }
 
@@ -390,6 +383,12 @@ std::vector<Metric> Up::Gather() const {
   gauge("sightline_live_viewers", "open streams", hub_->viewers());
   gauge("sightline_live_complete_until_ms", "windows that end before it are complete",
         live_->CompleteUntil().v);
+  const LocationsRefresh::State table = locations_->state();
+  gauge("sightline_locations_version", "of the location table: accepted ones since the start",
+        table.version);
+  gauge("sightline_locations_rows", "of the location table as it is used", table.rows);
+  gauge("sightline_locations_refused", "1: the file as it is now is not used",
+        table.refused.empty() ? 0 : 1);
   const Ledger ledger = live_->LedgerTotal(Scope::All());
   auto event = [&](std::string_view outcome, int64_t n) {
     metrics.push_back({.name = "sightline_events_total",

@@ -23,6 +23,7 @@ import traceback
 import test_commands
 import test_readme
 import test_operation
+import test_repair
 import test_input
 import test_stream
 import test_durability
@@ -31,6 +32,7 @@ from registry import TESTS, Entry
 from server import Failure, Test
 
 MODULES = (test_commands, test_readme, test_operation, test_input, test_stream, test_durability)
+MODULES = (test_commands, test_operation, test_repair, test_input, test_stream, test_durability)
 # Tests that mount a file system: without the right to, they run in a namespace where they have it.
 MOUNTING = ("full_disk",)
 
