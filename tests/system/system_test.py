@@ -31,8 +31,8 @@ import test_lake
 from registry import TESTS, Entry
 from server import Failure, Test
 
-MODULES = (test_commands, test_readme, test_operation, test_input, test_stream, test_durability)
-MODULES = (test_commands, test_operation, test_repair, test_input, test_stream, test_durability)
+MODULES = (test_commands, test_readme, test_operation, test_repair, test_input, test_stream, test_durability,
+           test_lake)
 # Tests that mount a file system: without the right to, they run in a namespace where they have it.
 MOUNTING = ("full_disk",)
 
