@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
-import { NARROW, WIDE, eventually, launch, rowsOf, text } from './browser.mjs';
-import { busy, scene, state } from './scene.mjs';
+import { NARROW, WIDE, eventually, launch, rowsOf, text, told } from './browser.mjs';
+import { busy, scene } from './scene.mjs';
 
 const AXE = readFileSync(new URL('node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
 const PASSES_MIN = 20; // fewer: it did not look
@@ -29,8 +29,9 @@ const STATES = {
     there: async (page, mock) => {
       page.serverIsDown = true;
       refuse(mock);
+      const cutAt = Date.now();
       mock.cut();
-      await eventually(() => state(page), 'Reconnecting', 'state');
+      await told(page, 'state-word', 'Reconnecting', cutAt);
     },
   },
   paused: {

@@ -7,12 +7,13 @@ import { Cameras } from './server.mjs';
 
 export const state = (page) => text(page, '#state-word');
 
-/** A mock with some counts, a page at `search`, and the promise that it did nothing wrong. */
-export async function scene(browser, { search = '', options = {}, prepare = usual, wait = true, clock = Date.now }, body) {
+/** `init` runs in the page before its own scripts. A mock with some counts, a page at `search`, and the promise that it did nothing wrong. */
+export async function scene(browser, { search = '', options = {}, prepare = usual, wait = true, clock = Date.now, init = () => {} }, body) {
   const mock = await startMock({ clock });
   const cameras = new Cameras();
   prepare(mock, cameras);
   const page = await watchedPage(browser, mock.url, options);
+  await page.addInitScript(init);
   await page.addInitScript(() => {
     new MutationObserver((records) => {
       if (records.some(({ target }) => target.id === 'skeleton' && !target.hidden)) window.skeletonAt ??= performance.now();
