@@ -67,15 +67,22 @@ int Print(std::string_view command, const Options& options, std::vector<Column> 
       return Status::Stop("cannot write to standard output");
     return Status::Ok();
   });
-  if (!written.ok() || std::fflush(stdout) != 0) return Fail(command, written.message());
+  if (!written.ok()) return Fail(command, written.message());
+  if (std::fflush(stdout) != 0) return Fail(command, "cannot write to standard output");
   return 0;
 }
 
 // The tables that the command is about: one, or those that are there.
-std::vector<std::string> TablesOf(const Options& options) {
-  if (!options.table.empty()) return {options.table};
-  return {std::string(lake::kIncrementsTable), std::string(lake::kLedgerTable),
-          std::string(lake::kLocationsTable)};
+Result<std::vector<std::string>> TablesOf(const Options& options, Storage& storage) {
+  if (!options.table.empty()) return std::vector<std::string>{options.table};
+  std::vector<std::string> tables;
+  for (const std::string_view table :
+       {lake::kIncrementsTable, lake::kLedgerTable, lake::kLocationsTable}) {
+    const Result<lake::SnapshotPtr> newest = lake::ReadSnapshot(storage, table);
+    if (!newest.ok()) return newest.status();
+    if (newest.value()->version != lake::kNoVersion) tables.emplace_back(table);
+  }
+  return tables;
 }
 
 Result<lake::SnapshotPtr> SnapshotOf(const Options& options, Storage& storage,
@@ -126,7 +133,9 @@ int RunVerify(const Options& options, Storage& storage) {
 
 int RunDescribe(const Options& options, Storage& storage) {
   std::vector<Row> rows;
-  for (const std::string& table : TablesOf(options)) {
+  const auto tables = TablesOf(options, storage);
+  if (!tables.ok()) return Fail("describe", tables.status().message());
+  for (const std::string& table : tables.value()) {
     const Result<lake::SnapshotPtr> snapshot = SnapshotOf(options, storage, table);
     if (!snapshot.ok()) return Fail("describe", snapshot.status().message());
     if (snapshot.value()->version == lake::kNoVersion) continue;
@@ -157,7 +166,9 @@ int RunDescribe(const Options& options, Storage& storage) {
 
 int RunHistory(const Options& options, Storage& storage) {
   std::vector<Row> rows;
-  for (const std::string& table : TablesOf(options)) {
+  const auto tables = TablesOf(options, storage);
+  if (!tables.ok()) return Fail("history", tables.status().message());
+  for (const std::string& table : tables.value()) {
     const auto history = lake::History(storage, table, options.limit);
     if (!history.ok()) return Fail("history", history.status().message());
     for (const lake::HistoryEntry& entry : history.value())
@@ -178,7 +189,9 @@ int RunHistory(const Options& options, Storage& storage) {
 
 int RunFiles(const Options& options, Storage& storage) {
   std::vector<Row> rows;
-  for (const std::string& table : TablesOf(options)) {
+  const auto tables = TablesOf(options, storage);
+  if (!tables.ok()) return Fail("files", tables.status().message());
+  for (const std::string& table : tables.value()) {
     const Result<lake::SnapshotPtr> snapshot = SnapshotOf(options, storage, table);
     if (!snapshot.ok()) return Fail("files", snapshot.status().message());
     for (const lake::FileEntry& file : lake::ListFiles(table, *snapshot.value()))
@@ -196,7 +209,9 @@ int RunFiles(const Options& options, Storage& storage) {
 int RunCompact(const Options& options, Storage& storage) {
   std::vector<Row> rows;
   ProgressLine line;
-  for (const std::string& table : TablesOf(options)) {
+  const auto tables = TablesOf(options, storage);
+  if (!tables.ok()) return Fail("compact", tables.status().message());
+  for (const std::string& table : tables.value()) {
     if (table == lake::kLocationsTable) continue;
     const auto done = lake::Compact(storage, SystemClock(), table,
                                     {.all_days = options.all_days,
@@ -242,7 +257,9 @@ int RunVacuum(const Options& options, Storage& storage) {
   if (!retention.ok()) return Fail("vacuum", retention.status().message());
   std::vector<Row> rows;
   ProgressLine line;
-  for (const std::string& table : TablesOf(options)) {
+  const auto tables = TablesOf(options, storage);
+  if (!tables.ok()) return Fail("vacuum", tables.status().message());
+  for (const std::string& table : tables.value()) {
     const auto done = lake::Vacuum(storage, SystemClock(), table,
                                    {.retention = retention.value(),
                                     .dry_run = options.dry_run,
