@@ -14,10 +14,10 @@ std::filesystem::path AddressPath(const std::string& data) {
 
 }  // namespace
 
-Status WriteAddressFile(const std::string& data, const std::string& url) {
+Status WriteAddressFile(const std::string& data, const ServerAddress& address) {
   const std::filesystem::path path = AddressPath(data);
   std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file << url << '\n';
+  file << address.url << '\n' << address.boot << '\n';
   if (!file.flush()) return Status::Stop(fmt::format("cannot write '{}'", path.string()));
   return Status::Ok();
 }
@@ -27,11 +27,13 @@ void RemoveAddressFile(const std::string& data) {
   std::filesystem::remove(AddressPath(data), ignored);
 }
 
-std::optional<std::string> ReadAddressFile(const std::string& data) {
+std::optional<ServerAddress> ReadAddressFile(const std::string& data) {
   std::ifstream file(AddressPath(data), std::ios::binary);
-  std::string url;
-  if (!std::getline(file, url) || !url.starts_with("http://")) return std::nullopt;
-  return url;
+  ServerAddress address;
+  if (!std::getline(file, address.url) || !address.url.starts_with("http://") ||
+      !std::getline(file, address.boot))
+    return std::nullopt;
+  return address;
 }
 
 std::string DefaultLakeDir(const std::string& data) {

@@ -8,10 +8,16 @@
 
 namespace sightline {
 
-Status WriteAddressFile(const std::string& data, const std::string& url);
+// Two lines: the URL, and the `boot` of the server's /healthz. Another server may have taken the
+// address since.
+struct ServerAddress {
+  std::string url, boot;
+};
+
+Status WriteAddressFile(const std::string& data, const ServerAddress& address);
 void RemoveAddressFile(const std::string& data);
 // Nothing if no server says that it owns the folder. It may be gone without having said so.
-std::optional<std::string> ReadAddressFile(const std::string& data);
+std::optional<ServerAddress> ReadAddressFile(const std::string& data);
 
 // Where the lake is when nobody says otherwise.
 std::string DefaultLakeDir(const std::string& data);

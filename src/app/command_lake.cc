@@ -67,7 +67,8 @@ int Print(std::string_view command, const Options& options, std::vector<Column> 
       return Status::Stop("cannot write to standard output");
     return Status::Ok();
   });
-  if (!written.ok() || std::fflush(stdout) != 0) return Fail(command, written.message());
+  if (!written.ok()) return Fail(command, written.message());
+  if (std::fflush(stdout) != 0) return Fail(command, "cannot write to standard output");
   return 0;
 }
 

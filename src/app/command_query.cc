@@ -69,8 +69,10 @@ int RunQuery(const Options& options) {
 
 // The windows of a minute that end at or before `at`, and the one that holds it.
 Result<std::string> TopParameters(const Options& options) {
-  const Result<WindowChoice> window = WindowChoice::Parse(options.window);
-  if (!window.ok()) return window.status();
+  const Result<WindowChoice> window = WindowChoice::Parse(options.window, kMinute);
+  if (!window.ok())
+    return Status::Stop(
+        fmt::format("--window is '{}': {}", options.window, window.status().message()));
   EventTime at{SystemClock().NowMs()};
   if (!options.at.empty() && !ParseTime(options.at, TimeUnit::kMillis, &at))
     return Status::Stop(
@@ -78,7 +80,7 @@ Result<std::string> TopParameters(const Options& options) {
   constexpr Millis kDay{86'400'000};
   const EventTime end = WindowStart(at - Millis{1}, kMinute) + kMinute;
   const EventTime start =
-      window.value().today ? WindowStart(at, kDay) : end - window.value().length;
+      window.value().today ? WindowStart(at - Millis{1}, kDay) : end - window.value().length;
   return fmt::format("location={}&from={}&to={}&limit={}&format={}", UrlEncoded(options.location),
                      start.v, end.v, options.limit, UrlEncoded(options.format));
 }

@@ -4,6 +4,7 @@
 
 #include <boost/json.hpp>
 #include <filesystem>
+#include <optional>
 #include <utility>
 
 #include "app/address_file.h"
@@ -36,15 +37,18 @@ std::string_view NameOf(ResultFormat format) {
   return "";
 }
 
-// The "detail" of application/problem+json, or the text as it is.
-std::string Detail(const std::string& body) {
+// A text of a JSON object.
+std::optional<std::string> Member(const std::string& body, std::string_view name) {
   boost::system::error_code error;
-  const boost::json::value problem = boost::json::parse(body, error);
-  if (!error && problem.is_object())
-    if (const auto* detail = problem.get_object().if_contains("detail"))
-      if (detail->is_string()) return std::string(detail->get_string());
-  return body;
+  const boost::json::value object = boost::json::parse(body, error);
+  if (!error && object.is_object())
+    if (const auto* member = object.get_object().if_contains(name))
+      if (member->is_string()) return std::string(member->get_string());
+  return std::nullopt;
 }
+
+// Of application/problem+json, or the text as it is.
+std::string Detail(const std::string& body) { return Member(body, "detail").value_or(body); }
 
 }  // namespace
 
@@ -55,20 +59,25 @@ Result<std::unique_ptr<LakeAsker>> LakeAsker::Open(const LakeAskerOptions& optio
     RETURN_IF_ERROR(asker->OpenFiles(options.lake));
     return asker;
   }
-  asker->url_ = options.url;
-  if (asker->url_.empty()) asker->url_ = ReadAddressFile(options.data).value_or("");
-  if (!asker->url_.empty()) {
+  const std::optional<ServerAddress> owner = ReadAddressFile(options.data);
+  if (!options.url.empty() || owner) {
+    asker->url_ = options.url.empty() ? owner->url : options.url;
+    while (asker->url_.ends_with('/')) asker->url_.pop_back();
     auto client = CreateCurlClient(kPatience);
     if (!client.ok()) return client.status();
     asker->client_ = std::move(client).value();
-    const HttpResponse alive = asker->client_->Get(asker->url_ + "/healthz");
-    if (alive.status != 0) return asker;
-    if (!options.url.empty())
-      return Status::Stop(fmt::format("'{}' does not answer: {}", asker->url_, alive.error));
-    note(
-        fmt::format("the server of '{}' does not answer ({}): reading the lake's files, which "
-                    "have what it had committed",
-                    options.data, alive.error));
+    const HttpResponse health = asker->client_->Get(asker->url_ + "/healthz");
+    if (!options.url.empty()) {
+      if (health.status != 0) return asker;
+      return Status::Stop(fmt::format("'{}' does not answer: {}", asker->url_, health.error));
+    }
+    // After a crash another server may have the address: its answers are of another folder.
+    if (health.status != 0 && Member(health.body, "boot") == owner->boot) return asker;
+    note(fmt::format(
+        "the server of '{}' does not answer ({}): reading the lake's files, which have what it had "
+        "committed",
+        options.data,
+        health.status == 0 ? health.error : "another program has the address " + asker->url_));
   }
   RETURN_IF_ERROR(asker->OpenFiles(DefaultLakeDir(options.data)));
   return asker;
@@ -127,8 +136,10 @@ Status LakeAsker::Query(const std::string& sql, ResultFormat format, int64_t row
     return written;
   }
   const boost::json::object body = {{"sql", sql}, {"format", NameOf(format)}, {"limit", rows_max}};
-  Result<std::string> answer = Explain(client_->Post(
-      url_ + "/v1/query", {"Content-Type: application/json"}, boost::json::serialize(body)));
+  HttpResponse response = client_->Post(url_ + "/v1/query", {"Content-Type: application/json"},
+                                        boost::json::serialize(body));
+  truncated_ = response.truncated;
+  Result<std::string> answer = Explain(std::move(response));
   return answer.ok() ? out(answer.value()) : answer.status();
 }
 

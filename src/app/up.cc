@@ -89,6 +89,7 @@ class Up {
   std::unique_ptr<AppendWatch> watch_;
   std::unique_ptr<Server> server_;
   std::string url_;
+  bool address_written_ = false;  // else the file is of the process that owns the folder
   std::atomic<bool> stop_cameras_ = false;
   std::vector<std::thread> cameras_;
 };
@@ -127,7 +128,8 @@ Status Up::Start() {
   StartEngine();
   CatchUp();
   RETURN_IF_ERROR(StartServer());
-  RETURN_IF_ERROR(WriteAddressFile(options_.data, url_));
+  RETURN_IF_ERROR(WriteAddressFile(options_.data, {url_, hub_->boot()}));
+  address_written_ = true;
   return options_.demo ? StartDemo() : Status::Ok();
 }
 
@@ -288,9 +290,12 @@ Status Up::StartServer() {
                      .health = [this] { return TellHealth(); }});
   if (!server.ok()) return server.status();
   server_ = std::move(server).value();
-  const bool v6 = listen.address.find(':') != std::string::npos;
-  url_ = fmt::format("http://{}{}{}:{}", v6 ? "[" : "", listen.address, v6 ? "]" : "",
-                     server_->port());
+  // Every address is also this machine's own.
+  const std::string address = listen.address == "0.0.0.0" ? "127.0.0.1"
+                              : listen.address == "::"    ? "::1"
+                                                          : listen.address;
+  const bool v6 = address.find(':') != std::string::npos;
+  url_ = fmt::format("http://{}{}{}:{}", v6 ? "[" : "", address, v6 ? "]" : "", server_->port());
   return Status::Ok();
 }
 
@@ -329,7 +334,7 @@ void Up::WaitForSignal() {
 
 void Up::Stop() {
   LogInfo("stopping");
-  RemoveAddressFile(options_.data);
+  if (address_written_) RemoveAddressFile(options_.data);
   stop_cameras_ = true;
   for (std::thread& camera : cameras_) camera.join();
   cameras_.clear();

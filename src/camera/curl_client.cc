@@ -68,6 +68,10 @@ class CurlClient final : public HttpClient {
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_getinfo(curl, CURLINFO_RETRY_AFTER, &retry_after_s);
     response.status = static_cast<int32_t>(status);
+    curl_header* truncated = nullptr;
+    response.truncated =
+        curl_easy_header(curl, "X-Truncated", 0, CURLH_HEADER, -1, &truncated) == CURLHE_OK &&
+        std::string_view(truncated->value) == "true";
     if (retry_after_s > 0) response.retry_after = Millis{retry_after_s * 1'000};
     return response;
   }

@@ -52,6 +52,16 @@ TEST(CurlClient, ReadsRetryAfter) {
   EXPECT_EQ(response.retry_after, Millis{7'000});
 }
 
+TEST(CurlClient, ReadsTruncated) {
+  int requests = 0;
+  ScriptedServer server([&](const ScriptedServer::Request&) {
+    return ScriptedServer::Answer("200 OK", "[]", ++requests == 1 ? "X-Truncated: true\r\n" : "");
+  });
+  const auto client = Client();
+  EXPECT_TRUE(client->Get(server.url()).truncated);
+  EXPECT_FALSE(client->Get(server.url()).truncated);
+}
+
 TEST(CurlClient, FollowsNoRedirect) {
   int requests = 0;
   ScriptedServer server([&](const ScriptedServer::Request&) {

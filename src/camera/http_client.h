@@ -16,6 +16,7 @@ struct HttpResponse {
   std::string body;
   std::optional<Millis> retry_after;  // the header, where present
   std::string error;                  // why no answer came, for people
+  bool truncated = false;             // X-Truncated: there were more rows
 };
 
 // Post() and Get() are called by one thread at a time and never throws.

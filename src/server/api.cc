@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "live/window_choice.h"
 #include "operators/decode.h"
+#include "query/utf8.h"
 #include "query/write_result.h"
 #include "server/parameters.h"
 
@@ -77,6 +78,8 @@ std::string Take(const std::string& name, const std::string& value, Asked& asked
       return BadParameter(name, value, "\"all\" or the oid of a location");
     if (oid) asked.location = LocationId{*oid};
   } else if (name == "item") {
+    if (!IsUtf8(value) || value.find('\0') != value.npos)
+      return BadParameter(name, value, "UTF-8 text without NUL");
     asked.item = value;
   } else if (name == "from" || name == "to") {
     EventTime time;
@@ -99,7 +102,7 @@ std::string Take(const std::string& name, const std::string& value, Asked& asked
   } else {
     CHECK(name == "format");
     const Result<ResultFormat> format = ParseResultFormat(value);
-    if (!format.ok()) return format.status().message();
+    if (!format.ok()) return BadParameter(name, value, "json, ndjson, csv, table or parquet");
     asked.format = format.value();
   }
   return {};
@@ -171,6 +174,7 @@ Response AnswerQuery(const ApiCall& call, QueryEngine& engine) {
 }  // namespace
 
 bool AsksLake(Route route, std::string_view query) {
+  static constexpr std::string_view kOfTheLake[] = {"from", "to", "format"};
   switch (route) {
     case Route::kCounts:
     case Route::kItems:
@@ -178,7 +182,7 @@ bool AsksLake(Route route, std::string_view query) {
       return true;
     case Route::kTop:
     case Route::kLocations:
-      return query.starts_with("from=") || query.find("&from=") != query.npos;
+      return HasParameter(query, kOfTheLake);
     case Route::kLedger:
       return !query.empty();
     default:

@@ -23,7 +23,8 @@ struct ApiCall {
 // Longer texts of kQuery are refused before they are read.
 constexpr int64_t kQueryBodyBytesMax = 256 * 1024;
 
-// Whether the lake is asked, or live: /v1/top, /v1/locations and /v1/ledger have both.
+// Whether the lake is asked, or live: /v1/top and /v1/locations ask it with `from`, `to` or
+// `format`, /v1/ledger with any parameter.
 bool AsksLake(Route route, std::string_view query);
 
 // May take as long as a query may. Any thread.

@@ -608,7 +608,9 @@ Response HttpConnection::AnswerHealth() const {
     if (&reason != &health.reasons.front()) response.body.push_back(',');
     AppendJsonString(response.body, reason);
   }
-  response.body += "]}\n";
+  response.body += "],\"boot\":";
+  AppendJsonString(response.body, context_.ports.hub->boot());
+  response.body += "}\n";
   return response;
 }
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <utility>
 
 namespace sightline {
 namespace {
@@ -33,19 +34,27 @@ std::string Unescape(std::string_view text) {
   return plain;
 }
 
-}  // namespace
-
-std::variant<ParameterMap, Response> ParseParameters(std::string_view query,
-                                                     std::span<const std::string_view> known) {
-  ParameterMap parameters;
+// Takes the next "name=value" off `query`, unescaped; nothing at its end.
+std::optional<std::pair<std::string, std::string>> TakePair(std::string_view& query) {
   while (!query.empty()) {
     const size_t end = std::min(query.find('&'), query.size());
     const std::string_view pair = query.substr(0, end);
     query.remove_prefix(std::min(end + 1, query.size()));
     if (pair.empty()) continue;
     const size_t equals = std::min(pair.find('='), pair.size());
-    const std::string name = Unescape(pair.substr(0, equals));
-    std::string value = Unescape(pair.substr(std::min(equals + 1, pair.size())));
+    return std::pair(Unescape(pair.substr(0, equals)),
+                     Unescape(pair.substr(std::min(equals + 1, pair.size()))));
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::variant<ParameterMap, Response> ParseParameters(std::string_view query,
+                                                     std::span<const std::string_view> known) {
+  ParameterMap parameters;
+  while (auto pair = TakePair(query)) {
+    auto& [name, value] = *pair;
     if (std::ranges::find(known, name) == known.end()) {
       return Problem(
           400, fmt::format("parameter \"{:.100}\" is unknown here: use {}", name,
@@ -55,6 +64,12 @@ std::variant<ParameterMap, Response> ParseParameters(std::string_view query,
       return Problem(400, fmt::format("parameter \"{}\" is there twice: give it once", name));
   }
   return parameters;
+}
+
+bool HasParameter(std::string_view query, std::span<const std::string_view> names) {
+  while (const auto pair = TakePair(query))
+    if (std::ranges::find(names, pair->first) != names.end()) return true;
+  return false;
 }
 
 std::optional<int64_t> ParseInteger(std::string_view text) {

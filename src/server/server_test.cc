@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "server/test_lake_source.h"
 
 namespace sightline {
 namespace {
@@ -212,11 +213,16 @@ class ServerTest : public testing::Test {
                                                            {.log = &log_,
                                                             .live = &live_,
                                                             .hub = &hub_,
+                                                            .query = query_.get(),
                                                             .clock = &clock_,
                                                             .metrics = [this] { return metrics_; },
                                                             .health = [this] { return health_; }});
     ASSERT_TRUE(server.ok()) << server.status().message();
     server_ = std::move(server).value();
+  }
+  void StartWithLake(ServerOptions options = {}) {
+    query_ = TestEngine(lake_, options.queries_max);
+    Start(options);
   }
   Client Connect() { return Client(server_->port()); }
 
@@ -240,8 +246,10 @@ class ServerTest : public testing::Test {
   FakeLog log_;
   Live live_;
   Hub hub_;
+  const std::shared_ptr<TestLakeSource> lake_ = std::make_shared<TestLakeSource>();
   std::vector<Metric> metrics_;
   Health health_;
+  std::unique_ptr<QueryEngine> query_;  // null: no lake
   std::unique_ptr<Server> server_;
   int64_t next_ = 0;
 };
@@ -512,7 +520,6 @@ TEST_F(ServerTest, BadParametersAreNamed) {
            {"/v1/top?location", "location"},
            {"/v1/top?at=yesterday", "at"},
            {"/v1/locations?limit=5", "limit"},
-           {"/v1/ledger?windo%77=5m", "window"},
        }) {
     const Client::Answer answer = client.Get(target);
     EXPECT_EQ(answer.status, 400) << target;
@@ -526,7 +533,8 @@ TEST_F(ServerTest, HealthAndMetrics) {
   Client client = Connect();
   health_ = {.ok = true, .reasons = {"horizon not loaded"}};
   EXPECT_EQ(client.Get("/healthz").body,
-            "{\"status\":\"degraded\",\"reasons\":[\"horizon not loaded\"]}\n");
+            "{\"status\":\"degraded\",\"reasons\":[\"horizon not loaded\"],\"boot\":\"" +
+                hub_.boot() + "\"}\n");
   health_ = {.ok = false, .reasons = {"a \"b\""}};
   const Client::Answer answer = client.Get("/healthz");
   EXPECT_EQ(answer.status, 503);
@@ -650,6 +658,169 @@ TEST_F(ServerTest, AStalledViewerIsDropped) {
   EXPECT_EQ(hub_.viewers(), 0);
   Client other = Connect();
   EXPECT_THAT(other.Get("/metrics").body, HasSubstr("sightline_stream_stalled_total 1\n"));
+}
+
+// -- what the lake answers
+// -----------------------------------------------------------------------------------------
+
+constexpr std::string_view kNoEnd =
+    R"({"sql":"SELECT sum(a.range * b.range) FROM range(10000000) a, range(1000000) b"})";
+
+TEST_F(ServerTest, WithoutALake) {
+  Start();
+  Client client = Connect();
+  for (const std::string_view target : {"/v1/counts", "/v1/items", "/v1/top?from=1",
+                                        "/v1/locations?format=csv", "/v1/ledger?group=none"}) {
+    const Client::Answer answer = client.Get(target);
+    EXPECT_EQ(answer.status, 404) << target;
+    EXPECT_THAT(answer.body, HasSubstr("lake.enabled"));
+  }
+  EXPECT_EQ(client.Get("/v1/top").status, 200);
+  EXPECT_EQ(client.Get("/v1/ledger").status, 200);
+  client.Request("POST", "/v1/query", "", R"({"sql":"SELECT 1"})");
+  EXPECT_EQ(client.Read().status, 404);
+}
+
+TEST_F(ServerTest, TheLakeAnswers) {
+  StartWithLake();
+  Client client = Connect();
+  const Client::Answer top = client.Get("/v1/top?from=2026-01-01T00:00:00Z&format=csv");
+  EXPECT_EQ(top.status, 400);  // the server's clock is in 2025
+  for (const std::string_view target :
+       {"/v1/top?from=0&limit=1", "/v1/items?from=0", "/v1/locations?from=0",
+        "/v1/ledger?group=hour", "/v1/counts?from=0&to=2026-01-02T00:00:00Z&step=24h"}) {
+    const Client::Answer answer = client.Get(target);
+    EXPECT_EQ(answer.status, 200) << target << answer.body;
+    EXPECT_EQ(answer.headers.at("Content-Type"), "application/json");
+  }
+  client.Request("HEAD", "/v1/items?from=0&to=2027-01-01T00:00:00Z");
+  const Client::Answer head = client.Read(true);
+  EXPECT_EQ(head.status, 200);
+  EXPECT_GT(std::stoi(head.headers.at("Content-Length")), 10);
+  EXPECT_EQ(client.Get("/v1/ledger?windo%77=5m").status, 400);
+}
+
+TEST_F(ServerTest, QueriesThroughASocket) {
+  StartWithLake();
+  Client client = Connect();
+  auto ask = [&](std::string_view body, std::string_view headers = {}) {
+    client.Request("POST", "/v1/query", headers, body);
+    return client.Read();
+  };
+  // One connection, whatever was wrong before.
+  EXPECT_EQ(ask(R"({"sql":"SELECT 1 AS a"})").body, "[\n{\"a\":1}\n]\n");
+  EXPECT_EQ(ask("nonsense").status, 400);
+  EXPECT_EQ(ask("").status, 400);
+  EXPECT_EQ(ask(R"({"sql":"SELECT 1; SELECT 2"})").status, 400);
+  const Client::Answer cut = ask(R"({"sql":"FROM range(5) ","limit":2,"format":"csv"})");
+  EXPECT_EQ(cut.body, "range\r\n0\r\n1\r\n");
+  EXPECT_EQ(cut.headers.at("X-Truncated"), "true");
+  EXPECT_EQ(cut.headers.at("Content-Type"), "text/csv; charset=utf-8; header=present");
+  const Client::Answer whole = ask(R"({"sql":"FROM range(5) "})", "Expect: nothing\r\n");
+  EXPECT_EQ(whole.status, 200);
+  EXPECT_EQ(whole.headers.count("X-Truncated"), 0u);
+  EXPECT_EQ(whole.headers.at("Connection"), "keep-alive");
+
+  const Client::Answer get = client.Get("/v1/query");
+  EXPECT_EQ(get.status, 405);
+  EXPECT_EQ(get.headers.at("Allow"), "POST");
+  // Two at once on one connection are answered in order.
+  client.Request("POST", "/v1/query", "", R"({"sql":"SELECT 1 AS a"})");
+  client.Request("POST", "/v1/query", "", R"({"sql":"SELECT 2 AS a"})");
+  EXPECT_EQ(client.Read().body, "[\n{\"a\":1}\n]\n");
+  EXPECT_EQ(client.Read().body, "[\n{\"a\":2}\n]\n");
+}
+
+TEST_F(ServerTest, QueriesAsTheyMustNotCome) {
+  StartWithLake({.body_timeout = {200}});
+  auto status = [&](const std::string& headers, std::string_view body = {}) {
+    Client client = Connect();
+    client.Send("POST /v1/query HTTP/1.1\r\nHost: localhost\r\n" + headers + "\r\n" +
+                std::string(body));
+    return client.Read().status;
+  };
+  constexpr std::string_view kBody = R"({"sql":"SELECT 1"})";  // 18 bytes
+  EXPECT_EQ(status("Content-Length: 18\r\n", kBody), 200);
+  EXPECT_EQ(status(""), 411);
+  EXPECT_EQ(
+      status("Transfer-Encoding: chunked\r\n", "12\r\n" + std::string(kBody) + "\r\n0\r\n\r\n"),
+      411);
+  EXPECT_EQ(status("Content-Length: 262145\r\n"), 413);
+  EXPECT_EQ(status("Content-Length: 18446744073709551615\r\n"), 413);
+  EXPECT_EQ(status("Content-Encoding: gzip\r\nContent-Length: 18\r\n", kBody), 415);
+  EXPECT_EQ(status("Content-Length: 100\r\n", kBody), 0);  // the rest never comes: cut off
+  EXPECT_EQ(status("Origin: http://evil.example\r\nContent-Length: 18\r\n", kBody), 403);
+  EXPECT_EQ(status("Origin: null\r\nContent-Length: 18\r\n", kBody), 403);
+  EXPECT_EQ(status("Origin: http://localhost\r\nContent-Length: 18\r\n", kBody), 200);
+  const std::string longest = R"({"sql":"SELECT 1)" + std::string(262'144 - 18, ' ') + "\"}";
+  EXPECT_EQ(status("Content-Length: 262144\r\n", longest), 400);  // longer than SQL may be
+  Client asks_first = Connect();
+  asks_first.Send(
+      "POST /v1/query HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n"
+      "Content-Length: 18\r\n\r\n");
+  EXPECT_EQ(asks_first.Read().status, 100);
+  asks_first.Send(kBody);
+  EXPECT_EQ(asks_first.Read().status, 200);
+  {
+    Client gone = Connect();
+    gone.Send("POST /v1/query HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{");
+  }
+  EXPECT_EQ(Connect().Get("/healthz").status, 200);
+}
+
+TEST_F(ServerTest, QueriesAreManyAtATimeAndNeverTooMany) {
+  StartWithLake({.threads = 2, .queries_max = 2, .queries_waiting_max = 3});
+  std::vector<std::unique_ptr<Client>> clients;
+  for (int i = 0; i < 12; ++i) {
+    clients.push_back(std::make_unique<Client>(server_->port()));
+    clients.back()->Request("POST", "/v1/query", "", kNoEnd);
+    std::this_thread::sleep_for(milliseconds(20));
+  }
+  // Two run, three wait, seven were refused; what is not of the lake goes on.
+  for (int i = 5; i < 12; ++i) {
+    const Client::Answer answer = clients[static_cast<size_t>(i)]->Read();
+    EXPECT_EQ(answer.status, 429) << i;
+    EXPECT_EQ(answer.headers.at("Retry-After"), "1");
+    EXPECT_EQ(answer.headers.at("Connection"), "keep-alive");
+  }
+  Client other = Connect();
+  EXPECT_EQ(other.Get("/v1/items").status, 429);
+  EXPECT_EQ(other.Get("/v1/top").status, 200);
+  EXPECT_EQ(other.Get("/healthz").status, 200);
+  query_->Interrupt();
+  for (size_t i = 0; i < 5; ++i) EXPECT_THAT(clients[i]->Read().status, testing::AnyOf(400, 503));
+}
+
+TEST_F(ServerTest, SeveralClientsAskAtOnce) {
+  StartWithLake({.threads = 2, .queries_max = 2, .queries_waiting_max = 100});
+  std::vector<std::thread> askers;
+  std::atomic<int> right = 0;
+  for (int i = 0; i < 8; ++i) {
+    askers.emplace_back([&, i] {
+      Client client(server_->port());
+      for (int k = 0; k < 10; ++k) {
+        const std::string n = std::to_string(i * 100 + k);
+        client.Request("POST", "/v1/query", "", R"({"sql":"SELECT )" + n + R"( AS n"})");
+        right += client.Read().body == "[\n{\"n\":" + n + "}\n]\n";
+      }
+    });
+  }
+  for (std::thread& asker : askers) asker.join();
+  EXPECT_EQ(right, 80);
+}
+
+TEST_F(ServerTest, StopEndsQueriesWithinItsGrace) {
+  StartWithLake({.queries_max = 1});
+  Client running = Connect(), waiting = Connect();
+  for (Client* const client : {&running, &waiting})
+    client->Request("POST", "/v1/query", "", kNoEnd);
+  std::this_thread::sleep_for(milliseconds(100));
+  const auto start = steady_clock::now();
+  server_->Stop({300});
+  EXPECT_LT(steady_clock::now() - start, milliseconds(1'500));
+  for (Client* const client : {&running, &waiting})
+    EXPECT_THAT(client->Read().status, testing::AnyOf(0, 400, 503));
+  server_.reset();
 }
 
 // -- stop

@@ -1,0 +1,293 @@
+#include "server/api.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <thread>
+
+#include "server/test_lake_source.h"
+
+namespace sightline {
+namespace {
+
+using testing::HasSubstr;
+using testing::StartsWith;
+
+constexpr int64_t kNowMs = kNewYearMs + 10 * kMinuteMs;
+// The two minutes in which something was counted.
+constexpr std::string_view kRange = "from=1767225600000&to=2026-01-01T00:02:00Z";
+
+class ApiTest : public testing::Test {
+ protected:
+  Response Get(Route route, std::string query, Scope scope = Scope::All()) {
+    return AnswerFromLake(
+        {.route = route, .query = std::move(query), .body = {}, .scope = std::move(scope)},
+        *engine_, kNowMs);
+  }
+  Response Post(std::string body, Scope scope = Scope::All()) {
+    return AnswerFromLake(
+        {.route = Route::kQuery, .query = {}, .body = std::move(body), .scope = std::move(scope)},
+        *engine_, kNowMs);
+  }
+  // With the range, as NDJSON.
+  std::string Rows(Route route, const std::string& query, Scope scope = Scope::All()) {
+    const Response response =
+        Get(route, std::string(kRange) + "&format=ndjson" + query, std::move(scope));
+    EXPECT_EQ(response.status, 200) << response.body;
+    EXPECT_EQ(response.content_type, "application/x-ndjson");
+    return response.body;
+  }
+  static std::string_view Header(const Response& response, std::string_view wanted) {
+    for (const auto& [name, value] : response.headers)
+      if (name == wanted) return value;
+    return "";
+  }
+
+  std::shared_ptr<TestLakeSource> lake_ = std::make_shared<TestLakeSource>();
+  std::unique_ptr<QueryEngine> engine_ = TestEngine(lake_);
+};
+
+TEST(Api, WhatAsksTheLake) {
+  for (const Route route : {Route::kCounts, Route::kItems, Route::kQuery})
+    EXPECT_TRUE(AsksLake(route, ""));
+  for (const Route route : {Route::kTop, Route::kLocations}) {
+    for (const std::string_view query :
+         {"from=1", "limit=1&from=1", "to=1", "format=csv", "%66rom=1", "from", "&&from="})
+      EXPECT_TRUE(AsksLake(route, query)) << query;
+    for (const std::string_view query :
+         {"", "window=5m", "at=1", "xfrom=1", "window=from", "from2="})
+      EXPECT_FALSE(AsksLake(route, query)) << query;
+  }
+  EXPECT_FALSE(AsksLake(Route::kLedger, ""));
+  EXPECT_TRUE(AsksLake(Route::kLedger, "group=none"));
+  for (const Route route : {Route::kDetections, Route::kStream, Route::kHealth, Route::kMetrics,
+                            Route::kPage, Route::kOther})
+    EXPECT_FALSE(AsksLake(route, "from=1"));
+}
+
+TEST_F(ApiTest, Top) {
+  EXPECT_EQ(
+      Rows(Route::kTop, ""),
+      "{\"position\":1,\"rank\":1,\"item_name\":\"bus\",\"item_count\":13}\n"
+      "{\"position\":2,\"rank\":2,\"item_name\":\"car\",\"item_count\":5}\n"
+      "{\"position\":3,\"rank\":3,\"item_name\":\"o'clock, \\\"quoted\\\"\",\"item_count\":1}\n");
+  EXPECT_EQ(Rows(Route::kTop, "&location=2"),
+            "{\"position\":1,\"rank\":1,\"item_name\":\"bus\",\"item_count\":3}\n");
+  EXPECT_EQ(Rows(Route::kTop, "&location=all&limit=1"),
+            "{\"position\":1,\"rank\":1,\"item_name\":\"bus\",\"item_count\":13}\n");
+  EXPECT_EQ(Rows(Route::kTop, "&location=99"), "");
+}
+
+TEST_F(ApiTest, Items) {
+  EXPECT_EQ(Rows(Route::kItems, "&location=1&limit=1"),
+            "{\"item_name\":\"bus\",\"item_count\":10,"
+            "\"first_detected\":\"2026-01-01T00:00:00.001Z\","
+            "\"last_detected\":\"2026-01-01T00:00:00.002Z\"}\n");
+  EXPECT_THAT(Rows(Route::kItems, ""), HasSubstr("\"bus\",\"item_count\":13"));
+}
+
+TEST_F(ApiTest, Counts) {
+  EXPECT_EQ(Rows(Route::kCounts, ""),
+            "{\"step_start\":\"2026-01-01T00:00:00.000Z\",\"item_count\":11}\n"
+            "{\"step_start\":\"2026-01-01T00:01:00.000Z\",\"item_count\":8}\n");
+  EXPECT_EQ(Rows(Route::kCounts, "&step=1h&location=1&item=car"),
+            "{\"step_start\":\"2026-01-01T00:00:00.000Z\",\"item_count\":5}\n");
+  EXPECT_EQ(Rows(Route::kCounts, "&step=24h&item=o%27clock%2c+%22quoted%22"),
+            "{\"step_start\":\"2026-01-01T00:00:00.000Z\",\"item_count\":1}\n");
+  EXPECT_EQ(Rows(Route::kCounts, "&step=24h&item="),
+            "{\"step_start\":\"2026-01-01T00:00:00.000Z\",\"item_count\":0}\n");
+}
+
+TEST_F(ApiTest, Locations) {
+  const std::string rows = Rows(Route::kLocations, "");
+  EXPECT_THAT(rows, StartsWith("{\"geographical_location_oid\":\"1\",\"geographical_location\":"
+                               "\"Gate\",\"item_count\":15,"));
+  EXPECT_THAT(rows, HasSubstr("{\"geographical_location_oid\":\"2\",\"geographical_location\":"
+                              "\"Plaza\",\"item_count\":3,"));
+  EXPECT_THAT(rows, HasSubstr("{\"geographical_location_oid\":\"3\",\"geographical_location\":null,"
+                              "\"item_count\":1,"));
+}
+
+TEST_F(ApiTest, Ledger) {
+  EXPECT_EQ(Get(Route::kLedger, "format=ndjson").body,
+            "{\"received\":19,\"counted\":19,\"duplicate\":0,\"too_late\":0,\"future\":0,"
+            "\"malformed\":0,\"outside\":0,\"conflicts\":0,\"heartbeats\":0}\n");
+  EXPECT_THAT(Get(Route::kLedger, "location=2").body, HasSubstr("{\"received\":3,\"counted\":3,"));
+  EXPECT_THAT(Get(Route::kLedger, "group=location&format=csv").body,
+              HasSubstr("geographical_location_oid,received,"));
+  for (const std::string_view group : {"none", "location", "camera", "hour", "source"})
+    EXPECT_EQ(Get(Route::kLedger, "group=" + std::string(group)).status, 200) << group;
+  // Their hour of append time is the first of 1970.
+  EXPECT_THAT(Get(Route::kLedger, "from=0&to=1").body, HasSubstr("\"received\":19,"));
+  EXPECT_THAT(Get(Route::kLedger, "from=1").body, HasSubstr("\"received\":0,"));
+}
+
+TEST_F(ApiTest, WithoutARangeItIsTheHourBeforeNow) {
+  EXPECT_THAT(Get(Route::kTop, "").body, HasSubstr("\"item_count\":13"));
+  EXPECT_THAT(Get(Route::kTop, "from=2026-01-01T00:01:00Z").body, HasSubstr("\"item_count\":3"));
+  EXPECT_THAT(Get(Route::kTop, "to=2026-01-01T00:01:00Z").body, HasSubstr("\"item_count\":10"));
+  EXPECT_EQ(Get(Route::kTop, "to=2025-12-31T23:00:00Z").body, "[\n]\n");
+  EXPECT_EQ(Get(Route::kTop, "from=2026-01-01T00:01:00.001Z&to=2026-01-02T00:00:00Z").body,
+            "[\n]\n");  // windows that begin in the range
+}
+
+TEST_F(ApiTest, Formats) {
+  for (const auto& [format, type, begin] : std::vector<std::array<std::string, 3>>{
+           {"json", "application/json", "[\n{\"position\":1,"},
+           {"ndjson", "application/x-ndjson", "{\"position\":1,"},
+           {"csv", "text/csv; charset=utf-8; header=present",
+            "position,rank,item_name,item_count\r\n1,1,bus,13\r\n"},
+           {"table", "text/plain; charset=utf-8", "position  rank  item_name"},
+           {"parquet", "application/vnd.apache.parquet", "PAR1"}}) {
+    const Response response = Get(Route::kTop, std::string(kRange) + "&format=" + format);
+    EXPECT_EQ(response.status, 200) << response.body;
+    EXPECT_EQ(response.content_type, type);
+    EXPECT_THAT(response.body, StartsWith(begin));
+    const Response query = Post(R"({"sql":"SELECT 1 AS position","format":")" + format + "\"}");
+    EXPECT_EQ(query.status, 200) << query.body;
+    EXPECT_EQ(query.content_type, type);
+  }
+}
+
+TEST_F(ApiTest, BadParametersAreNamed) {
+  const std::vector<std::pair<Route, std::vector<std::string>>> bad = {
+      {Route::kTop,
+       {"window=5m", "at=1", "location=Gate", "location=", "location=1.5",
+        "location=9223372036854775808", "from=yesterday", "from=", "to=2026-13-01T00:00:00Z",
+        "limit=0", "limit=1001", "limit=-1", "limit=ten", "format=xml",
+        "format=", "from=1&from=2"}},
+      {Route::kItems, {"limit=0", "limit=1001", "item=bus", "step=1m", "format=JSON"}},
+      {Route::kCounts,
+       {"step=today", "step=0s", "step=25h", "step=1", "limit=1", "item=%ff", "item=a%00b"}},
+      {Route::kLocations, {"location=1", "limit=1", "window=1m"}},
+      {Route::kLedger, {"group=item", "group=", "limit=1", "window=5m", "item=bus"}},
+  };
+  for (const auto& [route, queries] : bad) {
+    for (const std::string& query : queries) {
+      const Response response = Get(route, query);
+      EXPECT_EQ(response.status, 400) << query;
+      EXPECT_EQ(response.content_type, "application/problem+json");
+      EXPECT_THAT(response.body,
+                  HasSubstr("parameter \\\"" + query.substr(0, query.find('=')) + "\\\""))
+          << query;
+    }
+  }
+}
+
+TEST_F(ApiTest, BadRanges) {
+  for (const std::string query :
+       {"from=5&to=5", "from=6&to=5", "from=2999-01-01T00:00:00Z", "to=-62135596800000"})
+    for (const Route route : {Route::kTop, Route::kItems, Route::kCounts, Route::kLocations})
+      EXPECT_EQ(Get(route, query).status, 400) << query;
+  const Response steps = Get(Route::kCounts, "from=0&step=1s");
+  EXPECT_EQ(steps.status, 400);
+  EXPECT_THAT(steps.body, HasSubstr("more than 100000 steps"));
+}
+
+TEST_F(ApiTest, EveryReadTakesTheScope) {
+  const Scope scope{.locations = std::set<LocationId>{{2}}};
+  EXPECT_EQ(Rows(Route::kTop, "", scope),
+            "{\"position\":1,\"rank\":1,\"item_name\":\"bus\",\"item_count\":3}\n");
+  EXPECT_EQ(Rows(Route::kTop, "&location=1", scope), "");
+  EXPECT_THAT(Rows(Route::kItems, "", scope), HasSubstr("\"item_count\":3,"));
+  EXPECT_EQ(Rows(Route::kCounts, "&step=24h", scope),
+            "{\"step_start\":\"2026-01-01T00:00:00.000Z\",\"item_count\":3}\n");
+  EXPECT_THAT(Rows(Route::kLocations, "", scope),
+              StartsWith("{\"geographical_location_oid\":\"2\","));
+  EXPECT_THAT(Get(Route::kLedger, "group=none", scope).body, HasSubstr("\"received\":3,"));
+  EXPECT_EQ(
+      Post(R"({"sql":"SELECT sum(item_count) AS n FROM item_counts","format":"ndjson"})", scope)
+          .body,
+      "{\"n\":3}\n");
+}
+
+TEST_F(ApiTest, Query) {
+  const Response response =
+      Post(R"({"sql":"SELECT geographical_location_oid, sum(item_count) AS n FROM item_counts )"
+           R"(GROUP BY ALL ORDER BY n DESC","format":"ndjson","limit":2})");
+  EXPECT_EQ(response.status, 200) << response.body;
+  EXPECT_EQ(response.body,
+            "{\"geographical_location_oid\":\"1\",\"n\":15}\n"
+            "{\"geographical_location_oid\":\"2\",\"n\":3}\n");
+  EXPECT_EQ(Header(response, "X-Truncated"), "true");
+  const Response whole = Post(R"({"limit":3,"sql":"FROM range(3) "})");
+  EXPECT_EQ(whole.body, "[\n{\"range\":0},\n{\"range\":1},\n{\"range\":2}\n]\n");
+  EXPECT_EQ(Header(whole, "X-Truncated"), "");
+  const Response by_default = Post(R"({"sql":"FROM range(100001) ","format":"csv"})");
+  EXPECT_EQ(Header(by_default, "X-Truncated"), "true");
+  EXPECT_THAT(by_default.body, testing::EndsWith("\r\n99999\r\n"));
+}
+
+TEST_F(ApiTest, QueriesThatAreRefused) {
+  for (const auto& [body, word] : std::vector<std::pair<std::string, std::string>>{
+           {"", "no JSON object"},
+           {"SELECT 1", "no JSON object"},
+           {"[]", "no JSON object"},
+           {"{", "no JSON object"},
+           {"{\"sql\":\"\xff\"}", "no JSON object"},
+           {std::string(40, '[') + std::string(40, ']'), "no JSON object"},
+           {"{}", "\\\"sql\\\" is missing"},
+           {R"({"sql":1})", "\\\"sql\\\" is unknown or not of its type"},
+           {R"({"sql":null})", "\\\"sql\\\""},
+           {R"({"sql":"SELECT 1","Sql":"SELECT 1"})", "\\\"Sql\\\" is unknown"},
+           {R"({"sql":"SELECT 1","format":"xml"})", "'xml' is no format"},
+           {R"({"sql":"SELECT 1","format":1})", "\\\"format\\\""},
+           {R"({"sql":"SELECT 1","limit":0})", "\\\"limit\\\""},
+           {R"({"sql":"SELECT 1","limit":1000001})", "\\\"limit\\\""},
+           {R"({"sql":"SELECT 1","limit":"5"})", "\\\"limit\\\""},
+           {R"({"sql":"SELECT 1","limit":1.5})", "\\\"limit\\\""},
+           {R"({"sql":"SELECT 1; SELECT 2"})", "exactly one statement"},
+           {R"({"sql":""})", "exactly one statement"},
+           {R"({"sql":"SELEC 1"})", "line 1, column 1"},
+           {R"({"sql":"SELECT 1\u0000"})", "NUL"},
+           {R"({"sql":"SET threads = 1"})", "only one SELECT"},
+           {R"({"sql":"COPY (SELECT 1) TO '/tmp/x'"})", "only one SELECT"},
+           {R"({"sql":"DELETE FROM ledger"})", "only one SELECT"},
+           {R"({"sql":"ATTACH 'x'"})", "only one SELECT"},
+           {R"({"sql":"FROM '/etc/passwd'"})", ""},
+           {R"({"sql":"SELECT * FROM read_text('/etc/passwd') "})", "read_text"},
+           {R"({"sql":"SELECT getenv('HOME') "})", "getenv"},
+           {R"({"sql":"SELECT nothing FROM ledger"})", "nothing"},
+           {R"({"sql":"SELECT 1 / 'x'"})", ""}}) {
+    const Response response = Post(body);
+    EXPECT_EQ(response.status, 400) << body;
+    EXPECT_EQ(response.content_type, "application/problem+json") << body;
+    EXPECT_THAT(response.body, HasSubstr(word)) << body;
+  }
+}
+
+TEST_F(ApiTest, AnAnswerHasABound) {
+  const Response response = Post(R"({"sql":"SELECT range || ')" + std::string(100, 'x') +
+                                 R"(' AS wide FROM range(1000000) ","limit":1000000})");
+  EXPECT_EQ(response.status, 400);
+  EXPECT_THAT(response.body, HasSubstr("larger than 64 MiB"));
+}
+
+TEST_F(ApiTest, NotYetIsToComeAgain) {
+  lake_->not_yet = true;
+  for (const Response& response : {Get(Route::kTop, ""), Post(R"({"sql":"SELECT 1"})")}) {
+    EXPECT_EQ(response.status, 503);
+    EXPECT_EQ(Header(response, "Retry-After"), "1");
+    EXPECT_THAT(response.body, HasSubstr("partition 0"));
+  }
+  lake_->not_yet = false;
+  EXPECT_EQ(Get(Route::kTop, "").status, 200);
+}
+
+TEST_F(ApiTest, AnInterruptedEngineIsToComeAgain) {
+  std::thread interrupt([this] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    engine_->Interrupt();
+  });
+  const auto start = std::chrono::steady_clock::now();
+  const Response response =
+      Post(R"({"sql":"SELECT sum(a.range * b.range) FROM range(10000000) a, range(1000000) b"})");
+  interrupt.join();
+  EXPECT_NE(response.status, 200);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(5));
+  EXPECT_EQ(Get(Route::kTop, "").status, 503);
+}
+
+}  // namespace
+}  // namespace sightline

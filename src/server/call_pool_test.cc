@@ -1,0 +1,76 @@
+#include "server/call_pool.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+namespace sightline {
+namespace {
+
+// Calls wait in it until it opens.
+class Gate {
+ public:
+  void Wait() {
+    std::unique_lock lock(mutex_);
+    ++waiting_;
+    changed_.notify_all();
+    changed_.wait(lock, [this] { return open_; });
+  }
+  void WaitForWaiting(int count) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return waiting_ >= count; });
+  }
+  void Open() {
+    const std::lock_guard lock(mutex_);
+    open_ = true;
+    changed_.notify_all();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  int waiting_ = 0;
+  bool open_ = false;
+};
+
+TEST(CallPool, RunsEveryCallOnItsThreads) {
+  std::atomic<int> calls = 0;
+  {
+    CallPool pool(3, 1'000);
+    for (int i = 0; i < 1'000; ++i) EXPECT_TRUE(pool.Submit([&] { ++calls; }));
+  }
+  EXPECT_EQ(calls, 1'000);
+}
+
+TEST(CallPool, AsManyAtATimeAsThreads) {
+  Gate gate;
+  CallPool pool(3, 0 + 3);
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(pool.Submit([&] { gate.Wait(); }));
+  gate.WaitForWaiting(3);
+  gate.Open();
+}
+
+TEST(CallPool, RefusesWhatWouldWaitTooLong) {
+  Gate gate;
+  std::atomic<int> calls = 0;
+  {
+    CallPool pool(1, 2);
+    EXPECT_TRUE(pool.Submit([&] { gate.Wait(); }));
+    gate.WaitForWaiting(1);  // it runs: two may wait
+    EXPECT_TRUE(pool.Submit([&] { ++calls; }));
+    EXPECT_TRUE(pool.Submit([&] { ++calls; }));
+    bool taken = false;
+    EXPECT_FALSE(pool.Submit([&] { taken = true; }));
+    EXPECT_FALSE(taken);
+    gate.Open();
+  }
+  EXPECT_EQ(calls, 2);  // the end of the pool is the end of what waited
+}
+
+TEST(CallPool, WithoutThreadsItIsEmpty) { const CallPool pool(0, 1); }
+
+}  // namespace
+}  // namespace sightline
