@@ -87,7 +87,8 @@ Result<std::unique_ptr<HttpClient>> FindServer(RedriveOptions* options) {
   if (!client.ok()) return client;
   const std::string start = fmt::format(
       "start it with `sightline up --data {}`, or name another one with --url", options->data);
-  if (options->url.empty()) options->url = ReadAddressFile(options->data).value_or("");
+  if (options->url.empty())
+    options->url = ReadAddressFile(options->data).value_or(ServerAddress{}).url;
   if (options->url.empty())
     return Status::Stop(fmt::format("no server of '{}' runs: {}", options->data, start));
   while (options->url.ends_with('/')) options->url.pop_back();
