@@ -21,6 +21,8 @@ import traceback
 
 # In the order of running: what is quick and tells most comes first.
 import test_commands
+import test_api
+import test_ask
 import test_operation
 import test_input
 import test_stream
@@ -28,7 +30,7 @@ import test_durability
 from registry import TESTS, Entry
 from server import Failure, Test
 
-MODULES = (test_commands, test_operation, test_input, test_stream, test_durability)
+MODULES = (test_commands, test_api, test_ask, test_operation, test_input, test_stream, test_durability)
 # Tests that mount a file system: without the right to, they run in a namespace where they have it.
 MOUNTING = ("full_disk",)
 
