@@ -8,7 +8,9 @@ if(NOT SIGHTLINE_FUZZ AND NOT SIGHTLINE_SANITIZE AND NOT SIGHTLINE_COVERAGE)
   add_test(NAME check/layers_self_test COMMAND "${tools}/check_layers.py" --self-test)
   add_test(NAME check/format COMMAND "${tools}/format.sh" --check)
   add_test(NAME check/lint COMMAND "${tools}/lint.py" "${PROJECT_BINARY_DIR}")
-  set_tests_properties(check/layers check/layers_self_test check/format check/lint
+  set(browser "${PROJECT_SOURCE_DIR}/tests/browser")
+  add_test(NAME check/page_types COMMAND "${browser}/node_modules/.bin/tsc" --project "${browser}")
+  set_tests_properties(check/layers check/layers_self_test check/format check/lint check/page_types
                        PROPERTIES LABELS check)
   set_tests_properties(check/lint PROPERTIES PROCESSORS 2)
 endif()

@@ -5,6 +5,7 @@
 #include "app/command_camera.h"
 #include "app/command_lake.h"
 #include "app/command_query.h"
+#include "app/command_redrive.h"
 #include "app/command_replay.h"
 #include "app/command_up.h"
 
@@ -21,6 +22,7 @@ int RunCommandLine(int argc, char** argv) {
   AddReplayCommand(app, &result);
   AddQueryCommands(app, &result);
   AddLakeCommands(app, &result);
+  AddRedriveCommand(app, &result);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -73,14 +73,14 @@ int Print(std::string_view command, const Options& options, std::vector<Column> 
 }
 
 // The tables that the command is about: one, or those that are there.
-Result<std::vector<std::string>> TablesOf(const Options& options, Storage& storage) {
-  if (!options.table.empty()) return std::vector<std::string>{options.table};
+std::vector<std::string> TablesOf(const Options& options, Storage& storage) {
+  if (!options.table.empty()) return {options.table};
   std::vector<std::string> tables;
   for (const std::string_view table :
        {lake::kIncrementsTable, lake::kLedgerTable, lake::kLocationsTable}) {
-    const Result<lake::SnapshotPtr> newest = lake::ReadSnapshot(storage, table);
-    if (!newest.ok()) return newest.status();
-    if (newest.value()->version != lake::kNoVersion) tables.emplace_back(table);
+    const Result<lake::LogListing> log = lake::ListLog(storage, table);
+    // One that cannot be listed is asked for, so that the command says why.
+    if (!log.ok() || !log.value().commits.empty()) tables.emplace_back(table);
   }
   return tables;
 }
@@ -133,9 +133,7 @@ int RunVerify(const Options& options, Storage& storage) {
 
 int RunDescribe(const Options& options, Storage& storage) {
   std::vector<Row> rows;
-  const auto tables = TablesOf(options, storage);
-  if (!tables.ok()) return Fail("describe", tables.status().message());
-  for (const std::string& table : tables.value()) {
+  for (const std::string& table : TablesOf(options, storage)) {
     const Result<lake::SnapshotPtr> snapshot = SnapshotOf(options, storage, table);
     if (!snapshot.ok()) return Fail("describe", snapshot.status().message());
     if (snapshot.value()->version == lake::kNoVersion) continue;
@@ -166,9 +164,7 @@ int RunDescribe(const Options& options, Storage& storage) {
 
 int RunHistory(const Options& options, Storage& storage) {
   std::vector<Row> rows;
-  const auto tables = TablesOf(options, storage);
-  if (!tables.ok()) return Fail("history", tables.status().message());
-  for (const std::string& table : tables.value()) {
+  for (const std::string& table : TablesOf(options, storage)) {
     const auto history = lake::History(storage, table, options.limit);
     if (!history.ok()) return Fail("history", history.status().message());
     for (const lake::HistoryEntry& entry : history.value())
@@ -189,9 +185,7 @@ int RunHistory(const Options& options, Storage& storage) {
 
 int RunFiles(const Options& options, Storage& storage) {
   std::vector<Row> rows;
-  const auto tables = TablesOf(options, storage);
-  if (!tables.ok()) return Fail("files", tables.status().message());
-  for (const std::string& table : tables.value()) {
+  for (const std::string& table : TablesOf(options, storage)) {
     const Result<lake::SnapshotPtr> snapshot = SnapshotOf(options, storage, table);
     if (!snapshot.ok()) return Fail("files", snapshot.status().message());
     for (const lake::FileEntry& file : lake::ListFiles(table, *snapshot.value()))
@@ -209,9 +203,7 @@ int RunFiles(const Options& options, Storage& storage) {
 int RunCompact(const Options& options, Storage& storage) {
   std::vector<Row> rows;
   ProgressLine line;
-  const auto tables = TablesOf(options, storage);
-  if (!tables.ok()) return Fail("compact", tables.status().message());
-  for (const std::string& table : tables.value()) {
+  for (const std::string& table : TablesOf(options, storage)) {
     if (table == lake::kLocationsTable) continue;
     const auto done = lake::Compact(storage, SystemClock(), table,
                                     {.all_days = options.all_days,
@@ -257,9 +249,7 @@ int RunVacuum(const Options& options, Storage& storage) {
   if (!retention.ok()) return Fail("vacuum", retention.status().message());
   std::vector<Row> rows;
   ProgressLine line;
-  const auto tables = TablesOf(options, storage);
-  if (!tables.ok()) return Fail("vacuum", tables.status().message());
-  for (const std::string& table : tables.value()) {
+  for (const std::string& table : TablesOf(options, storage)) {
     const auto done = lake::Vacuum(storage, SystemClock(), table,
                                    {.retention = retention.value(),
                                     .dry_run = options.dry_run,

@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "app/replay.h"
+#include "connectors/locations/location_file.h"
 
 namespace sightline {
 namespace {
@@ -64,9 +65,9 @@ int Fail(const std::string& message) {
 int Run(Options& options) {
   std::vector<Location> locations;
   if (!options.locations.empty()) {
-    Result<std::vector<Location>> read = ReadLocations(options.locations);
+    Result<LocationFile> read = ReadLocationFile(options.locations);
     if (!read.ok()) return Fail(read.status().message());
-    locations = std::move(read).value();
+    locations = std::move(read.value().locations);
   }
   options.spec.max_age.reset();
   if (const Status valid = options.spec.Validate(); !valid.ok()) return Fail(valid.message());
@@ -104,7 +105,7 @@ void AddReplayCommand(CLI::App& app, int* result) {
       ->add_option("files", options->files, "NDJSON or JSON array; plain, .gz or .zst; - is stdin")
       ->required();
   replay->add_option("--locations", options->locations,
-                     "CSV with geographical_location_oid,geographical_location");
+                     "CSV or Parquet with geographical_location_oid,geographical_location");
   replay->add_option("--format", options->format, "of the counts: csv or json")
       ->check(CLI::IsMember({"csv", "json"}))
       ->capture_default_str();

@@ -59,7 +59,7 @@ LakeFile ToLakeFile(const lake::AddFile& file) {
     } else if (column == "bucket") {
       result.bucket = ToNumber<int32_t>(*value);
     } else if (column == "date") {
-      if (const auto day = lake::ParseDay(*value); day.ok()) result.day = Day{day.value().v};
+      if (const auto day = lake::ParseDay(*value); day.ok()) result.day = day.value();
     }
   }
   boost::system::error_code error;

@@ -1,7 +1,8 @@
 #include "app/locations_refresh.h"
 
 #include <fmt/format.h>
-#include <sys/stat.h>
+
+#include <utility>
 
 #include "base/log.h"
 
@@ -9,47 +10,90 @@ namespace sightline {
 
 Status LocationsRefresh::Load() {
   if (path_.empty()) return Status::Ok();
-  struct stat info {};
-  if (stat(path_.c_str(), &info) == 0) {
-    modified_ns_ = info.st_mtim.tv_sec * 1'000'000'000 + info.st_mtim.tv_nsec;
-    bytes_ = info.st_size;
+  looked_at_ = LookAtFile(path_);
+  const Status status = Read();
+  if (status.ok() || !LookAtFile(copy_)) return status;
+  if (const Status copied = LoadCopy(); !copied.ok()) {
+    LogError(fmt::format("nor is there a good copy of an earlier one: {}", copied.message()));
+    return status;
   }
-  return Read();
+  Refuse(fmt::format("{}; going on with '{}', the copy of the last good one", status.message(),
+                     copy_));
+  return Status::Ok();
 }
 
 void LocationsRefresh::Refresh() {
   if (path_.empty()) return;
-  struct stat info {};
-  if (stat(path_.c_str(), &info) != 0) {
-    if (refused_.empty())
-      LogError(fmt::format("the location table '{}' is gone: the last good one stays", path_));
-    refused_ = fmt::format("the location table '{}' is gone", path_);
-    bytes_ = -1;
+  KeepCopy();
+  const std::optional<FileVersion> version = LookAtFile(path_);
+  if (!version) {
+    looked_at_.reset();
+    const std::string reason = fmt::format("the location table '{}' is gone", path_);
+    if (!state().refused.starts_with(reason)) Refuse(reason + ": the last good one stays");
     return;
   }
-  const int64_t modified_ns = info.st_mtim.tv_sec * 1'000'000'000 + info.st_mtim.tv_nsec;
-  if (modified_ns == modified_ns_ && info.st_size == bytes_) return;
-  modified_ns_ = modified_ns;
-  bytes_ = info.st_size;
+  if (version == looked_at_) return;
+  looked_at_ = version;
   const Status status = Read();
-  refused_ = status.message();
-  if (!status.ok()) LogError(status.message() + "; the last good one stays");
+  // The next look may find it at rest.
+  if (status.code() == StatusCode::kRetry) looked_at_.reset();
+  if (!status.ok()) Refuse(status.message() + "; the last good one stays");
+}
+
+LocationsRefresh::State LocationsRefresh::state() const {
+  const std::lock_guard lock(mutex_);
+  return state_;
 }
 
 Status LocationsRefresh::Read() {
-  Result<std::vector<Location>> read = ReadLocations(path_);
+  Result<LocationFile> read = ReadLocationFile(path_);
   if (!read.ok()) return read.status();
-  if (read.value().size() * 2 < locations_.size())
+  LocationFile& file = read.value();
+  looked_at_ = file.version;
+  if (file.locations.size() * 2 < locations_.size())
     return Status::Stop(
         fmt::format("the location table '{}' is refused: it has {} rows, the last good one has {}; "
                     "a table that loses more than half of its rows needs a restart",
-                    path_, read.value().size(), locations_.size()));
-  locations_ = std::move(read).value();
-  ++version_;
-  LogInfo(
-      fmt::format("location table '{}': {} rows, version {}", path_, locations_.size(), version_));
-  if (changed_) changed_(locations_);
+                    path_, file.locations.size(), locations_.size()));
+  to_keep_ = std::move(file.bytes);
+  Accept(std::move(file.locations), path_);
+  KeepCopy();
   return Status::Ok();
+}
+
+Status LocationsRefresh::LoadCopy() {
+  Result<LocationFile> copy = ReadLocationFile(copy_);
+  if (!copy.ok()) return copy.status();
+  Accept(std::move(copy.value().locations), copy_);
+  return Status::Ok();
+}
+
+void LocationsRefresh::Accept(std::vector<Location> locations, const std::string& from) {
+  locations_ = std::move(locations);
+  int64_t version = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    version = ++state_.version;
+    state_.rows = static_cast<int64_t>(locations_.size());
+    state_.refused.clear();
+  }
+  LogInfo(
+      fmt::format("location table '{}': {} rows, version {}", from, locations_.size(), version));
+  if (changed_) changed_(locations_);
+}
+
+void LocationsRefresh::Refuse(const std::string& reason) {
+  const std::lock_guard lock(mutex_);
+  if (state_.refused != reason) LogError(reason);
+  state_.refused = reason;
+}
+
+// A full disk must not cost the names: the copy is tried again with the next look.
+void LocationsRefresh::KeepCopy() {
+  if (!to_keep_) return;
+  const Status kept = WriteFileWhole(copy_, *to_keep_);
+  if (kept.ok()) return to_keep_.reset();
+  LogWarning(fmt::format("no copy of the location table '{}': {}", path_, kept.message()));
 }
 
 }  // namespace sightline

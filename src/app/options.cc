@@ -248,7 +248,8 @@ std::vector<Option> OptionTable(UpOptions* o) {
   return {
       Text("data", "folder", &o->data, "where everything durable lies; one process owns it"),
       Text("listen", "address:port", &o->listen, "of the page and the API; port 0 is any free one"),
-      Text("locations", "CSV file", &o->locations, "location table: names (and zones) of the oids"),
+      Text("locations", "CSV or Parquet file", &o->locations,
+           "location table: names (and zones) of the oids"),
       Duration("locations_refresh", &o->locations_refresh, 100,
                "how often the location table is looked at for changes"),
       Text("log_level", "debug | info | warning | error", &o->log_level, "of the lines on stderr"),

@@ -3,18 +3,18 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <csignal>
 #include <filesystem>
-#include <fstream>
 #include <memory>
-#include <mutex>
 #include <random>
 #include <thread>
 #include <vector>
 
 #include "app/address_file.h"
+#include "app/demo.h"
 #include "app/lake_service.h"
 #include "app/locations_refresh.h"
 #include "app/ports.h"
@@ -37,31 +37,12 @@ constexpr Millis kEngineStop{2'500};
 constexpr Millis kDay{86'400'000};
 // A partition that still starts after it is told by /healthz.
 constexpr std::chrono::seconds kStartTime{5};
+// The door opens when what is durable is counted, or after this.
+constexpr std::chrono::seconds kCatchUpTime{2};
+constexpr std::chrono::milliseconds kCatchUpPoll{2};
 
-std::string DemoPath(const UpOptions& options, const std::string& name) {
-  return (std::filesystem::path(options.data) / "demo" / name).string();
-}
-
-// The recording lies beside the sources, or beside the binary where that was copied alone.
-std::string FindRecording() {
-  std::error_code error;
-  std::filesystem::path folder =
-      std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
-  for (int up = 0; up < 6 && !folder.empty(); ++up, folder = folder.parent_path())
-    if (const auto path = folder / "data" / "pedestrians.ndjson";
-        std::filesystem::exists(path, error))
-      return path.string();
-  return "data/pedestrians.ndjson";
-}
-
-// The names of the simulated city, and of the recording's town square.
-Status WriteDemoLocations(const std::string& path) {
-  std::error_code error;
-  std::filesystem::create_directories(std::filesystem::path(path).parent_path(), error);
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file << Simulator(SimulatorOptions{}, CameraOptions{}.seed).LocationsCsv();
-  if (!file.flush()) return Status::Stop(fmt::format("cannot write '{}'", path));
-  return Status::Ok();
+std::string DemoFolder(const UpOptions& options) {
+  return (std::filesystem::path(options.data) / "demo").string();
 }
 
 class Up {
@@ -79,10 +60,11 @@ class Up {
   void SetLocations(const std::vector<Location>& locations);
   Status LoadLive();
   void StartEngine();
+  void CatchUp() const;
   void Wake(const SourcePartition& partition);
   Result<std::unique_ptr<PartitionTask>> BuildTask(const SourcePartition& partition);
   Status StartServer();
-  void StartDemo();
+  Status StartDemo();
   void RunDemoCamera(CameraOptions camera);
   SourcePartition Partition(int32_t partition) const {
     return {log_->SourceName(kRawTopic), partition};
@@ -110,40 +92,45 @@ class Up {
   bool address_written_ = false;  // else the file is of the process that owns the folder
   std::atomic<bool> stop_cameras_ = false;
   std::vector<std::thread> cameras_;
-  std::string locations_refused_;
-  mutable std::mutex mutex_;  // of locations_refused_, which HTTP threads read
 };
 
 Status Up::Start() {
   RETURN_IF_ERROR(OpenLog());
   const Result<ListenAddress> listen = ParseListen(options_.listen);
   if (!listen.ok()) return listen.status();
-  live_ =
-      std::make_unique<Live>(LiveOptions{.pane_size = options_.pipeline.pane_size,
-                                         .window_size = options_.pipeline.window_size,
-                                         .pane_retention = options_.live_pane_retention,
-                                         .idle_timeout = options_.pipeline.idle_timeout,
-                                         .out_of_orderness = options_.pipeline.out_of_orderness},
-                             &clock_);
+  live_ = std::make_unique<Live>(LiveOptions{.pane_size = options_.pipeline.pane_size,
+                                             .window_size = options_.pipeline.window_size,
+                                             .pane_retention = options_.live_pane_retention,
+                                             .idle_timeout = options_.pipeline.idle_timeout,
+                                             .out_of_orderness = options_.pipeline.out_of_orderness,
+                                             .log_end =
+                                                 [this](const SourcePartition& partition) {
+                                                   const EmbeddedLog::End end =
+                                                       log_->EndOf(kRawTopic, partition.partition);
+                                                   return LogEnd{end.next, end.newest};
+                                                 }},
+                                 &clock_);
   hub_ = std::make_unique<Hub>(live_.get(), &clock_,
                                HubOptions{.min_interval = options_.live_push_interval});
   std::string table = options_.locations;
   if (table.empty() && options_.demo) {
-    table = DemoPath(options_, "locations.csv");
-    RETURN_IF_ERROR(WriteDemoLocations(table));
+    const Result<std::string> written = WriteDemoLocations(DemoFolder(options_));
+    if (!written.ok()) return written.status();
+    table = written.value();
   }
-  locations_ = std::make_unique<LocationsRefresh>(table);
+  locations_ = std::make_unique<LocationsRefresh>(
+      table, (std::filesystem::path(options_.data) / "locations.last_good").string());
   RETURN_IF_ERROR(locations_->Load());
   if (options_.lake_enabled) RETURN_IF_ERROR(OpenLake());
   if (!table.empty()) SetLocations(locations_->locations());
   locations_->OnChange([this](const std::vector<Location>& known) { SetLocations(known); });
   RETURN_IF_ERROR(LoadLive());
   StartEngine();
+  CatchUp();
   RETURN_IF_ERROR(StartServer());
   RETURN_IF_ERROR(WriteAddressFile(options_.data, {url_, hub_->boot()}));
   address_written_ = true;
-  if (options_.demo) StartDemo();
-  return Status::Ok();
+  return options_.demo ? StartDemo() : Status::Ok();
 }
 
 Status Up::OpenLake() {
@@ -201,10 +188,9 @@ Status Up::LoadLive() {
     const SourcePartition partition = Partition(p);
     Result<std::optional<CountsProgress>> progress = log_->Progress(partition);
     if (!progress.ok()) return progress.status();
-    if (!progress.value()) continue;
-    const CountsProgress& known = *progress.value();
-    live_->Load(partition, {}, known.next, known.ledger);
-    if (lake_) lake_->view().Expect(partition, known.next);
+    const CountsProgress known = progress.value().value_or(CountsProgress{.next = kNothingApplied});
+    live_->Load(partition, {}, known.next, known.ledger, known.watermark);
+    if (lake_ && progress.value()) lake_->view().Expect(partition, known.next);
     RETURN_IF_ERROR(log_->ForEachGroup(partition, not_before, [&](Segment&& group) {
       live_->Load(partition, {&group, 1}, known.next, known.ledger);
     }));
@@ -222,12 +208,24 @@ void Up::StartEngine() {
   for (int32_t p = 0; p < log_->partitions(); ++p) partitions.push_back(Partition(p));
   runtime_ = std::make_unique<Runtime>(
       partitions, [this](const SourcePartition& partition) { return BuildTask(partition); },
-      RuntimeOptions{.threads = threads > 0 ? threads : std::max(1, cores),
-                     .on_at_end = [this](const SourcePartition& partition, bool at_end) {
-                       live_->SetAtEnd(partition, at_end);
-                     }});
+      RuntimeOptions{.threads = threads > 0 ? threads : std::max(1, cores)});
   running_ = runtime_.get();
   watch_ = log_->OnAppend(kRawTopic, [this](int32_t partition) { Wake(Partition(partition)); });
+}
+
+// Live had shown what was durable before its counts were committed. A viewer who comes back must
+// not see less of it, so nobody is let in before it is counted again - unless that takes long: then
+// detections must be let in.
+void Up::CatchUp() const {
+  const auto until = std::chrono::steady_clock::now() + kCatchUpTime;
+  const auto behind = [this](const PartitionHealth& partition) {
+    const Offset next = log_->EndOf(kRawTopic, partition.partition.partition).next;
+    return partition.health != TaskHealth::kStopped && next.v > 0 &&
+           live_->Committed(partition.partition) < next;
+  };
+  while (std::chrono::steady_clock::now() < until &&
+         std::ranges::any_of(runtime_->Snapshot(), behind))
+    std::this_thread::sleep_for(kCatchUpPoll);
 }
 
 // Also called while the runtime is being made: its threads start before its pointer is here.
@@ -301,18 +299,22 @@ Status Up::StartServer() {
   return Status::Ok();
 }
 
-void Up::StartDemo() {
+Status Up::StartDemo() {
+  const std::string folder = DemoFolder(options_);
+  const Result<std::string> recording = WriteDemoRecording(folder);
+  if (!recording.ok()) return recording.status();
   CameraOptions pedestrians;
   pedestrians.source = CameraOptions::Source::kReplay;
-  pedestrians.replay = {.path = FindRecording(), .speed = 1, .shift_to_now = true, .loop = true};
-  pedestrians.spool.directory = DemoPath(options_, "spool-pedestrians");
+  pedestrians.replay = {.path = recording.value(), .speed = 1, .shift_to_now = true, .loop = true};
+  pedestrians.spool.directory = folder + "/spool-pedestrians";
   CameraOptions city;
-  city.spool.directory = DemoPath(options_, "spool-city");
+  city.spool.directory = folder + "/spool-city";
   for (CameraOptions* camera : {&pedestrians, &city}) {
     camera->sender.url = url_;
     camera->stop_time = kCameraStop;
     cameras_.emplace_back([this, c = *camera] { RunDemoCamera(c); });
   }
+  return Status::Ok();
 }
 
 void Up::RunDemoCamera(CameraOptions camera) {
@@ -327,11 +329,7 @@ void Up::WaitForSignal() {
   sigaddset(&signals, SIGINT);
   const int64_t refresh_ms = options_.locations_refresh.v;
   const timespec wait{refresh_ms / 1'000, refresh_ms % 1'000 * 1'000'000};
-  while (sigtimedwait(&signals, nullptr, &wait) < 0) {
-    locations_->Refresh();
-    const std::lock_guard lock(mutex_);
-    locations_refused_ = locations_->refused();
-  }
+  while (sigtimedwait(&signals, nullptr, &wait) < 0) locations_->Refresh();
 }
 
 void Up::Stop() {
@@ -371,8 +369,7 @@ Health Up::TellHealth() const {
           "partition {} is degraded: it started without its memory of earlier detections", number));
   }
   if (const std::string trouble = lake_ ? lake_->trouble() : ""; !trouble.empty()) broken(trouble);
-  const std::lock_guard lock(mutex_);
-  if (!locations_refused_.empty()) broken(locations_refused_);
+  if (const std::string refused = locations_->state().refused; !refused.empty()) broken(refused);
   return health;
 }
 
@@ -391,6 +388,12 @@ std::vector<Metric> Up::Gather() const {
   gauge("sightline_live_viewers", "open streams", hub_->viewers());
   gauge("sightline_live_complete_until_ms", "windows that end before it are complete",
         live_->CompleteUntil().v);
+  const LocationsRefresh::State table = locations_->state();
+  gauge("sightline_locations_version", "of the location table: accepted ones since the start",
+        table.version);
+  gauge("sightline_locations_rows", "of the location table as it is used", table.rows);
+  gauge("sightline_locations_refused", "1: the file as it is now is not used",
+        table.refused.empty() ? 0 : 1);
   const Ledger ledger = live_->LedgerTotal(Scope::All());
   auto event = [&](std::string_view outcome, int64_t n) {
     metrics.push_back({.name = "sightline_events_total",

@@ -103,6 +103,14 @@ class PostBackoff {
 
 class Sender {
  public:
+  // What the answer to a post means; for everybody who posts.
+  struct Answer {
+    enum class Kind : uint8_t { kTaken, kTooLarge, kRefused, kAway } kind = Kind::kAway;
+    int64_t rejected = 0;
+    std::string reason;  // of kAway and kRefused
+  };
+  static Answer Judge(const HttpResponse& response);
+
   // The options must be valid. All three are borrowed and must outlive the Sender. Starts by
   // sending what the spool holds.
   Sender(const SenderOptions& options, Spool* spool, HttpClient* client, const Clock* clock);
@@ -135,11 +143,6 @@ class Sender {
     SpoolPosition next;  // where it ends on disk
   };
   enum class Delivery : uint8_t { kDone, kAway };
-  struct Answer {
-    enum class Kind : uint8_t { kTaken, kTooLarge, kRefused, kAway } kind = Kind::kAway;
-    int64_t rejected = 0;
-    std::string reason;  // of kAway and kRefused
-  };
 
   // Poster.
   void RunPoster();
@@ -147,7 +150,6 @@ class Sender {
   bool ReadSpool(InFlight* in_flight);
   Delivery Deliver(const Batch& batch);
   HttpResponse PostBody(std::string_view body);
-  static Answer Judge(const HttpResponse& response);
   void SetAside(std::string_view body, int64_t events, const HttpResponse& response);
   void Finish(InFlight* in_flight, Delivery delivery);
   void ServerFailed(const HttpResponse& response, const std::string& reason);

@@ -52,8 +52,6 @@ struct Runtime::State {
     int64_t published_ms = 0;
     bool finished = false;
     bool was_running = false;
-    bool told_at_end = false;
-    Offset told_at;
 
     mutable std::mutex mutex;
     PartitionHealth health;  // guarded by mutex
@@ -87,7 +85,6 @@ struct Runtime::State {
   void Finish(Slot& slot, TaskHealth health, const std::string& reason);
   int64_t FinishWithoutTask(Slot& slot);
   void Publish(Slot& slot, int64_t now_ms);
-  void TellAtEnd(Slot& slot, bool at_end, Offset position);
   void Wake(Slot& slot);
   void Stop();
 };
@@ -162,14 +159,12 @@ void Runtime::State::StepTask(Slot& slot, int64_t now_ms) {
   const bool worked = done.ok() && done.value() == Progress::kWorked;
   slot.due_ms = worked ? now_ms : std::min(task.NextDue(now_ms), now_ms + options.sleep_ms_max);
   if (!worked || now_ms - slot.published_ms >= kPublishIntervalMs) Publish(slot, now_ms);
-  TellAtEnd(slot, task.at_end(), task.position());
 }
 
 // kRebuild of a task, kStop of a task, or any failure of the factory.
 void Runtime::State::Failed(Slot& slot, const Status& status, int64_t now_ms) {
   if (slot.task != nullptr) Publish(slot, now_ms);
   slot.task.reset();
-  TellAtEnd(slot, /*at_end=*/false, {});
   if (status.code() == StatusCode::kStop) {
     LogError(fmt::format("{} stopped: {}", NameOf(slot.partition), status.message()));
     return Finish(slot, TaskHealth::kStopped, status.message());
@@ -222,13 +217,6 @@ void Runtime::State::Publish(Slot& slot, int64_t now_ms) {
   const std::lock_guard lock(slot.mutex);
   slot.health.health = status.running ? TaskHealth::kRunning : TaskHealth::kStarting;
   slot.health.task = std::move(status);
-}
-
-void Runtime::State::TellAtEnd(Slot& slot, bool at_end, Offset position) {
-  if (at_end == slot.told_at_end && (!at_end || position == slot.told_at)) return;
-  slot.told_at_end = at_end;
-  slot.told_at = position;
-  if (options.on_at_end) options.on_at_end(slot.partition, at_end);
 }
 
 // ---- other threads -----------------------------------------------------------------------------

@@ -26,9 +26,6 @@ struct RuntimeOptions {
   int threads = 1;
   // The longest sleep: a net for sources that cannot wake their task.
   int64_t sleep_ms_max = 1'000;
-  // Called on the partition's thread when it was read to its end, again whenever it reaches the end
-  // after more was read, and when it is no longer known to be there. May be empty.
-  std::function<void(const SourcePartition&, bool at_end)> on_at_end;
 };
 
 enum class TaskHealth : uint8_t {

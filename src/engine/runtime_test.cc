@@ -173,23 +173,5 @@ TEST(RuntimeTest, DrainGivesUpAtItsDeadline) {
   EXPECT_FALSE(runtime.Drain(20));
 }
 
-TEST(RuntimeTest, TellsWhenTheEndIsReached) {
-  Partitions partitions(1);
-  std::atomic<int> ends = 0, leaves = 0;
-  Runtime runtime(partitions.ids(), partitions.factory(),
-                  {.on_at_end = [&](const SourcePartition& id, bool at_end) {
-                    EXPECT_EQ(id, (SourcePartition{"test", 0}));
-                    ++(at_end ? ends : leaves);
-                  }});
-  ASSERT_TRUE(WaitFor([&] { return ends == 1; }));
-  partitions.worlds[0].Append();
-  runtime.Wake({"test", 0});
-  ASSERT_TRUE(WaitFor([&] { return ends == 2; }));
-  partitions.worlds[0].Append();
-  partitions.worlds[0].Answer(0, Status::Rebuild("fenced"));
-  runtime.Wake({"test", 0});
-  ASSERT_TRUE(WaitFor([&] { return leaves > 0; }));
-}
-
 }  // namespace
 }  // namespace sightline

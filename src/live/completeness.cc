@@ -4,36 +4,31 @@
 
 namespace sightline {
 
-void Completeness::OnLoaded(const SourcePartition& partition, Watermark watermark) {
+void Completeness::OnCounted(const SourcePartition& partition, Offset next, Watermark watermark) {
   Partition& known = partitions_[partition];
+  known.next = next;
   known.watermark = std::max(known.watermark, watermark);
+  known.idle_until = kBeforeAllTime;
 }
 
-void Completeness::OnRecords(const SourcePartition& partition, Watermark watermark, EventTime now) {
-  Partition& known = partitions_[partition];
-  known.watermark = std::max(known.watermark, watermark);
-  known.last_records = now;
+// Silence is measured by the log, not by this process: a restart neither ends nor begins it.
+bool Completeness::IsIdle(const SourcePartition& name, const Partition& partition,
+                          EventTime now) const {
+  if (!log_end_) return false;
+  const LogEnd end = log_end_(name);
+  if (end.newest == kNoAppendTime) return true;
+  return partition.next >= end.next && now - ToEventTime(end.newest) >= idle_timeout_;
 }
 
-bool Completeness::SetAtEnd(const SourcePartition& partition, bool at_end) {
-  const auto [it, is_new] = partitions_.try_emplace(partition);
-  const bool news = is_new || it->second.at_end != at_end;
-  it->second.at_end = at_end;
-  return news;
-}
-
-Watermark Completeness::Of(const Partition& partition, EventTime now) const {
-  // A partition that was never fed, and of which nobody says that it is behind, is at its end.
-  const bool at_end = partition.at_end.value_or(!partition.last_records);
-  const Millis silent = now - partition.last_records.value_or(start_);
-  if (!at_end || silent < idle_timeout_) return partition.watermark;
-  return std::max(partition.watermark, now - idle_timeout_ - out_of_orderness_);
-}
-
-Watermark Completeness::CompleteUntil(EventTime now) const {
+Watermark Completeness::CompleteUntil(EventTime now) {
   if (partitions_.empty()) return kBeforeAllTime;
+  const Watermark idle_until = now - idle_timeout_ - out_of_orderness_;
   Watermark least = kAfterAllTime;
-  for (const auto& [name, partition] : partitions_) least = std::min(least, Of(partition, now));
+  for (auto& [name, partition] : partitions_) {
+    if (partition.watermark < idle_until && IsIdle(name, partition, now))
+      partition.idle_until = std::max(partition.idle_until, idle_until);
+    least = std::min(least, std::max(partition.watermark, partition.idle_until));
+  }
   return least;
 }
 

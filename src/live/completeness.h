@@ -1,40 +1,50 @@
 // Completeness: up to when every partition has told what it saw. docs/SEMANTICS.md, "Windows".
 //
-// Not thread-safe. `now` is the wall clock, on the scale of event time.
+// Not thread-safe. `now` is the wall clock, on the scale of event time and of append time.
 #pragma once
 
-#include <cstdint>
+#include <functional>
 #include <map>
-#include <optional>
+#include <utility>
 
 #include "model/types.h"
 
 namespace sightline {
 
+// Where the durable records of a partition end.
+struct LogEnd {
+  Offset next;
+  AppendTime newest = kNoAppendTime;  // of the last record; kNoAppendTime: there never was one
+};
+// Asked whenever completeness is, so that it is never behind what is durable; must be quick.
+using LogEndOf = std::function<LogEnd(const SourcePartition&)>;
+
 class Completeness {
  public:
-  Completeness(Millis idle_timeout, Millis out_of_orderness, EventTime now)
-      : idle_timeout_(idle_timeout), out_of_orderness_(out_of_orderness), start_(now) {}
+  // Without `log_end` nobody is known to be at the end of its log, so nobody is idle.
+  Completeness(Millis idle_timeout, Millis out_of_orderness, LogEndOf log_end)
+      : idle_timeout_(idle_timeout),
+        out_of_orderness_(out_of_orderness),
+        log_end_(std::move(log_end)) {}
 
-  // What is durable says: known from now on, and as idle as the time since the start.
-  void OnLoaded(const SourcePartition& partition, Watermark watermark);
-  void OnRecords(const SourcePartition& partition, Watermark watermark, EventTime now);
-  // True if that is news.
-  bool SetAtEnd(const SourcePartition& partition, bool at_end);
+  // Everything before `next` is counted. From the first call on the partition is waited for.
+  void OnCounted(const SourcePartition& partition, Offset next, Watermark watermark);
 
-  // kBeforeAllTime while a partition is silent and not idle yet, or none is known.
-  Watermark CompleteUntil(EventTime now) const;
+  // kBeforeAllTime while a partition has told nothing and is not idle, or none is known.
+  Watermark CompleteUntil(EventTime now);
 
  private:
   struct Partition {
+    Offset next;
     Watermark watermark = kBeforeAllTime;
-    std::optional<EventTime> last_records;  // wall time; none: not fed since the start
-    std::optional<bool> at_end;             // none: nobody said
+    // What was told while it was idle stands until its own word: records that are durable and not
+    // counted yet end the idleness, but take nothing back.
+    Watermark idle_until = kBeforeAllTime;
   };
-  Watermark Of(const Partition& partition, EventTime now) const;
+  bool IsIdle(const SourcePartition& name, const Partition& partition, EventTime now) const;
 
   const Millis idle_timeout_, out_of_orderness_;
-  const EventTime start_;
+  const LogEndOf log_end_;
   std::map<SourcePartition, Partition> partitions_;
 };
 

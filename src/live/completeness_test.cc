@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+
 namespace sightline {
 namespace {
 
@@ -11,7 +13,16 @@ constexpr EventTime kStart{1'000'000};
 class CompletenessTest : public testing::Test {
  protected:
   EventTime At(int64_t after_ms) { return kStart + Millis{after_ms}; }
-  Completeness complete_{{30'000}, {10'000}, kStart};
+  void Append(const SourcePartition& partition, int64_t after_ms) {
+    ends_[partition] = {{ends_[partition].next.v + 1}, {At(after_ms).v}};
+  }
+  // As a process that starts: it knows what is durable, and nothing of the process before it.
+  Completeness Started() {
+    return Completeness({30'000}, {10'000},
+                        [this](const SourcePartition& partition) { return ends_[partition]; });
+  }
+  std::map<SourcePartition, LogEnd> ends_;
+  Completeness complete_ = Started();
 };
 
 TEST_F(CompletenessTest, NothingKnownIsNothingComplete) {
@@ -19,48 +30,79 @@ TEST_F(CompletenessTest, NothingKnownIsNothingComplete) {
 }
 
 TEST_F(CompletenessTest, LeastOfThePartitions) {
-  complete_.OnRecords(kA, {500}, At(0));
-  complete_.OnRecords(kB, {400}, At(0));
+  for (const SourcePartition& partition : {kA, kB}) Append(partition, 0);
+  complete_.OnCounted(kA, {1}, {500});
+  complete_.OnCounted(kB, {1}, {400});
   EXPECT_EQ(complete_.CompleteUntil(At(0)), Watermark{400});
-  complete_.OnRecords(kB, {300}, At(0));  // never goes back
+  complete_.OnCounted(kB, {1}, {300});  // never goes back
   EXPECT_EQ(complete_.CompleteUntil(At(0)), Watermark{400});
-  complete_.OnRecords(kB, {900}, At(0));
+  complete_.OnCounted(kB, {1}, {900});
   EXPECT_EQ(complete_.CompleteUntil(At(0)), Watermark{500});
 }
 
 TEST_F(CompletenessTest, IdleOnlyAtItsEndAndAfterTheTimeout) {
-  complete_.OnRecords(kA, {500}, At(0));
-  EXPECT_EQ(complete_.CompleteUntil(At(60'000)),
-            Watermark{500});  // nobody said that it is at its end
-  EXPECT_TRUE(complete_.SetAtEnd(kA, true));
-  EXPECT_FALSE(complete_.SetAtEnd(kA, true));
+  Append(kA, 0);
+  Append(kA, 0);
+  complete_.OnCounted(kA, {1}, {500});
+  EXPECT_EQ(complete_.CompleteUntil(At(60'000)), Watermark{500});  // one is not counted yet
+  complete_.OnCounted(kA, {2}, {500});
   EXPECT_EQ(complete_.CompleteUntil(At(29'999)), Watermark{500});
   EXPECT_EQ(complete_.CompleteUntil(At(30'000)), At(-10'000));
   EXPECT_EQ(complete_.CompleteUntil(At(90'000)), At(50'000));
-  complete_.OnRecords(kA, {600}, At(90'000));  // speaks again: its own word counts
+  Append(kA, 90'000);  // will speak again: until then nothing is taken back, and no more is told
+  EXPECT_EQ(complete_.CompleteUntil(At(95'000)), At(50'000));
+  complete_.OnCounted(kA, {3}, {600});  // its own word counts
   EXPECT_EQ(complete_.CompleteUntil(At(90'000)), Watermark{600});
-  EXPECT_TRUE(complete_.SetAtEnd(kA, false));
-  EXPECT_EQ(complete_.CompleteUntil(At(900'000)), Watermark{600});
+  EXPECT_EQ(complete_.CompleteUntil(At(120'000)), At(80'000));
+}
+
+TEST_F(CompletenessTest, NeverFedIsIdleAtOnce) {
+  Append(kA, 0);
+  complete_.OnCounted(kA, {1}, At(-10'000));
+  EXPECT_EQ(complete_.CompleteUntil(At(0)), At(-10'000));
+  complete_.OnCounted(kB, {-1}, kBeforeAllTime);
+  EXPECT_EQ(complete_.CompleteUntil(At(0)), At(-40'000));
+  Append(kB, 0);
+  complete_.OnCounted(kB, {0}, kBeforeAllTime);
+  EXPECT_EQ(complete_.CompleteUntil(At(0)), kBeforeAllTime);
+}
+
+TEST_F(CompletenessTest, ARestartTakesNothingBack) {
+  Append(kA, 0);
+  Append(kB, 59'000);
+  complete_.OnCounted(kA, {1}, At(-10'000));
+  complete_.OnCounted(kB, {1}, At(49'000));
+  const Watermark shown = complete_.CompleteUntil(At(60'000));
+  EXPECT_EQ(shown, At(20'000));
+  // The newest record of kB had been shown, and its count was not committed yet.
+  Completeness again = Started();
+  again.OnCounted(kA, {1}, At(-10'000));
+  again.OnCounted(kB, {0}, At(45'000));
+  EXPECT_GE(again.CompleteUntil(At(60'000)), shown);
+  again.OnCounted(kB, {1}, At(49'000));
+  EXPECT_EQ(again.CompleteUntil(At(60'000)), shown);
+}
+
+TEST_F(CompletenessTest, ARestartClaimsNothingOfWhatIsStillToBeCounted) {
+  Append(kA, 0);
+  Append(kB, 0);
+  Completeness again = Started();
+  again.OnCounted(kA, {1}, At(-10'000));
+  again.OnCounted(kB, {-1}, kBeforeAllTime);
+  EXPECT_EQ(again.CompleteUntil(At(600'000)), kBeforeAllTime);
+  again.OnCounted(kB, {1}, At(-5'000));
+  EXPECT_EQ(again.CompleteUntil(At(600'000)), At(560'000));
 }
 
 TEST_F(CompletenessTest, IdleIsNeverLowerThanItsOwnWatermark) {
-  complete_.OnRecords(kA, At(55'000), At(0));
-  complete_.SetAtEnd(kA, true);
+  Append(kA, 0);
+  complete_.OnCounted(kA, {1}, At(55'000));
   EXPECT_EQ(complete_.CompleteUntil(At(60'000)), At(55'000));
 }
 
-TEST_F(CompletenessTest, NeverFedIsIdleSinceTheStart) {
-  complete_.OnLoaded(kA, kBeforeAllTime);
-  complete_.OnLoaded(kB, {700});
-  EXPECT_EQ(complete_.CompleteUntil(At(29'999)), kBeforeAllTime);
-  EXPECT_EQ(complete_.CompleteUntil(At(30'000)), At(-10'000));
-  complete_.SetAtEnd(kB, false);  // but not when it is known to be behind
-  EXPECT_EQ(complete_.CompleteUntil(At(30'000)), Watermark{700});
-}
-
 TEST_F(CompletenessTest, ClockThatStepsBackMakesNobodyIdle) {
-  complete_.OnRecords(kA, {500}, At(100'000));
-  complete_.SetAtEnd(kA, true);
+  Append(kA, 100'000);
+  complete_.OnCounted(kA, {1}, {500});
   EXPECT_EQ(complete_.CompleteUntil(At(50'000)), Watermark{500});
 }
 

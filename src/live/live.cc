@@ -11,7 +11,6 @@
 #include <utility>
 
 #include "base/log.h"
-#include "live/completeness.h"
 #include "live/pane_store.h"
 #include "live/time_zone.h"
 
@@ -22,7 +21,7 @@ struct Live::State {
       : options(options),
         clock(clock),
         panes(PaneGrid(options.pane_size, options.window_size), options.pane_retention),
-        completeness(options.idle_timeout, options.out_of_orderness, {clock->NowMs()}) {}
+        completeness(options.idle_timeout, options.out_of_orderness, options.log_end) {}
 
   // What is known of a location beside its panes.
   struct Facts {
@@ -97,16 +96,16 @@ void Live::State::Changed() {
 }
 
 void Live::Load(const SourcePartition& partition, std::span<const Segment> segments,
-                Offset committed, const Ledger& total) {
+                Offset committed, const Ledger& total, Watermark watermark) {
   const EventTime now = state_->Now();
   for (const Segment& segment : segments) {
     const std::lock_guard lock(state_->mutex);
     state_->AddSegment(segment, now);
-    state_->completeness.OnLoaded(partition, segment.watermark);
+    watermark = std::max(watermark, segment.watermark);
   }
   {
     const std::lock_guard lock(state_->mutex);
-    state_->completeness.OnLoaded(partition, kBeforeAllTime);
+    state_->completeness.OnCounted(partition, committed, watermark);
     State::Partition& known = state_->partitions[partition];
     known.committed = committed;
     known.total = total;
@@ -133,7 +132,7 @@ bool Live::Apply(const SourcePartition& partition, std::span<const Segment> segm
     State::Partition& known = state_->partitions[partition];
     if (known.committed != kNothingApplied && known.committed != segment.first) break;
     state_->AddSegment(segment, now);
-    state_->completeness.OnRecords(partition, segment.watermark, now);
+    state_->completeness.OnCounted(partition, segment.next, segment.watermark);
     known.total.Add(segment.Total());
     known.committed = segment.next;
     state_->changed_at_ms = now.v;
@@ -141,14 +140,6 @@ bool Live::Apply(const SourcePartition& partition, std::span<const Segment> segm
   }
   if (applied > 0) state_->Changed();
   return applied == segments.size();
-}
-
-void Live::SetAtEnd(const SourcePartition& partition, bool at_end) {
-  {
-    const std::lock_guard lock(state_->mutex);
-    if (!state_->completeness.SetAtEnd(partition, at_end)) return;
-  }
-  state_->Changed();
 }
 
 void Live::SetLocations(std::vector<LocationInfo> locations) {

@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/status.h"
+#include "live/completeness.h"
 #include "live/ranking.h"
 #include "live/scope.h"
 #include "live/window_choice.h"
@@ -29,6 +30,7 @@ struct LiveOptions {
   Millis pane_retention{24 * 3'600'000LL};  // panes; beyond it, up to 25 h, steps of window_size
   Millis idle_timeout{30'000};
   Millis out_of_orderness{10'000};
+  LogEndOf log_end;  // called under Live's mutex
 };
 
 // What Committed() says of a partition of which nothing was applied: engine/sink.h's
@@ -73,12 +75,14 @@ class Live {
   ~Live();
 
   // -- feeding, by the engine ------------------------------------------------------------------
-  // Before the tasks start: what the durable counts say, and the offset up to which they say it.
-  // `total` is the ledger of everything before `committed`; `segments`, in any order, are those of
-  // it that are at hand: their rows give the panes and the ledger by location. A second call for a
-  // partition adds its segments; its `committed` and `total` replace the first's.
+  // Before the tasks start, for every partition that there is (completeness waits for all of them):
+  // what the durable counts say, and the offset and watermark up to which they say it; committed is
+  // kNothingApplied where there are none. `total` is the ledger of everything before `committed`;
+  // `segments`, in any order, are those of it that are at hand: their rows give the panes and the
+  // ledger by location. A second call for a partition adds its segments; its `committed` and
+  // `total` replace the first's.
   void Load(const SourcePartition& partition, std::span<const Segment> segments, Offset committed,
-            const Ledger& total);
+            const Ledger& total, Watermark watermark = kBeforeAllTime);
   // kNothingApplied before anything was loaded or applied.
   Offset Committed(const SourcePartition& partition) const;
   // Compare-and-set on the partition's offset; false if segments.front().first is not it, or if the
@@ -86,8 +90,6 @@ class Live {
   // one's `first` is. (A writer that breaks in between two segments leaves the first ones applied,
   // as Committed() then says.)
   bool Apply(const SourcePartition& partition, std::span<const Segment> segments);
-  // A partition was read to its end, or is behind: for completeness (idle_timeout).
-  void SetAtEnd(const SourcePartition& partition, bool at_end);
   // Reads zoneinfo files: not for a thread that must not wait.
   void SetLocations(std::vector<LocationInfo> locations);
 

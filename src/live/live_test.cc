@@ -50,7 +50,8 @@ std::vector<std::string> Items(const Top& top) {
 class LiveTest : public testing::Test {
  protected:
   ManualClock clock_{kNowMs};
-  Live live_{LiveOptions{}, &clock_};
+  std::map<SourcePartition, LogEnd> ends_;
+  Live live_{{.log_end = [this](const SourcePartition& name) { return ends_[name]; }}, &clock_};
   const Scope all_ = Scope::All();
 };
 
@@ -94,9 +95,10 @@ TEST_F(LiveTest, ProvisionalUntilEveryPartitionHasPassed) {
   EXPECT_EQ(top.complete_until, Watermark{kNowMs - 10'000});
   EXPECT_EQ(top.rows[0].count, 7);
   EXPECT_EQ(top.rows[0].provisional, 4);
-  live_.SetAtEnd(kB, false);  // a partition that is behind: nothing is complete
+  ends_[kB] = {{7}, {kNowMs}};
+  live_.Load(kB, {}, kNothingApplied, {});  // a partition that is behind: nothing is complete
   EXPECT_EQ(live_.TopItems(all_, LocationId{1}, kFive, 10).rows[0].provisional, 7);
-  live_.SetAtEnd(kB, true);
+  live_.Load(kB, {}, {7}, {});
   clock_.Advance(30'000);  // kB is idle: until kNow - 10 s
   EXPECT_EQ(live_.CompleteUntil(), Watermark{kNowMs - 10'000});
   EXPECT_EQ(live_.TopItems(all_, LocationId{1}, kFive, 10).rows[0].provisional, 4);
@@ -276,11 +278,8 @@ TEST_F(LiveTest, OnChangeIsCalledAfterEachChange) {
   EXPECT_EQ(calls, 101);
   Apply(live_, kA, SegmentOf(0, 1, {{1, "bus"}}));  // refused
   EXPECT_EQ(calls, 101);
-  live_.SetAtEnd(kA, true);
-  live_.SetAtEnd(kA, true);  // no news
-  EXPECT_EQ(calls, 202);
   live_.SetLocations({});
-  EXPECT_EQ(calls, 303);
+  EXPECT_EQ(calls, 202);
 }
 
 TEST_F(LiveTest, ConcurrentFeedersAndReaders) {
@@ -293,7 +292,6 @@ TEST_F(LiveTest, ConcurrentFeedersAndReaders) {
       for (int i = 0; i < kSegments; ++i) {
         EXPECT_TRUE(Apply(live_, partition,
                           SegmentOf(i, i + 1, {{i % 7, "item" + std::to_string(i % 11), 2}})));
-        if (i % 50 == 0) live_.SetAtEnd(partition, i % 100 == 0);
         if (i % 100 == 0) live_.SetLocations({{{i % 5}, "Gate", "Europe/Berlin"}});
       }
     });

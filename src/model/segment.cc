@@ -44,29 +44,8 @@ void MergeSorted(std::vector<Row>& into, std::vector<Row>&& rows) {
   into = std::move(merged);
 }
 
-void EncodeLedger(const Ledger& ledger, ByteWriter& out) {
-  for (int64_t n : ledger.outcomes) out.Varint(static_cast<uint64_t>(n));
-  out.Varint(static_cast<uint64_t>(ledger.conflicts));
-  out.Varint(static_cast<uint64_t>(ledger.heartbeats));
-}
 // Numbers that nothing which we wrote can hold, and whose sums could overflow.
 constexpr uint64_t kCountMax = uint64_t{1} << 53;
-
-bool DecodeLedger(ByteReader& in, Ledger* ledger) {
-  auto number = [&](int64_t* n) {
-    const uint64_t value = in.Varint();
-    *n = static_cast<int64_t>(value);
-    return value <= kCountMax;
-  };
-  bool sane = true;
-  for (int64_t& n : ledger->outcomes) {
-    sane &= number(&n);
-    if (sane) ledger->received += n;
-  }
-  sane &= number(&ledger->conflicts);
-  sane &= number(&ledger->heartbeats);
-  return sane;
-}
 
 // A time that is written as the difference to `base`; false if it is none.
 bool DecodeTime(ByteReader& in, EventTime base, EventTime* time) {
@@ -94,6 +73,28 @@ void Ledger::Add(const Ledger& other) {
   for (size_t i = 0; i < kOutcomes; ++i) outcomes[i] += other.outcomes[i];
   conflicts += other.conflicts;
   heartbeats += other.heartbeats;
+}
+
+// Layout: the outcomes in their order, conflicts, heartbeats; `received` is the outcomes' sum.
+void Ledger::Encode(ByteWriter& out) const {
+  for (const int64_t n : outcomes) out.Varint(static_cast<uint64_t>(n));
+  out.Varint(static_cast<uint64_t>(conflicts));
+  out.Varint(static_cast<uint64_t>(heartbeats));
+}
+
+Result<Ledger> Ledger::Decode(ByteReader& in) {
+  Ledger ledger;
+  bool sane = true;
+  const auto number = [&] {
+    const uint64_t value = in.Varint();
+    sane &= value <= kCountMax;
+    return sane ? static_cast<int64_t>(value) : 0;
+  };
+  for (int64_t& n : ledger.outcomes) ledger.received += n = number();
+  ledger.conflicts = number();
+  ledger.heartbeats = number();
+  if (!sane || !in.ok()) return Status::Stop("bad ledger");
+  return ledger;
 }
 
 Ledger Segment::Total() const {
@@ -150,7 +151,7 @@ void Segment::Encode(ByteWriter& out) const {
     out.Signed(row.key.location.v);
     out.Signed(row.key.camera.v);
     out.Signed(row.key.hour.v);
-    EncodeLedger(row.ledger, out);
+    row.ledger.Encode(out);
   }
   out.Varint(set_aside.size());
   for (const SetAside& aside : set_aside) {
@@ -191,7 +192,9 @@ Result<Segment> Segment::Decode(ByteReader& in) {
     row.key.location = {in.Signed()};
     row.key.camera = {in.Signed()};
     row.key.hour = {in.Signed()};
-    if (!DecodeLedger(in, &row.ledger)) return Status::Stop("segment is damaged: bad ledger");
+    const Result<Ledger> ledger = Ledger::Decode(in);
+    if (!ledger.ok()) return Status::Stop("segment is damaged: " + ledger.status().message());
+    row.ledger = ledger.value();
   }
   segment.set_aside.resize(ReadSize(in));
   for (SetAside& aside : segment.set_aside) {

@@ -31,6 +31,8 @@ struct Ledger {
   int64_t of(Outcome outcome) const { return outcomes[static_cast<size_t>(outcome)]; }
   bool Balanced() const;
   void Add(const Ledger& other);
+  void Encode(ByteWriter& out) const;
+  static Result<Ledger> Decode(ByteReader& in);
   friend bool operator==(const Ledger&, const Ledger&) = default;
 };
 

@@ -33,6 +33,29 @@ Segment Example() {
   return segment;
 }
 
+TEST(Ledger, EncodesAndDecodesTheSame) {
+  const Ledger ledger{.received = 21,
+                      .outcomes = {1, 2, 3, 4, 5, 6},
+                      .conflicts = 7,
+                      .heartbeats = int64_t{1} << 53};
+  ByteWriter out;
+  ledger.Encode(out);
+  ByteReader in(out.bytes());
+  const Result<Ledger> read = Ledger::Decode(in);
+  ASSERT_TRUE(read.ok());
+  EXPECT_TRUE(in.done());
+  EXPECT_EQ(read.value(), ledger);
+}
+
+TEST(Ledger, RefusesWhatIsCutOrCouldOverflow) {
+  ByteWriter out;
+  Ledger{.heartbeats = (int64_t{1} << 53) + 1}.Encode(out);
+  ByteReader large(out.bytes());
+  EXPECT_FALSE(Ledger::Decode(large).ok());
+  ByteReader cut(std::string_view("\1\1\1\1\1\1\1"));
+  EXPECT_FALSE(Ledger::Decode(cut).ok());
+}
+
 TEST(Segment, EncodesAndDecodesTheSame) {
   ByteWriter out;
   Example().Encode(out);

@@ -18,6 +18,7 @@ using CameraId = Strong<struct CameraIdTag>;
 using LocationId = Strong<struct LocationIdTag>;
 using DetectionId = Strong<struct DetectionIdTag>;
 using Millis = Strong<struct MillisTag>;  // a length of time
+using Day = Strong<struct DayTag>;        // UTC days since the Unix epoch
 using Watermark = EventTime;
 
 constexpr EventTime operator+(EventTime t, Millis d) { return {t.v + d.v}; }

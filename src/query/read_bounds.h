@@ -10,7 +10,6 @@
 
 namespace sightline {
 
-using Day = Strong<struct DayTag>;  // UTC days since 1970-01-01
 constexpr int64_t kDayMs = 86'400'000;
 constexpr Day kFirstDay{-719'162};  // 0001-01-01
 constexpr Day kDaysEnd{2'932'897};  // 10000-01-01, exclusive

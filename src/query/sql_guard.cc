@@ -22,9 +22,11 @@ namespace json = boost::json;
 constexpr std::array<std::string_view, 5> kTableFunctions = {"range", "generate_series", "unnest",
                                                              "json_each", "json_tree"};
 
-// Scalar functions that tell of the process, wait, write, or make gigabytes of one constant (DuckDB
-// does not count long strings against memory_limit and cannot be interrupted while it folds them).
-constexpr std::array<std::string_view, 24> kFunctionsRefused = {"getenv",
+// Scalar functions that tell of the process, wait, write, or make gigabytes out of a few bytes:
+// DuckDB cannot be interrupted while it computes one value, and does not count it against
+// memory_limit. range() and generate_series() are refused as lists only; in FROM they are rows and
+// stop.
+constexpr std::array<std::string_view, 26> kFunctionsRefused = {"getenv",
                                                                 "getvariable",
                                                                 "current_setting",
                                                                 "current_query",
@@ -44,6 +46,8 @@ constexpr std::array<std::string_view, 24> kFunctionsRefused = {"getenv",
                                                                 "list_resize",
                                                                 "array_resize",
                                                                 "in_search_path",
+                                                                "range",
+                                                                "generate_series",
                                                                 "txid_current",
                                                                 "query",
                                                                 "query_table",
@@ -172,7 +176,10 @@ class Walk {
     const std::string name = function != nullptr && function->is_object()
                                  ? Lower(Text(function->get_object(), "function_name"))
                                  : std::string();
-    if (IsIn(kTableFunctions, name)) return Status::Ok();
+    if (IsIn(kTableFunctions, name)) {
+      in_from_.insert(&function->get_object());
+      return Status::Ok();
+    }
     return Refused(sql_, node,
                    fmt::format("'{}' cannot stand in FROM; the functions that can are {}", name,
                                fmt::join(kTableFunctions, ", ")));
@@ -190,6 +197,7 @@ class Walk {
   }
 
   Status VisitFunction(const json::object& node) {
+    if (in_from_.contains(&node)) return Status::Ok();
     const std::string name = Lower(Text(node, "function_name"));
     if (!IsIn(kFunctionsRefused, name) && !IsReserved(name)) return Status::Ok();
     if (name == "pg_typeof" || name == "pg_size_pretty") return Status::Ok();
@@ -199,7 +207,8 @@ class Walk {
   const std::string_view sql_;
   const std::set<std::string>& tables_;
   const std::set<std::string>& catalog_;
-  std::set<std::string> names_;  // of every WITH query
+  std::set<std::string> names_;            // of every WITH query
+  std::set<const json::object*> in_from_;  // calls of table functions
   std::map<const json::object*, ReadBounds> bounds_;
   CheckedSql checked_;
 };

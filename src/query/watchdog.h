@@ -36,7 +36,7 @@ class Watchdog {
    private:
     friend class Watchdog;
     Watchdog* const dog_;
-    const duckdb_connection connection_;
+    duckdb_connection connection_;
     const Time deadline_;
     std::atomic<bool> expired_ = false;
   };

@@ -3,6 +3,7 @@
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { bounded, waiting } from './waiting.mjs';
 
 const CHROMIUM = process.env.SIGHTLINE_CHROMIUM ?? '/usr/bin/chromium';
 const SCREENSHOTS = process.env.SIGHTLINE_SCREENSHOTS
@@ -30,14 +31,14 @@ const WAIT_MS = 60_000;
 export const WIDE = { width: 1440, height: 900 };
 export const NARROW = { width: 320, height: 720 };
 
-export function launch() {
-  return chromium.launch({
+export async function launch() {
+  return bounded('browser', await waiting('the start of chromium', chromium.launch({
     executablePath: CHROMIUM,
     args: [
       '--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking',
       '--disable-component-update', '--disable-sync', '--disable-quic',
     ],
-  });
+  })));
 }
 
 /**
@@ -49,7 +50,8 @@ export function launch() {
  */
 export async function watchedPage(browser, url, options = {}) {
   const context = await browser.newContext({ viewport: WIDE, timezoneId: 'UTC', locale: 'en-GB', ...options });
-  const page = await context.newPage();
+  const page = bounded('page', await waiting('a new page', context.newPage()), ['keyboard', 'mouse']);
+  page.close = () => waiting('the end of a page', context.close());
   page.setDefaultTimeout(WAIT_MS);
   page.setDefaultNavigationTimeout(WAIT_MS);
   const { origin } = new URL(url);
@@ -78,8 +80,12 @@ export async function watchedPage(browser, url, options = {}) {
     window.loadedAt = performance.timeOrigin; // a reload would show another one
     // What is on screen only for a moment, which a slow machine's polling would miss.
     window.moments = [];
+    window.told = []; // every text of the state line and the status line, with its time
     new MutationObserver((records) => {
       for (const { target } of records) {
+        if (['state-word', 'state-sentence', 'status'].includes(target.id)) {
+          window.told.push({ id: target.id, text: target.textContent, at: Date.now() });
+        }
         if (target.id === 'delay') window.moments.push(`delay ${target.textContent}`);
         if (target.className?.startsWith?.('mark') !== true || target.textContent === '') continue;
         window.moments.push(`${target.parentElement.querySelector('.name').textContent} ${target.textContent}`);
@@ -106,6 +112,22 @@ export function rowsOf(page) {
 
 /** Takes the marks ("person ▲2") and delays ("delay 9 ms") that were on screen since it was asked last. */
 export const momentsOf = (page) => page.evaluate(() => window.moments.splice(0));
+
+/**
+ * When the page first said `wanted` in #id, at `since` or later; waits for it. Also what was there only
+ * between two looks of a slow machine.
+ * @param {string} id state-word, state-sentence or status @param {string|RegExp} wanted
+ */
+export async function told(page, id, wanted, since = 0) {
+  const until = Date.now() + WAIT_MS;
+  for (;;) {
+    const all = (await page.evaluate(() => window.told)).filter((entry) => entry.id === id && entry.at >= since);
+    const found = all.find(({ text }) => (wanted instanceof RegExp ? wanted.test(text) : wanted === text));
+    if (found !== undefined) return found.at;
+    if (Date.now() > until) throw new Error(`#${id} never said ${wanted}, but ${JSON.stringify(all.map(({ text }) => text))}`);
+    await new Promise((resolve) => setTimeout(resolve, 30));
+  }
+}
 
 /** The ledger's terms as numbers, by label. */
 export function ledgerOf(page) {

@@ -7,7 +7,7 @@ import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 import {
-  NARROW, WIDE, eventually, launch, ledgerOf, momentsOf, rowsOf, screenshot, sideways, text, watchedPage,
+  NARROW, WIDE, eventually, launch, ledgerOf, momentsOf, rowsOf, screenshot, sideways, text, told, watchedPage,
 } from './browser.mjs';
 import { HOSTILE } from './hostile.mjs';
 import { Cameras, freePort, post, startServer, temporaryFolder, writeLocations } from './server.mjs';
@@ -198,8 +198,9 @@ test('the page follows the counts', { timeout: 600_000 }, async (t) => {
     const ledger = await ledgerOf(page);
     const { loadedAt } = await page.evaluate(() => ({ loadedAt: window.loadedAt }));
     page.serverIsDown = true;
+    const killedAt = Date.now();
     await server.kill();
-    await eventually(() => state(page), 'Reconnecting', 'state');
+    await told(page, 'state-word', 'Reconnecting', killedAt);
     assert.deepEqual(await counts(page), rows, 'values stay');
     await screenshot(page, 'page-reconnecting');
 
@@ -275,7 +276,7 @@ test('a page opened at an address shows that view', { timeout: 240_000 }, async 
   await page.click('#windows [data-window="5m"]');
   assert.equal(new URL(page.url()).search, '?l=7002&kept=1');
   assert.deepEqual(page.faults(), []);
-  await page.context().close();
+  await page.close();
 });
 
 test('the curl line of the first-run page works as it stands', { timeout: 240_000 }, async () => {
@@ -287,5 +288,5 @@ test('the curl line of the first-run page works as it stands', { timeout: 240_00
   assert.equal(JSON.parse(stdout).accepted, 1);
   await eventually(buses, 13, 'buses');
   assert.deepEqual(page.faults(), []);
-  await page.context().close();
+  await page.close();
 });

@@ -57,12 +57,15 @@ export async function startServer({ data, port, locations }) {
       log = (log + chunk).slice(-LOG_CHARACTERS);
     });
   }
+  const endWithUs = () => child.kill('SIGKILL'); // when the test file runs out of time, for one
+  process.once('exit', endWithUs);
   const exited = new Promise((resolve) => {
     child.once('error', (error) => resolve(error.message));
     child.once('exit', (code, signal) => resolve(`it exited with ${signal ?? code}`));
   });
   exited.then((how) => {
     ended = how;
+    process.off('exit', endWithUs);
   });
   const url = `http://127.0.0.1:${port}/`;
   const server = {

@@ -41,7 +41,8 @@ int64_t Number(const std::string& text) {
 
 [[noreturn]] void Fail(const Status& status) {
   fmt::print(stderr, "lake_writer: {}\n", status.message());
-  std::exit(status.code() == StatusCode::kRebuild ? 3 : 2);
+  // Not exit(): the writers' threads still run, and would meet destroyed statics.
+  std::_Exit(status.code() == StatusCode::kRebuild ? 3 : 2);
 }
 template <typename T>
 T Get(Result<T> result) {

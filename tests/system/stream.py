@@ -69,6 +69,7 @@ class State:
         self.top: dict = {}
         self.ledger: dict = {}
         self.snapshots = self.changes = self.heartbeats = 0
+        self.completes: list[int] = []  # complete_until as each message said it
 
     @property
     def last_id(self) -> str:
@@ -96,6 +97,7 @@ class State:
             self.heartbeats += 1
         check_ranks(data["top"], f"{message.kind} {message.id}")
         self.top, self.ledger = data["top"], data["ledger"]
+        self.completes.append(data["top"]["complete_until"])
         self.last = message
 
     def shows(self, items: dict, totals: dict) -> bool:

@@ -390,3 +390,31 @@ def replay_mistakes(t: Test) -> None:
     counted(good + b"\n" + good[:-10], {"received": 2, "counted": 1, "malformed": 1})
     counted(b"\0" * 100_000, {"counted": 0, "malformed": 1})
     counted(b"x" * 3_000_000 + b"\n" + good + b"\n", {"received": 2, "counted": 1, "malformed": 1})
+
+
+# -- the demo --------------------------------------------------------------------------------------
+
+@test(seconds=120)
+def demo_alone(t: Test) -> None:
+    """The program copied alone into an empty folder shows the demo: the recording's town square and
+    the simulated city, with their names."""
+    alone = t.folder / "alone" / "sightline"
+    alone.parent.mkdir()
+    shutil.copy(t.binary, alone)
+    t.binary = alone
+    server = t.server("--demo")
+    server.start()
+    square = str(json.loads(RECORDING.open().readline())["geographical_location_oid"])
+    seen: dict[str, dict] = {}
+
+    def counted() -> bool:
+        seen.update({row["oid"]: row for row in server.locations() if row["total"] > 0})
+        return square in seen and len(seen) > 5
+
+    wait_until(counted, 60, f"location {square} and the city are counted")
+    expect(seen[square]["name"] != "" and seen[square]["top"] == "person", f"{seen[square]}")
+    expect_equal([row for row in seen.values() if row["name"] == ""], [], "locations without a name")
+    expect_equal(server.health(), {"status": "ok", "reasons": []}, "/healthz")
+    wait_until(lambda: server.top(square)["total"] >= 3, 60, "the square goes on")
+    server.stop()
+    server.expect_quiet_log()

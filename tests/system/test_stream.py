@@ -9,7 +9,7 @@ from collections import Counter
 from events import Traffic, check_ledger, deliver
 from registry import test
 from senders import Senders
-from server import Test, expect, expect_equal, wait_until
+from server import Test, expect, expect_equal, lines, now_ms, wait_until
 from stream import Connection, State, Viewer
 
 ALL = "location=all&window=60m&limit=1000"
@@ -147,3 +147,53 @@ def stream_window_moves(t: Test) -> None:
     for viewer in (short, long):
         viewer.stop()
     server.stop()
+
+
+@test(seconds=240)
+def complete_until_restart(t: Test) -> None:
+    """What was shown as complete stays so over kill -9: with a camera that goes on, partitions that
+    fell silent, and partitions that never had a record. Commits are rare, so that each kill takes
+    counts that were shown. After each start it is as far as it was before, and goes on."""
+    server = t.server("--partitions", 8, "--engine.commit_interval", "1s",
+                      "--engine.checkpoint_interval", "1h", "--pipeline.idle_timeout", "2s",
+                      "--pipeline.out_of_orderness", "500ms", "--pipeline.pane_size", "1s")
+    detections = 0
+
+    def see(*cameras: int) -> None:
+        nonlocal detections
+        for camera in cameras:
+            detections += 1
+            server.post_ok(lines([{"geographical_location_oid": 7001, "video_camera_oid": camera,
+                                   "detection_oid": detections, "item_name": "bus",
+                                   "timestamp_detected": now_ms()}]))
+
+    server.start()
+    viewer = Viewer(server, "location=all&window=1m&limit=10")
+    see(1, 2, 3)  # never again
+    slowest = 0.0
+    for life in range(6):
+        until = time.monotonic() + 1.5 + life / 2
+        while time.monotonic() < until:
+            see(4)
+            time.sleep(0.01)
+        wait_until(lambda: viewer.check() or viewer.state.top.get("total", 0) >= detections - 3, 5,
+                   "the viewer is at the end")
+        shown = max(viewer.state.completes)
+        expect(now_ms() - shown < 5_000, f"life {life}: {now_ms() - shown} ms behind")
+        server.kill()
+        seen = len(viewer.state.completes)
+        server.start()
+        came = time.monotonic()
+        told = server.top(window="1m")["complete_until"]
+        expect(told >= shown, f"life {life}: /v1/top goes back by {shown - told} ms")
+        wait_until(lambda: viewer.check() or len(viewer.state.completes) > seen, 10, "it is back")
+        wait_until(lambda: viewer.check() or viewer.state.completes[-1] > shown, 5,
+                   "complete_until goes on")
+        slowest = max(slowest, time.monotonic() - came)
+    viewer.stop()
+    completes = viewer.state.completes
+    back = [(a, b) for a, b in zip(completes, completes[1:]) if b < a]
+    expect_equal(back, [], "steps back of complete_until")
+    server.stop()
+    server.expect_quiet_log()
+    t.note(f"{len(completes)} messages, goes on {slowest:.2f} s after a start at the latest")

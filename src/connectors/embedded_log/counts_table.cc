@@ -9,25 +9,6 @@
 namespace sightline::embedded_log {
 namespace {
 
-std::string EncodeLedger(const Ledger& ledger) {
-  ByteWriter out;
-  for (const int64_t n : ledger.outcomes) out.Varint(static_cast<uint64_t>(n));
-  out.Varint(static_cast<uint64_t>(ledger.conflicts));
-  out.Varint(static_cast<uint64_t>(ledger.heartbeats));
-  return out.Take();
-}
-
-Ledger DecodeLedger(ByteReader& in) {
-  Ledger ledger;
-  for (int64_t& n : ledger.outcomes) {
-    n = static_cast<int64_t>(in.Varint());
-    ledger.received += n;
-  }
-  ledger.conflicts = static_cast<int64_t>(in.Varint());
-  ledger.heartbeats = static_cast<int64_t>(in.Varint());
-  return ledger;
-}
-
 int64_t ProgressCrc(const SourcePartition& partition, Offset next, Watermark watermark,
                     std::string_view ledger) {
   ByteWriter columns;
@@ -105,8 +86,9 @@ Result<std::optional<CountsProgress>> CountsTable::ReadProgress(const SourcePart
   if (row.Int(3) != ProgressCrc(partition, progress.next, progress.watermark, ledger))
     return Damaged(partition, "progress", "wrong checksum");
   ByteReader in(ledger);
-  progress.ledger = DecodeLedger(in);
-  if (!in.done()) return Damaged(partition, "progress", "bad ledger");
+  const Result<Ledger> decoded = Ledger::Decode(in);
+  if (!decoded.ok() || !in.done()) return Damaged(partition, "progress", "bad ledger");
+  progress.ledger = decoded.value();
   return std::optional(progress);
 }
 
@@ -136,7 +118,9 @@ Status CountsTable::ReadGroups(const SourcePartition& partition, EventTime not_b
 
 Status CountsTable::WriteProgress(const SourcePartition& partition,
                                   const CountsProgress& progress) {
-  const std::string ledger = EncodeLedger(progress.ledger);
+  ByteWriter out;
+  progress.ledger.Encode(out);
+  const std::string ledger = out.Take();
   return write_progress_
       .Bind(std::string_view(partition.source), int64_t{partition.partition}, progress.next.v,
             progress.watermark.v, Bytes{ledger},

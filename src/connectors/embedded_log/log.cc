@@ -87,6 +87,12 @@ std::unique_ptr<AppendWatch> EmbeddedLog::OnAppend(std::string_view topic,
   return std::make_unique<AppendWatch>(parts_->watches, id);
 }
 
+EmbeddedLog::End EmbeddedLog::EndOf(std::string_view topic, int32_t partition) const {
+  const embedded_log::Stream& stream = parts_->tail.Get(topic, partition);
+  const embedded_log::Stream::Position position = parts_->tail.Look(stream, {}).position;
+  return {.next = position.next, .newest = position.append_time};
+}
+
 std::unique_ptr<Source> EmbeddedLog::OpenSource(std::string_view topic, int32_t partition) {
   return std::make_unique<embedded_log::EmbeddedSource>(
       parts_->tail, parts_->tail.Get(topic, partition), parts_->readers);

@@ -138,6 +138,12 @@ class EmbeddedLog {
   [[nodiscard]] std::unique_ptr<AppendWatch> OnAppend(std::string_view topic,
                                                       std::function<void(int32_t)> callback);
 
+  struct End {
+    Offset next;
+    AppendTime newest = kNoAppendTime;  // of the last record, also when retention has removed it
+  };
+  // Of what is durable now. Cheap.
+  End EndOf(std::string_view topic, int32_t partition) const;
   std::unique_ptr<Source> OpenSource(std::string_view topic, int32_t partition);
 
   // The transactional sink of the counts. Commits through the writer's group commit: the first call

@@ -145,6 +145,10 @@ TEST_F(EmbeddedLogTest, AppendTimeNeverGoesBack) {
   ASSERT_TRUE(log_->EnforceRetention().ok());
   ASSERT_TRUE(Payloads(0).empty());
   Open();
+  EXPECT_EQ(log_->EndOf("raw", 0).next, Offset{2});
+  EXPECT_EQ(log_->EndOf("raw", 0).newest, AppendTime{kNowMs});
+  EXPECT_EQ(log_->EndOf("new", 0).next, Offset{0});
+  EXPECT_EQ(log_->EndOf("new", 0).newest, kNoAppendTime);
   ASSERT_TRUE(AppendAndWait(*log_, "raw", 0, {"d"}).ok());
   const auto source = log_->OpenSource("raw", 0);
   const auto records = ReadAll(*source, {2});

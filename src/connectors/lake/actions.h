@@ -12,11 +12,11 @@
 #include <vector>
 
 #include "base/strong.h"
+#include "model/types.h"
 
 namespace sightline::lake {
 
 using Version = Strong<struct VersionTag>;  // of a table: the number of its newest commit
-using Day = Strong<struct DayTag>;          // UTC days since the Unix epoch
 
 constexpr Version kNoVersion{-1};
 

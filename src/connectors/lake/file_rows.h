@@ -1,7 +1,7 @@
 // The rows of one data file as values. Internal to this room: it shows Arrow.
 #pragma once
 
-#include <arrow/type_fwd.h>
+#include <arrow/table.h>
 
 #include <functional>
 

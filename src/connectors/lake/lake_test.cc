@@ -156,6 +156,16 @@ TEST_F(LakeTest, AnUnknownOutcomeKeepsTheFiles) {
   EXPECT_EQ(Sum(), 10);
 }
 
+TEST_F(LakeTest, ComparesAndSets) {
+  const auto writer = Open();
+  ASSERT_TRUE(Commit(*Owner(*writer, Partition(0)), {Make(0, 10)}).ok());
+  for (const auto& [first, next] : {std::pair{0, 5}, {5, 15}, {11, 12}})
+    EXPECT_EQ(Commit(*Owner(*writer, Partition(0)), {Make(first, next)}).status().code(),
+              StatusCode::kRebuild);
+  EXPECT_EQ(Commit(*Owner(*writer, Partition(0)), {Make(0, 4), Make(4, 10)}).value(), Offset{10});
+  EXPECT_EQ(Sum(), 10);
+}
+
 // Two processes: each has a writer.
 TEST_F(LakeTest, AnotherProcessFencesToo) {
   const auto ours = Open();
@@ -215,6 +225,10 @@ TEST_F(LakeTest, CompactsTheDaysThatAreOver) {
     EXPECT_EQ(done.files_after, 2);
     EXPECT_EQ(dry.files_before, done.files_before);
     EXPECT_EQ(dry.files_after, done.files_after);
+    const Version packed = ReadSnapshot(storage_, kIncrementsTable).value()->version;
+    const std::string commit = *storage_.ReadWhole(CommitPath(kIncrementsTable, packed)).value();
+    EXPECT_THAT(commit, HasSubstr(R"("dataChange":false)"));
+    EXPECT_THAT(commit, testing::Not(HasSubstr(R"("dataChange":true)")));
     ExpectClean();
     EXPECT_EQ(Compact(storage_, clock_, kIncrementsTable, {}).value().partitions, 0);
     EXPECT_EQ(Compact(storage_, clock_, kIncrementsTable, {.all_days = true}).value().files_after,

@@ -126,9 +126,13 @@ Result<LogListing> ListLog(Storage& storage, std::string_view table) {
     const std::optional<LogName> name = ParseLogName(file.path);
     if (!name.has_value() || file.path.find('/', depth) != std::string::npos) continue;
     LogListing::Entry entry{name->version, std::move(file)};
-    if (name->kind == LogFile::kCommit) log.commits.push_back(std::move(entry));
-    if (name->kind == LogFile::kCheckpoint) log.checkpoints.push_back(std::move(entry));
-    if (name->kind == LogFile::kForeignCheckpoint) log.foreign_checkpoint = std::move(entry);
+    if (name->kind == LogFile::kCommit) {
+      log.commits.push_back(std::move(entry));
+    } else if (name->kind == LogFile::kCheckpoint) {
+      log.checkpoints.push_back(std::move(entry));
+    } else if (name->kind == LogFile::kForeignCheckpoint) {
+      log.foreign_checkpoint = std::move(entry);
+    }
   }
   return log;
 }

@@ -3,7 +3,7 @@
 // Internal to this room: it shows Arrow.
 #pragma once
 
-#include <arrow/type_fwd.h>
+#include <arrow/table.h>
 
 #include <functional>
 #include <span>

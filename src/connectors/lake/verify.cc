@@ -18,8 +18,11 @@ Result<VerifyReport> Verify(Storage& storage, const VerifyProgress& progress) {
     if (!checked.ok()) return checked.status();
     if (!checked.value().has_value()) continue;
     report.tables.push_back(checked.value()->table);
-    if (table == kIncrementsTable) increments = std::move(checked).value();
-    if (table == kLedgerTable) ledger = std::move(checked).value();
+    if (table == kIncrementsTable) {
+      increments = std::move(checked).value();
+    } else if (table == kLedgerTable) {
+      ledger = std::move(checked).value();
+    }
   }
   for (const auto* check : {&increments, &ledger})
     if (check->has_value() && (*check)->table.complete)

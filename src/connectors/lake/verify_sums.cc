@@ -45,7 +45,9 @@ int64_t SumBetween(const RangeSums* sums, Offset first, Offset next) {
 void CheckRanges(std::string_view table, const Snapshot& snapshot, const PartitionSums& sums,
                  std::vector<Finding>& findings) {
   const bool ledger = table == kLedgerTable;
-  for (const auto& [partition, ranges] : sums) {
+  for (const auto& entry : sums) {
+    const SourcePartition& partition = entry.first;
+    const RangeSums& ranges = entry.second;
     const auto find = [&](std::string what) {
       findings.push_back({std::string(table), NameOf(partition), std::move(what)});
     };

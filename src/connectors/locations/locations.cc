@@ -4,14 +4,11 @@
 
 #include <algorithm>
 #include <charconv>
-#include <fstream>
 #include <iterator>
 #include <unordered_map>
 
 namespace sightline {
 namespace {
-
-constexpr size_t kFileBytesMax = 256 << 20;
 
 struct Row {
   std::vector<std::string> fields;
@@ -191,23 +188,6 @@ Result<std::vector<Location>> ParseLocations(std::string_view csv) {
     locations.push_back(std::move(location));
   }
   if (locations.empty()) return Status::Stop("the table has a header but no rows");
-  return locations;
-}
-
-Result<std::vector<Location>> ReadLocations(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return Status::Stop(fmt::format("cannot read the location table '{}'", path));
-  std::string text;
-  char buffer[1 << 16];
-  while (file.read(buffer, sizeof buffer) || file.gcount() > 0) {
-    text.append(buffer, static_cast<size_t>(file.gcount()));
-    if (text.size() > kFileBytesMax)
-      return Status::Stop(fmt::format("the location table '{}' is larger than 256 MiB", path));
-  }
-  Result<std::vector<Location>> locations = ParseLocations(text);
-  if (!locations.ok())
-    return Status::Stop(
-        fmt::format("the location table '{}' is refused: {}", path, locations.status().message()));
   return locations;
 }
 

@@ -1,4 +1,5 @@
-// Dataset B: the location table, read from a CSV file.
+// Dataset B: the location table, and how it is read from CSV (parquet_table.h: from Parquet,
+// location_file.h: from a file of either).
 //
 // The separator (comma, semicolon, tab or bar) is the header line's. Columns by name, in any order:
 // geographical_location_oid and geographical_location are required; latitude, longitude, time_zone
@@ -27,6 +28,5 @@ struct Location {
 // Whole or not at all: kStop naming the line and what is wrong with it. A table without rows, with
 // an oid twice or with a bad number is refused.
 Result<std::vector<Location>> ParseLocations(std::string_view csv);
-Result<std::vector<Location>> ReadLocations(const std::string& path);
 
 }  // namespace sightline

@@ -1,0 +1,129 @@
+#include "connectors/locations/location_file.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <utility>
+
+#include "connectors/locations/parquet_table.h"
+
+namespace sightline {
+namespace {
+
+constexpr size_t kFileBytesMax = 256 << 20;
+constexpr int32_t kReadsMax = 3;  // of a file that is written to meanwhile
+
+class Descriptor {
+ public:
+  Descriptor(const std::string& path, int flags)
+      : fd_(open(path.c_str(), flags | O_CLOEXEC, 0644)) {}
+  ~Descriptor() {
+    if (fd_ >= 0) close(fd_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return fd_; }
+
+ private:
+  const int fd_;
+};
+
+FileVersion VersionOf(const struct stat& info) {
+  return {.modified_ns = info.st_mtim.tv_sec * 1'000'000'000 + info.st_mtim.tv_nsec,
+          .bytes = info.st_size,
+          .device = info.st_dev,
+          .inode = info.st_ino};
+}
+
+Status Failed(std::string_view doing, const std::string& path) {
+  return Status::Stop(fmt::format("cannot {} '{}': {}", doing, path, std::strerror(errno)));
+}
+
+struct WholeFile {
+  std::string bytes;
+  FileVersion version;
+};
+
+// kRetry if the file has changed between the first byte and the last.
+Result<WholeFile> ReadWhole(const std::string& path) {
+  const Descriptor file(path, O_RDONLY);
+  struct stat before {
+  }, after{};
+  if (file.get() < 0 || fstat(file.get(), &before) != 0)
+    return Failed("read the location table", path);
+  WholeFile whole{.version = VersionOf(before)};
+  if (static_cast<uint64_t>(before.st_size) <= kFileBytesMax)
+    whole.bytes.reserve(static_cast<size_t>(before.st_size));
+  char buffer[1 << 16];
+  for (;;) {
+    const ssize_t size = read(file.get(), buffer, sizeof buffer);
+    if (size < 0 && errno == EINTR) continue;
+    if (size < 0) return Failed("read the location table", path);
+    if (size == 0) break;
+    whole.bytes.append(buffer, static_cast<size_t>(size));
+    if (whole.bytes.size() > kFileBytesMax)
+      return Status::Stop(fmt::format("the location table '{}' is larger than 256 MiB", path));
+  }
+  const bool regular = S_ISREG(before.st_mode);  // a pipe has no size
+  if (fstat(file.get(), &after) != 0) return Failed("read the location table", path);
+  if (regular && (VersionOf(after) != whole.version ||
+                  static_cast<int64_t>(whole.bytes.size()) != whole.version.bytes))
+    return Status::Retry(fmt::format(
+        "the location table '{}' was written to while it was read; write it beside and rename it",
+        path));
+  return whole;
+}
+
+}  // namespace
+
+std::optional<FileVersion> LookAtFile(const std::string& path) {
+  struct stat info {};
+  if (stat(path.c_str(), &info) != 0) return std::nullopt;
+  return VersionOf(info);
+}
+
+Result<LocationFile> ReadLocationFile(const std::string& path) {
+  Result<WholeFile> whole = ReadWhole(path);
+  for (int32_t reads = 1; reads < kReadsMax && whole.status().code() == StatusCode::kRetry; ++reads)
+    whole = ReadWhole(path);
+  if (!whole.ok()) return whole.status();
+  Result<std::vector<Location>> locations = ParseLocationFile(whole.value().bytes);
+  if (!locations.ok())
+    return Status::Stop(
+        fmt::format("the location table '{}' is refused: {}", path, locations.status().message()));
+  return LocationFile{.locations = std::move(locations).value(),
+                      .version = whole.value().version,
+                      .bytes = std::move(whole.value().bytes)};
+}
+
+Result<std::vector<Location>> ParseLocationFile(std::string_view bytes) {
+  return LooksLikeParquet(bytes) ? ParseParquetLocations(std::string(bytes))
+                                 : ParseLocations(bytes);
+}
+
+Status WriteFileWhole(const std::string& path, std::string_view bytes) {
+  const std::string fresh = path + ".new";
+  {
+    const Descriptor file(fresh, O_WRONLY | O_CREAT | O_TRUNC);
+    if (file.get() < 0) return Failed("write", fresh);
+    while (!bytes.empty()) {
+      const ssize_t size = write(file.get(), bytes.data(), bytes.size());
+      if (size < 0 && errno == EINTR) continue;
+      if (size < 0) return Failed("write", fresh);
+      bytes.remove_prefix(static_cast<size_t>(size));
+    }
+    if (fsync(file.get()) != 0) return Failed("write", fresh);
+  }
+  if (rename(fresh.c_str(), path.c_str()) != 0) return Failed("write", path);
+  const std::filesystem::path parent = std::filesystem::path(path).parent_path();
+  const Descriptor directory(parent.empty() ? "." : parent.string(), O_RDONLY | O_DIRECTORY);
+  if (directory.get() < 0 || fsync(directory.get()) != 0) return Failed("write", path);
+  return Status::Ok();
+}
+
+}  // namespace sightline
