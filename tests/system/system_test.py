@@ -22,6 +22,8 @@ import traceback
 # In the order of running: what is quick and tells most comes first.
 import test_commands
 import test_readme
+import test_api
+import test_ask
 import test_operation
 import test_repair
 import test_input
@@ -31,8 +33,8 @@ import test_lake
 from registry import TESTS, Entry
 from server import Failure, Test
 
-MODULES = (test_commands, test_readme, test_operation, test_repair, test_input, test_stream, test_durability,
-           test_lake)
+MODULES = (test_commands, test_readme, test_api, test_ask, test_operation, test_repair, test_input, test_stream,
+           test_durability, test_lake)
 # Tests that mount a file system: without the right to, they run in a namespace where they have it.
 MOUNTING = ("full_disk",)
 

@@ -1,0 +1,205 @@
+"""`sightline query`, `top`, `ledger` and `lake`: with a server, without one, and against a wrong one."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import pathlib
+import signal
+import subprocess
+import time
+
+from registry import test
+from server import OUTCOMES, Server, Test, expect, expect_equal, free_port, wait_until
+from test_api import _filled
+
+TOTAL = "SELECT coalesce(sum(item_count), 0) AS n FROM item_counts"
+
+
+def _rows(t: Test, *arguments: object, note: str = "") -> list[dict]:
+    """What a command prints as JSON; on stderr only `note`."""
+    said = t.run(*arguments, "--format", "json")
+    text = said.stderr.decode()
+    expect_equal(said.returncode, 0, f"exit code of {arguments}: {text!r}")
+    expect(note in text if note else not text, f"{arguments} says {text!r} on stderr, not {note!r}")
+    return json.loads(said.stdout)
+
+
+def _refused(t: Test, *arguments: object, word: str) -> None:
+    with t.case(arguments):
+        said = t.run(*arguments)
+        text = said.stderr.decode()
+        expect(said.returncode > 0, f"exit code {said.returncode}, {text!r}")
+        expect(word in text, f"does not say {word!r}: {text!r}")
+        expect_equal(said.stdout, b"", "output, though it failed")
+
+
+def _check_all(t: Test, where: tuple, ledger: dict, note: str = "") -> None:
+    """All commands say what the live ledger said."""
+    expect_equal(_rows(t, "query", TOTAL, *where, note=note), [{"n": ledger["counted"]}], "query")
+    expect_equal(_rows(t, "ledger", *where, note=note), [ledger], "ledger")
+    for group in ("location", "camera", "hour", "source"):
+        rows = _rows(t, "ledger", "--group", group, *where, note=note)
+        for name in (*OUTCOMES, "received", "conflicts", "heartbeats"):
+            expect_equal(sum(row[name] for row in rows), ledger[name], f"{name} by {group}")
+    top = _rows(t, "top", "--window", "60m", "--limit", 1000, *where, note=note)
+    expect_equal(sum(row["item_count"] for row in top), ledger["counted"], "sum of top")
+
+
+@test(seconds=300)
+def ask(t: Test) -> None:
+    """The same figures from the server, from its files when it has stopped or was killed, and never
+    those of another server that has its address."""
+    server, traffic = _filled(t)
+    where = ("--data", server.data)
+    ledger = server.ledger()
+    expect_equal(ledger["counted"], traffic.oracle.distinct, "counted")
+    _check_all(t, where, ledger)
+    _check_all(t, ("--url", f"http://127.0.0.1:{server.port}/"), ledger)
+    live = {row["item"]: row["count"] for row in server.top("7001", "60m")["rows"]}
+    stored = {row["item_name"]: row["item_count"]
+              for row in _rows(t, "top", "--location", 7001, "--window", "60m", "--limit", 1000, *where)}
+    expect_equal(stored, live, "top of 7001 against live")
+    names = {row["geographical_location_oid"]: row["received"]
+             for row in _rows(t, "ledger", "--group", "location", *where)}
+    over_http = {row["geographical_location_oid"]: row["received"]
+                 for row in server.get("/v1/ledger?group=location")}
+    expect_equal(names, over_http, "ledger by location against the API")
+
+    # Another start in the same folder is refused, and the commands still find the first.
+    second = t.server(data=server.data)
+    second.start_refused(str(server.data))
+    _check_all(t, where, ledger)
+
+    server.stop()
+    expect(not (server.data / "address").exists(), "the address is still there after a stop")
+    _check_all(t, where, ledger)
+    _check_all(t, ("--lake", server.data / "lake"), ledger)
+    verified = _rows(t, "lake", "verify", *where)
+    expect_equal({row["kind"] for row in verified}, {"ok"}, f"lake verify: {verified}")
+    expect_equal([row["what"] for row in verified if row["object"] == "sums"],
+                 [f"lake {ledger['counted']} = ledger {ledger['counted']}"], "sums of lake verify")
+
+    server.start()
+    server.wait_ledger(counted=ledger["counted"])
+    wait_until(lambda: t.run("query", TOTAL, *where).returncode == 0, 10, "the lake after a restart")
+    server.kill()
+    expect((server.data / "address").exists(), "no address after kill -9")
+    _check_all(t, where, ledger, note="does not answer")
+    stranger = Server(t, "stranger", t.folder / "stranger-data", [], "127.0.0.1")
+    stranger.port = server.port
+    stranger.start()
+    _check_all(t, where, ledger, note="another program has the address")
+    stranger.stop()
+
+
+@test(seconds=300)
+def ask_commands(t: Test) -> None:
+    """Formats, standard input, --watch, limits, --help, and what is refused."""
+    server, traffic = _filled(t)
+    where = ("--data", server.data)
+    sql = "SELECT item_name, sum(item_count) AS n FROM item_counts GROUP BY ALL ORDER BY n DESC, 1"
+    for mode in (where, ("--lake", server.data / "lake")):
+        for name in ("table", "csv", "json", "ndjson", "parquet"):
+            for command in (("query", sql), ("top",), ("ledger", "--group", "camera")):
+                with t.case((*command, name, *mode)):
+                    said = t.run(*command, *mode, "--format", name)
+                    expect_equal((said.returncode, said.stderr), (0, b""), "exit code and stderr")
+                    _check_output(said.stdout, name)
+    for command in ("verify", "describe", "history", "files", "compact", "vacuum"):
+        for name in ("table", "csv", "json", "ndjson", "parquet"):
+            with t.case(("lake", command, name)):
+                more = ("--dry-run",) if command in ("compact", "vacuum") else ()
+                said = t.run("lake", command, *more, *where, "--format", name)
+                expect_equal((said.returncode, said.stderr), (0, b""), "exit code and stderr")
+                _check_output(said.stdout, name)
+
+    piped = t.run("query", "-", *where, "--format", "csv", input=sql.encode())
+    argued = t.run("query", sql, *where, "--format", "csv")
+    expect_equal((piped.returncode, piped.stdout), (0, argued.stdout), "query -")
+    for mode in (where, ("--lake", server.data / "lake")):
+        cut = t.run("query", "FROM range(10)", "--limit", 3, *mode, "--format", "csv")
+        expect_equal((cut.returncode, cut.stdout), (0, b"range\r\n0\r\n1\r\n2\r\n"), "--limit 3")
+        expect(b"only the first 3 rows" in cut.stderr, f"a cut answer says {cut.stderr!r}")
+
+    watch = subprocess.Popen([t.binary, "top", "--watch", "--format", "ndjson", *map(str, where)],
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=t.folder)
+    t.processes.append(watch)
+    time.sleep(2.5)
+    watch.send_signal(signal.SIGINT)
+    out, err = watch.communicate(timeout=5)
+    expect(watch.returncode in (0, -signal.SIGINT), f"--watch after SIGINT: {watch.returncode} {err!r}")
+    firsts = sum(json.loads(line)["position"] == 1 for line in out.splitlines())
+    expect(2 <= firsts <= 4, f"{firsts} tables in 2.5 s of --watch")
+
+    for command in (("query",), ("top",), ("ledger",), ("lake",)):
+        said = t.run(*command, "--help").stdout.decode()
+        expect("Examples:\n  sightline " in said, f"{command} --help has no examples: {said!r}")
+
+    missing = t.folder / "nowhere"
+    for mode in (where, ("--lake", server.data / "lake")):
+        for bad, word in (("SELEC", "line 1, column 1"), ("SELECT 1; SELECT 2", "one statement"),
+                          ("DROP TABLE ledger", "one SELECT"), ("SELECT nothing FROM ledger", "nothing"),
+                          ("", "statement"), ("COPY ledger TO '/tmp/x'", "one SELECT"),
+                          ("SELECT * FROM '/etc/passwd'", "passwd")):
+            _refused(t, "query", bad, *mode, word=word)
+        _refused(t, "top", "--location", "Gate", *mode, word="location")
+        _refused(t, "ledger", "--group", "item", *mode, word="group")
+        _refused(t, "ledger", "--from", "yesterday", *mode, word="from")
+        _refused(t, "top", "--format", "xml", *mode, word="xml")
+    nobody = f"http://127.0.0.1:{free_port()}"
+    for command in (("query", "SELECT 1"), ("top",), ("ledger",)):
+        _refused(t, *command, "--url", nobody, word="does not answer")
+        _refused(t, *command, "--data", missing, word="nowhere")
+        _refused(t, *command, *where, "--format", "xml", word="xml")
+        _refused(t, *command, "--nonsense", word="nonsense")
+    for arguments, word in ((("query",), "sql"), (("query", "SELECT 1", "--limit", 0), "limit"),
+                            (("top", "--window", "5x", *where), "5x"),
+                            (("top", "--window", "30s", *where), "30s"),
+                            (("top", "--window", "25h", *where), "25h"),
+                            (("top", "--at", "yesterday", *where), "yesterday"),
+                            (("top", "--limit", 1001, *where), "limit"),
+                            (("lake",), "subcommand"), (("lake", "verify", "--lake", missing), "nowhere"),
+                            (("lake", "files", "--version", 9999, *where), "9999"),
+                            (("lake", "files", "--at", "yesterday", *where), "yesterday"),
+                            (("lake", "files", "--at", "0", *where), "version"),
+                            (("lake", "files", "--table", "x", *where), "table"),
+                            (("lake", "retain", "--days", 0, *where), "day"),
+                            (("lake", "retain", *where), "days"),
+                            (("lake", "vacuum", "--retention", "soon", *where), "soon"),
+                            (("lake", "history", "--format", "xml", *where), "xml")):
+        _refused(t, *arguments, word=word)
+
+    midnight = time.strftime("%Y-%m-%dT00:00:00Z", time.gmtime())
+    said = t.run("top", "--window", "today", "--at", midnight, *where)
+    expect_equal(said.returncode, 0, f"today, at midnight: {said.stderr!r}")
+
+    # Packing changes no sum; damage is named, with exit code 1.
+    server.stop()
+    before = _rows(t, "query", sql, *where)
+    packed = _rows(t, "lake", "compact", "--all-days", *where)
+    expect(any(row["files_after"] < row["files_before"] for row in packed), f"compact: {packed}")
+    expect_equal(_rows(t, "query", sql, *where), before, "counts after compact")
+    expect_equal(t.run("lake", "verify", *where).returncode, 0, "verify after compact")
+    files = _rows(t, "lake", "files", "--table", "item_count_increments", *where)
+    (server.data / "lake" / files[0]["path"]).unlink()
+    said = t.run("lake", "verify", *where)
+    expect_equal(said.returncode, 1, "exit code of verify with a file missing")
+    expect(pathlib.Path(files[0]["path"]).name in said.stdout.decode(), f"verify names the file: {said}")
+    server.expect_quiet_log()
+
+
+def _check_output(out: bytes, name: str) -> None:
+    if name == "json":
+        expect(isinstance(json.loads(out), list), f"json: {out[:100]!r}")
+    elif name == "ndjson":
+        for line in out.splitlines():
+            expect(isinstance(json.loads(line), dict), f"ndjson: {line!r}")
+    elif name == "csv":
+        rows = list(csv.reader(io.StringIO(out.decode(), newline="")))
+        expect(rows and {len(row) for row in rows} == {len(rows[0])}, f"csv: {out[:100]!r}")
+    elif name == "parquet":
+        expect(out[:4] == out[-4:] == b"PAR1", f"parquet: {out[:20]!r}")
+    else:
+        expect(out.splitlines()[1].startswith(b"-"), f"table: {out[:100]!r}")
