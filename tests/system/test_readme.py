@@ -98,7 +98,8 @@ class Reader:
             expect(said.stdout.strip(), "`sightline explain` says nothing")
 
     def here(self, command: str) -> str:
-        return command.replace("127.0.0.1:8080", f"127.0.0.1:{self.server.port}")
+        return (command.replace("127.0.0.1:8080", f"127.0.0.1:{self.server.port}")
+                .replace("/srv/sightline", str(self.server.data)))
 
     def start(self, options: list[str]) -> None:
         if self.server is not None:
