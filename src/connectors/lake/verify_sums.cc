@@ -46,7 +46,7 @@ void CheckRanges(std::string_view table, const Snapshot& snapshot, const Partiti
                  std::vector<Finding>& findings) {
   const bool ledger = table == kLedgerTable;
   for (const auto& [partition, ranges] : sums) {
-    const auto find = [&](std::string what) {
+    const auto find = [&, &partition = partition](std::string what) {
       findings.push_back({std::string(table), NameOf(partition), std::move(what)});
     };
     const std::optional<int64_t> txn = snapshot.Txn(OffsetTxn(table, partition));
