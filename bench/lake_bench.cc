@@ -1,9 +1,12 @@
-// The lake's writer and log: rows a second, time of a commit, time to open a long log. Results are
-// checked; prints a line a figure. Files lie in memory (/dev/shm) where there is one: a disk's
-// fsync comes on top.
+// The lake's writer and log. Results are checked; each command prints one JSON object.
+//
+//   lake_bench write DIRECTORY LOCATIONS   30 commits of LOCATIONS x 50 rows to a new lake there
+//   lake_bench make_log DIRECTORY COMMITS  a table with as many live files, which do not exist
+//   lake_bench open DIRECTORY COMMITS      reads that table's log
 #include <fmt/format.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -12,12 +15,12 @@
 #include "connectors/lake/lake_writer.h"
 #include "connectors/lake/log.h"
 #include "connectors/lake/testing.h"
+#include "connectors/storage/local_storage.h"
 
 namespace sightline {
 namespace {
 
 using lake_testing::Settle;
-using lake_testing::TestStorage;
 
 double MsSince(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
@@ -39,9 +42,9 @@ Segment Minute(int64_t number, int64_t locations) {
   return segment;
 }
 
-void Write(int64_t locations) {
+void Write(const std::string& directory, int64_t locations) {
   constexpr int64_t kCommits = 30;
-  TestStorage storage;
+  LocalStorage storage(directory);
   const SystemClock clock;
   const SourcePartition partition{"log/raw", 0};
   auto writer = std::move(lake::LakeWriter::Open(storage, clock, {.gather = {0}})).value();
@@ -54,13 +57,14 @@ void Write(int64_t locations) {
     CHECK(Settle([&] { return sink->Commit(partition, {&segment, 1}); }).ok());
   const double ms = MsSince(start);
   CHECK(writer->stats().rows == kCommits * locations * 50);
-  fmt::print("write {} locations: {:.1f} ms a commit, {:.0f} rows/s, {} files\n", locations,
+  fmt::print(R"({{"ms_per_commit":{},"rows_per_second":{},"files":{}}})"
+             "\n",
              ms / kCommits, static_cast<double>(writer->stats().rows) / ms * 1000,
              writer->stats().files);
 }
 
-void OpenLongLog(int64_t commits) {
-  TestStorage storage;
+void MakeLog(const std::string& directory, int64_t commits) {
+  LocalStorage storage(directory);
   const SystemClock clock;
   const std::string table(lake::kIncrementsTable);
   lake::SnapshotPtr snapshot =
@@ -86,23 +90,36 @@ void OpenLongLog(int64_t commits) {
     CHECK(lake::WriteCheckpoint(storage, table, *snapshot, clock.NowMs()).ok());
     checkpoint_ms = MsSince(begun);
   }
-  fmt::print("{} commits: {:.2f} ms each with checkpoints, the last checkpoint {:.0f} ms\n",
-             commits, MsSince(start) / static_cast<double>(commits), checkpoint_ms);
-  for (int round = 0; round < 3; ++round) {
-    const auto begun = std::chrono::steady_clock::now();
-    const auto opened = lake::ReadSnapshot(storage, table).value();
-    fmt::print("open {} commits, {} files: {:.0f} ms\n", commits, opened->files.size(),
-               MsSince(begun));
-    CHECK(opened->version.v == commits);
-    CHECK(static_cast<int64_t>(opened->files.size()) == commits);
-  }
+  fmt::print(R"({{"ms_per_commit":{},"last_checkpoint_ms":{}}})"
+             "\n",
+             MsSince(start) / static_cast<double>(commits), checkpoint_ms);
+}
+
+void OpenLog(const std::string& directory, int64_t commits) {
+  LocalStorage storage(directory);
+  const auto start = std::chrono::steady_clock::now();
+  const auto opened = lake::ReadSnapshot(storage, lake::kIncrementsTable).value();
+  const double ms = MsSince(start);
+  CHECK(opened->version.v == commits);
+  CHECK(static_cast<int64_t>(opened->files.size()) == commits);
+  fmt::print("{{\"ms\":{}}}\n", ms);
 }
 
 }  // namespace
 }  // namespace sightline
 
-int main() {
-  sightline::Write(10);
-  sightline::Write(200);
-  sightline::OpenLongLog(10'000);
+int main(int argc, char** argv) {
+  const std::string command = argc == 4 ? argv[1] : "";
+  const int64_t number = argc == 4 ? std::atoll(argv[3]) : 0;
+  if (command == "write") {
+    sightline::Write(argv[2], number);
+  } else if (command == "make_log") {
+    sightline::MakeLog(argv[2], number);
+  } else if (command == "open") {
+    sightline::OpenLog(argv[2], number);
+  } else {
+    fmt::print(stderr, "lake_bench: see the head of bench/lake_bench.cc\n");
+    return 2;
+  }
+  return 0;
 }

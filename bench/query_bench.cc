@@ -1,6 +1,9 @@
 // query_bench: `top` for one location and day over a lake of many files, against plain DuckDB.
 //
-//   query_bench [days 365] [locations 1000] [questions 200]
+//   query_bench [days 365] [locations 1000] [questions 200] [COMMAND]
+//
+// With COMMAND (a rival) only `top` is measured here, a delta log is written beside the files, and
+// `COMMAND TABLE QUESTIONS` is run: QUESTIONS is a file with `location date item count...` lines.
 //
 // One file a location and day. Only the files that will be asked for have rows of their own
 // (14,400: 1,440 minutes x 10 items); all the others are one file under many names, whose counts
@@ -11,11 +14,16 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <functional>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
+#include "connectors/lake/checkpoint.h"
+#include "connectors/lake/tables.h"
+#include "connectors/storage/local_storage.h"
 #include "query/test_lake.h"
 
 using namespace sightline;  // NOLINT: a program of its own
@@ -122,6 +130,40 @@ void Measure(const char* name, const std::vector<Question>& questions,
   std::fflush(stdout);
 }
 
+// The table's log as one checkpoint, and the questions with their answers, for `command`.
+int RunRival(TestLake& lake, const std::vector<Question>& questions, const std::string& command) {
+  const std::filesystem::path table = lake.state.counts_files.root();
+  LocalStorage storage(table.parent_path());
+  const SystemClock clock;
+  const lake::SnapshotPtr empty =
+      lake::OpenOrCreate(storage, clock, lake::IncrementsSpec(lake::Layout::kByLocation)).value();
+  lake::Commit commit;
+  for (const LakeFile* file : lake.state.counts_files.Select({}))
+    commit.adds.push_back(
+        {.path = file->path,
+         .partition_values = {{"date", FormatDay(*file->day)},
+                              {"geographical_location_oid", fmt::to_string(file->location->v)}},
+         .size_bytes = static_cast<int64_t>(
+             std::filesystem::file_size(lake.state.counts_files.AbsolutePath(*file))),
+         .modified_ms = clock.NowMs(),
+         .stats = fmt::format(R"({{"numRecords":{}}})", file->rows)});
+  lake::Snapshot snapshot = *empty;
+  snapshot.version = {snapshot.version.v - 1};  // the same version, with files
+  snapshot.Apply(std::move(commit));
+  if (!lake::WriteCheckpoint(storage, lake::kIncrementsTable, snapshot, clock.NowMs()).ok())
+    return 1;
+  std::string text;
+  for (const Question& question : questions) {
+    text += fmt::format("{} {}", question.location, FormatDayOf(question.day));
+    for (int64_t item = kItems - 1; item >= 0; --item)
+      text += fmt::format(" item{} {}", item, kMinutes * CountOf(question, item));
+    text += "\n";
+  }
+  const std::string file = lake.directory() + "/questions";
+  std::ofstream(file) << text;
+  return std::system(fmt::format("{} {} {}", command, table.native(), file).c_str()) == 0 ? 0 : 1;
+}
+
 std::string SqlOf(const Question& question, std::string_view from) {
   return fmt::format(
       "SELECT item_name, sum(item_count)::BIGINT AS n FROM {} WHERE geographical_location_oid = {} "
@@ -163,12 +205,14 @@ int main(int argc, char** argv) {
   const auto lake = std::make_shared<TestLake>();
   Fill(*lake, days, locations, questions);
   const auto engine = Engine(lake);
+  const bool with_rival = argc > 4;
   Measure("top, one location and day", questions, [&](const Question& question) {
     const EventTime start{kNewYear.v + question.day * kDayMs};
     return Items(engine->Top(Scope::All(), {.location = LocationId{question.location},
                                             .range = {start, {start.v + kDayMs}}}),
                  2);
   });
+  if (with_rival) return RunRival(*lake, questions, argv[4]);
   Measure("the same as SQL through the engine", questions, [&](const Question& question) {
     return Items(engine->Run(SqlOf(question, "item_counts"), Scope::All(), {}), 0);
   });

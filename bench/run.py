@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""All benchmarks, results checked: bench/run.py BUILD_DIRECTORY [EVENTS] [--runs N]
+"""All benchmarks, results checked: bench/run.py BUILD_DIRECTORY [EVENTS] [--runs N] [--only events|lake]
 
 Prints the machine's load and, for each figure, the median of N runs (min..max). `generate` makes the events
 and, on its own, their counts: replay's rows must be the same, byte for byte. parse and insert are the limits
@@ -24,7 +24,7 @@ def fail(what: str) -> None:
 
 def show(name: str, values: list, unit: str, digits: int = 2) -> None:
     low, middle, high = min(values), statistics.median(values), max(values)
-    print(f"{name:<46} {middle:>10.{digits}f} {unit:<12} ({low:.{digits}f}..{high:.{digits}f}, "
+    print(f"{name:<58} {middle:>10.{digits}f} {unit:<12} ({low:.{digits}f}..{high:.{digits}f}, "
           f"{len(values)} runs, load {os.getloadavg()[0]:.1f})", flush=True)
 
 
@@ -68,12 +68,51 @@ def replay(sightline: pathlib.Path, folder: pathlib.Path, events: pathlib.Path,
     return count / seconds / 1e6
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("build", type=pathlib.Path)
-    parser.add_argument("events", type=int, nargs="?", default=10_000_000)
-    parser.add_argument("--runs", type=int, default=5)
-    options = parser.parse_args()
+def lake(build: pathlib.Path, runs: int) -> None:
+    """The lake's writer, log and `top`, beside deltalake and DuckDB where tools/deps.sh has put them."""
+    bench = build / "bench"
+    python = pathlib.Path(__file__).resolve().parent.parent / ".deps" / "venv" / "bin" / "python"
+    rivals = [python, "-B", pathlib.Path(__file__).resolve().parent / "lake_rivals.py"]
+    if not python.exists():
+        rivals = []
+        print("  (without deltalake: no .deps/venv; make deps)")
+    # On the disk that holds the build directory: what a commit takes is its fsyncs.
+    for locations in (10, 200):
+        done = []
+        for _ in range(runs):
+            with tempfile.TemporaryDirectory(dir=build, prefix="lake-") as folder:
+                done.append(call(bench / "lake_bench", "write", folder, locations))
+        show(f"lake: a commit of {locations} locations, on disk", [run["ms_per_commit"] for run in done], "ms", 1)
+        show("  likewise, rows", [run["rows_per_second"] / 1e3 for run in done], "k rows/s", 1)
+    memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        commits = 10_000
+        call(bench / "lake_bench", "make_log", folder, commits)
+        ours, theirs = [], []
+        for _ in range(runs):  # in turn
+            ours.append(call(bench / "lake_bench", "open", folder, commits)["ms"])
+            if rivals:
+                theirs.append(call(*rivals, "open", f"{folder}/item_count_increments", commits))
+        show("lake: open 10,000 commits and files (target 100)", ours, "ms", 1)
+        if rivals:
+            show("  likewise, deltalake", [run["ms"] for run in theirs], "ms", 1)
+            show("  likewise, deltalake with its list of files", [run["files_ms"] for run in theirs], "ms", 1)
+    ours, theirs = [], []
+    command = " ".join(str(word) for word in [*rivals, "top"]) if rivals else "true"
+    for _ in range(runs):
+        done = subprocess.run([bench / "query_bench", "365", "1000", "200", command], stdout=subprocess.PIPE,
+                              text=True)
+        if done.returncode != 0:
+            fail(f"query_bench ended with {done.returncode}: {done.stdout}")
+        p50 = {line[:58].strip(): float(line[58:].split()[0]) for line in done.stdout.splitlines() if " p50 " in line}
+        ours.append(p50["top, one location and day"])
+        theirs += [value for name, value in p50.items() if name.startswith("deltalake")]
+    show("lake: top, a location and day of 365,000, p50 (target 50)", ours, "ms", 1)
+    if theirs:
+        show("  likewise, deltalake + DuckDB, table open", theirs, "ms", 1)
+
+
+def events(options: argparse.Namespace) -> None:
     bench, count = options.build / "bench", options.events
     sightline = options.build / "src" / "app" / "sightline"
     folder = options.build / "bench_data"
@@ -108,6 +147,19 @@ def main() -> int:
         for key, target in (("p50", 5), ("p99", 20)):
             show(f"POST sent to SSE received, {key} (target {target})",
                  [run["post_to_stream_ms"][key] for run in runs], "ms")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("build", type=pathlib.Path)
+    parser.add_argument("events", type=int, nargs="?", default=10_000_000)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--only", choices=("events", "lake"))
+    options = parser.parse_args()
+    if options.only != "lake":
+        events(options)
+    if options.only != "events":
+        lake(options.build, options.runs)
     return 0
 
 

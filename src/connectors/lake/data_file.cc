@@ -78,11 +78,16 @@ arrow::Result<std::shared_ptr<arrow::Table>> Decode(std::string bytes, const Tab
   return table;
 }
 
+// Not inlined: GCC 12 then takes the other members of FieldRef's variant for uninitialised.
+[[gnu::noinline]] arrow::compute::SortKey KeyOf(const std::string& column) {
+  return arrow::compute::SortKey(column);
+}
+
 arrow::Result<std::shared_ptr<arrow::Table>> Sort(const TableSpec& spec,
                                                   std::shared_ptr<arrow::Table> rows) {
   std::vector<arrow::compute::SortKey> keys;
   for (const std::string& column : spec.sort_columns)
-    if (!spec.IsPartition(column)) keys.emplace_back(column);
+    if (!spec.IsPartition(column)) keys.push_back(KeyOf(column));
   ARROW_ASSIGN_OR_RAISE(auto order, arrow::compute::SortIndices(arrow::Datum(rows),
                                                                 arrow::compute::SortOptions(keys)));
   ARROW_ASSIGN_OR_RAISE(auto sorted, arrow::compute::Take(arrow::Datum(rows), order));
@@ -105,8 +110,8 @@ int64_t RowsOf(const AddFile& file) {
   return rows;
 }
 
-Result<AddFile> WriteDataFile(Storage& storage, const Clock& clock, const TableSpec& spec,
-                              const PartitionValues& partition, const arrow::Table& rows) {
+Result<NewDataFile> EncodeDataFile(const Clock& clock, const TableSpec& spec,
+                                   const PartitionValues& partition, const arrow::Table& rows) {
   arrow::Result<std::string> bytes = Encode(rows);
   if (!bytes.ok())
     return FromArrow(bytes.status(),
@@ -120,13 +125,29 @@ Result<AddFile> WriteDataFile(Storage& storage, const Clock& clock, const TableS
     for (const PartitionValue& value : partition)
       if (value.column == column) file.path += fmt::format("{}={}/", column, *value.value);
   file.path += fmt::format("part-{}.zstd.parquet", RandomId());
-  const Result<PutOutcome> put =
-      storage.Put(fmt::format("{}/{}", spec.name, file.path), *bytes, PutMode::kReplace);
-  // Whether the name is durable or not, nobody knows of the file: it is written again.
-  if (!put.ok() && put.status().code() == StatusCode::kRebuild)
-    return Status::Retry(put.status().message());
-  if (!put.ok()) return put.status();
-  return file;
+  return NewDataFile{std::move(file), std::move(bytes).ValueUnsafe()};
+}
+
+Status PutDataFiles(Storage& storage, const TableSpec& spec, std::vector<NewDataFile> files) {
+  std::vector<NewFile> puts;
+  for (NewDataFile& file : files)
+    puts.push_back({fmt::format("{}/{}", spec.name, file.add.path), std::move(file.bytes)});
+  const Status status = storage.PutAll(puts);
+  if (status.ok()) return status;
+  for (const NewFile& put : puts) (void)storage.Delete(put.path);
+  // Whether a name is durable or not, nobody knows of the file: it is written again.
+  return status.code() == StatusCode::kRebuild ? Status::Retry(status.message()) : status;
+}
+
+Result<AddFile> WriteDataFile(Storage& storage, const Clock& clock, const TableSpec& spec,
+                              const PartitionValues& partition, const arrow::Table& rows) {
+  Result<NewDataFile> file = EncodeDataFile(clock, spec, partition, rows);
+  if (!file.ok()) return file.status();
+  AddFile add = file.value().add;
+  std::vector<NewDataFile> files;
+  files.push_back(std::move(file).value());
+  RETURN_IF_ERROR(PutDataFiles(storage, spec, std::move(files)));
+  return add;
 }
 
 Result<std::string> StoragePath(const TableSpec& spec, const std::string& path) {

@@ -29,8 +29,17 @@ std::string StatsJson(const arrow::Table& table);
 // numRecords of them; -1 if they do not say.
 int64_t RowsOf(const AddFile& file);
 
-// Writes the rows (of FileSchema, at least one) to a new file of the partition. Its path is made
-// of integers, dates and a random id only.
+// The rows (of FileSchema, at least one) as a new file of the partition, not yet put anywhere. Its
+// path is made of integers, dates and a random id only.
+struct NewDataFile {
+  AddFile add;
+  std::string bytes;
+};
+Result<NewDataFile> EncodeDataFile(const Clock& clock, const TableSpec& spec,
+                                   const PartitionValues& partition, const arrow::Table& rows);
+// Puts them, all durable when it returns kOk; on failure none is left.
+Status PutDataFiles(Storage& storage, const TableSpec& spec, std::vector<NewDataFile> files);
+// Both, for one file.
 Result<AddFile> WriteDataFile(Storage& storage, const Clock& clock, const TableSpec& spec,
                               const PartitionValues& partition, const arrow::Table& rows);
 

@@ -205,17 +205,18 @@ Result<std::vector<AddFile>> LakeWriter::WriteFiles(const std::vector<WriteJob>&
                            .window_size = options_.window_size,
                            .today = DayOf({clock_.NowMs()}),
                            .location_name = options_.location_name};
-  std::vector<AddFile> files;
-  const Status written = ForEachPartition(
+  std::vector<AddFile> adds;
+  std::vector<NewDataFile> files;
+  RETURN_IF_ERROR(ForEachPartition(
       spec_, context, batches, [&](const PartitionValues& partition, const arrow::Table& rows) {
-        Result<AddFile> file = WriteDataFile(storage_, clock_, spec_, partition, rows);
+        Result<NewDataFile> file = EncodeDataFile(clock_, spec_, partition, rows);
         if (!file.ok()) return file.status();
+        adds.push_back(file.value().add);
         files.push_back(std::move(file).value());
         return Status::Ok();
-      });
-  if (written.ok()) return files;
-  DeleteUncommitted(storage_, spec_, files);
-  return written;
+      }));
+  RETURN_IF_ERROR(PutDataFiles(storage_, spec_, std::move(files)));
+  return adds;
 }
 
 void LakeWriter::RunWrites(std::vector<WriteJob> jobs) {

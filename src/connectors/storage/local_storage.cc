@@ -10,14 +10,21 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <functional>
 #include <memory>
+#include <mutex>
+#include <set>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 namespace sightline {
 namespace {
 
 namespace fs = std::filesystem;
+
+// Open at once in PutAll: far below the usual limit of open files.
+constexpr size_t kFilesAtOnce = 256;
 
 Status SystemError(int error, std::string_view doing, const fs::path& path) {
   std::string message =
@@ -80,14 +87,43 @@ Status SyncDirectory(const fs::path& dir) {
   return fsync(file.fd()) == 0 ? Status::Ok() : SystemError(errno, "sync", dir);
 }
 
-// Makes the directory and what it lies in, each durable before anything is put into it.
-Status MakeDirectory(const fs::path& dir) {
+// Makes the directory and what it lies in. The directories that got new names, which are to be
+// synced, are added to `changed`.
+Status MakeDirectory(const fs::path& dir, std::set<fs::path>& changed) {
   std::error_code error;
   if (dir.empty() || fs::is_directory(dir, error)) return Status::Ok();
-  RETURN_IF_ERROR(MakeDirectory(dir.parent_path()));
+  RETURN_IF_ERROR(MakeDirectory(dir.parent_path(), changed));
   fs::create_directory(dir, error);
   if (error) return SystemError(error.value(), "make the directory", dir);
-  return SyncDirectory(dir.has_parent_path() ? dir.parent_path() : fs::path("."));
+  changed.insert(dir.has_parent_path() ? dir.parent_path() : fs::path("."));
+  return Status::Ok();
+}
+
+// Does it for 0, 1, ... count - 1 by several threads; the first failure ends it.
+Status ForEachAtOnce(size_t count, const std::function<Status(size_t)>& action) {
+  constexpr size_t kThreadsMax = 16;
+  std::atomic<size_t> next = 0;
+  std::mutex mutex;
+  Status first = Status::Ok();
+  const auto work = [&] {
+    for (size_t i; (i = next++) < count;) {
+      Status status = action(i);
+      if (status.ok()) continue;
+      const std::lock_guard lock(mutex);
+      if (first.ok()) first = std::move(status);
+      next = count;
+    }
+  };
+  std::vector<std::jthread> threads;
+  for (size_t i = 1; i < std::min(count, kThreadsMax); ++i) threads.emplace_back(work);
+  work();
+  threads.clear();
+  return first;
+}
+
+Status SyncDirectories(const std::set<fs::path>& directories) {
+  const std::vector<fs::path> all(directories.begin(), directories.end());
+  return ForEachAtOnce(all.size(), [&](size_t i) { return SyncDirectory(all[i]); });
 }
 
 Status WriteAll(int fd, std::string_view bytes, const fs::path& path) {
@@ -96,6 +132,10 @@ Status WriteAll(int fd, std::string_view bytes, const fs::path& path) {
     if (n < 0 && errno != EINTR) return SystemError(errno, "write", path);
     if (n > 0) bytes.remove_prefix(static_cast<size_t>(n));
   }
+  return Status::Ok();
+}
+
+Status SyncFile(int fd, const fs::path& path) {
   return fsync(fd) == 0 ? Status::Ok() : SystemError(errno, "sync", path);
 }
 
@@ -174,12 +214,15 @@ Result<PutOutcome> LocalStorage::Put(std::string_view path, std::string_view byt
   if (!resolved.ok()) return resolved.status();
   const fs::path& target = resolved.value();
   const fs::path dir = target.parent_path();
-  RETURN_IF_ERROR(MakeDirectory(dir));
+  std::set<fs::path> changed;
+  RETURN_IF_ERROR(MakeDirectory(dir, changed));
+  for (const fs::path& directory : changed) RETURN_IF_ERROR(SyncDirectory(directory));
   const PutFile put(dir);
   {
     const File file(open(put.path().c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
     if (file.fd() < 0) return SystemError(errno, "make", put.path());
     RETURN_IF_ERROR(WriteAll(file.fd(), bytes, put.path()));
+    RETURN_IF_ERROR(SyncFile(file.fd(), put.path()));
   }
   if (mode == PutMode::kIfAbsent) {
     if (link(put.path().c_str(), target.c_str()) != 0) {
@@ -192,6 +235,40 @@ Result<PutOutcome> LocalStorage::Put(std::string_view path, std::string_view byt
   if (const Status synced = SyncDirectory(dir); !synced.ok())
     return Status::Rebuild("it is unknown whether the file is durable: " + synced.message());
   return PutOutcome::kWritten;
+}
+
+Status LocalStorage::PutAll(std::span<const NewFile> files) {
+  for (; files.size() > kFilesAtOnce; files = files.subspan(kFilesAtOnce))
+    RETURN_IF_ERROR(PutSome(files.first(kFilesAtOnce)));
+  return PutSome(files);
+}
+
+Status LocalStorage::PutSome(std::span<const NewFile> files) {
+  std::set<fs::path> changed;
+  std::vector<fs::path> targets;
+  std::vector<std::unique_ptr<PutFile>> puts;
+  std::vector<std::unique_ptr<File>> open_files;
+  for (const NewFile& file : files) {
+    Result<fs::path> target = Resolve(file.path);
+    if (!target.ok()) return target.status();
+    const fs::path dir = target.value().parent_path();
+    RETURN_IF_ERROR(MakeDirectory(dir, changed));
+    changed.insert(dir);
+    targets.push_back(std::move(target).value());
+    puts.push_back(std::make_unique<PutFile>(dir));
+    const fs::path& path = puts.back()->path();
+    open_files.push_back(
+        std::make_unique<File>(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644)));
+    const int fd = open_files.back()->fd();
+    if (fd < 0) return SystemError(errno, "make", path);
+    RETURN_IF_ERROR(WriteAll(fd, file.bytes, path));
+  }
+  RETURN_IF_ERROR(ForEachAtOnce(
+      files.size(), [&](size_t i) { return SyncFile(open_files[i]->fd(), puts[i]->path()); }));
+  for (size_t i = 0; i < files.size(); ++i)
+    if (rename(puts[i]->path().c_str(), targets[i].c_str()) != 0)
+      return SystemError(errno, "rename", targets[i]);
+  return SyncDirectories(changed);
 }
 
 Status LocalStorage::ListInto(const fs::path& directory, const std::string& prefix,

@@ -1,11 +1,14 @@
 // LocalStorage: a Storage in a directory of a local disk.
 //
 // Put writes a temporary file beside the target, syncs it, gives it its name (rename(2), or
-// link(2), which fails if the name is taken) and syncs the directory. Symbolic links may not lead
-// out of the root, and no file may be one.
+// link(2), which fails if the name is taken) and syncs the directory. PutAll does each of these
+// steps for all files before the next, and syncs by several threads at once: the syncs then share
+// the file system's journal commits, which are what takes time. Symbolic links may not lead out of
+// the root, and no file may be one.
 #pragma once
 
 #include <filesystem>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,6 +25,7 @@ class LocalStorage final : public Storage {
 
   Result<std::optional<std::string>> Read(std::string_view path, ByteRange range) override;
   Result<PutOutcome> Put(std::string_view path, std::string_view bytes, PutMode mode) override;
+  Status PutAll(std::span<const NewFile> files) override;
   Result<std::vector<FileInfo>> List(std::string_view directory) override;
   Result<std::optional<FileInfo>> Stat(std::string_view path) override;
   Status Delete(std::string_view path) override;
@@ -29,6 +33,8 @@ class LocalStorage final : public Storage {
  private:
   // The path in the file system, once it is known that it does not leave the root.
   Result<std::filesystem::path> Resolve(std::string_view path) const;
+  // PutAll of few enough files to have all of them open.
+  Status PutSome(std::span<const NewFile> files);
   Status ListInto(const std::filesystem::path& directory, const std::string& prefix,
                   std::vector<FileInfo>& files) const;
 

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,6 +33,10 @@ struct ByteRange {
   int64_t next = INT64_MAX;
 };
 
+struct NewFile {
+  std::string path, bytes;
+};
+
 enum class PutMode : uint8_t { kReplace, kIfAbsent };
 enum class PutOutcome : uint8_t {
   kWritten,
@@ -45,6 +50,9 @@ class Storage {
   virtual Result<std::optional<std::string>> Read(std::string_view path, ByteRange range) = 0;
   // Makes the directories that the path needs. kIfAbsent: of all who put one path, one wins.
   virtual Result<PutOutcome> Put(std::string_view path, std::string_view bytes, PutMode mode) = 0;
+  // Puts files whose names nobody else uses. kOk: all are there and durable; otherwise any of them
+  // may be. One by one, unless the place has a faster way.
+  virtual Status PutAll(std::span<const NewFile> files);
   // Every file below a directory, at any depth, sorted by path; a directory that is not there is
   // empty. Includes what interrupted puts have left: their names begin with kPutPrefix.
   virtual Result<std::vector<FileInfo>> List(std::string_view directory) = 0;
@@ -55,5 +63,13 @@ class Storage {
   static constexpr std::string_view kPutPrefix = ".put-";
   Result<std::optional<std::string>> ReadWhole(std::string_view path) { return Read(path, {}); }
 };
+
+inline Status Storage::PutAll(std::span<const NewFile> files) {
+  for (const NewFile& file : files) {
+    const Result<PutOutcome> put = Put(file.path, file.bytes, PutMode::kReplace);
+    if (!put.ok()) return put.status();
+  }
+  return Status::Ok();
+}
 
 }  // namespace sightline

@@ -1,0 +1,49 @@
+#!/usr/bin/env python3
+"""What lake_bench and query_bench measure, by `deltalake` and DuckDB; run in .deps/venv by bench/run.py.
+
+    lake_rivals.py open TABLE COMMITS       {"ms": ..., "files_ms": ...}: the table; its list of files as well
+    lake_rivals.py top TABLE QUESTIONS      p50 and p99 of deltalake's filtered list + DuckDB, table open
+
+Answers are checked.
+"""
+
+import json
+import sys
+import time
+
+import deltalake
+import duckdb
+
+
+def open_table(folder, commits):
+    start = time.monotonic()
+    table = deltalake.DeltaTable(folder)
+    opened = time.monotonic()
+    files = table.file_uris()
+    done = time.monotonic()
+    assert table.version() == int(commits) and len(files) == int(commits), (table.version(), len(files))
+    print(json.dumps({"ms": (opened - start) * 1e3, "files_ms": (done - start) * 1e3}))
+
+
+def top(folder, questions):
+    start = time.monotonic()
+    table = deltalake.DeltaTable(folder)
+    open_ms = (time.monotonic() - start) * 1e3
+    connection = duckdb.connect(config={"threads": 2})
+    times = []
+    for line in open(questions):
+        location, date, *pairs = line.split()
+        start = time.monotonic()
+        files = table.file_uris([("geographical_location_oid", "=", location), ("date", "=", date)])
+        rows = connection.execute("SELECT item_name, sum(item_count)::BIGINT AS n FROM read_parquet(?) "
+                                  "GROUP BY item_name ORDER BY n DESC LIMIT 10", [files]).fetchall()
+        times.append((time.monotonic() - start) * 1e3)
+        wanted = [(item, int(count)) for item, count in zip(pairs[::2], pairs[1::2])]
+        assert rows == wanted, (location, date, rows, wanted)
+    times.sort()
+    print(f"{'deltalake + DuckDB, table open':<58} {times[len(times) // 2]:9.1f} p50 "
+          f"{times[len(times) * 99 // 100]:9.1f} p99  ({len(times)} asked; opened in {open_ms:.0f} ms)", flush=True)
+
+
+if __name__ == "__main__":
+    {"open": open_table, "top": top}[sys.argv[1]](*sys.argv[2:])
