@@ -7,7 +7,8 @@ namespace sightline {
 void Completeness::OnCounted(const SourcePartition& partition, Offset next, Watermark watermark) {
   Partition& known = partitions_[partition];
   known.next = next;
-  known.watermark = std::max(known.watermark, watermark);
+  if (watermark <= known.watermark) return;  // malformed or old ones: they tell nothing new
+  known.watermark = watermark;
   known.idle_until = kBeforeAllTime;
 }
 
@@ -17,7 +18,10 @@ bool Completeness::IsIdle(const SourcePartition& name, const Partition& partitio
   if (!log_end_) return false;
   const LogEnd end = log_end_(name);
   if (end.newest == kNoAppendTime) return true;
-  return partition.next >= end.next && now - ToEventTime(end.newest) >= idle_timeout_;
+  if (partition.next < end.next) return false;
+  // Nothing but malformed ones: no camera was ever heard here.
+  if (partition.watermark == kBeforeAllTime) return true;
+  return now - ToEventTime(end.newest) >= idle_timeout_;
 }
 
 Watermark Completeness::CompleteUntil(EventTime now) {

@@ -62,9 +62,25 @@ TEST_F(CompletenessTest, NeverFedIsIdleAtOnce) {
   EXPECT_EQ(complete_.CompleteUntil(At(0)), At(-10'000));
   complete_.OnCounted(kB, {-1}, kBeforeAllTime);
   EXPECT_EQ(complete_.CompleteUntil(At(0)), At(-40'000));
-  Append(kB, 0);
-  complete_.OnCounted(kB, {0}, kBeforeAllTime);
-  EXPECT_EQ(complete_.CompleteUntil(At(0)), kBeforeAllTime);
+}
+
+TEST_F(CompletenessTest, WhatTellsNoTimeTakesNothingBack) {
+  Append(kA, 0);
+  complete_.OnCounted(kA, {1}, At(-10'000));
+  complete_.OnCounted(kB, {-1}, kBeforeAllTime);
+  EXPECT_EQ(complete_.CompleteUntil(At(0)), At(-40'000));
+  Append(kB, 1'000);  // a malformed one
+  EXPECT_EQ(complete_.CompleteUntil(At(1'000)), At(-40'000));
+  complete_.OnCounted(kB, {1}, kBeforeAllTime);
+  EXPECT_EQ(complete_.CompleteUntil(At(1'000)), At(-39'000));
+  EXPECT_EQ(complete_.CompleteUntil(At(60'000)), At(20'000));
+  Append(kA, 60'000);
+  complete_.OnCounted(kA, {2}, At(-10'000));  // malformed, or an old one
+  EXPECT_EQ(complete_.CompleteUntil(At(70'000)), At(20'000));
+  Completeness again = Started();
+  again.OnCounted(kA, {2}, At(50'000));
+  again.OnCounted(kB, {1}, kBeforeAllTime);
+  EXPECT_EQ(again.CompleteUntil(At(70'000)), At(30'000));
 }
 
 TEST_F(CompletenessTest, ARestartTakesNothingBack) {

@@ -152,7 +152,7 @@ def stream_window_moves(t: Test) -> None:
 @test(seconds=240)
 def complete_until_restart(t: Test) -> None:
     """What was shown as complete stays so over kill -9: with a camera that goes on, partitions that
-    fell silent, and partitions that never had a record. Commits are rare, so that each kill takes
+    fell silent, partitions that never had a record, and a malformed one now and then. Commits are rare, so that each kill takes
     counts that were shown. After each start it is as far as it was before, and goes on."""
     server = t.server("--partitions", 8, "--engine.commit_interval", "1s",
                       "--engine.checkpoint_interval", "1h", "--pipeline.idle_timeout", "2s",
@@ -172,7 +172,8 @@ def complete_until_restart(t: Test) -> None:
     see(1, 2, 3)  # never again
     slowest = 0.0
     for life in range(6):
-        until = time.monotonic() + 1.5 + life / 2
+        server.post_ok(b"{}\n")  # malformed: tells no time
+        until = time.monotonic() + 2.5 + life / 4
         while time.monotonic() < until:
             see(4)
             time.sleep(0.01)
