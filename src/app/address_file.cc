@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <boost/json.hpp>
 #include <filesystem>
 #include <fstream>
 
@@ -34,6 +35,15 @@ std::optional<ServerAddress> ReadAddressFile(const std::string& data) {
       !std::getline(file, address.boot))
     return std::nullopt;
   return address;
+}
+
+bool IsOf(const ServerAddress& address, const std::string& health) {
+  boost::system::error_code error;
+  const boost::json::value body = boost::json::parse(health, error);
+  if (error || !body.is_object()) return false;
+  const boost::json::value* const boot = body.get_object().if_contains("boot");
+  return boot != nullptr && boot->is_string() &&
+         std::string_view(boot->get_string()) == address.boot;
 }
 
 std::string DefaultLakeDir(const std::string& data) {

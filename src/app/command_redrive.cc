@@ -8,6 +8,7 @@
 #include <csignal>
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -87,8 +88,9 @@ Result<std::unique_ptr<HttpClient>> FindServer(RedriveOptions* options) {
   if (!client.ok()) return client;
   const std::string start = fmt::format(
       "start it with `sightline up --data {}`, or name another one with --url", options->data);
-  if (options->url.empty())
-    options->url = ReadAddressFile(options->data).value_or(ServerAddress{}).url;
+  const std::optional<ServerAddress> owner =
+      options->url.empty() ? ReadAddressFile(options->data) : std::nullopt;
+  if (owner) options->url = owner->url;
   if (options->url.empty())
     return Status::Stop(fmt::format("no server of '{}' runs: {}", options->data, start));
   while (options->url.ends_with('/')) options->url.pop_back();
@@ -96,6 +98,11 @@ Result<std::unique_ptr<HttpClient>> FindServer(RedriveOptions* options) {
   if (alive.status == 0)
     return Status::Stop(
         fmt::format("the server '{}' does not answer ({}): {}", options->url, alive.error, start));
+  // After a crash another server may have the address: these events are not for it.
+  if (owner && !IsOf(*owner, alive.body))
+    return Status::Stop(
+        fmt::format("another program has the address '{}' of the server of '{}': {}", options->url,
+                    options->data, start));
   return client;
 }
 

@@ -37,18 +37,15 @@ std::string_view NameOf(ResultFormat format) {
   return "";
 }
 
-// A text of a JSON object.
-std::optional<std::string> Member(const std::string& body, std::string_view name) {
+// The "detail" of application/problem+json, or the text as it is.
+std::string Detail(const std::string& body) {
   boost::system::error_code error;
-  const boost::json::value object = boost::json::parse(body, error);
-  if (!error && object.is_object())
-    if (const auto* member = object.get_object().if_contains(name))
-      if (member->is_string()) return std::string(member->get_string());
-  return std::nullopt;
+  const boost::json::value problem = boost::json::parse(body, error);
+  if (!error && problem.is_object())
+    if (const auto* detail = problem.get_object().if_contains("detail"))
+      if (detail->is_string()) return std::string(detail->get_string());
+  return body;
 }
-
-// Of application/problem+json, or the text as it is.
-std::string Detail(const std::string& body) { return Member(body, "detail").value_or(body); }
 
 }  // namespace
 
@@ -72,7 +69,7 @@ Result<std::unique_ptr<LakeAsker>> LakeAsker::Open(const LakeAskerOptions& optio
       return Status::Stop(fmt::format("'{}' does not answer: {}", asker->url_, health.error));
     }
     // After a crash another server may have the address: its answers are of another folder.
-    if (health.status != 0 && Member(health.body, "boot") == owner->boot) return asker;
+    if (health.status != 0 && IsOf(*owner, health.body)) return asker;
     note(fmt::format(
         "the server of '{}' does not answer ({}): reading the lake's files, which have what it had "
         "committed",

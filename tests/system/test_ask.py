@@ -91,6 +91,9 @@ def ask(t: Test) -> None:
     stranger.port = server.port
     stranger.start()
     _check_all(t, where, ledger, note="another program has the address")
+    said = t.run("redrive", *where)
+    expect(said.returncode > 0 and b"another program has the address" in said.stderr,
+           f"redrive to a stranger: {said}")
     stranger.stop()
 
 

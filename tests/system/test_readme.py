@@ -94,12 +94,12 @@ class Reader:
         if words[1] == "replay":
             counted = sum(int(row["item_count"]) for row in csv.DictReader(said.stdout.splitlines()))
             expect(f"counted {counted} " in said.stderr, f"{counted} counted, but {said.stderr}")
-        if words[1] == "explain":
-            expect(said.stdout.strip(), "`sightline explain` says nothing")
+        if words[1] in ("explain", "top", "query", "ledger", "lake"):
+            expect(said.stdout.strip(), f"`{command}` says nothing")
 
     def here(self, command: str) -> str:
         return (command.replace("127.0.0.1:8080", f"127.0.0.1:{self.server.port}")
-                .replace("/srv/sightline", str(self.server.data)))
+                .replace("/srv/sightline", shlex.quote(str(self.server.data))))
 
     def start(self, options: list[str]) -> None:
         if self.server is not None:
@@ -143,6 +143,7 @@ def readme(t: Test) -> None:
     reader.server.expect_quiet_log()
     kinds = " ".join(reader.done)
     for wanted in ("sightline up", "curl", "camera --replay", "camera --simulate", "sightline replay",
-                   "sightline options", "sightline explain", "--config"):
+                   "sightline options", "sightline explain", "--config", "sightline query",
+                   "sightline top", "sightline ledger", "sightline lake verify"):
         expect(wanted in kinds, f"README.md no longer shows `{wanted}`")
     t.note(f"{len(reader.done)} commands")
