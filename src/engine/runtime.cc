@@ -252,7 +252,7 @@ Runtime::Runtime(std::vector<SourcePartition> partitions, TaskFactory factory,
   CHECK(options.threads > 0);
   State& s = *state_;
   s.factory = std::move(factory);
-  s.options = std::move(options);
+  s.options = options;
   s.unfinished = partitions.size();
   const size_t threads =
       std::clamp<size_t>(partitions.size(), 1, static_cast<size_t>(s.options.threads));

@@ -11,8 +11,6 @@
 namespace sightline {
 namespace {
 
-using arrow::Type;
-
 // Values of any builder; nullopt: null.
 template <typename Builder, typename Value>
 std::shared_ptr<arrow::Array> Array(const std::vector<std::optional<Value>>& values) {
