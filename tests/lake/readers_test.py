@@ -7,6 +7,7 @@ The oracle is `lake_writer oracle`: the made-up stream without a lake.
 """
 
 import collections
+import os
 import pathlib
 import re
 import subprocess
@@ -47,6 +48,17 @@ def read(block, name, **values):
     return plain(values["rows"])
 
 
+def open_spark():
+    """A session with the jars of Delta that spark_by_hand.sh has fetched."""
+    from pyspark.sql import SparkSession
+    return (SparkSession.builder.master("local[2]").config("spark.jars", os.environ["DELTA_JARS"])
+            .config("spark.driver.memory", "1g").config("spark.ui.enabled", "false")
+            .config("spark.sql.shuffle.partitions", "2")
+            .config("spark.sql.extensions", "io.delta.sql.DeltaSparkSessionExtension")
+            .config("spark.sql.catalog.spark_catalog", "org.apache.spark.sql.delta.catalog.DeltaCatalog")
+            .getOrCreate())
+
+
 def main():
     writer, document = sys.argv[1:3]
     blocks = {name: text for name, text in
@@ -65,7 +77,6 @@ def main():
         expected = {"time-travel": before, "duckdb-day": one}
         values = {"lake": lake, "version": version}
         if "spark" in names:
-            from spark_session import open_spark
             values["spark"] = open_spark()
         # As written, packed, and with what the packing replaced beside it and deleted.
         for state, command in (("as written", None), ("compacted", "compact")):

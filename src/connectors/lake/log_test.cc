@@ -76,7 +76,8 @@ TEST(Days, AreUtc) {
   EXPECT_EQ(DayText(DayOf(kLastEventTime)), "9999-12-31");
   EXPECT_EQ(TimeText(-1), "1969-12-31T23:59:59.999Z");
   EXPECT_EQ(ParseDay("1969-12-31").value(), Day{-1});
-  for (const char* text : {"", "2026-02-30", "2026-1-1", "2026-11-22x", "26-11-0022"})
+  for (const char* text :
+       {"", "2026-02-30", "2026-1-1", "2026-11-22x", "26-11-0022", "0000-01-01", "-001-01-01"})
     EXPECT_FALSE(ParseDay(text).ok()) << text;
 }
 

@@ -207,7 +207,7 @@ Result<Day> ParseDay(std::string_view text) {
                       text[4] == '-' && text[7] == '-';
   const std::chrono::year_month_day date{std::chrono::year(year), std::chrono::month(month),
                                          std::chrono::day(day)};
-  if (!parsed || !date.ok())
+  if (!parsed || year < 1 || !date.ok())
     return Status::Stop(fmt::format("'{}' is no date: write it as 2026-11-22", text));
   return Day{std::chrono::sys_days{date}.time_since_epoch().count()};
 }
