@@ -8,23 +8,40 @@
 #include <chrono>
 #include <cstdlib>
 #include <string>
+#include <thread>
+#include <type_traits>
 #include <vector>
 
+#include "base/check.h"
+#include "base/clock.h"
 #include "connectors/lake/checkpoint.h"
 #include "connectors/lake/committer.h"
 #include "connectors/lake/lake_writer.h"
 #include "connectors/lake/log.h"
-#include "connectors/lake/testing.h"
 #include "connectors/storage/local_storage.h"
 
 namespace sightline {
 namespace {
 
-using lake_testing::Settle;
-
 double MsSince(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
       .count();
+}
+
+// Calls until the answer is not "try again": a disk may be slow.
+template <typename Call>
+auto Settle(const Call& call) {
+  while (true) {
+    auto answer = call();
+    bool retry = false;
+    if constexpr (std::is_same_v<decltype(answer), Status>) {
+      retry = answer.code() == StatusCode::kRetry;
+    } else {
+      retry = answer.status().code() == StatusCode::kRetry;
+    }
+    if (!retry) return answer;
+    std::this_thread::sleep_for(std::chrono::microseconds(100));
+  }
 }
 
 // A segment of `locations` x 50 items in one window.

@@ -23,6 +23,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// More files than this are synced with their whole file system.
+constexpr size_t kThreadsMax = 16;
 // Open at once in PutAll: far below the usual limit of open files.
 constexpr size_t kFilesAtOnce = 256;
 
@@ -99,9 +101,13 @@ Status MakeDirectory(const fs::path& dir, std::set<fs::path>& changed) {
   return Status::Ok();
 }
 
+// Everything in the file system that `fd` lies in. Tells of failed writes since Linux 5.8.
+Status SyncFileSystem(int fd, const fs::path& path) {
+  return syncfs(fd) == 0 ? Status::Ok() : SystemError(errno, "sync the file system of", path);
+}
+
 // Does it for 0, 1, ... count - 1 by several threads; the first failure ends it.
 Status ForEachAtOnce(size_t count, const std::function<Status(size_t)>& action) {
-  constexpr size_t kThreadsMax = 16;
   std::atomic<size_t> next = 0;
   std::mutex mutex;
   Status first = Status::Ok();
@@ -263,12 +269,14 @@ Status LocalStorage::PutSome(std::span<const NewFile> files) {
     if (fd < 0) return SystemError(errno, "make", path);
     RETURN_IF_ERROR(WriteAll(fd, file.bytes, path));
   }
-  RETURN_IF_ERROR(ForEachAtOnce(
-      files.size(), [&](size_t i) { return SyncFile(open_files[i]->fd(), puts[i]->path()); }));
+  const bool many = files.size() > kThreadsMax;
+  const auto sync_file = [&](size_t i) { return SyncFile(open_files[i]->fd(), puts[i]->path()); };
+  RETURN_IF_ERROR(many ? SyncFileSystem(open_files[0]->fd(), root_)
+                       : ForEachAtOnce(files.size(), sync_file));
   for (size_t i = 0; i < files.size(); ++i)
     if (rename(puts[i]->path().c_str(), targets[i].c_str()) != 0)
       return SystemError(errno, "rename", targets[i]);
-  return SyncDirectories(changed);
+  return many ? SyncFileSystem(open_files[0]->fd(), root_) : SyncDirectories(changed);
 }
 
 Status LocalStorage::ListInto(const fs::path& directory, const std::string& prefix,

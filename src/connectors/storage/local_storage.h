@@ -2,9 +2,10 @@
 //
 // Put writes a temporary file beside the target, syncs it, gives it its name (rename(2), or
 // link(2), which fails if the name is taken) and syncs the directory. PutAll does each of these
-// steps for all files before the next, and syncs by several threads at once: the syncs then share
-// the file system's journal commits, which are what takes time. Symbolic links may not lead out of
-// the root, and no file may be one.
+// steps for all files before the next. It syncs a few files by a thread each, and many by
+// syncfs(2), once for the files and once for their names: one after another would be a journal
+// commit and a flush of the disk for each. So a data folder is best on a file system of its own.
+// Symbolic links may not lead out of the root, and no file may be one.
 #pragma once
 
 #include <filesystem>

@@ -157,6 +157,24 @@ TEST_F(LocalStorageTest, AFailedPutLeavesNothing) {
   EXPECT_EQ(std::distance(fs::directory_iterator(root()), {}), 1);
 }
 
+TEST_F(LocalStorageTest, PutsManyFilesAtOnce) {
+  LocalStorage storage(root());
+  for (const size_t count : {size_t{0}, size_t{1}, size_t{16}, size_t{17}, size_t{600}}) {
+    std::vector<NewFile> files;
+    for (size_t i = 0; i < count; ++i)
+      files.push_back({"t/" + std::to_string(count) + "/a=" + std::to_string(i % 50) + "/b/" +
+                           std::to_string(i),
+                       std::string(i, 'x')});
+    ASSERT_TRUE(storage.PutAll(files).ok());
+    EXPECT_EQ(storage.List("t/" + std::to_string(count)).value().size(), count);
+    for (const NewFile& file : files) EXPECT_EQ(storage.ReadWhole(file.path).value(), file.bytes);
+  }
+  ASSERT_TRUE(storage.Put("blocked", "x", PutMode::kReplace).ok());
+  const std::vector<NewFile> blocked = {{"u/1", "x"}, {"blocked/2", "x"}};
+  EXPECT_EQ(storage.PutAll(blocked).code(), StatusCode::kStop);
+  EXPECT_TRUE(storage.List("u").value().empty());  // no temporary file is left
+}
+
 TEST_F(LocalStorageTest, SaysWhatIsInTheWay) {
   ASSERT_TRUE(fs::create_directories(root()));
   std::ofstream(root() / "file") << "x";
