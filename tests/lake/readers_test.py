@@ -53,6 +53,7 @@ def open_spark():
     from pyspark.sql import SparkSession
     return (SparkSession.builder.master("local[2]").config("spark.jars", os.environ["DELTA_JARS"])
             .config("spark.driver.memory", "1g").config("spark.ui.enabled", "false")
+            .config("spark.ui.showConsoleProgress", "false")
             .config("spark.sql.shuffle.partitions", "2")
             .config("spark.sql.extensions", "io.delta.sql.DeltaSparkSessionExtension")
             .config("spark.sql.catalog.spark_catalog", "org.apache.spark.sql.delta.catalog.DeltaCatalog")
