@@ -9,6 +9,7 @@
 
 #include "app/address_file.h"
 #include "app/lake_view.h"
+#include "app/location_rows.h"
 #include "camera/curl_client.h"
 #include "connectors/lake/locations_table.h"
 #include "connectors/lake/log.h"
@@ -99,15 +100,7 @@ Status LakeAsker::OpenFiles(const std::string& lake) {
   view->SetLedger(ledger.value());
   const Result<std::vector<lake::LocationName>> names = lake::ReadLocationsTable(storage);
   if (!names.ok()) return names.status();
-  std::vector<LocationEntry> entries;
-  for (const lake::LocationName& name : names.value())
-    entries.push_back({.location = name.location,
-                       .name = name.name,
-                       .latitude = name.latitude,
-                       .longitude = name.longitude,
-                       .time_zone = name.time_zone,
-                       .parent = name.parent});
-  view->SetLocations(std::move(entries));
+  view->SetLocations(LocationRowsAs<LocationEntry>(names.value()));
   Result<std::unique_ptr<QueryEngine>> engine = QueryEngine::Create(view, {.directories = {root}});
   if (!engine.ok()) return engine.status();
   engine_ = std::move(engine).value();

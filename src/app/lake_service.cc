@@ -5,42 +5,13 @@
 #include <filesystem>
 #include <utility>
 
+#include "app/location_rows.h"
 #include "base/log.h"
 #include "connectors/lake/locations_table.h"
 #include "connectors/lake/maintenance.h"
 #include "connectors/lake/table_sink.h"
 
 namespace sightline {
-namespace {
-
-std::vector<LocationEntry> ToEntries(const std::vector<Location>& locations) {
-  std::vector<LocationEntry> entries;
-  entries.reserve(locations.size());
-  for (const Location& location : locations)
-    entries.push_back({.location = location.location,
-                       .name = location.name,
-                       .latitude = location.latitude,
-                       .longitude = location.longitude,
-                       .time_zone = location.time_zone,
-                       .parent = location.parent});
-  return entries;
-}
-
-std::vector<lake::LocationName> ToNames(const std::vector<Location>& locations) {
-  std::vector<lake::LocationName> names;
-  names.reserve(locations.size());
-  for (const Location& location : locations)
-    names.push_back({.location = location.location,
-                     .name = location.name,
-                     .latitude = location.latitude,
-                     .longitude = location.longitude,
-                     .time_zone = location.time_zone,
-                     .parent = location.parent});
-  return names;
-}
-
-}  // namespace
-
 LakeService::LakeService(const LakeServiceOptions& options, const Clock& clock)
     : options_(options),
       clock_(clock),
@@ -121,9 +92,10 @@ void LakeService::SetLocations(std::vector<Location> locations) {
     names_.clear();
     for (const Location& location : locations) names_[location.location] = location.name;
   }
-  view_->SetLocations(ToEntries(locations));
+  view_->SetLocations(LocationRowsAs<LocationEntry>(locations));
   if (locations.empty()) return;  // no table: what the lake has stays
-  const Result<bool> written = lake::WriteLocations(storage_, clock_, ToNames(locations));
+  const Result<bool> written =
+      lake::WriteLocations(storage_, clock_, LocationRowsAs<lake::LocationName>(locations));
   if (!written.ok()) Note(written.status());
 }
 
