@@ -217,6 +217,20 @@ class Server:
                 raise Failure(f"the server is not ready after {seconds:g} s: {self.last_line()}")
             time.sleep(0.01)
 
+    def wait_door(self, seconds: float = 20) -> bool:
+        """After launch(): until it answers, whatever it says (True), or has ended (False)."""
+        def open_or_ended() -> bool:
+            if not self.running:
+                return True
+            try:
+                Client(self.port, timeout=2).request("GET", "/healthz")
+                return True
+            except (OSError, http.client.HTTPException):
+                return False
+
+        wait_until(open_or_ended, seconds, "it answers or ends")
+        return self.running
+
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()

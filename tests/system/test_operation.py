@@ -351,7 +351,7 @@ def damaged_write_ahead_log(t: Test) -> None:
         file.write(b"\xa5" * 64)
     server.launch()
     wait_until(lambda: not server.running or " error " in server.log(), 20, "it stops, or says so")
-    if server.running:
+    if server.wait_door():
         wait_until(lambda: not server.healthy(), 10, "/healthz tells")
         expect("lost" in " ".join(server.health()["reasons"]), f"/healthz: {server.health()}")
         expect(server.ledger()["counted"] <= 3_000, f"counted twice: {server.ledger()}")
