@@ -2,7 +2,8 @@
 # Runs fuzzers, each for some seconds: tools/fuzz.sh BUILD_DIRECTORY SECONDS [NAME...] (default: all).
 #
 # A run of more than 10 s keeps what it learns in BUILD_DIRECTORY/corpus and begins with it; a short
-# one begins with tests/fuzz/corpus alone. The input of a crash is kept and named.
+# one begins with tests/fuzz/corpus alone, and with the same seed each time: it guards what is known,
+# the long ones look for what is not. The input of a crash is kept and named.
 set -euo pipefail
 build=$(realpath "$1")
 seconds=$2
@@ -18,8 +19,10 @@ for name in "$@"; do
   if [ "$seconds" -gt 10 ]; then
     learnt=$build/corpus/$name
     mkdir -p "$learnt"
+    seed=0  # a new one each time
   else
     learnt=$(mktemp -d)
+    seed=1
   fi
   mkdir -p "$build/crashes"
   words=()
@@ -27,7 +30,7 @@ for name in "$@"; do
   log=$build/crashes/$name.log
   corpus=tests/fuzz/corpus/$name
   if [ ! -d "$corpus" ]; then corpus=; fi  # without seeds it begins with nothing
-  if "$build/tests/fuzz/fuzz_$name" -max_total_time="$seconds" -timeout=30 -rss_limit_mb=2048 \
+  if "$build/tests/fuzz/fuzz_$name" -max_total_time="$seconds" -seed="$seed" -timeout=30 -rss_limit_mb=2048 \
     -max_len=65536 -print_final_stats=1 -artifact_prefix="$build/crashes/$name-" \
     "${words[@]}" "$learnt" $corpus >"$log" 2>&1; then
     printf 'fuzz %s: %s inputs, no crash\n' "$name" \

@@ -86,13 +86,20 @@ Body::Outcome Body::Inflate(std::string_view packed) {
       if (inflateReset(&stream) != Z_OK) return Outcome::kBroken;
       inflater_->in_member = true;
     }
-    if (const Outcome grown = GrowIfFull(); grown != Outcome::kOk) return grown;
-    const size_t room = std::max(capacity_ - size_, size_t{1});  // as in Room()
+    if (capacity_ == 0) {
+      if (const Outcome grown = GrowIfFull(); grown != Outcome::kOk) return grown;
+    }
+    // A full body may be a whole one: the one byte of padding tells whether more comes, and only
+    // then it grows. So the pieces in which a body comes do not matter.
+    const size_t room = std::max(capacity_ - size_, size_t{1});
     stream.next_out = reinterpret_cast<Bytef*>(text_.data() + size_);
     stream.avail_out = static_cast<uInt>(room);
     const int result = inflate(&stream, Z_NO_FLUSH);
     size_ += room - stream.avail_out;
-    if (size_ > capacity_) return Outcome::kTooLarge;
+    if (size_ > capacity_) {
+      if (const Outcome grown = GrowIfFull(); grown != Outcome::kOk) return grown;
+      if (size_ > capacity_) return Outcome::kTooLarge;
+    }
     full = stream.avail_out == 0 && result == Z_OK;
     if (result == Z_STREAM_END) inflater_->in_member = false;
     if (result == Z_BUF_ERROR) break;  // nothing to do without more input
