@@ -58,7 +58,8 @@ HOMES = {
     "toml++": {"app"},
     "CLI": {"app"},
     "date": {"live"},
-    "boost/json": {"live", "query", "server", "camera", "app"},
+    "boost/json": {"live", "query", "server", "camera", "app", "connectors/kafka"},
+    "librdkafka": {"connectors/kafka"},
     "spdlog": {"base"},
 }
 TEST_ONLY = ("gtest", "gmock", "benchmark")

@@ -6,8 +6,8 @@
 #   tools/deps.sh test    the same, and what `make test` needs (the default)
 #
 # Debian packages are installed with apt (as root or through sudo). Everything else is pinned by
-# hash and goes into the tree: .deps/arrow (Arrow C++), .deps/duckdb, .deps/venv (Python),
-# tests/browser/node_modules.
+# hash and goes into the tree: .deps/arrow (Arrow C++), .deps/duckdb, .deps/librdkafka,
+# .deps/kafka (the broker of the tests), .deps/venv (Python), tests/browser/node_modules.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,10 +22,11 @@ packages=(
   python3 python3-venv
   libsimdjson-dev libboost1.81-dev libboost-json1.81-dev libsqlite3-dev libgtest-dev libgmock-dev
   libbenchmark-dev libtomlplusplus-dev libcli11-dev libspdlog-dev libfmt-dev prometheus-cpp-dev
-  libhowardhinnant-date-dev libzstd-dev zlib1g-dev libcurl4-openssl-dev
+  libhowardhinnant-date-dev libzstd-dev zlib1g-dev libcurl4-openssl-dev libssl-dev
 )
 if [ "$tier" = test ]; then
-  packages+=(clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev llvm-14 chromium curl)
+  packages+=(clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev llvm-14 chromium curl
+             openjdk-17-jre-headless maven)
 fi
 
 fail() {
@@ -180,10 +181,56 @@ install_duckdb() {
   printf '%s\n' "$stamp" >.deps/duckdb/stamp
 }
 
+# librdkafka from the sources that its Node package carries: Debian's 2.0.2 cannot log in with SCRAM
+# at a current broker. Its own build, static, without what we do not use; about a minute.
+install_librdkafka() {
+  local package=@confluentinc/kafka-javascript@1.10.1
+  local hash=ada7d703bb1d3237e2292bfabf438d663b6160c9f1ac2a2406b5dc4257c81b66
+  local options=(--enable-static --disable-shared --disable-curl --disable-gssapi --disable-sasl
+                 --disable-lz4-ext)
+  local stamp="$package $hash ${options[*]}" work
+  [ "$(cat .deps/librdkafka/stamp 2>/dev/null)" != "$stamp" ] || return 0
+  echo "deps: librdkafka into .deps/librdkafka (built here, about a minute)"
+  rm -rf .deps/librdkafka
+  mkdir -p .deps/librdkafka/lib .deps/librdkafka/include/librdkafka
+  work=$(mktemp --directory .deps/librdkafka/build.XXXXXX)
+  fetch_npm "$package" "$hash" "$work"
+  if ! (cd "$work/deps/librdkafka" && ./configure "${options[@]}" --CFLAGS="-O2 -g1" &&
+        make -j"$(nproc)" -C src librdkafka.a) >"$work/log" 2>&1; then
+    tail -40 "$work/log" >&2
+    fail "librdkafka does not build: see above"
+  fi
+  mv "$work/deps/librdkafka/src/librdkafka.a" .deps/librdkafka/lib/
+  mv "$work/deps/librdkafka/src/"{rdkafka,rdkafka_mock}.h .deps/librdkafka/include/librdkafka/
+  mv "$work/deps/librdkafka/LICENSES.txt" .deps/librdkafka/
+  rm -rf "$work"
+  printf '%s\n' "$stamp" >.deps/librdkafka/stamp
+}
+
+# The Kafka broker that the tests start, from Maven: exactly the files of SHA256SUMS.
+install_kafka() {
+  local stamp
+  stamp=$(cat tools/kafka-broker/pom.xml tools/kafka-broker/SHA256SUMS | sha256sum)
+  [ "$(cat .deps/kafka/stamp 2>/dev/null)" != "$stamp" ] || return 0
+  echo "deps: Kafka into .deps/kafka"
+  rm -rf .deps/kafka
+  mkdir -p .deps/kafka
+  retry mvn --quiet --batch-mode --file tools/kafka-broker/pom.xml dependency:copy-dependencies \
+    -DincludeScope=runtime -DoutputDirectory="$PWD/.deps/kafka/libs" ||
+    fail "Maven could not fetch what tools/kafka-broker/pom.xml names: see above"
+  (cd .deps/kafka/libs && sha256sum --check --quiet --strict ../../../tools/kafka-broker/SHA256SUMS) >&2 ||
+    fail "Kafka's files are not those that were pinned: their hashes differ"
+  [ "$(find .deps/kafka/libs -type f | wc -l)" = "$(wc -l <tools/kafka-broker/SHA256SUMS)" ] ||
+    fail "there are files in .deps/kafka/libs that tools/kafka-broker/SHA256SUMS does not name"
+  printf '%s\n' "$stamp" >.deps/kafka/stamp
+}
+
 install_packages
 install_duckdb
 install_arrow
+install_librdkafka
 if [ "$tier" = test ]; then
+  install_kafka
   install_python
   install_node tests/browser
 fi

@@ -58,16 +58,14 @@ Status LakeService::Start(std::vector<Location> locations) {
 Result<std::unique_ptr<lake::LakeWriter>> LakeService::OpenWriter(std::string_view table,
                                                                   lake::Layout layout) {
   const bool counts = table == lake::kIncrementsTable;
-  return lake::LakeWriter::Open(
-      storage_, clock_,
-      {.table = std::string(table),
-       .layout = layout,
-       .window_size = options_.window_size,
-       .location_name = [this](LocationId location) { return NameOf(location); },
-       .on_commit =
-           [this, counts](const lake::SnapshotPtr& snapshot) {
-             counts ? view_->SetCounts(snapshot) : view_->SetLedger(snapshot);
-           }});
+  return lake::LakeWriter::Open(storage_, clock_,
+                                {.table = std::string(table),
+                                 .layout = layout,
+                                 .window_size = options_.window_size,
+                                 .location_name = options_.location_name,
+                                 .on_commit = [this, counts](const lake::SnapshotPtr& snapshot) {
+                                   counts ? view_->SetCounts(snapshot) : view_->SetLedger(snapshot);
+                                 }});
 }
 
 LakeService::~LakeService() {
@@ -87,22 +85,11 @@ std::unique_ptr<Sink> LakeService::OpenLedgerSink(std::function<void()> on_answe
 }
 
 void LakeService::SetLocations(std::vector<Location> locations) {
-  {
-    const std::lock_guard lock(mutex_);
-    names_.clear();
-    for (const Location& location : locations) names_[location.location] = location.name;
-  }
   view_->SetLocations(LocationRowsAs<LocationEntry>(locations));
   if (locations.empty()) return;  // no table: what the lake has stays
   const Result<bool> written =
       lake::WriteLocations(storage_, clock_, LocationRowsAs<lake::LocationName>(locations));
   if (!written.ok()) Note(written.status());
-}
-
-std::string LakeService::NameOf(LocationId location) const {
-  const std::lock_guard lock(mutex_);
-  const auto name = names_.find(location);
-  return name == names_.end() ? std::string() : name->second;
 }
 
 lake::LakeWriterStats LakeService::stats(bool ledger) const {

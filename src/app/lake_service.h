@@ -31,6 +31,8 @@ struct LakeServiceOptions {
   int64_t retention_days = 0;                     // 0: for ever
   Millis vacuum_retention{7 * 86'400'000LL};
   Millis maintenance_interval{3'600'000};
+  // The location's name now, empty if not known; thread-safe, outlives the service.
+  std::function<std::string(LocationId)> location_name;
   QueryEngineOptions query;
 };
 
@@ -61,7 +63,6 @@ class LakeService {
   LakeService(const LakeServiceOptions& options, const Clock& clock);
   Status Start(std::vector<Location> locations);
   Result<std::unique_ptr<lake::LakeWriter>> OpenWriter(std::string_view table, lake::Layout layout);
-  std::string NameOf(LocationId location) const;
   void RunMaintenance();
   Status Maintain(std::string_view table);
   void Note(const Status& status);
@@ -76,7 +77,6 @@ class LakeService {
   mutable std::mutex mutex_;
   std::condition_variable wake_;
   // Under mutex_.
-  std::map<LocationId, std::string> names_;
   std::string trouble_;
   bool closing_ = false;
 

@@ -45,6 +45,12 @@ LocationsRefresh::State LocationsRefresh::state() const {
   return state_;
 }
 
+std::string LocationsRefresh::NameOf(LocationId location) const {
+  const std::lock_guard lock(mutex_);
+  const auto name = names_.find(location.v);
+  return name == names_.end() ? std::string() : name->second;
+}
+
 Status LocationsRefresh::Read() {
   Result<LocationFile> read = ReadLocationFile(path_);
   if (!read.ok()) return read.status();
@@ -70,9 +76,12 @@ Status LocationsRefresh::LoadCopy() {
 
 void LocationsRefresh::Accept(std::vector<Location> locations, const std::string& from) {
   locations_ = std::move(locations);
+  std::unordered_map<int64_t, std::string> names;
+  for (const Location& location : locations_) names.emplace(location.location.v, location.name);
   int64_t version = 0;
   {
     const std::lock_guard lock(mutex_);
+    names_ = std::move(names);
     version = ++state_.version;
     state_.rows = static_cast<int64_t>(locations_.size());
     state_.refused.clear();

@@ -6,7 +6,7 @@
 // each accepted version are kept in the data folder, so that a start that finds a bad file goes on
 // with the last good one, and says so, until the file is good again.
 //
-// state() is thread-safe, everything else is for one thread.
+// state() and NameOf() are thread-safe, everything else is for one thread.
 #pragma once
 
 #include <cstdint>
@@ -14,10 +14,12 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "base/status.h"
 #include "connectors/locations/location_file.h"
+#include "model/types.h"
 
 namespace sightline {
 
@@ -42,6 +44,8 @@ class LocationsRefresh {
     std::string refused;  // why the file as it is now is not used; empty if it is
   };
   State state() const;
+  // Empty: the table does not know it.
+  std::string NameOf(LocationId location) const;
   const std::vector<Location>& locations() const { return locations_; }  // the last good version
 
  private:
@@ -58,7 +62,9 @@ class LocationsRefresh {
   std::optional<std::string> to_keep_;  // bytes of the version whose copy is still to be written
 
   mutable std::mutex mutex_;
-  State state_;  // under mutex_
+  // Under mutex_.
+  State state_;
+  std::unordered_map<int64_t, std::string> names_;
 };
 
 }  // namespace sightline

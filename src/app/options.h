@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "connectors/kafka/options.h"
 #include "pipeline/spec.h"
 
 namespace sightline {
@@ -45,6 +46,17 @@ struct UpOptions {
   int64_t query_memory_max = 512 << 20;
   int64_t query_threads = 2;
   int64_t query_running_max = 4;
+  // Empty brokers: raw events lie in the embedded log. The passwords are not in here.
+  KafkaOptions kafka;
+  std::string kafka_sasl_password_file;
+  std::string kafka_ssl_key_password_file;
+  std::string kafka_topic = "raw_camera_events";
+  bool kafka_publish = true;
+  std::string kafka_counts_topic = "located_item_counts";
+  std::string kafka_dead_letters_topic = "dead_letters";
+  std::string kafka_late_detections_topic = "late_detections";
+  std::string kafka_deployment = "sightline";
+  Millis kafka_commit_interval{10};
   PipelineSpec pipeline;
   // Not in the config file.
   bool demo = false;

@@ -3,14 +3,10 @@
 
 #include <memory>
 
-#include "connectors/embedded_log/log.h"
 #include "engine/sink.h"
 #include "live/live.h"
-#include "server/detection_log.h"
 
 namespace sightline {
-
-constexpr std::string_view kRawTopic = "raw_camera_events";
 
 // The engine's sealed segments become visible. In memory: what a crash takes from it, the next
 // start loads from the durable counts. Committed at once; the durable sink has its own pace.
@@ -27,17 +23,6 @@ class LiveSink final : public Sink {
 
  private:
   Live* const live_;
-};
-
-// The server's posts into the embedded log's raw topic.
-class RawDetectionLog final : public DetectionLog {
- public:
-  explicit RawDetectionLog(EmbeddedLog* log) : log_(log) {}
-  int32_t partitions() const override { return log_->partitions(); }
-  bool Append(std::vector<PackedRecords> records, std::function<void(Status)> done) override;
-
- private:
-  EmbeddedLog* const log_;
 };
 
 }  // namespace sightline

@@ -15,13 +15,16 @@
 
 #include "app/address_file.h"
 #include "app/demo.h"
+#include "app/kafka_options.h"
 #include "app/lake_service.h"
 #include "app/locations_refresh.h"
 #include "app/ports.h"
+#include "app/raw_log.h"
 #include "base/log.h"
 #include "camera/camera.h"
 #include "connectors/checkpoint_files/checkpoint_files.h"
 #include "connectors/embedded_log/log.h"
+#include "connectors/kafka/writer.h"
 #include "engine/runtime.h"
 #include "live/hub.h"
 #include "live/live.h"
@@ -41,6 +44,13 @@ constexpr std::chrono::seconds kStartTime{5};
 constexpr std::chrono::seconds kCatchUpTime{2};
 constexpr std::chrono::milliseconds kCatchUpPoll{2};
 
+// SIGTERM or SIGINT has come and waits to be taken.
+bool StopAsked() {
+  sigset_t pending;
+  return sigpending(&pending) == 0 &&
+         (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1);
+}
+
 std::string DemoFolder(const UpOptions& options) {
   return (std::filesystem::path(options.data) / "demo").string();
 }
@@ -56,6 +66,7 @@ class Up {
 
  private:
   Status OpenLog();
+  Status OpenKafkaWriter();
   Status OpenLake();
   void SetLocations(const std::vector<Location>& locations);
   Status LoadLive();
@@ -66,27 +77,26 @@ class Up {
   Status StartServer();
   Status StartDemo();
   void RunDemoCamera(CameraOptions camera);
-  SourcePartition Partition(int32_t partition) const {
-    return {log_->SourceName(kRawTopic), partition};
-  }
+  SourcePartition Partition(int32_t partition) const { return raw_->Partition(partition); }
   Health TellHealth() const;
   std::vector<Metric> Gather() const;
   void GatherEngine(std::vector<Metric>& metrics) const;
   void GatherLog(std::vector<Metric>& metrics) const;
+  void GatherKafka(std::vector<Metric>& metrics) const;
 
   const UpOptions options_;
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
   SystemClock clock_;
   // In the order of the start; destroyed in reverse.
   std::unique_ptr<EmbeddedLog> log_;
-  std::unique_ptr<RawDetectionLog> detection_log_;
+  std::unique_ptr<RawLog> raw_;
   std::unique_ptr<Live> live_;
   std::unique_ptr<Hub> hub_;
   std::unique_ptr<LocationsRefresh> locations_;
-  std::unique_ptr<LakeService> lake_;  // null: switched off
+  std::unique_ptr<LakeService> lake_;   // null: switched off
+  std::unique_ptr<KafkaWriter> kafka_;  // null: nothing is published
   std::unique_ptr<Runtime> runtime_;
   std::atomic<Runtime*> running_ = nullptr;  // runtime_, once it is made
-  std::unique_ptr<AppendWatch> watch_;
   std::unique_ptr<Server> server_;
   std::string url_;
   bool address_written_ = false;  // else the file is of the process that owns the folder
@@ -105,9 +115,7 @@ Status Up::Start() {
                                              .out_of_orderness = options_.pipeline.out_of_orderness,
                                              .log_end =
                                                  [this](const SourcePartition& partition) {
-                                                   const EmbeddedLog::End end =
-                                                       log_->EndOf(kRawTopic, partition.partition);
-                                                   return LogEnd{end.next, end.newest};
+                                                   return raw_->EndOf(partition.partition);
                                                  }},
                                  &clock_);
   hub_ = std::make_unique<Hub>(live_.get(), &clock_,
@@ -143,6 +151,7 @@ Status Up::OpenLake() {
        .retention_days = options_.lake_retention_days,
        .vacuum_retention = options_.lake_vacuum_retention,
        .maintenance_interval = options_.lake_maintenance_interval,
+       .location_name = [this](LocationId location) { return locations_->NameOf(location); },
        .query = {.memory_bytes_max = options_.query_memory_max,
                  .threads = static_cast<int32_t>(options_.query_threads),
                  .queries_max = static_cast<int32_t>(options_.query_running_max)}},
@@ -176,7 +185,30 @@ Status Up::OpenLog() {
                          .queue_bytes_max = options_.log_queue_max});
   if (!log.ok()) return log.status();
   log_ = std::move(log).value();
-  detection_log_ = std::make_unique<RawDetectionLog>(log_.get());
+  if (options_.kafka.brokers.empty()) {
+    raw_ = OpenEmbeddedRawLog(log_.get());
+    return Status::Ok();
+  }
+  Result<std::unique_ptr<RawLog>> raw = OpenKafkaRawLog(options_, StopAsked);
+  if (!raw.ok()) return raw.status();
+  raw_ = std::move(raw).value();
+  return OpenKafkaWriter();
+}
+
+Status Up::OpenKafkaWriter() {
+  if (!options_.kafka_publish) return Status::Ok();
+  Result<KafkaOptions> kafka = MakeKafkaOptions(options_);
+  if (!kafka.ok()) return kafka.status();
+  kafka_ = std::make_unique<KafkaWriter>(KafkaWriterOptions{
+      .kafka = std::move(kafka).value(),
+      .deployment = options_.kafka_deployment,
+      .counts_topic = options_.kafka_counts_topic,
+      .dead_letters_topic = options_.kafka_dead_letters_topic,
+      .late_detections_topic = options_.kafka_late_detections_topic,
+      .spec_id = fmt::format("{:016x}", options_.pipeline.Fingerprint()),
+      .pane_size = options_.pipeline.pane_size,
+      .location_name = [this](LocationId location) { return locations_->NameOf(location); },
+      .locations_version = [this] { return locations_->state().version; }});
   return Status::Ok();
 }
 
@@ -184,7 +216,7 @@ Status Up::OpenLog() {
 Status Up::LoadLive() {
   const auto start = std::chrono::steady_clock::now();
   const EventTime not_before = EventTime{clock_.NowMs()} - kDay - Millis{3'600'000};
-  for (int32_t p = 0; p < log_->partitions(); ++p) {
+  for (int32_t p = 0; p < raw_->partitions(); ++p) {
     const SourcePartition partition = Partition(p);
     Result<std::optional<CountsProgress>> progress = log_->Progress(partition);
     if (!progress.ok()) return progress.status();
@@ -202,15 +234,15 @@ Status Up::LoadLive() {
 }
 
 void Up::StartEngine() {
+  raw_->Watch([this](int32_t partition) { Wake(Partition(partition)); });
   const auto cores = static_cast<int32_t>(std::thread::hardware_concurrency());
   const auto threads = static_cast<int32_t>(options_.engine_threads);
   std::vector<SourcePartition> partitions;
-  for (int32_t p = 0; p < log_->partitions(); ++p) partitions.push_back(Partition(p));
+  for (int32_t p = 0; p < raw_->partitions(); ++p) partitions.push_back(Partition(p));
   runtime_ = std::make_unique<Runtime>(
       partitions, [this](const SourcePartition& partition) { return BuildTask(partition); },
       RuntimeOptions{.threads = threads > 0 ? threads : std::max(1, cores)});
   running_ = runtime_.get();
-  watch_ = log_->OnAppend(kRawTopic, [this](int32_t partition) { Wake(Partition(partition)); });
 }
 
 // Live had shown what was durable before its counts were committed. A viewer who comes back must
@@ -219,7 +251,7 @@ void Up::StartEngine() {
 void Up::CatchUp() const {
   const auto until = std::chrono::steady_clock::now() + kCatchUpTime;
   const auto behind = [this](const PartitionHealth& partition) {
-    const Offset next = log_->EndOf(kRawTopic, partition.partition.partition).next;
+    const Offset next = raw_->EndOf(partition.partition.partition).next;
     return partition.health != TaskHealth::kStopped && next.v > 0 &&
            live_->Committed(partition.partition) < next;
   };
@@ -253,9 +285,12 @@ Result<std::unique_ptr<PartitionTask>> Up::BuildTask(const SourcePartition& part
     add({.name = "lake ledger", .commit_interval_ms = roll_ms, .together = true},
         lake_->OpenLedgerSink(wake));
   }
+  if (kafka_)
+    add({.name = "kafka counts", .commit_interval_ms = options_.kafka_commit_interval.v},
+        kafka_->OpenSink(wake));
   task.hash_seed = std::random_device()() | uint64_t{std::random_device()()} << 32;
   task.checkpoint_interval_ms = options_.checkpoint_interval.v;
-  ports.source = log_->OpenSource(kRawTopic, partition.partition);
+  ports.source = raw_->OpenSource(partition.partition);
   ports.store = std::make_unique<CheckpointFiles>(
       (std::filesystem::path(options_.data) / "checkpoints").string());
   return std::make_unique<PartitionTask>(partition, options_.pipeline, std::move(task),
@@ -281,7 +316,7 @@ Status Up::StartServer() {
                      .queries_max = static_cast<int32_t>(options_.query_running_max),
                      .web_dir = options_.web_dir},
                     options_.pipeline,
-                    {.log = detection_log_.get(),
+                    {.log = &raw_->detections(),
                      .live = live_.get(),
                      .hub = hub_.get(),
                      .query = lake_ ? &lake_->query() : nullptr,
@@ -342,9 +377,11 @@ void Up::Stop() {
   if (runtime_ && !runtime_->Drain(kEngineStop.v))
     LogWarning("not everything is committed: the next start counts the rest from the log");
   server_.reset();
-  watch_.reset();
+  if (raw_) raw_->Unwatch();
   runtime_.reset();
+  kafka_.reset();
   lake_.reset();
+  raw_.reset();
   if (log_) log_->Close();
   LogInfo("stopped");
 }
@@ -377,6 +414,8 @@ std::vector<Metric> Up::Gather() const {
   std::vector<Metric> metrics;
   GatherEngine(metrics);
   GatherLog(metrics);
+  raw_->Gather(metrics);
+  if (kafka_) GatherKafka(metrics);
   auto gauge = [&](const char* name, const char* help, int64_t value) {
     metrics.push_back({.name = name,
                        .help = help,
@@ -463,6 +502,16 @@ void Up::GatherLog(std::vector<Metric>& metrics) const {
       static_cast<double>(stats.stored_bytes));
   add("sightline_log_retention_batches_total", "removed by retention", kCounter,
       static_cast<double>(stats.retention_batches));
+}
+
+void Up::GatherKafka(std::vector<Metric>& metrics) const {
+  const KafkaWriterStats stats = kafka_->stats();
+  auto add = [&](const char* name, const char* help, int64_t value) {
+    metrics.push_back({.name = name, .help = help, .value = static_cast<double>(value)});
+  };
+  add("sightline_kafka_commits_total", "transactions", stats.commits);
+  add("sightline_kafka_messages_total", "written in them", stats.messages);
+  add("sightline_kafka_commits_failed_total", "the task was built again", stats.failures);
 }
 
 }  // namespace

@@ -3,11 +3,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/status.h"
+#include "model/types.h"
 
 namespace sightline {
 
@@ -16,6 +18,8 @@ struct PackedRecords {
   int32_t partition = 0;
   int64_t count = 0;
   std::string bytes;
+  // Of each record: the camera that decided its partition; none: it could not be read.
+  std::vector<std::optional<CameraId>> cameras;
 };
 
 // Thread-safe.

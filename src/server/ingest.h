@@ -9,11 +9,13 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "model/event.h"
+#include "model/types.h"
 #include "operators/decode.h"
 #include "pipeline/spec.h"
 #include "server/detection_log.h"
@@ -99,7 +101,7 @@ class Ingest {
   void Accept(const Event& event, std::string_view bytes);
   void Reject(const BodyCutter::Element& element, MalformedReason reason, std::string_view field);
   // The partition's records, of which the new one is the last.
-  std::string& Pack(int32_t partition, std::string_view record);
+  std::string& Pack(int32_t partition, std::optional<CameraId> camera, std::string_view record);
 
   const size_t body_bytes_;
   IngestScratch* const scratch_;

@@ -1,11 +1,14 @@
 // What a suite needs of an implementation beside its port: somewhere that outlives the instances.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <ostream>
 #include <string>
+#include <thread>
+#include <type_traits>
 #include <vector>
 
 #include "engine/checkpoint_store.h"
@@ -28,6 +31,8 @@ class SourceHarness {
   virtual void Retain(AppendTime time) = 0;
   // As if the process had ended and begun again.
   virtual void Reopen() = 0;
+  // SetClock() sets the clock of the records' append times; otherwise it is a server's own.
+  virtual bool clock_is_ours() const { return true; }
 };
 
 // What a sink has, summed up over everything that it has ever committed for a partition.
@@ -62,6 +67,27 @@ struct Implementation {
     *out << implementation.name;
   }
 };
+
+// A call that is under way says kRetry: ask again.
+template <typename Call>
+auto Ask(const Call& call) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (true) {
+    auto answer = call();
+    StatusCode code;
+    if constexpr (std::is_same_v<decltype(answer), Status>) {
+      code = answer.code();
+    } else {
+      code = answer.status().code();
+    }
+    if (code != StatusCode::kRetry || std::chrono::steady_clock::now() > deadline) return answer;
+    std::this_thread::sleep_for(std::chrono::microseconds(100));
+  }
+}
+
+// What a program of the suites is about: implementations.cc, kafka.cc.
+std::vector<Implementation<SourceHarness>> Sources();
+std::vector<Implementation<SinkHarness>> Sinks();
 
 std::unique_ptr<SourceHarness> MakeMemorySource();
 std::unique_ptr<SinkHarness> MakeMemorySink();

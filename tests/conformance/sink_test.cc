@@ -46,23 +46,6 @@ Segment Make(int64_t first, int64_t next) {
   return segment;
 }
 
-// A sink whose call is under way says kRetry: ask again.
-template <typename Call>
-auto Ask(const Call& call) {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-  while (true) {
-    auto answer = call();
-    StatusCode code;
-    if constexpr (std::is_same_v<decltype(answer), Status>) {
-      code = answer.code();
-    } else {
-      code = answer.status().code();
-    }
-    if (code != StatusCode::kRetry || std::chrono::steady_clock::now() > deadline) return answer;
-    std::this_thread::sleep_for(std::chrono::microseconds(100));
-  }
-}
-
 class SinkTest : public testing::TestWithParam<Implementation<SinkHarness>> {
  protected:
   std::unique_ptr<Sink> Owner(const SourcePartition& partition = kPartition) {
@@ -214,13 +197,8 @@ TEST_P(SinkTest, AnswersWithWhatItCommittedWhateverTheListIs) {
   ExpectStored(0, committed.v);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    All, SinkTest,
-    testing::Values(Implementation<SinkHarness>{"memory", MakeMemorySink},
-                    Implementation<SinkHarness>{"embedded_log", MakeEmbeddedSink},
-                    Implementation<SinkHarness>{"lake_increments", MakeLakeIncrementsSink},
-                    Implementation<SinkHarness>{"lake_ledger", MakeLakeLedgerSink}),
-    [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(All, SinkTest, testing::ValuesIn(Sinks()),
+                         [](const auto& info) { return info.param.name; });
 
 }  // namespace
 }  // namespace sightline::conformance

@@ -17,21 +17,44 @@ namespace {
 
 class SourceTest : public testing::TestWithParam<Implementation<SourceHarness>> {
  protected:
-  // Reads to the end, and checks what every answer must be.
-  std::vector<std::string> ReadToEnd(Source& source, Offset from, int64_t records_max) {
+  static Status Seek(Source& source, Offset next) {
+    return Ask([&] { return source.Seek(next); });
+  }
+  static Offset Earliest(Source& source) {
+    return Ask([&] { return source.Earliest(); }).value();
+  }
+  // The first answer that has records, or that says something else than "not yet". A source may
+  // need a while for what is durable already.
+  static Result<Batch> PollSome(Source& source, int64_t records_max) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (true) {
+      Result<Batch> polled = Ask([&] { return source.Poll(records_max); });
+      if (!polled.ok() || !polled.value().records.empty() ||
+          std::chrono::steady_clock::now() > deadline)
+        return polled;
+      std::this_thread::sleep_for(std::chrono::microseconds(100));
+    }
+  }
+  // Reads `count` records and once more, and checks what every answer must be.
+  std::vector<std::string> ReadToEnd(Source& source, Offset from, int64_t records_max,
+                                     size_t count) {
     std::vector<std::string> payloads;
-    const Status sought = source.Seek(from);
+    const Status sought = Seek(source, from);
     EXPECT_TRUE(sought.ok()) << sought.message();
     for (Offset next = from; sought.ok();) {
-      const Result<Batch> polled = source.Poll(records_max);
+      const bool all = payloads.size() >= count;
+      const Result<Batch> polled =
+          all ? Ask([&] { return source.Poll(records_max); }) : PollSome(source, records_max);
       if (!polled.ok()) {
         ADD_FAILURE() << polled.status().message();
         break;
       }
       const Batch& batch = polled.value();
       EXPECT_EQ(batch.first, next);
-      if (batch.first == batch.next) {
-        EXPECT_TRUE(batch.records.empty());
+      EXPECT_TRUE(batch.first != batch.next || batch.records.empty());
+      if (all && batch.records.empty()) break;
+      if (batch.records.empty()) {
+        ADD_FAILURE() << payloads.size() << " of " << count << " records";
         break;
       }
       EXPECT_LE(static_cast<int64_t>(batch.records.size()), records_max);
@@ -63,8 +86,8 @@ class SourceTest : public testing::TestWithParam<Implementation<SourceHarness>> 
 
 TEST_P(SourceTest, AnEmptyPartitionHasNothingToRead) {
   const auto source = log_->Open(0);
-  EXPECT_EQ(source->Earliest().value(), Offset{0});
-  ASSERT_TRUE(source->Seek({0}).ok());
+  EXPECT_EQ(Earliest(*source), Offset{0});
+  ASSERT_TRUE(Seek(*source, {0}).ok());
   for (int i = 0; i < 2; ++i) {
     const Result<Batch> batch = source->Poll(10);
     ASSERT_TRUE(batch.ok());
@@ -79,16 +102,16 @@ TEST_P(SourceTest, GivesEveryRecordOnceAndInOrderHoweverItIsPolled) {
   const auto source = log_->Open(0);
   for (const int64_t records_max : {1, 2, 3, 10, 299, 300, 100'000}) {
     newest_ = kNoAppendTime;
-    EXPECT_EQ(ReadToEnd(*source, {0}, records_max), Numbered(0, 300)) << records_max;
+    EXPECT_EQ(ReadToEnd(*source, {0}, records_max, 300), Numbered(0, 300)) << records_max;
   }
 }
 
 TEST_P(SourceTest, PartitionsAreApart) {
   log_->Append(0, {"a"});
   log_->Append(1, {"b", "c"});
-  EXPECT_EQ(ReadToEnd(*log_->Open(0), {0}, 10), std::vector<std::string>{"a"});
+  EXPECT_EQ(ReadToEnd(*log_->Open(0), {0}, 10, 1), std::vector<std::string>{"a"});
   newest_ = kNoAppendTime;
-  EXPECT_EQ(ReadToEnd(*log_->Open(1), {0}, 10), (std::vector<std::string>{"b", "c"}));
+  EXPECT_EQ(ReadToEnd(*log_->Open(1), {0}, 10, 2), (std::vector<std::string>{"b", "c"}));
 }
 
 TEST_P(SourceTest, SeeksIntoTheMiddleOfABatch) {
@@ -97,23 +120,24 @@ TEST_P(SourceTest, SeeksIntoTheMiddleOfABatch) {
   const auto source = log_->Open(0);
   for (const int64_t from : {99, 50, 49, 1, 0, 100}) {
     newest_ = kNoAppendTime;
-    EXPECT_EQ(ReadToEnd(*source, {from}, 7), Numbered(from, 100)) << from;
+    EXPECT_EQ(ReadToEnd(*source, {from}, 7, static_cast<size_t>(100 - from)), Numbered(from, 100))
+        << from;
   }
 }
 
 TEST_P(SourceTest, StopsWhereThereIsNothingToSeek) {
   log_->Append(0, Numbered(0, 10));
   const auto source = log_->Open(0);
-  EXPECT_TRUE(source->Seek({10}).ok());
-  EXPECT_EQ(source->Seek({11}).code(), StatusCode::kStop);
+  EXPECT_TRUE(Seek(*source, {10}).ok());
+  EXPECT_EQ(Seek(*source, {11}).code(), StatusCode::kStop);
 }
 
 TEST_P(SourceTest, SeesWhatIsAppendedAfterItsEnd) {
   const auto source = log_->Open(0);
-  ASSERT_TRUE(source->Seek({0}).ok());
+  ASSERT_TRUE(Seek(*source, {0}).ok());
   for (int64_t n = 0; n < 20; ++n) {
     log_->Append(0, Numbered(n, n + 1));
-    const Result<Batch> batch = source->Poll(10);
+    const Result<Batch> batch = PollSome(*source, 10);
     ASSERT_TRUE(batch.ok());
     ASSERT_EQ(batch.value().records.size(), 1u);
     EXPECT_EQ(batch.value().records[0].payload, fmt::format("record {}", n));
@@ -124,8 +148,8 @@ TEST_P(SourceTest, SeesWhatIsAppendedAfterItsEnd) {
 TEST_P(SourceTest, ABatchOutlivesItsSourceAndRetention) {
   log_->Append(0, Numbered(0, 100));
   auto source = log_->Open(0);
-  ASSERT_TRUE(source->Seek({0}).ok());
-  const Batch batch = source->Poll(100).value();
+  ASSERT_TRUE(Seek(*source, {0}).ok());
+  const Batch batch = PollSome(*source, 100).value();
   source = nullptr;
   log_->SetClock(3000);
   log_->Retain({2000});
@@ -141,11 +165,11 @@ TEST_P(SourceTest, RetentionIsNeverPassedInSilence) {
   log_->SetClock(2000);
   log_->Append(0, Numbered(10, 20));
   const auto source = log_->Open(0);
-  ASSERT_TRUE(source->Seek({0}).ok());
+  ASSERT_TRUE(Seek(*source, {0}).ok());
   log_->Retain({2000});
-  EXPECT_EQ(source->Earliest().value(), Offset{10});
+  EXPECT_EQ(Earliest(*source), Offset{10});
   // It may still have what it had read; it must not jump.
-  const Result<Batch> batch = source->Poll(100);
+  const Result<Batch> batch = PollSome(*source, 100);
   if (batch.ok()) {
     EXPECT_EQ(batch.value().first, Offset{0});
     ASSERT_FALSE(batch.value().records.empty());
@@ -153,12 +177,12 @@ TEST_P(SourceTest, RetentionIsNeverPassedInSilence) {
   } else {
     EXPECT_EQ(batch.status().code(), StatusCode::kStop);
   }
-  EXPECT_EQ(source->Seek({9}).code(), StatusCode::kStop);
-  EXPECT_EQ(ReadToEnd(*source, {10}, 100), Numbered(10, 20));
+  EXPECT_EQ(Seek(*source, {9}).code(), StatusCode::kStop);
+  EXPECT_EQ(ReadToEnd(*source, {10}, 100, 10), Numbered(10, 20));
   log_->SetClock(9000);
   log_->Retain({8000});
-  EXPECT_EQ(source->Earliest().value(), Offset{20});
-  EXPECT_TRUE(source->Seek({20}).ok());
+  EXPECT_EQ(Earliest(*source), Offset{20});
+  EXPECT_TRUE(Seek(*source, {20}).ok());
 }
 
 TEST_P(SourceTest, GoesOnWhereItWasAfterTheEndOfTheProcess) {
@@ -170,11 +194,11 @@ TEST_P(SourceTest, GoesOnWhereItWasAfterTheEndOfTheProcess) {
   log_->SetClock(4000);
   log_->Append(0, Numbered(10, 20));
   const auto source = log_->Open(0);
-  EXPECT_EQ(source->Earliest().value(), Offset{10});
+  EXPECT_EQ(Earliest(*source), Offset{10});
   newest_ = {5000};
-  EXPECT_EQ(ReadToEnd(*source, {10}, 3), Numbered(10, 20));
+  EXPECT_EQ(ReadToEnd(*source, {10}, 3, 10), Numbered(10, 20));
   newest_ = kNoAppendTime;
-  EXPECT_EQ(ReadToEnd(*log_->Open(1), {0}, 3), Numbered(0, 5));
+  EXPECT_EQ(ReadToEnd(*log_->Open(1), {0}, 3, 5), Numbered(0, 5));
 }
 
 TEST_P(SourceTest, AppendTimesNeverGoBack) {
@@ -182,8 +206,10 @@ TEST_P(SourceTest, AppendTimesNeverGoBack) {
     log_->SetClock(now_ms);
     log_->Append(0, {"x"});
   }
-  EXPECT_EQ(ReadToEnd(*log_->Open(0), {0}, 4).size(), 6u);  // checks the times
-  EXPECT_EQ(newest_, AppendTime{3001});
+  EXPECT_EQ(ReadToEnd(*log_->Open(0), {0}, 4, 6).size(), 6u);  // checks the times
+  if (log_->clock_is_ours()) {
+    EXPECT_EQ(newest_, AppendTime{3001});
+  }
 }
 
 TEST_P(SourceTest, ReadersRunBesideTheWriter) {
@@ -191,7 +217,7 @@ TEST_P(SourceTest, ReadersRunBesideTheWriter) {
   std::atomic<int> wrong = 0;
   const auto read = [&](int64_t records_max) {
     const auto source = log_->Open(0);
-    bool good = source->Seek({0}).ok();
+    bool good = Seek(*source, {0}).ok();
     int64_t next = 0;
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
     while (good && next < kRecords && std::chrono::steady_clock::now() < deadline) {
@@ -213,13 +239,8 @@ TEST_P(SourceTest, ReadersRunBesideTheWriter) {
   EXPECT_EQ(wrong, 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    All, SourceTest,
-    testing::Values(Implementation<SourceHarness>{"memory", MakeMemorySource},
-                    Implementation<SourceHarness>{"embedded_log", MakeEmbeddedSource},
-                    Implementation<SourceHarness>{"embedded_log_without_tail",
-                                                  MakeEmbeddedSourceWithoutTail}),
-    [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(All, SourceTest, testing::ValuesIn(Sources()),
+                         [](const auto& info) { return info.param.name; });
 
 }  // namespace
 }  // namespace sightline::conformance

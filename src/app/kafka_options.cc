@@ -1,0 +1,40 @@
+#include "app/kafka_options.h"
+
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+
+namespace sightline {
+namespace {
+
+Result<std::string> Secret(const char* variable, const std::string& file) {
+  if (const char* const value = std::getenv(variable)) return std::string(value);
+  if (file.empty()) return std::string();
+  std::ifstream in(file, std::ios::binary);
+  std::string secret((std::istreambuf_iterator<char>(in)), {});
+  if (!in.good() && !in.eof())
+    return Status::Stop(fmt::format("the password file '{}' cannot be read", file));
+  // Editors end files with a line end, which is not part of it.
+  while (secret.ends_with('\n') || secret.ends_with('\r')) secret.pop_back();
+  if (secret.empty()) return Status::Stop(fmt::format("the password file '{}' is empty", file));
+  return secret;
+}
+
+}  // namespace
+
+Result<KafkaOptions> MakeKafkaOptions(const UpOptions& options) {
+  KafkaOptions kafka = options.kafka;
+  Result<std::string> password =
+      Secret("SIGHTLINE_KAFKA_PASSWORD", options.kafka_sasl_password_file);
+  if (!password.ok()) return password.status();
+  kafka.sasl_password = std::move(password).value();
+  Result<std::string> key_password =
+      Secret("SIGHTLINE_KAFKA_KEY_PASSWORD", options.kafka_ssl_key_password_file);
+  if (!key_password.ok()) return key_password.status();
+  kafka.ssl_key_password = std::move(key_password).value();
+  return kafka;
+}
+
+}  // namespace sightline

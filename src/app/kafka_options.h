@@ -1,0 +1,14 @@
+// The options of `kafka.*` as the connector wants them.
+#pragma once
+
+#include "app/options.h"
+#include "base/status.h"
+#include "connectors/kafka/options.h"
+
+namespace sightline {
+
+// Reads the password files; the environment's SIGHTLINE_KAFKA_PASSWORD and
+// SIGHTLINE_KAFKA_KEY_PASSWORD come first. kStop names a file that cannot be read.
+Result<KafkaOptions> MakeKafkaOptions(const UpOptions& options);
+
+}  // namespace sightline

@@ -1,0 +1,249 @@
+#include "connectors/kafka/admin.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <functional>
+#include <utility>
+
+#include "connectors/kafka/client.h"
+
+namespace sightline {
+namespace {
+
+using kafka::ErrorText;
+using kafka::Owned;
+
+Status FromError(const std::string& what, rd_kafka_resp_err_t error, const char* text) {
+  const std::string message =
+      fmt::format("{}: {}", what, text != nullptr ? text : ErrorText(error));
+  switch (error) {
+    case RD_KAFKA_RESP_ERR__TIMED_OUT:
+    case RD_KAFKA_RESP_ERR__TRANSPORT:
+    case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
+    case RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT:
+    case RD_KAFKA_RESP_ERR_NOT_CONTROLLER:
+    case RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE:
+    case RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION:
+      return Status::Retry(message);
+    default:
+      return Status::Stop(message);
+  }
+}
+
+}  // namespace
+
+struct KafkaAdmin::State {
+  kafka::Handle client;
+  Millis timeout;
+
+  // `ask` makes the request; the answer, or why there is none.
+  Result<kafka::Event> Ask(
+      const std::string& what, rd_kafka_admin_op_t operation,
+      const std::function<void(const rd_kafka_AdminOptions_t*, rd_kafka_queue_t*)>& ask) const {
+    const kafka::Queue queue(rd_kafka_queue_new(client.get()));
+    const kafka::AdminOptions options(rd_kafka_AdminOptions_new(client.get(), operation));
+    char error[512];
+    rd_kafka_AdminOptions_set_request_timeout(options.get(), static_cast<int>(timeout.v), error,
+                                              sizeof error);
+    ask(options.get(), queue.get());
+    // The request's own timeout comes first and says more.
+    kafka::Event event(rd_kafka_queue_poll(queue.get(), static_cast<int>(timeout.v) + 1'000));
+    if (event == nullptr) return Status::Retry(what + ": no answer");
+    if (const rd_kafka_resp_err_t code = rd_kafka_event_error(event.get()); code != 0)
+      return FromError(what, code, rd_kafka_event_error_string(event.get()));
+    return event;
+  }
+};
+
+KafkaAdmin::KafkaAdmin(std::unique_ptr<State> state) : state_(std::move(state)) {}
+KafkaAdmin::~KafkaAdmin() = default;
+
+Result<std::unique_ptr<KafkaAdmin>> KafkaAdmin::Open(const KafkaOptions& options, Millis timeout) {
+  Result<kafka::Handle> client = kafka::MakeClient(RD_KAFKA_PRODUCER, options, {});
+  if (!client.ok()) return client.status();
+  auto state = std::make_unique<State>();
+  state->client = std::move(client).value();
+  state->timeout = timeout;
+  return std::unique_ptr<KafkaAdmin>(new KafkaAdmin(std::move(state)));
+}
+
+Result<std::string> KafkaAdmin::ClusterId() {
+  const Result<kafka::Event> event =
+      state_->Ask("the cluster", RD_KAFKA_ADMIN_OP_DESCRIBECLUSTER,
+                  [this](const rd_kafka_AdminOptions_t* options, rd_kafka_queue_t* queue) {
+                    rd_kafka_DescribeCluster(state_->client.get(), options, queue);
+                  });
+  if (!event.ok()) return event.status();
+  const char* const id = rd_kafka_DescribeCluster_result_cluster_id(
+      rd_kafka_event_DescribeCluster_result(event.value().get()));
+  if (id == nullptr) return Status::Retry("the cluster does not say its id");
+  return std::string(id);
+}
+
+Result<int32_t> KafkaAdmin::Brokers() {
+  const Result<kafka::Event> event =
+      state_->Ask("the cluster", RD_KAFKA_ADMIN_OP_DESCRIBECLUSTER,
+                  [this](const rd_kafka_AdminOptions_t* options, rd_kafka_queue_t* queue) {
+                    rd_kafka_DescribeCluster(state_->client.get(), options, queue);
+                  });
+  if (!event.ok()) return event.status();
+  size_t count = 0;
+  rd_kafka_DescribeCluster_result_nodes(rd_kafka_event_DescribeCluster_result(event.value().get()),
+                                        &count);
+  return static_cast<int32_t>(count);
+}
+
+Result<std::optional<KafkaTopicState>> KafkaAdmin::Describe(const std::string& topic) {
+  const std::string what = fmt::format("topic '{}'", topic);
+  const char* names[] = {topic.c_str()};
+  const Owned<rd_kafka_TopicCollection_t, rd_kafka_TopicCollection_destroy> collection(
+      rd_kafka_TopicCollection_of_topic_names(names, 1));
+  const Result<kafka::Event> described =
+      state_->Ask(what, RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
+                  [&](const rd_kafka_AdminOptions_t* options, rd_kafka_queue_t* queue) {
+                    rd_kafka_DescribeTopics(state_->client.get(), collection.get(), options, queue);
+                  });
+  if (!described.ok()) return described.status();
+  size_t count = 0;
+  const rd_kafka_TopicDescription_t** const topics = rd_kafka_DescribeTopics_result_topics(
+      rd_kafka_event_DescribeTopics_result(described.value().get()), &count);
+  if (count != 1) return Status::Retry(what + ": no answer");
+  if (const rd_kafka_error_t* const error = rd_kafka_TopicDescription_error(topics[0])) {
+    if (rd_kafka_error_code(error) == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+      return std::optional<KafkaTopicState>();
+    return FromError(what, rd_kafka_error_code(error), rd_kafka_error_string(error));
+  }
+  KafkaTopicState state{.name = topic, .id = {}, .settings = {}};
+  state.id = rd_kafka_Uuid_base64str(rd_kafka_TopicDescription_topic_id(topics[0]));
+  // As Kafka's own tools print it.
+  std::ranges::replace(state.id, '/', '_');
+  std::ranges::replace(state.id, '+', '-');
+  size_t partitions = 0;
+  const rd_kafka_TopicPartitionInfo_t** const infos =
+      rd_kafka_TopicDescription_partitions(topics[0], &partitions);
+  state.partitions = static_cast<int32_t>(partitions);
+  if (partitions > 0) {
+    size_t replicas = 0;
+    rd_kafka_TopicPartitionInfo_replicas(infos[0], &replicas);
+    state.replication = static_cast<int32_t>(replicas);
+  }
+
+  rd_kafka_ConfigResource_t* resource =
+      rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic.c_str());
+  const Result<kafka::Event> configs =
+      state_->Ask(what, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS,
+                  [&](const rd_kafka_AdminOptions_t* options, rd_kafka_queue_t* queue) {
+                    rd_kafka_DescribeConfigs(state_->client.get(), &resource, 1, options, queue);
+                  });
+  rd_kafka_ConfigResource_destroy(resource);
+  if (!configs.ok()) return configs.status();
+  const rd_kafka_ConfigResource_t** const resources = rd_kafka_DescribeConfigs_result_resources(
+      rd_kafka_event_DescribeConfigs_result(configs.value().get()), &count);
+  if (count != 1) return Status::Retry(what + ": no answer about its settings");
+  if (const rd_kafka_resp_err_t error = rd_kafka_ConfigResource_error(resources[0]); error != 0)
+    return FromError(what + ": its settings (the user needs DESCRIBE_CONFIGS on it)", error,
+                     rd_kafka_ConfigResource_error_string(resources[0]));
+  size_t entries_count = 0;
+  const rd_kafka_ConfigEntry_t** const entries =
+      rd_kafka_ConfigResource_configs(resources[0], &entries_count);
+  for (size_t i = 0; i < entries_count; ++i) {
+    const char* const value = rd_kafka_ConfigEntry_value(entries[i]);
+    state.settings[rd_kafka_ConfigEntry_name(entries[i])] = value == nullptr ? "" : value;
+  }
+  return std::optional<KafkaTopicState>(std::move(state));
+}
+
+Status KafkaAdmin::Create(const KafkaTopicWish& wish) {
+  const std::string what = fmt::format("topic '{}' cannot be made", wish.name);
+  char error[512];
+  const Owned<rd_kafka_NewTopic_t, rd_kafka_NewTopic_destroy> topic(rd_kafka_NewTopic_new(
+      wish.name.c_str(), wish.partitions, wish.replication, error, sizeof error));
+  if (topic == nullptr) return Status::Stop(fmt::format("{}: {}", what, error));
+  for (const auto& [name, value] : wish.settings)
+    rd_kafka_NewTopic_set_config(topic.get(), name.c_str(), value.c_str());
+  rd_kafka_NewTopic_t* topics[] = {topic.get()};
+  const Result<kafka::Event> event =
+      state_->Ask(what, RD_KAFKA_ADMIN_OP_CREATETOPICS,
+                  [&](const rd_kafka_AdminOptions_t* options, rd_kafka_queue_t* queue) {
+                    rd_kafka_CreateTopics(state_->client.get(), topics, 1, options, queue);
+                  });
+  if (!event.ok()) return event.status();
+  size_t count = 0;
+  const rd_kafka_topic_result_t** const results = rd_kafka_CreateTopics_result_topics(
+      rd_kafka_event_CreateTopics_result(event.value().get()), &count);
+  if (count == 1 && rd_kafka_topic_result_error(results[0]) == 0) return Status::Ok();
+  if (count != 1) return Status::Retry(what + ": no answer");
+  return FromError(what, rd_kafka_topic_result_error(results[0]),
+                   rd_kafka_topic_result_error_string(results[0]));
+}
+
+Status KafkaAdmin::Alter(const std::string& topic,
+                         const std::map<std::string, std::string>& settings) {
+  const std::string what = fmt::format("topic '{}' cannot be changed", topic);
+  const Owned<rd_kafka_ConfigResource_t, rd_kafka_ConfigResource_destroy> resource(
+      rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic.c_str()));
+  for (const auto& [name, value] : settings) {
+    const kafka::Error error(rd_kafka_ConfigResource_add_incremental_config(
+        resource.get(), name.c_str(), RD_KAFKA_ALTER_CONFIG_OP_TYPE_SET, value.c_str()));
+    if (error != nullptr)
+      return Status::Stop(fmt::format("{}: {}", what, rd_kafka_error_string(error.get())));
+  }
+  rd_kafka_ConfigResource_t* resources[] = {resource.get()};
+  const Result<kafka::Event> event = state_->Ask(
+      what, RD_KAFKA_ADMIN_OP_INCREMENTALALTERCONFIGS,
+      [&](const rd_kafka_AdminOptions_t* options, rd_kafka_queue_t* queue) {
+        rd_kafka_IncrementalAlterConfigs(state_->client.get(), resources, 1, options, queue);
+      });
+  if (!event.ok()) return event.status();
+  size_t count = 0;
+  const rd_kafka_ConfigResource_t** const results =
+      rd_kafka_IncrementalAlterConfigs_result_resources(
+          rd_kafka_event_IncrementalAlterConfigs_result(event.value().get()), &count);
+  if (count != 1) return Status::Retry(what + ": no answer");
+  if (const rd_kafka_resp_err_t error = rd_kafka_ConfigResource_error(results[0]); error != 0)
+    return FromError(what, error, rd_kafka_ConfigResource_error_string(results[0]));
+  return Status::Ok();
+}
+
+Status KafkaAdmin::Delete(const std::string& topic) {
+  const std::string what = fmt::format("topic '{}' cannot be deleted", topic);
+  const Owned<rd_kafka_DeleteTopic_t, rd_kafka_DeleteTopic_destroy> request(
+      rd_kafka_DeleteTopic_new(topic.c_str()));
+  rd_kafka_DeleteTopic_t* requests[] = {request.get()};
+  const Result<kafka::Event> event =
+      state_->Ask(what, RD_KAFKA_ADMIN_OP_DELETETOPICS,
+                  [&](const rd_kafka_AdminOptions_t* options, rd_kafka_queue_t* queue) {
+                    rd_kafka_DeleteTopics(state_->client.get(), requests, 1, options, queue);
+                  });
+  if (!event.ok()) return event.status();
+  size_t count = 0;
+  const rd_kafka_topic_result_t** const results = rd_kafka_DeleteTopics_result_topics(
+      rd_kafka_event_DeleteTopics_result(event.value().get()), &count);
+  if (count == 1 && rd_kafka_topic_result_error(results[0]) == 0) return Status::Ok();
+  if (count != 1) return Status::Retry(what + ": no answer");
+  return FromError(what, rd_kafka_topic_result_error(results[0]),
+                   rd_kafka_topic_result_error_string(results[0]));
+}
+
+Status KafkaAdmin::DeleteRecords(const std::string& topic, int32_t partition, Offset offset) {
+  const std::string what = kafka::Where(topic, partition) + ": its records cannot be deleted";
+  const kafka::Partitions before(rd_kafka_topic_partition_list_new(1));
+  rd_kafka_topic_partition_list_add(before.get(), topic.c_str(), partition)->offset = offset.v;
+  const Owned<rd_kafka_DeleteRecords_t, rd_kafka_DeleteRecords_destroy> request(
+      rd_kafka_DeleteRecords_new(before.get()));
+  rd_kafka_DeleteRecords_t* requests[] = {request.get()};
+  const Result<kafka::Event> event =
+      state_->Ask(what, RD_KAFKA_ADMIN_OP_DELETERECORDS,
+                  [&](const rd_kafka_AdminOptions_t* options, rd_kafka_queue_t* queue) {
+                    rd_kafka_DeleteRecords(state_->client.get(), requests, 1, options, queue);
+                  });
+  if (!event.ok()) return event.status();
+  const rd_kafka_topic_partition_list_t* const done = rd_kafka_DeleteRecords_result_offsets(
+      rd_kafka_event_DeleteRecords_result(event.value().get()));
+  if (done->cnt != 1) return Status::Retry(what + ": no answer");
+  if (done->elems[0].err != 0) return FromError(what, done->elems[0].err, nullptr);
+  return Status::Ok();
+}
+
+}  // namespace sightline

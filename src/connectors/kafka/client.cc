@@ -1,0 +1,133 @@
+#include "connectors/kafka/client.h"
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <chrono>
+
+#include "base/log.h"
+
+namespace sightline::kafka {
+namespace {
+
+constexpr int kSyslogError = 3;
+constexpr int64_t kQuietMs = 10'000;
+
+// librdkafka says the same about an unreachable broker many times a second: one line in a while is
+// enough, for all clients of the process together.
+void OnLog(const rd_kafka_t*, int level, const char*, const char* text) {
+  static std::atomic<int64_t> silent_until_ms = 0;
+  const int64_t now_ms = std::chrono::duration_cast<std::chrono::milliseconds>(
+                             std::chrono::steady_clock::now().time_since_epoch())
+                             .count();
+  int64_t until = silent_until_ms.load();
+  if (now_ms < until || !silent_until_ms.compare_exchange_strong(until, now_ms + kQuietMs)) {
+    Log(LogLevel::kDebug, fmt::format("kafka: {}", text));
+    return;
+  }
+  Log(level <= kSyslogError ? LogLevel::kWarning : LogLevel::kInfo, fmt::format("kafka: {}", text));
+}
+
+// Errors come back from the calls that meet them; those that meet none are in the log.
+void OnError(rd_kafka_t*, int, const char*, void*) {}
+
+Settings ConnectionSettings(const KafkaOptions& options) {
+  Settings settings = {{"bootstrap.servers", options.brokers},
+                       {"client.id", options.client_id},
+                       {"security.protocol", options.security_protocol},
+                       // New topics, partitions and leaders are known after at most so long.
+                       {"topic.metadata.refresh.interval.ms", "10000"},
+                       {"reconnect.backoff.max.ms", "1000"},
+                       {"allow.auto.create.topics", "false"},
+                       {"socket.nagle.disable", "true"},
+                       {"log_level", "4"}};
+  const auto add = [&settings](const char* name, const std::string& value) {
+    if (!value.empty()) settings.emplace_back(name, value);
+  };
+  add("sasl.mechanisms", options.sasl_mechanism);
+  add("sasl.username", options.sasl_username);
+  add("sasl.password", options.sasl_password);
+  add("ssl.ca.location", options.ssl_ca);
+  add("ssl.certificate.location", options.ssl_certificate);
+  add("ssl.key.location", options.ssl_key);
+  add("ssl.key.password", options.ssl_key_password);
+  return settings;
+}
+
+bool IsSecret(std::string_view name) { return name.ends_with("password"); }
+
+}  // namespace
+
+std::string ErrorText(rd_kafka_resp_err_t error) { return rd_kafka_err2str(error); }
+
+std::string Where(std::string_view topic, int32_t partition) {
+  return fmt::format("topic '{}' partition {}", topic, partition);
+}
+
+Settings ReaderSettings(const KafkaOptions& options) {
+  return {{"group.id", "sightline"},  // asked for by librdkafka; nobody joins a group with it
+          {"enable.auto.commit", "false"},
+          {"enable.auto.offset.store", "false"},
+          {"auto.offset.reset", "error"},
+          {"isolation.level", "read_committed"},
+          {"enable.partition.eof", "true"},
+          {"check.crcs", "true"},
+          {"fetch.wait.max.ms", "100"},
+          // How long a full queue is left alone; the default of a second idles a fast reader.
+          {"fetch.queue.backoff.ms", "2"},
+          {"queued.max.messages.kbytes", fmt::format("{}", options.queue_bytes_max / 1024)}};
+}
+
+Result<Handle> MakeClient(rd_kafka_type_t type, const KafkaOptions& options,
+                          const Settings& settings, OnDelivery on_delivery) {
+  Owned<rd_kafka_conf_t, rd_kafka_conf_destroy> conf(rd_kafka_conf_new());
+  char error[512] = "";
+  for (const Settings& part : {ConnectionSettings(options), settings}) {
+    for (const auto& [name, value] : part) {
+      if (rd_kafka_conf_set(conf.get(), name.c_str(), value.c_str(), error, sizeof error) ==
+          RD_KAFKA_CONF_OK)
+        continue;
+      return Status::Stop(IsSecret(name) ? fmt::format("kafka: the setting {} is refused", name)
+                                         : fmt::format("kafka: {}", error));
+    }
+  }
+  rd_kafka_conf_set_log_cb(conf.get(), OnLog);
+  rd_kafka_conf_set_error_cb(conf.get(), OnError);
+  if (on_delivery != nullptr) rd_kafka_conf_set_dr_msg_cb(conf.get(), on_delivery);
+  Handle handle(rd_kafka_new(type, conf.get(), error, sizeof error));
+  if (handle == nullptr) return Status::Stop(fmt::format("kafka: {}", error));
+  static_cast<void>(conf.release());  // the handle has it now
+  return handle;
+}
+
+void AskOffset(rd_kafka_t* client, const std::string& topic, int32_t partition, int64_t spec,
+               rd_kafka_IsolationLevel_t isolation, int timeout_ms, rd_kafka_queue_t* queue,
+               void* opaque) {
+  const Partitions partitions(rd_kafka_topic_partition_list_new(1));
+  rd_kafka_topic_partition_list_add(partitions.get(), topic.c_str(), partition)->offset = spec;
+  const AdminOptions options(rd_kafka_AdminOptions_new(client, RD_KAFKA_ADMIN_OP_LISTOFFSETS));
+  char error[512];
+  rd_kafka_AdminOptions_set_request_timeout(options.get(), timeout_ms, error, sizeof error);
+  const Error refused(rd_kafka_AdminOptions_set_isolation_level(options.get(), isolation));
+  rd_kafka_AdminOptions_set_opaque(options.get(), opaque);
+  rd_kafka_ListOffsets(client, partitions.get(), options.get(), queue);
+}
+
+Result<OffsetAnswer> ReadOffsetAnswer(rd_kafka_event_t* event) {
+  if (const rd_kafka_resp_err_t error = rd_kafka_event_error(event); error != 0)
+    return Status::Retry(fmt::format("kafka: {}", rd_kafka_event_error_string(event)));
+  const rd_kafka_ListOffsets_result_t* const result = rd_kafka_event_ListOffsets_result(event);
+  if (result == nullptr) return Status::Retry("kafka: an answer of another kind");
+  size_t count = 0;
+  const rd_kafka_ListOffsetsResultInfo_t** const infos =
+      rd_kafka_ListOffsets_result_infos(result, &count);
+  if (count != 1) return Status::Retry("kafka: an answer without the offset");
+  const rd_kafka_topic_partition_t* const partition =
+      rd_kafka_ListOffsetsResultInfo_topic_partition(infos[0]);
+  if (partition->err != RD_KAFKA_RESP_ERR_NO_ERROR)
+    return Status::Retry(fmt::format("{}: {}", Where(partition->topic, partition->partition),
+                                     ErrorText(partition->err)));
+  return OffsetAnswer{partition->offset, rd_kafka_ListOffsetsResultInfo_timestamp(infos[0])};
+}
+
+}  // namespace sightline::kafka

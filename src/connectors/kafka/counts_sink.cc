@@ -1,0 +1,140 @@
+#include "connectors/kafka/counts_sink.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+
+namespace sightline::kafka {
+
+void WriterState::Bury(std::unique_ptr<TransactionWorker> worker) {
+  worker->Close();
+  const std::lock_guard lock(mutex);
+  std::erase_if(closed, [](const auto& old) { return old->ended(); });
+  closed.push_back(std::move(worker));
+}
+
+CountsSink::~CountsSink() {
+  if (worker_ != nullptr) writer_.Bury(std::move(worker_));
+}
+
+Status CountsSink::Fence(const SourcePartition& partition, Epoch) {
+  if (fencing_ == nullptr) {
+    CHECK(worker_ == nullptr);
+    worker_ = std::make_unique<TransactionWorker>(
+        options_.kafka,
+        fmt::format("{}-{}-{}", options_.deployment, partition.source, partition.partition),
+        options_.counts_topic, partition, on_answer_);
+    fencing_ = Submit({});
+    provenance_ = {partition, options_.spec_id};
+  }
+  if (!fencing_->finished.load(std::memory_order_acquire))
+    return Status::Retry("kafka: waiting for the transaction coordinator");
+  const std::shared_ptr<Answer> answer = std::move(fencing_);
+  fencing_ = nullptr;
+  if (!answer->status.ok()) {
+    writer_.Bury(std::move(worker_));
+    return answer->status;
+  }
+  fenced_ = true;
+  progress_ = answer->progress;
+  return Status::Ok();
+}
+
+Result<Offset> CountsSink::Committed(const SourcePartition&) {
+  if (!fenced_) return Status::Rebuild("kafka: asked before the fence");
+  return progress_.has_value() ? progress_->next : kNoneCommitted;
+}
+
+Result<Offset> CountsSink::Commit(const SourcePartition& partition,
+                                  std::span<const Segment> segments) {
+  if (!fenced_ || dead_) return Status::Rebuild("kafka: this task does not own the counts");
+  if (committing_ != nullptr) return TakeAnswer();
+  if (progress_.has_value() && progress_->next != segments.front().first) {
+    // It had been committed before.
+    if (std::ranges::any_of(segments, [&](const Segment& s) { return s.next == progress_->next; }))
+      return progress_->next;
+    return Status::Rebuild(fmt::format("kafka: '{}' partition {} is committed up to {}, not {}",
+                                       partition.source, partition.partition, progress_->next.v,
+                                       segments.front().first.v));
+  }
+  int64_t rows = 0;
+  size_t count = 0;
+  while (count < segments.size() && (count == 0 || rows < options_.commit_rows_max))
+    rows += static_cast<int64_t>(segments[count++].rows());
+  std::vector<Message> messages = Prepare(segments.first(count));
+  writer_.messages += static_cast<int64_t>(messages.size());
+  committing_ = Submit(std::move(messages));
+  return Status::Retry("kafka: the commit is under way");
+}
+
+std::shared_ptr<Answer> CountsSink::Submit(std::vector<Message> messages) {
+  auto answer = std::make_shared<Answer>();
+  worker_->Submit({answer, std::move(messages)});
+  return answer;
+}
+
+Result<Offset> CountsSink::TakeAnswer() {
+  if (!committing_->finished.load(std::memory_order_acquire))
+    return Status::Retry("kafka: the commit is under way");
+  const std::shared_ptr<Answer> answer = std::move(committing_);
+  committing_ = nullptr;
+  if (!answer->status.ok()) {
+    dead_ = true;
+    ++writer_.failures;
+    return answer->status;
+  }
+  ++writer_.commits;
+  progress_ = offered_;
+  return progress_->next;
+}
+
+std::vector<Message> CountsSink::Prepare(std::span<const Segment> segments) {
+  offered_ = progress_.value_or(Progress{});
+  offered_.next = segments.back().next;
+  offered_.watermark = segments.back().watermark;
+  std::vector<Message> messages;
+  std::vector<CountRow> changed;
+  for (const Segment& segment : segments) {
+    offered_.ledger.Add(segment.Total());
+    MergeCounts(changed, std::vector<CountRow>(segment.counts));
+    for (const SetAside& event : segment.set_aside)
+      messages.push_back(SetAsideMessage(event.outcome == Outcome::kTooLate
+                                             ? options_.late_detections_topic
+                                             : options_.dead_letters_topic,
+                                         provenance_.from, event));
+  }
+  const Clock::time_point now = Clock::now();
+  if (totals_.empty() || static_cast<int64_t>(totals_.size()) > options_.group_rows_max ||
+      now - begun_ > std::chrono::milliseconds(options_.group_age_max.v)) {
+    totals_.clear();
+    first_ = segments.front().first;
+    begun_ = now;
+  }
+  std::vector<CountKey> keys;
+  keys.reserve(changed.size());
+  for (const CountRow& row : changed) keys.push_back(row.key);
+  MergeCounts(totals_, std::move(changed));
+  for (const CountKey& key : keys) messages.push_back(CountMessage(key));
+  messages.push_back({.topic = options_.counts_topic,
+                      .key = ProgressKeyJson(provenance_.from),
+                      .value = ProgressValueJson(provenance_, offered_),
+                      .headers = {}});
+  return messages;
+}
+
+Message CountsSink::CountMessage(const CountKey& key) const {
+  const auto total = std::ranges::lower_bound(totals_, key, {}, &CountRow::key);
+  LocationName name;
+  if (options_.location_name) name.name = options_.location_name(key.location);
+  if (options_.locations_version) name.version = options_.locations_version();
+  return {.topic = options_.counts_topic,
+          .key = CountKeyJson(provenance_.from, first_, key, options_.pane_size),
+          .value = CountValueJson(provenance_, first_, offered_.next, *total, options_.pane_size,
+                                  options_.location_name ? &name : nullptr),
+          .headers = {}};
+}
+
+}  // namespace sightline::kafka

@@ -1,0 +1,74 @@
+// CountsSink: the sink of one task into the topics. See engine/sink.h and KafkaWriter. Not for
+// other rooms: it shows librdkafka.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "base/status.h"
+#include "connectors/kafka/records.h"
+#include "connectors/kafka/transaction_worker.h"
+#include "connectors/kafka/writer.h"
+#include "engine/sink.h"
+#include "model/segment.h"
+#include "model/types.h"
+
+namespace sightline::kafka {
+
+// What the sinks of a writer share. Thread-safe.
+struct WriterState {
+  explicit WriterState(KafkaWriterOptions given) : options(std::move(given)) {}
+
+  // Takes the worker of a sink that is gone. Those that have ended meanwhile are joined.
+  void Bury(std::unique_ptr<TransactionWorker> worker);
+
+  const KafkaWriterOptions options;
+  std::atomic<int64_t> commits = 0, messages = 0, failures = 0;
+  std::mutex mutex;
+  std::vector<std::unique_ptr<TransactionWorker>> closed;  // under mutex
+};
+
+class CountsSink final : public Sink {
+ public:
+  // `writer` outlives it.
+  CountsSink(WriterState& writer, std::function<void()> on_answer)
+      : writer_(writer), options_(writer.options), on_answer_(std::move(on_answer)) {}
+  ~CountsSink() override;
+
+  Status Fence(const SourcePartition& partition, Epoch epoch) override;
+  Result<Offset> Committed(const SourcePartition& partition) override;
+  Result<Offset> Commit(const SourcePartition& partition,
+                        std::span<const Segment> segments) override;
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  std::shared_ptr<Answer> Submit(std::vector<Message> messages);
+  Result<Offset> TakeAnswer();
+  std::vector<Message> Prepare(std::span<const Segment> segments);
+  Message CountMessage(const CountKey& key) const;
+
+  WriterState& writer_;
+  const KafkaWriterOptions& options_;
+  const std::function<void()> on_answer_;
+  std::unique_ptr<TransactionWorker> worker_;
+  Provenance provenance_;
+  std::shared_ptr<Answer> fencing_, committing_;
+  bool fenced_ = false;
+  bool dead_ = false;  // a transaction's outcome is not known: only a new task may go on
+  std::optional<Progress> progress_;  // committed
+  Progress offered_;                  // what the transaction under way ends with
+  // The totals that run under `first_`; what is under way is in them already.
+  std::vector<CountRow> totals_;
+  Offset first_;
+  Clock::time_point begun_;
+};
+
+}  // namespace sightline::kafka

@@ -1,0 +1,29 @@
+// KafkaOptions: how to reach a Kafka cluster and log in there.
+#pragma once
+
+#include <string>
+
+#include "model/types.h"
+
+namespace sightline {
+
+struct KafkaOptions {
+  std::string brokers;  // "host:port,host:port": any of the cluster's
+  std::string client_id = "sightline";
+  // PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL.
+  std::string security_protocol = "PLAINTEXT";
+  std::string sasl_mechanism;  // PLAIN, SCRAM-SHA-256, SCRAM-SHA-512
+  std::string sasl_username;
+  std::string sasl_password;    // never logged, never in a message
+  std::string ssl_ca;           // PEM file; empty: the system's
+  std::string ssl_certificate;  // PEM file of the client, for mutual TLS
+  std::string ssl_key;          // PEM file
+  std::string ssl_key_password;
+  // What is read ahead of the engine: at most so many bytes a partition.
+  int64_t queue_bytes_max = 16 << 20;
+  // A transaction that is not committed so long is aborted by the broker: it bounds how long a
+  // process that stopped holds up those who read committed.
+  Millis transaction_timeout{10'000};
+};
+
+}  // namespace sightline

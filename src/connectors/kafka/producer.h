@@ -1,0 +1,57 @@
+// KafkaProducer: records into topics, durable when told so.
+//
+// Idempotent (a retry of the client's own adds nothing), acknowledged by all in-sync replicas.
+// Thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "connectors/kafka/options.h"
+
+namespace sightline {
+
+struct KafkaRecord {
+  std::optional<std::string> key;
+  std::string_view value;
+};
+
+struct KafkaProducerOptions {
+  KafkaOptions kafka;
+  int64_t bytes_max = 64 << 20;  // accepted and not yet acknowledged
+  Millis delivery_timeout{30'000};
+};
+
+class KafkaProducer {
+ public:
+  // Connects in the background. kStop: the options are refused.
+  static Result<std::unique_ptr<KafkaProducer>> Open(const KafkaProducerOptions& options);
+  // Records that are not acknowledged by then are told as kRetry.
+  ~KafkaProducer();
+  KafkaProducer(const KafkaProducer&) = delete;
+  KafkaProducer& operator=(const KafkaProducer&) = delete;
+
+  struct Part {
+    int32_t partition = 0;
+    std::vector<KafkaRecord> records;
+  };
+  // Copies all the records. `done` is called once, on a thread of the producer's: kOk when all are
+  // acknowledged; kRetry when some may not be (send all of them again). False, and `done` is never
+  // called: there is no room for them now.
+  bool Append(const std::string& topic, const std::vector<Part>& parts,
+              std::function<void(Status)> done);
+  int64_t bytes() const;  // accepted and not yet acknowledged
+
+ private:
+  struct State;
+  explicit KafkaProducer(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace sightline

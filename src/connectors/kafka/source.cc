@@ -1,0 +1,198 @@
+#include "connectors/kafka/source.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "base/check.h"
+#include "operators/decode.h"
+
+namespace sightline::kafka {
+namespace {
+
+constexpr int kAskTimeoutMs = 5'000;
+constexpr int64_t kRecordsMax = 8'192;
+
+// What an asked offset is, as the opaque of its request.
+enum class Question : uintptr_t { kEarliest = 1, kEnd = 2, kNewest = 3 };
+
+}  // namespace
+
+KafkaSource::KafkaSource(rd_kafka_t* client, EndBoard& board, std::string topic, int32_t partition,
+                         bool log_append_time, std::function<void()> wake)
+    : client_(client),
+      board_(board),
+      topic_(std::move(topic)),
+      partition_(partition),
+      log_append_time_(log_append_time),
+      wake_(std::move(wake)),
+      handle_(rd_kafka_topic_new(client, topic_.c_str(), nullptr)) {
+  CHECK(handle_ != nullptr);
+}
+
+KafkaSource::~KafkaSource() {
+  if (answers_ != nullptr) rd_kafka_queue_cb_event_enable(answers_.get(), nullptr, nullptr);
+  End();
+}
+
+void KafkaSource::Woken(rd_kafka_t*, void* self) {
+  if (const auto& wake = static_cast<KafkaSource*>(self)->wake_) wake();
+}
+
+Result<bool> KafkaSource::CollectBounds() {
+  if (answers_ == nullptr) {
+    bounds_ = {};
+    answers_.reset(rd_kafka_queue_new(client_));
+    rd_kafka_queue_cb_event_enable(answers_.get(), Woken, this);
+    const auto ask = [this](Question question, int64_t spec) {
+      AskOffset(client_, topic_, partition_, spec, RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED,
+                kAskTimeoutMs, answers_.get(), reinterpret_cast<void*>(question));
+    };
+    ask(Question::kEarliest, RD_KAFKA_OFFSET_SPEC_EARLIEST);
+    ask(Question::kEnd, RD_KAFKA_OFFSET_SPEC_LATEST);
+    ask(Question::kNewest, RD_KAFKA_OFFSET_SPEC_MAX_TIMESTAMP);
+    return false;
+  }
+  while (const Event event = Event(rd_kafka_queue_poll(answers_.get(), 0))) {
+    const Result<OffsetAnswer> answer = ReadOffsetAnswer(event.get());
+    if (!answer.ok()) {
+      answers_ = nullptr;  // ask again
+      return answer.status();
+    }
+    const Offset offset{answer.value().offset};
+    switch (
+        static_cast<Question>(reinterpret_cast<uintptr_t>(rd_kafka_event_opaque(event.get())))) {
+      case Question::kEarliest:
+        bounds_.earliest = offset;
+        break;
+      case Question::kEnd:
+        bounds_.end = offset;
+        break;
+      case Question::kNewest:
+        bounds_.newest = AppendTime{answer.value().timestamp};
+        break;
+    }
+  }
+  if (!bounds_.complete()) return false;
+  answers_ = nullptr;
+  return true;
+}
+
+Result<Offset> KafkaSource::Earliest() {
+  Result<bool> collected = CollectBounds();
+  if (!collected.ok()) return collected.status();
+  if (!collected.value()) return Status::Retry(Where(topic_, partition_) + ": asking for its ends");
+  return *bounds_.earliest;
+}
+
+Status KafkaSource::Seek(Offset next) {
+  Result<bool> collected = CollectBounds();
+  if (!collected.ok()) return collected.status();
+  if (!collected.value()) return Status::Retry(Where(topic_, partition_) + ": asking for its ends");
+  if (next < *bounds_.earliest)
+    return Status::Stop(fmt::format(
+        "{}: retention has passed offset {}, the oldest is {}: records are lost that nobody has "
+        "counted; start with an empty checkpoint and data directory, or restore the topic",
+        Where(topic_, partition_), next.v, bounds_.earliest->v));
+  if (next > *bounds_.end)
+    return Status::Stop(fmt::format(
+        "{}: offset {} lies beyond the end {}: records are lost, or the topic is not the one that "
+        "was counted",
+        Where(topic_, partition_), next.v, bounds_.end->v));
+  // No record at all has the time -1.
+  newest_ = log_append_time_ && bounds_.newest->v >= 0 && next == *bounds_.end ? *bounds_.newest
+                                                                               : kNoAppendTime;
+  board_.SetEnd(topic_, partition_, *bounds_.end,
+                log_append_time_ && bounds_.newest->v >= 0 ? *bounds_.newest : kNoAppendTime);
+  return Begin(next);
+}
+
+Status KafkaSource::Begin(Offset next) {
+  End();
+  Queue queue(rd_kafka_queue_new(client_));
+  if (rd_kafka_consume_start_queue(handle_.get(), partition_, next.v, queue.get()) != 0)
+    return Status::Retry(
+        fmt::format("{}: {}", Where(topic_, partition_), ErrorText(rd_kafka_last_error())));
+  messages_ = std::move(queue);
+  next_ = next;
+  failed_ = Status::Ok();
+  rd_kafka_queue_cb_event_enable(messages_.get(), Woken, this);
+  return Status::Ok();
+}
+
+void KafkaSource::End() {
+  if (messages_ == nullptr) return;
+  rd_kafka_queue_cb_event_enable(messages_.get(), nullptr, nullptr);
+  rd_kafka_consume_stop(handle_.get(), partition_);
+  messages_ = nullptr;
+}
+
+Result<Batch> KafkaSource::Poll(int64_t records_max) {
+  CHECK(messages_ != nullptr);
+  if (!failed_.ok()) {
+    if (failed_.code() == StatusCode::kStop) return failed_;
+    return std::exchange(failed_, Status::Ok());
+  }
+  polled_.resize(static_cast<size_t>(std::min(records_max, kRecordsMax)));
+  const ssize_t got =
+      rd_kafka_consume_batch_queue(messages_.get(), 0, polled_.data(), polled_.size());
+  const size_t count = got < 0 ? 0 : static_cast<size_t>(got);
+  Batch batch{.first = next_, .next = next_, .records = {}, .storage = nullptr};
+  size_t bytes = 0;
+  for (size_t i = 0; i < count; ++i)
+    if (polled_[i]->err == 0) bytes += polled_[i]->len;
+  auto storage = std::make_shared<std::string>();
+  storage->resize(bytes + kDecodePadding);
+  char* to = storage->data();
+  batch.records.reserve(count);
+  for (size_t i = 0; i < count; ++i) {
+    rd_kafka_message_t* const message = polled_[i];
+    if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+      // Behind the last record there may be markers of transactions, which nobody reads.
+      batch.next = std::max(batch.next, Offset{message->offset});
+    } else if (message->err != 0) {
+      if (failed_.ok()) failed_ = ToStatus(*message);
+    } else if (failed_.ok() && Offset{message->offset} >= batch.next) {
+      rd_kafka_timestamp_type_t type = RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+      const int64_t time = rd_kafka_message_timestamp(message, &type);
+      AppendTime append_time = kNoAppendTime;
+      if (log_append_time_ && type == RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME)
+        newest_ = std::max(newest_, append_time = AppendTime{time});
+      if (message->len > 0) std::memcpy(to, message->payload, message->len);
+      batch.records.push_back(
+          {.offset = {message->offset}, .append_time = append_time, .payload = {to, message->len}});
+      to += message->len;
+      batch.next = {message->offset + 1};
+    }
+    rd_kafka_message_destroy(message);
+  }
+  batch.storage = std::move(storage);
+  next_ = batch.next;
+  if (batch.first == batch.next && !failed_.ok()) return Poll(records_max);
+  if (batch.first != batch.next) {
+    int64_t low = 0, high = 0;  // as the newest answer of the broker said
+    rd_kafka_get_watermark_offsets(client_, topic_.c_str(), partition_, &low, &high);
+    board_.SetEnd(topic_, partition_, std::max(next_, Offset{high}), newest_);
+  }
+  return batch;
+}
+
+Status KafkaSource::ToStatus(const rd_kafka_message_t& message) const {
+  const std::string what = fmt::format(
+      "{}: {}", Where(topic_, partition_),
+      message.payload != nullptr ? rd_kafka_message_errstr(&message) : ErrorText(message.err));
+  switch (message.err) {
+    case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
+    case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
+      return Status::Stop(fmt::format(
+          "{}: retention has passed offset {}, or the log is shorter than it was: records are lost "
+          "that nobody has counted",
+          what, next_.v));
+    default:
+      return Status::Retry(what);
+  }
+}
+
+}  // namespace sightline::kafka

@@ -1,0 +1,71 @@
+// KafkaSource: one partition of a topic as a Source. Not for other rooms: it shows librdkafka.
+//
+// The start is asked for without waiting (kRetry until the answer is there). Payloads are copied
+// out of the client's buffers, so that a batch is independent of them and has its padding.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "connectors/kafka/client.h"
+#include "engine/source.h"
+#include "model/types.h"
+
+namespace sightline::kafka {
+
+// Where a partition ends, for those who ask while its source reads. Thread-safe through its owner.
+class EndBoard {
+ public:
+  virtual ~EndBoard() = default;
+  // Neither goes back.
+  virtual void SetEnd(const std::string& topic, int32_t partition, Offset next,
+                      AppendTime newest) = 0;
+};
+
+class KafkaSource final : public Source {
+ public:
+  // `client` and `board` outlive it.
+  KafkaSource(rd_kafka_t* client, EndBoard& board, std::string topic, int32_t partition,
+              bool log_append_time, std::function<void()> wake);
+  ~KafkaSource() override;
+
+  Result<Offset> Earliest() override;
+  Status Seek(Offset next) override;
+  Result<Batch> Poll(int64_t records_max) override;
+
+ private:
+  // What the cluster says of the partition: asked, then collected.
+  struct Bounds {
+    std::optional<Offset> earliest, end;
+    std::optional<AppendTime> newest;
+    bool complete() const { return earliest && end && newest; }
+  };
+  // True once all of `bounds_` is there.
+  Result<bool> CollectBounds();
+  Status Begin(Offset next);
+  void End();
+  Status ToStatus(const rd_kafka_message_t& message) const;
+  static void Woken(rd_kafka_t* client, void* self);
+
+  rd_kafka_t* const client_;
+  EndBoard& board_;
+  const std::string topic_;
+  const int32_t partition_;
+  const bool log_append_time_;
+  const std::function<void()> wake_;
+  const Topic handle_;
+
+  Queue answers_;  // of questions about bounds; null: none is asked
+  Bounds bounds_;
+  Queue messages_;  // null: not begun
+  Offset next_;
+  AppendTime newest_ = kNoAppendTime;
+  Status failed_ = Status::Ok();             // met behind records that were given first
+  std::vector<rd_kafka_message_t*> polled_;  // of one Poll; a member for its memory
+};
+
+}  // namespace sightline::kafka

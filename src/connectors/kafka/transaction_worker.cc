@@ -1,0 +1,205 @@
+#include "connectors/kafka/transaction_worker.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+namespace sightline::kafka {
+namespace {
+
+// A blocking call is left so often to see whether anybody still waits for it.
+constexpr int kLookMs = 250;
+constexpr int kAskTimeoutMs = 5'000;
+// The progress record is the last of every transaction, so the end of the partition has it, unless
+// other sources write there, too. Looked for backwards in steps that grow.
+constexpr int64_t kFirstLook = 1'000;
+constexpr int64_t kLookGrowth = 16;
+
+Status Failed(const char* what, const rd_kafka_error_t* error) {
+  const rd_kafka_resp_err_t code = rd_kafka_error_code(error);
+  if (code == RD_KAFKA_RESP_ERR__FENCED || code == RD_KAFKA_RESP_ERR_PRODUCER_FENCED ||
+      code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH)
+    return Status::Rebuild("kafka: a newer task owns the counts of this partition");
+  return Status::Rebuild(fmt::format("kafka: {}: {}", what, rd_kafka_error_string(error)));
+}
+
+}  // namespace
+
+TransactionWorker::TransactionWorker(KafkaOptions options, std::string transactional_id,
+                                     std::string progress_topic, SourcePartition from,
+                                     std::function<void()> on_answer)
+    : options_(std::move(options)),
+      transactional_id_(std::move(transactional_id)),
+      progress_topic_(std::move(progress_topic)),
+      from_(std::move(from)),
+      on_answer_(std::move(on_answer)),
+      thread_([this] { Run(); }) {}
+
+TransactionWorker::~TransactionWorker() {
+  Close();
+  thread_.join();
+}
+
+void TransactionWorker::Submit(Job job) {
+  {
+    const std::lock_guard lock(mutex_);
+    job_ = std::move(job);
+  }
+  wake_.notify_one();
+}
+
+void TransactionWorker::Close() {
+  {
+    const std::lock_guard lock(mutex_);
+    closing_ = true;
+    on_answer_ = nullptr;
+  }
+  wake_.notify_one();
+}
+
+void TransactionWorker::Run() {
+  while (true) {
+    Job job;
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait(lock, [this] { return closing_ || job_.has_value(); });
+      if (closing_) break;
+      job = std::move(*job_);
+      job_.reset();
+    }
+    job.answer->status = producer_ == nullptr ? RunFence(*job.answer) : RunCommit(job.messages);
+    job.answer->finished.store(true, std::memory_order_release);
+    const std::lock_guard lock(mutex_);
+    if (on_answer_) on_answer_();
+  }
+  producer_ = nullptr;
+  ended_ = true;
+}
+
+Status TransactionWorker::RunFence(Answer& answer) {
+  Result<Handle> made =
+      MakeClient(RD_KAFKA_PRODUCER, options_,
+                 {{"transactional.id", transactional_id_},
+                  {"transaction.timeout.ms", fmt::format("{}", options_.transaction_timeout.v)},
+                  {"linger.ms", "0"},
+                  {"compression.codec", "lz4"}});
+  if (!made.ok()) return made.status();
+  Handle producer = std::move(made).value();
+  while (const Error error = Error(rd_kafka_init_transactions(producer.get(), kLookMs))) {
+    if (closing_) return Status::Retry("closing");
+    if (!rd_kafka_error_is_retriable(error.get())) return Failed("fencing", error.get());
+  }
+  // Everything that an earlier owner had under way is now committed or aborted.
+  RETURN_IF_ERROR(FindProgress(answer.progress));
+  producer_ = std::move(producer);
+  return Status::Ok();
+}
+
+Result<int64_t> TransactionWorker::AskOffsetNow(rd_kafka_t* client, int64_t spec) {
+  const Queue queue(rd_kafka_queue_new(client));
+  // Also what is not committed: the end must lie behind all that this id ever wrote.
+  AskOffset(client, progress_topic_, from_.partition, spec,
+            RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED, kAskTimeoutMs, queue.get(), nullptr);
+  while (!closing_) {
+    const Event event(rd_kafka_queue_poll(queue.get(), kLookMs));
+    if (event == nullptr) continue;
+    const Result<OffsetAnswer> answer = ReadOffsetAnswer(event.get());
+    if (!answer.ok()) return answer.status();
+    return answer.value().offset;
+  }
+  return Status::Retry("closing");
+}
+
+Status TransactionWorker::FindProgress(std::optional<Progress>& found) {
+  Result<Handle> made = MakeClient(RD_KAFKA_CONSUMER, options_, ReaderSettings(options_));
+  if (!made.ok()) return made.status();
+  const Handle client = std::move(made).value();
+  const Result<int64_t> earliest = AskOffsetNow(client.get(), RD_KAFKA_OFFSET_SPEC_EARLIEST);
+  if (!earliest.ok()) return earliest.status();
+  const Result<int64_t> latest = AskOffsetNow(client.get(), RD_KAFKA_OFFSET_SPEC_LATEST);
+  if (!latest.ok()) return latest.status();
+  const Topic topic(rd_kafka_topic_new(client.get(), progress_topic_.c_str(), nullptr));
+  const std::string key = ProgressKeyJson(from_);
+  int64_t end = latest.value();
+  for (int64_t look = kFirstLook; end > earliest.value() && !found.has_value();
+       look *= kLookGrowth) {
+    const int64_t begin = std::max(earliest.value(), end - look);
+    const Queue queue(rd_kafka_queue_new(client.get()));
+    if (rd_kafka_consume_start_queue(topic.get(), from_.partition, begin, queue.get()) != 0)
+      return Status::Retry(fmt::format("{}: {}", Where(progress_topic_, from_.partition),
+                                       ErrorText(rd_kafka_last_error())));
+    Status status = Status::Ok();
+    // Another task's open transaction keeps the end away for as long as the broker lets it live.
+    for (int64_t position = begin; position < end && status.ok();) {
+      if (closing_) status = Status::Retry("closing");
+      const Owned<rd_kafka_message_t, rd_kafka_message_destroy> message(
+          rd_kafka_consume_queue(queue.get(), kLookMs));
+      if (message == nullptr) continue;
+      if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+        position = std::max<int64_t>(position, message->offset);
+      } else if (message->err != 0) {
+        status = Status::Retry(fmt::format("{}: {}", Where(progress_topic_, from_.partition),
+                                           rd_kafka_message_errstr(message.get())));
+      } else {
+        position = message->offset + 1;
+        const std::string_view its_key(static_cast<const char*>(message->key), message->key_len);
+        if (position > end || its_key != key || message->payload == nullptr) continue;
+        Result<Progress> progress =
+            ParseProgress({static_cast<const char*>(message->payload), message->len});
+        if (progress.ok()) {
+          found = std::move(progress).value();
+        } else {
+          status =
+              Status::Stop(fmt::format("{} offset {}: {}", Where(progress_topic_, from_.partition),
+                                       message->offset, progress.status().message()));
+        }
+      }
+    }
+    rd_kafka_consume_stop(topic.get(), from_.partition);
+    RETURN_IF_ERROR(status);
+    end = begin;
+  }
+  return Status::Ok();
+}
+
+Status TransactionWorker::RunCommit(const std::vector<Message>& messages) {
+  if (const Error error = Error(rd_kafka_begin_transaction(producer_.get())))
+    return Failed("beginning a transaction", error.get());
+  for (const Message& message : messages) RETURN_IF_ERROR(Produce(message));
+  while (const Error error = Error(rd_kafka_commit_transaction(producer_.get(), kLookMs))) {
+    if (closing_) return Status::Rebuild("closing");
+    if (!rd_kafka_error_is_retriable(error.get())) return Failed("committing", error.get());
+  }
+  return Status::Ok();
+}
+
+Status TransactionWorker::Produce(const Message& message) {
+  while (!closing_) {
+    Headers headers;
+    if (!message.headers.empty()) {
+      headers.reset(rd_kafka_headers_new(message.headers.size()));
+      for (const auto& [name, value] : message.headers)
+        rd_kafka_header_add(headers.get(), name.data(), static_cast<ssize_t>(name.size()),
+                            value.data(), static_cast<ssize_t>(value.size()));
+    }
+    const rd_kafka_resp_err_t error = rd_kafka_producev(
+        producer_.get(), RD_KAFKA_V_TOPIC(message.topic.c_str()),
+        RD_KAFKA_V_PARTITION(from_.partition), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+        RD_KAFKA_V_KEY(message.key.data(), message.key.size()),
+        RD_KAFKA_V_VALUE(const_cast<char*>(message.value.data()), message.value.size()),
+        RD_KAFKA_V_HEADERS(headers.get()), RD_KAFKA_V_END);
+    if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
+      static_cast<void>(headers.release());  // the message has them now
+      return Status::Ok();
+    }
+    if (error != RD_KAFKA_RESP_ERR__QUEUE_FULL)
+      return Status::Rebuild(
+          fmt::format("{}: {}", Where(message.topic, from_.partition), ErrorText(error)));
+    rd_kafka_poll(producer_.get(), kLookMs);
+  }
+  return Status::Rebuild("closing");
+}
+
+}  // namespace sightline::kafka

@@ -1,0 +1,73 @@
+// TransactionWorker: one transactional producer and the thread that makes its blocking calls. Not
+// for other rooms: it shows librdkafka.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/status.h"
+#include "connectors/kafka/client.h"
+#include "connectors/kafka/options.h"
+#include "connectors/kafka/records.h"
+#include "model/types.h"
+
+namespace sightline::kafka {
+
+// What became of a call, written by the worker's thread until `finished`.
+struct Answer {
+  std::atomic<bool> finished = false;
+  Status status = Status::Ok();
+  std::optional<Progress> progress;  // of a fence: the newest of the partition
+  Offset next;                       // of a commit: what it ends with; set by who asked
+};
+
+class TransactionWorker {
+ public:
+  struct Job {
+    std::shared_ptr<Answer> answer;
+    std::vector<Message> messages;  // of a commit; a fence has none
+  };
+
+  // `progress_topic`: where the progress records of `from` are; all messages go to the partition of
+  // the same number.
+  TransactionWorker(KafkaOptions options, std::string transactional_id, std::string progress_topic,
+                    SourcePartition from, std::function<void()> on_answer);
+  // Waits for the thread: Close() before, and some time, make it short.
+  ~TransactionWorker();
+
+  // One at a time. The first is the fence.
+  void Submit(Job job);
+  // Nobody waits for answers any more: the thread ends soon, whatever it is doing.
+  void Close();
+  bool ended() const { return ended_.load(); }
+
+ private:
+  void Run();
+  Status RunFence(Answer& answer);
+  Status RunCommit(const std::vector<Message>& messages);
+  Status Produce(const Message& message);
+  Status FindProgress(std::optional<Progress>& found);
+  Result<int64_t> AskOffsetNow(rd_kafka_t* client, int64_t spec);
+
+  const KafkaOptions options_;
+  const std::string transactional_id_, progress_topic_;
+  const SourcePartition from_;
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::optional<Job> job_;           // under mutex_
+  std::function<void()> on_answer_;  // under mutex_; null once closed
+  std::atomic<bool> closing_ = false;
+  std::atomic<bool> ended_ = false;
+  Handle producer_;  // the thread's
+  std::thread thread_;
+};
+
+}  // namespace sightline::kafka

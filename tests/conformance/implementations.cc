@@ -1,0 +1,19 @@
+// Those that need nothing but this machine.
+#include "harness.h"
+
+namespace sightline::conformance {
+
+std::vector<Implementation<SourceHarness>> Sources() {
+  return {{"memory", MakeMemorySource},
+          {"embedded_log", MakeEmbeddedSource},
+          {"embedded_log_without_tail", MakeEmbeddedSourceWithoutTail}};
+}
+
+std::vector<Implementation<SinkHarness>> Sinks() {
+  return {{"memory", MakeMemorySink},
+          {"embedded_log", MakeEmbeddedSink},
+          {"lake_increments", MakeLakeIncrementsSink},
+          {"lake_ledger", MakeLakeLedgerSink}};
+}
+
+}  // namespace sightline::conformance
