@@ -41,7 +41,8 @@ void KafkaSource::Woken(rd_kafka_t*, void* self) {
   if (const auto& wake = static_cast<KafkaSource*>(self)->wake_) wake();
 }
 
-Result<bool> KafkaSource::CollectBounds() {
+// kRetry until the answers to new questions are there.
+Status KafkaSource::AskBounds() {
   if (answers_ == nullptr) {
     bounds_ = {};
     answers_.reset(rd_kafka_queue_new(client_));
@@ -53,7 +54,6 @@ Result<bool> KafkaSource::CollectBounds() {
     ask(Question::kEarliest, RD_KAFKA_OFFSET_SPEC_EARLIEST);
     ask(Question::kEnd, RD_KAFKA_OFFSET_SPEC_LATEST);
     ask(Question::kNewest, RD_KAFKA_OFFSET_SPEC_MAX_TIMESTAMP);
-    return false;
   }
   while (const Event event = Event(rd_kafka_queue_poll(answers_.get(), 0))) {
     const Result<OffsetAnswer> answer = ReadOffsetAnswer(event.get());
@@ -62,6 +62,8 @@ Result<bool> KafkaSource::CollectBounds() {
       return answer.status();
     }
     const Offset offset{answer.value().offset};
+    // No record at all has the time -1.
+    const bool has_time = log_append_time_ && answer.value().timestamp >= 0;
     switch (
         static_cast<Question>(reinterpret_cast<uintptr_t>(rd_kafka_event_opaque(event.get())))) {
       case Question::kEarliest:
@@ -71,26 +73,31 @@ Result<bool> KafkaSource::CollectBounds() {
         bounds_.end = offset;
         break;
       case Question::kNewest:
-        bounds_.newest = AppendTime{answer.value().timestamp};
+        bounds_.newest = has_time ? AppendTime{answer.value().timestamp} : kNoAppendTime;
         break;
     }
   }
-  if (!bounds_.complete()) return false;
+  if (!bounds_.complete())
+    return Status::Retry(Where(topic_, partition_) + ": waiting for the broker to tell its ends");
   answers_ = nullptr;
-  return true;
+  return Status::Ok();
 }
 
 Result<Offset> KafkaSource::Earliest() {
-  Result<bool> collected = CollectBounds();
-  if (!collected.ok()) return collected.status();
-  if (!collected.value()) return Status::Retry(Where(topic_, partition_) + ": asking for its ends");
+  // Who asks after a refusal wants to know what it was refused by.
+  if (!refused_) RETURN_IF_ERROR(AskBounds());
+  refused_ = false;
   return *bounds_.earliest;
 }
 
 Status KafkaSource::Seek(Offset next) {
-  Result<bool> collected = CollectBounds();
-  if (!collected.ok()) return collected.status();
-  if (!collected.value()) return Status::Retry(Where(topic_, partition_) + ": asking for its ends");
+  refused_ = false;
+  // A start seeks several offsets, one after the other: what was asked for the first serves all of
+  // them, but nothing stops for a person on an old answer.
+  if (!bounds_.complete() || next < *bounds_.earliest || next > *bounds_.end) {
+    RETURN_IF_ERROR(AskBounds());
+    refused_ = next < *bounds_.earliest || next > *bounds_.end;
+  }
   if (next < *bounds_.earliest)
     return Status::Stop(fmt::format(
         "{}: retention has passed offset {}, the oldest is {}: records are lost that nobody has "
@@ -101,23 +108,21 @@ Status KafkaSource::Seek(Offset next) {
         "{}: offset {} lies beyond the end {}: records are lost, or the topic is not the one that "
         "was counted",
         Where(topic_, partition_), next.v, bounds_.end->v));
-  // No record at all has the time -1.
-  newest_ = log_append_time_ && bounds_.newest->v >= 0 && next == *bounds_.end ? *bounds_.newest
-                                                                               : kNoAppendTime;
-  board_.SetEnd(topic_, partition_, *bounds_.end,
-                log_append_time_ && bounds_.newest->v >= 0 ? *bounds_.newest : kNoAppendTime);
-  return Begin(next);
+  End();
+  next_ = next;
+  failed_ = Status::Ok();
+  newest_ = next == *bounds_.end ? *bounds_.newest : kNoAppendTime;
+  board_.SetEnd(topic_, partition_, *bounds_.end, *bounds_.newest);
+  return Status::Ok();
 }
 
-Status KafkaSource::Begin(Offset next) {
-  End();
+Status KafkaSource::Begin() {
+  bounds_ = {};
   Queue queue(rd_kafka_queue_new(client_));
-  if (rd_kafka_consume_start_queue(handle_.get(), partition_, next.v, queue.get()) != 0)
+  if (rd_kafka_consume_start_queue(handle_.get(), partition_, next_.v, queue.get()) != 0)
     return Status::Retry(
         fmt::format("{}: {}", Where(topic_, partition_), ErrorText(rd_kafka_last_error())));
   messages_ = std::move(queue);
-  next_ = next;
-  failed_ = Status::Ok();
   rd_kafka_queue_cb_event_enable(messages_.get(), Woken, this);
   return Status::Ok();
 }
@@ -130,7 +135,7 @@ void KafkaSource::End() {
 }
 
 Result<Batch> KafkaSource::Poll(int64_t records_max) {
-  CHECK(messages_ != nullptr);
+  if (messages_ == nullptr) RETURN_IF_ERROR(Begin());
   if (!failed_.ok()) {
     if (failed_.code() == StatusCode::kStop) return failed_;
     return std::exchange(failed_, Status::Ok());

@@ -44,9 +44,8 @@ class KafkaSource final : public Source {
     std::optional<AppendTime> newest;
     bool complete() const { return earliest && end && newest; }
   };
-  // True once all of `bounds_` is there.
-  Result<bool> CollectBounds();
-  Status Begin(Offset next);
+  Status AskBounds();
+  Status Begin();
   void End();
   Status ToStatus(const rd_kafka_message_t& message) const;
   static void Woken(rd_kafka_t* client, void* self);
@@ -59,9 +58,10 @@ class KafkaSource final : public Source {
   const std::function<void()> wake_;
   const Topic handle_;
 
-  Queue answers_;  // of questions about bounds; null: none is asked
-  Bounds bounds_;
-  Queue messages_;  // null: not begun
+  Queue answers_;         // of questions about bounds; null: none is asked
+  Bounds bounds_;         // until the first Poll()
+  bool refused_ = false;  // by them
+  Queue messages_;        // null: not begun
   Offset next_;
   AppendTime newest_ = kNoAppendTime;
   Status failed_ = Status::Ok();             // met behind records that were given first

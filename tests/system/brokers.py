@@ -1,23 +1,29 @@
-"""kafka: real Kafka brokers for the tests - KRaft, one or several, from .deps/kafka.
+"""brokers: real Kafka brokers for the tests - KRaft, one or several, from .deps/kafka.
 
 A broker that does not start fails the test, with the end of its log.
 """
 
 from __future__ import annotations
 
+import base64
+import json
 import os
-import pathlib
 import shutil
 import signal
 import subprocess
 import time
 import uuid
+from collections import Counter
 
 from server import ROOT, Failure, Test, expect, free_port, wait_until
 
 LIBS = ROOT / ".deps" / "kafka" / "libs"
+PYTHON = ROOT / ".deps" / "venv" / "bin" / "python"
+FOREIGN = ROOT / "tests" / "system" / "kafka_foreign.py"
 HEAP = "-Xmx512m"
-LOG4J = """rootLogger.level=INFO
+LOG4J = """rootLogger.level=WARN
+logger.start.name=kafka.server.KafkaRaftServer
+logger.start.level=INFO
 rootLogger.appenderRef.c.ref=C
 appender.c.type=Console
 appender.c.name=C
@@ -42,6 +48,7 @@ class Broker:
         self.folder = cluster.test.folder / f"kafka{number}"
         self.log_path = cluster.test.folder / f"kafka{number}.log"
         self.process: subprocess.Popen | None = None
+        self.log_start = 0  # where this life's part of the log begins
 
     def prepare(self) -> None:
         replicas = min(3, len(self.cluster.brokers))
@@ -98,19 +105,15 @@ class Broker:
             return b"Kafka Server started" in self.log_path.read_bytes()[self.log_start:]
         wait_until(ready, seconds, f"Kafka broker {self.number} is ready")
 
-    @property
-    def log_start(self) -> int:
-        return getattr(self, "_log_start", 0)
-
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
-        self._log_start = self.log_path.stat().st_size
+        self.log_start = self.log_path.stat().st_size
 
     def stop(self, seconds: float = 60) -> None:
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(seconds)
-        self._log_start = self.log_path.stat().st_size
+        self.log_start = self.log_path.stat().st_size
 
     def pause(self) -> None:
         os.kill(self.process.pid, signal.SIGSTOP)
@@ -124,9 +127,7 @@ class Cluster:
 
     def __init__(self, test: Test, brokers: int = 1, settings: dict[str, object] | None = None):
         self.test, self.settings = test, settings or {}
-        self.id = uuid.uuid4().bytes
-        import base64
-        self.id = base64.urlsafe_b64encode(self.id).decode().rstrip("=")
+        self.id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         self.brokers: list[Broker] = []
         self.brokers.extend(Broker(self, number) for number in range(1, brokers + 1))
         begin = time.monotonic()
@@ -165,12 +166,33 @@ class Cluster:
         for name in ("located_item_counts", "dead_letters", "late_detections"):
             self.create_topic(name, partitions)
 
-    def read(self, topic: str, seconds: float = 30, committed: bool = True) -> list[tuple[str, str]]:
-        """Keys and values of all that is in the topic, as the broker's own consumer prints them."""
-        text = self.tool("org.apache.kafka.tools.consumer.ConsoleConsumer", "--bootstrap-server",
-                         self.addresses, "--topic", topic, "--from-beginning", "--timeout-ms", 3000,
-                         "--isolation-level", "read_committed" if committed else "read_uncommitted",
-                         "--formatter-property", "print.key=true", "--formatter-property",
-                         "key.separator=\x1f", seconds=seconds)
-        rows = [line.split("\x1f", 1) for line in text.split("\n") if "\x1f" in line]
-        return [(key, value) for key, value in rows]
+    def foreign(self, *words: object, lines: list[dict] = (), seconds: float = 60) -> list[dict]:
+        """kafka_foreign.py, to its end: what it wrote, a JSON object a line."""
+        done = subprocess.run([PYTHON, "-B", FOREIGN, self.addresses, *map(str, words)],
+                              input="".join(json.dumps(line) + "\n" for line in lines), text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=seconds)
+        expect(done.returncode == 0, f"kafka_foreign.py {words}: {done.stderr[-2000:]}")
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def read(self, topic: str, seconds: float = 60) -> list[dict]:
+        """All committed records of a topic, by a foreign client."""
+        return self.foreign("read", topic, seconds=seconds)
+
+    def counts(self, topic: str = "located_item_counts") -> tuple[dict[int, Counter], dict]:
+        """By the reader's rule: of a key the larger next_offset wins, the truth is the sum over keys.
+        Location -> item -> count, and the ledger summed over the partitions."""
+        newest: dict[str, dict] = {}
+        for record in self.read(topic):
+            value = json.loads(record["value"].encode("latin-1"))
+            known = newest.get(record["key"])
+            if known is None or known["next_offset"] < value["next_offset"]:
+                newest[record["key"]] = value
+        counts: dict[int, Counter] = {}
+        ledger: Counter = Counter()
+        for value in newest.values():
+            if "item_name" in value:
+                location = counts.setdefault(value["geographical_location_oid"], Counter())
+                location[value["item_name"]] += value["item_count"]
+            else:
+                ledger.update(value["ledger"])
+        return counts, dict(ledger)

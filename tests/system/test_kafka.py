@@ -1,0 +1,293 @@
+"""Raw events from Kafka, counts into Kafka, on real brokers: exactly once, whatever dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import threading
+import time
+
+from events import BROKEN_LINES, Oracle, Traffic, deliver
+from brokers import Cluster
+from registry import test
+from senders import Senders
+from server import Server, Test, expect, expect_equal, wait_until
+from test_lake import check_readers, command
+
+# librdkafka tells of brokers that are away, and tasks are built again: no trouble of ours.
+AWAY = (r" error kafka: ",)
+
+
+def kafka_server(t: Test, cluster: Cluster, *options: object, **named) -> Server:
+    return t.server("--kafka.brokers", cluster.addresses, *options, **named)
+
+
+def check_topics(cluster: Cluster, oracle: Oracle, ledger: dict) -> None:
+    """What a foreign client reads is what was sent, cell for cell, and the ledger is the server's."""
+    counts, told = cluster.counts()
+    expect_equal(counts, oracle.counts, "located_item_counts by the reader's rule")
+    expect_equal(told, ledger, "the ledger in the progress records")
+    dead = cluster.read("dead_letters")
+    expect_equal(len(dead), ledger["malformed"] + ledger["future"], "records in dead_letters")
+    expect_equal(len({record["key"] for record in dead}), len(dead), "their distinct keys")
+
+
+@test(seconds=600)
+def kafka_conformance(t: Test) -> None:
+    """The suites of the ports Source and Sink, against a broker."""
+    cluster = Cluster(t)
+    program = t.binary.parents[2] / "tests" / "conformance" / "kafka_conformance_test"
+    done = subprocess.run([program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          env={**os.environ, "SIGHTLINE_KAFKA": cluster.addresses}, timeout=500)
+    ran = re.search(r"\[  PASSED  \] (\d+) tests", done.stdout)
+    expect(done.returncode == 0 and ran, f"{program.name}: {done.stdout[-6000:]}")
+    expect(int(ran.group(1)) >= 20, f"only {ran.group(1)} tests ran")
+    t.note(f"{ran.group(1)} tests")
+
+
+@test(seconds=300)
+def kafka_fused(t: Test) -> None:
+    """HTTP -> Kafka -> counts, screen, lake, topics; after a restart, with nothing read again."""
+    cluster = Cluster(t)
+    cluster.create_topics(4)
+    server = kafka_server(t, cluster, "--lake.roll_interval", "500ms")
+    server.start()
+    traffic = Traffic(0)
+    for _ in range(30):
+        deliver(server, traffic, 200)
+    ledger = traffic.oracle.check(server, repeated=False)
+    check_topics(cluster, traffic.oracle, ledger)
+    for record in cluster.read("raw_camera_events"):
+        if record["key"] is not None:
+            expect_equal(record["key"],
+                         str(json.loads(record["value"].encode("latin-1"))["video_camera_oid"]),
+                         "a raw record's key is its camera")
+    server.stop()
+    server.start()
+    expect_equal(server.ledger(), ledger, "the ledger of the first moment after a start")
+    wait_until(lambda: server.log().count("runs from offset") == 4, 20, "4 partitions run")
+    time.sleep(0.5)
+    expect_equal(server.metric("sightline_engine_records_total"), 0, "records read again")
+    check_topics(cluster, traffic.oracle, ledger)
+    server.stop()
+    verified = command(t, "lake", "verify", "--data", server.data)
+    expect(verified, "lake verify says nothing")
+    check_readers(t, server.data / "lake", traffic.oracle.counts)
+    server.expect_quiet_log(*AWAY)
+
+
+@test(seconds=300)
+def kafka_foreign_records(t: Test) -> None:
+    """What other producers write: null keys, tombstones, headers, arrays, lines, broken ones, a
+    megabyte, every codec, records of aborted transactions in between."""
+    cluster = Cluster(t, settings={"message.max.bytes": 4 << 20, "replica.fetch.max.bytes": 4 << 20})
+    cluster.create_topics(2)
+    server = kafka_server(t, cluster)
+    server.start()
+    now = int(time.time() * 1000)
+
+    def event(oid: int, **more) -> dict:
+        return {"geographical_location_oid": 1, "video_camera_oid": oid % 7, "detection_oid": oid,
+                "item_name": "bus", "timestamp_detected": now, **more}
+
+    topic = {"topic": "raw_camera_events"}
+    lines = [
+        {**topic, "partition": 0, "key": None, "value": json.dumps(event(1))},
+        {**topic, "partition": 0, "key": "1", "value": None},                      # malformed
+        {**topic, "partition": 0, "key": "1", "value": ""},
+        {**topic, "partition": 1, "key": "x", "value": json.dumps([event(2), event(3)]),
+         "headers": {"trace": "17"}},
+        {**topic, "partition": 1, "key": "x", "value": f"{json.dumps(event(4))}\n{json.dumps(event(5))}"},
+        {**topic, "partition": 0, "key": "x", "value": json.dumps(event(6, note="n" * 1_000_000))},
+        {"transaction": "abort", "records": [
+            {**topic, "partition": p, "key": "x", "value": json.dumps(event(100 + p))} for p in (0, 1)]},
+        {"transaction": "commit", "records": [
+            {**topic, "partition": p, "key": "x", "value": json.dumps(event(200 + p))} for p in (0, 1)]},
+        {"transaction": "abort", "records": [
+            {**topic, "partition": 1, "key": "x", "value": json.dumps(event(300))}]},
+        {**topic, "partition": 1, "key": "x", "value": json.dumps(event(7))},
+        *({**topic, "partition": 0, "key": "x", "value": line.decode("latin-1")} for line in BROKEN_LINES),
+    ]
+    cluster.foreign("write", lines=lines)
+    for number, codec in enumerate(("none", "gzip", "snappy", "lz4", "zstd")):
+        cluster.tool("org.apache.kafka.tools.ConsoleProducer", "--bootstrap-server", cluster.addresses,
+                     "--topic", "raw_camera_events", "--compression-codec", codec,
+                     stdin="".join(json.dumps(event(1_000 + 100 * number + n)) + "\n"
+                                   for n in range(50)).encode())
+    counted = 7 + 2 + 5 * 50
+    server.wait_ledger(counted=counted)
+    time.sleep(1)
+    ledger = server.ledger()
+    expect_equal(ledger["counted"], counted, "counted, of what was not aborted")
+    expect_equal(ledger["duplicate"], 0, "duplicates")
+    expect(ledger["malformed"] >= len(BROKEN_LINES), f"broken ones are set aside: {ledger}")
+    expect_equal(sum(ledger[o] for o in ("counted", "duplicate", "malformed")), ledger["received"],
+                 "the ledger balances")
+    counts, told = cluster.counts()
+    expect_equal(counts, {1: {"bus": counted}}, "located_item_counts")
+    expect_equal(told, ledger, "the ledger in the progress records")
+    server.stop()
+    server.start()
+    expect_equal(server.ledger(), ledger, "the ledger after a restart")
+    server.stop()
+    server.expect_quiet_log(*AWAY)
+
+
+@test(seconds=600)
+def kafka_crash(t: Test) -> None:
+    """kill -9 of Sightline and of the broker at random moments under load, each life with other
+    intervals. Then topics, screen and lake agree with what was sent."""
+    draw = random.Random(3)
+    cluster = Cluster(t)
+    cluster.create_topics(4)
+    broker = cluster.brokers[0]
+
+    def options() -> list[str]:
+        return ["--kafka.brokers", cluster.addresses,
+                "--engine.checkpoint_interval", draw.choice(("100ms", "400ms", "30s")),
+                "--engine.commit_interval", draw.choice(("1ms", "20ms", "250ms")),
+                "--kafka.commit_interval", draw.choice(("1ms", "50ms", "1s")),
+                "--lake.roll_interval", draw.choice(("100ms", "1s", "5s")),
+                "--engine.threads", str(draw.randint(1, 3))]
+
+    server = t.server(*options())
+    server.start()
+    senders = Senders(server, count=4, pause=0.01)
+    kills = broker_kills = 0
+    for round_ in range(max(8, t.kills // 4)):
+        time.sleep(draw.uniform(0.2, 2))
+        senders.check()
+        expect(server.running, f"the server ended by itself in round {round_}: {server.last_line()}")
+        if round_ % 4 == 3:
+            broker.kill()
+            time.sleep(draw.uniform(0, 2))
+            broker.start()
+            broker.wait()
+            broker_kills += 1
+            if draw.random() < 0.5:
+                continue
+        server.kill()
+        server.options = options()
+        server.start()
+        kills += 1
+    oracle = senders.finish()
+    ledger = oracle.check(server, repeated=True, seconds=120)
+    tally = senders.tally()
+    expect(tally.cut >= kills // 2, f"only {tally.cut} requests were cut by {kills} kills")
+    wait_until(lambda: cluster.counts()[1] == ledger, 60, "the topics have everything")
+    check_topics(cluster, oracle, ledger)
+    server.stop()
+    command(t, "lake", "verify", "--data", server.data)
+    check_readers(t, server.data / "lake", oracle.counts)
+    t.note(f"{kills} kills, {broker_kills} of the broker, {tally.elements} elements")
+
+
+@test(seconds=300)
+def kafka_zombie(t: Test) -> None:
+    """A process that sleeps (SIGSTOP) while another takes over, and then wakes: what it had under way
+    takes no effect. Each has a data folder of its own, as on two machines."""
+    cluster = Cluster(t)
+    cluster.create_topics(2)
+    first = kafka_server(t, cluster, name="first")
+    first.start()
+    traffic = Traffic(0, trouble=False)
+    for _ in range(20):
+        deliver(first, traffic, 100)
+    first.wait_ledger(counted=traffic.oracle.distinct)
+    for _ in range(20):
+        deliver(first, traffic, 100)
+    os.kill(first.process.pid, signal.SIGSTOP)
+    second = kafka_server(t, cluster, name="second")
+    second.start()
+    for _ in range(20):
+        deliver(second, traffic, 100)
+    second.wait_ledger(counted=traffic.oracle.distinct)
+    os.kill(first.process.pid, signal.SIGCONT)
+    for _ in range(20):
+        deliver(second, traffic, 100)
+    wait_until(lambda: "a newer task owns the counts" in first.log(), 30,
+               "the first finds that it is fenced")
+    first.kill()
+    ledger = traffic.oracle.check(second, repeated=False, seconds=60)
+    wait_until(lambda: cluster.counts()[1] == ledger, 60, "the topics have everything")
+    check_topics(cluster, traffic.oracle, ledger)
+    second.stop()
+
+
+@test(seconds=300)
+def kafka_away(t: Test) -> None:
+    """A broker that is away at the start and later: said, waited for, gone on. Senders get 503, then
+    everything counts. Retention that passes a stopped reader stops it, with the reason."""
+    cluster = Cluster(t)
+    cluster.create_topics(1)
+    broker = cluster.brokers[0]
+    broker.stop()
+    server = kafka_server(t, cluster)
+    server.launch()
+    wait_until(lambda: "waiting for Kafka" in server.log(), 20, "it says what it waits for")
+    expect(server.running, "it waits")
+    broker.start()
+    broker.wait()
+    wait_until(lambda: server.wait_door(1) and server.healthy(), 30, "it goes on")
+    traffic = Traffic(0, trouble=False)
+    deliver(server, traffic, 100)
+    server.wait_ledger(counted=100)
+    broker.kill()
+    body = traffic.body(100)
+    answers: list[int] = []
+    sender = threading.Thread(target=lambda: answers.append(server.post(body.data).status))
+    sender.start()
+    time.sleep(2)
+    broker.start()
+    broker.wait()
+    sender.join(60)
+    expect(answers and answers[0] in (200, 503), f"the answer while the broker was away: {answers}")
+    if answers[0] == 503:
+        expect_equal(server.post(body.data).status, 200, "the same again")
+    server.wait_ledger(counted=200)
+    server.stop()
+
+    # Retention passes what is not counted yet.
+    cluster.foreign("write", lines=[{"topic": "raw_camera_events", "partition": 0, "key": "1",
+                                     "value": f"broken {n}"} for n in range(10)])
+    ask = t.folder / "delete.json"
+    end = max(r["offset"] for r in cluster.read("raw_camera_events"))
+    ask.write_text(json.dumps({"version": 1, "partitions": [
+        {"topic": "raw_camera_events", "partition": 0, "offset": end}]}))
+    cluster.tool("org.apache.kafka.tools.DeleteRecordsCommand", "--bootstrap-server",
+                 cluster.addresses, "--offset-json-file", ask)
+    server.launch()
+    expect(server.wait_door(), f"it runs: {server.last_line()}")
+    wait_until(lambda: not server.healthy(), 20, "/healthz tells")
+    reasons = " ".join(server.health()["reasons"])
+    expect("retention has passed offset" in reasons, f"/healthz: {reasons}")
+    expect_equal(server.ledger()["counted"], 200, "counted")
+    server.stop()
+
+
+@test(seconds=200)
+def kafka_refused(t: Test) -> None:
+    """Options and topics that cannot be: a clear word and an end, no waiting."""
+    cluster = Cluster(t)
+    with t.case("no topic"):
+        kafka_server(t, cluster, name="topic").start_refused("no topic 'raw_camera_events'",
+                                                              "topics apply")
+    with t.case("unknown protocol"):
+        kafka_server(t, cluster, "--kafka.security_protocol", "TLS", name="protocol").start_refused(
+            "security.protocol")
+    with t.case("no password file"):
+        kafka_server(t, cluster, "--kafka.sasl_password_file", t.folder / "none",
+                     name="password").start_refused("password file", "none")
+    secret = t.folder / "secret"
+    secret.write_text("hunter2-very-secret\n")
+    with t.case("a password is never said"):
+        server = kafka_server(t, cluster, "--kafka.security_protocol", "SASL_PLAINTEXT",
+                              "--kafka.sasl_mechanism", "NOPE", "--kafka.sasl_username", "u",
+                              "--kafka.sasl_password_file", secret, "--log_level", "debug",
+                              name="secret")
+        said = server.start_refused("sasl")
+        expect("hunter2" not in said, f"the password is in the log: {said}")
