@@ -6,8 +6,12 @@
 #include <CLI/CLI.hpp>
 #include <atomic>
 #include <csignal>
+#include <map>
 #include <memory>
+#include <vector>
 
+#include "app/kafka_post.h"
+#include "app/options.h"
 #include "camera/camera.h"
 
 namespace sightline {
@@ -19,7 +23,27 @@ struct Command {
   CameraOptions options;
   bool simulate = false;
   std::string replay, speed = "1", heartbeat;
+  // Of `up`, those of kafka.*: where the topic is and how to log in.
+  UpOptions up;
+  std::vector<Option> table = OptionTable(&up);
+  std::map<std::string, std::string> given;
 };
+
+// With --kafka.brokers the events go to the topic, not to a server.
+Status UseKafka(Command& command) {
+  for (const Option& option : command.table) {
+    const auto it = command.given.find(option.key);
+    if (it == command.given.end() || it->second.empty()) continue;
+    if (const Status status = option.set(it->second); !status.ok())
+      return Status::Stop(fmt::format("--{}: {}", option.key, status.message()));
+  }
+  if (command.up.kafka.brokers.empty()) return Status::Ok();
+  command.options.sender.url =
+      fmt::format("kafka://{}/{}", command.up.kafka.brokers, command.up.kafka_topic);
+  command.options.sender.gzip = false;  // the client packs by itself
+  command.options.make_client = [up = command.up] { return OpenKafkaPost(up); };
+  return Status::Ok();
+}
 
 int Run(Command& command) {
   CameraOptions& options = command.options;
@@ -38,6 +62,7 @@ int Run(Command& command) {
     return fail(fmt::format("--speed '{}' is no number: 1 is real time, max is as fast as possible",
                             command.speed));
   }
+  if (const Status status = UseKafka(command); !status.ok()) return fail(status.message());
   if (const Status status = options.Validate(); !status.ok()) return fail(status.message());
   static_assert(std::atomic<bool>::is_always_lock_free);
   std::signal(SIGTERM, [](int) { stop_camera = true; });
@@ -99,12 +124,27 @@ void AddCameraCommand(CLI::App& app, int* result) {
   camera->add_option("--locations-file", options.locations_file, "write the city's location table")
       ->group("Simulation");
   AddSimulatorOptions(camera, &options.simulator);
+  // As far as a camera needs them.
+  for (const Option& option : command->table) {
+    if (!option.key.starts_with("kafka.s") && option.key != "kafka.brokers" &&
+        option.key != "kafka.topic")
+      continue;
+    const bool brokers = option.key == "kafka.brokers";
+    const std::string value = option.get();
+    camera
+        ->add_option((brokers ? "--kafka,--" : "--") + option.key, command->given[option.key],
+                     brokers ? "send to a topic there, not to a server" : option.help)
+        ->type_name(option.unit)
+        ->group("Kafka");
+  }
   camera->footer(
       "Examples:\n"
       "  sightline camera --simulate --rate 200\n"
       "  sightline camera --replay data/pedestrians.ndjson --shift-to-now --loop\n"
-      "  sightline camera --replay day.ndjson --speed max --url http://127.0.0.1:8080\n\n"
-      "While the server is away everything goes to the spool, and from there in order when it is\n"
+      "  sightline camera --replay day.ndjson --speed max --url http://127.0.0.1:8080\n"
+      "  sightline camera --simulate --kafka 127.0.0.1:9092\n\n"
+      "While the server or the brokers are away everything goes to the spool, and from there in "
+      "order when it is\n"
       "back. One --spool folder for each camera process.");
   camera->callback([command, result] { *result = Run(*command); });
 }

@@ -95,7 +95,8 @@ void AddUpCommands(CLI::App& app, int* result) {
                "allow listening on an address that other machines can reach");
   for (const Option& option : command->table) {
     const std::string value = option.get();
-    up->add_option("--" + option.key, command->given[option.key],
+    const bool brokers = option.key == "kafka.brokers";
+    up->add_option((brokers ? "--kafka,--" : "--") + option.key, command->given[option.key],
                    fmt::format("{} [{}]", option.help, value.empty() ? "none" : value))
         ->type_name(option.unit);
   }
@@ -103,6 +104,7 @@ void AddUpCommands(CLI::App& app, int* result) {
       "Examples:\n"
       "  sightline up --demo                       a moving page on http://127.0.0.1:8080\n"
       "  sightline up --data /srv/sightline --locations locations.csv\n"
+      "  sightline up --kafka 127.0.0.1:9092        raw events from a topic, counts to topics\n"
       "  curl --data-binary @detections.ndjson http://127.0.0.1:8080/v1/detections\n\n"
       "SIGTERM or Ctrl+C: drained and committed within 5 s.");
   up->callback([command, result] { *result = Up(*command); });

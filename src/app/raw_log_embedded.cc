@@ -29,8 +29,8 @@ class EmbeddedRawLog final : public RawLog {
   SourcePartition Partition(int32_t partition) const override {
     return {log_->SourceName(kRawTopic), partition};
   }
-  LogEnd EndOf(int32_t partition) const override {
-    const EmbeddedLog::End end = log_->EndOf(kRawTopic, partition);
+  LogEnd EndOf(const SourcePartition& partition) const override {
+    const EmbeddedLog::End end = log_->EndOf(kRawTopic, partition.partition);
     return {end.next, end.newest};
   }
   void Watch(std::function<void(int32_t partition)> wake) override {

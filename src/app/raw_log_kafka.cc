@@ -1,12 +1,15 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <memory>
+#include <mutex>
+#include <optional>
 #include <thread>
 #include <utility>
 
+#include "app/kafka_detections.h"
 #include "app/kafka_options.h"
 #include "app/raw_log.h"
-#include "base/bytes.h"
 #include "base/log.h"
 #include "connectors/kafka/admin.h"
 #include "connectors/kafka/producer.h"
@@ -19,74 +22,115 @@ constexpr Millis kAskTime{1'000};
 constexpr std::chrono::milliseconds kAskAgain{50};
 constexpr std::chrono::seconds kPatience{3};
 
-// The server's posts into the topic, keyed by camera.
-class KafkaDetections final : public DetectionLog {
- public:
-  KafkaDetections(std::unique_ptr<KafkaProducer> producer, KafkaTopic topic)
-      : producer_(std::move(producer)), topic_(std::move(topic)) {}
-  int32_t partitions() const override { return topic_.partitions; }
-  bool Append(std::vector<PackedRecords> records, std::function<void(Status)> done) override {
-    std::vector<KafkaProducer::Part> parts;
-    parts.reserve(records.size());
-    for (const PackedRecords& packed : records) {
-      KafkaProducer::Part& part = parts.emplace_back();
-      part.partition = packed.partition;
-      part.records.reserve(packed.cameras.size());
-      ByteReader in(packed.bytes);
-      for (const std::optional<CameraId>& camera : packed.cameras) {
-        std::optional<std::string> key;
-        if (camera) key = fmt::format("{}", camera->v);
-        part.records.push_back({.key = std::move(key), .value = in.String()});
-      }
-    }
-    return producer_->Append(topic_.name, parts, std::move(done));
-  }
-  int64_t bytes() const { return producer_->bytes(); }
-
- private:
-  const std::unique_ptr<KafkaProducer> producer_;
-  const KafkaTopic topic_;
+// What is read now: a topic by its id.
+struct Reading {
+  std::unique_ptr<KafkaReader> reader;
+  KafkaTopic topic;
+  std::string source;
 };
 
 class KafkaRawLog final : public RawLog {
  public:
-  KafkaRawLog(std::unique_ptr<KafkaReader> reader, std::unique_ptr<KafkaProducer> producer,
-              KafkaTopic topic, const std::string& cluster_id)
-      : reader_(std::move(reader)),
-        topic_(std::move(topic)),
-        source_(KafkaSourceName(cluster_id, topic_)),
-        detections_(std::move(producer), topic_) {}
+  KafkaRawLog(KafkaOptions kafka, std::unique_ptr<KafkaAdmin> admin, std::string cluster_id,
+              std::unique_ptr<KafkaReader> reader, std::unique_ptr<KafkaProducer> producer,
+              const KafkaTopic& topic)
+      : kafka_(std::move(kafka)),
+        admin_(std::move(admin)),
+        cluster_id_(std::move(cluster_id)),
+        reading_(std::make_shared<Reading>(
+            Reading{std::move(reader), topic, KafkaSourceName(cluster_id_, topic)})),
+        detections_(std::move(producer), topic.name, topic.partitions) {}
 
-  int32_t partitions() const override { return topic_.partitions; }
-  SourcePartition Partition(int32_t partition) const override { return {source_, partition}; }
-  LogEnd EndOf(int32_t partition) const override {
-    const KafkaEnd end = reader_->EndOf(topic_.name, partition);
+  int32_t partitions() const override { return reading()->topic.partitions; }
+  SourcePartition Partition(int32_t partition) const override {
+    return {reading()->source, partition};
+  }
+  LogEnd EndOf(const SourcePartition& partition) const override {
+    const std::shared_ptr<const Reading> now = reading();
+    // What was read before the topic was made again has no more to come.
+    if (partition.source != now->source) return {};
+    const KafkaEnd end = now->reader->EndOf(now->topic.id, partition.partition);
     return {end.next, end.newest};
   }
   void Watch(std::function<void(int32_t partition)> wake) override { wake_ = std::move(wake); }
   // Each source ends its own calls.
   void Unwatch() override {}
   std::unique_ptr<Source> OpenSource(int32_t partition) override {
-    return reader_->OpenSource(topic_, partition, [this, partition] { wake_(partition); });
+    const std::shared_ptr<const Reading> now = reading();
+    return now->reader->OpenSource(now->topic, partition, [this, partition] { wake_(partition); });
   }
   DetectionLog& detections() override { return detections_; }
+
+  bool Changed() override {
+    Result<std::optional<KafkaTopicState>> found = admin_->Describe(reading()->topic.name);
+    if (!found.ok()) return false;  // sources and producers say what is wrong
+    const std::shared_ptr<const Reading> now = reading();
+    const std::string name = fmt::format("topic '{}'", now->topic.name);
+    if (!found.value()) {
+      Tell(name + " is gone: what is made under this name is read from its beginning");
+      return false;
+    }
+    if (found.value()->id != now->topic.id) {
+      LogWarning(name + " was made again: it is another source from now on");
+      found_ = TopicToRead(*found.value());
+      Tell("");
+      return true;
+    }
+    Tell(found.value()->partitions == now->topic.partitions
+             ? ""
+             : fmt::format("{} has {} partitions, it had {} when this was started: copies of a "
+                           "detection may lie in two; make a new topic and hand over",
+                           name, found.value()->partitions, now->topic.partitions));
+    return false;
+  }
+
+  Status Renew() override {
+    Result<std::unique_ptr<KafkaReader>> reader = KafkaReader::Open(kafka_);
+    if (!reader.ok()) return reader.status();
+    auto renewed = std::make_shared<Reading>(
+        Reading{std::move(reader).value(), found_, KafkaSourceName(cluster_id_, found_)});
+    detections_.SetPartitions(found_.partitions);
+    const std::lock_guard lock(mutex_);
+    reading_ = std::move(renewed);
+    return Status::Ok();
+  }
+
+  Status Health() const override {
+    const std::lock_guard lock(mutex_);
+    return trouble_.empty() ? Status::Ok() : Status::Retry(trouble_);
+  }
+
   void Gather(std::vector<Metric>& metrics) const override {
     metrics.push_back({.name = "sightline_kafka_producer_bytes",
                        .help = "posted and not yet acknowledged by the brokers",
                        .type = Metric::Type::kGauge,
                        .value = static_cast<double>(detections_.bytes())});
-    for (int32_t p = 0; p < topic_.partitions; ++p)
+    for (int32_t p = 0; p < partitions(); ++p)
       metrics.push_back({.name = "sightline_kafka_end_offset",
                          .help = "end of the raw topic's partition as last heard",
                          .type = Metric::Type::kGauge,
                          .labels = {{"partition", fmt::format("{}", p)}},
-                         .value = static_cast<double>(EndOf(p).next.v)});
+                         .value = static_cast<double>(EndOf(Partition(p)).next.v)});
   }
 
  private:
-  const std::unique_ptr<KafkaReader> reader_;
-  const KafkaTopic topic_;
-  const std::string source_;
+  std::shared_ptr<const Reading> reading() const {
+    const std::lock_guard lock(mutex_);
+    return reading_;
+  }
+  void Tell(const std::string& trouble) {
+    const std::lock_guard lock(mutex_);
+    if (trouble_ != trouble && !trouble.empty()) LogError(trouble);
+    trouble_ = trouble;
+  }
+
+  const KafkaOptions kafka_;
+  const std::unique_ptr<KafkaAdmin> admin_;
+  const std::string cluster_id_;
+  mutable std::mutex mutex_;
+  std::shared_ptr<const Reading> reading_;  // under mutex_
+  std::string trouble_;                     // under mutex_
+  KafkaTopic found_;                        // by Changed()
   KafkaDetections detections_;
   std::function<void(int32_t partition)> wake_;
 };
@@ -131,14 +175,15 @@ Result<std::unique_ptr<RawLog>> OpenKafkaRawLog(const UpOptions& options,
     return Status::Stop(fmt::format(
         "there is no topic '{}' at {}: `sightline topics apply` makes it and the others",
         options.kafka_topic, brokers));
-  KafkaTopic topic = TopicToRead(*described.value());
+  const KafkaTopic topic = TopicToRead(*described.value());
   if (!topic.log_append_time)
     LogWarning(fmt::format(
         "clock_unguarded: topic '{}' has the senders' times, not the broker's: detections from the "
         "future and very old ones are not refused; set message.timestamp.type=LogAppendTime",
         options.kafka_topic));
-  return std::unique_ptr<RawLog>(std::make_unique<KafkaRawLog>(
-      std::move(reader).value(), std::move(producer).value(), std::move(topic), cluster.value()));
+  return std::unique_ptr<RawLog>(
+      std::make_unique<KafkaRawLog>(kafka.value(), std::move(admin).value(), cluster.value(),
+                                    std::move(reader).value(), std::move(producer).value(), topic));
 }
 
 }  // namespace sightline

@@ -9,7 +9,9 @@
 #include <csignal>
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <random>
+#include <set>
 #include <thread>
 #include <vector>
 
@@ -43,6 +45,8 @@ constexpr std::chrono::seconds kStartTime{5};
 // The door opens when what is durable is counted, or after this.
 constexpr std::chrono::seconds kCatchUpTime{2};
 constexpr std::chrono::milliseconds kCatchUpPoll{2};
+constexpr std::chrono::seconds kRawLogWatch{5};
+constexpr Millis kRenewTime{10'000};
 
 // SIGTERM or SIGINT has come and waits to be taken.
 bool StopAsked() {
@@ -70,7 +74,12 @@ class Up {
   Status OpenLake();
   void SetLocations(const std::vector<Location>& locations);
   Status LoadLive();
+  Status LoadLive(const SourcePartition& partition);
   void StartEngine();
+  void StopEngine();
+  Status RenewEngine();
+  std::vector<PartitionHealth> EngineSnapshot() const;
+  void WatchRawLog();
   void CatchUp() const;
   void Wake(const SourcePartition& partition);
   Result<std::unique_ptr<PartitionTask>> BuildTask(const SourcePartition& partition);
@@ -95,8 +104,10 @@ class Up {
   std::unique_ptr<LocationsRefresh> locations_;
   std::unique_ptr<LakeService> lake_;   // null: switched off
   std::unique_ptr<KafkaWriter> kafka_;  // null: nothing is published
-  std::unique_ptr<Runtime> runtime_;
+  mutable std::mutex runtime_mutex_;
+  std::unique_ptr<Runtime> runtime_;  // for other threads than the main one: under runtime_mutex_
   std::atomic<Runtime*> running_ = nullptr;  // runtime_, once it is made
+  std::chrono::steady_clock::time_point raw_watched_ = started_;
   std::unique_ptr<Server> server_;
   std::string url_;
   bool address_written_ = false;  // else the file is of the process that owns the folder
@@ -108,16 +119,15 @@ Status Up::Start() {
   RETURN_IF_ERROR(OpenLog());
   const Result<ListenAddress> listen = ParseListen(options_.listen);
   if (!listen.ok()) return listen.status();
-  live_ = std::make_unique<Live>(LiveOptions{.pane_size = options_.pipeline.pane_size,
-                                             .window_size = options_.pipeline.window_size,
-                                             .pane_retention = options_.live_pane_retention,
-                                             .idle_timeout = options_.pipeline.idle_timeout,
-                                             .out_of_orderness = options_.pipeline.out_of_orderness,
-                                             .log_end =
-                                                 [this](const SourcePartition& partition) {
-                                                   return raw_->EndOf(partition.partition);
-                                                 }},
-                                 &clock_);
+  live_ = std::make_unique<Live>(
+      LiveOptions{
+          .pane_size = options_.pipeline.pane_size,
+          .window_size = options_.pipeline.window_size,
+          .pane_retention = options_.live_pane_retention,
+          .idle_timeout = options_.pipeline.idle_timeout,
+          .out_of_orderness = options_.pipeline.out_of_orderness,
+          .log_end = [this](const SourcePartition& partition) { return raw_->EndOf(partition); }},
+      &clock_);
   hub_ = std::make_unique<Hub>(live_.get(), &clock_,
                                HubOptions{.min_interval = options_.live_push_interval});
   std::string table = options_.locations;
@@ -212,25 +222,33 @@ Status Up::OpenKafkaWriter() {
   return Status::Ok();
 }
 
-// What the durable counts say; the tasks add what lies behind their committed offsets.
+// What the durable counts say, also of sources that are not read any more; the tasks add what lies
+// behind their committed offsets.
 Status Up::LoadLive() {
   const auto start = std::chrono::steady_clock::now();
-  const EventTime not_before = EventTime{clock_.NowMs()} - kDay - Millis{3'600'000};
-  for (int32_t p = 0; p < raw_->partitions(); ++p) {
-    const SourcePartition partition = Partition(p);
-    Result<std::optional<CountsProgress>> progress = log_->Progress(partition);
-    if (!progress.ok()) return progress.status();
-    const CountsProgress known = progress.value().value_or(CountsProgress{.next = kNothingApplied});
-    live_->Load(partition, {}, known.next, known.ledger, known.watermark);
-    if (lake_ && progress.value()) lake_->view().Expect(partition, known.next);
-    RETURN_IF_ERROR(log_->ForEachGroup(partition, not_before, [&](Segment&& group) {
-      live_->Load(partition, {&group, 1}, known.next, known.ledger);
-    }));
-  }
+  Result<std::vector<SourcePartition>> counted = log_->CountedPartitions();
+  if (!counted.ok()) return counted.status();
+  std::set<SourcePartition> all(counted.value().begin(), counted.value().end());
+  for (int32_t p = 0; p < raw_->partitions(); ++p) all.insert(Partition(p));
+  for (const SourcePartition& partition : all) RETURN_IF_ERROR(LoadLive(partition));
   const auto took = std::chrono::steady_clock::now() - start;
   LogInfo(fmt::format("counts loaded in {} ms",
                       std::chrono::duration_cast<std::chrono::milliseconds>(took).count()));
   return Status::Ok();
+}
+
+Status Up::LoadLive(const SourcePartition& partition) {
+  const EventTime not_before = EventTime{clock_.NowMs()} - kDay - Millis{3'600'000};
+  Result<std::optional<CountsProgress>> progress = log_->Progress(partition);
+  if (!progress.ok()) return progress.status();
+  const CountsProgress known = progress.value().value_or(CountsProgress{.next = kNothingApplied});
+  live_->Load(partition, {}, known.next, known.ledger, known.watermark);
+  // The task of a source that is not read any more brings nothing that a query could wait for.
+  if (lake_ && progress.value() && partition.source == Partition(0).source)
+    lake_->view().Expect(partition, known.next);
+  return log_->ForEachGroup(partition, not_before, [&](Segment&& group) {
+    live_->Load(partition, {&group, 1}, known.next, known.ledger);
+  });
 }
 
 void Up::StartEngine() {
@@ -239,10 +257,36 @@ void Up::StartEngine() {
   const auto threads = static_cast<int32_t>(options_.engine_threads);
   std::vector<SourcePartition> partitions;
   for (int32_t p = 0; p < raw_->partitions(); ++p) partitions.push_back(Partition(p));
-  runtime_ = std::make_unique<Runtime>(
+  auto runtime = std::make_unique<Runtime>(
       partitions, [this](const SourcePartition& partition) { return BuildTask(partition); },
       RuntimeOptions{.threads = threads > 0 ? threads : std::max(1, cores)});
-  running_ = runtime_.get();
+  running_ = runtime.get();
+  const std::lock_guard lock(runtime_mutex_);
+  runtime_ = std::move(runtime);
+}
+
+void Up::StopEngine() {
+  running_ = nullptr;
+  const std::lock_guard lock(runtime_mutex_);
+  runtime_.reset();
+}
+
+std::vector<PartitionHealth> Up::EngineSnapshot() const {
+  const std::lock_guard lock(runtime_mutex_);
+  return runtime_ == nullptr ? std::vector<PartitionHealth>() : runtime_->Snapshot();
+}
+
+// The raw log is another one: its partitions are new sources, counted from their start. The counts
+// of the old ones stay.
+Status Up::RenewEngine() {
+  // What the old ones had read reaches every sink: nobody will do it later.
+  if (!runtime_->Drain(kRenewTime.v))
+    LogError("not everything that was read of the old topic is committed to every sink");
+  StopEngine();
+  RETURN_IF_ERROR(raw_->Renew());
+  for (int32_t p = 0; p < raw_->partitions(); ++p) RETURN_IF_ERROR(LoadLive(Partition(p)));
+  StartEngine();
+  return Status::Ok();
 }
 
 // Live had shown what was durable before its counts were committed. A viewer who comes back must
@@ -251,12 +295,11 @@ void Up::StartEngine() {
 void Up::CatchUp() const {
   const auto until = std::chrono::steady_clock::now() + kCatchUpTime;
   const auto behind = [this](const PartitionHealth& partition) {
-    const Offset next = raw_->EndOf(partition.partition.partition).next;
+    const Offset next = raw_->EndOf(partition.partition).next;
     return partition.health != TaskHealth::kStopped && next.v > 0 &&
            live_->Committed(partition.partition) < next;
   };
-  while (std::chrono::steady_clock::now() < until &&
-         std::ranges::any_of(runtime_->Snapshot(), behind))
+  while (std::chrono::steady_clock::now() < until && std::ranges::any_of(EngineSnapshot(), behind))
     std::this_thread::sleep_for(kCatchUpPoll);
 }
 
@@ -364,7 +407,19 @@ void Up::WaitForSignal() {
   sigaddset(&signals, SIGINT);
   const int64_t refresh_ms = options_.locations_refresh.v;
   const timespec wait{refresh_ms / 1'000, refresh_ms % 1'000 * 1'000'000};
-  while (sigtimedwait(&signals, nullptr, &wait) < 0) locations_->Refresh();
+  while (sigtimedwait(&signals, nullptr, &wait) < 0) {
+    locations_->Refresh();
+    WatchRawLog();
+  }
+}
+
+void Up::WatchRawLog() {
+  const auto now = std::chrono::steady_clock::now();
+  if (now - raw_watched_ < kRawLogWatch) return;
+  if (raw_->Changed()) {
+    if (const Status renewed = RenewEngine(); !renewed.ok()) LogError(renewed.message());
+  }
+  raw_watched_ = std::chrono::steady_clock::now();
 }
 
 void Up::Stop() {
@@ -393,7 +448,8 @@ Health Up::TellHealth() const {
     health.reasons.push_back(std::move(reason));
   };
   if (const Status log = log_->Health(); !log.ok()) broken("log: " + log.message());
-  for (const PartitionHealth& partition : runtime_->Snapshot()) {
+  if (const Status raw = raw_->Health(); !raw.ok()) broken(raw.message());
+  for (const PartitionHealth& partition : EngineSnapshot()) {
     const int32_t number = partition.partition.partition;
     if (partition.health == TaskHealth::kStopped)
       broken(fmt::format("partition {} is stopped: {}", number, partition.reason));
@@ -447,7 +503,7 @@ std::vector<Metric> Up::Gather() const {
 }
 
 void Up::GatherEngine(std::vector<Metric>& metrics) const {
-  for (const PartitionHealth& partition : runtime_->Snapshot()) {
+  for (const PartitionHealth& partition : EngineSnapshot()) {
     const TaskStatus& task = partition.task;
     auto add = [&](const char* name, const char* help, Metric::Type type, int64_t value) {
       metrics.push_back(

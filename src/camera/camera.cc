@@ -123,7 +123,7 @@ Status RunCamera(const CameraOptions& options, const std::atomic<bool>& stop,
   RETURN_IF_ERROR(options.Validate());
   auto spool = Spool::Open(options.spool);
   if (!spool.ok()) return spool.status();
-  auto client = CreateCurlClient(options.http);
+  auto client = options.make_client ? options.make_client() : CreateCurlClient(options.http);
   if (!client.ok()) return client.status();
   const bool replays = options.source == CameraOptions::Source::kReplay;
   SenderOptions sender_options = options.sender;

@@ -4,11 +4,13 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 
 #include "base/status.h"
 #include "camera/curl_client.h"
+#include "camera/http_client.h"
 #include "camera/replay.h"
 #include "camera/sender.h"
 #include "camera/simulate.h"
@@ -27,6 +29,8 @@ struct CameraOptions {
   SenderOptions sender;  // its `overflow` is set here: a recording waits, a simulation spools
   SpoolOptions spool;    // one directory for each RunCamera() at a time
   CurlClientOptions http;
+  // Makes what posts; empty: libcurl, as `http` says.
+  std::function<Result<std::unique_ptr<HttpClient>>()> make_client;
 
   Millis drain_time{30'000};  // after the end of a recording: give up when the server has
                               // acknowledged nothing for so long

@@ -48,7 +48,7 @@ std::string FirstBytes(std::string_view text) {
 }  // namespace
 
 Status SenderOptions::Validate() const {
-  if (url.rfind("http://", 0) != 0 && url.rfind("https://", 0) != 0)
+  if (!url.starts_with("http://") && !url.starts_with("https://") && !url.starts_with("kafka://"))
     return Status::Stop(
         fmt::format("the server's url '{}' begins with neither http:// nor https://", url));
   for (const auto& [name, value] : std::initializer_list<std::pair<const char*, int64_t>>{

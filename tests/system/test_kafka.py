@@ -291,3 +291,95 @@ def kafka_refused(t: Test) -> None:
                               name="secret")
         said = server.start_refused("sasl")
         expect("hunter2" not in said, f"the password is in the log: {said}")
+
+
+@test(seconds=300)
+def kafka_topic_again(t: Test) -> None:
+    """The topic is deleted and made again while Sightline runs: the old counts stay, the new records
+    count from their first, and after a restart nothing is counted twice. The second time the new topic
+    is longer than the old one at once: what lies at the old offset is never taken for the old source's."""
+    cluster = Cluster(t)
+    cluster.create_topics(2)
+    server = kafka_server(t, cluster)
+    server.start()
+    traffic = Traffic(0, trouble=False)
+    for _ in range(5):
+        deliver(server, traffic, 100)
+    server.wait_ledger(counted=500)
+
+    def topic(*words: object) -> None:
+        cluster.tool("org.apache.kafka.tools.TopicCommand", "--bootstrap-server", cluster.addresses,
+                     *words, "--topic", "raw_camera_events")
+
+    def write(elements: int) -> None:
+        body = traffic.body(elements)
+        cluster.foreign("write", lines=[{"topic": "raw_camera_events", "partition": 1, "key": "x",
+                                         "value": line.decode("latin-1")}
+                                        for line in body.data.splitlines()])
+
+    for again in (1, 2):
+        topic("--delete")
+        if again == 1:
+            wait_until(lambda: not server.healthy(), 30, "/healthz tells that the topic is gone")
+        cluster.create_topic("raw_camera_events", 2, message_timestamp_type="LogAppendTime")
+        write(2_000 * again)
+        wait_until(lambda: server.log().count("was made again: it is") == again, 30,
+                   "it finds the new topic")
+        wait_until(server.healthy, 30, "it is well again")
+        server.wait_ledger(counted=traffic.oracle.distinct)
+        deliver(server, traffic, 100)
+        ledger = traffic.oracle.check(server, repeated=False)
+    wait_until(lambda: cluster.counts()[1] == ledger, 30, "the topics have everything")
+    counts, _ = cluster.counts()
+    expect_equal(counts, traffic.oracle.counts, "located_item_counts, of all three topics")
+    server.stop()
+    server.start()
+    expect_equal(server.top(window="24h")["total"], traffic.oracle.distinct, "after a restart")
+    server.stop()
+    command(t, "lake", "verify", "--data", server.data)
+    check_readers(t, server.data / "lake", traffic.oracle.counts)
+
+
+@test(seconds=300)
+def kafka_camera(t: Test) -> None:
+    """`camera --kafka`: a recording through a broker that dies twice, and the spool of a simulated city
+    that began while the broker was away. Every event counts once."""
+    cluster = Cluster(t)
+    cluster.create_topics(4)
+    broker = cluster.brokers[0]
+    server = kafka_server(t, cluster, "--pipeline.max_age", "off", "--pipeline.dedup_horizon", "30d",
+                          "--pipeline.camera_ttl", "40d")
+    server.start()
+    traffic = Traffic(0, trouble=False)
+    recording = t.folder / "recording.ndjson"
+    recording.write_bytes(b"".join(traffic.body(500).data for _ in range(200)))
+    camera = t.spawn("camera", "--replay", recording, "--speed", "max", "--kafka", cluster.addresses,
+                     "--spool", t.folder / "spool", log=t.folder / "camera.log")
+    for _ in range(2):
+        time.sleep(0.3)
+        broker.kill()
+        time.sleep(1)
+        broker.start()
+        broker.wait()
+    expect_equal(camera.wait(120), 0, "the camera's exit code")
+    oracle = traffic.oracle
+    server.wait_ledger(60, counted=oracle.distinct)
+    ledger = server.ledger()
+    counts, _ = cluster.counts()
+    for location, items in oracle.counts.items():
+        expect_equal(counts[location], items, f"located_item_counts of {location}")
+    server.stop()
+
+    broker.stop()
+    city = t.spawn("camera", "--simulate", "--rate", "500", "--kafka", cluster.addresses, "--spool",
+                   t.folder / "city-spool", log=t.folder / "city.log")
+    time.sleep(4)
+    expect(any((t.folder / "city-spool").iterdir()), "the spool is empty while the broker is away")
+    broker.start()
+    broker.wait()
+    server.start()
+    wait_until(lambda: server.ledger()["counted"] > ledger["counted"] + 1_000, 60,
+               "the city's detections count")
+    city.send_signal(signal.SIGTERM)
+    expect_equal(city.wait(20), 0, "the city's exit code")
+    server.stop()

@@ -49,6 +49,8 @@ Result<CountsTable> CountsTable::Create(Database& database) {
       {&table.read_progress_,
        "SELECT next, watermark, ledger, crc FROM progress WHERE source = ? AND partition = ?",
        "read table 'progress'"},
+      {&table.read_partitions_, "SELECT source, partition FROM progress ORDER BY source, partition",
+       "read table 'progress'"},
       {&table.read_groups_,
        "SELECT first, next, newest_pane, crc, data FROM groups "
        "WHERE source = ? AND partition = ? AND newest_pane >= ? ORDER BY first",
@@ -113,6 +115,18 @@ Status CountsTable::ReadGroups(const SourcePartition& partition, EventTime not_b
       return Damaged(partition, "groups",
                      fmt::format("bad segment of offsets [{}, {})", first.v, next.v));
     callback(std::move(segment).value());
+  }
+}
+
+Result<std::vector<SourcePartition>> CountsTable::ReadPartitions() {
+  const RowsOf reset(read_partitions_);
+  std::vector<SourcePartition> partitions;
+  while (true) {
+    const Result<bool> step = read_partitions_.Step();
+    if (!step.ok()) return step.status();
+    if (!step.value()) return partitions;
+    partitions.push_back(
+        {std::string(read_partitions_.Blob(0)), static_cast<int32_t>(read_partitions_.Int(1))});
   }
 }
 

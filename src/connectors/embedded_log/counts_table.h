@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/status.h"
 #include "connectors/embedded_log/log.h"
@@ -28,6 +29,8 @@ class CountsTable {
   static Result<CountsTable> Create(Database& database);
 
   Result<std::optional<CountsProgress>> ReadProgress(const SourcePartition& partition);
+  // Those with a progress, by source and partition.
+  Result<std::vector<SourcePartition>> ReadPartitions();
   // Calls back for every group whose newest pane starts at or after not_before, by offset.
   Status ReadGroups(const SourcePartition& partition, EventTime not_before,
                     const std::function<void(Segment&&)>& callback);
@@ -38,7 +41,8 @@ class CountsTable {
   Status DeleteGroups(const SourcePartition& partition, EventTime newest_pane_before);
 
  private:
-  Statement read_progress_, read_groups_, write_progress_, write_group_, delete_groups_;
+  Statement read_progress_, read_partitions_, read_groups_, write_progress_, write_group_,
+      delete_groups_;
 };
 
 }  // namespace sightline::embedded_log

@@ -110,6 +110,12 @@ Result<std::optional<CountsProgress>> EmbeddedLog::Progress(const SourcePartitio
   return reader.value()->counts.ReadProgress(partition);
 }
 
+Result<std::vector<SourcePartition>> EmbeddedLog::CountedPartitions() {
+  Result<Readers::Loan> reader = parts_->readers.Borrow();
+  if (!reader.ok()) return reader.status();
+  return reader.value()->counts.ReadPartitions();
+}
+
 Status EmbeddedLog::ForEachGroup(const SourcePartition& partition, EventTime not_before,
                                  const std::function<void(Segment&&)>& callback) {
   Result<Readers::Loan> reader = parts_->readers.Borrow();

@@ -152,6 +152,8 @@ class EmbeddedLog {
   std::unique_ptr<Sink> OpenCountsSink(CountsSinkOptions options);
   // None: nothing has been committed for this partition.
   Result<std::optional<CountsProgress>> Progress(const SourcePartition& partition);
+  // All for which something has been committed, also of sources that nobody reads any more.
+  Result<std::vector<SourcePartition>> CountedPartitions();
   // The committed counts as segments without set-aside events, in the order of their offsets, but
   // for groups whose newest pane starts before not_before.
   Status ForEachGroup(const SourcePartition& partition, EventTime not_before,

@@ -4,6 +4,7 @@
 
 #include <librdkafka/rdkafka.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -38,10 +39,16 @@ using Settings = std::vector<std::pair<std::string, std::string>>;
 
 // A client with the options' connection and login and `settings` (librdkafka's names). kStop names
 // what librdkafka refuses, without secrets.
-// `on_delivery` is of a producer, called by whoever polls it; may be null.
-using OnDelivery = void (*)(rd_kafka_t*, const rd_kafka_message_t*, void*);
+struct Callbacks {
+  // Of a producer; called by whoever polls it. May be null.
+  void (*on_delivery)(rd_kafka_t*, const rd_kafka_message_t*, void*) = nullptr;
+  // A topic was deleted and made again: the client goes on at the same offset of the new one, which
+  // is another source. Called before anything of the new one is asked for, on the client's thread.
+  // May be null; outlives the client.
+  const std::function<void(std::string_view topic)>* on_replaced = nullptr;
+};
 Result<Handle> MakeClient(rd_kafka_type_t type, const KafkaOptions& options,
-                          const Settings& settings, OnDelivery on_delivery = nullptr);
+                          const Settings& settings, const Callbacks& callbacks = {});
 // Settings of whoever reads: committed records only, an error instead of a jump where retention has
 // passed, the end told.
 Settings ReaderSettings(const KafkaOptions& options);

@@ -70,7 +70,7 @@ Result<std::unique_ptr<KafkaProducer>> KafkaProducer::Open(const KafkaProducerOp
       {"queue.buffering.max.messages", "10000000"},
       {"queue.buffering.max.kbytes", fmt::format("{}", options.bytes_max / 1024 * 4 + 1'024)}};
   Result<kafka::Handle> client =
-      kafka::MakeClient(RD_KAFKA_PRODUCER, options.kafka, settings, OnDelivery);
+      kafka::MakeClient(RD_KAFKA_PRODUCER, options.kafka, settings, {.on_delivery = OnDelivery});
   if (!client.ok()) return client.status();
   auto state = std::make_unique<State>();
   state->bytes_max = options.bytes_max;

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <map>
 #include <mutex>
+#include <set>
+#include <string_view>
 #include <utility>
 
 #include "connectors/kafka/client.h"
@@ -20,41 +22,53 @@ KafkaTopic TopicToRead(const KafkaTopicState& state) {
           .log_append_time = type != state.settings.end() && type->second == "LogAppendTime"};
 }
 
-struct KafkaReader::State final : kafka::EndBoard {
-  void SetEnd(const std::string& topic, int32_t partition, Offset next,
+struct KafkaReader::State final : kafka::Board {
+  bool Replaced(const std::string& topic) const override {
+    const std::lock_guard lock(mutex);
+    return replaced.contains(topic);
+  }
+  void SetEnd(const std::string& topic_id, int32_t partition, Offset next,
               AppendTime newest) override {
     const std::lock_guard lock(mutex);
-    KafkaEnd& end = ends[{topic, partition}];
+    KafkaEnd& end = ends[{topic_id, partition}];
     end.next = std::max(end.next, next);
     end.newest = std::max(end.newest, newest);
   }
 
   mutable std::mutex mutex;
   std::map<std::pair<std::string, int32_t>, KafkaEnd> ends;  // under mutex
-  kafka::Handle client;
+  std::set<std::string, std::less<>> replaced;               // under mutex
+  const std::function<void(std::string_view)> on_replaced = [this](std::string_view topic) {
+    const std::lock_guard lock(mutex);
+    replaced.emplace(topic);
+  };
+  kafka::Handle client;  // last: its threads use the rest
 };
 
 KafkaReader::KafkaReader(std::unique_ptr<State> state) : state_(std::move(state)) {}
 KafkaReader::~KafkaReader() = default;
 
 Result<std::unique_ptr<KafkaReader>> KafkaReader::Open(const KafkaOptions& options) {
-  Result<kafka::Handle> client =
-      kafka::MakeClient(RD_KAFKA_CONSUMER, options, kafka::ReaderSettings(options));
-  if (!client.ok()) return client.status();
   auto state = std::make_unique<State>();
+  kafka::Settings settings = kafka::ReaderSettings(options);
+  settings.emplace_back("debug", "metadata");  // some lines every ten seconds: for on_replaced
+  settings.emplace_back("log_level", "7");
+  Result<kafka::Handle> client =
+      kafka::MakeClient(RD_KAFKA_CONSUMER, options, settings, {.on_replaced = &state->on_replaced});
+  if (!client.ok()) return client.status();
   state->client = std::move(client).value();
   return std::unique_ptr<KafkaReader>(new KafkaReader(std::move(state)));
 }
 
 std::unique_ptr<Source> KafkaReader::OpenSource(const KafkaTopic& topic, int32_t partition,
                                                 std::function<void()> wake) {
-  return std::make_unique<kafka::KafkaSource>(state_->client.get(), *state_, topic.name, partition,
-                                              topic.log_append_time, std::move(wake));
+  return std::make_unique<kafka::KafkaSource>(state_->client.get(), *state_, topic, partition,
+                                              std::move(wake));
 }
 
-KafkaEnd KafkaReader::EndOf(const std::string& topic, int32_t partition) const {
+KafkaEnd KafkaReader::EndOf(const std::string& topic_id, int32_t partition) const {
   const std::lock_guard lock(state_->mutex);
-  const auto found = state_->ends.find({topic, partition});
+  const auto found = state_->ends.find({topic_id, partition});
   return found == state_->ends.end() ? KafkaEnd{} : found->second;
 }
 

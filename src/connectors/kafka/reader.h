@@ -47,7 +47,7 @@ class KafkaReader {
   std::unique_ptr<Source> OpenSource(const KafkaTopic& topic, int32_t partition,
                                      std::function<void()> wake);
   // Of a partition that some source reads or has read; otherwise offset 0 and no time.
-  KafkaEnd EndOf(const std::string& topic, int32_t partition) const;
+  KafkaEnd EndOf(const std::string& topic_id, int32_t partition) const;
 
  private:
   struct State;

@@ -20,13 +20,14 @@ enum class Question : uintptr_t { kEarliest = 1, kEnd = 2, kNewest = 3 };
 
 }  // namespace
 
-KafkaSource::KafkaSource(rd_kafka_t* client, EndBoard& board, std::string topic, int32_t partition,
-                         bool log_append_time, std::function<void()> wake)
+KafkaSource::KafkaSource(rd_kafka_t* client, Board& board, const KafkaTopic& topic,
+                         int32_t partition, std::function<void()> wake)
     : client_(client),
       board_(board),
-      topic_(std::move(topic)),
+      topic_(topic.name),
+      topic_id_(topic.id),
       partition_(partition),
-      log_append_time_(log_append_time),
+      log_append_time_(topic.log_append_time),
       wake_(std::move(wake)),
       handle_(rd_kafka_topic_new(client, topic_.c_str(), nullptr)) {
   CHECK(handle_ != nullptr);
@@ -112,7 +113,7 @@ Status KafkaSource::Seek(Offset next) {
   next_ = next;
   failed_ = Status::Ok();
   newest_ = next == *bounds_.end ? *bounds_.newest : kNoAppendTime;
-  board_.SetEnd(topic_, partition_, *bounds_.end, *bounds_.newest);
+  board_.SetEnd(topic_id_, partition_, *bounds_.end, *bounds_.newest);
   return Status::Ok();
 }
 
@@ -144,6 +145,11 @@ Result<Batch> KafkaSource::Poll(int64_t records_max) {
   const ssize_t got =
       rd_kafka_consume_batch_queue(messages_.get(), 0, polled_.data(), polled_.size());
   const size_t count = got < 0 ? 0 : static_cast<size_t>(got);
+  if (board_.Replaced(topic_)) {
+    // What lies at this offset now belongs to another source.
+    for (size_t i = 0; i < count; ++i) rd_kafka_message_destroy(polled_[i]);
+    return Status::Retry(fmt::format("topic '{}' was deleted and made again", topic_));
+  }
   Batch batch{.first = next_, .next = next_, .records = {}, .storage = nullptr};
   size_t bytes = 0;
   for (size_t i = 0; i < count; ++i)
@@ -179,7 +185,7 @@ Result<Batch> KafkaSource::Poll(int64_t records_max) {
   if (batch.first != batch.next) {
     int64_t low = 0, high = 0;  // as the newest answer of the broker said
     rd_kafka_get_watermark_offsets(client_, topic_.c_str(), partition_, &low, &high);
-    board_.SetEnd(topic_, partition_, std::max(next_, Offset{high}), newest_);
+    board_.SetEnd(topic_id_, partition_, std::max(next_, Offset{high}), newest_);
   }
   return batch;
 }

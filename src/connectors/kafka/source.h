@@ -12,25 +12,28 @@
 
 #include "base/status.h"
 #include "connectors/kafka/client.h"
+#include "connectors/kafka/reader.h"
 #include "engine/source.h"
 #include "model/types.h"
 
 namespace sightline::kafka {
 
-// Where a partition ends, for those who ask while its source reads. Thread-safe through its owner.
-class EndBoard {
+// What sources of a reader share. Thread-safe.
+class Board {
  public:
-  virtual ~EndBoard() = default;
-  // Neither goes back.
-  virtual void SetEnd(const std::string& topic, int32_t partition, Offset next,
+  virtual ~Board() = default;
+  // The topic was deleted and made again. True before anything of the new one is read.
+  virtual bool Replaced(const std::string& topic) const = 0;
+  // Where a partition ends, for those who ask while its source reads. Neither goes back.
+  virtual void SetEnd(const std::string& topic_id, int32_t partition, Offset next,
                       AppendTime newest) = 0;
 };
 
 class KafkaSource final : public Source {
  public:
   // `client` and `board` outlive it.
-  KafkaSource(rd_kafka_t* client, EndBoard& board, std::string topic, int32_t partition,
-              bool log_append_time, std::function<void()> wake);
+  KafkaSource(rd_kafka_t* client, Board& board, const KafkaTopic& topic, int32_t partition,
+              std::function<void()> wake);
   ~KafkaSource() override;
 
   Result<Offset> Earliest() override;
@@ -51,8 +54,8 @@ class KafkaSource final : public Source {
   static void Woken(rd_kafka_t* client, void* self);
 
   rd_kafka_t* const client_;
-  EndBoard& board_;
-  const std::string topic_;
+  Board& board_;
+  const std::string topic_, topic_id_;
   const int32_t partition_;
   const bool log_append_time_;
   const std::function<void()> wake_;

@@ -1,0 +1,17 @@
+// KafkaPost: a camera's posts go to the raw topic instead of a server, with the same words in the
+// answer, so that spool, order and backoff of camera/sender.h hold for both.
+#pragma once
+
+#include <memory>
+
+#include "app/options.h"
+#include "base/status.h"
+#include "camera/http_client.h"
+
+namespace sightline {
+
+// Connects with the first post; a cluster that is away is an answer that did not come. kStop: the
+// options are refused.
+Result<std::unique_ptr<HttpClient>> OpenKafkaPost(const UpOptions& options);
+
+}  // namespace sightline
