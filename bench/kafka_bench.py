@@ -1,0 +1,95 @@
+#!/usr/bin/env python3
+"""Kafka beside us: bench/kafka_bench.py BUILD_DIRECTORY [--events 2000000] [--runs 3] [--partitions 4]
+
+A broker of its own (.deps/kafka). Two figures, results checked: how fast a backlog of the raw topic is counted
+(from the start of the process to the last event, with exactly-once topics written, and without), and
+publish -> screen and publish -> read_committed reader at 2,000 events a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "system"))
+
+from brokers import Cluster  # noqa: E402
+from server import Test  # noqa: E402
+
+
+def show(name: str, values: list[float], unit: str, digits: int = 2) -> None:
+    print(f"{name:<58} {statistics.median(values):>10.{digits}f} {unit:<9} ({min(values):.{digits}f}.."
+          f"{max(values):.{digits}f}, {len(values)} runs, load {os.getloadavg()[0]:.1f})", flush=True)
+
+
+def call(*command: object) -> dict:
+    return json.loads(subprocess.run([str(word) for word in command], check=True,
+                                     stdout=subprocess.PIPE, text=True).stdout)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("build", type=pathlib.Path)
+    parser.add_argument("--events", type=int, default=2_000_000)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--partitions", type=int, default=4)
+    parser.add_argument("--seconds", type=int, default=20)
+    arguments = parser.parse_args()
+    load = arguments.build.resolve() / "bench" / "kafka_load"
+    test = Test(arguments.build.resolve() / "src" / "app" / "sightline", "kafka-bench")
+    try:
+        cluster = Cluster(test)
+        cluster.create_topics(arguments.partitions)
+        filled = call(load, "fill", "--brokers", cluster.addresses, "--events", arguments.events)
+        for publish in ("true", "false"):
+            rates, memory = [], []
+            for run in range(arguments.runs):
+                server = test.server("--kafka.brokers", cluster.addresses, "--kafka.publish", publish,
+                                     "--kafka.deployment", f"bench-{publish}-{run}", "--lake.enabled",
+                                     "false", name=f"backlog-{publish}-{run}",
+                                     *(["--kafka.counts_topic", f"counts-{run}"] if publish == "true"
+                                       else []))
+                if publish == "true":
+                    cluster.create_topic(f"counts-{run}", arguments.partitions)
+                begin = time.monotonic()
+                server.launch()
+                server.wait_door()
+                ledger = server.wait_ledger(600, counted=filled["distinct"])
+                took = time.monotonic() - begin
+                if ledger["received"] < arguments.events:
+                    server.wait_ledger(60, received=arguments.events)
+                rates.append(arguments.events / took / 1e6)
+                memory.append(server.memory_mib())
+                server.stop()
+            what = "with exactly-once topics" if publish == "true" else "read only"
+            show(f"backlog of {arguments.events:,} events, {what}", rates, "M/s")
+            show("  memory", memory, "MiB", 0)
+        screen: dict[str, list[float]] = {}
+        server = test.server("--kafka.brokers", cluster.addresses, "--kafka.deployment", "latency",
+                             "--kafka.counts_topic", "counts-latency", name="latency")
+        cluster.create_topic("counts-latency", arguments.partitions)
+        server.start()
+        server.wait_ledger(600, counted=filled["distinct"])
+        for _ in range(arguments.runs):
+            figures = call(load, "latency", "--brokers", cluster.addresses, "--port", server.port,
+                           "--counts", "counts-latency", "--seconds", arguments.seconds)
+            for kind in ("screen_ms", "committed_ms"):
+                for part in ("p50", "p99"):
+                    screen.setdefault(f"publish -> {kind[:-3]}, {part}", []).append(
+                        figures[kind][part])
+        for name, values in screen.items():
+            show(name, values, "ms")
+        server.stop()
+    finally:
+        test.close()
+
+
+if __name__ == "__main__":
+    main()
