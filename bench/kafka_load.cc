@@ -1,6 +1,7 @@
 // Load on Kafka and on a `sightline up --kafka` that reads it, with its results checked.
 //
-//   kafka_load fill    --brokers H:P --topic T [--events 1000000] [--cameras 2000] [--locations 200]
+//   kafka_load fill    --brokers H:P --topic T [--events 1000000] [--cameras 2000] [--locations
+//   200]
 //                      [--copies 0.1] [--seed 1]
 //   kafka_load latency --brokers H:P --topic T --counts C --port 8080 [--rate 2000] [--seconds 20]
 //                      [--locations 16]
@@ -8,10 +9,11 @@
 // fill: writes the events, one a message, keyed by camera, and says how many there are and how many
 // distinct. The program that counts them is timed by who runs it.
 //
-// latency: one detection a message at `rate` a second, each location's in one partition. Of an event,
-// from the moment before it is handed to the producer (linger 0, acks all) to
+// latency: one detection a message at `rate` a second, each location's in one partition. Of an
+// event, from the moment before it is handed to the producer (linger 0, acks all) to
 //  - screen: the arrival of the first message of /v1/stream in which its location's total has it;
-//  - committed: the arrival, at a read_committed consumer of C, of the record after which the sum of
+//  - committed: the arrival, at a read_committed consumer of C, of the record after which the sum
+//  of
 //    its location has it, by the reader's rule.
 // Fails unless every event arrives in both, and the ledger says the same.
 #include <librdkafka/rdkafka.h>
@@ -41,10 +43,10 @@ rd_kafka_t* MakeClient(rd_kafka_type_t type, const std::string& brokers,
 void Produce(rd_kafka_t* producer, const char* topic, int64_t camera, std::string_view value) {
   const std::string key = std::to_string(camera);
   while (true) {
-    const rd_kafka_resp_err_t error = rd_kafka_producev(
-        producer, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_KEY(key.data(), key.size()),
-        RD_KAFKA_V_VALUE(const_cast<char*>(value.data()), value.size()),
-        RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
+    const rd_kafka_resp_err_t error =
+        rd_kafka_producev(producer, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_KEY(key.data(), key.size()),
+                          RD_KAFKA_V_VALUE(const_cast<char*>(value.data()), value.size()),
+                          RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
     if (error == RD_KAFKA_RESP_ERR_NO_ERROR) break;
     if (error != RD_KAFKA_RESP_ERR__QUEUE_FULL) Fail(rd_kafka_err2str(error));
     rd_kafka_poll(producer, 10);
@@ -63,14 +65,13 @@ int Fill(const Options& options) {
   const double copies = options.Number("copies", 0);
   std::mt19937_64 random(static_cast<uint64_t>(options.Integer("seed", 0)));
   const auto part = [&] { return static_cast<double>(random() >> 11) * 0x1.0p-53; };
-  rd_kafka_t* const producer =
-      MakeClient(RD_KAFKA_PRODUCER, options.Text("brokers"),
-                 {{"linger.ms", "20"},
-                  {"compression.codec", "lz4"},
-                  {"acks", "all"},
-                  {"enable.idempotence", "true"},
-                  {"partitioner", "murmur2_random"},
-                  {"queue.buffering.max.messages", "2000000"}});
+  rd_kafka_t* const producer = MakeClient(RD_KAFKA_PRODUCER, options.Text("brokers"),
+                                          {{"linger.ms", "20"},
+                                           {"compression.codec", "lz4"},
+                                           {"acks", "all"},
+                                           {"enable.idempotence", "true"},
+                                           {"partitioner", "murmur2_random"},
+                                           {"queue.buffering.max.messages", "2000000"}});
   std::vector<std::pair<int64_t, std::string>> recent(256);  // camera, event
   int64_t distinct = 0;
   const int64_t now_ms = NowMs();
@@ -224,7 +225,9 @@ int Latency(const Options& options) {
   std::vector<double> to_screen, to_committed;
   for (size_t l = 0; l < locations; ++l)
     for (size_t i = 0; i < events; ++i) {
-      const auto ms = [&](Clock::time_point t) { return Seconds(t - published[l][i]).count() * 1e3; };
+      const auto ms = [&](Clock::time_point t) {
+        return Seconds(t - published[l][i]).count() * 1e3;
+      };
       to_screen.push_back(ms(screen.arrived(l, i)));
       to_committed.push_back(ms(committed.arrived(l, i)));
     }

@@ -7,6 +7,7 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -162,7 +163,8 @@ inline std::string Request(std::string_view method, std::string_view path, std::
 }
 
 // The number behind the first `"name":` in `json` from `from` on.
-inline std::optional<int64_t> NumberOf(std::string_view json, const std::string& name, size_t from = 0) {
+inline std::optional<int64_t> NumberOf(std::string_view json, const std::string& name,
+                                       size_t from = 0) {
   const std::string key = "\"" + name + "\":";
   const size_t at = json.find(key, from);
   if (at == std::string_view::npos) return std::nullopt;
@@ -247,7 +249,7 @@ constexpr std::array<const char*, 20> kItems = {
     "stop sign", "bird",  "boat",     "bottle",  "chair",    "scooter"};
 
 inline void AppendDetection(std::string& out, int64_t location, int64_t camera, int64_t id,
-                     const char* item, int64_t time_ms) {
+                            const char* item, int64_t time_ms) {
   char line[256];
   const int size = std::snprintf(
       line, sizeof line,

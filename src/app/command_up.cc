@@ -3,10 +3,13 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <csignal>
+#include <functional>
 #include <map>
 #include <memory>
 
+#include "app/serve.h"
 #include "app/up.h"
 #include "base/log.h"
 
@@ -20,8 +23,8 @@ struct Command {
   std::map<std::string, std::string> given;  // on the command line, by key
 };
 
-int Fail(const std::string& message) {
-  fmt::print(stderr, "sightline up: {}\n", message);
+int Fail(const std::string& message, const char* command = "up") {
+  fmt::print(stderr, "sightline {}: {}\n", command, message);
   return 1;
 }
 
@@ -48,20 +51,40 @@ Status Resolve(Command& command) {
   return Status::Ok();
 }
 
-int Up(Command& command) {
-  // Every thread inherits this mask: the signals are taken by sigtimedwait() in RunUp().
+using RunCommand = Status (*)(const UpOptions&, const std::function<void(const std::string&)>&);
+
+int Run(Command& command, const char* name, RunCommand run) {
+  // Every thread inherits this mask: the signals are taken by WaitForStop().
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
-  if (const Status status = Resolve(command); !status.ok()) return Fail(status.message());
-  const Status status = RunUp(command.options, [](const std::string& url) {
+  if (const Status status = Resolve(command); !status.ok()) return Fail(status.message(), name);
+  const Status status = run(command.options, [](const std::string& url) {
     fmt::print("Sightline is at {}  (Ctrl+C stops it)\n", url);
     std::fflush(stdout);
   });
-  return status.ok() ? 0 : Fail(status.message());
+  return status.ok() ? 0 : Fail(status.message(), name);
+}
+
+// `wanted`: which of the table's options; what begins with one of these.
+void AddOptions(CLI::App& to, Command& command, const std::vector<std::string>& wanted) {
+  to.add_option("--config", command.config, "TOML file; `sightline options` prints one");
+  to.add_flag("--insecure", command.options.insecure,
+              "allow listening on an address that other machines can reach");
+  for (const Option& option : command.table) {
+    if (!wanted.empty() && std::ranges::none_of(wanted, [&](const std::string& prefix) {
+          return option.key.starts_with(prefix);
+        }))
+      continue;
+    const bool brokers = option.key == "kafka.brokers";
+    const std::string value = option.get();
+    to.add_option((brokers ? "--kafka,--" : "--") + option.key, command.given[option.key],
+                  fmt::format("{} [{}]", option.help, value.empty() ? "none" : value))
+        ->type_name(option.unit);
+  }
 }
 
 void PrintOptions(const std::vector<Option>& table) {
@@ -88,18 +111,9 @@ void AddUpCommands(CLI::App& app, int* result) {
   auto command = std::make_shared<Command>();
   CLI::App* up =
       app.add_subcommand("up", "Run everything in one process: ingest, counts, live page");
-  up->add_option("--config", command->config, "TOML file; `sightline options` prints one");
+  AddOptions(*up, *command, {});
   up->add_flag("--demo", command->options.demo,
                "with cameras: recorded pedestrians shifted to now, and a simulated city");
-  up->add_flag("--insecure", command->options.insecure,
-               "allow listening on an address that other machines can reach");
-  for (const Option& option : command->table) {
-    const std::string value = option.get();
-    const bool brokers = option.key == "kafka.brokers";
-    up->add_option((brokers ? "--kafka,--" : "--") + option.key, command->given[option.key],
-                   fmt::format("{} [{}]", option.help, value.empty() ? "none" : value))
-        ->type_name(option.unit);
-  }
   up->footer(
       "Examples:\n"
       "  sightline up --demo                       a moving page on http://127.0.0.1:8080\n"
@@ -107,7 +121,19 @@ void AddUpCommands(CLI::App& app, int* result) {
       "  sightline up --kafka 127.0.0.1:9092        raw events from a topic, counts to topics\n"
       "  curl --data-binary @detections.ndjson http://127.0.0.1:8080/v1/detections\n\n"
       "SIGTERM or Ctrl+C: drained and committed within 5 s.");
-  up->callback([command, result] { *result = Up(*command); });
+  up->callback([command, result] { *result = Run(*command, "up", RunUp); });
+
+  CLI::App* serve = app.add_subcommand(
+      "serve", "The page and the API over the counts that other processes write to Kafka");
+  AddOptions(*serve, *command,
+             {"data", "listen", "locations", "log_level", "web_dir", "log.queue_max", "server.",
+              "live.", "kafka.", "pipeline."});
+  serve->footer(
+      "Examples:\n"
+      "  sightline serve --kafka 127.0.0.1:9092 --listen 127.0.0.1:8081\n\n"
+      "Any number may run: each reads the whole topic. POST /v1/detections goes to the raw topic.\n"
+      "pipeline.pane_size and window_size must be those of the counting processes.");
+  serve->callback([command, result] { *result = Run(*command, "serve", RunServe); });
 
   CLI::App* options = app.add_subcommand("options", "Print every option of `up` as a config file");
   options->footer("Example:\n  sightline options > sightline.toml");

@@ -1,14 +1,13 @@
 #include <fmt/format.h>
 
-#include <chrono>
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <thread>
 #include <utility>
 
 #include "app/kafka_detections.h"
 #include "app/kafka_options.h"
+#include "app/kafka_wait.h"
 #include "app/raw_log.h"
 #include "base/log.h"
 #include "connectors/kafka/admin.h"
@@ -17,10 +16,6 @@
 
 namespace sightline {
 namespace {
-
-constexpr Millis kAskTime{1'000};
-constexpr std::chrono::milliseconds kAskAgain{50};
-constexpr std::chrono::seconds kPatience{3};
 
 // What is read now: a topic by its id.
 struct Reading {
@@ -135,22 +130,6 @@ class KafkaRawLog final : public RawLog {
   std::function<void(int32_t partition)> wake_;
 };
 
-// Asks until there is an answer or a reason to stop.
-template <typename Ask>
-auto AskUntil(const Ask& ask, const std::string& brokers, const std::function<bool()>& give_up)
-    -> decltype(ask()) {
-  const auto tell_from = std::chrono::steady_clock::now() + kPatience;
-  bool told = false;
-  while (true) {
-    auto answer = ask();
-    if (answer.ok() || answer.status().code() == StatusCode::kStop) return answer;
-    if (std::chrono::steady_clock::now() > tell_from && !std::exchange(told, true))
-      LogWarning(fmt::format("waiting for Kafka at {}: {}", brokers, answer.status().message()));
-    if (give_up()) return Status::Stop("stopped while waiting for Kafka at " + brokers);
-    std::this_thread::sleep_for(kAskAgain);
-  }
-}
-
 }  // namespace
 
 Result<std::unique_ptr<RawLog>> OpenKafkaRawLog(const UpOptions& options,
@@ -162,20 +141,14 @@ Result<std::unique_ptr<RawLog>> OpenKafkaRawLog(const UpOptions& options,
   Result<std::unique_ptr<KafkaProducer>> producer =
       KafkaProducer::Open({.kafka = kafka.value(), .bytes_max = options.log_queue_max});
   if (!producer.ok()) return producer.status();
-  Result<std::unique_ptr<KafkaAdmin>> admin = KafkaAdmin::Open(kafka.value(), kAskTime);
+  Result<std::unique_ptr<KafkaAdmin>> admin = KafkaAdmin::Open(kafka.value(), kKafkaAskTime);
   if (!admin.ok()) return admin.status();
-  KafkaAdmin& asked = *admin.value();
-  const std::string& brokers = kafka.value().brokers;
-  const Result<std::string> cluster = AskUntil([&] { return asked.ClusterId(); }, brokers, give_up);
+  const Result<std::string> cluster = WaitForCluster(*admin.value(), options, give_up);
   if (!cluster.ok()) return cluster.status();
-  Result<std::optional<KafkaTopicState>> described =
-      AskUntil([&] { return asked.Describe(options.kafka_topic); }, brokers, give_up);
-  if (!described.ok()) return described.status();
-  if (!described.value())
-    return Status::Stop(fmt::format(
-        "there is no topic '{}' at {}: `sightline topics apply` makes it and the others",
-        options.kafka_topic, brokers));
-  const KafkaTopic topic = TopicToRead(*described.value());
+  const Result<KafkaTopic> found =
+      WaitForTopic(*admin.value(), options, options.kafka_topic, give_up);
+  if (!found.ok()) return found.status();
+  const KafkaTopic& topic = found.value();
   if (!topic.log_append_time)
     LogWarning(fmt::format(
         "clock_unguarded: topic '{}' has the senders' times, not the broker's: detections from the "

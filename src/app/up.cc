@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <csignal>
 #include <filesystem>
 #include <memory>
 #include <mutex>
@@ -21,6 +20,7 @@
 #include "app/lake_service.h"
 #include "app/locations_refresh.h"
 #include "app/ports.h"
+#include "app/process.h"
 #include "app/raw_log.h"
 #include "base/log.h"
 #include "camera/camera.h"
@@ -47,13 +47,6 @@ constexpr std::chrono::seconds kCatchUpTime{2};
 constexpr std::chrono::milliseconds kCatchUpPoll{2};
 constexpr std::chrono::seconds kRawLogWatch{5};
 constexpr Millis kRenewTime{10'000};
-
-// SIGTERM or SIGINT has come and waits to be taken.
-bool StopAsked() {
-  sigset_t pending;
-  return sigpending(&pending) == 0 &&
-         (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1);
-}
 
 std::string DemoFolder(const UpOptions& options) {
   return (std::filesystem::path(options.data) / "demo").string();
@@ -368,12 +361,7 @@ Status Up::StartServer() {
                      .health = [this] { return TellHealth(); }});
   if (!server.ok()) return server.status();
   server_ = std::move(server).value();
-  // Every address is also this machine's own.
-  const std::string address = listen.address == "0.0.0.0" ? "127.0.0.1"
-                              : listen.address == "::"    ? "::1"
-                                                          : listen.address;
-  const bool v6 = address.find(':') != std::string::npos;
-  url_ = fmt::format("http://{}{}{}:{}", v6 ? "[" : "", address, v6 ? "]" : "", server_->port());
+  url_ = UrlOf(listen, server_->port());
   return Status::Ok();
 }
 
@@ -401,16 +389,10 @@ void Up::RunDemoCamera(CameraOptions camera) {
 }
 
 void Up::WaitForSignal() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  const int64_t refresh_ms = options_.locations_refresh.v;
-  const timespec wait{refresh_ms / 1'000, refresh_ms % 1'000 * 1'000'000};
-  while (sigtimedwait(&signals, nullptr, &wait) < 0) {
+  WaitForStop(options_.locations_refresh, [this] {
     locations_->Refresh();
     WatchRawLog();
-  }
+  });
 }
 
 void Up::WatchRawLog() {

@@ -131,6 +131,12 @@ class Test:
         self.servers.append(made)
         return made
 
+    def serve(self, *options: object, name: str = "serve") -> "Server":
+        """`sightline serve`, which is asked as a server is."""
+        made = self.server(*options, name=name)
+        made.command = "serve"
+        return made
+
     def run(self, *arguments: object, seconds: float = 60, **options) -> subprocess.CompletedProcess:
         """`sightline arguments...`, to its end."""
         command = [str(self.binary), *map(str, arguments)]
@@ -190,13 +196,14 @@ class Server:
         self.log_path = test.folder / f"{name}.log"
         self.process: subprocess.Popen | None = None
         self.log_start = 0  # where this life's part of the log begins
+        self.command = "up"
 
     # -- its life --------------------------------------------------------------------------------
 
     def launch(self) -> None:
         """Starts the process and does not wait for anything."""
         self.log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
-        self.process = self.test.spawn("up", "--data", self.data, "--listen",
+        self.process = self.test.spawn(self.command, "--data", self.data, "--listen",
                                        f"{self.listen}:{self.port}", *self.options, log=self.log_path)
 
     def start(self, seconds: float = 60) -> float:

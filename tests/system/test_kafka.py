@@ -15,7 +15,7 @@ from events import BROKEN_LINES, Oracle, Traffic, deliver
 from brokers import Cluster
 from registry import test
 from senders import Senders
-from server import Server, Test, expect, expect_equal, wait_until
+from server import Server, Test, expect, expect_equal, now_ms, wait_until
 from test_lake import check_readers, command
 
 # librdkafka tells of brokers that are away, and tasks are built again: no trouble of ours.
@@ -383,3 +383,34 @@ def kafka_camera(t: Test) -> None:
     city.send_signal(signal.SIGTERM)
     expect_equal(city.wait(20), 0, "the city's exit code")
     server.stop()
+
+
+@test(seconds=300)
+def kafka_serve(t: Test) -> None:
+    """`serve` shows what `up --kafka` counts, cell for cell, through kill -9 of both; it is never ahead
+    of what is committed, moves by itself, and takes posts."""
+    cluster = Cluster(t)
+    cluster.create_topics(4)
+    engine = kafka_server(t, cluster, "--pipeline.idle_timeout", "2s")
+    engine.start()
+    page = t.serve("--kafka.brokers", cluster.addresses, "--pipeline.idle_timeout", "2s")
+    page.start()
+    senders = Senders(page, count=2, pause=0.01)
+    for round_ in range(4):
+        time.sleep(1)
+        senders.check()
+        (engine if round_ % 2 else page).kill()
+        (engine if round_ % 2 else page).start()
+        expect(page.ledger()["received"] <= cluster.counts()[1].get("received", 0),
+               "the page says more than the topic has")
+    oracle = senders.finish()
+    ledger = oracle.check(engine, repeated=True)
+    expect_equal(oracle.check(page, repeated=True), ledger, "the ledger of the page")
+    wait_until(lambda: page.top(window="1h")["complete_until"] >= now_ms() - 15_000, 30,
+               "silent partitions are complete on the page")
+    page.stop()
+    page.start()
+    expect_equal(page.ledger(), ledger, "the page's ledger in its first moment after a start")
+    page.stop()
+    engine.stop()
+    page.expect_quiet_log(*AWAY)

@@ -13,6 +13,11 @@
 #include "connectors/kafka/source.h"
 
 namespace sightline {
+namespace {
+
+constexpr int kAskEndsTimeoutMs = 5'000;
+
+}  // namespace
 
 KafkaTopic TopicToRead(const KafkaTopicState& state) {
   const auto type = state.settings.find("message.timestamp.type");
@@ -42,7 +47,9 @@ struct KafkaReader::State final : kafka::Board {
     const std::lock_guard lock(mutex);
     replaced.emplace(topic);
   };
-  kafka::Handle client;  // last: its threads use the rest
+  int64_t ends_asked = 0;    // by the thread of AskEnds()
+  kafka::Handle client;      // last: its threads use the rest
+  kafka::Queue end_answers;  // by the thread of AskEnds(); of the client
 };
 
 KafkaReader::KafkaReader(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -64,6 +71,31 @@ std::unique_ptr<Source> KafkaReader::OpenSource(const KafkaTopic& topic, int32_t
                                                 std::function<void()> wake) {
   return std::make_unique<kafka::KafkaSource>(state_->client.get(), *state_, topic, partition,
                                               std::move(wake));
+}
+
+void KafkaReader::AskEnds(const KafkaTopic& topic) {
+  State& s = *state_;
+  if (s.end_answers == nullptr) s.end_answers.reset(rd_kafka_queue_new(s.client.get()));
+  while (const kafka::Event event = kafka::Event(rd_kafka_queue_poll(s.end_answers.get(), 0))) {
+    --s.ends_asked;
+    const Result<kafka::OffsetAnswer> answer = kafka::ReadOffsetAnswer(event.get());
+    if (!answer.ok()) continue;  // the next answer says it
+    const bool is_time = answer.value().timestamp >= 0;
+    // Only the question about the newest record is answered with its time; its offset is not the
+    // end.
+    const AppendTime newest =
+        is_time && topic.log_append_time ? AppendTime{answer.value().timestamp} : kNoAppendTime;
+    const Offset next = is_time ? Offset{0} : Offset{std::max<int64_t>(0, answer.value().offset)};
+    s.SetEnd(topic.id, answer.value().partition, next, newest);
+  }
+  if (s.ends_asked > 0) return;  // the broker is slow
+  for (int32_t p = 0; p < topic.partitions; ++p)
+    for (const int64_t spec :
+         {int64_t{RD_KAFKA_OFFSET_SPEC_LATEST}, int64_t{RD_KAFKA_OFFSET_SPEC_MAX_TIMESTAMP}}) {
+      kafka::AskOffset(s.client.get(), topic.name, p, spec, RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED,
+                       kAskEndsTimeoutMs, s.end_answers.get(), nullptr);
+      ++s.ends_asked;
+    }
 }
 
 KafkaEnd KafkaReader::EndOf(const std::string& topic_id, int32_t partition) const {

@@ -46,7 +46,11 @@ class KafkaReader {
   // said kRetry, or gave nothing, is worth making again; it must only wake somebody.
   std::unique_ptr<Source> OpenSource(const KafkaTopic& topic, int32_t partition,
                                      std::function<void()> wake);
-  // Of a partition that some source reads or has read; otherwise offset 0 and no time.
+  // Asks where the partitions end, without waiting, and takes the answers to earlier calls: for
+  // those who want EndOf() without a source. By one thread.
+  void AskEnds(const KafkaTopic& topic);
+  // Of a partition that some source reads or has read, or that AskEnds() knows of; otherwise offset
+  // 0 and no time.
   KafkaEnd EndOf(const std::string& topic_id, int32_t partition) const;
 
  private:

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <boost/json.hpp>
+#include <utility>
 
 namespace sightline::kafka {
 namespace {
@@ -97,19 +98,25 @@ std::string ProgressValueJson(const Provenance& provenance, const Progress& prog
                                       {"ledger", LedgerJson(progress.ledger)}});
 }
 
-Result<Progress> ParseProgress(std::string_view value) {
+namespace {
+
+Result<json::object> ParseValue(std::string_view value) {
   boost::system::error_code error;
-  const json::value parsed = json::parse(value, error);
-  const json::object* const object = error ? nullptr : parsed.if_object();
-  if (object == nullptr) return Status::Stop("a progress record that is no JSON object");
-  Integers fields(*object);
-  if (const int64_t version = fields.Get("schema_version"); version != kSchemaVersion)
-    return Status::Stop(fmt::format("a progress record of schema version {}; this program knows {}",
-                                    version, kSchemaVersion));
+  json::value parsed = json::parse(value, error);
+  if (error || !parsed.is_object()) return Status::Stop("a record that is no JSON object");
+  json::object object = std::move(parsed.get_object());
+  if (const int64_t version = Integers(object).Get("schema_version"); version != kSchemaVersion)
+    return Status::Stop(fmt::format("a record of schema version {}; this program knows {}", version,
+                                    kSchemaVersion));
+  return object;
+}
+
+Result<Progress> ProgressOf(const json::object& object) {
+  Integers fields(object);
   Progress progress{.next = {fields.Get("next_offset")},
                     .watermark = fields.GetTimeOrNull("watermark"),
                     .ledger = {}};
-  const json::value* const ledger = object->if_contains("ledger");
+  const json::value* const ledger = object.if_contains("ledger");
   if (!fields.ok() || ledger == nullptr || !ledger->is_object())
     return Status::Stop("a progress record without its fields");
   Integers numbers(ledger->get_object());
@@ -121,6 +128,54 @@ Result<Progress> ParseProgress(std::string_view value) {
   if (!numbers.ok() || !progress.ledger.Balanced())
     return Status::Stop("a progress record whose ledger is not one");
   return progress;
+}
+
+}  // namespace
+
+Result<Progress> ParseProgress(std::string_view value) {
+  const Result<json::object> object = ParseValue(value);
+  if (!object.ok()) return object.status();
+  return ProgressOf(object.value());
+}
+
+Result<CountsRecord> ParseCountsRecord(std::string_view value) {
+  const Result<json::object> parsed = ParseValue(value);
+  if (!parsed.ok()) return parsed.status();
+  const json::object& object = parsed.value();
+  const auto text = [&object](std::string_view name) -> const json::string* {
+    const json::value* const found = object.if_contains(name);
+    return found == nullptr ? nullptr : found->if_string();
+  };
+  Integers fields(object);
+  CountsRecord record;
+  const json::string* const source = text("source");
+  record.from.partition = static_cast<int32_t>(fields.Get("source_partition"));
+  record.next = {fields.Get("next_offset")};
+  if (source == nullptr || !fields.ok())
+    return Status::Stop("a record that does not say whose it is");
+  record.from.source = *source;
+  if (object.contains("ledger")) {
+    Result<Progress> progress = ProgressOf(object);
+    if (!progress.ok()) return progress.status();
+    record.progress = std::move(progress).value();
+    return record;
+  }
+  const json::string* const item = text("item_name");
+  const json::string* const kind = text("kind");
+  record.first = {fields.Get("first_offset")};
+  CountRow row{.key = {.pane_start = {fields.Get("window_start")},
+                       .location = {fields.Get("geographical_location_oid")},
+                       .item = {}},
+               .count = fields.Get("item_count"),
+               .first_detected = {fields.Get("first_detected")},
+               .last_detected = {fields.Get("last_detected")}};
+  if (item == nullptr || kind == nullptr || !fields.ok())
+    return Status::Stop("a count without its fields");
+  row.key.item = *item;
+  row.key.kind =
+      *kind == KindName(CountKind::kCorrection) ? CountKind::kCorrection : CountKind::kCount;
+  record.total = std::move(row);
+  return record;
 }
 
 Message SetAsideMessage(const std::string& topic, const SourcePartition& from,

@@ -50,6 +50,16 @@ std::string ProgressValueJson(const Provenance& provenance, const Progress& prog
 // kStop if it is no such value, or of a version that this program does not know.
 Result<Progress> ParseProgress(std::string_view value);
 
+// A value of a counts topic: a cell's running total, or a progress.
+struct CountsRecord {
+  SourcePartition from;
+  Offset first;  // of a total: where its group began
+  Offset next;
+  std::optional<CountRow> total;
+  std::optional<Progress> progress;  // the other one
+};
+Result<CountsRecord> ParseCountsRecord(std::string_view value);
+
 // The event's own bytes, with the reason in headers, as dead letters are written by others.
 Message SetAsideMessage(const std::string& topic, const SourcePartition& from,
                         const SetAside& event);

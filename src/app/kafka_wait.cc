@@ -1,0 +1,53 @@
+#include "app/kafka_wait.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "base/log.h"
+
+namespace sightline {
+namespace {
+
+constexpr std::chrono::milliseconds kAskAgain{50};
+constexpr std::chrono::seconds kPatience{3};
+
+// Asks until there is an answer or a reason to stop.
+template <typename Ask>
+auto AskUntil(const Ask& ask, const std::string& brokers, const std::function<bool()>& give_up)
+    -> decltype(ask()) {
+  const auto tell_from = std::chrono::steady_clock::now() + kPatience;
+  bool told = false;
+  while (true) {
+    auto answer = ask();
+    if (answer.ok() || answer.status().code() == StatusCode::kStop) return answer;
+    if (std::chrono::steady_clock::now() > tell_from && !std::exchange(told, true))
+      LogWarning(fmt::format("waiting for Kafka at {}: {}", brokers, answer.status().message()));
+    if (give_up()) return Status::Stop("stopped while waiting for Kafka at " + brokers);
+    std::this_thread::sleep_for(kAskAgain);
+  }
+}
+
+}  // namespace
+
+Result<std::string> WaitForCluster(KafkaAdmin& admin, const UpOptions& options,
+                                   const std::function<bool()>& give_up) {
+  return AskUntil([&admin] { return admin.ClusterId(); }, options.kafka.brokers, give_up);
+}
+
+Result<KafkaTopic> WaitForTopic(KafkaAdmin& admin, const UpOptions& options,
+                                const std::string& topic, const std::function<bool()>& give_up) {
+  Result<std::optional<KafkaTopicState>> described =
+      AskUntil([&] { return admin.Describe(topic); }, options.kafka.brokers, give_up);
+  if (!described.ok()) return described.status();
+  if (!described.value())
+    return Status::Stop(fmt::format(
+        "there is no topic '{}' at {}: `sightline topics apply` makes it and the others", topic,
+        options.kafka.brokers));
+  return TopicToRead(*described.value());
+}
+
+}  // namespace sightline

@@ -1,0 +1,25 @@
+// Waiting for a Kafka cluster at the start: said once, until `give_up` says true.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "app/options.h"
+#include "base/status.h"
+#include "connectors/kafka/admin.h"
+#include "connectors/kafka/reader.h"
+#include "model/types.h"
+
+namespace sightline {
+
+// Of each question.
+constexpr Millis kKafkaAskTime{1'000};
+
+// kStop: given up, or refused.
+Result<std::string> WaitForCluster(KafkaAdmin& admin, const UpOptions& options,
+                                   const std::function<bool()>& give_up);
+// kStop also if there is no such topic.
+Result<KafkaTopic> WaitForTopic(KafkaAdmin& admin, const UpOptions& options,
+                                const std::string& topic, const std::function<bool()>& give_up);
+
+}  // namespace sightline

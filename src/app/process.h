@@ -1,0 +1,20 @@
+// What the commands that run until SIGTERM share. The signals must be blocked in every thread.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "app/options.h"
+#include "model/types.h"
+
+namespace sightline {
+
+// SIGTERM or SIGINT has come and waits to be taken.
+bool StopAsked();
+// Until SIGTERM or SIGINT; calls `tick` every `interval`.
+void WaitForStop(Millis interval, const std::function<void()>& tick);
+// Of the page, as this machine reaches it.
+std::string UrlOf(const ListenAddress& listen, uint16_t port);
+
+}  // namespace sightline

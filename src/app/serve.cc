@@ -1,0 +1,265 @@
+#include "app/serve.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <filesystem>
+#include <memory>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "app/kafka_detections.h"
+#include "app/kafka_options.h"
+#include "app/kafka_wait.h"
+#include "app/locations_refresh.h"
+#include "app/process.h"
+#include "base/log.h"
+#include "connectors/kafka/counts_feed.h"
+#include "live/hub.h"
+#include "live/live.h"
+#include "server/server.h"
+
+namespace sightline {
+namespace {
+
+constexpr Millis kServerStop{1'000};
+// The door opens when what was there at the start is on the screen, or after this.
+constexpr std::chrono::seconds kCatchUpTime{30};
+constexpr std::chrono::milliseconds kCatchUpPoll{5};
+
+class Serve {
+ public:
+  explicit Serve(const UpOptions& options) : options_(options) {}
+
+  Status Start();
+  void WaitForSignal();
+  void Stop();
+  std::string url() const { return url_; }
+
+ private:
+  Status OpenTopics();
+  Status OpenLocations();
+  Status OpenFeed();
+  void CatchUp() const;
+  Status StartServer();
+  void SetLocations(const std::vector<Location>& locations);
+  void Apply(const SourcePartition& partition, const Segment& segment);
+  Health TellHealth() const;
+  std::vector<Metric> Gather() const;
+
+  const UpOptions options_;
+  SystemClock clock_;
+  KafkaOptions kafka_;
+  std::string cluster_id_;
+  KafkaTopic raw_, counts_;
+  // In the order of the start; destroyed in reverse.
+  std::unique_ptr<Live> live_;
+  std::unique_ptr<Hub> hub_;
+  std::unique_ptr<LocationsRefresh> locations_;
+  std::unique_ptr<KafkaDetections> detections_;
+  std::unique_ptr<KafkaCountsFeed> feed_;
+  std::atomic<KafkaCountsFeed*> following_ = nullptr;  // feed_, once it is made
+  std::unique_ptr<Server> server_;
+  std::string url_;
+};
+
+Status Serve::Start() {
+  if (options_.kafka.brokers.empty())
+    return Status::Stop("serve reads counts from Kafka: say --kafka host:port");
+  RETURN_IF_ERROR(OpenTopics());
+  live_ =
+      std::make_unique<Live>(LiveOptions{.pane_size = options_.pipeline.pane_size,
+                                         .window_size = options_.pipeline.window_size,
+                                         .pane_retention = options_.live_pane_retention,
+                                         .idle_timeout = options_.pipeline.idle_timeout,
+                                         .out_of_orderness = options_.pipeline.out_of_orderness,
+                                         .log_end =
+                                             [this](const SourcePartition& partition) {
+                                               const KafkaCountsFeed* const feed = following_;
+                                               // Not known yet: more may come.
+                                               if (feed == nullptr)
+                                                 return LogEnd{Offset{INT64_MAX}, AppendTime{0}};
+                                               const KafkaEnd end = feed->EndOf(partition);
+                                               return LogEnd{end.next, end.newest};
+                                             }},
+                             &clock_);
+  hub_ = std::make_unique<Hub>(live_.get(), &clock_,
+                               HubOptions{.min_interval = options_.live_push_interval});
+  RETURN_IF_ERROR(OpenLocations());
+  RETURN_IF_ERROR(OpenFeed());
+  CatchUp();
+  return StartServer();
+}
+
+Status Serve::OpenTopics() {
+  Result<KafkaOptions> kafka = MakeKafkaOptions(options_);
+  if (!kafka.ok()) return kafka.status();
+  kafka_ = std::move(kafka).value();
+  const Result<std::unique_ptr<KafkaAdmin>> admin = KafkaAdmin::Open(kafka_, kKafkaAskTime);
+  if (!admin.ok()) return admin.status();
+  Result<std::string> cluster = WaitForCluster(*admin.value(), options_, StopAsked);
+  if (!cluster.ok()) return cluster.status();
+  cluster_id_ = std::move(cluster).value();
+  for (const auto& [name, topic] :
+       {std::pair{&options_.kafka_topic, &raw_}, {&options_.kafka_counts_topic, &counts_}}) {
+    Result<KafkaTopic> found = WaitForTopic(*admin.value(), options_, *name, StopAsked);
+    if (!found.ok()) return found.status();
+    *topic = std::move(found).value();
+  }
+  Result<std::unique_ptr<KafkaProducer>> producer =
+      KafkaProducer::Open({.kafka = kafka_, .bytes_max = options_.log_queue_max});
+  if (!producer.ok()) return producer.status();
+  detections_ =
+      std::make_unique<KafkaDetections>(std::move(producer).value(), raw_.name, raw_.partitions);
+  return Status::Ok();
+}
+
+Status Serve::OpenLocations() {
+  std::string copy;
+  if (!options_.locations.empty()) {
+    std::error_code error;
+    std::filesystem::create_directories(options_.data, error);
+    if (error)
+      return Status::Stop(
+          fmt::format("cannot make the data folder '{}': {}", options_.data, error.message()));
+    copy = (std::filesystem::path(options_.data) / "serve_locations.last_good").string();
+  }
+  locations_ = std::make_unique<LocationsRefresh>(options_.locations, copy);
+  RETURN_IF_ERROR(locations_->Load());
+  SetLocations(locations_->locations());
+  locations_->OnChange([this](const std::vector<Location>& known) { SetLocations(known); });
+  return Status::Ok();
+}
+
+void Serve::SetLocations(const std::vector<Location>& locations) {
+  std::vector<LocationInfo> infos;
+  infos.reserve(locations.size());
+  for (const Location& location : locations)
+    infos.push_back({location.location, location.name, location.time_zone});
+  live_->SetLocations(std::move(infos));
+}
+
+Status Serve::OpenFeed() {
+  for (int32_t p = 0; p < raw_.partitions; ++p)
+    live_->Load({KafkaSourceName(cluster_id_, raw_), p}, {}, {kNothingApplied}, {});
+  Result<std::unique_ptr<KafkaCountsFeed>> feed = KafkaCountsFeed::Open(
+      {.kafka = kafka_,
+       .counts = counts_,
+       .raw = raw_,
+       .cluster_id = cluster_id_,
+       .on_segment = [this](const SourcePartition& partition, Segment&& segment) {
+         Apply(partition, segment);
+       }});
+  if (!feed.ok()) return feed.status();
+  feed_ = std::move(feed).value();
+  following_ = feed_.get();
+  return Status::Ok();
+}
+
+void Serve::Apply(const SourcePartition& partition, const Segment& segment) {
+  if (!live_->Apply(partition, {&segment, 1}))
+    LogError(
+        fmt::format("partition {} of '{}': counts of the offsets [{}, {}) do not follow those "
+                    "before; start again",
+                    partition.partition, partition.source, segment.first.v, segment.next.v));
+}
+
+void Serve::CatchUp() const {
+  const auto until = std::chrono::steady_clock::now() + kCatchUpTime;
+  while (!feed_->stats().caught_up && std::chrono::steady_clock::now() < until && !StopAsked())
+    std::this_thread::sleep_for(kCatchUpPoll);
+}
+
+Status Serve::StartServer() {
+  const ListenAddress listen = ParseListen(options_.listen).value();
+  Result<std::unique_ptr<Server>> server = Server::Start(
+      {.address = listen.address,
+       .port = listen.port,
+       .threads = static_cast<int32_t>(options_.server_threads),
+       .body_bytes_max = std::min(options_.server_body_max, options_.server_memory_max / 2),
+       .ingest_memory_bytes_max = options_.server_memory_max,
+       .connections_max = static_cast<int32_t>(options_.server_connections_max),
+       .web_dir = options_.web_dir},
+      options_.pipeline,
+      {.log = detections_.get(),
+       .live = live_.get(),
+       .hub = hub_.get(),
+       .query = nullptr,
+       .clock = &clock_,
+       .metrics = [this] { return Gather(); },
+       .health = [this] { return TellHealth(); }});
+  if (!server.ok()) return server.status();
+  server_ = std::move(server).value();
+  url_ = UrlOf(listen, server_->port());
+  return Status::Ok();
+}
+
+void Serve::WaitForSignal() {
+  WaitForStop(options_.locations_refresh, [this] { locations_->Refresh(); });
+}
+
+void Serve::Stop() {
+  LogInfo("stopping");
+  if (server_) server_->Stop(kServerStop);
+  feed_.reset();
+  server_.reset();
+  LogInfo("stopped");
+}
+
+Health Serve::TellHealth() const {
+  Health health;
+  const KafkaCountsFeedStats stats = feed_->stats();
+  const auto broken = [&health](std::string reason) {
+    health.ok = false;
+    health.reasons.push_back(std::move(reason));
+  };
+  if (!stats.trouble.empty()) broken(stats.trouble);
+  if (!stats.caught_up)
+    broken(fmt::format("topic '{}' is still being read from its beginning", counts_.name));
+  if (stats.refused > 0)
+    health.reasons.push_back(fmt::format("{} records of topic '{}' are none of Sightline's",
+                                         stats.refused, counts_.name));
+  if (const std::string refused = locations_->state().refused; !refused.empty()) broken(refused);
+  return health;
+}
+
+std::vector<Metric> Serve::Gather() const {
+  std::vector<Metric> metrics;
+  const auto add = [&metrics](const char* name, const char* help, Metric::Type type,
+                              int64_t value) {
+    metrics.push_back(
+        {.name = name, .help = help, .type = type, .value = static_cast<double>(value)});
+  };
+  using enum Metric::Type;
+  const KafkaCountsFeedStats stats = feed_->stats();
+  add("sightline_feed_records_total", "read from the topic of the counts", kCounter, stats.records);
+  add("sightline_feed_segments_total", "commits of the counting processes", kCounter,
+      stats.segments);
+  add("sightline_feed_refused_total", "records that are none of ours", kCounter, stats.refused);
+  add("sightline_live_bytes", "memory of live's panes", kGauge, live_->memory_bytes());
+  add("sightline_live_viewers", "open streams", kGauge, hub_->viewers());
+  add("sightline_live_complete_until_ms", "windows that end before it are complete", kGauge,
+      live_->CompleteUntil().v);
+  add("sightline_kafka_producer_bytes", "posted and not yet acknowledged by the brokers", kGauge,
+      detections_->bytes());
+  return metrics;
+}
+
+}  // namespace
+
+Status RunServe(const UpOptions& options,
+                const std::function<void(const std::string& url)>& ready) {
+  Serve serve(options);
+  const Status started = serve.Start();
+  if (started.ok()) {
+    ready(serve.url());
+    serve.WaitForSignal();
+  }
+  serve.Stop();
+  return started;
+}
+
+}  // namespace sightline
