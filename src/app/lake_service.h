@@ -31,6 +31,7 @@ struct LakeServiceOptions {
   int64_t retention_days = 0;                     // 0: for ever
   Millis vacuum_retention{7 * 86'400'000LL};
   Millis maintenance_interval{3'600'000};
+  PinnedRuns* runs = nullptr;  // of what waits on disk; outlives the service
   QueryEngineOptions query;
 };
 

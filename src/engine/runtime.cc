@@ -22,6 +22,9 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 constexpr int64_t kPublishIntervalMs = 50;
+// Without a run for so long the spill is over: a sink that is slow and not away makes no flood of
+// lines.
+constexpr int64_t kSpillOverMs = 10'000;
 // A task that has lived so long was well: the wait before a rebuild begins anew.
 constexpr int64_t kLongLifeMs = 10'000;
 
@@ -52,6 +55,8 @@ struct Runtime::State {
     int64_t published_ms = 0;
     bool finished = false;
     bool was_running = false;
+    bool spills = false;         // as it was told
+    int64_t spilled_ms = 0;      // when there was a run last
 
     mutable std::mutex mutex;
     PartitionHealth health;  // guarded by mutex
@@ -85,6 +90,7 @@ struct Runtime::State {
   void Finish(Slot& slot, TaskHealth health, const std::string& reason);
   int64_t FinishWithoutTask(Slot& slot);
   void Publish(Slot& slot, int64_t now_ms);
+  static void TellSpill(Slot& slot, const TaskStatus& status, int64_t now_ms);
   void Wake(Slot& slot);
   void Stop();
 };
@@ -214,9 +220,24 @@ void Runtime::State::Publish(Slot& slot, int64_t now_ms) {
     slot.was_running = true;
     LogInfo(fmt::format("{} runs from offset {}", NameOf(slot.partition), status.position.v));
   }
+  if (status.running) TellSpill(slot, status, now_ms);
   const std::lock_guard lock(slot.mutex);
   slot.health.health = status.running ? TaskHealth::kRunning : TaskHealth::kStarting;
   slot.health.task = std::move(status);
+}
+
+void Runtime::State::TellSpill(Slot& slot, const TaskStatus& status, int64_t now_ms) {
+  if (status.spilled_runs > 0) {
+    slot.spilled_ms = now_ms;
+    if (slot.spills) return;
+    slot.spills = true;
+    LogWarning(fmt::format("{} spills: a sink is away, and what it lacks goes to disk",
+                           NameOf(slot.partition)));
+  } else if (slot.spills && now_ms - slot.spilled_ms >= kSpillOverMs) {
+    slot.spills = false;
+    LogInfo(fmt::format("{} spills no more: every sink has what was on disk",
+                        NameOf(slot.partition)));
+  }
 }
 
 // ---- other threads -----------------------------------------------------------------------------
