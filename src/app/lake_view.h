@@ -5,8 +5,8 @@
 // `pending` in the same moment in which the version that has it becomes current.
 //
 // What is pending for long is not kept a second time: the view merges its segments where the task's
-// list does - the lake is never cut elsewhere - and what the task has spilled is read from its runs,
-// one at a time, by the queries that need it. So its memory has the bound of the task's.
+// list does - the lake is never cut elsewhere - and what the task has spilled is read from its
+// runs, one at a time, by the queries that need it. So its memory has the bound of the task's.
 // Thread-safe.
 #pragma once
 
@@ -63,7 +63,7 @@ class LakeView final : public LakeSource {
   struct Pending {
     std::vector<std::shared_ptr<const PinnedRun>> runs;  // then
     std::vector<Segment> segments;                       // contiguous
-    Offset next = kNoneCommitted;   // everything before it came here; kNoneCommitted: nothing yet
+    Offset next = kNoneCommitted;  // everything before it came here; kNoneCommitted: nothing yet
   };
 
   void Set(Table& table, std::string_view name, const lake::SnapshotPtr& snapshot);

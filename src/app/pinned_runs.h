@@ -39,8 +39,8 @@ class PinnedRun {
 
 class PinnedRuns {
  public:
-  // `checkpoints`: where CheckpointFiles puts the runs. `dir`: of the pins, on the same file system;
-  // emptied now.
+  // `checkpoints`: where CheckpointFiles puts the runs. `dir`: of the pins, on the same file
+  // system; emptied now.
   static Result<std::unique_ptr<PinnedRuns>> Open(const std::string& checkpoints, std::string dir);
 
   // Shared, because states of the lake share what did not change, and queries keep the state that

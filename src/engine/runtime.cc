@@ -55,8 +55,8 @@ struct Runtime::State {
     int64_t published_ms = 0;
     bool finished = false;
     bool was_running = false;
-    bool spills = false;         // as it was told
-    int64_t spilled_ms = 0;      // when there was a run last
+    bool spills = false;     // as it was told
+    int64_t spilled_ms = 0;  // when there was a run last
 
     mutable std::mutex mutex;
     PartitionHealth health;  // guarded by mutex
@@ -235,8 +235,8 @@ void Runtime::State::TellSpill(Slot& slot, const TaskStatus& status, int64_t now
                            NameOf(slot.partition)));
   } else if (slot.spills && now_ms - slot.spilled_ms >= kSpillOverMs) {
     slot.spills = false;
-    LogInfo(fmt::format("{} spills no more: every sink has what was on disk",
-                        NameOf(slot.partition)));
+    LogInfo(
+        fmt::format("{} spills no more: every sink has what was on disk", NameOf(slot.partition)));
   }
 }
 

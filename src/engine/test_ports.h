@@ -163,7 +163,8 @@ class TestStore final : public CheckpointStore {
   }
   Status RemoveRuns(const SourcePartition&, Epoch newest, std::span<const RunId> kept) override {
     const std::lock_guard lock(w_.mutex);
-    if (w_.store.rbegin()->first != newest) return Status::Rebuild("a newer owner has claimed");
+    if (w_.store.empty() || w_.store.rbegin()->first != newest)
+      return Status::Rebuild("a newer owner has claimed");
     std::erase_if(w_.runs, [&](const auto& run) {
       return run.first.owner <= newest && std::ranges::find(kept, run.first) == kept.end();
     });

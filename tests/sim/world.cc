@@ -338,7 +338,8 @@ class SimStore final : public CheckpointStore {
   Status RemoveRuns(const SourcePartition&, Epoch newest, std::span<const RunId> kept) override {
     if (w_.FailRead()) return Status::Retry("list failed");
     const bool careless = Mutated(Mutant::kZombieRemovesRuns);
-    if (!careless && w_.store.rbegin()->first != newest) {
+    const Epoch there = w_.store.empty() ? Epoch{0} : w_.store.rbegin()->first;
+    if (!careless && there != newest) {
       Note(Reach::zombie_may_not_remove_runs);
       return Status::Rebuild("a newer owner has claimed");
     }
