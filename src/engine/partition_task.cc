@@ -644,6 +644,7 @@ TaskStatus PartitionTask::Snapshot() const {
   status.sealed_bytes = sealed_.bytes();
   status.spilled_runs = std::ssize(sealed_.runs());
   status.spilled_bytes = sealed_.spilled_bytes();
+  status.full = Full() && sealed_.spilled_bytes() >= options_.spill_bytes_max;
   for (size_t i = 0; i < sinks_.size(); ++i)
     status.sinks.push_back({.committed = committed(i),
                             .offered = sinks_[i].offered,

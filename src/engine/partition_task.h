@@ -103,6 +103,7 @@ struct TaskStatus {
   int64_t sealed_bytes = 0;
   int64_t spilled_runs = 0;  // those that a sink still lacks
   int64_t spilled_bytes = 0;
+  bool full = false;              // nothing more can be spilled: reading waits for the slowest sink
   std::vector<SinkStatus> sinks;  // as in the options
 
   int64_t records = 0;

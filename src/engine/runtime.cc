@@ -25,6 +25,8 @@ constexpr int64_t kPublishIntervalMs = 50;
 // Without a run for so long the spill is over: a sink that is slow and not away makes no flood of
 // lines.
 constexpr int64_t kSpillOverMs = 10'000;
+// Likewise: a list that was full for so long is worth a line.
+constexpr int64_t kFullMs = 10'000;
 // A task that has lived so long was well: the wait before a rebuild begins anew.
 constexpr int64_t kLongLifeMs = 10'000;
 
@@ -55,8 +57,10 @@ struct Runtime::State {
     int64_t published_ms = 0;
     bool finished = false;
     bool was_running = false;
-    bool spills = false;     // as it was told
-    int64_t spilled_ms = 0;  // when there was a run last
+    bool spills = false;      // as it was told
+    int64_t spilled_ms = 0;   // when there was a run last
+    int64_t not_full_ms = 0;  // when the list was not full last
+    bool waits = false;       // as it was told
 
     mutable std::mutex mutex;
     PartitionHealth health;  // guarded by mutex
@@ -143,7 +147,7 @@ bool Runtime::State::Build(Slot& slot, int64_t now_ms) {
   }
   slot.task = std::move(built).value();
   CHECK(slot.task != nullptr);
-  slot.built_ms = now_ms;
+  slot.built_ms = slot.not_full_ms = now_ms;
   slot.was_running = false;
   return true;
 }
@@ -226,10 +230,10 @@ void Runtime::State::Publish(Slot& slot, int64_t now_ms) {
   slot.health.task = std::move(status);
 }
 
+// What lasts is told once, when it begins and when it ends.
 void Runtime::State::TellSpill(Slot& slot, const TaskStatus& status, int64_t now_ms) {
-  if (status.spilled_runs > 0) {
-    slot.spilled_ms = now_ms;
-    if (slot.spills) return;
+  if (status.spilled_runs > 0) slot.spilled_ms = now_ms;
+  if (status.spilled_runs > 0 && !slot.spills) {
     slot.spills = true;
     LogWarning(fmt::format("{} spills: a sink is away, and what it lacks goes to disk",
                            NameOf(slot.partition)));
@@ -237,6 +241,16 @@ void Runtime::State::TellSpill(Slot& slot, const TaskStatus& status, int64_t now
     slot.spills = false;
     LogInfo(
         fmt::format("{} spills no more: every sink has what was on disk", NameOf(slot.partition)));
+  }
+  if (!status.full) {
+    slot.not_full_ms = now_ms;
+    slot.waits = false;
+  } else if (!slot.waits && now_ms - slot.not_full_ms >= kFullMs) {
+    slot.waits = true;
+    LogWarning(
+        fmt::format("{} counts no more until the sink that is away takes what waits for it: "
+                    "there is no more room in memory and on disk (engine.spill_max)",
+                    NameOf(slot.partition)));
   }
 }
 
