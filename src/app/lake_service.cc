@@ -16,7 +16,7 @@ LakeService::LakeService(const LakeServiceOptions& options, const Clock& clock)
     : options_(options),
       clock_(clock),
       storage_(options.dir),
-      view_(std::make_shared<LakeView>(options.dir, options.window_size)) {}
+      view_(std::make_shared<LakeView>(options.dir, options.window_size, options.runs)) {}
 
 Result<std::unique_ptr<LakeService>> LakeService::Open(const LakeServiceOptions& options,
                                                        const Clock& clock,

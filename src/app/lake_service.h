@@ -33,6 +33,7 @@ struct LakeServiceOptions {
   Millis maintenance_interval{3'600'000};
   // The location's name now, empty if not known; thread-safe, outlives the service.
   std::function<std::string(LocationId)> location_name;
+  PinnedRuns* runs = nullptr;  // of what waits on disk; outlives the service
   QueryEngineOptions query;
 };
 

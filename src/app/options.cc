@@ -263,6 +263,12 @@ std::vector<Option> OptionTable(UpOptions* o) {
                "how long counts gather before they are committed to disk"),
       Duration("engine.checkpoint_interval", &o->checkpoint_interval, 100,
                "how much is read again after a crash, at most about this"),
+      Size("engine.pending_max", &o->pending_max, 1 << 16,
+           "of counts in memory that the lake (or another sink) does not have yet, all partitions "
+           "together; older ones go to disk"),
+      Size("engine.spill_max", &o->spill_max, 0,
+           "of such counts on disk, in checkpoints/, all partitions together; beyond it counting "
+           "waits; 0 is none"),
       Duration("log.retention", &o->log_retention, 1'000, "how long raw events are kept"),
       Size("log.size_max", &o->log_size_max, 1 << 20, "of raw events on disk; the oldest go first"),
       Size("log.queue_max", &o->log_queue_max, 1 << 16,

@@ -26,6 +26,8 @@ struct UpOptions {
   int64_t engine_threads = 0;  // 0: as many as cores
   Millis commit_interval{250};
   Millis checkpoint_interval{30'000};
+  int64_t pending_max = 128 << 20;
+  int64_t spill_max = int64_t{8} << 30;
   Millis locations_refresh{5'000};
   Millis log_retention{7 * 86'400'000LL};
   int64_t log_size_max = int64_t{10} << 30;

@@ -19,6 +19,7 @@
 #include "app/kafka_options.h"
 #include "app/lake_service.h"
 #include "app/locations_refresh.h"
+#include "app/pinned_runs.h"
 #include "app/ports.h"
 #include "app/process.h"
 #include "app/raw_log.h"
@@ -50,6 +51,10 @@ constexpr Millis kRenewTime{10'000};
 
 std::string DemoFolder(const UpOptions& options) {
   return (std::filesystem::path(options.data) / "demo").string();
+}
+
+std::string CheckpointFolder(const UpOptions& options) {
+  return (std::filesystem::path(options.data) / "checkpoints").string();
 }
 
 class Up {
@@ -95,6 +100,7 @@ class Up {
   std::unique_ptr<Live> live_;
   std::unique_ptr<Hub> hub_;
   std::unique_ptr<LocationsRefresh> locations_;
+  std::unique_ptr<PinnedRuns> runs_;
   std::unique_ptr<LakeService> lake_;   // null: switched off
   std::unique_ptr<KafkaWriter> kafka_;  // null: nothing is published
   mutable std::mutex runtime_mutex_;
@@ -147,6 +153,10 @@ Status Up::Start() {
 Status Up::OpenLake() {
   const std::string dir =
       options_.lake_dir.empty() ? DefaultLakeDir(options_.data) : options_.lake_dir;
+  Result<std::unique_ptr<PinnedRuns>> runs = PinnedRuns::Open(
+      CheckpointFolder(options_), (std::filesystem::path(options_.data) / "pending").string());
+  if (!runs.ok()) return runs.status();
+  runs_ = std::move(runs).value();
   Result<std::unique_ptr<LakeService>> lake = LakeService::Open(
       {.dir = dir,
        .window_size = options_.pipeline.window_size,
@@ -155,6 +165,7 @@ Status Up::OpenLake() {
        .vacuum_retention = options_.lake_vacuum_retention,
        .maintenance_interval = options_.lake_maintenance_interval,
        .location_name = [this](LocationId location) { return locations_->NameOf(location); },
+       .runs = runs_.get(),
        .query = {.memory_bytes_max = options_.query_memory_max,
                  .threads = static_cast<int32_t>(options_.query_threads),
                  .queries_max = static_cast<int32_t>(options_.query_running_max)}},
@@ -327,8 +338,9 @@ Result<std::unique_ptr<PartitionTask>> Up::BuildTask(const SourcePartition& part
   task.hash_seed = std::random_device()() | uint64_t{std::random_device()()} << 32;
   task.checkpoint_interval_ms = options_.checkpoint_interval.v;
   ports.source = raw_->OpenSource(partition.partition);
-  ports.store = std::make_unique<CheckpointFiles>(
-      (std::filesystem::path(options_.data) / "checkpoints").string());
+  task.sealed_bytes_max = options_.pending_max / raw_->partitions();
+  task.spill_bytes_max = options_.spill_max / raw_->partitions();
+  ports.store = std::make_unique<CheckpointFiles>(CheckpointFolder(options_));
   return std::make_unique<PartitionTask>(partition, options_.pipeline, std::move(task),
                                          std::move(ports));
 }
@@ -505,6 +517,9 @@ void Up::GatherEngine(std::vector<Metric>& metrics) const {
     add("sightline_engine_sealed_segments", "segments that a sink still lacks", kGauge,
         task.sealed_segments);
     add("sightline_engine_sealed_bytes", "their memory", kGauge, task.sealed_bytes);
+    add("sightline_engine_spill_bytes", "of counts on disk that a sink still lacks", kGauge,
+        task.spilled_bytes);
+    add("sightline_engine_spill_runs", "files of them", kGauge, task.spilled_runs);
     add("sightline_engine_records_total", "records read since the task was built", kCounter,
         task.records);
     add("sightline_engine_held_up_total", "steps that waited for the slowest sink", kCounter,

@@ -23,6 +23,10 @@ enum class Mutant : uint8_t {
   kPartitionLateness,  // the partition's watermark decides lateness
   kLastCopy,           // memory keeps the last copy's time, not the greatest
   kBatchWatermark,     // lateness depends on how Poll() cuts the stream
+  kWholeRun,           // a sink is given a spilled run from its beginning, whatever it has of it
+  kSpillBeforePut,     // segments leave memory before their run is durable
+  kRunsRemovedEarly,   // a run is removed while the newest checkpoint still names it
+  kZombieRemovesRuns,  // whoever believes to own the partition removes what it does not know
 };
 
 #ifdef SIGHTLINE_MUTANTS

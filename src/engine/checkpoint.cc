@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -12,16 +13,19 @@
 // Layout, integers as in base/bytes.h:
 //
 //   "SLCP"            4 bytes
-//   version           varint, 1
+//   version           varint, 2
 //   next origin degraded_until
-//   n, Segment * n    the sealed list (Segment::Encode)
+//   n, run * n        (not in version 1) owner number first rows bytes, m, boundary * m as the
+//                     difference to the one before, the first to `first`
+//   n, Segment * n    the sealed list in memory (Segment::Encode)
 //   state             CountOperator::Save, up to the checksum
 //   checksum          8 bytes, over everything before it
 namespace sightline {
 namespace {
 
 constexpr std::string_view kMagic = "SLCP";
-constexpr uint64_t kVersion = 1;
+constexpr uint64_t kVersion = 2;
+constexpr uint64_t kVersionWithoutRuns = 1;
 
 // FNV-1a (Fowler, Noll, Vo) over 64-bit words instead of bytes: each step is a bijection, so damage
 // within one word is always found. The last word is filled up with zeros; the length goes in, too.
@@ -70,10 +74,41 @@ Status Damaged(const char* what) {
                   what));
 }
 
+void WriteRun(const SpilledRun& run, ByteWriter& out) {
+  out.Signed(run.id.owner.v);
+  out.Signed(run.id.number);
+  out.Signed(run.first.v);
+  out.Signed(run.rows);
+  out.Signed(run.bytes);
+  out.Varint(run.boundaries.size());
+  int64_t before = run.first.v;
+  for (const Offset boundary : run.boundaries)
+    out.Varint(static_cast<uint64_t>(boundary.v - std::exchange(before, boundary.v)));
+}
+
+// Its boundaries rise from `first`; false if they do not.
+bool ReadRun(ByteReader& in, SpilledRun* run) {
+  run->id.owner = {in.Signed()};
+  run->id.number = in.Signed();
+  run->first = {in.Signed()};
+  run->rows = in.Signed();
+  run->bytes = in.Signed();
+  Offset next = run->first;
+  for (uint64_t n = in.Varint(); n > 0 && in.ok(); --n) {
+    const uint64_t length = in.Varint();
+    if (length == 0 || length > INT64_MAX ||
+        __builtin_add_overflow(next.v, static_cast<int64_t>(length), &next.v))
+      return false;
+    run->boundaries.push_back(next);
+  }
+  return in.ok() && !run->boundaries.empty() && run->rows >= 0 && run->bytes >= 0;
+}
+
 }  // namespace
 
-void WriteCheckpoint(const CheckpointHead& head, std::span<const Segment> sealed,
-                     const CheckpointWriter& save_state, const ByteSink& out) {
+void WriteCheckpoint(const CheckpointHead& head, std::span<const SpilledRun> runs,
+                     std::span<const Segment> sealed, const CheckpointWriter& save_state,
+                     const ByteSink& out) {
   Checksum checksum;
   const ByteSink piece = [&](std::string_view bytes) {
     checksum.Add(bytes);
@@ -85,6 +120,8 @@ void WriteCheckpoint(const CheckpointHead& head, std::span<const Segment> sealed
   first.Signed(head.next.v);
   first.Signed(head.origin.v);
   first.Signed(head.degraded_until.v);
+  first.Varint(runs.size());
+  for (const SpilledRun& run : runs) WriteRun(run, first);
   first.Varint(sealed.size());
   piece(first.bytes());
   for (const Segment& segment : sealed) {
@@ -103,11 +140,12 @@ Result<Checkpoint> ReadCheckpoint(std::string_view bytes) {
   if (bytes.size() < kMagic.size() + 1 + sizeof(uint64_t)) return Damaged("it is too short");
   // The version comes before the checksum: another one may have another checksum.
   ByteReader in(bytes.substr(kMagic.size(), bytes.size() - kMagic.size() - sizeof(uint64_t)));
-  if (const uint64_t version = in.Varint(); version != kVersion)
+  const uint64_t version = in.Varint();
+  if (version != kVersion && version != kVersionWithoutRuns)
     return Status::Stop(fmt::format(
-        "the checkpoint has version {}, this program reads version {}: run the program that wrote "
-        "it, drain it, and follow its upgrade notes",
-        version, kVersion));
+        "the checkpoint has version {}, this program reads versions {} and {}: run the program "
+        "that wrote it, drain it, and follow its upgrade notes",
+        version, kVersionWithoutRuns, kVersion));
   Checksum checksum;
   checksum.Add(bytes.substr(0, bytes.size() - sizeof(uint64_t)));
   if (ByteReader(bytes.substr(bytes.size() - sizeof(uint64_t))).Fixed64() != checksum.Take())
@@ -116,17 +154,23 @@ Result<Checkpoint> ReadCheckpoint(std::string_view bytes) {
   checkpoint.head.next = {in.Signed()};
   checkpoint.head.origin = {in.Signed()};
   checkpoint.head.degraded_until = {in.Signed()};
+  std::optional<Offset> end;  // of what was read so far
+  for (uint64_t n = version == kVersion ? in.Varint() : 0; n > 0; --n) {
+    SpilledRun run;
+    if (!ReadRun(in, &run)) return Damaged("a run of it cannot be read");
+    if (end && *end != run.first) return Damaged("its runs are not contiguous");
+    end = run.next();
+    checkpoint.runs.push_back(std::move(run));
+  }
   for (uint64_t n = in.Varint(); n > 0; --n) {
     Result<Segment> segment = Segment::Decode(in);
     if (!segment.ok()) return Damaged(segment.status().message().c_str());
-    const std::vector<Segment>& before = checkpoint.sealed;
-    if (!before.empty() && before.back().next != segment.value().first)
-      return Damaged("its segments are not contiguous");
+    if (end && *end != segment.value().first) return Damaged("its segments are not contiguous");
+    end = segment.value().next;
     checkpoint.sealed.push_back(std::move(segment).value());
   }
   if (!in.ok()) return Damaged("it is truncated");
-  if (!checkpoint.sealed.empty() && checkpoint.sealed.back().next != checkpoint.head.next)
-    return Damaged("its segments do not end at its offset");
+  if (end && *end != checkpoint.head.next) return Damaged("its segments do not end at its offset");
   checkpoint.state = in.Raw(in.remaining());
   return checkpoint;
 }

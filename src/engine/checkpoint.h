@@ -9,6 +9,7 @@
 
 #include "base/status.h"
 #include "engine/checkpoint_store.h"
+#include "engine/spilled_run.h"
 #include "model/segment.h"
 #include "model/types.h"
 
@@ -25,15 +26,19 @@ struct CheckpointHead {
 
 struct Checkpoint {
   CheckpointHead head;
-  std::vector<Segment> sealed;  // what some sink had not committed; contiguous up to head.next
-  std::string_view state;       // CountOperator::Save; a view into the bytes
+  // What some sink had not committed, contiguous up to head.next: the oldest part in the runs.
+  std::vector<SpilledRun> runs;
+  std::vector<Segment> sealed;
+  std::string_view state;  // CountOperator::Save; a view into the bytes
 };
 
 // Writes in pieces; the state is streamed last, so that it is never in memory a second time.
-void WriteCheckpoint(const CheckpointHead& head, std::span<const Segment> sealed,
-                     const CheckpointWriter& save_state, const ByteSink& out);
+void WriteCheckpoint(const CheckpointHead& head, std::span<const SpilledRun> runs,
+                     std::span<const Segment> sealed, const CheckpointWriter& save_state,
+                     const ByteSink& out);
 
-// kStop if the bytes are damaged or of a version that this program does not know.
+// kStop if the bytes are damaged or of a version that this program does not know. It knows the one
+// before, too, which had no runs.
 Result<Checkpoint> ReadCheckpoint(std::string_view bytes);
 
 }  // namespace sightline

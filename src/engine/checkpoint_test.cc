@@ -10,10 +10,11 @@ namespace {
 
 using testing::HasSubstr;
 
-std::string Write(const CheckpointHead& head, std::vector<Segment> sealed, std::string_view state) {
+std::string Write(const CheckpointHead& head, std::vector<Segment> sealed, std::string_view state,
+                  std::vector<SpilledRun> runs = {}) {
   std::string bytes;
   WriteCheckpoint(
-      head, sealed,
+      head, runs, sealed,
       [&](const ByteSink& out) {  // in pieces of odd sizes
         out(state.substr(0, 3));
         out(state.substr(3));
@@ -22,10 +23,16 @@ std::string Write(const CheckpointHead& head, std::vector<Segment> sealed, std::
   return bytes;
 }
 
+std::vector<SpilledRun> SampleRuns() {
+  return {{.id = {{3}, 4}, .first = {2}, .boundaries = {{5}, {6}}, .rows = 10, .bytes = 100},
+          {.id = {{5}, 1}, .first = {6}, .boundaries = {{7}}, .rows = 1, .bytes = 20}};
+}
+
 std::string Sample() {
   Segment segment{.first = {7}, .next = {9}, .watermark = {5}};
   segment.counts.push_back({.key = {{0}, {1}, "cup"}, .count = 2});
-  return Write({.next = {9}, .origin = {1}, .degraded_until = {77}}, {segment}, "state of it");
+  return Write({.next = {9}, .origin = {1}, .degraded_until = {77}}, {segment}, "state of it",
+               SampleRuns());
 }
 
 TEST(CheckpointTest, ReadsWhatWasWritten) {
@@ -35,6 +42,23 @@ TEST(CheckpointTest, ReadsWhatWasWritten) {
   EXPECT_EQ(read.value().head, (CheckpointHead{{9}, {1}, {77}}));
   ASSERT_EQ(read.value().sealed.size(), 1u);
   EXPECT_EQ(read.value().sealed[0].first, Offset{7});
+  EXPECT_EQ(read.value().sealed[0].counts[0].key.item, "cup");
+  EXPECT_EQ(read.value().runs, SampleRuns());
+  EXPECT_EQ(read.value().state, "state of it");
+}
+
+// Written by the program before there were runs: Sample() without them.
+TEST(CheckpointTest, ReadsTheVersionWithoutRuns) {
+  const std::string bytes(
+      "\x53\x4c\x43\x50\x01\x12\x02\x9a\x01\x01\x0e\x12\x0a\x01\x03\x63\x75\x70\x01\x00"
+      "\x02\x00\x00\x04\x00\x00\x00\x00\x73\x74\x61\x74\x65\x20\x6f\x66\x20\x69\x74\x64"
+      "\xcc\x98\xd0\x54\x4f\xc9\xe2",
+      47);
+  const Result<Checkpoint> read = ReadCheckpoint(bytes);
+  ASSERT_TRUE(read.ok()) << read.status().message();
+  EXPECT_EQ(read.value().head, (CheckpointHead{{9}, {1}, {77}}));
+  EXPECT_TRUE(read.value().runs.empty());
+  ASSERT_EQ(read.value().sealed.size(), 1u);
   EXPECT_EQ(read.value().sealed[0].counts[0].key.item, "cup");
   EXPECT_EQ(read.value().state, "state of it");
 }
@@ -61,15 +85,33 @@ TEST(CheckpointTest, EveryTruncationIsFound) {
 
 TEST(CheckpointTest, AnotherVersionSaysSo) {
   std::string bytes = Sample();
-  bytes[4] = 2;
+  bytes[4] = 3;
   EXPECT_THAT(ReadCheckpoint(bytes).status().message(),
-              HasSubstr("has version 2, this program reads version 1"));
+              HasSubstr("has version 3, this program reads versions 1 and 2"));
 }
 
 TEST(CheckpointTest, SegmentsMustReachItsOffset) {
   const Segment segment{.first = {7}, .next = {8}};
   EXPECT_THAT(ReadCheckpoint(Write({.next = {9}}, {segment}, "state")).status().message(),
               HasSubstr("do not end at its offset"));
+}
+
+TEST(CheckpointTest, RunsAndSegmentsMustBeContiguous) {
+  const auto message = [](std::vector<SpilledRun> runs, std::vector<Segment> sealed) {
+    return ReadCheckpoint(Write({.next = {9}}, std::move(sealed), "state", std::move(runs)))
+        .status()
+        .message();
+  };
+  std::vector<SpilledRun> runs = SampleRuns();
+  EXPECT_THAT(message(runs, {{.first = {8}, .next = {9}}}),
+              HasSubstr("segments are not contiguous"));
+  EXPECT_THAT(message(runs, {}), HasSubstr("do not end at its offset"));
+  runs.back().boundaries = {{9}};
+  EXPECT_EQ(message(runs, {}), "");
+  runs.front().boundaries = {{5}};
+  EXPECT_THAT(message(runs, {}), HasSubstr("runs are not contiguous"));
+  runs.front().boundaries = {{5}, {5}, {6}};
+  EXPECT_THAT(message(runs, {}), HasSubstr("a run of it cannot be read"));
 }
 
 }  // namespace

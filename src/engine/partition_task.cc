@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <functional>
+#include <iterator>
 #include <utility>
 
 #include "base/check.h"
@@ -73,13 +75,16 @@ Result<Progress> PartitionTask::Start() {
     start_backoff_.Succeeded();
     return Progress::kWorked;
   }
-  // What looks like a loss may be a newer owner's progress: a person is called only by the newest.
-  if (done.code() == StatusCode::kStop && LooksAtClaim()) {
-    const Result<StoredCheckpoint> stored = ports_.store->Latest(partition_);
-    if (!stored.ok()) return Failed(start_backoff_, counters_.retries, stored.status());
-    if (stored.value().newest != epoch_) return Status::Rebuild("a newer owner has claimed");
-  }
-  return Failed(start_backoff_, counters_.retries, done);
+  return Failed(start_backoff_, counters_.retries, UnlessNewerOwner(done));
+}
+
+// What looks like a loss may be a newer owner's progress: a person is called only by the newest.
+Status PartitionTask::UnlessNewerOwner(Status stop) {
+  if (stop.code() != StatusCode::kStop || !LooksAtClaim()) return stop;
+  const Result<StoredCheckpoint> stored = ports_.store->Latest(partition_);
+  if (!stored.ok()) return stored.status();
+  if (stored.value().newest != epoch_) return Status::Rebuild("a newer owner has claimed");
+  return stop;
 }
 
 bool PartitionTask::LooksAtClaim() const {
@@ -102,6 +107,7 @@ Status PartitionTask::Claim() {
     ++epoch_.v;
     RETURN_IF_ERROR(ports_.store->PutIfAbsent(partition_, epoch_, nullptr));
   }
+  claim_ = epoch_;
   phase_ = AfterClaim();
   return Status::Ok();
 }
@@ -131,6 +137,9 @@ Status PartitionTask::Load() {
     position_ = origin_ = earliest.value();
   }
   open_first_ = checkpointed_ = position_;
+  // What crashes and zombies have left.
+  runs_to_remove_ = true;
+  TellFollowers();
   phase_ = Phase::kReadCommitted;
   return Status::Ok();
 }
@@ -146,6 +155,10 @@ Status PartitionTask::LoadCheckpoint(std::string_view bytes) {
   position_ = checkpoint.head.next;
   origin_ = checkpoint.head.origin;
   degraded_until_ = checkpoint.head.degraded_until;
+  for (SpilledRun& run : checkpoint.runs) {
+    named_.push_back(run.id);
+    sealed_.AddRun(std::move(run));
+  }
   for (Segment& segment : checkpoint.sealed) sealed_.Add(std::move(segment));
   return Status::Ok();
 }
@@ -263,12 +276,15 @@ Result<Progress> PartitionTask::ResetFields(Status status) {
 
 // One a Step, in turn, so that in the simulator the world can end between any two of them.
 Result<Progress> PartitionTask::Run() {
-  const size_t duties = sinks_.size() + 2;
+  using Duty = Result<Progress> (PartitionTask::*)();
+  constexpr std::array<Duty, 4> kOthers = {
+      &PartitionTask::CheckpointIfDue, &PartitionTask::SpillIfDue, &PartitionTask::RemoveRunsIfDue,
+      &PartitionTask::ReadIfDue};
+  const size_t duties = sinks_.size() + kOthers.size();
   for (size_t i = 0; i < duties; ++i) {
     const size_t duty = turn_++ % duties;
-    Result<Progress> done = duty < sinks_.size()    ? CommitIfDue(duty)
-                            : duty == sinks_.size() ? CheckpointIfDue()
-                                                    : ReadIfDue();
+    Result<Progress> done =
+        duty < sinks_.size() ? CommitIfDue(duty) : (this->*kOthers[duty - sinks_.size()])();
     if (!done.ok() || done.value() == Progress::kWorked) return done;
   }
   return Progress::kIdle;
@@ -362,17 +378,29 @@ void PartitionTask::DropCommitted() {
     kept.push_back(sink.committed);
     if (sink.offered != kNoneCommitted) kept.push_back(sink.offered);
   }
+  const size_t runs = sealed_.runs().size();
   sealed_.DropUntil(all);
+  if (sealed_.runs().size() < runs) {
+    runs_dropped_ = true;
+    if (Mutated(Mutant::kRunsRemovedEarly)) runs_to_remove_ = true;
+  }
   if (Mutated(Mutant::kOneAccumulator)) return sealed_.MergeAll();
-  counters_.merges += sealed_.Merge(kept);
+  const int64_t merged = sealed_.Merge(kept);
+  counters_.merges += merged;
+  if (merged > 0) TellFollowers();
+}
+
+void PartitionTask::TellFollowers() {
+  for (const auto& sink : ports_.sinks) sink->Follow(partition_, sealed_);
 }
 
 Result<Progress> PartitionTask::CommitIfDue(size_t index) {
   if (SinkDue(index) > now_ms_) return Progress::kIdle;
   SinkState& sink = sinks_[index];
-  const Offset next = sink.offered != kNoneCommitted ? sink.offered : open_first_;
-  const Result<Offset> committed =
-      ports_.sinks[index]->Commit(partition_, sealed_.Between(sink.committed, next));
+  const Offset next = sink.offered != kNoneCommitted ? sink.offered : OfferEnd(sink.committed);
+  const Result<std::span<const Segment>> offer = Offer(sink, next);
+  if (!offer.ok()) return Failed(sink.backoff, sink.retries, UnlessNewerOwner(offer.status()));
+  const Result<Offset> committed = ports_.sinks[index]->Commit(partition_, offer.value());
   if (!committed.ok()) {
     // It may be under way, so it is offered again as it is: then the answer can only be `next`,
     // also if the sink looks up what became of an earlier offer, and one boundary is kept for it.
@@ -385,11 +413,54 @@ Result<Progress> PartitionTask::CommitIfDue(size_t index) {
   sink.committed = next;
   sink.has_any = true;
   sink.offered = kNoneCommitted;
+  sink.loaded = {};
   sink.waiting_since_ms = next < open_first_ ? now_ms_ : kNever;
   sink.backoff.Succeeded();
   ++sink.commits;
   DropCommitted();
   return Progress::kWorked;
+}
+
+// Everything; of what lies in runs, one run.
+Offset PartitionTask::OfferEnd(Offset committed) const {
+  const SpilledRun* run = sealed_.RunAt(committed);
+  return run != nullptr ? run->next() : open_first_;
+}
+
+// [sink.committed, next) of the list. An offer that was made when it was in memory may lie in
+// several runs and in memory when it is repeated.
+Result<std::span<const Segment>> PartitionTask::Offer(SinkState& sink, Offset next) {
+  if (!sink.loaded.empty()) return std::span<const Segment>(sink.loaded);
+  if (sealed_.RunAt(sink.committed) == nullptr) return sealed_.Between(sink.committed, next);
+  std::vector<Segment> loaded;
+  for (Offset at = sink.committed; at < next;) {
+    if (const SpilledRun* run = sealed_.RunAt(at)) {
+      RETURN_IF_ERROR(LoadRun(*run, at, next, &loaded));
+    } else {
+      std::ranges::copy(sealed_.Between(at, next), std::back_inserter(loaded));
+    }
+    at = loaded.back().next;
+  }
+  CHECK(loaded.front().first == sink.committed || Mutated(Mutant::kWholeRun));
+  CHECK(loaded.back().next == next);
+  sink.loaded = std::move(loaded);
+  return std::span<const Segment>(sink.loaded);
+}
+
+// The segments of `run` in [first, next): both are boundaries, or lie beyond it.
+Status PartitionTask::LoadRun(const SpilledRun& run, Offset first, Offset next,
+                              std::vector<Segment>* into) {
+  const Result<std::string> bytes = ports_.store->ReadRun(partition_, run.id);
+  if (!bytes.ok()) return bytes.status();
+  Result<std::vector<Segment>> segments = DecodeRun(run, bytes.value());
+  if (!segments.ok())
+    return Status::Stop(fmt::format("partition {} of '{}': {}", partition_.partition,
+                                    partition_.source, segments.status().message()));
+  ++counters_.runs_read;
+  if (Mutated(Mutant::kWholeRun)) first = run.first;
+  for (Segment& segment : segments.value())
+    if (segment.first >= first && segment.next <= next) into->push_back(std::move(segment));
+  return Status::Ok();
 }
 
 Result<Progress> PartitionTask::CheckpointIfDue() {
@@ -402,10 +473,11 @@ Result<Progress> PartitionTask::CheckpointIfDue() {
   int64_t bytes = 0;
   const CheckpointHead head{position_, origin_, degraded_until_};
   const CheckpointWriter writer = [&](const ByteSink& out) {
-    WriteCheckpoint(head, sealed_.all(), save_state, [&](std::string_view piece) {
-      bytes += static_cast<int64_t>(piece.size());
-      out(piece);
-    });
+    WriteCheckpoint(head, sealed_.runs(), sealed_.in_memory(), save_state,
+                    [&](std::string_view piece) {
+                      bytes += static_cast<int64_t>(piece.size());
+                      out(piece);
+                    });
   };
   const Epoch epoch{epoch_.v + 1};
   const Status put = ports_.store->PutIfAbsent(partition_, epoch, &writer);
@@ -415,8 +487,60 @@ Result<Progress> PartitionTask::CheckpointIfDue() {
   checkpointed_ = position_;
   checkpointed_ms_ = now_ms_;
   unsaved_records_ = 0;
+  named_.clear();
+  for (const SpilledRun& run : sealed_.runs()) named_.push_back(run.id);
+  runs_to_remove_ |= std::exchange(runs_dropped_, false);
   ++counters_.checkpoints;
   counters_.checkpoint_bytes = bytes;
+  return Progress::kWorked;
+}
+
+// The list is full because some sink is away: its oldest part leaves memory, once it is durable
+// elsewhere. A run that was put and not answered is garbage until it is removed.
+Result<Progress> PartitionTask::SpillIfDue() {
+  if (!Full()) {
+    full_since_ms_ = kNever;
+  } else if (full_since_ms_ == kNever) {
+    full_since_ms_ = now_ms_;
+  }
+  if (SpillDue() > now_ms_) return Progress::kIdle;
+  const std::span<const Segment> oldest =
+      sealed_.Oldest(std::min(options_.run_bytes_max, options_.sealed_bytes_max), TakenInMemory());
+  const std::string bytes = EncodeRun(oldest);
+  SpilledRun run = DescribeRun({claim_, ++run_number_}, oldest, std::ssize(bytes));
+  const Status put = ports_.store->PutRun(partition_, run.id, bytes);
+  const bool ignored = Mutated(Mutant::kSpillBeforePut) && put.code() == StatusCode::kRetry;
+  if (!put.ok() && !ignored) {
+    runs_dropped_ = true;
+    return Failed(spill_backoff_, counters_.retries, put);
+  }
+  spill_backoff_.Succeeded();
+  sealed_.Spill(std::move(run));
+  ++counters_.spills;
+  TellFollowers();
+  return Progress::kWorked;
+}
+
+// Where the part of the memory ends that every sink has but those that lack all of it: the slow
+// ones. So the others never have to read a run.
+Offset PartitionTask::TakenInMemory() const {
+  const Offset first = sealed_.in_memory().front().first;
+  Offset taken = open_first_;
+  for (const SinkState& sink : sinks_)
+    if (sink.committed > first) taken = std::min(taken, sink.committed);
+  return taken;
+}
+
+// After a checkpoint that does not name them is durable; and at the start.
+Result<Progress> PartitionTask::RemoveRunsIfDue() {
+  if (!runs_to_remove_ || remove_backoff_.Waiting(now_ms_)) return Progress::kIdle;
+  std::vector<RunId> kept;
+  if (!Mutated(Mutant::kRunsRemovedEarly)) kept = named_;
+  for (const SpilledRun& run : sealed_.runs()) kept.push_back(run.id);
+  const Status removed = ports_.store->RemoveRuns(partition_, epoch_, kept);
+  if (!removed.ok()) return Failed(remove_backoff_, counters_.retries, removed);
+  remove_backoff_.Succeeded();
+  runs_to_remove_ = false;
   return Progress::kWorked;
 }
 
@@ -434,13 +558,16 @@ int64_t PartitionTask::SinkDue(size_t index) const {
   const SinkState& sink = sinks_[index];
   if (sink.offered != kNoneCommitted) return sink.backoff.until_ms();
   if (sink.waiting_since_ms == kNever) return kNever;
-  const bool at_once = draining_ || HalfFull() || sink.waiting_since_ms == kLongAgo;
+  // What is in runs has waited long enough. One that lacks little does not empty the list.
+  const bool at_once =
+      draining_ || sink.waiting_since_ms == kLongAgo || sealed_.RunAt(sink.committed) != nullptr ||
+      sealed_.Exceeds(sink.committed, options_.sealed_max / 2, options_.sealed_bytes_max / 2);
   const int64_t due = at_once ? kLongAgo : CommitTime(options_.sinks[index], sink.waiting_since_ms);
   return std::max(due, sink.backoff.until_ms());
 }
 
 int64_t PartitionTask::CheckpointDue() const {
-  if (position_ == checkpointed_) return kNever;
+  if (position_ == checkpointed_ && !runs_dropped_) return kNever;
   const int64_t records_enough =
       std::clamp(operator_.remembered_ids() / 4, options_.checkpoint_records_min,
                  options_.checkpoint_records_max);
@@ -456,17 +583,20 @@ int64_t PartitionTask::NextDue(int64_t now_ms) const {
   int64_t due = CheckpointDue();
   for (size_t sink = 0; sink < sinks_.size(); ++sink) due = std::min(due, SinkDue(sink));
   if (!draining_ && !at_end_ && !Full()) due = std::min(due, read_backoff_.until_ms());
-  return std::max(now_ms, due);
+  if (runs_to_remove_) due = std::min(due, remove_backoff_.until_ms());
+  return std::max(now_ms, std::min(due, SpillDue()));
+}
+
+int64_t PartitionTask::SpillDue() const {
+  if (draining_ || !Full() || sealed_.spilled_bytes() >= options_.spill_bytes_max) return kNever;
+  const int64_t since = full_since_ms_ == kNever ? now_ms_ : full_since_ms_;
+  const int64_t due = sealed_.runs().empty() ? since + options_.spill_after_ms : since;
+  return std::max(due, spill_backoff_.until_ms());
 }
 
 bool PartitionTask::Full() const {
   return sealed_.size() >= options_.sealed_max || sealed_.bytes() >= options_.sealed_bytes_max;
 }
-bool PartitionTask::HalfFull() const {
-  return 2 * sealed_.size() > options_.sealed_max ||
-         2 * sealed_.bytes() > options_.sealed_bytes_max;
-}
-
 void PartitionTask::Hurry() {
   start_backoff_.Hurry();
   read_backoff_.Hurry();
@@ -512,6 +642,9 @@ TaskStatus PartitionTask::Snapshot() const {
   status.sealed_segments = static_cast<int64_t>(sealed_.size());
   status.sealed_rows = sealed_.rows();
   status.sealed_bytes = sealed_.bytes();
+  status.spilled_runs = std::ssize(sealed_.runs());
+  status.spilled_bytes = sealed_.spilled_bytes();
+  status.full = Full() && sealed_.spilled_bytes() >= options_.spill_bytes_max;
   for (size_t i = 0; i < sinks_.size(); ++i)
     status.sinks.push_back({.committed = committed(i),
                             .offered = sinks_[i].offered,

@@ -46,10 +46,17 @@ struct TaskOptions {
   // Sealed segments that are merged stay within these.
   size_t merged_rows_max = 16'384;
   int64_t merged_bytes_max = 4 * 1024 * 1024;
-  // The list of sealed segments: at more than half of a bound every sink is due, at the bound
-  // reading stops until the slowest sink has committed (TaskStatus::held_up).
+  // The list of sealed segments in memory: a sink that lacks more than half of a bound is due. At
+  // the bound the oldest ones are spilled, a run of at most run_bytes_max (of memory) after the
+  // other, until the runs have spill_bytes_max (as stored; 0: nothing is spilled). Then reading
+  // stops until the slowest sink has committed (TaskStatus::held_up).
   size_t sealed_max = 256;
   int64_t sealed_bytes_max = 128LL * 1024 * 1024;
+  int64_t spill_bytes_max = 0;
+  int64_t run_bytes_max = 8 * 1024 * 1024;
+  // Spilling begins when the list has been full for so long: a sink that is only busy for a moment
+  // is waited for.
+  int64_t spill_after_ms = 1'000;
 
   // A checkpoint costs what the operator remembers; without one, what was read since the last is
   // read again after a crash. So it is due when the records since the last one exceed a quarter of
@@ -94,6 +101,9 @@ struct TaskStatus {
   int64_t sealed_segments = 0;
   int64_t sealed_rows = 0;
   int64_t sealed_bytes = 0;
+  int64_t spilled_runs = 0;  // those that a sink still lacks
+  int64_t spilled_bytes = 0;
+  bool full = false;              // nothing more can be spilled: reading waits for the slowest sink
   std::vector<SinkStatus> sinks;  // as in the options
 
   int64_t records = 0;
@@ -101,6 +111,8 @@ struct TaskStatus {
   int64_t merges = 0;    // boundaries between sealed segments removed
   int64_t cuts = 0;      // seals exactly at a sink's committed offset, in replay
   int64_t held_up = 0;   // Steps that did not read because the list was full
+  int64_t spills = 0;    // runs put
+  int64_t runs_read = 0;
   int64_t checkpoints = 0;
   int64_t checkpoint_bytes = 0;  // of the newest
   int64_t retries = 0;           // kRetry answers of the source and the store
@@ -150,6 +162,9 @@ class PartitionTask {
     // While a commit may be under way: its end. It is offered again, the same, until it is
     // answered.
     Offset offered = kNoneCommitted;
+    // What of the offer lies in runs, read once and kept until it is answered; empty: nothing. At
+    // most a run; or, if the offer was made before it was spilled, what was in memory then.
+    std::vector<Segment> loaded;
     int64_t waiting_since_ms = kNever;  // for a commit; kNever: nothing waits
     Backoff backoff;
     int64_t commits = 0;
@@ -166,23 +181,31 @@ class PartitionTask {
   Status TakeCommitted(size_t sink, Offset committed);
   Status SeekToStart();
   bool LooksAtClaim() const;
+  Status UnlessNewerOwner(Status stop);
   Phase AfterClaim() const;
   Phase AfterFence() const;
   // The duties.
   Result<Progress> Run();
   Result<Progress> CommitIfDue(size_t sink);
   Result<Progress> CheckpointIfDue();
+  Result<Progress> SpillIfDue();
+  Result<Progress> RemoveRunsIfDue();
   Result<Progress> ReadIfDue();
 
+  Offset OfferEnd(Offset committed) const;
+  Result<std::span<const Segment>> Offer(SinkState& sink, Offset next);
+  Status LoadRun(const SpilledRun& run, Offset first, Offset next, std::vector<Segment>* into);
   Result<Progress> Read();
   void Count(const Batch& batch);
   void AdvanceTo(Offset next);
   bool Seal(Offset next);
   void DropCommitted();
+  void TellFollowers();
+  Offset TakenInMemory() const;
   int64_t SinkDue(size_t sink) const;
   int64_t CheckpointDue() const;
+  int64_t SpillDue() const;
   bool Full() const;
-  bool HalfFull() const;
   Status Failed(Backoff& backoff, int64_t& retries, Status status);
   Status StopFor(size_t sink, const std::string& what) const;
   Result<Progress> ResetFields(Status status);
@@ -203,16 +226,24 @@ class PartitionTask {
   // Known again after a start.
   Phase phase_;
   Epoch epoch_;  // of the newest entry that this task put
+  Epoch claim_;  // the first of them
   std::vector<SinkState> sinks_;
   std::vector<Offset> cuts_;  // committed offsets that replay has not reached yet, falling
   bool has_checkpoint_ = false;
   size_t turn_ = 0;
-  Backoff start_backoff_, read_backoff_, checkpoint_backoff_;
+  Backoff start_backoff_, read_backoff_, checkpoint_backoff_, spill_backoff_, remove_backoff_;
   int64_t now_ms_ = 0;   // of this Step
   int64_t rounds_ = 0;   // Steps that have read into the open segment
   Offset checkpointed_;  // where a restart would go on
   int64_t checkpointed_ms_ = 0;
   int64_t unsaved_records_ = 0;  // since then
+  // Runs. `named_` are those of the newest checkpoint; a run is removed when neither that nor the
+  // list has it.
+  int64_t run_number_ = 0;  // of the newest that this task tried to put
+  std::vector<RunId> named_;
+  bool runs_dropped_ = false;  // since the newest checkpoint: it names more than the list has
+  bool runs_to_remove_ = false;
+  int64_t full_since_ms_ = kNever;
   bool at_end_ = false;
   bool draining_ = false;
   AppendTime append_time_ = kNoAppendTime;

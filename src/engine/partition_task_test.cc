@@ -6,6 +6,7 @@
 #include <functional>
 #include <string>
 
+#include "engine/checkpoint.h"
 #include "engine/test_ports.h"
 
 namespace sightline {
@@ -234,6 +235,181 @@ TEST(PartitionTaskTest, AnOfferIsRepeatedUntilItIsAnswered) {
   EXPECT_EQ(world.Sink(0).counted, 7);
   EXPECT_EQ(world.Sink(0).committed, Offset{7});
   EXPECT_EQ(task->Snapshot().sinks[0].commits, 2);
+}
+
+// ---- spilling ---------------------------------------------------------------------------------
+
+// 10 records a segment, 5 segments in memory, 2 or so a run.
+TaskOptions SpillOptions() {
+  return {.records_max = 10,
+          .segment_batches = 1,
+          .merged_rows_max = 1,
+          .sealed_max = 5,
+          .spill_bytes_max = 1 << 20,
+          .run_bytes_max = 3'000,
+          .spill_after_ms = 100};
+}
+
+TEST(PartitionTaskTest, AFullListIsSpilledAndReadingGoesOn) {
+  TestWorld world(2);
+  world.Append(1'000);
+  world.Answer(1, Status::Retry("away"));
+  auto task = MakeTestTask(&world, SpillOptions());
+  ASSERT_TRUE(StepUntilIdle(*task, 0).ok());
+  EXPECT_EQ(task->position(), Offset{50});  // not at once: it may be back in a moment
+  EXPECT_EQ(task->NextDue(0), 1);           // the sink is asked again
+  ASSERT_TRUE(StepUntilIdle(*task, 99).ok());
+  EXPECT_EQ(task->Snapshot().spills, 0);
+  ASSERT_TRUE(StepUntilIdle(*task, 100).ok());
+  EXPECT_EQ(task->position(), Offset{1'000});
+  EXPECT_EQ(world.Sink(0).counted, 1'000);
+  const TaskStatus away = task->Snapshot();
+  EXPECT_GT(away.spilled_runs, 10);
+  EXPECT_EQ(away.spilled_runs, std::ssize(world.runs));
+  EXPECT_LE(away.sealed_segments, 5);
+  EXPECT_GT(away.spilled_bytes, 0);
+  EXPECT_LE(away.runs_read, 1);  // what was offered before it was spilled, once
+  const int64_t calls = world.Sink(1).calls;
+  for (int64_t now_ms = 2'000; now_ms < 10'000; now_ms += 1'500)
+    ASSERT_TRUE(StepUntilIdle(*task, now_ms).ok());
+  EXPECT_GT(world.Sink(1).calls, calls);
+  EXPECT_LE(task->Snapshot().runs_read, 1);  // the offer is kept
+
+  world.Answer(1, std::nullopt);
+  task->Hurry();
+  ASSERT_TRUE(StepUntilIdle(*task, 20'000).ok());
+  EXPECT_EQ(world.Sink(1).counted, 1'000);
+  EXPECT_EQ(task->Snapshot().spilled_runs, 0);
+  EXPECT_LE(task->Snapshot().runs_read, away.spilled_runs + 1);  // each once
+  EXPECT_TRUE(task->caught_up());
+}
+
+TEST(PartitionTaskTest, TheFastSinksNeverReadARun) {
+  TestWorld world(2);
+  world.Answer(1, Status::Retry("away"));
+  TaskOptions options = SpillOptions();
+  options.spill_after_ms = 0;
+  options.sinks = {{"fast", 30}, {"slow", 0}};
+  auto task = MakeTestTask(&world, options);
+  for (int64_t now_ms = 0; now_ms < 3'000; now_ms += 10) {
+    world.Append(10);
+    ASSERT_TRUE(StepUntilIdle(*task, now_ms).ok());
+  }
+  EXPECT_GT(task->Snapshot().spilled_runs, 10);
+  EXPECT_LE(task->Snapshot().runs_read, 1);
+  EXPECT_GE(world.Sink(0).counted, 2'960);
+}
+
+TEST(PartitionTaskTest, AtTheBoundOfTheSpillReadingStops) {
+  TestWorld world;
+  world.Append(10'000);
+  world.Answer(0, Status::Retry("away"));
+  TaskOptions options = SpillOptions();
+  options.spill_bytes_max = 2'000;
+  auto task = MakeTestTask(&world, options);
+  for (const int64_t now_ms : {0, 100, 200}) ASSERT_TRUE(StepUntilIdle(*task, now_ms).ok());
+  const TaskStatus full = task->Snapshot();
+  EXPECT_GE(full.spilled_bytes, 2'000);
+  EXPECT_LT(full.position, Offset{10'000});
+  EXPECT_GT(full.held_up, 0);
+  world.Answer(0, std::nullopt);
+  task->Hurry();
+  ASSERT_TRUE(StepUntilIdle(*task, 300).ok());
+  EXPECT_EQ(world.Sink(0).counted, 10'000);
+}
+
+TEST(PartitionTaskTest, WhatCannotBeSpilledStaysInMemory) {
+  TestWorld world(2);
+  world.Append(1'000);
+  world.Answer(1, Status::Retry("away"));
+  world.put_run_answer = Status::Retry("no space");
+  auto task = MakeTestTask(&world, SpillOptions());
+  for (int64_t now_ms = 0; now_ms < 5'000; now_ms += 100)
+    ASSERT_TRUE(StepUntilIdle(*task, now_ms).ok());
+  EXPECT_EQ(task->position(), Offset{50});
+  EXPECT_EQ(task->Snapshot().spilled_runs, 0);
+  EXPECT_EQ(task->Snapshot().sealed_segments, 5);
+  world.put_run_answer.reset();
+  for (int64_t now_ms = 5'000; now_ms < 8'000; now_ms += 100)
+    ASSERT_TRUE(StepUntilIdle(*task, now_ms).ok());
+  EXPECT_EQ(task->position(), Offset{1'000});
+}
+
+TEST(PartitionTaskTest, ACheckpointNamesTheRunsAndTheNextTaskGoesOnWithThem) {
+  TestWorld world(2);
+  world.Append(1'000);
+  world.Answer(1, Status::Retry("away"));
+  TaskOptions options = SpillOptions();
+  options.spill_after_ms = 0;
+  options.checkpoint_interval_ms = 1'000;
+  auto task = MakeTestTask(&world, options);
+  ASSERT_TRUE(StepUntilIdle(*task, 0).ok());
+  ASSERT_TRUE(StepUntilIdle(*task, 1'000).ok());
+  const TaskStatus before = task->Snapshot();
+  EXPECT_EQ(before.checkpointed, Offset{1'000});
+  const Result<Checkpoint> checkpoint = ReadCheckpoint(*world.store.rbegin()->second);
+  EXPECT_EQ(std::ssize(checkpoint.value().runs), before.spilled_runs);
+  EXPECT_EQ(std::ssize(checkpoint.value().sealed), before.sealed_segments);
+
+  world.Append(1'000);
+  ASSERT_TRUE(StepUntilIdle(*task, 1'001).ok());
+  EXPECT_GT(task->Snapshot().spilled_runs, before.spilled_runs);
+  task = MakeTestTask(&world, options);  // a crash: the newer runs are garbage
+  ASSERT_TRUE(task->Step(2'000).ok());   // claims
+  while (!task->Snapshot().running) ASSERT_TRUE(task->Step(2'000).ok());
+  EXPECT_EQ(task->Snapshot().spilled_runs, before.spilled_runs);
+  EXPECT_EQ(task->position(), Offset{1'000});
+  ASSERT_TRUE(StepUntilIdle(*task, 2'000).ok());
+  EXPECT_EQ(task->position(), Offset{2'000});
+  EXPECT_EQ(std::ssize(world.runs), task->Snapshot().spilled_runs);  // the garbage is gone
+
+  world.Answer(1, std::nullopt);
+  task->Hurry();
+  ASSERT_TRUE(StepUntilIdle(*task, 2'500).ok());
+  EXPECT_EQ(world.Sink(1).counted, 2'000);
+  EXPECT_EQ(task->Snapshot().spilled_runs, 0);
+  // The newest checkpoint names some of them still: they go with the next one.
+  EXPECT_FALSE(world.runs.empty());
+  ASSERT_TRUE(StepUntilIdle(*task, 3'500).ok());
+  ASSERT_TRUE(StepUntilIdle(*task, 4'500).ok());
+  EXPECT_TRUE(world.runs.empty());
+  EXPECT_EQ(task->NextDue(4'500), PartitionTask::kNever);
+}
+
+TEST(PartitionTaskTest, ALostRunStopsAndAZombieThatMissesOneIsBuiltAgain) {
+  TestWorld world;
+  world.Append(100);
+  world.Answer(0, Status::Retry("away"));
+  TaskOptions options = SpillOptions();
+  options.spill_after_ms = 0;
+  auto task = MakeTestTask(&world, options);
+  ASSERT_TRUE(StepUntilIdle(*task, 0).ok());
+  auto zombie = std::move(task);
+  task = MakeTestTask(&world, options);
+  ASSERT_TRUE(StepUntilIdle(*task, 0).ok());  // no checkpoint: what the zombie had put is garbage
+  world.Append(100);
+  EXPECT_EQ(StepUntilIdle(*zombie, 10'000).code(), StatusCode::kRebuild);
+
+  world.runs.clear();
+  world.Answer(0, std::nullopt);
+  task->Hurry();
+  const Status stop = StepUntilIdle(*task, 10'000);
+  EXPECT_EQ(stop.code(), StatusCode::kStop);
+  EXPECT_THAT(stop.message(), HasSubstr("run is missing"));
+}
+
+// One that lacks little cannot empty the list: it keeps its pace while another is away.
+TEST(PartitionTaskTest, OnlyTheSinkThatFillsTheListIsHurried) {
+  TestWorld world(2);
+  world.Answer(1, Status::Retry("away"));
+  auto task = MakeTestTask(
+      &world, {.sinks = {{"paced", 1'000}, {"slow", 0}}, .merged_rows_max = 1, .sealed_max = 100});
+  for (int64_t now_ms = 0; now_ms < 900; now_ms += 10) {
+    world.Append();
+    ASSERT_TRUE(StepUntilIdle(*task, now_ms).ok());
+  }
+  EXPECT_GT(task->Snapshot().sealed_segments, 50);
+  EXPECT_EQ(world.Sink(0).calls, 1);  // when it lacked more than half of the bound
 }
 
 }  // namespace

@@ -22,6 +22,11 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 constexpr int64_t kPublishIntervalMs = 50;
+// Without a run for so long the spill is over: a sink that is slow and not away makes no flood of
+// lines.
+constexpr int64_t kSpillOverMs = 10'000;
+// Likewise: a list that was full for so long is worth a line.
+constexpr int64_t kFullMs = 10'000;
 // A task that has lived so long was well: the wait before a rebuild begins anew.
 constexpr int64_t kLongLifeMs = 10'000;
 
@@ -52,6 +57,10 @@ struct Runtime::State {
     int64_t published_ms = 0;
     bool finished = false;
     bool was_running = false;
+    bool spills = false;      // as it was told
+    int64_t spilled_ms = 0;   // when there was a run last
+    int64_t not_full_ms = 0;  // when the list was not full last
+    bool waits = false;       // as it was told
 
     mutable std::mutex mutex;
     PartitionHealth health;  // guarded by mutex
@@ -85,6 +94,7 @@ struct Runtime::State {
   void Finish(Slot& slot, TaskHealth health, const std::string& reason);
   int64_t FinishWithoutTask(Slot& slot);
   void Publish(Slot& slot, int64_t now_ms);
+  static void TellSpill(Slot& slot, const TaskStatus& status, int64_t now_ms);
   void Wake(Slot& slot);
   void Stop();
 };
@@ -137,7 +147,7 @@ bool Runtime::State::Build(Slot& slot, int64_t now_ms) {
   }
   slot.task = std::move(built).value();
   CHECK(slot.task != nullptr);
-  slot.built_ms = now_ms;
+  slot.built_ms = slot.not_full_ms = now_ms;
   slot.was_running = false;
   return true;
 }
@@ -214,9 +224,34 @@ void Runtime::State::Publish(Slot& slot, int64_t now_ms) {
     slot.was_running = true;
     LogInfo(fmt::format("{} runs from offset {}", NameOf(slot.partition), status.position.v));
   }
+  if (status.running) TellSpill(slot, status, now_ms);
   const std::lock_guard lock(slot.mutex);
   slot.health.health = status.running ? TaskHealth::kRunning : TaskHealth::kStarting;
   slot.health.task = std::move(status);
+}
+
+// What lasts is told once, when it begins and when it ends.
+void Runtime::State::TellSpill(Slot& slot, const TaskStatus& status, int64_t now_ms) {
+  if (status.spilled_runs > 0) slot.spilled_ms = now_ms;
+  if (status.spilled_runs > 0 && !slot.spills) {
+    slot.spills = true;
+    LogWarning(fmt::format("{} spills: a sink is away, and what it lacks goes to disk",
+                           NameOf(slot.partition)));
+  } else if (slot.spills && now_ms - slot.spilled_ms >= kSpillOverMs) {
+    slot.spills = false;
+    LogInfo(
+        fmt::format("{} spills no more: every sink has what was on disk", NameOf(slot.partition)));
+  }
+  if (!status.full) {
+    slot.not_full_ms = now_ms;
+    slot.waits = false;
+  } else if (!slot.waits && now_ms - slot.not_full_ms >= kFullMs) {
+    slot.waits = true;
+    LogWarning(
+        fmt::format("{} counts no more until the sink that is away takes what waits for it: "
+                    "there is no more room in memory and on disk (engine.spill_max)",
+                    NameOf(slot.partition)));
+  }
 }
 
 // ---- other threads -----------------------------------------------------------------------------

@@ -23,14 +23,49 @@ void SealedList::Add(Segment segment) {
   segments_.push_back(std::move(segment));
 }
 
+void SealedList::AddRun(SpilledRun run) {
+  CHECK(segments_.empty() && run.first < run.next());
+  CHECK(runs_.empty() || next() == run.first);
+  spilled_bytes_ += run.bytes;
+  runs_.push_back(std::move(run));
+}
+
 void SealedList::DropUntil(Offset committed) {
+  const auto kept =
+      std::ranges::find_if(runs_, [&](const SpilledRun& run) { return run.next() > committed; });
+  for (auto run = runs_.begin(); run != kept; ++run) spilled_bytes_ -= run->bytes;
+  runs_.erase(runs_.begin(), kept);
   size_t dropped = 0;
-  for (; dropped < size() && segments_[dropped].next <= committed; ++dropped) {
-    rows_ -= static_cast<int64_t>(segments_[dropped].rows());
-    bytes_ -= weights_[dropped];
+  while (dropped < size() && segments_[dropped].next <= committed) ++dropped;
+  Forget(dropped);
+}
+
+void SealedList::Forget(size_t oldest) {
+  for (size_t i = 0; i < oldest; ++i) {
+    rows_ -= static_cast<int64_t>(segments_[i].rows());
+    bytes_ -= weights_[i];
   }
-  segments_.erase(segments_.begin(), segments_.begin() + static_cast<ptrdiff_t>(dropped));
-  weights_.erase(weights_.begin(), weights_.begin() + static_cast<ptrdiff_t>(dropped));
+  segments_.erase(segments_.begin(), segments_.begin() + static_cast<ptrdiff_t>(oldest));
+  weights_.erase(weights_.begin(), weights_.begin() + static_cast<ptrdiff_t>(oldest));
+}
+
+std::span<const Segment> SealedList::Oldest(int64_t bytes_max, Offset limit) const {
+  size_t n = 0;
+  int64_t bytes = 0;
+  for (; n < size() && segments_[n].next <= limit; ++n) {
+    bytes += weights_[n];
+    if (n > 0 && bytes > bytes_max) break;
+  }
+  return in_memory().first(n);
+}
+
+void SealedList::Spill(SpilledRun run) {
+  const size_t n = run.boundaries.size();
+  CHECK(n <= size() && segments_.front().first == run.first);
+  for (size_t i = 0; i < n; ++i) CHECK(segments_[i].next == run.boundaries[i]);
+  Forget(n);
+  spilled_bytes_ += run.bytes;
+  runs_.push_back(std::move(run));
 }
 
 int64_t SealedList::Merge(std::span<const Offset> kept) {
@@ -79,9 +114,27 @@ std::span<const Segment> SealedList::Between(Offset first, Offset next) const {
   return {from, to};
 }
 
+const SpilledRun* SealedList::RunAt(Offset offset) const {
+  const auto run = std::ranges::upper_bound(runs_, offset, {}, &SpilledRun::next);
+  return run != runs_.end() && run->first <= offset ? &*run : nullptr;
+}
+
 bool SealedList::IsBoundary(Offset offset) const {
   if (empty()) return false;
-  return offset == first() || std::ranges::binary_search(segments_, offset, {}, &Segment::next);
+  if (offset == first() || std::ranges::binary_search(segments_, offset, {}, &Segment::next))
+    return true;
+  const auto run = std::ranges::lower_bound(runs_, offset, {}, &SpilledRun::next);
+  return run != runs_.end() && std::ranges::binary_search(run->boundaries, offset);
+}
+
+bool SealedList::Exceeds(Offset offset, size_t size_max, int64_t bytes_max) const {
+  size_t n = 0;
+  int64_t bytes = 0;
+  for (size_t i = size(); i-- > 0 && segments_[i].first >= offset;) {
+    bytes += weights_[i];
+    if (++n > size_max || bytes > bytes_max) return true;
+  }
+  return false;
 }
 
 }  // namespace sightline

@@ -1,5 +1,6 @@
 // SealedList: the sealed segments that some sink of a task has not committed yet, one list for all
-// sinks, contiguous up to where the open segment begins.
+// sinks, contiguous up to where the open segment begins. Its oldest part may lie in spilled runs,
+// of which it has only the description; segments, rows and bytes are those in memory.
 //
 // A value of one task, used by its thread.
 #pragma once
@@ -8,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "engine/spilled_run.h"
 #include "model/segment.h"
 #include "model/types.h"
 
@@ -27,8 +29,15 @@ class SealedList {
 
   // `segment` begins where the list ends, if it is not empty.
   void Add(Segment segment);
-  // Drops the segments that end at or before `committed`.
+  // Likewise; before any segment, when a checkpoint is loaded.
+  void AddRun(SpilledRun run);
+  // Drops the runs and segments that end at or before `committed`.
   void DropUntil(Offset committed);
+  // The oldest segments in memory that end at or before `limit` and weigh at most `bytes_max`, at
+  // least one if one ends there.
+  std::span<const Segment> Oldest(int64_t bytes_max, Offset limit) const;
+  // They are in `run` now: exactly the segments that it describes leave memory.
+  void Spill(SpilledRun run);
   // Merges neighbours, so that a sink of minutes does not hold thousands of segments of
   // milliseconds. Returns how many boundaries it removed.
   //
@@ -52,26 +61,39 @@ class SealedList {
   // Without any rule; the planted bug kOneAccumulator is made of it.
   void MergeAll();
 
-  // Segments in [first, next); both are boundaries, or at the ends of the list.
+  // Segments in [first, next), all in memory; both are boundaries, or at the ends of the list.
   std::span<const Segment> Between(Offset first, Offset next) const;
+  // The run in which the segment that begins at `offset` lies; null: it is in memory, or not here.
+  const SpilledRun* RunAt(Offset offset) const;
   bool IsBoundary(Offset offset) const;  // the ends of the list, too
-  std::span<const Segment> all() const { return segments_; }
-  bool empty() const { return segments_.empty(); }
+  // True if the segments in memory from `offset` on are more than `size` or weigh more than
+  // `bytes`.
+  bool Exceeds(Offset offset, size_t size, int64_t bytes) const;
+
+  std::span<const Segment> in_memory() const { return segments_; }
+  std::span<const SpilledRun> runs() const { return runs_; }
+  bool empty() const { return segments_.empty() && runs_.empty(); }
   size_t size() const { return segments_.size(); }
   int64_t rows() const { return rows_; }
   int64_t bytes() const { return bytes_; }
-  Offset first() const { return segments_.front().first; }  // not of an empty list
-  Offset next() const { return segments_.back().next; }
+  int64_t spilled_bytes() const { return spilled_bytes_; }  // as stored
+  // Not of an empty list.
+  Offset first() const { return runs_.empty() ? segments_.front().first : runs_.front().first; }
+  Offset next() const { return segments_.empty() ? runs_.back().next() : segments_.back().next; }
 
  private:
   bool SmallEnough(size_t older) const;
   void MergeWithNext(size_t older);
 
+  void Forget(size_t oldest);
+
   MergeLimits limits_;
+  std::vector<SpilledRun> runs_;
   std::vector<Segment> segments_;
   std::vector<int64_t> weights_;  // SegmentBytes of each
   int64_t rows_ = 0;
   int64_t bytes_ = 0;
+  int64_t spilled_bytes_ = 0;
 };
 
 }  // namespace sightline

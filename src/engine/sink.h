@@ -12,6 +12,8 @@
 
 namespace sightline {
 
+class SealedList;
+
 constexpr Offset kNoneCommitted{-1};
 
 class Sink {
@@ -31,6 +33,11 @@ class Sink {
   // next call returns the offset that it committed, whatever longer list it is given.
   virtual Result<Offset> Commit(const SourcePartition& partition,
                                 std::span<const Segment> segments) = 0;
+  // The task's list as it is now: told after a checkpoint is loaded, when boundaries between its
+  // segments were removed, and when a part of it went into a spilled run. No sink will be given
+  // other boundaries of what is sealed by now. For one that shows what the others lack and would
+  // else keep it a second time.
+  virtual void Follow(const SourcePartition&, const SealedList&) {}
 };
 
 }  // namespace sightline

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <map>
 #include <memory>
@@ -33,7 +34,8 @@ struct TestWorld {
   Offset earliest;
   std::vector<SinkState> sinks;
   std::map<Epoch, std::optional<std::string>> store;
-  std::optional<Status> poll_answer, put_answer;
+  std::map<RunId, std::string> runs;
+  std::optional<Status> poll_answer, put_answer, put_run_answer;
 
   explicit TestWorld(size_t sink_count = 1) : sinks(sink_count) {}
 
@@ -146,6 +148,26 @@ class TestStore final : public CheckpointStore {
     if (writer != nullptr && w_.put_answer) return *w_.put_answer;
     if (!w_.store.try_emplace(epoch, std::move(entry)).second)
       return Status::Rebuild("the epoch is taken");
+    return Status::Ok();
+  }
+  Status PutRun(const SourcePartition&, RunId id, std::string_view bytes) override {
+    const std::lock_guard lock(w_.mutex);
+    if (w_.put_run_answer) return *w_.put_run_answer;
+    return w_.runs.try_emplace(id, bytes).second ? Status::Ok() : Status::Retry("taken");
+  }
+  Result<std::string> ReadRun(const SourcePartition&, RunId id) override {
+    const std::lock_guard lock(w_.mutex);
+    const auto run = w_.runs.find(id);
+    if (run == w_.runs.end()) return Status::Stop("run is missing");
+    return run->second;
+  }
+  Status RemoveRuns(const SourcePartition&, Epoch newest, std::span<const RunId> kept) override {
+    const std::lock_guard lock(w_.mutex);
+    if (w_.store.empty() || w_.store.rbegin()->first != newest)
+      return Status::Rebuild("a newer owner has claimed");
+    std::erase_if(w_.runs, [&](const auto& run) {
+      return run.first.owner <= newest && std::ranges::find(kept, run.first) == kept.end();
+    });
     return Status::Ok();
   }
 

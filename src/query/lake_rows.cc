@@ -138,47 +138,66 @@ bool Sees(const Scope& scope, const LedgerIncrement& row) {
   return row.row.key.known ? scope.Sees(row.row.key.location) : !scope.locations;
 }
 
+using Parts = std::vector<std::shared_ptr<const PendingPart>>;
+template <typename RowType>
+using ReadPart = Result<std::vector<RowType>> (PendingPart::*)() const;
+
+// The rows in memory, then those of each part, of which it has one at a time.
 template <typename RowType>
 class VectorCursor final : public RowCursor {
  public:
   using CellOf = ScanCell (*)(const RowType&, size_t);
-  VectorCursor(std::shared_ptr<const std::vector<RowType>> rows, const Scope& scope, CellOf cell)
-      : rows_(std::move(rows)), scope_(scope), cell_(cell) {}
+  VectorCursor(std::shared_ptr<const std::vector<RowType>> rows, Parts parts,
+               ReadPart<RowType> read, const Scope& scope, CellOf cell)
+      : rows_(std::move(rows)), parts_(std::move(parts)), read_(read), scope_(scope), cell_(cell) {}
   Result<bool> Next() override {
-    if (rows_ == nullptr) return false;
-    while (next_ < rows_->size()) {
-      if (Sees(scope_, (*rows_)[next_++])) return true;
+    for (;;) {
+      while (rows_ != nullptr && next_ < rows_->size()) {
+        if (Sees(scope_, (*rows_)[next_++])) return true;
+      }
+      if (part_ == parts_.size()) return false;
+      rows_.reset();
+      Result<std::vector<RowType>> read = ((*parts_[part_++]).*read_)();
+      if (!read.ok()) return read.status();
+      rows_ = std::make_shared<const std::vector<RowType>>(std::move(read).value());
+      next_ = 0;
     }
-    return false;
   }
   ScanCell Cell(size_t column) const override { return cell_((*rows_)[next_ - 1], column); }
 
  private:
   std::shared_ptr<const std::vector<RowType>> rows_;
+  const Parts parts_;
+  const ReadPart<RowType> read_;
   const Scope scope_;
   const CellOf cell_;
   size_t next_ = 0;
+  size_t part_ = 0;
 };
 
 template <typename RowType>
 RowSource Source(const std::vector<ScanColumn>& columns,
-                 std::shared_ptr<const std::vector<RowType>> rows, Scope scope,
-                 ScanCell (*cell)(const RowType&, size_t)) {
-  return {columns, [rows = std::move(rows), scope = std::move(scope), cell] {
-            return std::make_unique<VectorCursor<RowType>>(rows, scope, cell);
+                 std::shared_ptr<const std::vector<RowType>> rows, Parts parts,
+                 ReadPart<RowType> read, Scope scope, ScanCell (*cell)(const RowType&, size_t)) {
+  return {columns,
+          [rows = std::move(rows), parts = std::move(parts), read, scope = std::move(scope), cell] {
+            return std::make_unique<VectorCursor<RowType>>(rows, parts, read, scope, cell);
           }};
 }
 
 }  // namespace
 
 RowSource PendingCounts(const LakeState& state, Scope scope) {
-  return Source(kCountColumns, state.pending_counts, std::move(scope), CountCell);
+  return Source(kCountColumns, state.pending_counts, state.pending_parts, &PendingPart::Counts,
+                std::move(scope), CountCell);
 }
 RowSource PendingLedger(const LakeState& state, Scope scope) {
-  return Source(kLedgerColumns, state.pending_ledger, std::move(scope), LedgerCell);
+  return Source(kLedgerColumns, state.pending_ledger, state.pending_parts, &PendingPart::Ledger,
+                std::move(scope), LedgerCell);
 }
 RowSource LocationRows(const LakeState& state, Scope scope) {
-  return Source(kLocationColumns, state.locations, std::move(scope), LocationCell);
+  return Source<LocationEntry>(kLocationColumns, state.locations, {}, nullptr, std::move(scope),
+                               LocationCell);
 }
 
 }  // namespace sightline

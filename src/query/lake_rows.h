@@ -1,4 +1,4 @@
-// The parts of a LakeState that are in memory, as rows for DuckDB.
+// The parts of a LakeState that are no files of the lake, as rows for DuckDB.
 #pragma once
 
 #include <memory>

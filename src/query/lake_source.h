@@ -50,6 +50,15 @@ struct LocationEntry {
   std::optional<LocationId> parent;
 };
 
+// A part of the pending rows that is not in memory: read when a query comes to it, and forgotten.
+// Immutable; any thread.
+class PendingPart {
+ public:
+  virtual ~PendingPart() = default;
+  virtual Result<std::vector<CountIncrement>> Counts() const = 0;
+  virtual Result<std::vector<LedgerIncrement>> Ledger() const = 0;
+};
+
 // One moment of everything. Sums over it never dip: it holds the lake at one version and every
 // pending segment with first >= that version's committed offset, and nothing else.
 //
@@ -62,6 +71,7 @@ struct LakeState {
   FileList counts_files, ledger_files;
   std::shared_ptr<const std::vector<CountIncrement>> pending_counts;   // null: none
   std::shared_ptr<const std::vector<LedgerIncrement>> pending_ledger;  // null: none
+  std::vector<std::shared_ptr<const PendingPart>> pending_parts;       // and these
   std::shared_ptr<const std::vector<LocationEntry>> locations;         // null: none
 };
 

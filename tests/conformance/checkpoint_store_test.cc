@@ -154,6 +154,69 @@ TEST_P(CheckpointStoreTest, OfManyWhoClaimOneWins) {
   EXPECT_EQ(Latest(*home_->Open()).newest, Epoch{kEpochs});
 }
 
+// Runs beside them.
+
+TEST_P(CheckpointStoreTest, ARunIsThereForWhoeverComes) {
+  const std::string odd = std::string("\0\xff\n", 3) + std::string(300'000, 'x');
+  ASSERT_TRUE(home_->Open()->PutRun(kPartition, {{3}, 1}, odd).ok());
+  ASSERT_TRUE(home_->Open()->PutRun(kPartition, {{3}, 2}, "").ok());
+  EXPECT_EQ(home_->Open()->ReadRun(kPartition, {{3}, 1}).value(), odd);
+  EXPECT_EQ(home_->Open()->ReadRun(kPartition, {{3}, 2}).value(), "");
+  ExpectLatest({0}, std::nullopt);  // it is no entry
+}
+
+TEST_P(CheckpointStoreTest, ARunIsNeverOverwritten) {
+  ASSERT_TRUE(home_->Open()->PutRun(kPartition, {{3}, 1}, "first").ok());
+  EXPECT_EQ(home_->Open()->PutRun(kPartition, {{3}, 1}, "second").code(), StatusCode::kRetry);
+  ASSERT_TRUE(home_->Open()->PutRun(kPartition, {{4}, 1}, "another owner's").ok());
+  EXPECT_EQ(home_->Open()->ReadRun(kPartition, {{3}, 1}).value(), "first");
+  EXPECT_EQ(home_->Open()->ReadRun(kPartition, {{4}, 1}).value(), "another owner's");
+}
+
+TEST_P(CheckpointStoreTest, ARunThatIsNotThereIsForAPerson) {
+  const auto store = home_->Open();
+  EXPECT_EQ(store->ReadRun(kPartition, {{3}, 1}).status().code(), StatusCode::kStop);
+  ASSERT_TRUE(store->PutRun(kPartition, {{3}, 1}, "x").ok());
+  const SourcePartition other{kPartition.source, 4};
+  EXPECT_EQ(store->ReadRun(other, {{3}, 1}).status().code(), StatusCode::kStop);
+}
+
+TEST_P(CheckpointStoreTest, TheNewestOwnerRemovesTheRunsThatItDoesNotKeep) {
+  const auto store = home_->Open();
+  const SourcePartition other{kPartition.source, 4};
+  ASSERT_TRUE(Claim(*store, {5}).ok());
+  for (int64_t owner = 3; owner <= 6; ++owner)
+    for (int64_t number = 1; number <= 2; ++number)
+      ASSERT_TRUE(store->PutRun(kPartition, {{owner}, number}, "x").ok());
+  ASSERT_TRUE(store->PutRun(other, {{3}, 1}, "x").ok());
+  const RunId kept[] = {{{3}, 2}, {{5}, 1}, {{9}, 9}};
+  ASSERT_TRUE(home_->Open()->RemoveRuns(kPartition, {5}, kept).ok());
+  for (int64_t owner = 3; owner <= 6; ++owner)
+    for (int64_t number = 1; number <= 2; ++number) {
+      const RunId id{{owner}, number};
+      // The sixth is a newer owner than this.
+      const bool there = id == kept[0] || id == kept[1] || owner == 6;
+      EXPECT_EQ(store->ReadRun(kPartition, id).ok(), there) << owner << "-" << number;
+    }
+  EXPECT_TRUE(store->ReadRun(other, {{3}, 1}).ok());
+  ExpectLatest({5}, std::nullopt);
+  ASSERT_TRUE(store->RemoveRuns(kPartition, {5}, kept).ok());  // again
+}
+
+TEST_P(CheckpointStoreTest, WhoeverIsNotTheNewestRemovesNothing) {
+  const auto store = home_->Open();
+  EXPECT_EQ(store->RemoveRuns(kPartition, {5}, {}).code(), StatusCode::kRebuild);
+  ASSERT_TRUE(store->PutRun(kPartition, {{5}, 1}, "x").ok());
+  ASSERT_TRUE(Claim(*store, {5}).ok());
+  ASSERT_TRUE(Claim(*store, {6}).ok());
+  EXPECT_EQ(store->RemoveRuns(kPartition, {5}, {}).code(), StatusCode::kRebuild);
+  ASSERT_TRUE(Put(*store, {7}, {"x"}).ok());
+  EXPECT_EQ(store->RemoveRuns(kPartition, {6}, {}).code(), StatusCode::kRebuild);
+  EXPECT_TRUE(store->ReadRun(kPartition, {{5}, 1}).ok());
+  ASSERT_TRUE(store->RemoveRuns(kPartition, {7}, {}).ok());
+  EXPECT_EQ(store->ReadRun(kPartition, {{5}, 1}).status().code(), StatusCode::kStop);
+}
+
 INSTANTIATE_TEST_SUITE_P(All, CheckpointStoreTest,
                          testing::Values(Implementation<StoreHarness>{"memory", MakeMemoryStore},
                                          Implementation<StoreHarness>{

@@ -171,6 +171,7 @@ class MemorySinkHarness final : public SinkHarness {
 struct StoreState {
   std::mutex mutex;
   std::map<SourcePartition, std::map<Epoch, std::optional<std::string>>> entries;
+  std::map<SourcePartition, std::map<RunId, std::string>> runs;
 };
 
 class MemoryStore final : public CheckpointStore {
@@ -195,6 +196,27 @@ class MemoryStore final : public CheckpointStore {
     const std::lock_guard lock(state_.mutex);
     const bool is_new = state_.entries[partition].try_emplace(epoch, std::move(checkpoint)).second;
     return is_new ? Status::Ok() : Status::Rebuild("taken");
+  }
+  Status PutRun(const SourcePartition& partition, RunId id, std::string_view bytes) override {
+    const std::lock_guard lock(state_.mutex);
+    const bool is_new = state_.runs[partition].try_emplace(id, bytes).second;
+    return is_new ? Status::Ok() : Status::Retry("taken");
+  }
+  Result<std::string> ReadRun(const SourcePartition& partition, RunId id) override {
+    const std::lock_guard lock(state_.mutex);
+    const auto run = state_.runs[partition].find(id);
+    if (run == state_.runs[partition].end()) return Status::Stop("missing");
+    return run->second;
+  }
+  Status RemoveRuns(const SourcePartition& partition, Epoch newest,
+                    std::span<const RunId> kept) override {
+    const std::lock_guard lock(state_.mutex);
+    const auto& entries = state_.entries[partition];
+    if (entries.empty() || entries.rbegin()->first != newest) return Status::Rebuild("not newest");
+    std::erase_if(state_.runs[partition], [&](const auto& run) {
+      return run.first.owner <= newest && std::ranges::find(kept, run.first) == kept.end();
+    });
+    return Status::Ok();
   }
 
  private:

@@ -19,12 +19,13 @@ void Check(std::string_view bytes) {
   const Checkpoint& checkpoint = read.value();
   std::string written;
   WriteCheckpoint(
-      checkpoint.head, checkpoint.sealed, [&](const ByteSink& out) { out(checkpoint.state); },
+      checkpoint.head, checkpoint.runs, checkpoint.sealed,
+      [&](const ByteSink& out) { out(checkpoint.state); },
       [&](std::string_view piece) { written += piece; });
   const Result<Checkpoint> again = ReadCheckpoint(written);
   CHECK(again.ok());
-  CHECK(again.value().head == checkpoint.head && again.value().sealed == checkpoint.sealed &&
-        again.value().state == checkpoint.state);
+  CHECK(again.value().head == checkpoint.head && again.value().runs == checkpoint.runs &&
+        again.value().sealed == checkpoint.sealed && again.value().state == checkpoint.state);
 }
 
 }  // namespace

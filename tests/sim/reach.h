@@ -71,6 +71,19 @@ namespace sightline::sim {
   X(merged_while_under_way)           \
   X(under_way_answered)               \
   X(under_way_refused)                \
+  X(spilled)                          \
+  X(spilled_to_the_bound)             \
+  X(spill_refused)                    \
+  X(run_read)                         \
+  X(run_cut_where_a_sink_stands)      \
+  X(offer_in_runs_and_memory)         \
+  X(runs_at_checkpoint)               \
+  X(started_with_runs)                \
+  X(run_removed)                      \
+  X(run_of_an_older_owner_removed)    \
+  X(run_of_a_zombie)                  \
+  X(zombie_may_not_remove_runs)       \
+  X(zombie_misses_a_run)              \
   X(drained)                          \
   X(stop_sink_lost_data)              \
   X(stop_sink_lost_everything)        \
@@ -79,6 +92,7 @@ namespace sightline::sim {
   X(stop_retention_passed_checkpoint) \
   X(stop_retention_passed_committed)  \
   X(stop_damaged_checkpoint)          \
+  X(stop_damaged_run)                 \
   X(stop_other_settings)
 
 #define SIGHTLINE_AS_ENUM(name) name,
@@ -97,11 +111,13 @@ enum class Write {
   kLake,
   kRemote,
   kPut,
+  kRun,
+  kRemoveRuns,
   kSize
 };
-inline constexpr std::array kWriteNames = {"start",       "claim",         "fence topic",
-                                           "fence lake",  "fence remote",  "topic commit",
-                                           "lake commit", "remote commit", "checkpoint"};
+inline constexpr std::array kWriteNames = {
+    "start",       "claim",         "fence topic", "fence lake",  "fence remote", "topic commit",
+    "lake commit", "remote commit", "checkpoint",  "spilled run", "remove runs"};
 
 struct Reached {
   std::array<int64_t, static_cast<size_t>(Reach::kSize)> times{};

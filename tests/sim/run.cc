@@ -68,6 +68,13 @@ TaskOptions RandomOptions(Prng& prng, const std::vector<SinkKind>& kinds) {
   if (prng.OneIn(4)) options.merged_bytes_max = 1'000 + prng.Below(4'000);
   options.sealed_max = static_cast<size_t>(3 + prng.Below(12));
   if (prng.OneIn(8)) options.sealed_bytes_max = 2'000 + prng.Below(8'000);
+  if (!prng.OneIn(3)) {
+    if (prng.OneIn(2)) options.sealed_bytes_max = 500 + prng.Below(4'000);
+    if (prng.OneIn(2)) options.sealed_max = static_cast<size_t>(2 + prng.Below(4));
+    options.spill_bytes_max = prng.OneIn(4) ? 1 + prng.Below(1'000) : 1'000'000;
+    options.run_bytes_max = 1 + prng.Below(prng.OneIn(2) ? 1'000 : 6'000);
+    options.spill_after_ms = prng.OneIn(2) ? 0 : prng.Below(40);
+  }
   options.checkpoint_records_min = 1 + prng.Below(40);
   options.checkpoint_records_max = options.checkpoint_records_min + prng.Below(60);
   options.checkpoint_interval_ms = 5 + prng.Below(200);
@@ -99,6 +106,7 @@ class Run {
         spec_(spec),
         kinds_(RandomSinks(prng)),
         options_(RandomOptions(prng, kinds_)),
+        outages_(options_.spill_bytes_max > 0 && prng.OneIn(2)),
         may_retain_(prng.OneIn(4)),
         grow_one_in_(std::array{2, 6, 15}[static_cast<size_t>(prng.Below(3))]) {
     w_.crash_one_in = std::array{15, 60, 1'000}[static_cast<size_t>(prng.Below(3))];
@@ -160,7 +168,7 @@ class Run {
     if (w_.Fire(50)) Owner().task->Hurry();
     if (w_.Fire(grow_one_in_)) Grow();
     for (SinkState* sink : {&w_.topic, &w_.lake, &w_.remote})
-      if (w_.Fire(100)) sink->down_until_ms = w_.now_ms + w_.prng.Below(250);
+      if (w_.Fire(100)) sink->down_until_ms = w_.now_ms + w_.prng.Below(outages_ ? 2'500 : 250);
     w_.LandReady();
   }
   void NewOwner() {
@@ -181,6 +189,7 @@ class Run {
     instances_.clear();
     w_.under_way.clear();
     w_.store.clear();
+    w_.runs.clear();
     w_.restart = w_.retained;
     if (w_.prng.OneIn(3)) {
       Note(Reach::sink_emptied);
@@ -221,6 +230,9 @@ class Run {
           Text(status.code()),
           done.ok() ? (done.value() == Progress::kWorked ? "worked" : "idle") : status.message(),
           i.task->position().v);
+    if (options_.spill_bytes_max > 0)
+      Note(Reach::spilled_to_the_bound,
+           i.task->Snapshot().spilled_bytes >= options_.spill_bytes_max);
     Note(Reach::newer_claim_seen, status.message() == "a newer owner has claimed");
     return status;
   }
@@ -292,11 +304,13 @@ class Run {
   }
 
   bool StopsFor(Reach reason, const PipelineSpec& spec);
+  void Respill(const Checkpoint& checkpoint);
 
   World w_;
   const PipelineSpec& spec_;
   const std::vector<SinkKind> kinds_;
   const TaskOptions options_;
+  const bool outages_;     // sinks are away for long: what they lack is spilled
   const bool may_retain_;  // some worlds lose old records, the others lose checkpoints
   const int64_t grow_one_in_;
   std::vector<std::unique_ptr<Instance>> instances_;  // zombies, then the owner
@@ -319,17 +333,37 @@ bool Run::StopsFor(Reach reason, const PipelineSpec& spec) {
       fmt::format("went on although it had to stop: {}", kReachNames[static_cast<size_t>(reason)]));
 }
 
+// The newest checkpoint as it would be if all that it holds had been spilled, to a run that is
+// damaged or lost.
+void Run::Respill(const Checkpoint& checkpoint) {
+  const RunId id{w_.store.rbegin()->first, 1'000'000};
+  std::string bytes = EncodeRun(checkpoint.sealed);
+  std::vector<SpilledRun> runs = checkpoint.runs;
+  runs.push_back(DescribeRun(id, checkpoint.sealed, std::ssize(bytes)));
+  bytes.pop_back();
+  w_.runs.clear();
+  if (w_.prng.OneIn(2)) w_.runs[id] = bytes;
+  std::string written;
+  WriteCheckpoint(
+      checkpoint.head, runs, {}, [&](const ByteSink& out) { out(checkpoint.state); },
+      [&](std::string_view piece) { written += piece; });
+  for (auto& [epoch, entry] : w_.store)
+    if (entry) entry = written;
+}
+
 // After the end, with everything stopped: something is not as the task left it.
 void Run::MustStop() {
   const std::string* newest = w_.NewestCheckpoint();
   if (newest == nullptr || w_.log.start == w_.log.end) return;
   const Checkpoint checkpoint = ReadCheckpoint(*newest).value();
   const Offset next = checkpoint.head.next;
-  const Offset first = checkpoint.sealed.empty() ? next : checkpoint.sealed.front().first;
+  const Offset first = !checkpoint.runs.empty()     ? checkpoint.runs.front().first
+                       : !checkpoint.sealed.empty() ? checkpoint.sealed.front().first
+                                                    : next;
   SinkState& sink = StateOf(kinds_.back() == kLiveSink ? kinds_.front() : kinds_.back());
   std::string bytes = *newest;
   PipelineSpec other = spec_;
-  switch (w_.prng.Below(8)) {
+  switch (w_.prng.Below(9)) {
     case 0:
       if (first == w_.log.start) return;
       sink.committed = {w_.log.start.v + w_.prng.Below(first.v - w_.log.start.v)};
@@ -367,6 +401,12 @@ void Run::MustStop() {
           static_cast<char>(1 << w_.prng.Below(8));
       w_.store.rbegin()->second = bytes;
       StopsFor(Reach::stop_damaged_checkpoint, spec_);
+      return;
+    case 7:
+      if (checkpoint.sealed.empty()) return;
+      Respill(checkpoint);
+      sink.committed = first;
+      StopsFor(Reach::stop_damaged_run, spec_);
       return;
     default:
       ++other.dedup_horizon.v;

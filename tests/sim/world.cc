@@ -85,8 +85,20 @@ class SimSink : public Sink {
     w_.NoteStart(kind_, state_.committed);
     return state_.committed;
   }
+  void Follow(const SourcePartition&, const SealedList& list) override {
+    if (!list.runs().empty()) spilled_to_ = list.runs().back().next();
+  }
 
  protected:
+  // What a sink is offered ends where a follower of the list can be cut, too, if it has that much.
+  void MustBeFollowed(std::span<const Segment> segments) const {
+    Note(Reach::offer_in_runs_and_memory,
+         segments.front().first < spilled_to_ && spilled_to_ < segments.back().next);
+    if (i_.followed.empty() || Mutated(Mutant::kOneAccumulator)) return;
+    for (const Offset end : {segments.front().first, segments.back().next})
+      if (end >= *i_.followed.begin() && end <= *i_.followed.rbegin() && !i_.followed.contains(end))
+        throw Violation("a sink is offered what a follower of the list cannot be cut at");
+  }
   bool Down() {
     const bool down = w_.faulty && w_.now_ms < state_.down_until_ms;
     Note(Reach::sink_down, down);
@@ -112,13 +124,15 @@ class SimSink : public Sink {
   SinkState& state_;
   const Write fence_, commit_;
   int64_t token_ = -1;
+  Offset spilled_to_;
 };
 
 // In the process's memory; loaded from what the lake has, after the lake is fenced. Each task loads
 // it again: what an earlier one had counted beyond the lake may be cut differently now.
 class LiveSink final : public Sink {
  public:
-  explicit LiveSink(Instance& instance) : w_(instance.w), state_(instance.process->live) {}
+  explicit LiveSink(Instance& instance)
+      : i_(instance), w_(instance.w), state_(instance.process->live) {}
   Status Fence(const SourcePartition&, Epoch) override { return Status::Ok(); }
   Result<Offset> Committed(const SourcePartition&) override {
     if (w_.FailRead()) return Status::Retry("committed failed");
@@ -129,10 +143,19 @@ class LiveSink final : public Sink {
   }
   Result<Offset> Commit(const SourcePartition&, std::span<const Segment> segments) override {
     w_.Audit(state_, segments);
+    i_.followed.insert(segments.front().first);
+    for (const Segment& segment : segments) i_.followed.insert(segment.next);
     return state_.committed;
+  }
+  void Follow(const SourcePartition&, const SealedList& list) override {
+    if (list.empty()) return;
+    std::erase_if(i_.followed, [&](Offset boundary) {
+      return boundary > list.first() && !list.IsBoundary(boundary);
+    });
   }
 
  private:
+  Instance& i_;
   World& w_;
   SinkState& state_;
 };
@@ -144,6 +167,7 @@ class TopicSink final : public SimSink {
  public:
   using SimSink::SimSink;
   Result<Offset> Commit(const SourcePartition&, std::span<const Segment> segments) override {
+    MustBeFollowed(segments);
     if (Down()) return Status::Retry("down");
     const bool new_group = commits_ % 4 == 0;
     const Offset key = new_group ? segments.front().first : group_;
@@ -184,6 +208,7 @@ class LakeSink final : public SimSink {
  public:
   using SimSink::SimSink;
   Result<Offset> Commit(const SourcePartition&, std::span<const Segment> segments) override {
+    MustBeFollowed(segments);
     if (Down()) return Status::Retry("down");
     std::vector<Segment> list(segments.begin(), segments.end());
     const Status done = i_.Do(
@@ -203,6 +228,7 @@ class RemoteSink final : public SimSink {
  public:
   using SimSink::SimSink;
   Result<Offset> Commit(const SourcePartition&, std::span<const Segment> segments) override {
+    MustBeFollowed(segments);
     if (Down()) return Status::Retry("down");
     if (pending_ != nullptr) return Answer(segments);
     if (auto disturbed = i_.Disturbed(commit_)) return *disturbed;
@@ -282,7 +308,53 @@ class SimStore final : public CheckpointStore {
       Trace("    checkpoint {} holds everything up to {}", epoch.v, next.v);
       for (const SinkState* sink : {&w.topic, &w.lake, &w.remote})
         Note(Reach::checkpoint_in_replay, next < sink->committed);
+      Note(Reach::runs_at_checkpoint, !w.NamedRuns().empty());
       std::erase_if(w.store, [&](const auto& e) { return e.first < epoch; });
+      return Status::Ok();
+    });
+  }
+
+  Status PutRun(const SourcePartition&, RunId id, std::string_view bytes) override {
+    Note(Reach::run_of_a_zombie, i_.is_zombie);
+    runs_put_.insert(id);
+    const Status put = i_.Do(Write::kRun, Status::Retry, [&w = w_, id, run = std::string(bytes)] {
+      Trace("    run {}-{} is put", id.owner.v, id.number);
+      return w.runs.try_emplace(id, run).second ? Status::Ok() : Status::Retry("taken");
+    });
+    Note(Reach::spill_refused, !put.ok());
+    return put;
+  }
+
+  Result<std::string> ReadRun(const SourcePartition&, RunId id) override {
+    if (w_.FailRead()) return Status::Retry("read failed");
+    const auto run = w_.runs.find(id);
+    Note(run == w_.runs.end() ? Reach::zombie_misses_a_run : Reach::run_read);
+    if (run == w_.runs.end())
+      return Status::Stop(fmt::format("run {}-{} is missing", id.owner.v, id.number));
+    return run->second;
+  }
+
+  // The look and the removal are apart: what was found to be garbage may go much later.
+  Status RemoveRuns(const SourcePartition&, Epoch newest, std::span<const RunId> kept) override {
+    if (w_.FailRead()) return Status::Retry("list failed");
+    const bool careless = Mutated(Mutant::kZombieRemovesRuns);
+    const Epoch there = w_.store.empty() ? Epoch{0} : w_.store.rbegin()->first;
+    if (!careless && there != newest) {
+      Note(Reach::zombie_may_not_remove_runs);
+      return Status::Rebuild("a newer owner has claimed");
+    }
+    std::vector<RunId> garbage;
+    for (const auto& [id, bytes] : w_.runs)
+      if ((careless || id.owner <= newest) && std::ranges::find(kept, id) == kept.end())
+        garbage.push_back(id);
+    for (const RunId& id : garbage)
+      Note(Reach::run_of_an_older_owner_removed, !runs_put_.contains(id));
+    if (garbage.empty()) return Status::Ok();
+    return i_.Do(Write::kRemoveRuns, Status::Retry, [&w = w_, garbage] {
+      for (const RunId& id : garbage) {
+        Note(Reach::run_removed);
+        w.RemoveRun(id);
+      }
       return Status::Ok();
     });
   }
@@ -290,6 +362,7 @@ class SimStore final : public CheckpointStore {
  private:
   Instance& i_;
   World& w_;
+  std::set<RunId> runs_put_;  // by this task
 };
 
 std::unique_ptr<Sink> MakeSink(Instance& instance, SinkKind kind) {
@@ -334,6 +407,13 @@ void World::Audit(SinkState& sink, std::span<const Segment> segments) {
   }
 }
 
+void World::RemoveRun(RunId id) {
+  Trace("    run {}-{} is removed", id.owner.v, id.number);
+  for (const SpilledRun& run : NamedRuns())
+    if (run.id == id) throw Violation("a run was removed that the newest checkpoint names");
+  runs.erase(id);
+}
+
 void World::LandReady() {
   for (size_t i = 0; i < under_way.size();) {
     if (under_way[i].ready_ms > now_ms) {
@@ -357,6 +437,10 @@ void World::NoteStart(SinkKind kind, Offset committed) {
   const bool has_any = committed != kNoneCommitted;
   Note(kAhead[kind], has_any && committed > restart);
   Note(kBehind[kind], has_any && committed < restart);
+  for (const SpilledRun& run : NamedRuns()) {
+    Note(Reach::started_with_runs);
+    Note(Reach::run_cut_where_a_sink_stands, run.first < committed && committed < run.next());
+  }
   Note(Reach::nothing_committed_at_checkpoint, !has_any && NewestCheckpoint() != nullptr);
 }
 
@@ -364,6 +448,12 @@ const std::string* World::NewestCheckpoint() const {
   for (auto it = store.rbegin(); it != store.rend(); ++it)
     if (it->second) return &*it->second;
   return nullptr;
+}
+
+std::vector<SpilledRun> World::NamedRuns() const {
+  const std::string* newest = NewestCheckpoint();
+  if (newest == nullptr) return {};
+  return ReadCheckpoint(*newest).value().runs;
 }
 
 // ---- an instance -------------------------------------------------------------------------------
@@ -386,6 +476,7 @@ Instance::~Instance() {
   Note(Reach::cut_at_committed, status.cuts);
   Note(Reach::reading_held_up, status.held_up);
   Note(Reach::merged, status.merges);
+  Note(Reach::spilled, status.spills);
 }
 
 std::optional<Status> Instance::Disturbed(Write write) {

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -57,6 +58,7 @@ struct World {
   Offset restart;   // where the newest checkpoint, if any, goes on
   SinkState topic{"topic"}, lake{"lake"}, remote{"remote"};
   std::map<Epoch, std::optional<std::string>> store;
+  std::map<RunId, std::string> runs;
   std::vector<UnderWay> under_way;
   bool faulty = true;
   int64_t crash_one_in = 0, fault_one_in = 0, owner_one_in = 0;
@@ -68,6 +70,9 @@ struct World {
   // Lands what is ready.
   void LandReady();
   const std::string* NewestCheckpoint() const;
+  std::vector<SpilledRun> NamedRuns() const;  // by that
+  // Only what the newest checkpoint does not name.
+  void RemoveRun(RunId id);
   // A task has read what a sink has committed.
   void NoteStart(SinkKind kind, Offset committed);
 };
@@ -87,6 +92,9 @@ struct Instance {
   bool is_zombie = false;
   int64_t asleep_until_ms = 0;
   std::vector<SinkKind> kinds;
+  // What a follower of the list may still be cut at: every boundary that it was given, but for
+  // those that the list then no longer had.
+  std::set<Offset> followed;
   std::unique_ptr<PartitionTask> task;
 
   Instance(World& world, std::shared_ptr<Process> process, const PipelineSpec& spec,

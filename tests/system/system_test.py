@@ -37,7 +37,7 @@ from server import Failure, Test
 MODULES = (test_commands, test_readme, test_api, test_ask, test_operation, test_repair, test_input, test_stream,
            test_durability, test_lake, test_kafka)
 # Tests that mount a file system: without the right to, they run in a namespace where they have it.
-MOUNTING = ("full_disk",)
+MOUNTING = ("full_disk", "spill")
 
 
 class OutOfTime(Exception):

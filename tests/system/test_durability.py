@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import json
 import random
 import shutil
 import subprocess
+import threading
 import time
 
 from events import Traffic, deliver
@@ -341,3 +343,118 @@ def full_disk(t: Test) -> None:
     tally = senders.tally()
     t.note(f"{tally.refused_503} x 503, {tally.refused_429} x 429, {tally.elements} elements, slowest "
            f"answer {tally.slowest:.1f} s")
+
+
+# -- a lake that is away -----------------------------------------------------------------------------
+
+class SumWatcher(threading.Thread):
+    """Asks again and again for the sum of everything: it never becomes less, over restarts, too."""
+
+    def __init__(self, server: Server):
+        super().__init__(daemon=True)
+        self.server = server
+        self.sum = 0
+        self.asked = 0
+        self.failure: str | None = None
+        self.stopping = threading.Event()
+
+    def run(self) -> None:
+        client = Client(self.server.port)
+        body = json.dumps({"sql": "SELECT coalesce(sum(item_count), 0)::BIGINT AS n, "
+                                  "(SELECT coalesce(sum(counted), 0)::BIGINT FROM ledger) AS c "
+                                  "FROM item_counts"}).encode()
+        while not self.stopping.wait(0.05):
+            try:
+                answer = client.request("POST", "/v1/query", body)
+            except (OSError, http.client.HTTPException):
+                continue  # it was killed
+            if answer.status == 503:
+                continue  # not yet counted up to where it was
+            if answer.status != 200:
+                self.failure = f"status {answer.status}: {answer.body[:300]!r}"
+                return
+            row = json.loads(answer.body)[0]
+            if row["n"] < self.sum or row["n"] != row["c"]:
+                self.failure = f"the sum was {self.sum} and is {row['n']}, by the ledger {row['c']}"
+                return
+            self.sum = row["n"]
+            self.asked += 1
+
+    def check(self) -> None:
+        if self.failure:
+            raise Failure(f"a query: {self.failure}")
+
+    def finish(self) -> None:
+        self.stopping.set()
+        self.join(30)
+        self.check()
+
+
+@test(seconds=600)
+def spill(t: Test) -> None:
+    """The lake's disk is full for long: events are counted, shown and asked for far beyond what may
+    wait in memory, /healthz is not troubled. A kill -9 in the middle; then there is room again, and
+    everything arrives, once."""
+    disk = SmallDisk(t, mib=48)
+    pending_max = 128 << 10
+    server = t.server("--lake.dir", disk.path / "lake", "--partitions", 2,
+                      "--engine.pending_max", pending_max, "--lake.roll_interval", "300ms",
+                      "--engine.checkpoint_interval", "1s")
+    server.start()
+    senders = Senders(server, count=4, pause=0.005, patience=240)
+    watcher = SumWatcher(server)
+    watcher.start()
+
+    def well() -> bool:
+        senders.check()
+        watcher.check()
+        expect(server.running, "the server ended by itself")
+        return True
+
+    def spilled() -> float:
+        return server.metric("sightline_engine_spill_bytes")
+
+    time.sleep(2)
+    disk.fill(leave=0)
+    wait_until(lambda: well() and spilled() > 0, 60, "something is spilled")
+    begun, asked = server.ledger()["received"], watcher.asked
+    # As stored it is a fraction of what it would be in memory.
+    wait_until(lambda: well() and spilled() > 8 * pending_max, 180,
+               f"{8 * pending_max} bytes are spilled")
+    expect_equal(server.health()["status"], "ok", "/healthz while spilling")
+    far, most = server.ledger()["received"], spilled()
+    expect(far > 4 * begun, f"{far} events were counted when {most:.0f} bytes were spilled, {begun} "
+                            "when spilling began")
+    expect(watcher.asked > asked + 10, f"only {watcher.asked - asked} queries were answered")
+    expect("spills: a sink is away" in server.log(), "no line says that it spills")
+    expect(server.log().count(" spills") <= 2, f"a flood of lines: {server.log()!r}")
+
+    server.kill()
+    server.launch()
+    expect(server.wait_door(60), f"it did not start again: {server.last_line()}")
+    well()
+    disk.make_space()
+    wait_until(lambda: well() and server.health()["status"] == "ok", 60, "healthy again")
+    wait_until(lambda: well() and watcher.sum >= far, 120, f"queries see {far} events again")
+    oracle = senders.finish(120)
+    wait_until(lambda: well() and spilled() == 0, 120, "everything spilled is in the lake")
+    watcher.finish()
+    ledger = oracle.check(server, repeated=True)
+    totals = json.loads(server.request("GET", "/v1/ledger?group=none").body)[0]
+    expect_equal(totals, ledger, "the ledger of the lake and what is pending, against live's")
+    wait_until(lambda: not list((server.data / "checkpoints").rglob("*.run")), 20,
+               "the runs are removed")
+    expect_equal(list((server.data / "pending").iterdir()), [], "what queries had kept of them")
+    memory = server.memory_mib()
+    server.stop()
+    done = t.run("lake", "verify", "--data", server.data, "--lake", disk.path / "lake",
+                 "--format", "json", seconds=120)
+    expect_equal(done.returncode, 0, f"lake verify: {done.stdout!r} {done.stderr!r}")
+    # Files of writes that the full disk cut off belong to no version: that is a note.
+    expect(all(row["kind"] in ("ok", "note") for row in json.loads(done.stdout)),
+           f"verify: {done.stdout!r}")
+    server.start()
+    expect_equal(oracle.check(server, repeated=True), ledger, "the ledger after one more start")
+    server.stop()
+    t.note(f"{begun} events when spilling began, {far} when {most / 1024:.0f} KiB were on disk, "
+           f"{watcher.asked} queries, memory at most {memory:.0f} MiB")

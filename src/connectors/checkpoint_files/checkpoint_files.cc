@@ -1,8 +1,7 @@
 // Layout: '<dir>/<source>/<partition>/<epoch>.entry', the epoch in 20 digits. A claim and a
-// checkpoint share the names, so that they collide. In <source> everything but letters, digits,
-// '-',
-// '_' and '.' is written as %XX, and so is a '.' at its beginning. Names beginning with ".put-" are
-// puts under way.
+// checkpoint share the names, so that they collide. A spilled run is '<owner>-<number>.run' beside
+// them, both in 20 digits. In <source> everything but letters, digits, '-', '_' and '.' is written
+// as %XX, and so is a '.' at its beginning. Names beginning with ".put-" are puts under way.
 #include "connectors/checkpoint_files/checkpoint_files.h"
 
 #include <fcntl.h>
@@ -16,6 +15,7 @@
 #include <optional>
 #include <string_view>
 #include <system_error>
+#include <type_traits>
 
 #include "base/check.h"
 #include "connectors/checkpoint_files/entry_file.h"
@@ -26,8 +26,9 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kExtension = ".entry";
+constexpr std::string_view kRunExtension = ".run";
 constexpr std::string_view kPutPrefix = ".put-";
-constexpr size_t kEpochDigits = 20;
+constexpr size_t kDigits = 20;
 
 std::string Escaped(std::string_view source) {
   std::string name;
@@ -39,31 +40,51 @@ std::string Escaped(std::string_view source) {
   return name;
 }
 
-std::string EntryName(Epoch epoch) {
-  return fmt::format("{:0{}}{}", epoch.v, kEpochDigits, kExtension);
+std::string EntryName(Epoch epoch) { return fmt::format("{:0{}}{}", epoch.v, kDigits, kExtension); }
+
+std::string RunName(RunId id) {
+  return fmt::format("{:0{}}-{:0{}}{}", id.owner.v, kDigits, id.number, kDigits, kRunExtension);
+}
+
+// What kDigits digits say; 0 if they do not say a number above 0.
+int64_t NumberOf(std::string_view digits) {
+  int64_t number = 0;
+  const char* end = digits.data() + digits.size();
+  const auto [stopped, error] = std::from_chars(digits.data(), end, number);
+  const bool sane = digits.size() == kDigits && error == std::errc() && stopped == end;
+  return sane && number > 0 ? number : 0;
 }
 
 std::optional<Epoch> EpochOf(std::string_view name) {
-  if (name.size() != kEpochDigits + kExtension.size() || !name.ends_with(kExtension)) return {};
-  Epoch epoch;
-  const char* end = name.data() + kEpochDigits;
-  const auto [stopped, error] = std::from_chars(name.data(), end, epoch.v);
-  if (error != std::errc() || stopped != end || epoch.v <= 0) return {};
-  return epoch;
+  if (name.size() != kDigits + kExtension.size() || !name.ends_with(kExtension)) return {};
+  const int64_t number = NumberOf(name.substr(0, kDigits));
+  return number > 0 ? std::optional(Epoch{number}) : std::nullopt;
 }
 
-// Of the entries in a partition's directory, newest first. A directory that is not there is empty.
-Result<std::vector<Epoch>> ListEntries(const fs::path& dir) {
-  std::vector<Epoch> epochs;
+std::optional<RunId> RunOf(std::string_view name) {
+  if (name.size() != 2 * kDigits + 1 + kRunExtension.size() || !name.ends_with(kRunExtension) ||
+      name[kDigits] != '-')
+    return {};
+  const RunId id{{NumberOf(name.substr(0, kDigits))}, NumberOf(name.substr(kDigits + 1, kDigits))};
+  return id.owner.v > 0 && id.number > 0 ? std::optional(id) : std::nullopt;
+}
+
+// What `parse` makes of the names in a partition's directory, the largest first. A directory that
+// is not there is empty.
+template <typename Parse>
+auto List(const fs::path& dir, Parse parse)
+    -> Result<std::vector<typename std::invoke_result_t<Parse, std::string_view>::value_type>> {
+  std::vector<typename std::invoke_result_t<Parse, std::string_view>::value_type> found;
   std::error_code error;
   fs::directory_iterator it(dir, error);
   for (; !error && it != fs::directory_iterator(); it.increment(error))
-    if (const auto epoch = EpochOf(it->path().filename().native())) epochs.push_back(*epoch);
+    if (const auto parsed = parse(it->path().filename().native())) found.push_back(*parsed);
   if (error && error != std::errc::no_such_file_or_directory)
     return SystemError(error.value(), "list", dir);
-  std::sort(epochs.rbegin(), epochs.rend());
-  return epochs;
+  std::sort(found.rbegin(), found.rend());
+  return found;
 }
+Result<std::vector<Epoch>> ListEntries(const fs::path& dir) { return List(dir, EpochOf); }
 
 Status SyncDirectory(const fs::path& dir) {
   const int fd = open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -185,6 +206,55 @@ Status CheckpointFiles::PutIfAbsent(const SourcePartition& partition, Epoch epoc
   if (kind == EntryKind::kCheckpoint)
     for (const Epoch older : entries.value())
       if (older < epoch) unlink((dir / EntryName(older)).c_str());
+  return Status::Ok();
+}
+
+fs::path CheckpointFiles::RunPath(const SourcePartition& partition, RunId id) const {
+  return DirectoryOf(partition) / RunName(id);
+}
+
+Status CheckpointFiles::PutRun(const SourcePartition& partition, RunId id, std::string_view bytes) {
+  CHECK(id.owner.v > 0 && id.number > 0);
+  const fs::path dir = DirectoryOf(partition);
+  RETURN_IF_ERROR(MakeDirectory(dir));
+  const PutFile put(dir);
+  const CheckpointWriter writer = [bytes](const ByteSink& out) { out(bytes); };
+  RETURN_IF_ERROR(WriteEntry(
+      put.path(),
+      {.kind = EntryKind::kRun, .epoch = id.owner, .partition = partition, .number = id.number},
+      &writer));
+  const fs::path path = dir / RunName(id);
+  if (link(put.path().c_str(), path.c_str()) != 0) {
+    if (errno == EEXIST)
+      return Status::Retry(fmt::format("there is a spilled run '{}' already", path.native()));
+    if (errno == ENOENT)
+      return Status::Rebuild(fmt::format(
+          "'{}' was removed: a newer task has begun with its partition", put.path().native()));
+    return SystemError(errno, "link", path);
+  }
+  return SyncDirectory(dir);
+}
+
+Result<std::string> CheckpointFiles::ReadRun(const SourcePartition& partition, RunId id) {
+  return ReadRunFile(RunPath(partition, id), partition, id);
+}
+
+Status CheckpointFiles::RemoveRuns(const SourcePartition& partition, Epoch newest,
+                                   std::span<const RunId> kept) {
+  const fs::path dir = DirectoryOf(partition);
+  // The runs first: one that is put after the look below is not in the list.
+  const auto runs = List(dir, RunOf);
+  if (!runs.ok()) return runs.status();
+  const Result<std::vector<Epoch>> entries = ListEntries(dir);
+  if (!entries.ok()) return entries.status();
+  if (entries.value().empty() || entries.value().front() != newest)
+    return Status::Rebuild(
+        fmt::format("checkpoint epoch {} of '{}' partition {} is not the newest: "
+                    "a newer task owns it",
+                    newest.v, partition.source, partition.partition));
+  for (const RunId& id : runs.value())
+    if (id.owner <= newest && std::find(kept.begin(), kept.end(), id) == kept.end())
+      unlink((dir / RunName(id)).c_str());
   return Status::Ok();
 }
 

@@ -2,13 +2,15 @@
 //
 // One file an entry, put by link(2), which fails if the name is taken: of two owners one wins. A
 // put whose disk is full is kRetry and leaves nothing behind; a damaged newest checkpoint is kStop,
-// because an older one would silently go back in time.
+// because an older one would silently go back in time. The spilled runs are files beside them.
 // Used by one task's thread. Instances of several tasks, also in several processes, may share
 // `dir`.
 #pragma once
 
 #include <filesystem>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/status.h"
@@ -26,6 +28,12 @@ class CheckpointFiles final : public CheckpointStore {
   Result<StoredCheckpoint> Latest(const SourcePartition& partition) override;
   Status PutIfAbsent(const SourcePartition& partition, Epoch epoch,
                      const CheckpointWriter* writer) override;
+  Status PutRun(const SourcePartition& partition, RunId id, std::string_view bytes) override;
+  Result<std::string> ReadRun(const SourcePartition& partition, RunId id) override;
+  Status RemoveRuns(const SourcePartition& partition, Epoch newest,
+                    std::span<const RunId> kept) override;
+  // Where a run lies, for whoever wants to link to it: the bytes outlive its removal there.
+  std::filesystem::path RunPath(const SourcePartition& partition, RunId id) const;
 
  private:
   std::filesystem::path DirectoryOf(const SourcePartition& partition) const;

@@ -136,6 +136,45 @@ TEST_F(CheckpointFilesTest, KnowsAnEntryThatLiesInAnotherPlace) {
   EXPECT_THAT(wrong.message(), HasSubstr("it is entry 1 of 'kafka:x/raw' partition 2"));
 }
 
+TEST_F(CheckpointFilesTest, SaysWhichRunIsDamagedOrMissing) {
+  CheckpointFiles store(dir_);
+  ASSERT_TRUE(store.PutRun(kPartition, {{7}, 2}, std::string(20, 'a')).ok());
+  const fs::path path = store.RunPath(kPartition, {{7}, 2});
+  EXPECT_THAT(Names(), ElementsAre("00000000000000000007-00000000000000000002.run"));
+  std::stringstream good;
+  good << std::ifstream(path, std::ios::binary).rdbuf();
+  const auto write = [&](const std::string& bytes) {
+    std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
+  };
+  for (size_t at = 0; at < good.str().size(); ++at) {
+    std::string bytes = good.str();
+    bytes[at] = static_cast<char>(bytes[at] ^ 0x10);
+    write(bytes);
+    const Status damaged = store.ReadRun(kPartition, {{7}, 2}).status();
+    ASSERT_EQ(damaged.code(), StatusCode::kStop) << at;
+    ASSERT_THAT(damaged.message(), HasSubstr(path.native()));
+    write(good.str().substr(0, at));
+    ASSERT_EQ(store.ReadRun(kPartition, {{7}, 2}).status().code(), StatusCode::kStop) << at;
+  }
+  write(good.str());
+  EXPECT_TRUE(store.ReadRun(kPartition, {{7}, 2}).ok());
+  fs::rename(path, store.RunPath(kPartition, {{7}, 3}));
+  EXPECT_THAT(store.ReadRun(kPartition, {{7}, 3}).status().message(),
+              HasSubstr("it is run 7-2 of 'kafka:x/raw' partition 2"));
+  EXPECT_THAT(store.ReadRun(kPartition, {{7}, 2}).status().message(), HasSubstr(path.native()));
+}
+
+TEST_F(CheckpointFilesTest, EntriesAndRunsDoNotTouchEachOther) {
+  CheckpointFiles store(dir_);
+  ASSERT_TRUE(Put({1}, "one").ok());
+  ASSERT_TRUE(store.PutRun(kPartition, {{1}, 1}, "run").ok());
+  ASSERT_TRUE(Put({2}, "two").ok());
+  EXPECT_THAT(Names(), ElementsAre("00000000000000000001-00000000000000000001.run",
+                                   "00000000000000000002.entry"));
+  ASSERT_TRUE(store.RemoveRuns(kPartition, {2}, {}).ok());
+  EXPECT_THAT(Names(), ElementsAre("00000000000000000002.entry"));
+}
+
 TEST_F(CheckpointFilesTest, AWriteThatFailsLeavesNothingAndCanBeTriedAgain) {
   ASSERT_TRUE(Put({1}, "one").ok());
   // Stands for a full disk: no file may grow beyond 64 KiB.

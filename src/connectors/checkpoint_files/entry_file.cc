@@ -1,7 +1,7 @@
-// Layout of an entry:
+// Layout of an entry, and of a run:
 //
 //   "SLCP" | format version u32 | header size u32 |
-//   header (base/bytes.h): kind, epoch, source (string), partition |
+//   header (base/bytes.h): kind, epoch, source (string), partition, number (of a run only) |
 //   the checkpoint's bytes (none in a claim) |
 //   their number u64 | CRC-32 (zlib) of everything before it u32 | "PCLS"
 //
@@ -16,6 +16,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <system_error>
 
 #include "base/bytes.h"
 
@@ -85,6 +86,7 @@ std::string EncodeHeader(const EntryHeader& header) {
   fields.Signed(header.epoch.v);
   fields.String(header.partition.source);
   fields.Signed(header.partition.partition);
+  if (header.kind == EntryKind::kRun) fields.Signed(header.number);
   ByteWriter out;
   out.Raw(kMagic.data(), kMagic.size());
   out.Fixed32(kVersion);
@@ -121,12 +123,17 @@ Result<ReadHeader> CheckHeader(std::string_view bytes, const std::filesystem::pa
   const Epoch epoch{fields.Signed()};
   const std::string_view source = fields.String();
   const int64_t partition = fields.Signed();
-  if (!in.ok() || !fields.done() || kind > static_cast<uint64_t>(EntryKind::kCheckpoint))
+  const bool is_run = kind == static_cast<uint64_t>(EntryKind::kRun);
+  const int64_t number = is_run ? fields.Signed() : 0;
+  if (!in.ok() || !fields.done() || kind > static_cast<uint64_t>(EntryKind::kRun))
     return Damaged(path, "its header cannot be read");
   if (epoch != expected.epoch || source != expected.partition.source ||
-      partition != expected.partition.partition)
-    return Damaged(path,
-                   fmt::format("it is entry {} of '{}' partition {}", epoch.v, source, partition));
+      partition != expected.partition.partition || number != expected.number ||
+      is_run != (expected.kind == EntryKind::kRun))
+    return Damaged(path, fmt::format("it is {} {} of '{}' partition {}", is_run ? "run" : "entry",
+                                     is_run ? fmt::format("{}-{}", epoch.v, number)
+                                            : fmt::format("{}", epoch.v),
+                                     source, partition));
   return ReadHeader{static_cast<EntryKind>(kind), kFixedHeader + size};
 }
 
@@ -224,6 +231,16 @@ Result<std::string> ReadCheckpoint(const std::filesystem::path& path, const Entr
   bytes.resize(end);
   bytes.erase(0, header.value().size);
   return bytes;
+}
+
+Result<std::string> ReadRunFile(const std::filesystem::path& path, const SourcePartition& partition,
+                                RunId id) {
+  std::error_code error;
+  if (!std::filesystem::exists(path, error) && !error)
+    return Damaged(path, "it is missing, and a checkpoint names it");
+  return ReadCheckpoint(
+      path,
+      {.kind = EntryKind::kRun, .epoch = id.owner, .partition = partition, .number = id.number});
 }
 
 }  // namespace sightline

@@ -1,4 +1,4 @@
-// The file of one entry of CheckpointFiles: written whole or not at all, checked when read.
+// The file of one entry or run of CheckpointFiles: written whole or not at all, checked when read.
 // entry_file.cc draws its layout.
 #pragma once
 
@@ -14,13 +14,14 @@
 
 namespace sightline {
 
-enum class EntryKind : uint8_t { kClaim = 0, kCheckpoint = 1 };
+enum class EntryKind : uint8_t { kClaim = 0, kCheckpoint = 1, kRun = 2 };
 
 // What an entry says it is; compared with where it lies.
 struct EntryHeader {
   EntryKind kind = EntryKind::kClaim;
   Epoch epoch;
   SourcePartition partition;
+  int64_t number = 0;  // of a run; `epoch` is its owner
 };
 
 // Writes the entry to `path`, which must not exist, and makes it durable (not its name: sync the
@@ -32,6 +33,9 @@ Status WriteEntry(const std::filesystem::path& path, const EntryHeader& header,
 // kStop if the file is damaged or is not the entry `expected` (but for its kind).
 Result<EntryKind> ReadEntryKind(const std::filesystem::path& path, const EntryHeader& expected);
 Result<std::string> ReadCheckpoint(const std::filesystem::path& path, const EntryHeader& expected);
+// Likewise; also if it is not there.
+Result<std::string> ReadRunFile(const std::filesystem::path& path, const SourcePartition& partition,
+                                RunId id);
 
 // What a failed system call means: kStop if only a person can help (permissions), else kRetry.
 Status SystemError(int error, std::string_view doing, const std::filesystem::path& path);
