@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 
+#include "app/count.h"
 #include "app/serve.h"
 #include "app/up.h"
 #include "base/log.h"
@@ -134,6 +135,19 @@ void AddUpCommands(CLI::App& app, int* result) {
       "Any number may run: each reads the whole topic. POST /v1/detections goes to the raw topic.\n"
       "pipeline.pane_size and window_size must be those of the counting processes.");
   serve->callback([command, result] { *result = Run(*command, "serve", RunServe); });
+
+  CLI::App* count = app.add_subcommand(
+      "count", "Count a topic alone, shared with other such processes, into topics exactly once");
+  AddOptions(*count, *command,
+             {"data", "listen", "locations", "log_level", "engine.", "server.connections_max",
+              "kafka.", "pipeline."});
+  count->footer(
+      "Examples:\n"
+      "  sightline count --kafka 127.0.0.1:9092 --data a --listen 127.0.0.1:8082 \\\n"
+      "      --engine.checkpoint_dir /srv/sightline/checkpoints\n\n"
+      "Start as many as there are partitions at most; each takes its share, and those of one that\n"
+      "ends or dies go to the others. `serve` shows what they count.");
+  count->callback([command, result] { *result = Run(*command, "count", RunCount); });
 
   CLI::App* options = app.add_subcommand("options", "Print every option of `up` as a config file");
   options->footer("Example:\n  sightline options > sightline.toml");

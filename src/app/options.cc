@@ -269,6 +269,9 @@ std::vector<Option> OptionTable(UpOptions* o) {
       Size("engine.spill_max", &o->spill_max, 0,
            "of such counts on disk, in checkpoints/, all partitions together; beyond it counting "
            "waits; 0 is none"),
+      Text("engine.checkpoint_dir", "folder", &o->checkpoint_dir,
+           "of `count`: shared by all its processes, or what one had is counted again by the next; "
+           "by default `checkpoints` in the data folder"),
       Duration("log.retention", &o->log_retention, 1'000, "how long raw events are kept"),
       Size("log.size_max", &o->log_size_max, 1 << 20, "of raw events on disk; the oldest go first"),
       Size("log.queue_max", &o->log_queue_max, 1 << 16,
@@ -327,6 +330,8 @@ std::vector<Option> OptionTable(UpOptions* o) {
            "with the key's password; or set SIGHTLINE_KAFKA_KEY_PASSWORD"),
       Size("kafka.queue_max", &o->kafka.queue_bytes_max, 1 << 20,
            "read ahead of the engine, a partition"),
+      Duration("kafka.session_timeout", &o->kafka_session_timeout, 6'000,
+               "a counting process that is silent for so long loses its partitions to the others"),
       Duration("kafka.commit_interval", &o->kafka_commit_interval, 1,
                "how long counts gather before they are published"),
       Duration("kafka.transaction_timeout", &o->kafka.transaction_timeout, 1'000,

@@ -59,6 +59,8 @@ struct UpOptions {
   std::string kafka_late_detections_topic = "late_detections";
   std::string kafka_deployment = "sightline";
   Millis kafka_commit_interval{10};
+  Millis kafka_session_timeout{10'000};
+  std::string checkpoint_dir;  // empty: `checkpoints` in the data folder
   PipelineSpec pipeline;
   // Not in the config file.
   bool demo = false;

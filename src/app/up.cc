@@ -16,6 +16,7 @@
 
 #include "app/address_file.h"
 #include "app/demo.h"
+#include "app/engine_report.h"
 #include "app/kafka_options.h"
 #include "app/lake_service.h"
 #include "app/locations_refresh.h"
@@ -87,9 +88,7 @@ class Up {
   SourcePartition Partition(int32_t partition) const { return raw_->Partition(partition); }
   Health TellHealth() const;
   std::vector<Metric> Gather() const;
-  void GatherEngine(std::vector<Metric>& metrics) const;
   void GatherLog(std::vector<Metric>& metrics) const;
-  void GatherKafka(std::vector<Metric>& metrics) const;
 
   const UpOptions options_;
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
@@ -443,18 +442,7 @@ Health Up::TellHealth() const {
   };
   if (const Status log = log_->Health(); !log.ok()) broken("log: " + log.message());
   if (const Status raw = raw_->Health(); !raw.ok()) broken(raw.message());
-  for (const PartitionHealth& partition : EngineSnapshot()) {
-    const int32_t number = partition.partition.partition;
-    if (partition.health == TaskHealth::kStopped)
-      broken(fmt::format("partition {} is stopped: {}", number, partition.reason));
-    // While it starts, a port may say "not yet" a few times.
-    const bool late = std::chrono::steady_clock::now() - started_ > kStartTime;
-    if (partition.health == TaskHealth::kStarting && late && !partition.reason.empty())
-      broken(fmt::format("partition {} cannot start: {}", number, partition.reason));
-    if (partition.task.degraded)
-      health.reasons.push_back(fmt::format(
-          "partition {} is degraded: it started without its memory of earlier detections", number));
-  }
+  TellEngine(EngineSnapshot(), std::chrono::steady_clock::now() - started_ > kStartTime, health);
   if (const std::string trouble = lake_ ? lake_->trouble() : ""; !trouble.empty()) broken(trouble);
   if (const std::string refused = locations_->state().refused; !refused.empty()) broken(refused);
   return health;
@@ -462,10 +450,10 @@ Health Up::TellHealth() const {
 
 std::vector<Metric> Up::Gather() const {
   std::vector<Metric> metrics;
-  GatherEngine(metrics);
+  GatherEngine(EngineSnapshot(), metrics);
   GatherLog(metrics);
   raw_->Gather(metrics);
-  if (kafka_) GatherKafka(metrics);
+  if (kafka_) GatherKafka(kafka_->stats(), metrics);
   auto gauge = [&](const char* name, const char* help, int64_t value) {
     metrics.push_back({.name = name,
                        .help = help,
@@ -496,42 +484,6 @@ std::vector<Metric> Up::Gather() const {
   return metrics;
 }
 
-void Up::GatherEngine(std::vector<Metric>& metrics) const {
-  for (const PartitionHealth& partition : EngineSnapshot()) {
-    const TaskStatus& task = partition.task;
-    auto add = [&](const char* name, const char* help, Metric::Type type, int64_t value) {
-      metrics.push_back(
-          {.name = name,
-           .help = help,
-           .type = type,
-           .labels = {{"partition", fmt::format("{}", partition.partition.partition)}},
-           .value = static_cast<double>(value)});
-    };
-    using enum Metric::Type;
-    add("sightline_engine_offset", "next raw offset to read", kGauge, task.position.v);
-    add("sightline_engine_checkpoint_offset", "where a restart goes on", kGauge,
-        task.checkpointed.v);
-    add("sightline_engine_watermark_ms", "the partition's watermark", kGauge, task.watermark.v);
-    add("sightline_engine_remembered_ids", "detections remembered", kGauge, task.remembered_ids);
-    add("sightline_engine_cameras", "cameras seen", kGauge, task.cameras);
-    add("sightline_engine_sealed_segments", "segments that a sink still lacks", kGauge,
-        task.sealed_segments);
-    add("sightline_engine_sealed_bytes", "their memory", kGauge, task.sealed_bytes);
-    add("sightline_engine_spill_bytes", "of counts on disk that a sink still lacks", kGauge,
-        task.spilled_bytes);
-    add("sightline_engine_spill_runs", "files of them", kGauge, task.spilled_runs);
-    add("sightline_engine_records_total", "records read since the task was built", kCounter,
-        task.records);
-    add("sightline_engine_held_up_total", "steps that waited for the slowest sink", kCounter,
-        task.held_up);
-    add("sightline_engine_checkpoints_total", "checkpoints put", kCounter, task.checkpoints);
-    add("sightline_engine_rebuilds_total", "tasks thrown away and built again", kCounter,
-        partition.rebuilds);
-    add("sightline_engine_stopped", "1: stopped for a person", kGauge,
-        partition.health == TaskHealth::kStopped);
-  }
-}
-
 void Up::GatherLog(std::vector<Metric>& metrics) const {
   const EmbeddedLogStats stats = log_->stats();
   auto add = [&](const char* name, const char* help, Metric::Type type, double value) {
@@ -555,16 +507,6 @@ void Up::GatherLog(std::vector<Metric>& metrics) const {
       static_cast<double>(stats.stored_bytes));
   add("sightline_log_retention_batches_total", "removed by retention", kCounter,
       static_cast<double>(stats.retention_batches));
-}
-
-void Up::GatherKafka(std::vector<Metric>& metrics) const {
-  const KafkaWriterStats stats = kafka_->stats();
-  auto add = [&](const char* name, const char* help, int64_t value) {
-    metrics.push_back({.name = name, .help = help, .value = static_cast<double>(value)});
-  };
-  add("sightline_kafka_commits_total", "transactions", stats.commits);
-  add("sightline_kafka_messages_total", "written in them", stats.messages);
-  add("sightline_kafka_commits_failed_total", "the task was built again", stats.failures);
 }
 
 }  // namespace

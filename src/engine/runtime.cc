@@ -8,6 +8,7 @@
 #include <condition_variable>
 #include <map>
 #include <mutex>
+#include <shared_mutex>
 #include <thread>
 #include <utility>
 
@@ -48,6 +49,8 @@ struct Runtime::State {
     SourcePartition partition;
     Worker* worker = nullptr;
     std::atomic<bool> woken = false;
+    std::atomic<bool> draining = false;   // by Remove()
+    std::atomic<bool> abandoned = false;  // its deadline has passed
 
     // Of the worker's thread.
     std::unique_ptr<PartitionTask> task;
@@ -56,6 +59,7 @@ struct Runtime::State {
     int64_t built_ms = 0;
     int64_t published_ms = 0;
     bool finished = false;
+    bool released = false;  // guarded by finished_mutex: its worker knows nothing of it any more
     bool was_running = false;
     bool spills = false;      // as it was told
     int64_t spilled_ms = 0;   // when there was a run last
@@ -67,17 +71,22 @@ struct Runtime::State {
   };
 
   struct Worker {
-    std::vector<Slot*> slots;  // its own
+    std::vector<Slot*> slots;  // its own, of its thread
     std::mutex mutex;
     std::condition_variable wake;
-    bool woken = false;  // guarded by mutex
+    // Guarded by mutex.
+    bool woken = false;
+    std::vector<Slot*> added;
+    size_t count = 0;  // of the slots that it has or will have
     std::jthread thread;
   };
 
   TaskFactory factory;
   RuntimeOptions options;
+  mutable std::shared_mutex slots_mutex;
+  // Guarded by slots_mutex.
   std::vector<std::unique_ptr<Slot>> slots;
-  std::map<SourcePartition, Slot*> by_partition;  // not changed after the start
+  std::map<SourcePartition, Slot*> by_partition;
   std::atomic<bool> stopping = false;
   std::atomic<bool> draining = false;
   std::mutex finished_mutex;
@@ -85,7 +94,9 @@ struct Runtime::State {
   size_t unfinished = 0;                         // guarded by finished_mutex
   std::vector<std::unique_ptr<Worker>> workers;  // last: their threads use the rest
 
+  bool Draining(const Slot& slot) const { return draining || slot.draining; }
   void Work(Worker& worker);
+  void ReleaseRemoved(Worker& worker);
   void Sleep(Worker& worker, int64_t until_ms);
   int64_t Turn(Slot& slot);
   bool Build(Slot& slot, int64_t now_ms);
@@ -103,14 +114,34 @@ struct Runtime::State {
 
 void Runtime::State::Work(Worker& worker) {
   while (!stopping) {
+    {
+      const std::lock_guard lock(worker.mutex);
+      worker.slots.insert(worker.slots.end(), worker.added.begin(), worker.added.end());
+      worker.added.clear();
+    }
     int64_t due_ms = PartitionTask::kNever;
     for (Slot* slot : worker.slots) {
       if (stopping) break;
       due_ms = std::min(due_ms, Turn(*slot));
     }
+    ReleaseRemoved(worker);
     Sleep(worker, due_ms);
   }
   for (Slot* slot : worker.slots) slot->task.reset();  // on the thread that used its ports
+}
+
+// Those that Remove() waits for: from here on this thread knows nothing of them.
+void Runtime::State::ReleaseRemoved(Worker& worker) {
+  std::vector<Slot*> gone;
+  std::erase_if(worker.slots, [&gone](Slot* slot) {
+    const bool removed = slot->finished && slot->draining;
+    if (removed) gone.push_back(slot);
+    return removed;
+  });
+  if (gone.empty()) return;
+  const std::lock_guard lock(finished_mutex);
+  for (Slot* slot : gone) slot->released = true;
+  finished_changed.notify_all();
 }
 
 void Runtime::State::Sleep(Worker& worker, int64_t until_ms) {
@@ -125,10 +156,14 @@ void Runtime::State::Sleep(Worker& worker, int64_t until_ms) {
 // Its Step, if it is due or woken. Returns when the next one is.
 int64_t Runtime::State::Turn(Slot& slot) {
   if (slot.finished) return PartitionTask::kNever;
+  if (slot.abandoned) {
+    Finish(slot, TaskHealth::kStopped, "not drained in time");
+    return PartitionTask::kNever;
+  }
   const bool woken = slot.woken.exchange(false);
   const int64_t now_ms = NowMs();
   if (slot.task == nullptr) {
-    if (draining) return FinishWithoutTask(slot);
+    if (Draining(slot)) return FinishWithoutTask(slot);
     if (now_ms < slot.due_ms) return slot.due_ms;
     if (!Build(slot, now_ms)) return slot.due_ms;
   } else if (!woken && now_ms < slot.due_ms) {
@@ -154,7 +189,7 @@ bool Runtime::State::Build(Slot& slot, int64_t now_ms) {
 
 void Runtime::State::StepTask(Slot& slot, int64_t now_ms) {
   PartitionTask& task = *slot.task;
-  if (draining) task.Drain();
+  if (Draining(slot)) task.Drain();
   const Result<Progress> done = task.Step(now_ms);
   if (!done.ok() && done.status().code() != StatusCode::kRetry)
     return Failed(slot, done.status(), now_ms);
@@ -179,7 +214,7 @@ void Runtime::State::Failed(Slot& slot, const Status& status, int64_t now_ms) {
     LogError(fmt::format("{} stopped: {}", NameOf(slot.partition), status.message()));
     return Finish(slot, TaskHealth::kStopped, status.message());
   }
-  if (draining) return Finish(slot, TaskHealth::kStopped, "not drained: " + status.message());
+  if (Draining(slot)) return Finish(slot, TaskHealth::kStopped, "not drained: " + status.message());
   if (now_ms - slot.built_ms >= kLongLifeMs) slot.rebuild_backoff.Succeeded();
   slot.rebuild_backoff.Failed(now_ms);
   slot.due_ms = slot.rebuild_backoff.until_ms();
@@ -288,36 +323,113 @@ Runtime::Runtime(std::vector<SourcePartition> partitions, TaskFactory factory,
   State& s = *state_;
   s.factory = std::move(factory);
   s.options = options;
-  s.unfinished = partitions.size();
+  const auto wanted = static_cast<size_t>(s.options.threads);
   const size_t threads =
-      std::clamp<size_t>(partitions.size(), 1, static_cast<size_t>(s.options.threads));
+      partitions.empty() ? wanted : std::clamp<size_t>(partitions.size(), 1, wanted);
   for (size_t i = 0; i < threads; ++i) s.workers.push_back(std::make_unique<State::Worker>());
-  for (size_t i = 0; i < partitions.size(); ++i) {
-    State::Slot& slot = *s.slots.emplace_back(std::make_unique<State::Slot>());
-    slot.partition = slot.health.partition = std::move(partitions[i]);
-    slot.worker = s.workers[i % threads].get();
-    slot.worker->slots.push_back(&slot);
-    CHECK(s.by_partition.emplace(slot.partition, &slot).second);
+  for (const SourcePartition& partition : partitions) {
+    CHECK(!s.by_partition.contains(partition));
+    Add(partition);
   }
   for (const auto& worker : s.workers)
     worker->thread = std::jthread([&s, worker = worker.get()] { s.Work(*worker); });
 }
-
 Runtime::~Runtime() { state_->Stop(); }
 
 void Runtime::Wake(const SourcePartition& partition) {
+  const std::shared_lock lock(state_->slots_mutex);
   const auto it = state_->by_partition.find(partition);
   if (it != state_->by_partition.end()) state_->Wake(*it->second);
 }
 
 void Runtime::WakeAll() {
+  const std::shared_lock lock(state_->slots_mutex);
   for (const auto& slot : state_->slots) state_->Wake(*slot);
+}
+
+void Runtime::Add(const SourcePartition& partition) {
+  State& s = *state_;
+  State::Slot* slot = nullptr;
+  {
+    const std::unique_lock lock(s.slots_mutex);
+    if (s.by_partition.contains(partition)) return;
+    slot = s.slots.emplace_back(std::make_unique<State::Slot>()).get();
+    slot->partition = slot->health.partition = partition;
+    slot->worker = std::ranges::min_element(s.workers, {}, [](const auto& worker) {
+                     const std::lock_guard worker_lock(worker->mutex);
+                     return worker->count;
+                   })->get();
+    s.by_partition.emplace(partition, slot);
+  }
+  {
+    const std::lock_guard lock(s.finished_mutex);
+    ++s.unfinished;
+  }
+  {
+    const std::lock_guard lock(slot->worker->mutex);
+    ++slot->worker->count;
+    slot->worker->added.push_back(slot);
+    slot->worker->woken = true;
+  }
+  slot->worker->wake.notify_one();
+}
+
+bool Runtime::Remove(const std::vector<SourcePartition>& partitions, int64_t deadline_ms) {
+  State& s = *state_;
+  std::vector<State::Slot*> removed;
+  {
+    const std::shared_lock lock(s.slots_mutex);
+    for (const SourcePartition& partition : partitions)
+      if (const auto it = s.by_partition.find(partition); it != s.by_partition.end())
+        removed.push_back(it->second);
+  }
+  const auto wake = [&] {
+    for (State::Slot* slot : removed) {
+      slot->woken = true;
+      {
+        const std::lock_guard lock(slot->worker->mutex);
+        slot->worker->woken = true;  // also for those that have finished: they must be released
+      }
+      slot->worker->wake.notify_one();
+    }
+  };
+  const auto released = [&] {
+    return std::ranges::all_of(removed, [](const State::Slot* slot) { return slot->released; });
+  };
+  for (State::Slot* slot : removed) slot->draining = true;
+  wake();
+  {
+    std::unique_lock lock(s.finished_mutex);
+    if (!s.finished_changed.wait_for(lock, milliseconds(deadline_ms), released)) {
+      for (State::Slot* slot : removed) slot->abandoned = true;
+      lock.unlock();
+      wake();
+      lock.lock();
+      s.finished_changed.wait(lock, released);  // a Step is short
+    }
+  }
+  bool drained = true;
+  const std::unique_lock lock(s.slots_mutex);
+  for (State::Slot* slot : removed) {
+    {
+      const std::lock_guard slot_lock(slot->mutex);
+      drained = drained && slot->health.health == TaskHealth::kDrained;
+    }
+    {
+      const std::lock_guard worker_lock(slot->worker->mutex);
+      --slot->worker->count;
+    }
+    s.by_partition.erase(slot->partition);
+    std::erase_if(s.slots, [slot](const auto& other) { return other.get() == slot; });
+  }
+  return drained;
 }
 
 bool Runtime::Drain(int64_t deadline_ms) {
   State& s = *state_;
   const auto running = [&] {
     std::vector<const State::Slot*> slots;
+    const std::shared_lock all_lock(s.slots_mutex);
     for (const auto& slot : s.slots) {
       const std::lock_guard lock(slot->mutex);
       if (slot->health.health != TaskHealth::kStopped) slots.push_back(slot.get());
@@ -341,6 +453,7 @@ bool Runtime::Drain(int64_t deadline_ms) {
 
 std::vector<PartitionHealth> Runtime::Snapshot() const {
   std::vector<PartitionHealth> all;
+  const std::shared_lock all_lock(state_->slots_mutex);
   for (const auto& slot : state_->slots) {
     const std::lock_guard lock(slot->mutex);
     all.push_back(slot->health);

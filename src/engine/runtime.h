@@ -1,9 +1,10 @@
 // Runtime: steps the tasks of many partitions on a few threads.
 //
-// A partition belongs to one thread for good; on a thread the partitions have their turns, a Step
-// each. kRebuild: the task and its ports are thrown away and the factory builds new ones, after a
-// while that grows up to 1 s as long as tasks do not live long. kStop: that partition stops and
-// says why, the others go on. A thread with nothing to do sleeps until a task is due or woken.
+// A partition belongs to one thread as long as it is here; on a thread the partitions have their
+// turns, a Step each. kRebuild: the task and its ports are thrown away and the factory builds new
+// ones, after a while that grows up to 1 s as long as tasks do not live long. kStop: that partition
+// stops and says why, the others go on. A thread with nothing to do sleeps until a task is due or
+// woken.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +24,7 @@ namespace sightline {
 using TaskFactory = std::function<Result<std::unique_ptr<PartitionTask>>(const SourcePartition&)>;
 
 struct RuntimeOptions {
-  int threads = 1;
+  int threads = 1;  // at most as many as there are partitions at the start, if there are any
   // The longest sleep: a net for sources that cannot wake their task.
   int64_t sleep_ms_max = 1'000;
 };
@@ -43,7 +44,7 @@ struct PartitionHealth {
   TaskStatus task;  // of the newest task, at most about 50 ms old
 };
 
-// Thread-safe but for Drain() and the destructor, which are the owner's.
+// Thread-safe but for Add(), Remove(), Drain() and the destructor, which are the owner's.
 class Runtime {
  public:
   // Starts the threads.
@@ -61,6 +62,13 @@ class Runtime {
   // Stops reading, commits everything and puts checkpoints; waits for it at most `deadline_ms` and
   // ends the threads. True if every partition that had not stopped before is drained.
   bool Drain(int64_t deadline_ms);
+
+  // A partition that comes after the start, to the thread with the fewest. Nothing if it is here.
+  void Add(const SourcePartition& partition);
+  // Drains the partitions, for at most `deadline_ms` together, and throws their tasks away; they
+  // are gone when it returns. What was not committed is counted again by the next owner. True if
+  // all were drained; those that are not here are.
+  bool Remove(const std::vector<SourcePartition>& partitions, int64_t deadline_ms);
 
   std::vector<PartitionHealth> Snapshot() const;
 

@@ -164,6 +164,53 @@ TEST(RuntimeTest, WakesByItselfForWhatIsDue) {
   EXPECT_TRUE(partitions.worlds[0].WaitForCounted(0, 2, kLong));
 }
 
+TEST(RuntimeTest, PartitionsComeAndGo) {
+  Partitions partitions(5);
+  Runtime runtime({}, partitions.factory(), {.threads = 2});
+  EXPECT_TRUE(runtime.Snapshot().empty());
+  const std::vector<SourcePartition> ids = partitions.ids();
+  for (const SourcePartition& id : ids) runtime.Add(id);
+  runtime.Add(ids[0]);  // it is here
+  std::atomic<bool> stop = false;
+  std::thread waker([&] {
+    while (!stop)
+      for (const SourcePartition& id : ids) runtime.Wake(id);
+  });
+  int64_t appended = 0;
+  for (int round = 0; round < 60; ++round) {
+    const SourcePartition& a = ids[static_cast<size_t>(round) % ids.size()];
+    const SourcePartition& b = ids[static_cast<size_t>(round + 2) % ids.size()];
+    for (TestWorld& world : partitions.worlds) world.Append(20);
+    appended += 20;
+    EXPECT_TRUE(runtime.Remove({a, b}, kLong.count()));
+    EXPECT_EQ(runtime.Snapshot().size(), 3u);
+    EXPECT_TRUE(runtime.Remove({a}, kLong.count()));  // it is gone
+    runtime.Add(b);
+    runtime.Add(a);
+  }
+  for (TestWorld& world : partitions.worlds) EXPECT_TRUE(world.WaitForCounted(0, appended, kLong));
+  stop = true;
+  waker.join();
+  EXPECT_TRUE(runtime.Drain(kLong.count()));
+}
+
+TEST(RuntimeTest, RemoveGivesUpAtItsDeadline) {
+  Partitions partitions(2);
+  for (TestWorld& world : partitions.worlds) world.Append(10);
+  Runtime runtime(partitions.ids(), partitions.factory(), {.threads = 1});
+  for (TestWorld& world : partitions.worlds) ASSERT_TRUE(world.WaitForCounted(0, 10, kLong));
+  partitions.worlds[0].Answer(0, Status::Retry("the disk is full"));
+  const int64_t calls = partitions.worlds[0].Sink(0).calls;
+  partitions.worlds[0].Append(10);
+  runtime.Wake({"test", 0});
+  ASSERT_TRUE(WaitFor([&] { return partitions.worlds[0].Sink(0).calls > calls; }));
+  EXPECT_FALSE(runtime.Remove({{"test", 0}}, 100));
+  EXPECT_EQ(runtime.Snapshot().size(), 1u);
+  partitions.worlds[0].Answer(0, std::nullopt);
+  runtime.Add({"test", 0});
+  EXPECT_TRUE(partitions.worlds[0].WaitForCounted(0, 20, kLong));
+}
+
 TEST(RuntimeTest, DrainGivesUpAtItsDeadline) {
   Partitions partitions(1);
   partitions.worlds[0].Append(1);

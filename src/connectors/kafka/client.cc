@@ -112,8 +112,13 @@ Result<Handle> MakeClient(rd_kafka_type_t type, const KafkaOptions& options,
   rd_kafka_conf_set_error_cb(conf.get(), OnError);
   if (callbacks.on_delivery != nullptr)
     rd_kafka_conf_set_dr_msg_cb(conf.get(), callbacks.on_delivery);
-  rd_kafka_conf_set_opaque(conf.get(),
-                           const_cast<void*>(static_cast<const void*>(callbacks.on_replaced)));
+  if (callbacks.on_rebalance != nullptr) {
+    rd_kafka_conf_set_rebalance_cb(conf.get(), callbacks.on_rebalance);
+    rd_kafka_conf_set_opaque(conf.get(), callbacks.rebalance_opaque);
+  } else {
+    rd_kafka_conf_set_opaque(conf.get(),
+                             const_cast<void*>(static_cast<const void*>(callbacks.on_replaced)));
+  }
   Handle handle(rd_kafka_new(type, conf.get(), error, sizeof error));
   if (handle == nullptr) return Status::Stop(fmt::format("kafka: {}", error));
   static_cast<void>(conf.release());  // the handle has it now

@@ -46,6 +46,10 @@ struct Callbacks {
   // is another source. Called before anything of the new one is asked for, on the client's thread.
   // May be null; outlives the client.
   const std::function<void(std::string_view topic)>* on_replaced = nullptr;
+  // Of a member of a group, called by whoever polls it, with `rebalance_opaque`. One of the two.
+  void (*on_rebalance)(rd_kafka_t*, rd_kafka_resp_err_t, rd_kafka_topic_partition_list_t*,
+                       void*) = nullptr;
+  void* rebalance_opaque = nullptr;
 };
 Result<Handle> MakeClient(rd_kafka_type_t type, const KafkaOptions& options,
                           const Settings& settings, const Callbacks& callbacks = {});

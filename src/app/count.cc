@@ -1,0 +1,283 @@
+#include "app/count.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <filesystem>
+#include <memory>
+#include <random>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "app/engine_report.h"
+#include "app/kafka_options.h"
+#include "app/kafka_wait.h"
+#include "app/locations_refresh.h"
+#include "app/process.h"
+#include "base/log.h"
+#include "connectors/checkpoint_files/checkpoint_files.h"
+#include "connectors/kafka/membership.h"
+#include "connectors/kafka/writer.h"
+#include "engine/runtime.h"
+#include "live/hub.h"
+#include "live/live.h"
+#include "server/server.h"
+
+namespace sightline {
+namespace {
+
+constexpr Millis kServerStop{500};
+// What is read is committed before a partition goes to another process, or after SIGTERM.
+constexpr Millis kHandOver{2'500};
+constexpr std::chrono::seconds kStartTime{5};
+constexpr Millis kWatch{1'000};
+
+// A process that counts has no door for detections: they go to the topic.
+class NoDetections final : public DetectionLog {
+ public:
+  int32_t partitions() const override { return 1; }
+  bool Append(std::vector<PackedRecords>, std::function<void(Status)>) override { return false; }
+};
+
+class Count {
+ public:
+  explicit Count(const UpOptions& options) : options_(options) {}
+
+  Status Start();
+  void WaitForSignal();
+  void Stop();
+  std::string url() const { return url_; }
+
+ private:
+  Status OpenTopic();
+  Status OpenLocations();
+  Status JoinGroup();
+  Status StartServer();
+  Result<std::unique_ptr<PartitionTask>> BuildTask(const SourcePartition& partition);
+  SourcePartition Partition(int32_t partition) const { return {source_, partition}; }
+  std::vector<SourcePartition> Partitions(const std::vector<int32_t>& numbers) const;
+  void Wake(const SourcePartition& partition);
+  void Report();
+  Health TellHealth() const;
+  std::vector<Metric> Gather() const;
+
+  const UpOptions options_;
+  const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
+  SystemClock clock_;
+  KafkaOptions kafka_;
+  KafkaTopic topic_;
+  std::string source_;
+  NoDetections no_detections_;
+  // In the order of the start; destroyed in reverse.
+  std::unique_ptr<Live> live_;  // empty: the page belongs to `serve`
+  std::unique_ptr<Hub> hub_;
+  std::unique_ptr<LocationsRefresh> locations_;
+  std::unique_ptr<KafkaReader> reader_;
+  std::unique_ptr<KafkaWriter> writer_;
+  std::unique_ptr<Runtime> runtime_;
+  std::atomic<Runtime*> running_ = nullptr;  // runtime_, once it is made
+  std::unique_ptr<KafkaMembership> membership_;
+  std::unique_ptr<Server> server_;
+  std::string url_;
+};
+
+Status Count::Start() {
+  if (options_.kafka.brokers.empty())
+    return Status::Stop("count reads raw events from Kafka: say --kafka host:port");
+  RETURN_IF_ERROR(OpenTopic());
+  RETURN_IF_ERROR(OpenLocations());
+  live_ = std::make_unique<Live>(LiveOptions{.pane_size = options_.pipeline.pane_size,
+                                             .window_size = options_.pipeline.window_size,
+                                             .log_end = nullptr},
+                                 &clock_);
+  hub_ = std::make_unique<Hub>(live_.get(), &clock_, HubOptions{});
+  writer_ = std::make_unique<KafkaWriter>(KafkaWriterOptions{
+      .kafka = kafka_,
+      .deployment = options_.kafka_deployment,
+      .counts_topic = options_.kafka_counts_topic,
+      .dead_letters_topic = options_.kafka_dead_letters_topic,
+      .late_detections_topic = options_.kafka_late_detections_topic,
+      .spec_id = fmt::format("{:016x}", options_.pipeline.Fingerprint()),
+      .pane_size = options_.pipeline.pane_size,
+      .location_name = [this](LocationId location) { return locations_->NameOf(location); },
+      .locations_version = [this] { return locations_->state().version; }});
+  const auto cores = static_cast<int>(std::thread::hardware_concurrency());
+  const auto threads = static_cast<int>(options_.engine_threads);
+  runtime_ = std::make_unique<Runtime>(
+      std::vector<SourcePartition>(),
+      [this](const SourcePartition& partition) { return BuildTask(partition); },
+      RuntimeOptions{.threads = threads > 0 ? threads : std::max(1, cores)});
+  running_ = runtime_.get();
+  RETURN_IF_ERROR(StartServer());
+  return JoinGroup();
+}
+
+Status Count::OpenTopic() {
+  Result<KafkaOptions> kafka = MakeKafkaOptions(options_);
+  if (!kafka.ok()) return kafka.status();
+  kafka_ = std::move(kafka).value();
+  const Result<std::unique_ptr<KafkaAdmin>> admin = KafkaAdmin::Open(kafka_, kKafkaAskTime);
+  if (!admin.ok()) return admin.status();
+  const Result<std::string> cluster = WaitForCluster(*admin.value(), options_, StopAsked);
+  if (!cluster.ok()) return cluster.status();
+  Result<KafkaTopic> topic =
+      WaitForTopic(*admin.value(), options_, options_.kafka_topic, StopAsked);
+  if (!topic.ok()) return topic.status();
+  topic_ = std::move(topic).value();
+  source_ = KafkaSourceName(cluster.value(), topic_);
+  Result<std::unique_ptr<KafkaReader>> reader = KafkaReader::Open(kafka_);
+  if (!reader.ok()) return reader.status();
+  reader_ = std::move(reader).value();
+  return Status::Ok();
+}
+
+Status Count::OpenLocations() {
+  std::error_code error;
+  std::filesystem::create_directories(options_.data, error);
+  if (error)
+    return Status::Stop(
+        fmt::format("cannot make the data folder '{}': {}", options_.data, error.message()));
+  locations_ = std::make_unique<LocationsRefresh>(
+      options_.locations,
+      (std::filesystem::path(options_.data) / "count_locations.last_good").string());
+  return locations_->Load();
+}
+
+std::vector<SourcePartition> Count::Partitions(const std::vector<int32_t>& numbers) const {
+  std::vector<SourcePartition> partitions;
+  for (const int32_t number : numbers) partitions.push_back(Partition(number));
+  return partitions;
+}
+
+Status Count::JoinGroup() {
+  Result<std::unique_ptr<KafkaMembership>> joined =
+      KafkaMembership::Join({.kafka = kafka_,
+                             .group = options_.kafka_deployment + "-count",
+                             .topic = topic_.name,
+                             .on_assigned =
+                                 [this](const std::vector<int32_t>& numbers) {
+                                   for (const SourcePartition& partition : Partitions(numbers))
+                                     runtime_->Add(partition);
+                                 },
+                             .on_revoked =
+                                 [this](const std::vector<int32_t>& numbers) {
+                                   runtime_->Remove(Partitions(numbers), kHandOver.v);
+                                 },
+                             .session_timeout = options_.kafka_session_timeout});
+  if (!joined.ok()) return joined.status();
+  membership_ = std::move(joined).value();
+  return Status::Ok();
+}
+
+void Count::Wake(const SourcePartition& partition) {
+  if (Runtime* const runtime = running_) runtime->Wake(partition);
+}
+
+Result<std::unique_ptr<PartitionTask>> Count::BuildTask(const SourcePartition& partition) {
+  const auto wake = [this, partition] { Wake(partition); };
+  TaskOptions task;
+  TaskPorts ports;
+  task.sinks.push_back(
+      {.name = "kafka counts", .commit_interval_ms = options_.kafka_commit_interval.v});
+  ports.sinks.push_back(writer_->OpenSink(wake));
+  task.hash_seed = std::random_device()() | uint64_t{std::random_device()()} << 32;
+  task.checkpoint_interval_ms = options_.checkpoint_interval.v;
+  task.sealed_bytes_max = options_.pending_max / topic_.partitions;
+  task.spill_bytes_max = options_.spill_max / topic_.partitions;
+  ports.source = reader_->OpenSource(topic_, partition.partition, wake);
+  ports.store = std::make_unique<CheckpointFiles>(
+      options_.checkpoint_dir.empty()
+          ? (std::filesystem::path(options_.data) / "checkpoints").string()
+          : options_.checkpoint_dir);
+  return std::make_unique<PartitionTask>(partition, options_.pipeline, std::move(task),
+                                         std::move(ports));
+}
+
+Status Count::StartServer() {
+  const ListenAddress listen = ParseListen(options_.listen).value();
+  Result<std::unique_ptr<Server>> server =
+      Server::Start({.address = listen.address,
+                     .port = listen.port,
+                     .threads = 1,
+                     .connections_max = static_cast<int32_t>(options_.server_connections_max)},
+                    options_.pipeline,
+                    {.log = &no_detections_,
+                     .live = live_.get(),
+                     .hub = hub_.get(),
+                     .query = nullptr,
+                     .clock = &clock_,
+                     .metrics = [this] { return Gather(); },
+                     .health = [this] { return TellHealth(); }});
+  if (!server.ok()) return server.status();
+  server_ = std::move(server).value();
+  url_ = UrlOf(listen, server_->port());
+  return Status::Ok();
+}
+
+void Count::WaitForSignal() {
+  WaitForStop(kWatch, [this] {
+    locations_->Refresh();
+    Report();
+  });
+}
+
+void Count::Report() {
+  for (const PartitionHealth& partition : runtime_->Snapshot())
+    if (partition.task.running && !partition.task.sinks.empty() &&
+        partition.task.sinks.front().committed != kNoneCommitted)
+      membership_->Report(partition.partition.partition, partition.task.sinks.front().committed);
+}
+
+// Leaving the group drains what is ours and gives it away.
+void Count::Stop() {
+  LogInfo("stopping");
+  if (server_) server_->Stop(kServerStop);
+  membership_.reset();
+  server_.reset();
+  running_ = nullptr;
+  runtime_.reset();
+  writer_.reset();
+  LogInfo("stopped");
+}
+
+Health Count::TellHealth() const {
+  Health health;
+  TellEngine(runtime_->Snapshot(), std::chrono::steady_clock::now() - started_ > kStartTime,
+             health);
+  if (const std::string refused = locations_->state().refused; !refused.empty()) {
+    health.ok = false;
+    health.reasons.push_back(refused);
+  }
+  return health;
+}
+
+std::vector<Metric> Count::Gather() const {
+  std::vector<Metric> metrics;
+  const std::vector<PartitionHealth> partitions = runtime_->Snapshot();
+  metrics.push_back({.name = "sightline_count_partitions",
+                     .help = "that this process counts",
+                     .type = Metric::Type::kGauge,
+                     .value = static_cast<double>(partitions.size())});
+  GatherEngine(partitions, metrics);
+  GatherKafka(writer_->stats(), metrics);
+  return metrics;
+}
+
+}  // namespace
+
+Status RunCount(const UpOptions& options,
+                const std::function<void(const std::string& url)>& ready) {
+  Count count(options);
+  const Status started = count.Start();
+  if (started.ok()) {
+    ready(count.url());
+    count.WaitForSignal();
+  }
+  count.Stop();
+  return started;
+}
+
+}  // namespace sightline

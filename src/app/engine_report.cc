@@ -1,0 +1,72 @@
+#include "app/engine_report.h"
+
+#include <fmt/format.h>
+
+#include <string>
+#include <utility>
+
+namespace sightline {
+
+void TellEngine(const std::vector<PartitionHealth>& partitions, bool late, Health& health) {
+  const auto broken = [&health](std::string reason) {
+    health.ok = false;
+    health.reasons.push_back(std::move(reason));
+  };
+  for (const PartitionHealth& partition : partitions) {
+    const int32_t number = partition.partition.partition;
+    if (partition.health == TaskHealth::kStopped)
+      broken(fmt::format("partition {} is stopped: {}", number, partition.reason));
+    if (partition.health == TaskHealth::kStarting && late && !partition.reason.empty())
+      broken(fmt::format("partition {} cannot start: {}", number, partition.reason));
+    if (partition.task.degraded)
+      health.reasons.push_back(fmt::format(
+          "partition {} is degraded: it started without its memory of earlier detections", number));
+  }
+}
+
+void GatherEngine(const std::vector<PartitionHealth>& partitions, std::vector<Metric>& metrics) {
+  for (const PartitionHealth& partition : partitions) {
+    const TaskStatus& task = partition.task;
+    auto add = [&](const char* name, const char* help, Metric::Type type, int64_t value) {
+      metrics.push_back(
+          {.name = name,
+           .help = help,
+           .type = type,
+           .labels = {{"partition", fmt::format("{}", partition.partition.partition)}},
+           .value = static_cast<double>(value)});
+    };
+    using enum Metric::Type;
+    add("sightline_engine_offset", "next raw offset to read", kGauge, task.position.v);
+    add("sightline_engine_checkpoint_offset", "where a restart goes on", kGauge,
+        task.checkpointed.v);
+    add("sightline_engine_watermark_ms", "the partition's watermark", kGauge, task.watermark.v);
+    add("sightline_engine_remembered_ids", "detections remembered", kGauge, task.remembered_ids);
+    add("sightline_engine_cameras", "cameras seen", kGauge, task.cameras);
+    add("sightline_engine_sealed_segments", "segments that a sink still lacks", kGauge,
+        task.sealed_segments);
+    add("sightline_engine_sealed_bytes", "their memory", kGauge, task.sealed_bytes);
+    add("sightline_engine_spill_bytes", "of counts on disk that a sink still lacks", kGauge,
+        task.spilled_bytes);
+    add("sightline_engine_spill_runs", "files of them", kGauge, task.spilled_runs);
+    add("sightline_engine_records_total", "records read since the task was built", kCounter,
+        task.records);
+    add("sightline_engine_held_up_total", "steps that waited for the slowest sink", kCounter,
+        task.held_up);
+    add("sightline_engine_checkpoints_total", "checkpoints put", kCounter, task.checkpoints);
+    add("sightline_engine_rebuilds_total", "tasks thrown away and built again", kCounter,
+        partition.rebuilds);
+    add("sightline_engine_stopped", "1: stopped for a person", kGauge,
+        partition.health == TaskHealth::kStopped);
+  }
+}
+
+void GatherKafka(const KafkaWriterStats& stats, std::vector<Metric>& metrics) {
+  auto add = [&](const char* name, const char* help, int64_t value) {
+    metrics.push_back({.name = name, .help = help, .value = static_cast<double>(value)});
+  };
+  add("sightline_kafka_commits_total", "transactions", stats.commits);
+  add("sightline_kafka_messages_total", "written in them", stats.messages);
+  add("sightline_kafka_commits_failed_total", "the task was built again", stats.failures);
+}
+
+}  // namespace sightline

@@ -1,0 +1,17 @@
+// What every process that counts says of its engine: /healthz and /metrics.
+#pragma once
+
+#include <vector>
+
+#include "connectors/kafka/writer.h"
+#include "engine/runtime.h"
+#include "server/server.h"
+
+namespace sightline {
+
+// `late`: the start is over, so that a partition that still starts is told.
+void TellEngine(const std::vector<PartitionHealth>& partitions, bool late, Health& health);
+void GatherEngine(const std::vector<PartitionHealth>& partitions, std::vector<Metric>& metrics);
+void GatherKafka(const KafkaWriterStats& stats, std::vector<Metric>& metrics);
+
+}  // namespace sightline

@@ -1,0 +1,157 @@
+#include "connectors/kafka/membership.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <map>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include "base/log.h"
+#include "connectors/kafka/client.h"
+
+namespace sightline {
+namespace {
+
+constexpr int kPollMs = 100;
+constexpr std::chrono::seconds kReportInterval{5};
+
+std::vector<int32_t> Numbers(const rd_kafka_topic_partition_list_t* partitions) {
+  std::vector<int32_t> numbers;
+  for (int i = 0; i < partitions->cnt; ++i) numbers.push_back(partitions->elems[i].partition);
+  return numbers;
+}
+
+std::string Text(const std::vector<int32_t>& partitions) {
+  return fmt::format("{}", fmt::join(partitions, ", "));
+}
+
+}  // namespace
+
+struct KafkaMembership::State {
+  explicit State(KafkaMembershipOptions given) : options(std::move(given)) {}
+
+  // On the thread, inside of its poll.
+  static void OnRebalance(rd_kafka_t* client, rd_kafka_resp_err_t event,
+                          rd_kafka_topic_partition_list_t* partitions, void* opaque) {
+    static_cast<State*>(opaque)->Rebalance(client, event, partitions);
+  }
+  void Rebalance(rd_kafka_t* client, rd_kafka_resp_err_t event,
+                 rd_kafka_topic_partition_list_t* partitions) {
+    const std::vector<int32_t> numbers = Numbers(partitions);
+    if (event == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+      if (!numbers.empty())
+        LogInfo(fmt::format("partitions {} of topic '{}' are ours", Text(numbers), options.topic));
+      // Paused before anything is asked for: sources read by themselves.
+      const kafka::Error error(rd_kafka_incremental_assign(client, partitions));
+      rd_kafka_pause_partitions(client, partitions);
+      Note(error.get());
+      options.on_assigned(numbers);
+      return;
+    }
+    if (!numbers.empty())
+      LogInfo(fmt::format("partitions {} of topic '{}' go to another process{}", Text(numbers),
+                          options.topic,
+                          rd_kafka_assignment_lost(client) != 0 ? ", which has them already" : ""));
+    options.on_revoked(numbers);
+    const kafka::Error error(rd_kafka_incremental_unassign(client, partitions));
+    Note(error.get());
+  }
+
+  void Note(const rd_kafka_error_t* error) {
+    const std::lock_guard lock(mutex);
+    trouble = error == nullptr
+                  ? ""
+                  : fmt::format("group '{}': {}", options.group, rd_kafka_error_string(error));
+  }
+
+  void Run() {
+    auto report_due = std::chrono::steady_clock::now() + kReportInterval;
+    while (!closing) {
+      const kafka::Owned<rd_kafka_message_t, rd_kafka_message_destroy> message(
+          rd_kafka_consumer_poll(client.get(), kPollMs));
+      if (message != nullptr && message->err != 0 &&
+          message->err != RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+        const std::lock_guard lock(mutex);
+        trouble =
+            fmt::format("group '{}': {}", options.group, rd_kafka_message_errstr(message.get()));
+      }
+      if (std::chrono::steady_clock::now() < report_due) continue;
+      SendReport();
+      report_due = std::chrono::steady_clock::now() + kReportInterval;
+    }
+    SendReport();
+    rd_kafka_consumer_close(client.get());  // calls OnRebalance for what is assigned
+  }
+
+  void SendReport() {
+    const kafka::Partitions offsets(rd_kafka_topic_partition_list_new(8));
+    {
+      const std::lock_guard lock(mutex);
+      for (const auto& [partition, offset] : reported)
+        rd_kafka_topic_partition_list_add(offsets.get(), options.topic.c_str(), partition)->offset =
+            offset.v;
+      reported.clear();
+    }
+    if (offsets->cnt > 0) rd_kafka_commit(client.get(), offsets.get(), 1);
+  }
+
+  const KafkaMembershipOptions options;
+  std::atomic<bool> closing = false;
+  mutable std::mutex mutex;
+  std::map<int32_t, Offset> reported;  // under mutex
+  std::string trouble;                 // under mutex
+  kafka::Handle client;
+  std::thread thread;
+};
+
+KafkaMembership::KafkaMembership(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+Result<std::unique_ptr<KafkaMembership>> KafkaMembership::Join(KafkaMembershipOptions options) {
+  auto state = std::make_unique<State>(std::move(options));
+  State* const s = state.get();
+  kafka::Settings settings = {
+      {"group.id", s->options.group},
+      {"partition.assignment.strategy", "cooperative-sticky"},
+      {"enable.auto.commit", "false"},
+      {"enable.auto.offset.store", "false"},
+      {"auto.offset.reset", "latest"},
+      {"session.timeout.ms", fmt::format("{}", s->options.session_timeout.v)},
+      {"heartbeat.interval.ms",
+       fmt::format("{}", std::max<int64_t>(100, s->options.session_timeout.v / 10))},
+      {"queued.min.messages", "1"},
+      {"queued.max.messages.kbytes", "64"}};
+  Result<kafka::Handle> client =
+      kafka::MakeClient(RD_KAFKA_CONSUMER, s->options.kafka, settings,
+                        {.on_rebalance = State::OnRebalance, .rebalance_opaque = s});
+  if (!client.ok()) return client.status();
+  s->client = std::move(client).value();
+  rd_kafka_poll_set_consumer(s->client.get());
+  const kafka::Partitions topics(rd_kafka_topic_partition_list_new(1));
+  rd_kafka_topic_partition_list_add(topics.get(), s->options.topic.c_str(), RD_KAFKA_PARTITION_UA);
+  if (const rd_kafka_resp_err_t error = rd_kafka_subscribe(s->client.get(), topics.get());
+      error != 0)
+    return Status::Stop(fmt::format("group '{}': {}", s->options.group, kafka::ErrorText(error)));
+  s->thread = std::thread([s] { s->Run(); });
+  return std::unique_ptr<KafkaMembership>(new KafkaMembership(std::move(state)));
+}
+
+KafkaMembership::~KafkaMembership() {
+  state_->closing = true;
+  state_->thread.join();
+}
+
+void KafkaMembership::Report(int32_t partition, Offset counted) {
+  const std::lock_guard lock(state_->mutex);
+  state_->reported[partition] = counted;
+}
+
+std::string KafkaMembership::trouble() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->trouble;
+}
+
+}  // namespace sightline

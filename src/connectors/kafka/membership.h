@@ -1,0 +1,52 @@
+// KafkaMembership: which partitions of a topic this process counts, agreed on with the others by a
+// consumer group (cooperative: those that stay are not touched).
+//
+// Only the agreement: nothing is read through it, and exactness does not stand on it - fences and
+// compare-and-set do - so a process that was believed dead and wakes does no harm.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "connectors/kafka/options.h"
+#include "model/types.h"
+
+namespace sightline {
+
+struct KafkaMembershipOptions {
+  KafkaOptions kafka;
+  std::string group;
+  std::string topic;
+  // On the membership's thread. What is lost must not be touched any more when the call returns:
+  // the next owner waits for it, as long as this process is believed to be alive.
+  std::function<void(const std::vector<int32_t>& partitions)> on_assigned;
+  std::function<void(const std::vector<int32_t>& partitions)> on_revoked;
+  Millis session_timeout{10'000};  // a process that is not heard of for so long is believed dead
+};
+
+// Thread-safe.
+class KafkaMembership {
+ public:
+  static Result<std::unique_ptr<KafkaMembership>> Join(KafkaMembershipOptions options);
+  // Leaves the group: on_revoked is called for what is assigned.
+  ~KafkaMembership();
+  KafkaMembership(const KafkaMembership&) = delete;
+  KafkaMembership& operator=(const KafkaMembership&) = delete;
+
+  // Tells the group how far a partition is counted, for those who watch its lag: sent with the next
+  // report, every few seconds. Nothing starts from it.
+  void Report(int32_t partition, Offset counted);
+  // Why there is no agreement now; empty: there is one.
+  std::string trouble() const;
+
+ private:
+  struct State;
+  explicit KafkaMembership(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace sightline
