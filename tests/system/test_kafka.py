@@ -414,3 +414,63 @@ def kafka_serve(t: Test) -> None:
     page.stop()
     engine.stop()
     page.expect_quiet_log(*AWAY)
+
+
+@test(seconds=600)
+def kafka_count(t: Test) -> None:
+    """Three processes count a topic's 8 partitions together; they are killed, put to sleep and woken,
+    stopped and started again while events come. The page and the topics have every event once."""
+    draw = random.Random(8)
+    cluster = Cluster(t)
+    cluster.create_topics(8)
+    page = t.serve("--kafka.brokers", cluster.addresses)
+    page.start()
+    counters = [t.server("--kafka.brokers", cluster.addresses, "--engine.checkpoint_dir",
+                         t.folder / "checkpoints", "--engine.checkpoint_interval", "500ms",
+                         "--kafka.session_timeout", "6s", "--engine.threads", "2",
+                         name=f"count{n}") for n in range(3)]
+
+    def partitions() -> int:
+        return int(sum(c.metric("sightline_count_partitions") for c in counters if c.running))
+
+    for counter in counters:
+        counter.command = "count"
+        counter.start()
+    wait_until(lambda: partitions() == 8 and all(c.metric("sightline_count_partitions") >= 2
+                                                 for c in counters), 30, "all have a share")
+    senders = Senders(page, count=4, pause=0.02)
+    faults = 0
+    asleep: Server | None = None
+    for _ in range(max(6, t.kills // 8)):
+        time.sleep(draw.uniform(0.5, 2))
+        senders.check()
+        victim = draw.choice([c for c in counters if c is not asleep])
+        kind = draw.choice(("kill", "stop", "sleep"))
+        faults += 1
+        if asleep is not None:
+            os.kill(asleep.process.pid, signal.SIGCONT)
+            asleep = None
+        if kind == "sleep":
+            os.kill(victim.process.pid, signal.SIGSTOP)
+            asleep = victim
+        elif kind == "kill":
+            victim.kill()
+            victim.start()
+        else:
+            victim.stop()
+            victim.start()
+    if asleep is not None:
+        time.sleep(8)  # long enough to be believed dead, and to wake as a zombie
+        os.kill(asleep.process.pid, signal.SIGCONT)
+    oracle = senders.finish()
+    ledger = oracle.check(page, repeated=True, seconds=90)
+    check_topics(cluster, oracle, ledger)
+    wait_until(lambda: partitions() == 8, 60, "every partition has one process")
+    groups = cluster.tool("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
+                          "--bootstrap-server", cluster.addresses, "--describe", "--group",
+                          "sightline-count")
+    expect(groups.count("raw_camera_events") == 8, f"the group's lag can be watched: {groups}")
+    for counter in counters:
+        counter.stop()
+    page.stop()
+    t.note(f"{faults} faults, {senders.tally().elements} elements")
