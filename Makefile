@@ -8,8 +8,9 @@ SIGHTLINE := build/release/src/app/sightline
 SEED ?= 1
 T ?= 60
 N ?= 10000000
+CHAOS ?= 600
 
-.PHONY: help run build test check sim fuzz bench format deps deps-run clean
+.PHONY: help run build test check sim fuzz chaos bench format deps deps-run clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +35,10 @@ sim: deps-run build/release/build.ninja ## one seed of the simulator, e.g. make 
 fuzz: deps build/fuzz/build.ninja ## all fuzzers for T seconds each, e.g. make fuzz T=60
 	@cmake --build build/fuzz --target fuzzers >/dev/null
 	@tools/fuzz.sh build/fuzz $(T)
+
+chaos: deps build/release/build.ninja ## ten minutes of faults on three Kafka brokers, e.g. make chaos SEED=3
+	@cmake --build build/release --target src/app/sightline
+	@python3 -B tests/system/system_test.py --binary $(SIGHTLINE) --only kafka_chaos --seed $(SEED) --seconds $(CHAOS)
 
 bench: deps-run build/release/build.ninja ## benchmarks; their results are checked (N=events)
 	@cmake --build build/release >/dev/null

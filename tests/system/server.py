@@ -112,6 +112,8 @@ class Test:
     binary: pathlib.Path
     name: str
     kills: int = 50
+    seed: int = 1
+    chaos_seconds: float = 45
     folder: pathlib.Path = field(init=False)
     servers: list["Server"] = field(default_factory=list)
     processes: list[subprocess.Popen] = field(default_factory=list)

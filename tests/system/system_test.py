@@ -31,11 +31,12 @@ import test_stream
 import test_durability
 import test_lake
 import test_kafka
+import test_chaos
 from registry import TESTS, Entry
 from server import Failure, Test
 
 MODULES = (test_commands, test_readme, test_api, test_ask, test_operation, test_repair, test_input, test_stream,
-           test_durability, test_lake, test_kafka)
+           test_durability, test_lake, test_kafka, test_chaos)
 # Tests that mount a file system: without the right to, they run in a namespace where they have it.
 MOUNTING = ("full_disk", "spill")
 
@@ -48,12 +49,12 @@ def _out_of_time(*_: object) -> None:
     raise OutOfTime
 
 
-def run(entry: Entry, binary: pathlib.Path, kills: int, keep: bool) -> bool:
+def run(entry: Entry, arguments: argparse.Namespace) -> bool:
     begin = time.monotonic()
-    test = Test(binary, entry.name, kills)
+    test = Test(arguments.binary, entry.name, arguments.kills, arguments.seed, arguments.seconds)
     reason = None
     signal.signal(signal.SIGALRM, _out_of_time)
-    signal.alarm(entry.seconds)
+    signal.alarm(entry.seconds + int(arguments.seconds))
     try:
         entry.run(test)
         if test.failed_cases:
@@ -81,7 +82,7 @@ def run(entry: Entry, binary: pathlib.Path, kills: int, keep: bool) -> bool:
     else:
         print(f"FAILED {entry.name} {reason}", flush=True)
         print(test.logs(), flush=True)
-    if keep:
+    if arguments.keep:
         print(f"---- kept: {test.folder}", flush=True)
         for process in test.processes:
             process.kill()
@@ -116,6 +117,8 @@ def main() -> int:
     parser.add_argument("--binary", type=pathlib.Path, required=True, help="the program `sightline`")
     parser.add_argument("--only", action="append", metavar="NAME", help="only this test; repeatable")
     parser.add_argument("--kills", type=int, default=50, help="of the test `crash`")
+    parser.add_argument("--seed", type=int, default=1, help="of the test `kafka_chaos`")
+    parser.add_argument("--seconds", type=float, default=45, help="of faults in `kafka_chaos`")
     parser.add_argument("--list", action="store_true", help="the names of the tests")
     parser.add_argument("--keep", action="store_true", help="leave the tests' folders where they are")
     parser.add_argument("--in-namespace", action="store_true", help=argparse.SUPPRESS)
@@ -134,7 +137,7 @@ def main() -> int:
         if name in MOUNTING and not arguments.in_namespace and not can_mount():
             good = run_in_namespace(entry, arguments)
         else:
-            good = run(entry, arguments.binary, arguments.kills, arguments.keep)
+            good = run(entry, arguments)
         passed, failed = passed + good, failed + (not good)
     print(f"{passed} passed, {failed} failed")
     return 0 if failed == 0 else 1
