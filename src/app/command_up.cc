@@ -140,13 +140,15 @@ void AddUpCommands(CLI::App& app, int* result) {
       "count", "Count a topic alone, shared with other such processes, into topics exactly once");
   AddOptions(*count, *command,
              {"data", "listen", "locations", "log_level", "engine.", "server.connections_max",
-              "kafka.", "pipeline."});
+              "kafka.", "lake.", "pipeline."});
   count->footer(
       "Examples:\n"
       "  sightline count --kafka 127.0.0.1:9092 --data a --listen 127.0.0.1:8082 \\\n"
-      "      --engine.checkpoint_dir /srv/sightline/checkpoints\n\n"
+      "      --engine.checkpoint_dir /srv/sightline/checkpoints --lake.dir /srv/sightline/lake\n\n"
       "Start as many as there are partitions at most; each takes its share, and those of one that\n"
-      "ends or dies go to the others. `serve` shows what they count.");
+      "ends or dies go to the others. `serve` shows what they count. The lake is written only "
+      "when\n"
+      "lake.dir is given; it may be shared, too.");
   count->callback([command, result] { *result = Run(*command, "count", RunCount); });
 
   CLI::App* options = app.add_subcommand("options", "Print every option of `up` as a config file");

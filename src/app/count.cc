@@ -15,6 +15,7 @@
 #include "app/engine_report.h"
 #include "app/kafka_options.h"
 #include "app/kafka_wait.h"
+#include "app/lake_service.h"
 #include "app/locations_refresh.h"
 #include "app/process.h"
 #include "base/log.h"
@@ -54,6 +55,7 @@ class Count {
  private:
   Status OpenTopic();
   Status OpenLocations();
+  Status OpenLake();
   Status JoinGroup();
   Status StartServer();
   Result<std::unique_ptr<PartitionTask>> BuildTask(const SourcePartition& partition);
@@ -75,6 +77,7 @@ class Count {
   std::unique_ptr<Live> live_;  // empty: the page belongs to `serve`
   std::unique_ptr<Hub> hub_;
   std::unique_ptr<LocationsRefresh> locations_;
+  std::unique_ptr<LakeService> lake_;  // null: no lake.dir was given
   std::unique_ptr<KafkaReader> reader_;
   std::unique_ptr<KafkaWriter> writer_;
   std::unique_ptr<Runtime> runtime_;
@@ -89,6 +92,7 @@ Status Count::Start() {
     return Status::Stop("count reads raw events from Kafka: say --kafka host:port");
   RETURN_IF_ERROR(OpenTopic());
   RETURN_IF_ERROR(OpenLocations());
+  RETURN_IF_ERROR(OpenLake());
   live_ = std::make_unique<Live>(LiveOptions{.pane_size = options_.pipeline.pane_size,
                                              .window_size = options_.pipeline.window_size,
                                              .log_end = nullptr},
@@ -111,8 +115,8 @@ Status Count::Start() {
       [this](const SourcePartition& partition) { return BuildTask(partition); },
       RuntimeOptions{.threads = threads > 0 ? threads : std::max(1, cores)});
   running_ = runtime_.get();
-  RETURN_IF_ERROR(StartServer());
-  return JoinGroup();
+  RETURN_IF_ERROR(JoinGroup());
+  return StartServer();
 }
 
 Status Count::OpenTopic() {
@@ -144,6 +148,25 @@ Status Count::OpenLocations() {
       options_.locations,
       (std::filesystem::path(options_.data) / "count_locations.last_good").string());
   return locations_->Load();
+}
+
+// A lake that all counting processes share: each commits its own partitions' offsets.
+Status Count::OpenLake() {
+  if (options_.lake_dir.empty()) return Status::Ok();
+  Result<std::unique_ptr<LakeService>> lake = LakeService::Open(
+      {.dir = options_.lake_dir,
+       .window_size = options_.pipeline.window_size,
+       .max_partitions = options_.lake_max_partitions,
+       .retention_days = options_.lake_retention_days,
+       .vacuum_retention = options_.lake_vacuum_retention,
+       .maintenance_interval = options_.lake_maintenance_interval,
+       .location_name = [this](LocationId location) { return locations_->NameOf(location); },
+       .query = {}},
+      clock_, locations_->locations());
+  if (!lake.ok()) return lake.status();
+  lake_ = std::move(lake).value();
+  locations_->OnChange([this](const std::vector<Location>& known) { lake_->SetLocations(known); });
+  return Status::Ok();
 }
 
 std::vector<SourcePartition> Count::Partitions(const std::vector<int32_t>& numbers) const {
@@ -183,6 +206,13 @@ Result<std::unique_ptr<PartitionTask>> Count::BuildTask(const SourcePartition& p
   task.sinks.push_back(
       {.name = "kafka counts", .commit_interval_ms = options_.kafka_commit_interval.v});
   ports.sinks.push_back(writer_->OpenSink(wake));
+  if (lake_) {
+    const int64_t roll_ms = options_.lake_roll_interval.v;
+    task.sinks.push_back({.name = "lake counts", .commit_interval_ms = roll_ms, .together = true});
+    ports.sinks.push_back(lake_->OpenCountsSink(wake));
+    task.sinks.push_back({.name = "lake ledger", .commit_interval_ms = roll_ms, .together = true});
+    ports.sinks.push_back(lake_->OpenLedgerSink(wake));
+  }
   task.hash_seed = std::random_device()() | uint64_t{std::random_device()()} << 32;
   task.checkpoint_interval_ms = options_.checkpoint_interval.v;
   task.sealed_bytes_max = options_.pending_max / topic_.partitions;
@@ -240,6 +270,7 @@ void Count::Stop() {
   running_ = nullptr;
   runtime_.reset();
   writer_.reset();
+  lake_.reset();
   LogInfo("stopped");
 }
 
@@ -247,9 +278,12 @@ Health Count::TellHealth() const {
   Health health;
   TellEngine(runtime_->Snapshot(), std::chrono::steady_clock::now() - started_ > kStartTime,
              health);
-  if (const std::string refused = locations_->state().refused; !refused.empty()) {
+  for (const std::string& trouble :
+       {locations_->state().refused, lake_ ? lake_->trouble() : std::string(),
+        membership_ ? membership_->trouble() : std::string()}) {
+    if (trouble.empty()) continue;
     health.ok = false;
-    health.reasons.push_back(refused);
+    health.reasons.push_back(trouble);
   }
   return health;
 }

@@ -419,7 +419,8 @@ def kafka_serve(t: Test) -> None:
 @test(seconds=600)
 def kafka_count(t: Test) -> None:
     """Three processes count a topic's 8 partitions together; they are killed, put to sleep and woken,
-    stopped and started again while events come. The page and the topics have every event once."""
+    stopped and started again while events come. The page, the topics and the lake that they share have
+    every event once."""
     draw = random.Random(8)
     cluster = Cluster(t)
     cluster.create_topics(8)
@@ -428,6 +429,7 @@ def kafka_count(t: Test) -> None:
     counters = [t.server("--kafka.brokers", cluster.addresses, "--engine.checkpoint_dir",
                          t.folder / "checkpoints", "--engine.checkpoint_interval", "500ms",
                          "--kafka.session_timeout", "6s", "--engine.threads", "2",
+                         "--lake.dir", t.folder / "lake", "--lake.roll_interval", "1s",
                          name=f"count{n}") for n in range(3)]
 
     def partitions() -> int:
@@ -473,4 +475,6 @@ def kafka_count(t: Test) -> None:
     for counter in counters:
         counter.stop()
     page.stop()
+    command(t, "lake", "verify", "--lake", t.folder / "lake")
+    check_readers(t, t.folder / "lake", oracle.counts)
     t.note(f"{faults} faults, {senders.tally().elements} elements")
