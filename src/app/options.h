@@ -45,6 +45,8 @@ struct UpOptions {
   int64_t query_memory_max = 512 << 20;
   int64_t query_threads = 2;
   int64_t query_running_max = 4;
+  int64_t query_waiting_max = 64;
+  int64_t query_answer_memory_max = 256 << 20;
   PipelineSpec pipeline;
   // Not in the config file.
   bool demo = false;
