@@ -127,6 +127,8 @@ Result<ResultTable> QueryEngine::LedgerTotals(const Scope& scope, const LedgerRe
     where += fmt::format(" AND geographical_location_oid = {}", request.location->v);
   }
   if (request.hours) {
+    bounds.first_append = request.hours->start;
+    bounds.end_append = request.hours->end;
     where += fmt::format(" AND append_hour >= {} AND append_hour < {}", Time(request.hours->start),
                          Time(request.hours->end));
   }

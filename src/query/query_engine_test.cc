@@ -196,6 +196,48 @@ TEST_F(QueryEngineTest, LedgerExplainsANumber) {
   EXPECT_EQ(Sql("SELECT sum(received) AS n FROM ledger", Only(2)), "{\"n\":5}\n");
 }
 
+TEST_F(QueryEngineTest, ReadsOnlyTheLedgerFilesOfTheTime) {
+  constexpr int64_t kHourMs = 3'600'000;
+  auto row = [](AppendTime hour, int64_t received) {
+    LedgerRow row{.key = {.location = {1}, .camera = {1}, .hour = hour}};
+    row.ledger.received = received;
+    return LedgerIncrement{.source = {"log", 0}, .row = row};
+  };
+  auto at = [](int64_t hour) { return AppendTime{kNewYear.v + hour * kHourMs}; };
+  // Files of hours 0..2, 2..23 and 24, one with an hour and none, one without any.
+  lake->WriteLedger({row(at(0), 1), row(at(2), 2)});
+  lake->WriteLedger({row(at(2), 4), row(at(23), 8)});
+  lake->WriteLedger({row(at(24), 16)});
+  lake->WriteLedger({row(at(30), 32), row(kNoAppendTime, 64)});
+  lake->WriteLedger({row(kNoAppendTime, 128)});
+  auto ask = [&](std::optional<Window> hours, int64_t received, int64_t files) {
+    const int64_t before = engine->files_selected();
+    EXPECT_THAT(Written(engine->LedgerTotals(Scope::All(), {.hours = hours})),
+                HasSubstr(fmt::format("\"received\":{},", received)));
+    EXPECT_EQ(engine->files_selected() - before, files);
+  };
+  auto hours = [&](int64_t first, int64_t end) { return Window{{at(first).v}, {at(end).v}}; };
+  ask(std::nullopt, 255, 5);
+  ask(hours(0, 1), 1, 2);  // what has no statistics may have anything
+  ask(hours(2, 3), 6, 3);
+  ask(hours(3, 23), 0, 2);
+  ask(hours(23, 24), 8, 2);
+  ask(hours(24, 31), 48, 3);
+  ask(hours(-5, 0), 0, 1);
+  ask(Window{{at(0).v - 1}, {at(0).v + 1}}, 1, 2);
+  ask(Window{{at(2).v + 1}, {at(2).v + 2}}, 0, 2);  // the file of 2..23
+  EXPECT_EQ(FilesOf("SELECT * FROM ledger"), 5);
+  EXPECT_EQ(FilesOf("SELECT * FROM ledger WHERE append_hour >= '2026-01-02 00:00:00'"), 3);
+  EXPECT_EQ(FilesOf("SELECT * FROM ledger WHERE append_hour < '2026-01-01'"), 3);
+  EXPECT_EQ(FilesOf("SELECT * FROM ledger WHERE append_hour BETWEEN '2026-01-02' AND '2026-01-03' "
+                    "AND geographical_location_oid = 1"),
+            3);
+  EXPECT_EQ(FilesOf("SELECT * FROM ledger WHERE append_hour IS NULL"), 5);
+  EXPECT_EQ(FilesOf("SELECT * FROM ledger WHERE append_hour > '2027-01-01' OR received = 1"), 5);
+  EXPECT_EQ(Sql("SELECT sum(received) AS n FROM ledger WHERE append_hour >= '2026-01-02'"),
+            "{\"n\":48}\n");
+}
+
 TEST_F(QueryEngineTest, ReadsEveryType) {
   EXPECT_EQ(
       Sql("SELECT true AS a, 1.5::DECIMAL(4, 2) AS b, 2^70 AS c, [1, NULL] AS d, "

@@ -188,9 +188,12 @@ std::string QueryEngine::Session::Increments(const ReadBounds& bounds, Status& f
 }
 
 std::string QueryEngine::Session::Ledger(const ReadBounds& bounds, Status& failed) {
-  // The ledger's days are of append time, which nothing in `bounds` is about.
-  std::vector<ViewPart> parts =
-      FileParts(state_->ledger_files, {.locations = bounds.locations}, false, failed);
+  // The ledger's days are of writing, which nothing in `bounds` is about.
+  std::vector<ViewPart> parts = FileParts(state_->ledger_files,
+                                          {.locations = bounds.locations,
+                                           .first_append = bounds.first_append,
+                                           .end_append = bounds.end_append},
+                                          false, failed);
   offers_.push_back(core_->scans.Add(PendingLedger(*state_, scope_)));
   parts.push_back({.from = offers_.back().Sql()});
   return LedgerSql(parts, scope_);
