@@ -305,7 +305,10 @@ void AddLakeCommands(CLI::App& app, int* result) {
   };
   CLI::App* verify =
       add("verify", "Read everything and prove that the lake equals the ledger", RunVerify);
-  verify->footer("Exit code 1 when anything is damaged; each finding names what.");
+  verify->footer(
+      "Exit code 1 when anything is damaged; each finding names what.\n"
+      "What it cannot see: that the newest commits of a table were deleted. What is left is a\n"
+      "whole lake of an earlier moment (docs/LAKE.md, Damage).");
   CLI::App* describe = add("describe", "What there is in each table", RunDescribe);
   CLI::App* history = add("history", "The newest commits", RunHistory);
   history->add_option("--limit", options->limit, "of each table")
