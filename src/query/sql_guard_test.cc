@@ -29,6 +29,8 @@ TEST_F(SqlGuardTest, LetsReadersRead) {
         "SELECT * FROM item_counts PIVOT (sum(item_count) FOR item_name IN ('a', 'b'))",
         "SELECT * FROM (SELECT unnest([1, 2])) x, LATERAL (SELECT 1) y",
         "SELECT date_trunc('hour', window_start), now(), random() > 2 FROM item_counts",
+        "SELECT replace(item_name, 'a', 'b'), replace(item_name, 'aa', '') FROM item_counts",
+        "SELECT regexp_replace(item_name, '[0-9]+', '', 'g') FROM item_counts",
         "SELECT count(*) FROM generate_series(1, 5)", "SELECT ITEM_NAME FROM Item_Counts",
         "SELECT l.* FROM locations l LEFT JOIN item_counts c USING (geographical_location_oid)"}) {
     EXPECT_THAT(Run(sql), Not(StartsWith("error"))) << sql;
