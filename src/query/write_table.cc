@@ -70,7 +70,7 @@ Status WriteTable(ResultTable& table, const ByteSink& sink, const WriteOptions& 
     if (!row.ok()) return row.status();
     if (row.value() == nullptr) break;
     std::vector<Shown>& line = lines.emplace_back();
-    auto bytes = static_cast<int64_t>(sizeof line + columns.size() * sizeof(Shown));
+    auto bytes = static_cast<int64_t>(sizeof(std::vector<Shown>) + columns.size() * sizeof(Shown));
     for (size_t i = 0; i < columns.size(); ++i) {
       const Value& value = (*row.value())[i];
       const bool is_null = std::holds_alternative<std::monostate>(value);

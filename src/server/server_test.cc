@@ -853,13 +853,14 @@ TEST_F(ServerTest, WhoAsksMoreMeanwhileIsAnsweredInOrder) {
 
 TEST_F(ServerTest, AnswersHaveABoundTogether) {
   StartWithLake({.queries_max = 1, .answer_memory_bytes_max = 32 << 20});
-  constexpr std::string_view kLarge =
-      R"~({"sql":"SELECT i, i, i, i, i, i, i, i FROM range(100000) t(i)","format":"csv"})~";
+  const auto rows_of_a_kilobyte = [](int rows) {
+    return R"({"sql":"SELECT i || ')" + std::string(1'000, 'x') + R"(' FROM range()" +
+           std::to_string(rows) + R"~() t(i)","format":"csv"})~";
+  };
+  const std::string large = rows_of_a_kilobyte(6'000);
   // One that takes nothing of its answer.
   Client slow(server_->port(), 4'096);
-  slow.Request("POST", "/v1/query", "",
-               R"~({"sql":"SELECT i, i, i, i, i, i, i, i, i, i, i, i, i, i, i, i, i, i, i, i )~"
-               R"~(FROM range(100000) t(i)","format":"csv"})~");
+  slow.Request("POST", "/v1/query", "", rows_of_a_kilobyte(9'000));
   ASSERT_TRUE(slow.Hears(milliseconds(5'000)));
   Client client = Connect();
   auto held = [&] {
@@ -873,7 +874,7 @@ TEST_F(ServerTest, AnswersHaveABoundTogether) {
   int refused = 0;
   for (int i = 0; i < 8; ++i) {
     more.push_back(std::make_unique<Client>(server_->port(), 4'096));
-    more.back()->Request("POST", "/v1/query", "", kLarge);
+    more.back()->Request("POST", "/v1/query", "", large);
     ASSERT_TRUE(more.back()->Hears(milliseconds(5'000)));
     EXPECT_LE(held(), 32 << 20);
   }
@@ -885,7 +886,7 @@ TEST_F(ServerTest, AnswersHaveABoundTogether) {
   }
   EXPECT_GE(refused, 3);
   EXPECT_EQ(slow.Read().status, 200);
-  client.Request("POST", "/v1/query", "", kLarge);
+  client.Request("POST", "/v1/query", "", large);
   EXPECT_EQ(client.Read().status, 200);
 }
 
