@@ -861,7 +861,7 @@ TEST_F(ServerTest, AnswersHaveABoundTogether) {
   // One that takes nothing of its answer.
   Client slow(server_->port(), 4'096);
   slow.Request("POST", "/v1/query", "", rows_of_a_kilobyte(9'000));
-  ASSERT_TRUE(slow.Hears(milliseconds(5'000)));
+  ASSERT_TRUE(slow.Hears(std::chrono::seconds(30)));
   Client client = Connect();
   auto held = [&] {
     const std::string text = client.Get("/metrics").body;
@@ -875,7 +875,7 @@ TEST_F(ServerTest, AnswersHaveABoundTogether) {
   for (int i = 0; i < 8; ++i) {
     more.push_back(std::make_unique<Client>(server_->port(), 4'096));
     more.back()->Request("POST", "/v1/query", "", large);
-    ASSERT_TRUE(more.back()->Hears(milliseconds(5'000)));
+    ASSERT_TRUE(more.back()->Hears(std::chrono::seconds(30)));
     EXPECT_LE(held(), 32 << 20);
   }
   for (const auto& each : more) {
