@@ -187,6 +187,49 @@ std::string PlainDuckDb(const duck::Connection& connection, const std::string& s
   return text;
 }
 
+// Sums of one day out of a ledger of a file a day: with the statistics of append_hour, and without.
+void MeasureLedger(const std::shared_ptr<TestLake>& lake, int64_t days) {
+  constexpr int64_t kHours = 24, kCameras = 200, kAsked = 20;
+  for (int64_t day = 0; day < days; ++day) {
+    std::vector<LedgerIncrement> rows;
+    for (int64_t row = 0; row < kHours * kCameras; ++row) {
+      LedgerRow sums{.key = {.location = {row % kCameras / 10},
+                             .camera = {row % kCameras},
+                             .hour = {kNewYear.v + day * kDayMs + row / kCameras * 3'600'000}}};
+      sums.ledger.received = day + 1;
+      rows.push_back({.source = {"log", 0}, .row = sums});
+    }
+    lake->WriteLedger(rows);
+  }
+  for (const bool skip : {true, false}) {
+    std::vector<LakeFile> files;
+    for (const LakeFile* file : lake->state.ledger_files.Select({})) {
+      files.push_back(*file);
+      if (!skip) files.back().append_hour_min = files.back().append_hour_max = std::nullopt;
+    }
+    lake->state.ledger_files = FileList(lake->state.ledger_files.root(), std::move(files));
+    const auto engine = Engine(lake);
+    std::vector<double> times;
+    for (int64_t i = 0; i < kAsked; ++i) {
+      const int64_t day = i * days / kAsked;
+      const EventTime first{kNewYear.v + day * kDayMs};
+      const double start = Now();
+      Result<ResultTable> table =
+          engine->LedgerTotals(Scope::All(), {.hours = Window{first, {first.v + kDayMs}}});
+      const std::vector<Row> rows = ReadAll(table.value()).value();
+      times.push_back(Now() - start);
+      if (std::get<int64_t>(rows[0][0]) != kHours * kCameras * (day + 1)) {
+        fmt::print(stderr, "query_bench: ledger: wrong answer for day {}\n", day);
+        std::exit(1);
+      }
+    }
+    std::sort(times.begin(), times.end());
+    fmt::print("{:<58} {:9.1f} p50 {:9.1f} max  ({} files a question)\n",
+               skip ? "ledger of a day" : "ledger of a day, without statistics",
+               times[times.size() / 2], times.back(), engine->files_selected() / kAsked);
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -213,6 +256,7 @@ int main(int argc, char** argv) {
                  2);
   });
   if (with_rival) return RunRival(*lake, questions, argv[4]);
+  MeasureLedger(lake, days);
   Measure("the same as SQL through the engine", questions, [&](const Question& question) {
     return Items(engine->Run(SqlOf(question, "item_counts"), Scope::All(), {}), 0);
   });

@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "app/address_file.h"
+#include "app/lake_place.h"
 #include "app/options.h"
 #include "base/clock.h"
 #include "connectors/lake/describe.h"
@@ -28,7 +28,8 @@ namespace sightline {
 namespace {
 
 struct Options {
-  std::string data = "data", lake, table, format = "table", at, retention = "7d";
+  LakePlaceOptions place;
+  std::string table, format = "table", at, retention = "7d";
   int64_t version = -1, limit = 20, days = 0;
   bool dry_run = false, all_days = false;
 };
@@ -269,11 +270,13 @@ int RunVacuum(const Options& options, Storage& storage) {
 }
 
 int Run(std::string_view command, const Options& options, int (*run)(const Options&, Storage&)) {
-  const std::string root = options.lake.empty() ? DefaultLakeDir(options.data) : options.lake;
+  const Result<LakePlace> place = FindLake(options.place);
+  if (!place.ok()) return Fail(command, place.status().message());
+  const std::string& root = place.value().lake;
   std::error_code error;
   if (!std::filesystem::is_directory(root, error))
     return Fail(command, fmt::format("there is no lake in '{}': give --data (a data folder of "
-                                     "`sightline up`) or --lake",
+                                     "`sightline up`), --config (its options) or --lake",
                                      root));
   LocalStorage storage(std::filesystem::absolute(root));
   return run(options, storage);
@@ -287,9 +290,7 @@ void AddLakeCommands(CLI::App& app, int* result) {
   lake->require_subcommand(1);
   auto add = [&](const char* name, const char* help, int (*run)(const Options&, Storage&)) {
     CLI::App* command = lake->add_subcommand(name, help);
-    command->add_option("--data", options->data, "data folder of `sightline up`")
-        ->capture_default_str();
-    command->add_option("--lake", options->lake, "folder of the lake, if it is elsewhere");
+    AddLakePlace(command, &options->place);
     command->add_option("--format", options->format, "table, csv, json, ndjson or parquet")
         ->capture_default_str();
     command->callback([name, options, run, result] { *result = Run(name, *options, run); });
@@ -304,7 +305,10 @@ void AddLakeCommands(CLI::App& app, int* result) {
   };
   CLI::App* verify =
       add("verify", "Read everything and prove that the lake equals the ledger", RunVerify);
-  verify->footer("Exit code 1 when anything is damaged; each finding names what.");
+  verify->footer(
+      "Exit code 1 when anything is damaged; each finding names what.\n"
+      "What it cannot see: that the newest commits of a table were deleted. What is left is a\n"
+      "whole lake of an earlier moment (docs/LAKE.md, Damage).");
   CLI::App* describe = add("describe", "What there is in each table", RunDescribe);
   CLI::App* history = add("history", "The newest commits", RunHistory);
   history->add_option("--limit", options->limit, "of each table")

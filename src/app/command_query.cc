@@ -91,6 +91,8 @@ int RunTop(const Options& options) {
   for (;;) {
     const Result<std::string> parameters = TopParameters(options);
     if (!parameters.ok()) return Fail("top", parameters.status().message());
+    if (const Status fresh = asker.value()->Refresh(); !fresh.ok())
+      return Fail("top", fresh.message());
     const Result<std::string> answer = asker.value()->Get("/v1/top", parameters.value());
     if (!answer.ok()) return Fail("top", answer.status().message());
     if (options.watch && isatty(STDOUT_FILENO) != 0) fmt::print("\x1b[H\x1b[2J");
@@ -117,11 +119,9 @@ int RunLedger(const Options& options) {
 }
 
 void AddWhere(CLI::App* command, Options* options) {
-  command->add_option("--data", options->where.data, "data folder of `sightline up`")
-      ->capture_default_str();
+  AddLakePlace(command, &options->where.place);
   command->add_option("--url", options->where.url,
                       "of a server; by default the one that owns the data folder");
-  command->add_option("--lake", options->where.lake, "read this lake's files and ask no server");
   command->add_option("--format", options->format, "table, csv, json, ndjson or parquet")
       ->capture_default_str();
 }

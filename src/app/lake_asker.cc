@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "app/address_file.h"
-#include "app/lake_view.h"
 #include "app/location_rows.h"
 #include "camera/curl_client.h"
 #include "connectors/lake/locations_table.h"
@@ -53,11 +52,16 @@ std::string Detail(const std::string& body) {
 Result<std::unique_ptr<LakeAsker>> LakeAsker::Open(const LakeAskerOptions& options,
                                                    const std::function<void(std::string)>& note) {
   std::unique_ptr<LakeAsker> asker(new LakeAsker);
-  if (!options.lake.empty()) {
-    RETURN_IF_ERROR(asker->OpenFiles(options.lake));
+  // Whoever names a server needs no folder.
+  const Result<LakePlace> found =
+      options.url.empty() || !options.place.lake.empty() ? FindLake(options.place) : LakePlace();
+  if (!found.ok()) return found.status();
+  const LakePlace& place = found.value();
+  if (place.files_only) {
+    RETURN_IF_ERROR(asker->OpenFiles(place.lake));
     return asker;
   }
-  const std::optional<ServerAddress> owner = ReadAddressFile(options.data);
+  const std::optional<ServerAddress> owner = ReadAddressFile(place.data);
   if (!options.url.empty() || owner) {
     asker->url_ = options.url.empty() ? owner->url : options.url;
     while (asker->url_.ends_with('/')) asker->url_.pop_back();
@@ -74,10 +78,10 @@ Result<std::unique_ptr<LakeAsker>> LakeAsker::Open(const LakeAskerOptions& optio
     note(fmt::format(
         "the server of '{}' does not answer ({}): reading the lake's files, which have what it had "
         "committed",
-        options.data,
+        place.data,
         health.status == 0 ? health.error : "another program has the address " + asker->url_));
   }
-  RETURN_IF_ERROR(asker->OpenFiles(DefaultLakeDir(options.data)));
+  RETURN_IF_ERROR(asker->OpenFiles(place.lake));
   return asker;
 }
 
@@ -86,24 +90,38 @@ Status LakeAsker::OpenFiles(const std::string& lake) {
   client_.reset();
   std::error_code error;
   if (!std::filesystem::is_directory(lake, error))
-    return Status::Stop(fmt::format(
-        "there is no lake in '{}': give --data (a data folder of `sightline up`), --lake or --url",
-        lake));
+    return Status::Stop(
+        fmt::format("there is no lake in '{}': give --data (a data folder of `sightline up`), "
+                    "--config (its options), --lake or "
+                    "--url",
+                    lake));
   const std::string root = std::filesystem::absolute(lake).lexically_normal().string();
-  LocalStorage storage(root);
-  auto view = std::make_shared<LakeView>(root, Millis{60'000});
-  Result<lake::SnapshotPtr> counts = lake::ReadSnapshot(storage, lake::kIncrementsTable);
-  if (!counts.ok()) return counts.status();
-  view->SetCounts(counts.value());
-  Result<lake::SnapshotPtr> ledger = lake::ReadSnapshot(storage, lake::kLedgerTable);
-  if (!ledger.ok()) return ledger.status();
-  view->SetLedger(ledger.value());
-  const Result<std::vector<lake::LocationName>> names = lake::ReadLocationsTable(storage);
-  if (!names.ok()) return names.status();
-  view->SetLocations(LocationRowsAs<LocationEntry>(names.value()));
-  Result<std::unique_ptr<QueryEngine>> engine = QueryEngine::Create(view, {.directories = {root}});
+  storage_ = std::make_unique<LocalStorage>(root);
+  view_ = std::make_shared<LakeView>(root, Millis{60'000});
+  RETURN_IF_ERROR(Refresh());
+  Result<std::unique_ptr<QueryEngine>> engine = QueryEngine::Create(view_, {.directories = {root}});
   if (!engine.ok()) return engine.status();
   engine_ = std::move(engine).value();
+  return Status::Ok();
+}
+
+Status LakeAsker::Refresh() {
+  if (view_ == nullptr) return Status::Ok();  // the server does
+  const auto newest = [&](std::string_view table, const lake::SnapshotPtr& known) {
+    return known == nullptr ? lake::ReadSnapshot(*storage_, table)
+                            : lake::Refresh(*storage_, table, known);
+  };
+  const Result<lake::SnapshotPtr> counts = newest(lake::kIncrementsTable, counts_);
+  if (!counts.ok()) return counts.status();
+  const Result<lake::SnapshotPtr> ledger = newest(lake::kLedgerTable, ledger_);
+  if (!ledger.ok()) return ledger.status();
+  const Result<std::vector<lake::LocationName>> names = lake::ReadLocationsTable(*storage_);
+  if (!names.ok()) return names.status();
+  counts_ = counts.value();
+  ledger_ = ledger.value();
+  view_->SetCounts(counts_);
+  view_->SetLedger(ledger_);
+  view_->SetLocations(LocationRowsAs<LocationEntry>(names.value()));
   return Status::Ok();
 }
 

@@ -9,18 +9,21 @@
 #include <string>
 #include <string_view>
 
+#include "app/lake_place.h"
+#include "app/lake_view.h"
 #include "base/clock.h"
 #include "base/status.h"
 #include "camera/http_client.h"
+#include "connectors/lake/snapshot.h"
+#include "connectors/storage/storage.h"
 #include "query/query_engine.h"
 #include "query/write_result.h"
 
 namespace sightline {
 
 struct LakeAskerOptions {
-  std::string data = "data";  // a data folder of `up`
-  std::string url;            // of a server; empty: the one of the data folder
-  std::string lake;           // a lake's folder: read its files, ask no server
+  LakePlaceOptions place;
+  std::string url;  // of a server; empty: the one of the data folder
 };
 
 class LakeAsker {
@@ -28,6 +31,9 @@ class LakeAsker {
   // `note` is told when files are read although a server was expected.
   static Result<std::unique_ptr<LakeAsker>> Open(const LakeAskerOptions& options,
                                                  const std::function<void(std::string)>& note);
+
+  // Where files are read: brings what is asked to their newest version. Costs the new commits.
+  Status Refresh();
 
   // GET `path`?`query` of docs/PROTOCOL.md; its body.
   Result<std::string> Get(std::string_view path, const std::string& query);
@@ -41,9 +47,13 @@ class LakeAsker {
   Result<std::string> Explain(HttpResponse response) const;
 
   SystemClock clock_;
-  std::string url_;                      // empty: files are read
-  std::unique_ptr<HttpClient> client_;   // with url_
-  std::unique_ptr<QueryEngine> engine_;  // without
+  std::string url_;                     // empty: files are read
+  std::unique_ptr<HttpClient> client_;  // with url_
+  // Without.
+  std::unique_ptr<Storage> storage_;
+  lake::SnapshotPtr counts_, ledger_;
+  std::shared_ptr<LakeView> view_;
+  std::unique_ptr<QueryEngine> engine_;
   bool truncated_ = false;
 };
 

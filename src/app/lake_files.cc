@@ -38,11 +38,12 @@ std::string Decoded(std::string_view path) {
   return plain;
 }
 
-// minValues and maxValues of window_start, where the stats have them.
-std::optional<EventTime> Bound(const boost::json::object& stats, std::string_view bound) {
+// minValues or maxValues of a column of times, where the stats have it.
+std::optional<EventTime> Bound(const boost::json::object& stats, std::string_view bound,
+                               std::string_view column) {
   const boost::json::value* const values = stats.if_contains(bound);
   if (values == nullptr || !values->is_object()) return std::nullopt;
-  const boost::json::value* const start = values->get_object().if_contains("window_start");
+  const boost::json::value* const start = values->get_object().if_contains(column);
   EventTime time;
   if (start == nullptr || !start->is_string() ||
       !ParseTime(start->get_string(), TimeUnit::kMillis, &time))
@@ -68,8 +69,10 @@ LakeFile ToLakeFile(const lake::AddFile& file) {
   const boost::json::object& object = stats.get_object();
   if (const auto* rows = object.if_contains("numRecords"); rows != nullptr && rows->is_int64())
     result.rows = rows->get_int64();
-  result.window_start_min = Bound(object, "minValues");
-  result.window_start_max = Bound(object, "maxValues");
+  result.window_start_min = Bound(object, "minValues", "window_start");
+  result.window_start_max = Bound(object, "maxValues", "window_start");
+  result.append_hour_min = Bound(object, "minValues", "append_hour");
+  result.append_hour_max = Bound(object, "maxValues", "append_hour");
   return result;
 }
 

@@ -47,6 +47,7 @@ Status LakeService::Start(std::vector<Location> locations) {
   view_->SetLedger(ledger_->current());
   QueryEngineOptions query = options_.query;
   query.directories = {options_.dir};
+  query.window_size = options_.window_size;
   auto engine = QueryEngine::Create(view_, query);
   if (!engine.ok()) return engine.status();
   query_ = std::move(engine).value();

@@ -48,6 +48,8 @@ struct UpOptions {
   int64_t query_memory_max = 512 << 20;
   int64_t query_threads = 2;
   int64_t query_running_max = 4;
+  int64_t query_waiting_max = 64;
+  int64_t query_answer_memory_max = 256 << 20;
   // Empty brokers: raw events lie in the embedded log. The passwords are not in here.
   KafkaOptions kafka;
   std::string kafka_sasl_password_file;

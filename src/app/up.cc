@@ -361,6 +361,8 @@ Status Up::StartServer() {
                      .ingest_memory_bytes_max = options_.server_memory_max,
                      .connections_max = static_cast<int32_t>(options_.server_connections_max),
                      .queries_max = static_cast<int32_t>(options_.query_running_max),
+                     .queries_waiting_max = static_cast<int32_t>(options_.query_waiting_max),
+                     .answer_memory_bytes_max = options_.query_answer_memory_max,
                      .web_dir = options_.web_dir},
                     options_.pipeline,
                     {.log = &raw_->detections(),

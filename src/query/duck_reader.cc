@@ -1,7 +1,17 @@
 #include "query/duck_reader.h"
 
+#include <fmt/format.h>
+
 namespace sightline {
 namespace {
+
+// Every format makes copies of a row, some of them longer than it.
+constexpr size_t kRowTextBytesMax = 16 << 20;
+
+// As Read() below reads it.
+bool IsText(duckdb_type type) {
+  return ReadableAs(type).value_or(ColumnType::kText) == ColumnType::kText;
+}
 
 // Keeps the memory of a string that was there before.
 void SetText(Value& value, std::string_view text) {
@@ -125,8 +135,16 @@ Result<bool> DuckReader::Next(Row& row) {
                           duckdb_vector_get_validity(vector)});
     }
   }
+  size_t text_bytes = 0;
   for (size_t i = 0; i < columns_.size(); ++i) {
     const ColumnData& column = columns_[i];
+    if (IsText(column.type) && duck::ValidAt(column.validity, row_))
+      text_bytes += duck::TextAt(column.data, row_).size();
+    if (text_bytes > kRowTextBytesMax)
+      return Status::Stop(
+          fmt::format("a row of the answer has more than {} MiB of text: take less "
+                      "of it, as with left(x, 1000)",
+                      kRowTextBytesMax >> 20));
     if (duck::ValidAt(column.validity, row_)) {
       Read(column.type, column.data, row_, row[i]);
     } else {

@@ -11,7 +11,9 @@ bool Before(const LakeFile& a, const LakeFile& b) { return Key(a) < Key(b); }
 
 bool MayHold(const LakeFile& file, const ReadBounds& bounds) {
   if (file.window_start_min && DayOf(*file.window_start_min) >= bounds.end_day) return false;
-  return !file.window_start_max || DayOf(*file.window_start_max) >= bounds.first_day;
+  if (file.window_start_max && DayOf(*file.window_start_max) < bounds.first_day) return false;
+  if (file.append_hour_min && *file.append_hour_min >= bounds.end_append) return false;
+  return !file.append_hour_max || *file.append_hour_max >= bounds.first_append;
 }
 
 // The files of `files` (sorted) whose location is `location`.

@@ -27,7 +27,8 @@ struct LakeFile {
   std::optional<Day> day;              // the partition's; none: any
   std::optional<int32_t> bucket;       // of location, above max_partitions
   std::optional<EventTime> window_start_min,
-      window_start_max;  // both included; stats, may be wider
+      window_start_max;                                       // both included; stats, may be wider
+  std::optional<EventTime> append_hour_min, append_hour_max;  // likewise, of the ledger
   friend bool operator==(const LakeFile&, const LakeFile&) = default;
 };
 

@@ -1,6 +1,9 @@
 // The fixed questions of QueryEngine: each is one statement over the views.
 #include <fmt/format.h>
 
+#include <algorithm>
+
+#include "live/window_choice.h"
 #include "query/calendar.h"
 #include "query/session.h"
 
@@ -33,43 +36,62 @@ std::string Where(const std::optional<LocationId>& location, const Window& range
   return where;
 }
 
+// The question asks for one row more, so that a cut is known.
+QueryLimits AtMost(int32_t rows, QueryLimits limits) {
+  limits.rows_max = std::clamp<int64_t>(rows, 0, limits.rows_max);
+  return limits;
+}
+
 }  // namespace
+
+// With the view that all questions but the ledger's are about.
+Result<std::unique_ptr<QueryEngine::Session>> QueryEngine::Begin(
+    const Scope& scope, const std::optional<LocationId>& location, const Window& range,
+    const QueryLimits& limits) const {
+  if (!IsRange(range)) return NoRange();
+  auto begun = Session::Begin(core_, scope, limits);
+  if (!begun.ok()) return begun.status();
+  RETURN_IF_ERROR(begun.value()->AddView(kIncrements, BoundsOf(location, range)));
+  return begun;
+}
 
 Result<ResultTable> QueryEngine::Top(const Scope& scope, const TopRequest& request,
                                      const QueryLimits& limits) {
-  if (!IsRange(request.range)) return NoRange();
-  auto begun = Session::Begin(core_, scope, limits);
+  auto begun = Begin(scope, request.location, request.range, AtMost(request.limit, limits));
   if (!begun.ok()) return begun.status();
-  std::unique_ptr<Session> session = std::move(begun).value();
-  RETURN_IF_ERROR(session->AddView(kIncrements, BoundsOf(request.location, request.range)));
   // DuckDB compares VARCHAR by its bytes.
   return Session::Answer(
-      std::move(session),
+      std::move(begun).value(),
       fmt::format("SELECT row_number() OVER (ORDER BY item_count DESC, item_name) AS position, "
                   "rank() OVER (ORDER BY item_count DESC) AS rank, item_name, item_count FROM "
                   "(SELECT item_name, sum(item_count)::BIGINT AS item_count FROM {} WHERE {} "
                   "GROUP BY item_name HAVING sum(item_count) <> 0) ORDER BY position LIMIT {}",
-                  kIncrements, Where(request.location, request.range), std::max(request.limit, 0)));
+                  kIncrements, Where(request.location, request.range),
+                  std::max(request.limit, 0) + int64_t{1}));
 }
 
 Result<ResultTable> QueryEngine::Counts(const Scope& scope, const CountsRequest& request,
                                         const QueryLimits& limits) {
   if (!IsRange(request.range)) return NoRange();
-  if (request.step.v <= 0 ||
-      (request.range.end - request.range.start).v / request.step.v >= kStepsMax) {
+  const Millis window = core_->window_size;
+  if (request.step.v <= 0 || request.step.v % window.v != 0) {
+    return Status::Stop(
+        fmt::format("counts are stored by windows of {} ms: a step must be a multiple of it, the "
+                    "smallest is {}",
+                    window.v, WindowChoice{.length = window}.ToString()));
+  }
+  if ((request.range.end - request.range.start).v / request.step.v >= kStepsMax) {
     return Status::Stop(
         fmt::format("the range has more than {} steps: take longer ones", kStepsMax));
   }
-  auto begun = Session::Begin(core_, scope, limits);
+  auto begun = Begin(scope, request.location, request.range, limits);
   if (!begun.ok()) return begun.status();
-  std::unique_ptr<Session> session = std::move(begun).value();
-  RETURN_IF_ERROR(session->AddView(kIncrements, BoundsOf(request.location, request.range)));
   const int64_t step = request.step.v;
   const int64_t first = WindowStart(request.range.start, request.step).v;
   std::string where = Where(request.location, request.range);
   if (request.item) where += " AND item_name = " + duck::Quoted(*request.item);
   return Session::Answer(
-      std::move(session),
+      std::move(begun).value(),
       fmt::format("SELECT make_timestamptz(s.ms * 1000) AS step_start, "
                   "coalesce(c.item_count, 0) AS item_count FROM range({}, {}, {}) s(ms) LEFT JOIN "
                   "(SELECT (epoch_ms(window_start) - {}) // {} AS step, "
@@ -80,18 +102,16 @@ Result<ResultTable> QueryEngine::Counts(const Scope& scope, const CountsRequest&
 
 Result<ResultTable> QueryEngine::Items(const Scope& scope, const ItemsRequest& request,
                                        const QueryLimits& limits) {
-  if (!IsRange(request.range)) return NoRange();
-  auto begun = Session::Begin(core_, scope, limits);
+  auto begun = Begin(scope, request.location, request.range, AtMost(request.limit, limits));
   if (!begun.ok()) return begun.status();
-  std::unique_ptr<Session> session = std::move(begun).value();
-  RETURN_IF_ERROR(session->AddView(kIncrements, BoundsOf(request.location, request.range)));
   return Session::Answer(
-      std::move(session),
+      std::move(begun).value(),
       fmt::format("SELECT item_name, sum(item_count)::BIGINT AS item_count, "
                   "min(first_detected) AS first_detected, max(last_detected) AS last_detected "
                   "FROM {} WHERE {} GROUP BY item_name HAVING sum(item_count) <> 0 "
                   "ORDER BY item_name LIMIT {}",
-                  kIncrements, Where(request.location, request.range), std::max(request.limit, 0)));
+                  kIncrements, Where(request.location, request.range),
+                  std::max(request.limit, 0) + int64_t{1}));
 }
 
 Result<ResultTable> QueryEngine::LedgerTotals(const Scope& scope, const LedgerRequest& request,
@@ -107,6 +127,8 @@ Result<ResultTable> QueryEngine::LedgerTotals(const Scope& scope, const LedgerRe
     where += fmt::format(" AND geographical_location_oid = {}", request.location->v);
   }
   if (request.hours) {
+    bounds.first_append = request.hours->start;
+    bounds.end_append = request.hours->end;
     where += fmt::format(" AND append_hour >= {} AND append_hour < {}", Time(request.hours->start),
                          Time(request.hours->end));
   }
@@ -147,14 +169,11 @@ Result<ResultTable> QueryEngine::LedgerTotals(const Scope& scope, const LedgerRe
 
 Result<ResultTable> QueryEngine::Locations(const Scope& scope, const Window& range,
                                            const QueryLimits& limits) {
-  if (!IsRange(range)) return NoRange();
-  auto begun = Session::Begin(core_, scope, limits);
+  auto begun = Begin(scope, {}, range, limits);
   if (!begun.ok()) return begun.status();
-  std::unique_ptr<Session> session = std::move(begun).value();
-  RETURN_IF_ERROR(session->AddView(kIncrements, BoundsOf({}, range)));
-  RETURN_IF_ERROR(session->AddView(kLocations, {}));
+  RETURN_IF_ERROR(begun.value()->AddView(kLocations, {}));
   return Session::Answer(
-      std::move(session),
+      std::move(begun).value(),
       fmt::format("SELECT geographical_location_oid, l.geographical_location, "
                   "coalesce(c.item_count, 0) AS item_count, c.first_detected, c.last_detected FROM "
                   "(SELECT geographical_location_oid, sum(item_count)::BIGINT AS item_count, "

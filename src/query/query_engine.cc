@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "base/log.h"
+#include "query/duck_memory.h"
 #include "query/session.h"
 
 namespace sightline {
@@ -12,6 +14,11 @@ Result<std::unique_ptr<QueryEngine>> QueryEngine::Create(std::shared_ptr<LakeSou
   auto core = std::make_shared<Core>();
   core->source = std::move(source);
   core->queries_max = options.queries_max;
+  core->window_size = options.window_size;
+  core->memory_bytes_max = options.memory_bytes_max;
+  if (!duck::BoundMemory(options.memory_bytes_max + kUncountedBytesMax))
+    LogWarning("this libduckdb.so has another allocator: query.memory_max is no bound for strings");
+  core->watchdog.SetGrowthMax(kUncountedBytesMax);
   Result<duck::Database> database =
       duck::Open({{"memory_limit", fmt::format("{}B", options.memory_bytes_max)},
                   {"threads", fmt::format("{}", options.threads)},
@@ -50,8 +57,10 @@ void QueryEngine::Interrupt() {
     core_->ending = true;
   }
   core_->place_free.notify_all();
-  core_->watchdog.ExpireAll();
+  core_->watchdog.EndAll();
 }
+
+Millis QueryEngine::window_size() const { return core_->window_size; }
 
 int64_t QueryEngine::files_selected() const { return core_->files_selected.load(); }
 

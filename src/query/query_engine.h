@@ -6,8 +6,10 @@
 // kStop, with a sentence for the user, where the question cannot be answered.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,14 +23,28 @@ namespace sightline {
 struct QueryEngineOptions {
   // Where the lake's files are, absolute; nothing else on disk can be read.
   std::vector<std::string> directories;
-  int64_t memory_bytes_max = 512LL << 20;  // of all queries together; never spilled to disk
+  // Of all queries together; never spilled to disk. What DuckDB does not count towards it has
+  // kUncountedBytesMax more.
+  int64_t memory_bytes_max = 512LL << 20;
   int32_t threads = 2;
   int32_t queries_max = 4;
+  Millis window_size{60'000};  // of the stored counts
 };
 
+constexpr int64_t kUncountedBytesMax = 256LL << 20;
+
+// What a query ran out of, where its failure is not the question's fault.
+enum class QueryLimit : uint8_t { kNone, kTime, kMemory };
+
 struct QueryLimits {
-  Millis time{30'000};  // from the call to the last row
+  Millis time{30'000};  // from `start` to the last row
   int64_t rows_max = 1'000'000;
+  // Where the query waited before the call; by default the call.
+  std::optional<std::chrono::steady_clock::time_point> start;
+  // Stopped when nobody wants the answer any more: it fails within milliseconds.
+  std::stop_token abandoned;
+  // Set before a failure is returned that it caused. Not null: must outlive the answer.
+  QueryLimit* reached = nullptr;
 };
 
 // Of windows that begin in `range`, [start, end).
@@ -41,7 +57,8 @@ struct CountsRequest {
   std::optional<LocationId> location;
   std::optional<std::string> item;
   Window range;
-  Millis step{3'600'000};  // aligned to the epoch; at most kStepsMax of them
+  // Aligned to the epoch; a multiple of the stored windows; at most kStepsMax of them.
+  Millis step{3'600'000};
 };
 constexpr int64_t kStepsMax = 100'000;
 struct ItemsRequest {
@@ -68,6 +85,8 @@ class QueryEngine {
   // position, rank, item_name, item_count: largest first, equal counts by the bytes of the name.
   Result<ResultTable> Top(const Scope& scope, const TopRequest& request,
                           const QueryLimits& limits = {});
+  Millis window_size() const;
+
   // step_start, item_count: one row a step, also where nothing was counted.
   Result<ResultTable> Counts(const Scope& scope, const CountsRequest& request,
                              const QueryLimits& limits = {});
@@ -94,6 +113,9 @@ class QueryEngine {
   struct Core;
   class Session;
   explicit QueryEngine(std::shared_ptr<Core> core) : core_(std::move(core)) {}
+  Result<std::unique_ptr<Session>> Begin(const Scope& scope,
+                                         const std::optional<LocationId>& location,
+                                         const Window& range, const QueryLimits& limits) const;
 
   // Shared with the answers that are being read.
   const std::shared_ptr<Core> core_;

@@ -13,17 +13,24 @@ namespace sightline {
 constexpr int64_t kDayMs = 86'400'000;
 constexpr Day kFirstDay{-719'162};  // 0001-01-01
 constexpr Day kDaysEnd{2'932'897};  // 10000-01-01, exclusive
+constexpr EventTime kFirstAppend{kFirstDay.v * kDayMs};
+constexpr EventTime kAppendEnd{kDaysEnd.v * kDayMs};
 constexpr Day DayOf(EventTime t) { return {WindowStart(t, Millis{kDayMs}).v / kDayMs}; }
 
 // Rows outside are not wanted; rows inside may be. Never narrower than the truth.
 struct ReadBounds {
   std::optional<std::set<LocationId>> locations;  // none: any
   Day first_day = kFirstDay, end_day = kDaysEnd;  // [first, end) of window_start
+  // [first, end) of append_hour, of the ledger. With a bound, rows without an append_hour are not
+  // wanted.
+  EventTime first_append = kFirstAppend, end_append = kAppendEnd;
 
   // Both hold.
   void Narrow(const ReadBounds& other) {
     first_day = std::max(first_day, other.first_day);
     end_day = std::min(end_day, other.end_day);
+    first_append = std::max(first_append, other.first_append);
+    end_append = std::min(end_append, other.end_append);
     if (!other.locations) return;
     if (!locations) {
       locations = other.locations;
@@ -35,6 +42,8 @@ struct ReadBounds {
   void Widen(const ReadBounds& other) {
     first_day = std::min(first_day, other.first_day);
     end_day = std::max(end_day, other.end_day);
+    first_append = std::min(first_append, other.first_append);
+    end_append = std::max(end_append, other.end_append);
     if (!locations || !other.locations) {
       locations.reset();
       return;

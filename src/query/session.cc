@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "query/duck_memory.h"
 #include "query/duck_reader.h"
 #include "query/lake_rows.h"
 
@@ -22,6 +23,9 @@ class SessionReader final : public RowReader {
   std::function<Status(Status)> explain_;  // owns the session: destroyed after the reader
   std::unique_ptr<RowReader> reader_;
 };
+
+Status Stopping() { return Status::Retry("the server is stopping: ask again when it is back"); }
+Status Abandoned() { return Status::Stop("nobody waits for the answer any more"); }
 
 // How a column that DuckReader cannot read is put into one that it can.
 std::string Readable(duckdb_type type, const std::string& name, Column& column) {
@@ -55,15 +59,20 @@ std::string Readable(duckdb_type type, const std::string& name, Column& column) 
 
 Result<std::unique_ptr<QueryEngine::Session>> QueryEngine::Session::Begin(
     std::shared_ptr<Core> core, const Scope& scope, const QueryLimits& limits) {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(limits.time.v);
+  const auto now = std::chrono::steady_clock::now();
+  const auto deadline = limits.start.value_or(now) + std::chrono::milliseconds(limits.time.v);
   {
     std::unique_lock lock(core->mutex);
-    if (!core->place_free.wait_until(
-            lock, deadline, [&] { return core->ending || core->running < core->queries_max; })) {
-      return Status::Retry(
-          fmt::format("{} other queries are running: try again later", core->queries_max));
+    const bool has_place = core->place_free.wait_until(lock, limits.abandoned, deadline, [&] {
+      return core->ending || core->running < core->queries_max;
+    });
+    if (limits.abandoned.stop_requested()) return Abandoned();
+    if (core->ending) return Stopping();
+    if (!has_place || now >= deadline) {
+      return Status::Retry(fmt::format(
+          "other queries ran for all of its {} ms (query.running_max is {}): try again later",
+          limits.time.v, core->queries_max));
     }
-    if (core->ending) return Status::Retry("the server is stopping: ask again when it is back");
     ++core->running;
   }
   auto session = std::unique_ptr<Session>(new Session(core, scope, limits));
@@ -73,13 +82,14 @@ Result<std::unique_ptr<QueryEngine::Session>> QueryEngine::Session::Begin(
   Result<duck::Connection> connection = duck::Connect(core->database);
   if (!connection.ok()) return connection.status();
   session->connection_ = std::move(connection).value();
-  session->watch_.emplace(&core->watchdog, session->connection_.get(), deadline);
+  session->watch_.emplace(&core->watchdog, session->connection_.get(), deadline, limits.abandoned);
   return session;
 }
 
 QueryEngine::Session::~Session() {
   watch_.reset();
   connection_ = duck::Connection();
+  duck::ReleaseMemory();
   {
     const std::lock_guard lock(core_->mutex);
     --core_->running;
@@ -87,10 +97,39 @@ QueryEngine::Session::~Session() {
   core_->place_free.notify_one();
 }
 
+Status QueryEngine::Session::Reached(QueryLimit limit, std::string why) const {
+  if (limits_.reached != nullptr) *limits_.reached = limit;
+  return Status::Stop(std::move(why));
+}
+
 Status QueryEngine::Session::Explain(Status status) const {
-  if (!watch_->expired()) return status;
-  return Status::Stop(
-      fmt::format("the query took longer than {} ms and was stopped", limits_.time.v));
+  if (status.ok()) return status;
+  switch (watch_->ended()) {
+    case Watchdog::End::kNot:
+      break;
+    case Watchdog::End::kStopping:
+      return Stopping();
+    case Watchdog::End::kAbandoned:
+      return Abandoned();
+    case Watchdog::End::kTime:
+      return Reached(QueryLimit::kTime,
+                     fmt::format("the query took longer than {} ms and was stopped: ask for fewer "
+                                 "days or locations",
+                                 limits_.time.v));
+    case Watchdog::End::kMemory:
+      return OutOfMemory();
+  }
+  // The C API has this only in words.
+  if (status.message().find("Out of Memory Error") == std::string::npos) return status;
+  return OutOfMemory();
+}
+
+Status QueryEngine::Session::OutOfMemory() const {
+  return Reached(QueryLimit::kMemory,
+                 fmt::format("out of memory: the query, together with those that run beside it, "
+                             "needs more than query.memory_max, which is {} MiB: ask for fewer "
+                             "rows, columns or groups, or raise it",
+                             core_->memory_bytes_max >> 20));
 }
 
 Result<CheckedSql> QueryEngine::Session::Check(std::string_view sql) const {
@@ -149,9 +188,12 @@ std::string QueryEngine::Session::Increments(const ReadBounds& bounds, Status& f
 }
 
 std::string QueryEngine::Session::Ledger(const ReadBounds& bounds, Status& failed) {
-  // The ledger's days are of append time, which nothing in `bounds` is about.
-  std::vector<ViewPart> parts =
-      FileParts(state_->ledger_files, {.locations = bounds.locations}, false, failed);
+  // The ledger's days are of writing, which nothing in `bounds` is about.
+  std::vector<ViewPart> parts = FileParts(state_->ledger_files,
+                                          {.locations = bounds.locations,
+                                           .first_append = bounds.first_append,
+                                           .end_append = bounds.end_append},
+                                          false, failed);
   offers_.push_back(core_->scans.Add(PendingLedger(*state_, scope_)));
   parts.push_back({.from = offers_.back().Sql()});
   return LedgerSql(parts, scope_);
@@ -176,7 +218,7 @@ Status QueryEngine::Session::AddView(std::string_view view, ReadBounds bounds) {
   } else {
     sql = fmt::format("SELECT * FROM {}", LocationNames());
   }
-  RETURN_IF_ERROR(failed);
+  RETURN_IF_ERROR(Explain(std::move(failed)));
   return Explain(duck::Execute(connection_, fmt::format("CREATE TEMP VIEW {} AS {}", view, sql)));
 }
 

@@ -20,6 +20,8 @@ namespace sightline {
 struct QueryEngine::Core {
   std::shared_ptr<LakeSource> source;
   int32_t queries_max = 0;
+  int64_t memory_bytes_max = 0;
+  Millis window_size;
   RowScans scans;
   duck::Database database;  // after what its table functions use
   SqlGuard guard;
@@ -27,7 +29,7 @@ struct QueryEngine::Core {
   std::atomic<int64_t> files_selected = 0;
 
   std::mutex mutex;
-  std::condition_variable place_free;
+  std::condition_variable_any place_free;
   int32_t running = 0;  // by mutex
   bool ending = false;  // by mutex
 };
@@ -35,7 +37,7 @@ struct QueryEngine::Core {
 // One thread at a time.
 class QueryEngine::Session {
  public:
-  // Waits for a place until the time limit.
+  // Waits for a place until the time limit. kRetry: there was none.
   static Result<std::unique_ptr<Session>> Begin(std::shared_ptr<Core> core, const Scope& scope,
                                                 const QueryLimits& limits);
   ~Session();
@@ -46,12 +48,14 @@ class QueryEngine::Session {
   Result<CheckedSql> Check(std::string_view sql) const;
   // The rows of `sql`, which keep the session.
   static Result<ResultTable> Answer(std::unique_ptr<Session> session, const std::string& sql);
-  // `status`, or what the time limit made of it.
+  // `status`, or what a limit made of it.
   Status Explain(Status status) const;
 
  private:
   Session(std::shared_ptr<Core> core, Scope scope, QueryLimits limits)
       : core_(std::move(core)), scope_(std::move(scope)), limits_(limits) {}
+  Status Reached(QueryLimit limit, std::string why) const;
+  Status OutOfMemory() const;
   std::string Increments(const ReadBounds& bounds, Status& failed);
   std::string Ledger(const ReadBounds& bounds, Status& failed);
   std::string LocationNames();

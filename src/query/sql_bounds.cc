@@ -168,6 +168,12 @@ std::optional<ReadBounds> BoundsOf(const Comparison& comparison) {
   if (comparison.column == "date" || comparison.column == "window_start") {
     return DayBounds(comparison);
   }
+  if (comparison.column == "append_hour") {
+    const std::optional<ReadBounds> days = DayBounds(comparison);
+    if (!days) return {};
+    return ReadBounds{.first_append = {days->first_day.v * kDayMs},
+                      .end_append = {days->end_day.v * kDayMs}};
+  }
   if (comparison.column != "geographical_location_oid" ||
       (comparison.op != "COMPARE_EQUAL" && comparison.op != "COMPARE_IN")) {
     return {};

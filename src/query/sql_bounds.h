@@ -10,9 +10,9 @@
 namespace sightline {
 
 // For each table in the FROM clause of `select` (a SELECT_NODE of json_serialize_sql), what its
-// WHERE clause says by conditions joined with AND: geographical_location_oid, date or window_start
-// compared with constants. Right for every kind of join, since a comparison is never true of a
-// null. Tables deeper down (subqueries, pivots) are not in the answer.
+// WHERE clause says by conditions joined with AND: geographical_location_oid, date, window_start or
+// append_hour compared with constants. Right for every kind of join, since a comparison is never
+// true of a null. Tables deeper down (subqueries, pivots) are not in the answer.
 std::map<const boost::json::object*, ReadBounds> BoundsOf(const boost::json::object& select);
 
 }  // namespace sightline

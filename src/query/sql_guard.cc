@@ -7,6 +7,7 @@
 #include <boost/json/parse.hpp>
 #include <boost/json/value.hpp>
 #include <charconv>
+#include <optional>
 
 #include "query/calendar.h"
 #include "query/sql_bounds.h"
@@ -24,9 +25,10 @@ constexpr std::array<std::string_view, 5> kTableFunctions = {"range", "generate_
 
 // Scalar functions that tell of the process, wait, write, or make gigabytes out of a few bytes:
 // DuckDB cannot be interrupted while it computes one value, and does not count it against
-// memory_limit. range() and generate_series() are refused as lists only; in FROM they are rows and
-// stop.
-constexpr std::array<std::string_view, 26> kFunctionsRefused = {"getenv",
+// memory_limit. What comes from its allocator has a bound (duck_memory.h), which other queries
+// share; what comes from elsewhere has none (levenshtein: 16 times its text).
+// range() and generate_series() are refused as lists only; in FROM they are rows and stop.
+constexpr std::array<std::string_view, 34> kFunctionsRefused = {"getenv",
                                                                 "getvariable",
                                                                 "current_setting",
                                                                 "current_query",
@@ -43,6 +45,14 @@ constexpr std::array<std::string_view, 26> kFunctionsRefused = {"getenv",
                                                                 "printf",
                                                                 "format",
                                                                 "bar",
+                                                                "translate",
+                                                                "damerau_levenshtein",
+                                                                "levenshtein",
+                                                                "editdist3",
+                                                                "jaro_similarity",
+                                                                "jaro_winkler_similarity",
+                                                                "nfc_normalize",
+                                                                "strip_accents",
                                                                 "list_resize",
                                                                 "array_resize",
                                                                 "in_search_path",
@@ -75,6 +85,29 @@ Status Refused(std::string_view sql, const json::object& node, std::string_view 
   const auto line = 1 + std::count(before.begin(), before.end(), '\n');
   const size_t column = offset - (before.rfind('\n') + 1) + 1;
   return Status::Stop(fmt::format("line {}, column {}: {}", line, column, what));
+}
+
+// Of an argument; nothing: not known before the query runs.
+std::optional<std::string_view> ConstantText(const json::array& arguments, size_t i) {
+  if (i >= arguments.size() || !arguments[i].is_object()) return {};
+  const json::object& argument = arguments[i].get_object();
+  const json::value* value = argument.if_contains("value");
+  if (Text(argument, "class") != "CONSTANT" || value == nullptr || !value->is_object()) return {};
+  const json::value* text = value->get_object().if_contains("value");
+  if (text == nullptr || !text->is_string()) return {};
+  return std::string_view(text->get_string());
+}
+
+// Whether replace() or regexp_replace() can make a text longer: DuckDB gathers it in memory that
+// has no bound. A pattern may match nothing, everywhere.
+bool MayGrow(const json::object& function) {
+  const json::value* children = function.if_contains("children");
+  if (children == nullptr || !children->is_array()) return true;
+  const auto replaced = ConstantText(children->get_array(), 1);
+  const auto by = ConstantText(children->get_array(), 2);
+  if (!replaced || !by) return true;
+  return Lower(Text(function, "function_name")) == "replace" ? by->size() > replaced->size()
+                                                             : !by->empty();
 }
 
 // Only a plain name cannot be taken for a file when it is used where the CTE is not visible.
@@ -199,6 +232,12 @@ class Walk {
   Status VisitFunction(const json::object& node) {
     if (in_from_.contains(&node)) return Status::Ok();
     const std::string name = Lower(Text(node, "function_name"));
+    if ((name == "replace" || name == "regexp_replace") && MayGrow(node)) {
+      return Refused(sql_, node,
+                     fmt::format("'{}' is only allowed with a constant that is {}", name,
+                                 name == "replace" ? "no longer than the constant it replaces"
+                                                   : "the empty text"));
+    }
     if (!IsIn(kFunctionsRefused, name) && !IsReserved(name)) return Status::Ok();
     if (name == "pg_typeof" || name == "pg_size_pretty") return Status::Ok();
     return Refused(sql_, node, fmt::format("the function '{}' is not allowed", name));

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <stdlib.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -84,10 +85,17 @@ class TestLake final : public LakeSource {
     }
     state.counts_files = state.counts_files.With(added, {});
   }
+  // Rows with an append time are in the file's statistics.
   void WriteLedger(const std::vector<LedgerIncrement>& rows) {
     LakeState part;
     part.pending_ledger = std::make_shared<const std::vector<LedgerIncrement>>(rows);
-    const LakeFile file{.path = fmt::format("part-{}.parquet", ++files_)};
+    LakeFile file{.path = fmt::format("part-{}.parquet", ++files_)};
+    for (const LedgerIncrement& row : rows) {
+      if (row.row.key.hour == kNoAppendTime) continue;
+      const EventTime hour{row.row.key.hour.v};
+      file.append_hour_min = std::min(file.append_hour_min.value_or(hour), hour);
+      file.append_hour_max = std::max(file.append_hour_max.value_or(hour), hour);
+    }
     Copy(PendingLedger(part, Scope::All()), "*", state.ledger_files.AbsolutePath(file));
     state.ledger_files = state.ledger_files.With({{file}}, {});
   }

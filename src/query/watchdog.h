@@ -1,12 +1,15 @@
-// Watchdog: interrupts queries that have run too long.
+// Watchdog: interrupts queries that have run too long, that nobody waits for, or that make the
+// process grow.
 #pragma once
 
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <list>
 #include <memory>
 #include <mutex>
+#include <stop_token>
 #include <thread>
 
 #include "query/duck.h"
@@ -17,38 +20,50 @@ namespace sightline {
 class Watchdog {
  public:
   using Time = std::chrono::steady_clock::time_point;
+  enum class End : uint8_t { kNot, kTime, kMemory, kAbandoned, kStopping };
 
   Watchdog() : thread_([this](const std::stop_token& stop) { Run(stop); }) {}
 
-  // Every query from here on has run too long.
-  void ExpireAll();
+  // Every query ends, and every one from here on.
+  void EndAll();
+  // How much more memory the process may have, beside DuckDB's allocator, than when the first of
+  // those that run now began; beyond it all of them end. The second line of defence, for what
+  // DuckDB takes from elsewhere (duck_memory.h): it grows between two looks.
+  void SetGrowthMax(int64_t bytes);
 
   // From `deadline` on the connection is interrupted again and again while this lives: an interrupt
   // that falls between two steps of a query is forgotten by DuckDB.
   class Watch {
    public:
-    Watch(Watchdog* dog, duckdb_connection connection, Time deadline);
+    Watch(Watchdog* dog, duckdb_connection connection, Time deadline, std::stop_token abandoned);
     Watch(const Watch&) = delete;
     Watch& operator=(const Watch&) = delete;
     ~Watch();
-    bool expired() const { return expired_.load(); }
+    // Why it was interrupted: the first reason.
+    End ended() const { return ended_.load(); }
 
    private:
     friend class Watchdog;
     Watchdog* const dog_;
     duckdb_connection connection_;
     const Time deadline_;
-    std::atomic<bool> expired_ = false;
+    const std::stop_token abandoned_;
+    std::atomic<End> ended_ = End::kNot;
   };
 
  private:
   void Run(const std::stop_token& stop);
+  End Judge(const Watch& watch, Time now, bool has_grown) const;
 
   std::mutex mutex_;
   std::condition_variable_any changed_;
-  std::list<Watch*> watches_;  // by mutex_
-  bool all_expired_ = false;   // by mutex_
-  std::jthread thread_;        // last: ends before what it uses
+  // By mutex_.
+  std::list<Watch*> watches_;
+  bool ending_ = false;
+  int64_t growth_bytes_max_ = INT64_MAX;
+  int64_t bytes_before_ = 0;  // the first of watches_
+
+  std::jthread thread_;  // last: ends before what it uses
 };
 
 }  // namespace sightline

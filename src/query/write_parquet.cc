@@ -57,9 +57,10 @@ duckdb_type StoredAs(ColumnType type) {
 
 class TableCursor final : public RowCursor {
  public:
-  explicit TableCursor(ResultTable* table) : table_(table) {}
+  TableCursor(ResultTable* table, Status* failed) : table_(table), failed_(failed) {}
   Result<bool> Next() override {
     Result<const Row*> row = table_->Next();
+    if (!row.ok()) *failed_ = row.status();
     if (!row.ok()) return row.status();
     row_ = row.value();
     return row_ != nullptr;
@@ -79,6 +80,7 @@ class TableCursor final : public RowCursor {
 
  private:
   ResultTable* const table_;
+  Status* const failed_;
   const Row* row_ = nullptr;
 };
 
@@ -114,7 +116,9 @@ Status WriteParquet(ResultTable& table, const ByteSink& sink, const WriteOptions
   for (size_t i = 0; i < table.columns().size(); ++i) {
     source.columns.push_back({fmt::format("c{}", i), StoredAs(table.columns()[i].type)});
   }
-  source.open = [&table] { return std::make_unique<TableCursor>(&table); };
+  // What DuckDB makes of a cursor's failure is only a text.
+  Status failed = Status::Ok();
+  source.open = [&table, &failed] { return std::make_unique<TableCursor>(&table, &failed); };
   const RowScans::Offer rows = scans.Add(std::move(source));
   // Parquet's readers take a name twice badly.
   std::string columns;
@@ -129,9 +133,11 @@ Status WriteParquet(ResultTable& table, const ByteSink& sink, const WriteOptions
     columns += fmt::format("{}c{} AS {}\"", names.empty() ? "" : ", ", names.size(), quoted);
     names.push_back(std::move(name));
   }
-  RETURN_IF_ERROR(duck::Execute(
+  const Status copied = duck::Execute(
       connection.value(), fmt::format("COPY (SELECT {} FROM {}) TO {} (FORMAT parquet)", columns,
-                                      rows.Sql(), duck::Quoted(file.path()))));
+                                      rows.Sql(), duck::Quoted(file.path())));
+  RETURN_IF_ERROR(failed);
+  RETURN_IF_ERROR(copied);
   return SendFile(file.path(), sink);
 }
 

@@ -125,7 +125,7 @@ Status WriteResult(ResultTable& table, ResultFormat format, const ByteSink& sink
                    const WriteOptions& options) {
   switch (format) {
     case ResultFormat::kTable:
-      return WriteTable(table, sink);
+      return WriteTable(table, sink, options);
     case ResultFormat::kCsv:
       return WriteCsv(table, sink);
     case ResultFormat::kJson:

@@ -13,6 +13,7 @@
 // number for (NaN, infinity) is null.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -34,6 +35,9 @@ using ByteSink = std::function<Status(std::string_view)>;
 struct WriteOptions {
   // Where a Parquet file is made before its bytes go to the sink; only this process can read it.
   std::string temporary_directory = "/tmp";
+  // Asked before a table, which has to be held as a whole, holds so many bytes more; a failure ends
+  // the writing and is returned.
+  std::function<Status(int64_t bytes)> hold;
 };
 
 // Reads `table` to its end. kStop when the query fails on the way: what the sink has then is not

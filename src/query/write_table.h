@@ -7,6 +7,6 @@ namespace sightline {
 
 // Column names, a line under them, the rows; control characters as \n, \t or \u001b, what is not
 // UTF-8 as U+FFFD; null as "-".
-Status WriteTable(ResultTable& table, const ByteSink& sink);
+Status WriteTable(ResultTable& table, const ByteSink& sink, const WriteOptions& options);
 
 }  // namespace sightline

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <bit>
 #include <boost/json.hpp>
 #include <optional>
 #include <utility>
@@ -20,10 +22,10 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr size_t kAnswerBytesMax = 64 << 20;
 constexpr int64_t kRowsMax = 1'000'000, kRowsDefault = 100'000;
 constexpr int64_t kItemsMax = 1'000;
 constexpr Millis kRangeDefault{3'600'000};
+constexpr Millis kStepDefault{60'000};  // or the next multiple of the stored windows
 constexpr int kSecondsUntilRetry = 1;
 
 std::vector<std::string_view> Parameters(Route route) {
@@ -48,7 +50,7 @@ struct Asked {
   std::optional<std::string> item;
   std::optional<EventTime> from, to;
   std::optional<int64_t> limit;
-  Millis step{60'000};
+  Millis step;
   LedgerGroup group = LedgerGroup::kNone;
   ResultFormat format = ResultFormat::kJson;
 
@@ -108,41 +110,126 @@ std::string Take(const std::string& name, const std::string& value, Asked& asked
   return {};
 }
 
-std::variant<Asked, Response> ParseAsked(const ApiCall& call) {
+// `window_size`: of the stored counts, the smallest step and the unit of all others.
+std::variant<Asked, Response> ParseAsked(const ApiCall& call, Millis window_size) {
   auto parameters = ParseParameters(call.query, Parameters(call.route));
   if (auto* refusal = std::get_if<Response>(&parameters)) return std::move(*refusal);
   Asked asked;
+  asked.step = {(kStepDefault.v + window_size.v - 1) / window_size.v * window_size.v};
   for (const auto& [name, value] : std::get<ParameterMap>(parameters))
     if (const std::string why = Take(name, value, asked); !why.empty()) return Problem(400, why);
+  if (call.route == Route::kCounts && asked.step.v % window_size.v != 0)
+    return Problem(400,
+                   fmt::format("parameter \"step\" is no multiple of {}, the length of the stored "
+                               "windows and the smallest step: counts are not known more finely",
+                               WindowChoice{.length = window_size}.ToString()));
   if (asked.from && asked.to && *asked.from >= *asked.to)
     return Problem(400, "parameter \"from\" is not before \"to\": swap them");
   return asked;
 }
 
-Response Explain(const Status& status) {
-  if (status.code() == StatusCode::kRetry)
-    return TryAgain(503, kSecondsUntilRetry, status.message());
-  return Problem(400, status.message());
-}
+// The body of a response, which grows inside of its memory.
+class AnswerBody {
+ public:
+  explicit AnswerBody(const AnswerMemory& memory) : memory_(memory), claim_(memory.budget) {}
 
-Response Write(Result<ResultTable> table, ResultFormat format) {
-  if (!table.ok()) return Explain(table.status());
-  Response response{.content_type = std::string(ContentType(format))};
-  const Status written = WriteResult(table.value(), format, [&](std::string_view bytes) {
-    if (response.body.size() + bytes.size() > kAnswerBytesMax)
-      return Status::Stop(fmt::format(
-          "the answer is larger than {} MiB: ask for fewer rows, or read the lake's files",
-          kAnswerBytesMax >> 20));
-    response.body += bytes;
+  Status Append(std::string_view bytes) {
+    const auto needed = static_cast<int64_t>(text_.size() + bytes.size());
+    if (needed > memory_.bytes_max) return TooLarge();
+    if (needed > static_cast<int64_t>(text_.capacity())) {
+      // While a text moves, it is there twice.
+      const auto capacity = std::bit_ceil(static_cast<uint64_t>(needed));
+      RETURN_IF_ERROR(Claim(static_cast<int64_t>(capacity + text_.capacity())));
+      text_.reserve(capacity);
+      RETURN_IF_ERROR(Claim(static_cast<int64_t>(text_.capacity())));
+    }
+    text_ += bytes;
     return Status::Ok();
-  });
-  if (!written.ok()) return Explain(written);
-  if (table.value().truncated()) response.headers.emplace_back("X-Truncated", "true");
-  return response;
-}
+  }
+  // What becomes text later. Not given back before the whole is.
+  Status Hold(int64_t bytes) {
+    held_ += bytes;
+    if (held_ > memory_.bytes_max) return TooLarge();
+    return Claim(static_cast<int64_t>(text_.capacity()));
+  }
+  bool too_large() const { return too_large_; }
+  void MoveInto(Response& response) {
+    response.body = std::move(text_);
+    response.memory = std::move(claim_);
+  }
+
+ private:
+  Status Claim(int64_t bytes) {
+    if (claim_.Resize(held_ + bytes)) return Status::Ok();
+    return Status::Retry(
+        "the answers that are being made and sent fill query.answer_memory_max: ask again, or for "
+        "fewer rows");
+  }
+  Status TooLarge() {
+    too_large_ = true;
+    return Status::Stop(
+        fmt::format("the answer is larger than {} MiB: ask for fewer rows or columns, or read the "
+                    "lake's files (docs/LAKE.md)",
+                    memory_.bytes_max >> 20));
+  }
+
+  const AnswerMemory memory_;
+  MemoryClaim claim_;
+  std::string text_;
+  int64_t held_ = 0;
+  bool too_large_ = false;
+};
+
+// One call's way from its limits to its response.
+class Answering {
+ public:
+  Answering(const ApiCall& call, const AnswerMemory& memory) : call_(call), memory_(memory) {}
+
+  // For the engine; the table's must end before this.
+  QueryLimits Limits(int64_t rows_max) {
+    return {.rows_max = rows_max,
+            .start = call_.start,
+            .abandoned = call_.abandoned,
+            .reached = &reached_};
+  }
+
+  Response Write(Result<ResultTable> table, ResultFormat format) {
+    if (!table.ok()) return Explain(table.status());
+    AnswerBody body(memory_);
+    const Status written = WriteResult(table.value(), format,
+                                       [&](std::string_view bytes) { return body.Append(bytes); },
+                                       {.hold = [&](int64_t bytes) { return body.Hold(bytes); }});
+    if (body.too_large()) reached_ = QueryLimit::kMemory;
+    if (!written.ok()) return Explain(written);
+    Response response{.content_type = std::string(ContentType(format))};
+    body.MoveInto(response);
+    if (table.value().truncated()) response.headers.emplace_back("X-Truncated", "true");
+    return response;
+  }
+
+ private:
+  // 504 and 507: docs/PROTOCOL.md says why these.
+  Response Explain(const Status& status) const {
+    if (status.code() == StatusCode::kRetry)
+      return TryAgain(503, kSecondsUntilRetry, status.message());
+    switch (reached_) {
+      case QueryLimit::kTime:
+        return Problem(504, status.message());
+      case QueryLimit::kMemory:
+        return Problem(507, status.message());
+      case QueryLimit::kNone:
+        break;
+    }
+    return Problem(400, status.message());
+  }
+
+  const ApiCall& call_;
+  const AnswerMemory& memory_;
+  QueryLimit reached_ = QueryLimit::kNone;
+};
 
 // {"sql": ..., "format": ..., "limit": ...}
-Response AnswerQuery(const ApiCall& call, QueryEngine& engine) {
+Response AnswerQuery(const ApiCall& call, QueryEngine& engine, Answering& answering) {
   constexpr std::string_view kShape =
       R"(send {"sql": "SELECT ...", "format": "json", "limit": 100000} as JSON)";
   boost::system::error_code error;
@@ -151,7 +238,7 @@ Response AnswerQuery(const ApiCall& call, QueryEngine& engine) {
     return Problem(400, fmt::format("the body is no JSON object: {}", kShape));
   std::optional<std::string_view> sql;
   ResultFormat format = ResultFormat::kJson;
-  QueryLimits limits{.rows_max = kRowsDefault};
+  int64_t rows_max = kRowsDefault;
   for (const auto& [name, value] : body.get_object()) {
     if (name == "sql" && value.is_string()) {
       sql = std::string_view(value.get_string());
@@ -161,14 +248,14 @@ Response AnswerQuery(const ApiCall& call, QueryEngine& engine) {
       format = parsed.value();
     } else if (name == "limit" && value.is_int64() && value.get_int64() >= 1 &&
                value.get_int64() <= kRowsMax) {
-      limits.rows_max = value.get_int64();
+      rows_max = value.get_int64();
     } else {
       return Problem(400, fmt::format("\"{:.100}\" is unknown or not of its type or range: {}",
                                       std::string_view(name), kShape));
     }
   }
   if (!sql) return Problem(400, fmt::format("\"sql\" is missing: {}", kShape));
-  return Write(engine.Run(*sql, call.scope, limits), format);
+  return answering.Write(engine.Run(*sql, call.scope, answering.Limits(rows_max)), format);
 }
 
 }  // namespace
@@ -190,36 +277,46 @@ bool AsksLake(Route route, std::string_view query) {
   }
 }
 
-Response AnswerFromLake(const ApiCall& call, QueryEngine& engine, int64_t now_ms) {
-  if (call.route == Route::kQuery) return AnswerQuery(call, engine);
-  auto parsed = ParseAsked(call);
+// While one of 2^n bytes grows to it, a half of it is there, too.
+AnswerMemory ShareOf(MemoryBudget* budget, int64_t budget_bytes_max) {
+  const auto fits =
+      std::bit_floor(static_cast<uint64_t>(std::max(budget_bytes_max, int64_t{2}) / 2));
+  return {.budget = budget, .bytes_max = std::min(kAnswerBytesMax, static_cast<int64_t>(fits))};
+}
+
+Response AnswerFromLake(const ApiCall& call, QueryEngine& engine, int64_t now_ms,
+                        const AnswerMemory& memory) {
+  Answering answering(call, memory);
+  if (call.route == Route::kQuery) return AnswerQuery(call, engine, answering);
+  auto parsed = ParseAsked(call, engine.window_size());
   if (auto* refusal = std::get_if<Response>(&parsed)) return std::move(*refusal);
   const Asked& asked = std::get<Asked>(parsed);
   const Window range = asked.Range(now_ms);
+  const QueryLimits limits = answering.Limits(kRowsMax);
   switch (call.route) {
     case Route::kTop: {
       const TopRequest request{.location = asked.location,
                                .range = range,
                                .limit = static_cast<int32_t>(asked.limit.value_or(10))};
-      return Write(engine.Top(call.scope, request), asked.format);
+      return answering.Write(engine.Top(call.scope, request, limits), asked.format);
     }
     case Route::kItems: {
       const ItemsRequest request{.location = asked.location,
                                  .range = range,
                                  .limit = static_cast<int32_t>(asked.limit.value_or(kItemsMax))};
-      return Write(engine.Items(call.scope, request), asked.format);
+      return answering.Write(engine.Items(call.scope, request, limits), asked.format);
     }
     case Route::kCounts: {
       const CountsRequest request{
           .location = asked.location, .item = asked.item, .range = range, .step = asked.step};
-      return Write(engine.Counts(call.scope, request), asked.format);
+      return answering.Write(engine.Counts(call.scope, request, limits), asked.format);
     }
     case Route::kLocations:
-      return Write(engine.Locations(call.scope, range), asked.format);
+      return answering.Write(engine.Locations(call.scope, range, limits), asked.format);
     case Route::kLedger: {
       LedgerRequest request{.location = asked.location, .group = asked.group};
       if (asked.from || asked.to) request.hours = range;
-      return Write(engine.LedgerTotals(call.scope, request), asked.format);
+      return answering.Write(engine.LedgerTotals(call.scope, request, limits), asked.format);
     }
     default:
       CHECK(false);

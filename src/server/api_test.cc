@@ -180,7 +180,7 @@ TEST_F(ApiTest, BadRanges) {
        {"from=5&to=5", "from=6&to=5", "from=2999-01-01T00:00:00Z", "to=-62135596800000"})
     for (const Route route : {Route::kTop, Route::kItems, Route::kCounts, Route::kLocations})
       EXPECT_EQ(Get(route, query).status, 400) << query;
-  const Response steps = Get(Route::kCounts, "from=0&step=1s");
+  const Response steps = Get(Route::kCounts, "from=0&step=1m");
   EXPECT_EQ(steps.status, 400);
   EXPECT_THAT(steps.body, HasSubstr("more than 100000 steps"));
 }
@@ -260,8 +260,102 @@ TEST_F(ApiTest, QueriesThatAreRefused) {
 TEST_F(ApiTest, AnAnswerHasABound) {
   const Response response = Post(R"({"sql":"SELECT range || ')" + std::string(100, 'x') +
                                  R"(' AS wide FROM range(1000000) ","limit":1000000})");
-  EXPECT_EQ(response.status, 400);
+  EXPECT_EQ(response.status, 507);
   EXPECT_THAT(response.body, HasSubstr("larger than 64 MiB"));
+  // A table is held as a whole before its first byte.
+  EXPECT_EQ(Post(R"({"sql":"FROM range(1000000) a","limit":1000000,"format":"table"})").status,
+            507);
+}
+
+TEST_F(ApiTest, AllAnswersHaveABound) {
+  constexpr int64_t kBytesMax = 16 << 20;
+  MemoryBudget budget(kBytesMax);
+  const AnswerMemory memory = ShareOf(&budget, kBytesMax);
+  EXPECT_EQ(memory.bytes_max, kBytesMax / 2);
+  auto ask = [&](int64_t rows, const std::string& format = "csv") {
+    const std::string body = R"({"sql":"SELECT range || ')" + std::string(1'000, 'x') +
+                             "' AS wide FROM range(" + std::to_string(rows) + ") \",\"format\":\"" +
+                             format + "\"}";
+    Response response =
+        AnswerFromLake({.route = Route::kQuery, .query = {}, .body = body, .scope = Scope::All()},
+                       *engine_, kNowMs, memory);
+    EXPECT_LE(budget.bytes(), kBytesMax);
+    EXPECT_GE(budget.bytes(),
+              static_cast<int64_t>(response.status == 200 ? response.body.size() : 0));
+    return response;
+  };
+  {
+    const Response first = ask(7'000);
+    EXPECT_EQ(first.status, 200);
+    for (const char* format : {"csv", "table"}) {
+      const Response second = ask(7'000, format);  // each would fit alone
+      EXPECT_EQ(second.status, 503) << format;
+      EXPECT_EQ(Header(second, "Retry-After"), "1");
+      EXPECT_THAT(second.body, HasSubstr("query.answer_memory_max"));
+    }
+    EXPECT_EQ(ask(1'000).status, 200);
+  }
+  EXPECT_EQ(budget.bytes(), 0);
+  EXPECT_EQ(ask(7'000).status, 200);
+  EXPECT_EQ(ask(9'000).status, 507);  // never fits
+  EXPECT_EQ(budget.bytes(), 0);
+}
+
+TEST_F(ApiTest, LimitsAreNoMistakes) {
+  using std::chrono::steady_clock;
+  auto ask = [&](const std::string& sql, const std::string& format, std::chrono::seconds waited) {
+    return AnswerFromLake({.route = Route::kQuery,
+                           .query = {},
+                           .body = R"({"sql":")" + sql + R"(","format":")" + format + "\"}",
+                           .scope = Scope::All(),
+                           .start = steady_clock::now() - waited},
+                          *engine_, kNowMs);
+  };
+  for (const std::string format : {"json", "table", "parquet"}) {
+    const Response late =
+        ask("SELECT sum(a.range * b.range) FROM range(10000000) a, "
+            "range(10000000) b",
+            format, std::chrono::seconds(29));
+    EXPECT_EQ(late.status, 504) << format;
+    EXPECT_THAT(late.body, HasSubstr("longer than 30000 ms"));
+    const Response large =
+        ask("SELECT len(list(i)) FROM range(200000000) t(i)", format, std::chrono::seconds(0));
+    EXPECT_EQ(large.status, 507) << format;
+    EXPECT_THAT(large.body, HasSubstr("query.memory_max, which is 256 MiB"));
+    const Response never = ask("SELECT 1", format, std::chrono::seconds(30));
+    EXPECT_EQ(never.status, 503) << format;
+    EXPECT_EQ(Header(never, "Retry-After"), "1");
+    EXPECT_EQ(ask("SELECT 1 +", format, std::chrono::seconds(0)).status, 400);
+    EXPECT_EQ(ask("SELECT 'x'::INT", format, std::chrono::seconds(0)).status, 400);
+  }
+}
+
+TEST_F(ApiTest, WhatIsCutSaysSo) {
+  for (const Route route : {Route::kTop, Route::kItems}) {
+    for (const std::string limit : {"1", "2", "3", "1000"}) {
+      const Response response = Get(route, std::string(kRange) + "&limit=" + limit);
+      EXPECT_EQ(response.status, 200);
+      EXPECT_EQ(Header(response, "X-Truncated"), limit < "3" && limit != "1000" ? "true" : "");
+    }
+  }
+}
+
+TEST_F(ApiTest, StepsAreOfStoredWindows) {
+  for (const std::string step : {"1s", "30s", "59s", "61s", "90s"}) {
+    const Response response = Get(Route::kCounts, std::string(kRange) + "&step=" + step);
+    EXPECT_EQ(response.status, 400) << step;
+    EXPECT_THAT(response.body, HasSubstr("no multiple of 1m, the length of the stored windows and "
+                                         "the smallest step"));
+  }
+  EXPECT_EQ(Get(Route::kCounts, std::string(kRange) + "&step=60s").status, 200);
+  // Another pipeline.
+  auto larger =
+      QueryEngine::Create(lake_, {.directories = {"/nowhere"}, .window_size = Millis{45'000}});
+  ASSERT_TRUE(larger.ok());
+  engine_ = std::move(larger).value();
+  EXPECT_THAT(Rows(Route::kCounts, ""), HasSubstr("00:01:30.000Z"));  // by default 90 s
+  EXPECT_EQ(Get(Route::kCounts, "step=45s").status, 200);
+  EXPECT_THAT(Get(Route::kCounts, "step=1m").body, HasSubstr("no multiple of 45s"));
 }
 
 TEST_F(ApiTest, NotYetIsToComeAgain) {

@@ -14,16 +14,6 @@ constexpr int64_t kFirstCapacity = 16 * 1024;
 constexpr int kGzipOnly = 16 + MAX_WBITS;  // inflateInit2: no zlib and no raw streams
 }  // namespace
 
-bool IngestMemory::Take(int64_t bytes) {
-  int64_t used = bytes_.load(std::memory_order_relaxed);
-  do {
-    if (bytes > bytes_max_ - used) return false;
-  } while (!bytes_.compare_exchange_weak(used, used + bytes, std::memory_order_relaxed));
-  return true;
-}
-
-void IngestMemory::Give(int64_t bytes) { bytes_.fetch_sub(bytes, std::memory_order_relaxed); }
-
 struct Body::Inflater {
   Inflater() { CHECK(inflateInit2(&stream, kGzipOnly) == Z_OK); }
   ~Inflater() { inflateEnd(&stream); }
@@ -32,7 +22,7 @@ struct Body::Inflater {
   std::array<char, 32 * 1024> packed;
 };
 
-Body::Body(Encoding encoding, int64_t bytes_max, IngestMemory* memory)
+Body::Body(Encoding encoding, int64_t bytes_max, MemoryBudget* memory)
     : bytes_max_(bytes_max), memory_(memory) {
   if (encoding == Encoding::kGzip) inflater_ = std::make_unique<Inflater>();
 }

@@ -2,36 +2,23 @@
 //
 // The owner reads from its connection into Room() and says how much came; gzip (RFC 1952, several
 // members too) is unpacked at once, so that the packed and the unpacked bytes are never both held.
-// All bodies in work share one IngestMemory, from which space is taken before it is used,
+// All bodies in work share one MemoryBudget, from which space is taken before it is used,
 // kBodyCopies times: the records that are made of a body are as large as itself. One thread at a
 // time.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 
+#include "server/memory_budget.h"
+
 namespace sightline {
 
 // A larger body than this part of the budget could never be let in.
 constexpr int64_t kBodyCopies = 2;
-
-// The budget of all bodies in work. Thread-safe.
-class IngestMemory {
- public:
-  explicit IngestMemory(int64_t bytes_max) : bytes_max_(bytes_max) {}
-  // False: not that much is left, and nothing was taken.
-  bool Take(int64_t bytes);
-  void Give(int64_t bytes);
-  int64_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
-
- private:
-  const int64_t bytes_max_;
-  std::atomic<int64_t> bytes_ = 0;
-};
 
 class Body {
  public:
@@ -44,7 +31,7 @@ class Body {
   };
 
   // `memory` must outlive the body.
-  Body(Encoding encoding, int64_t bytes_max, IngestMemory* memory);
+  Body(Encoding encoding, int64_t bytes_max, MemoryBudget* memory);
   ~Body();
   Body(const Body&) = delete;
   Body& operator=(const Body&) = delete;
@@ -67,7 +54,7 @@ class Body {
   Outcome GrowIfFull();
 
   const int64_t bytes_max_;
-  IngestMemory* const memory_;
+  MemoryBudget* const memory_;
   std::unique_ptr<Inflater> inflater_;  // of kGzip
   size_t capacity_ = 0;                 // kBodyCopies of it are taken from memory_
   size_t size_ = 0;                     // of what has come, unpacked; capacity_ + 1: too much

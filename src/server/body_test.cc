@@ -44,7 +44,7 @@ std::string Lines(size_t bytes) {
 }
 
 TEST(Body, Plain) {
-  IngestMemory memory(1 << 20);
+  MemoryBudget memory(1 << 20);
   const std::string text = Lines(100'000);
   for (const size_t piece : {size_t{1'000}, text.size()}) {
     for (const bool expected : {false, true}) {
@@ -60,7 +60,7 @@ TEST(Body, Plain) {
 }
 
 TEST(Body, GzipInAnyPiecesAndSeveralMembers) {
-  IngestMemory memory(1 << 20);
+  MemoryBudget memory(1 << 20);
   const std::string first = Lines(70'000), second = Lines(30'000);
   const std::string packed = Gzip(first) + Gzip("") + Gzip(second);
   for (const size_t piece : {size_t{1}, size_t{777}, packed.size()}) {
@@ -72,7 +72,7 @@ TEST(Body, GzipInAnyPiecesAndSeveralMembers) {
 }
 
 TEST(Body, BrokenGzip) {
-  IngestMemory memory(1 << 20);
+  MemoryBudget memory(1 << 20);
   const std::string packed = Gzip(Lines(10'000));
   std::string flipped = packed;
   flipped[flipped.size() / 2] ^= 0x55;
@@ -88,7 +88,7 @@ TEST(Body, BrokenGzip) {
 }
 
 TEST(Body, ABombIsRefusedWithoutBeingUnpacked) {
-  IngestMemory memory(64 << 20);
+  MemoryBudget memory(64 << 20);
   const std::string bomb = Gzip(std::string(50 << 20, 'x'));
   EXPECT_LT(bomb.size(), 100'000u);
   Body body(Body::Encoding::kGzip, 1 << 20, &memory);
@@ -97,7 +97,7 @@ TEST(Body, ABombIsRefusedWithoutBeingUnpacked) {
 }
 
 TEST(Body, TooLarge) {
-  IngestMemory memory(1 << 20);
+  MemoryBudget memory(1 << 20);
   Body exact(Body::Encoding::kPlain, 1'000, &memory);
   EXPECT_EQ(Feed(exact, std::string(1'000, 'x'), 300), Body::Outcome::kOk);
   Body more(Body::Encoding::kPlain, 1'000, &memory);
@@ -107,7 +107,7 @@ TEST(Body, TooLarge) {
 }
 
 TEST(Body, TheLargestBodyNeedsNoMoreThanItsShare) {
-  IngestMemory memory(kBodyCopies * 100'000);
+  MemoryBudget memory(kBodyCopies * 100'000);
   const std::string text = std::string(100'000, 'x');
   for (const auto encoding : {Body::Encoding::kPlain, Body::Encoding::kGzip}) {
     const bool gzip = encoding == Body::Encoding::kGzip;
@@ -120,7 +120,7 @@ TEST(Body, TheLargestBodyNeedsNoMoreThanItsShare) {
 }
 
 TEST(Body, AllBodiesShareOneBudget) {
-  IngestMemory memory(kBodyCopies * 100'000);
+  MemoryBudget memory(kBodyCopies * 100'000);
   Body first(Body::Encoding::kPlain, 80'000, &memory);
   EXPECT_EQ(first.Expect(80'000), Body::Outcome::kOk);
   {

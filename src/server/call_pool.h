@@ -6,6 +6,7 @@
 #include <deque>
 #include <functional>
 #include <mutex>
+#include <stop_token>
 #include <thread>
 #include <vector>
 
@@ -18,16 +19,22 @@ class CallPool {
   // Runs what is waiting to its end: interrupt it before.
   ~CallPool();
 
-  // False if too many calls are waiting: nothing was taken.
-  bool Submit(std::function<void()> call);
+  // False if too many calls are waiting: nothing was taken. A call that is `abandoned` before its
+  // turn is never made, and leaves its place to the next.
+  bool Submit(std::function<void()> call, std::stop_token abandoned = {});
+  size_t waiting() const;
 
  private:
+  struct Waiting {
+    std::function<void()> call;
+    std::stop_token abandoned;
+  };
   void Run();
 
   const size_t waiting_max_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<std::function<void()>> waiting_;
+  std::deque<Waiting> waiting_;
   bool ending_ = false;
   std::vector<std::thread> threads_;
 };

@@ -70,6 +70,28 @@ TEST(CallPool, RefusesWhatWouldWaitTooLong) {
   EXPECT_EQ(calls, 2);  // the end of the pool is the end of what waited
 }
 
+TEST(CallPool, WhatIsAbandonedLeavesItsPlace) {
+  Gate gate;
+  std::atomic<int> calls = 0, abandoned_calls = 0;
+  {
+    CallPool pool(1, 2);
+    EXPECT_TRUE(pool.Submit([&] { gate.Wait(); }));
+    gate.WaitForWaiting(1);
+    std::stop_source gone, here;
+    EXPECT_TRUE(pool.Submit([&] { ++abandoned_calls; }, gone.get_token()));
+    EXPECT_TRUE(pool.Submit([&] { ++calls; }, here.get_token()));
+    EXPECT_FALSE(pool.Submit([&] { ++calls; }));
+    EXPECT_EQ(pool.waiting(), 2u);
+    gone.request_stop();
+    EXPECT_TRUE(pool.Submit([&] { ++calls; }));
+    EXPECT_FALSE(pool.Submit([&] { ++calls; }));
+    here.request_stop();  // not yet dropped, and never called
+    gate.Open();
+  }
+  EXPECT_EQ(abandoned_calls, 0);
+  EXPECT_EQ(calls, 1);
+}
+
 TEST(CallPool, WithoutThreadsItIsEmpty) { const CallPool pool(0, 1); }
 
 }  // namespace

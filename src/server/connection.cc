@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <atomic>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
@@ -18,6 +19,7 @@
 #include <chrono>
 #include <cstring>
 #include <optional>
+#include <stop_token>
 #include <utility>
 
 #include "base/check.h"
@@ -128,14 +130,18 @@ class HttpConnection final : public Connection,
         refused_(refused),
         stream_(std::move(socket)),
         buffer_(kHeaderBytesMax + kChunkedReadBytes),
-        wakeup_(stream_.get_executor()) {
+        wakeup_(stream_.get_executor()),
+        answered_(stream_.get_executor()) {
     worker_.connections.insert(this);
   }
   ~HttpConnection() override;
 
   asio::awaitable<void> Run();
   void EndSoon() override;
-  void Abandon() override { wakeup_.Close(); }
+  void Abandon() override {
+    wakeup_.Close();
+    answered_.Close();
+  }
 
  private:
   enum class Phase : uint8_t { kIdle, kServing, kStreaming, kLingering };
@@ -158,6 +164,7 @@ class HttpConnection final : public Connection,
   asio::awaitable<Response> MakeDurable(Ingested ingested);
 
   asio::awaitable<Response> AskLake(const Request& request, Route route);
+  asio::awaitable<void> WatchAsker();
   asio::awaitable<Response> ReadQuery(const Request& request, std::string& text);
 
   asio::awaitable<bool> Stream(const Request& request, bool head_only);
@@ -176,9 +183,12 @@ class HttpConnection final : public Connection,
   beast::flat_buffer buffer_;     // read, but not used yet: also of the next request
   std::optional<Parser> parser_;  // of the request in work
   Wakeup wakeup_;                 // by the log (kServing) or the hub (kStreaming)
+  Wakeup answered_;               // by the lake's answer, or the end of WatchAsker()
   Phase phase_ = Phase::kIdle;
   bool body_unread_ = false;  // of the request in work: the connection cannot be used again
-  bool peer_gone_ = false;    // while streaming
+  bool peer_gone_ = false;    // while streaming, or while the lake is asked
+  bool watching_ = false;     // WatchAsker() runs
+  bool watched_ = false;      // and shall end
 };
 
 HttpConnection::~HttpConnection() {
@@ -245,6 +255,7 @@ asio::awaitable<bool> HttpConnection::ServeOne() {
       response = co_await TakeDetections(request);
     } else if (AsksLake(route, request.query)) {
       response = co_await AskLake(request, route);
+      if (peer_gone_) co_return false;
     } else if (route == Route::kStream) {
       const bool again = co_await Stream(request, head_only);
       co_return again;
@@ -440,24 +451,64 @@ asio::awaitable<Response> HttpConnection::AskLake(const Request& request, Route 
   // Shared, because the answer may come after a Stop() that did not wait for it.
   struct Asked {
     ApiCall call;
-    Response response;
+    Response response;  // read when `answered`
+    std::atomic<bool> answered = false;
+    std::stop_source abandoned;
   };
-  const auto asked = std::make_shared<Asked>(Asked{
-      .call = {.route = route, .query = std::string(request.query), .scope = ScopeOf(request)},
-      .response = {}});
+  const auto asked = std::make_shared<Asked>();
+  asked->call = {.route = route,
+                 .query = std::string(request.query),
+                 .body = {},
+                 .scope = ScopeOf(request),
+                 .start = steady_clock::now(),
+                 .abandoned = asked->abandoned.get_token()};
   if (route == Route::kQuery) {
     Response refusal = co_await ReadQuery(request, asked->call.body);
     if (refusal.status != 200) co_return refusal;
   }
-  auto answer = [asked, &context = context_, wake = wakeup_.Waker()] {
+  auto answer = [asked, &context = context_, wake = answered_.Waker()] {
     asked->response =
-        AnswerFromLake(asked->call, *context.ports.query, context.ports.clock->NowMs());
+        AnswerFromLake(asked->call, *context.ports.query, context.ports.clock->NowMs(),
+                       ShareOf(&context.answer_memory, context.options.answer_memory_bytes_max));
+    asked->answered = true;
     wake();
   };
-  if (!context_.calls->Submit(std::move(answer)))
-    co_return TryAgain(429, kSecondsUntilRetry, "too many questions are waiting: ask again");
-  co_await wakeup_.Wait();
+  if (!context_.calls->Submit(std::move(answer), asked->call.abandoned))
+    co_return TryAgain(429, kSecondsUntilRetry,
+                       "too many questions are waiting (query.waiting_max): ask again");
+  watching_ = true;
+  watched_ = false;
+  asio::co_spawn(
+      stream_.get_executor(), [self = shared_from_this()] { return self->WatchAsker(); },
+      asio::detached);
+  while (!asked->answered && !peer_gone_) co_await answered_.Wait();
+  // Until it has ended, the buffer is its own.
+  watched_ = true;
+  error_code ignored;
+  stream_.socket().cancel(ignored);
+  while (watching_) co_await answered_.Wait();
+  if (peer_gone_) {
+    asked->abandoned.request_stop();
+    ++context_.metrics.calls_abandoned;
+    co_return Response();  // to nobody
+  }
   co_return std::move(asked->response);
+}
+
+// A question whose asker left must not keep its place. What the asker says meanwhile is its next
+// request, and is kept; one that says very much is no longer watched. Whoever closes its side of
+// the connection has left: whether it would still read cannot be seen.
+asio::awaitable<void> HttpConnection::WatchAsker() {
+  while (!watched_ && buffer_.size() < kHeaderBytesMax) {
+    auto [error, bytes] =
+        co_await stream_.socket().async_read_some(buffer_.prepare(kReadBytes), kToken);
+    buffer_.commit(bytes);
+    if (!error || watched_) continue;
+    peer_gone_ = true;
+    break;
+  }
+  watching_ = false;
+  answered_.Fire();
 }
 
 // The body into `text`; another status than 200 says why not.
@@ -618,7 +669,11 @@ Response HttpConnection::AnswerMetrics() const {
   const std::vector<Metric> others =
       context_.ports.metrics ? context_.ports.metrics() : std::vector<Metric>{};
   return {.content_type = "text/plain; version=0.0.4; charset=utf-8",
-          .body = context_.metrics.Text(context_.ingest_memory.bytes(), others)};
+          .body = context_.metrics.Text(
+              {.ingest_memory_bytes = context_.ingest_memory.bytes(),
+               .answer_memory_bytes = context_.answer_memory.bytes(),
+               .calls_waiting = static_cast<int64_t>(context_.calls->waiting())},
+              others)};
 }
 
 }  // namespace

@@ -30,6 +30,7 @@ struct ServerContext {
         ports(std::move(ports)),
         page(options.web_dir),
         ingest_memory(options.ingest_memory_bytes_max),
+        answer_memory(options.answer_memory_bytes_max),
         calls(std::make_unique<CallPool>(ports.query == nullptr ? 0 : options.queries_max,
                                          static_cast<size_t>(options.queries_waiting_max))) {}
 
@@ -38,7 +39,8 @@ struct ServerContext {
   const bool loopback;  // the server listens on this machine only
   const ServerPorts ports;
   const Page page;
-  IngestMemory ingest_memory;
+  MemoryBudget ingest_memory;
+  MemoryBudget answer_memory;
   ServerMetrics metrics;
   std::unique_ptr<CallPool> calls;  // that ask the lake
   std::atomic<bool> stopping = false;

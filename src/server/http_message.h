@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "server/memory_budget.h"
+
 namespace sightline {
 
 // Views into the connection's parser; valid while the request is being answered. Absent headers are
@@ -31,7 +33,8 @@ struct Response {
   std::string content_type = "application/json";
   std::string body;
   std::vector<std::pair<std::string, std::string>> headers;
-  bool close = false;  // the connection, behind this
+  bool close = false;       // the connection, behind this
+  MemoryClaim memory = {};  // of the body; until it is sent
 };
 
 // application/problem+json (RFC 9457). `detail`: what failed, and what to do.

@@ -28,13 +28,14 @@ struct ServerOptions {
   int64_t body_bytes_max = 16 << 20;           // of a POST, both compressed and uncompressed
   int64_t ingest_memory_bytes_max = 64 << 20;  // of all bodies in work; beyond it 429
   int32_t connections_max = 4'096;
-  int32_t queries_max = 4;           // of the lake at a time
-  int32_t queries_waiting_max = 64;  // for their turn; beyond it 429
-  Millis idle_timeout{60'000};       // of a connection without a request
-  Millis header_timeout{10'000};     // from a request's first byte to the end of its headers
-  Millis body_timeout{60'000};       // from there to the end of its body
-  Millis stall_timeout{30'000};      // of a client that takes nothing of its answer or stream
-  std::string web_dir;  // serve the page's files from here instead of the built-in ones
+  int32_t queries_max = 4;                      // of the lake at a time
+  int32_t queries_waiting_max = 64;             // for their turn; beyond it 429
+  int64_t answer_memory_bytes_max = 256 << 20;  // of the lake's answers together; beyond it 503
+  Millis idle_timeout{60'000};                  // of a connection without a request
+  Millis header_timeout{10'000};  // from a request's first byte to the end of its headers
+  Millis body_timeout{60'000};    // from there to the end of its body
+  Millis stall_timeout{30'000};   // of a client that takes nothing of its answer or stream
+  std::string web_dir;            // serve the page's files from here instead of the built-in ones
 };
 
 // One metric for /metrics; the app gathers them from every room when asked.

@@ -65,8 +65,7 @@ void ServerMetrics::ObserveIngest(double seconds) {
   ingest_microseconds_ += static_cast<int64_t>(seconds * 1e6);
 }
 
-std::string ServerMetrics::Text(int64_t ingest_memory_bytes,
-                                const std::vector<Metric>& others) const {
+std::string ServerMetrics::Text(const Held& held, const std::vector<Metric>& others) const {
   constexpr auto kCounter = MetricType::Counter;
   constexpr auto kGauge = MetricType::Gauge;
   std::vector<MetricFamily> families;
@@ -111,7 +110,12 @@ std::string ServerMetrics::Text(int64_t ingest_memory_bytes,
   };
   add("sightline_ingest_accepted_total", "Detections and heartbeats accepted.", kCounter,
       accepted_);
-  add("sightline_ingest_memory_bytes", "Of bodies in work.", kGauge, ingest_memory_bytes);
+  add("sightline_ingest_memory_bytes", "Of bodies in work.", kGauge, held.ingest_memory_bytes);
+  add("sightline_query_answer_bytes", "Of the lake's answers, made or being sent.", kGauge,
+      held.answer_memory_bytes);
+  add("sightline_query_waiting", "Questions that wait for their turn.", kGauge, held.calls_waiting);
+  add("sightline_query_abandoned_total", "Questions whose client went away.", kCounter,
+      calls_abandoned);
   add("sightline_http_received_bytes_total", "Of requests' bodies, as sent.", kCounter,
       bytes_received);
   add("sightline_http_sent_bytes_total", "Of answers and streams.", kCounter, bytes_sent);

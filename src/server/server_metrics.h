@@ -28,14 +28,21 @@ class ServerMetrics {
   std::atomic<int64_t> connections_refused = 0;  // beyond connections_max
   std::atomic<int64_t> streams = 0;              // open now
   std::atomic<int64_t> streams_stalled = 0;      // ended because the client took nothing
+  std::atomic<int64_t> calls_abandoned = 0;      // of the lake, whose client went away
 
-  // Text exposition format 0.0.4 of these, `ingest_memory_bytes` and `others`.
-  std::string Text(int64_t ingest_memory_bytes, const std::vector<Metric>& others) const;
+  // What others hold, as it is now.
+  struct Held {
+    int64_t ingest_memory_bytes = 0;
+    int64_t answer_memory_bytes = 0;
+    int64_t calls_waiting = 0;
+  };
+  // Text exposition format 0.0.4 of these, `held` and `others`.
+  std::string Text(const Held& held, const std::vector<Metric>& others) const;
 
  private:
   // Statuses that the server sends; the last is any other one.
-  static constexpr std::array kStatuses = {200, 304, 400, 403, 404, 405, 408, 413,
-                                           415, 429, 431, 500, 501, 503, 0};
+  static constexpr std::array kStatuses = {200, 304, 400, 403, 404, 405, 408, 411, 413,
+                                           415, 429, 431, 500, 501, 503, 504, 507, 0};
   static constexpr std::array kSecondsBounds = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
                                                 0.25,  0.5,    1.0,   2.5,  5.0,   10.0};
   std::array<std::array<std::atomic<int64_t>, kStatuses.size()>, kRoutes> requests_{};

@@ -801,7 +801,93 @@ TEST_F(ServerTest, QueriesAreManyAtATimeAndNeverTooMany) {
   EXPECT_EQ(other.Get("/v1/top").status, 200);
   EXPECT_EQ(other.Get("/healthz").status, 200);
   query_->Interrupt();
-  for (const auto& client : taken) EXPECT_THAT(client->Read().status, testing::AnyOf(400, 503));
+  for (const auto& client : taken) EXPECT_EQ(client->Read().status, 503);
+}
+
+TEST_F(ServerTest, WhatIsAbandonedEndsAndLeavesItsPlace) {
+  StartWithLake({.threads = 2, .queries_max = 2, .queries_waiting_max = 3});
+  {
+    std::vector<std::unique_ptr<Client>> gone;
+    while (gone.size() < 5) {  // two run, three wait
+      auto client = std::make_unique<Client>(server_->port());
+      client->Request("POST", "/v1/query", "", kNoEnd);
+      if (!client->Hears(milliseconds(200))) gone.push_back(std::move(client));
+    }
+    Client refused = Connect();
+    EXPECT_EQ(refused.Get("/v1/items").status, 429);
+  }
+  Client client = Connect();
+  const auto start = steady_clock::now();
+  // Until the server has heard of it.
+  int status = 429;
+  while (status == 429 && steady_clock::now() - start < std::chrono::seconds(2))
+    status = client.Get("/v1/ledger?group=none").status;
+  EXPECT_EQ(status, 200);
+  EXPECT_LT(steady_clock::now() - start, std::chrono::seconds(2));
+  EXPECT_THAT(client.Get("/metrics").body, HasSubstr("sightline_query_abandoned_total 5\n"));
+}
+
+TEST_F(ServerTest, WhoAsksMoreMeanwhileIsAnsweredInOrder) {
+  StartWithLake({.queries_max = 1});
+  Client busy = Connect(), client = Connect();
+  busy.Request("POST", "/v1/query", "", kNoEnd);
+  EXPECT_FALSE(busy.Hears(milliseconds(100)));
+  // While the first waits, the others come: in pieces, and more than is read ahead.
+  client.Request("POST", "/v1/query", "", R"({"sql":"SELECT 1 AS a"})");
+  std::this_thread::sleep_for(milliseconds(50));
+  constexpr int kMore = 40;
+  for (int i = 2; i < kMore; ++i) {
+    const std::string sql =
+        R"({"sql":"SELECT )" + std::to_string(i) + std::string(1'000, ' ') + R"(AS a"})";
+    const std::string request = "POST /v1/query HTTP/1.1\r\nHost: localhost\r\nContent-Length: " +
+                                std::to_string(sql.size()) + "\r\n\r\n" + sql;
+    client.Send(request.substr(0, 30));
+    if (i < 10) std::this_thread::sleep_for(milliseconds(2));
+    client.Send(request.substr(30));
+  }
+  EXPECT_FALSE(client.Hears(milliseconds(100)));
+  query_->Interrupt();
+  EXPECT_EQ(busy.Read().status, 503);
+  for (int i = 1; i < kMore; ++i) EXPECT_EQ(client.Read().status, 503) << i;
+}
+
+TEST_F(ServerTest, AnswersHaveABoundTogether) {
+  StartWithLake({.queries_max = 1, .answer_memory_bytes_max = 32 << 20});
+  const auto rows_of_a_kilobyte = [](int rows) {
+    return R"({"sql":"SELECT i || ')" + std::string(1'000, 'x') + R"(' FROM range()" +
+           std::to_string(rows) + R"~() t(i)","format":"csv"})~";
+  };
+  const std::string large = rows_of_a_kilobyte(6'000);
+  // One that takes nothing of its answer.
+  Client slow(server_->port(), 4'096);
+  slow.Request("POST", "/v1/query", "", rows_of_a_kilobyte(9'000));
+  ASSERT_TRUE(slow.Hears(std::chrono::seconds(30)));
+  Client client = Connect();
+  auto held = [&] {
+    const std::string text = client.Get("/metrics").body;
+    const std::string name = "\nsightline_query_answer_bytes ";
+    return std::stod(text.substr(text.find(name) + name.size()));
+  };
+  EXPECT_GE(held(), 8 << 20);
+  EXPECT_LE(held(), 32 << 20);
+  std::vector<std::unique_ptr<Client>> more;
+  int refused = 0;
+  for (int i = 0; i < 8; ++i) {
+    more.push_back(std::make_unique<Client>(server_->port(), 4'096));
+    more.back()->Request("POST", "/v1/query", "", large);
+    ASSERT_TRUE(more.back()->Hears(std::chrono::seconds(30)));
+    EXPECT_LE(held(), 32 << 20);
+  }
+  for (const auto& each : more) {
+    const Client::Answer answer = each->Read();
+    if (answer.status != 503) continue;
+    EXPECT_EQ(answer.headers.at("Retry-After"), "1");
+    ++refused;
+  }
+  EXPECT_GE(refused, 3);
+  EXPECT_EQ(slow.Read().status, 200);
+  client.Request("POST", "/v1/query", "", large);
+  EXPECT_EQ(client.Read().status, 200);
 }
 
 TEST_F(ServerTest, SeveralClientsAskAtOnce) {

@@ -20,7 +20,7 @@ constexpr int64_t kMemoryMax = 150'000;
 
 std::pair<Body::Outcome, std::string> Run(Body::Encoding encoding, std::string_view bytes,
                                           size_t piece) {
-  IngestMemory memory(kMemoryMax);
+  MemoryBudget memory(kMemoryMax);
   std::string text;
   Body::Outcome outcome = Body::Outcome::kOk;
   {

@@ -102,6 +102,9 @@ def api_spec(t: Test) -> None:
                 expect_equal(answer.status, 200, f"{target}: {answer.body[:200]!r}")
                 check(answer, path, method, target)
                 _check_format(answer, target)
+                if path == "/v1/items" or path == "/v1/top" and "format=" in target:
+                    cut = "limit=1&" in target + "&"
+                    expect("x-truncated" in answer.headers or not cut, f"{target} is cut and does not say so")
         if path == "/openapi.json":
             continue
         with t.case(f"{path}?nonsense"):
@@ -197,6 +200,23 @@ def api_errors(t: Test) -> None:
     provoked(415, "/v1/query", "post", ask(sql, Content_Encoding="gzip"), "gzip")
     provoked(411, "/v1/query", "post", ask(iter([sql]), Transfer_Encoding="chunked"), "chunks")
 
+    provoked(507, "/v1/query", "post", ask(b'{"sql":"SELECT len(list(i)) FROM range(1000000000) t(i)"}'),
+             "a list of a billion")
+    for step in ("1s", "30s", "61s"):
+        with t.case(f"step={step}"):
+            answer = server.request("GET", f"/v1/counts?step={step}")
+            provoked(400, "/v1/counts", "get", answer, f"step={step}")
+            expect("multiple of 1m" in answer.json()["detail"], f"does not name the smallest: {answer.body!r}")
+
+    # Who leaves takes his question with him: all places are taken by those who do.
+    for _ in range(70):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as leaves:
+            leaves.sendall(b"POST /v1/query HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s"
+                           % (len(NO_END), NO_END))
+    start = time.monotonic()
+    wait_until(lambda: server.request("GET", "/v1/items").status == 200, 5, "an answer after 70 who left")
+    t.note(f"the next was answered after {time.monotonic() - start:.3f} s")
+
     # One place: one runs, 64 wait, the next is refused - whichever route asks.
     def run() -> None:
         client = Client(server.port, timeout=120)
@@ -228,9 +248,11 @@ def api_errors(t: Test) -> None:
     provoked(404, "/v1/query", "post", bare.request("POST", "/v1/query", sql), "no lake")
     bare.stop()
 
-    # 503 needs a server that is just starting: src/server/api_test.cc has it.
+    # 503 needs a server that is just starting, 504 half a minute, 507 of a fixed question a larger lake:
+    # src/server/api_test.cc has them.
     for path, method, operation in operations():
         if "404" in operation["responses"]:
-            documented = {int(status) for status in operation["responses"]} - {200, 503}
+            documented = {int(status) for status in operation["responses"]} - {200, 503, 504}
+            documented -= set() if path == "/v1/query" else {507}
             expect_equal({status for p, status in seen if p == path}, documented,
                          f"errors of {path} that were provoked")

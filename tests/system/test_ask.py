@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 
+from events import deliver
 from registry import test
 from server import OUTCOMES, Server, Test, expect, expect_equal, free_port, wait_until
 from test_api import _filled
@@ -190,6 +191,63 @@ def ask_commands(t: Test) -> None:
     said = t.run("lake", "verify", *where)
     expect_equal(said.returncode, 1, "exit code of verify with a file missing")
     expect(pathlib.Path(files[0]["path"]).name in said.stdout.decode(), f"verify names the file: {said}")
+    server.expect_quiet_log()
+
+
+@test(seconds=120)
+def ask_files(t: Test) -> None:
+    """Without a server: `top --watch` follows what another process commits, and a lake that lies
+    elsewhere is found by the configuration of `up`."""
+    elsewhere = t.folder / "elsewhere"
+    server, traffic = _filled(t, "--lake.dir", elsewhere)
+    lake = ("--lake", elsewhere)
+    wait_until(lambda: _rows(t, "query", TOTAL, *lake) == [{"n": traffic.oracle.distinct}], 20,
+               "everything in the files")
+    watch = t.folder / "watch.ndjson"
+    with open(watch, "wb") as out:
+        watcher = subprocess.Popen([t.binary, "top", "--watch", "--window", "60m", "--limit", "1000",
+                                    "--format", "ndjson", *map(str, lake)],
+                                   stdout=out, stderr=subprocess.PIPE, cwd=t.folder)
+    t.processes.append(watcher)
+
+    def newest() -> int:
+        """The sum of the last table that is whole."""
+        sums: list[int] = []
+        for line in watch.read_bytes().splitlines(keepends=True):
+            row = json.loads(line) if line.endswith(b"\n") else {"position": 0, "item_count": 0}
+            sums += [0] if row["position"] == 1 else []
+            sums[-1] += row["item_count"]
+        return max(sums, default=0)
+
+    wait_until(lambda: newest() == traffic.oracle.distinct, 10, "the first table")
+    for _ in range(2):
+        deliver(server, traffic, 40)
+        wait_until(lambda: newest() == traffic.oracle.distinct, 20, "a table with what was committed")
+    watcher.send_signal(signal.SIGINT)
+    watcher.communicate(timeout=5)
+
+    server.stop()
+    wanted = [{"n": traffic.oracle.distinct}]
+    _refused(t, "query", TOTAL, "--data", server.data, word="--config")
+    config = t.folder / "elsewhere.toml"
+    config.write_text(f"data = '{server.data}'\n[lake]\ndir = '{elsewhere}'\n")
+    for command in (("verify",), ("describe",)):
+        expect(len(_rows(t, "lake", *command, "--config", config)) > 0, f"lake {command}")
+        _refused(t, "lake", *command, "--data", server.data, word="--config")
+    expect_equal(_rows(t, "query", TOTAL, "--config", config), wanted, "query --config")
+    expect_equal(_rows(t, "query", TOTAL, "--config", config, "--data", server.data), wanted, "and --data")
+    config.rename(t.folder / "sightline.toml")
+    for where in ((), ("--data", server.data)):
+        expect_equal(_rows(t, "query", TOTAL, *where), wanted, "query beside sightline.toml")
+        expect_equal(_rows(t, "ledger", *where)[0]["counted"], traffic.oracle.distinct, "ledger")
+        expect_equal(sum(row["item_count"] for row in
+                         _rows(t, "top", "--window", "60m", "--limit", 1000, *where)),
+                     traffic.oracle.distinct, "top")
+        expect(all(row["kind"] == "ok" for row in _rows(t, "lake", "verify", *where)), "verify")
+    _refused(t, "query", TOTAL, "--data", t.folder / "nowhere", word="nowhere")
+    (t.folder / "sightline.toml").write_text("[lake]\ndirr = 'x'\n")
+    _refused(t, "query", TOTAL, word="sightline.toml:2")
+    (t.folder / "sightline.toml").unlink()
     server.expect_quiet_log()
 
 

@@ -1,5 +1,4 @@
 #include <arrow/api.h>
-#include <arrow/io/memory.h>
 #include <fmt/format.h>
 #include <parquet/arrow/reader.h>
 #include <parquet/exception.h>
@@ -13,6 +12,7 @@
 #include "connectors/lake/arrow_status.h"
 #include "connectors/lake/checkpoint.h"
 #include "connectors/lake/commit_json.h"
+#include "connectors/lake/parquet_bytes.h"
 
 namespace sightline::lake {
 namespace {
@@ -157,13 +157,7 @@ std::vector<int> ColumnsToRead(const parquet::SchemaDescriptor& schema) {
 }
 
 arrow::Result<std::shared_ptr<arrow::RecordBatch>> ReadBatch(std::string bytes) {
-  auto input =
-      std::make_shared<arrow::io::BufferReader>(arrow::Buffer::FromString(std::move(bytes)));
-  auto properties = parquet::default_reader_properties();
-  properties.set_page_checksum_verification(true);
-  parquet::arrow::FileReaderBuilder builder;
-  ARROW_RETURN_NOT_OK(builder.Open(input, properties));
-  ARROW_ASSIGN_OR_RAISE(auto reader, builder.Build());
+  ARROW_ASSIGN_OR_RAISE(auto reader, OpenParquet(std::move(bytes)));
   const std::vector<int> columns = ColumnsToRead(*reader->parquet_reader()->metadata()->schema());
   ARROW_ASSIGN_OR_RAISE(auto table, reader->ReadTable(columns));
   ARROW_RETURN_NOT_OK(table->ValidateFull());

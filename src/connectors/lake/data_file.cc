@@ -5,7 +5,6 @@
 #include <arrow/compute/initialize.h>
 #include <arrow/io/memory.h>
 #include <fmt/format.h>
-#include <parquet/arrow/reader.h>
 #include <parquet/arrow/writer.h>
 #include <parquet/exception.h>
 #include <parquet/file_reader.h>
@@ -16,6 +15,7 @@
 
 #include "connectors/lake/arrow_status.h"
 #include "connectors/lake/json_text.h"
+#include "connectors/lake/parquet_bytes.h"
 
 namespace sightline::lake {
 namespace {
@@ -52,13 +52,7 @@ arrow::Result<std::string> Encode(const arrow::Table& rows) {
 }
 
 arrow::Result<std::shared_ptr<arrow::Table>> Decode(std::string bytes, const TableSpec& spec) {
-  auto input =
-      std::make_shared<arrow::io::BufferReader>(arrow::Buffer::FromString(std::move(bytes)));
-  auto properties = parquet::default_reader_properties();
-  properties.set_page_checksum_verification(true);
-  parquet::arrow::FileReaderBuilder builder;
-  ARROW_RETURN_NOT_OK(builder.Open(input, properties));
-  ARROW_ASSIGN_OR_RAISE(auto reader, builder.Build());
+  ARROW_ASSIGN_OR_RAISE(auto reader, OpenParquet(std::move(bytes)));
   ARROW_ASSIGN_OR_RAISE(auto table, reader->ReadTable());
   const auto schema = FileSchema(spec);
   std::vector<std::shared_ptr<arrow::ChunkedArray>> columns;

@@ -1,0 +1,139 @@
+#include "query/duck_memory.h"
+
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdio>
+#include <string>
+
+// jemalloc's interface inside of libduckdb.so. Weak: another build of the library may not have it.
+extern "C" {
+__attribute__((weak)) int duckdb_je_mallctl(const char* name, void* old, size_t* old_bytes,
+                                            void* value, size_t value_bytes);
+__attribute__((weak)) void* duckdb_je_malloc(size_t bytes);
+__attribute__((weak)) void duckdb_je_free(void* memory);
+}
+
+namespace sightline {
+namespace duck {
+namespace {
+
+// extent_hooks_t of jemalloc 5. The members that we pass on have no type here. Booleans that are
+// returned say that it failed.
+struct ExtentHooks {
+  void* (*alloc)(ExtentHooks*, void* address, size_t bytes, size_t alignment, bool* zero,
+                 bool* commit, unsigned arena);
+  bool (*dalloc)(ExtentHooks*, void* address, size_t bytes, bool committed, unsigned arena);
+  void* destroy;
+  bool (*commit)(ExtentHooks*, void* address, size_t bytes, size_t offset, size_t length,
+                 unsigned arena);
+  bool (*decommit)(ExtentHooks*, void* address, size_t bytes, size_t offset, size_t length,
+                   unsigned arena);
+  void *purge_lazy, *purge_forced, *split, *merge;
+};
+
+// Of the process, and never destroyed: the allocator uses them until its end.
+ExtentHooks* g_default = nullptr;
+ExtentHooks g_ours{};
+std::atomic<int64_t> g_bytes = 0;
+std::atomic<int64_t> g_bytes_max = INT64_MAX;
+
+bool Take(size_t bytes) {
+  const auto size = static_cast<int64_t>(bytes);
+  if (g_bytes.fetch_add(size) + size <= g_bytes_max) return true;
+  g_bytes -= size;
+  return false;
+}
+void Give(size_t bytes) { g_bytes -= static_cast<int64_t>(bytes); }
+
+// What is asked for as address space only is counted when it is committed.
+void* Alloc(ExtentHooks*, void* address, size_t bytes, size_t alignment, bool* zero, bool* commit,
+            unsigned arena) {
+  const bool committed = *commit;
+  if (committed && !Take(bytes)) return nullptr;
+  void* const memory = g_default->alloc(g_default, address, bytes, alignment, zero, commit, arena);
+  if (memory == nullptr && committed) Give(bytes);
+  *commit = committed;
+  return memory;
+}
+
+// Address space stays; what was in it goes by Decommit(). (With munmap() here the allocator of
+// DuckDB 1.5.6 crashes.)
+bool Dalloc(ExtentHooks*, void*, size_t, bool, unsigned) { return true; }
+
+bool Commit(ExtentHooks*, void*, size_t, size_t, size_t length, unsigned) { return !Take(length); }
+
+bool Decommit(ExtentHooks*, void* address, size_t, size_t offset, size_t length, unsigned) {
+  if (madvise(static_cast<char*>(address) + offset, length, MADV_DONTNEED) != 0) return true;
+  Give(length);
+  return false;
+}
+
+template <typename T>
+bool Get(const char* name, T* value) {
+  size_t bytes = sizeof *value;
+  return duckdb_je_mallctl(name, value, &bytes, nullptr, 0) == 0;
+}
+template <typename T>
+bool Set(const std::string& name, T value) {
+  return duckdb_je_mallctl(name.c_str(), nullptr, nullptr, &value, sizeof value) == 0;
+}
+
+// 4096: MALLCTL_ARENAS_ALL.
+void Purge() { duckdb_je_mallctl("arena.4096.purge", nullptr, nullptr, nullptr, 0); }
+
+bool Install() {
+  if (duckdb_je_mallctl == nullptr || duckdb_je_malloc == nullptr || duckdb_je_free == nullptr)
+    return false;
+  // The arena of the largest values exists only once there was one. Never touched, so no memory.
+  size_t largest = 0;
+  if (!Get("opt.oversize_threshold", &largest)) return false;
+  duckdb_je_free(duckdb_je_malloc(largest + 1));
+  Purge();
+  unsigned arenas = 0;
+  if (!Get("arenas.narenas", &arenas)) return false;
+  if (!Get("arena.0.extent_hooks", &g_default) || g_default == nullptr) return false;
+  g_ours = *g_default;
+  g_ours.alloc = Alloc;
+  g_ours.dalloc = Dalloc;
+  g_ours.commit = Commit;
+  g_ours.decommit = Decommit;
+  bool all = true;
+  for (unsigned i = 0; i < arenas; ++i)
+    all = Set(fmt::format("arena.{}.extent_hooks", i), &g_ours) && all;
+  return all;
+}
+
+bool Installed() {
+  static const bool installed = Install();
+  return installed;
+}
+
+}  // namespace
+
+bool BoundMemory(int64_t bytes_max) {
+  if (!Installed()) return false;
+  g_bytes_max = bytes_max;
+  return true;
+}
+
+int64_t MemoryBytes() { return g_bytes; }
+
+void ReleaseMemory() {
+  if (g_bytes > g_bytes_max / 2) Purge();
+}
+
+}  // namespace duck
+
+int64_t ResidentBytes() {
+  std::FILE* const file = std::fopen("/proc/self/statm", "r");
+  if (file == nullptr) return 0;
+  int64_t pages = 0, resident = 0;
+  const bool read = std::fscanf(file, "%ld %ld", &pages, &resident) == 2;
+  std::fclose(file);
+  return read ? resident * sysconf(_SC_PAGESIZE) : 0;
+}
+
+}  // namespace sightline
