@@ -128,11 +128,12 @@ void AddUpCommands(CLI::App& app, int* result) {
       "serve", "The page and the API over the counts that other processes write to Kafka");
   AddOptions(*serve, *command,
              {"data", "listen", "locations", "log_level", "web_dir", "log.queue_max", "server.",
-              "live.", "kafka.", "pipeline."});
+              "live.", "lake.dir", "query.", "kafka.", "pipeline."});
   serve->footer(
       "Examples:\n"
       "  sightline serve --kafka 127.0.0.1:9092 --listen 127.0.0.1:8081\n\n"
       "Any number may run: each reads the whole topic. POST /v1/detections goes to the raw topic.\n"
+      "With lake.dir, where `count` writes, SQL and questions about the past are answered, too.\n"
       "pipeline.pane_size and window_size must be those of the counting processes.");
   serve->callback([command, result] { *result = Run(*command, "serve", RunServe); });
 

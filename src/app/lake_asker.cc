@@ -95,40 +95,18 @@ Status LakeAsker::OpenFiles(const std::string& lake) {
                     "--config (its options), --lake or "
                     "--url",
                     lake));
-  const std::string root = std::filesystem::absolute(lake).lexically_normal().string();
-  storage_ = std::make_unique<LocalStorage>(root);
-  view_ = std::make_shared<LakeView>(root, Millis{60'000});
-  RETURN_IF_ERROR(Refresh());
-  Result<std::unique_ptr<QueryEngine>> engine = QueryEngine::Create(view_, {.directories = {root}});
-  if (!engine.ok()) return engine.status();
-  engine_ = std::move(engine).value();
+  Result<std::unique_ptr<LakeReader>> files = LakeReader::Open(lake, {});
+  if (!files.ok()) return files.status();
+  files_ = std::move(files).value();
   return Status::Ok();
 }
 
-Status LakeAsker::Refresh() {
-  if (view_ == nullptr) return Status::Ok();  // the server does
-  const auto newest = [&](std::string_view table, const lake::SnapshotPtr& known) {
-    return known == nullptr ? lake::ReadSnapshot(*storage_, table)
-                            : lake::Refresh(*storage_, table, known);
-  };
-  const Result<lake::SnapshotPtr> counts = newest(lake::kIncrementsTable, counts_);
-  if (!counts.ok()) return counts.status();
-  const Result<lake::SnapshotPtr> ledger = newest(lake::kLedgerTable, ledger_);
-  if (!ledger.ok()) return ledger.status();
-  const Result<std::vector<lake::LocationName>> names = lake::ReadLocationsTable(*storage_);
-  if (!names.ok()) return names.status();
-  counts_ = counts.value();
-  ledger_ = ledger.value();
-  view_->SetCounts(counts_);
-  view_->SetLedger(ledger_);
-  view_->SetLocations(LocationRowsAs<LocationEntry>(names.value()));
-  return Status::Ok();
-}
+Status LakeAsker::Refresh() { return files_ == nullptr ? Status::Ok() : files_->Refresh(); }
 
 Result<std::string> LakeAsker::Get(std::string_view path, const std::string& query) {
   if (client_ != nullptr) return Explain(client_->Get(fmt::format("{}{}?{}", url_, path, query)));
   const ApiCall call{.route = RouteOf(path), .query = query, .body = {}, .scope = Scope::All()};
-  Response response = AnswerFromLake(call, *engine_, clock_.NowMs());
+  Response response = AnswerFromLake(call, files_->query(), clock_.NowMs());
   if (response.status != 200) return Status::Stop(Detail(response.body));
   return std::move(response.body);
 }
@@ -137,7 +115,7 @@ Status LakeAsker::Query(const std::string& sql, ResultFormat format, int64_t row
                         const ByteSink& out) {
   if (client_ == nullptr) {
     Result<ResultTable> table =
-        engine_->Run(sql, Scope::All(), {.time = Millis{INT32_MAX}, .rows_max = rows_max});
+        files_->query().Run(sql, Scope::All(), {.time = Millis{INT32_MAX}, .rows_max = rows_max});
     if (!table.ok()) return table.status();
     const Status written = WriteResult(table.value(), format, out);
     truncated_ = table.value().truncated();

@@ -10,12 +10,10 @@
 #include <string_view>
 
 #include "app/lake_place.h"
-#include "app/lake_view.h"
+#include "app/lake_reader.h"
 #include "base/clock.h"
 #include "base/status.h"
 #include "camera/http_client.h"
-#include "connectors/lake/snapshot.h"
-#include "connectors/storage/storage.h"
 #include "query/query_engine.h"
 #include "query/write_result.h"
 
@@ -50,10 +48,7 @@ class LakeAsker {
   std::string url_;                     // empty: files are read
   std::unique_ptr<HttpClient> client_;  // with url_
   // Without.
-  std::unique_ptr<Storage> storage_;
-  lake::SnapshotPtr counts_, ledger_;
-  std::shared_ptr<LakeView> view_;
-  std::unique_ptr<QueryEngine> engine_;
+  std::unique_ptr<LakeReader> files_;
   bool truncated_ = false;
 };
 

@@ -14,6 +14,7 @@
 #include "app/kafka_detections.h"
 #include "app/kafka_options.h"
 #include "app/kafka_wait.h"
+#include "app/lake_reader.h"
 #include "app/locations_refresh.h"
 #include "app/process.h"
 #include "base/log.h"
@@ -29,6 +30,8 @@ constexpr Millis kServerStop{1'000};
 // The door opens when what was there at the start is on the screen, or after this.
 constexpr std::chrono::seconds kCatchUpTime{30};
 constexpr std::chrono::milliseconds kCatchUpPoll{5};
+// How often the lake and the location table are looked at: what they cost is their changes.
+constexpr Millis kWatch{1'000};
 
 class Serve {
  public:
@@ -42,6 +45,7 @@ class Serve {
  private:
   Status OpenTopics();
   Status OpenLocations();
+  Status OpenLake();
   Status OpenFeed();
   void CatchUp() const;
   Status StartServer();
@@ -59,11 +63,13 @@ class Serve {
   std::unique_ptr<Live> live_;
   std::unique_ptr<Hub> hub_;
   std::unique_ptr<LocationsRefresh> locations_;
+  std::unique_ptr<LakeReader> lake_;  // null: no lake.dir was given
   std::unique_ptr<KafkaDetections> detections_;
   std::unique_ptr<KafkaCountsFeed> feed_;
   std::atomic<KafkaCountsFeed*> following_ = nullptr;  // feed_, once it is made
   std::unique_ptr<Server> server_;
   std::string url_;
+  std::string lake_trouble_;  // as it was logged
 };
 
 Status Serve::Start() {
@@ -89,6 +95,7 @@ Status Serve::Start() {
   hub_ = std::make_unique<Hub>(live_.get(), &clock_,
                                HubOptions{.min_interval = options_.live_push_interval});
   RETURN_IF_ERROR(OpenLocations());
+  RETURN_IF_ERROR(OpenLake());
   RETURN_IF_ERROR(OpenFeed());
   CatchUp();
   return StartServer();
@@ -142,6 +149,17 @@ void Serve::SetLocations(const std::vector<Location>& locations) {
   live_->SetLocations(std::move(infos));
 }
 
+Status Serve::OpenLake() {
+  if (options_.lake_dir.empty()) return Status::Ok();
+  Result<std::unique_ptr<LakeReader>> lake = LakeReader::Open(
+      options_.lake_dir, {.memory_bytes_max = options_.query_memory_max,
+                          .threads = static_cast<int32_t>(options_.query_threads),
+                          .queries_max = static_cast<int32_t>(options_.query_running_max)});
+  if (!lake.ok()) return lake.status();
+  lake_ = std::move(lake).value();
+  return Status::Ok();
+}
+
 Status Serve::OpenFeed() {
   for (int32_t p = 0; p < raw_.partitions; ++p)
     live_->Load({KafkaSourceName(cluster_id_, raw_), p}, {}, {kNothingApplied}, {});
@@ -187,7 +205,7 @@ Status Serve::StartServer() {
       {.log = detections_.get(),
        .live = live_.get(),
        .hub = hub_.get(),
-       .query = nullptr,
+       .query = lake_ ? &lake_->query() : nullptr,
        .clock = &clock_,
        .metrics = [this] { return Gather(); },
        .health = [this] { return TellHealth(); }});
@@ -198,7 +216,13 @@ Status Serve::StartServer() {
 }
 
 void Serve::WaitForSignal() {
-  WaitForStop(options_.locations_refresh, [this] { locations_->Refresh(); });
+  WaitForStop(kWatch, [this] {
+    locations_->Refresh();
+    if (!lake_) return;
+    const Status refreshed = lake_->Refresh();
+    if (!refreshed.ok() && lake_trouble_ != refreshed.message()) LogWarning(refreshed.message());
+    lake_trouble_ = refreshed.message();
+  });
 }
 
 void Serve::Stop() {

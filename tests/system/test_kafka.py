@@ -16,7 +16,7 @@ from brokers import Cluster
 from registry import test
 from senders import Senders
 from server import Server, Test, expect, expect_equal, now_ms, wait_until
-from test_lake import check_readers, command
+from test_lake import SUM, ask, check_readers, command
 
 # librdkafka tells of brokers that are away, and tasks are built again: no trouble of ours.
 AWAY = (r" error kafka: ",)
@@ -424,8 +424,6 @@ def kafka_count(t: Test) -> None:
     draw = random.Random(8)
     cluster = Cluster(t)
     cluster.create_topics(8)
-    page = t.serve("--kafka.brokers", cluster.addresses)
-    page.start()
     counters = [t.server("--kafka.brokers", cluster.addresses, "--engine.checkpoint_dir",
                          t.folder / "checkpoints", "--engine.checkpoint_interval", "500ms",
                          "--kafka.session_timeout", "6s", "--engine.threads", "2",
@@ -438,6 +436,8 @@ def kafka_count(t: Test) -> None:
     for counter in counters:
         counter.command = "count"
         counter.start()
+    page = t.serve("--kafka.brokers", cluster.addresses, "--lake.dir", t.folder / "lake")
+    page.start()
     wait_until(lambda: partitions() == 8 and all(c.metric("sightline_count_partitions") >= 2
                                                  for c in counters), 30, "all have a share")
     senders = Senders(page, count=4, pause=0.02)
@@ -471,6 +471,8 @@ def kafka_count(t: Test) -> None:
     groups = cluster.tool("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
                           "--bootstrap-server", cluster.addresses, "--describe", "--group",
                           "sightline-count")
+    wait_until(lambda: sum(row["n"] for row in ask(page, SUM)) == oracle.distinct, 30,
+               "SQL on the page's server has what the lake has")
     expect(groups.count("raw_camera_events") == 8, f"the group's lag can be watched: {groups}")
     for counter in counters:
         counter.stop()
