@@ -47,7 +47,7 @@ Result<std::optional<CountsFold::Commit>> CountsFold::Take(std::string_view valu
                             .watermark = record.progress->watermark}};
   commit.segment.ledger.push_back(
       {.key = {.known = false}, .ledger = Less(record.progress->ledger, before.ledger)});
-  source.progress = std::move(record.progress);
+  source.progress = record.progress;
   return std::optional<Commit>(std::move(commit));
 }
 
