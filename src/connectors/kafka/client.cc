@@ -28,8 +28,15 @@ void OnLog(const rd_kafka_t*, int level, const char*, const char* text) {
   Log(level <= kSyslogError ? LogLevel::kWarning : LogLevel::kInfo, fmt::format("kafka: {}", text));
 }
 
+// Where OnError() puts what it is told, while TakeTrouble() polls on this thread.
+thread_local std::string* trouble_of_poll = nullptr;
+
 // Errors come back from the calls that meet them; those that meet none are in the log.
-void OnError(rd_kafka_t*, int, const char*, void*) {}
+void OnError(rd_kafka_t*, int error, const char* reason, void*) {
+  // "All brokers are down" follows what says why.
+  if (trouble_of_poll != nullptr && error != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
+    *trouble_of_poll = reason;
+}
 
 Settings ConnectionSettings(const KafkaOptions& options) {
   Settings settings = {{"bootstrap.servers", options.brokers},
@@ -40,6 +47,7 @@ Settings ConnectionSettings(const KafkaOptions& options) {
                        {"reconnect.backoff.max.ms", "1000"},
                        {"allow.auto.create.topics", "false"},
                        {"socket.nagle.disable", "true"},
+                       {"message.max.bytes", fmt::format("{}", kKafkaMessageBytesMax)},
                        {"log_level", "4"}};
   const auto add = [&settings](const char* name, const std::string& value) {
     if (!value.empty()) settings.emplace_back(name, value);
@@ -62,6 +70,14 @@ std::string ErrorText(rd_kafka_resp_err_t error) { return rd_kafka_err2str(error
 
 std::string Where(std::string_view topic, int32_t partition) {
   return fmt::format("topic '{}' partition {}", topic, partition);
+}
+
+std::string TakeTrouble(rd_kafka_t* client) {
+  std::string trouble;
+  trouble_of_poll = &trouble;
+  rd_kafka_poll(client, 0);
+  trouble_of_poll = nullptr;
+  return trouble;
 }
 
 Settings ReaderSettings(const KafkaOptions& options) {
