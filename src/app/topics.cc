@@ -135,7 +135,8 @@ std::map<std::string, std::string> SettingsOf(const UpOptions& o, const Wanted& 
   set(kPolicy, compact ? "compact,delete" : "delete");
   set(kRetention, Forever(topic.retention.v));
   set(kRetentionBytes, Forever(raw ? o.kafka_raw_retention_size : 0));
-  set(kMinIsr, fmt::format("{}", MinIsr(o, replication)));
+  // More than there are replicas would be a topic that nobody can write.
+  set(kMinIsr, fmt::format("{}", std::min<int64_t>(MinIsr(o, replication), replication)));
   set(kMessageMax, fmt::format("{}", raw ? kRawBytesMax : kOutputBytesMax));
   set(kUnclean, "false");
   if (raw) set(kTimestampType, "LogAppendTime");
@@ -181,7 +182,8 @@ class Comparison {
     const std::optional<int64_t> have = SizeOf(setting, now);
     const std::optional<int64_t> want = SizeOf(setting, value);
     const bool at_least =
-        setting == kMessageMax || (setting == kMinIsr && options_.kafka_min_isr == 0);
+        setting == kMessageMax ||
+        (setting == kMinIsr && options_.kafka_min_isr == 0 && have <= now_.replication);
     if (have && want && at_least && *have >= *want) return;
     const bool lower =
         have && want && *want < *have && (setting == kMinIsr || IsRetention(setting));
