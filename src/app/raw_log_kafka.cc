@@ -18,6 +18,7 @@ namespace {
 constexpr Millis kAskTime{1'000};
 constexpr std::chrono::milliseconds kAskAgain{50};
 constexpr std::chrono::seconds kPatience{3};
+constexpr std::chrono::seconds kTellAgain{30};
 
 // The server's posts into the topic, keyed by camera.
 class KafkaDetections final : public DetectionLog {
@@ -95,13 +96,14 @@ class KafkaRawLog final : public RawLog {
 template <typename Ask>
 auto AskUntil(const Ask& ask, const std::string& brokers, const std::function<bool()>& give_up)
     -> decltype(ask()) {
-  const auto tell_from = std::chrono::steady_clock::now() + kPatience;
-  bool told = false;
+  auto tell_from = std::chrono::steady_clock::now() + kPatience;
   while (true) {
     auto answer = ask();
     if (answer.ok() || answer.status().code() == StatusCode::kStop) return answer;
-    if (std::chrono::steady_clock::now() > tell_from && !std::exchange(told, true))
+    if (std::chrono::steady_clock::now() > tell_from) {
       LogWarning(fmt::format("waiting for Kafka at {}: {}", brokers, answer.status().message()));
+      tell_from = std::chrono::steady_clock::now() + kTellAgain;
+    }
     if (give_up()) return Status::Stop("stopped while waiting for Kafka at " + brokers);
     std::this_thread::sleep_for(kAskAgain);
   }

@@ -208,7 +208,8 @@ class Security:
         """A command as `sightline topics acls` prints it, run as it stands."""
         words = shlex.split(command)
         expect(words[0] == "kafka-acls", f"no kafka-acls command: {command}")
-        return cluster.tool("org.apache.kafka.tools.AclCommand", *words[1:], folder=self.folder)
+        return cluster.tool("org.apache.kafka.tools.AclCommand", *words[1:], folder=self.folder,
+                            seconds=120)
 
     def _login(self, module: str, user: str) -> str:
         return (f"org.apache.kafka.common.security.{module} required "
