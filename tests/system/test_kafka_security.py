@@ -137,11 +137,19 @@ def kafka_rights(t: Test) -> None:
     cluster, security = secure_cluster(t)
     cluster.create_topics(1)
     commands = acls(t, security, "up", "User:sightline")
-    for command in commands:
-        security.acl(cluster, command)
     detection = {"geographical_location_oid": 1, "video_camera_oid": 1, "item_name": "bus",
                  "timestamp_detected": int(time.time() * 1000)}
-    counted = malformed = late = 0
+    server = t.server(*security.options("PLAIN"), name="no-right")
+    server.launch()
+    wait_said(server, "waiting for Kafka", "raw_camera_events", "lacks the right to Describe")
+    for command in commands:
+        security.acl(cluster, command)
+    wait_until(lambda: server.answers() and server.healthy(), 30, "it goes on")
+    posted = json.dumps({**detection, "detection_oid": 20_000}).encode()
+    wait_until(lambda: server.post(posted).status == 200, 30, "posts are taken")
+    server.wait_ledger(counted=1)
+    server.stop()
+    counted, malformed, late = 1, 0, 0
     rights = [(command, words[at + 1]) for command in commands for words in [command.split()]
               for at, word in enumerate(words) if word == "--operation"]
     expect_equal(len(rights), 8, f"rights: {rights}")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 import time
+from collections import Counter
 
-from brokers import Cluster
+from brokers import PYTHON, Cluster
 from events import Traffic, deliver
 from registry import test
-from server import Test, expect, expect_equal, free_port
+from server import ROOT, Test, expect, expect_equal, free_port, wait_until
 from test_kafka import kafka_server
 
 RAW, COUNTS = "raw_camera_events", "located_item_counts"
@@ -217,3 +220,81 @@ def topics_check(t: Test) -> None:
     with t.case("too many replicas"):
         _, said = topics.run("plan", "--kafka.replication", 5, code=FAILED)
         expect("5" in said and "3 brokers" in said, said)
+
+
+def blocks() -> dict[str, str]:
+    """The code blocks of docs/KAFKA.md, by what stands behind their backticks."""
+    text = (ROOT / "docs" / "KAFKA.md").read_text()
+    return dict(re.findall(r"^```([a-z]+ [a-z-]+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
+
+
+def run_block(t: Test, block: str, before: str, after: str = "") -> str:
+    """As it stands, between lines of ours."""
+    done = subprocess.run([PYTHON, "-B", "-"], input=f"{before}\n{block}\n{after}\n", text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+    expect_equal(done.returncode, 0, f"a block of docs/KAFKA.md: {done.stderr[-2000:]}")
+    return done.stdout
+
+
+def fields(value: object) -> object:
+    """The names in JSON, in order, and what kinds of values they have."""
+    if isinstance(value, dict):
+        return [(name, fields(part)) for name, part in value.items()]
+    return "number" if isinstance(value, int) else type(value).__name__
+
+
+@test(seconds=200)
+def kafka_document(t: Test) -> None:
+    """docs/KAFKA.md: its Python runs as it stands and finds what was sent, its examples have the
+    fields of what is in the topics, in their order."""
+    cluster = Cluster(t)
+    topics = Topics(t, cluster)
+    topics.run("apply", "--kafka.partitions", 4, code=0)
+    locations = t.folder / "locations.csv"
+    locations.write_text("geographical_location_oid,geographical_location\n7001,Harbour\n")
+    server = kafka_server(t, cluster, "--locations", locations)
+    server.start()
+    traffic = Traffic(0)
+    for _ in range(5):
+        deliver(server, traffic, 100)
+    wanted = {(location, item): count for location, items in traffic.oracle.counts.items()
+              for item, count in items.items()}
+    # Of cameras that post by HTTP, too.
+    cameras = sorted({int(r["key"]) for r in cluster.read(RAW) if r["key"] is not None})
+    expect(len(cameras) > 3, f"cameras: {cameras}")
+    now = int(time.time() * 1000)
+    detections = [{"geographical_location_oid": 7001, "video_camera_oid": camera,
+                   "detection_oid": 10**12 + n, "item_name": "zeppelin", "timestamp_detected": now}
+                  for n, camera in enumerate(cameras * 5)]
+    code = blocks()
+    run_block(t, code["python producer"],
+              f"brokers = {cluster.addresses!r}\ndetections = {detections!r}")
+    wanted[7001, "zeppelin"] = len(detections)
+    ledger = server.wait_ledger(counted=sum(wanted.values()))
+    wait_until(lambda: cluster.counts()[1] == ledger, 30, "the topics have everything")
+    told = run_block(t, code["python reader"], f"brokers = {cluster.addresses!r}",
+                     "print(json.dumps([[*cell, n] for cell, n in counts.items()]))")
+    expect_equal({(location, item): n for location, item, n in json.loads(told)}, wanted,
+                 "what the reader of docs/KAFKA.md finds")
+    rows, _ = topics.run("check", code=FAILED)
+    expect_equal(Counter(row["setting"] for row in rows), Counter({"replication": 4}),
+                 "findings: no camera is in two partitions, whoever sent")
+
+    examples = {name: json.loads(text) for name, text in code.items() if name.startswith("json")}
+    counts = [(json.loads(r["key"].encode("latin-1")), json.loads(r["value"].encode("latin-1")))
+              for r in cluster.read(COUNTS)]
+    named = [pair for pair in counts if pair[1].get("geographical_location") == "Harbour"]
+    progress = [pair for pair in counts if "ledger" in pair[1]]
+    dead = cluster.read("dead_letters")
+    for name, real in (("json count-key", named[-1][0]), ("json count-value", named[-1][1]),
+                       ("json progress-key", progress[-1][0]),
+                       ("json progress-value", progress[-1][1]),
+                       ("json aside-key", json.loads(dead[0]["key"]))):
+        expect_equal(fields(examples.pop(name)), fields(real), f"fields of {name}")
+    expect_equal(examples, {}, "examples that are not compared")
+    balance = {**json.loads(code["json progress-value"])["ledger"]}
+    expect_equal(sum(balance[o] for o in ("counted", "duplicate", "too_late", "future", "malformed",
+                                          "outside")), balance["received"], "the example's ledger")
+    expect_equal(set(dead[0]["headers"]), {"sightline.schema_version", "sightline.outcome",
+                                           "sightline.reason", "sightline.append_time"}, "headers")
+    server.stop()
