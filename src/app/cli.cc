@@ -7,6 +7,7 @@
 #include "app/command_query.h"
 #include "app/command_redrive.h"
 #include "app/command_replay.h"
+#include "app/command_topics.h"
 #include "app/command_up.h"
 
 namespace sightline {
@@ -23,6 +24,7 @@ int RunCommandLine(int argc, char** argv) {
   AddQueryCommands(app, &result);
   AddLakeCommands(app, &result);
   AddRedriveCommand(app, &result);
+  AddTopicsCommands(app, &result);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

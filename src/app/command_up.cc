@@ -29,15 +29,8 @@ int Fail(const std::string& message, const char* command = "up") {
   return 1;
 }
 
-// Config file, then command line.
 Status Resolve(Command& command) {
-  if (!command.config.empty()) RETURN_IF_ERROR(LoadConfig(command.config, command.table));
-  for (const Option& option : command.table) {
-    const auto it = command.given.find(option.key);
-    if (it == command.given.end() || it->second.empty()) continue;
-    if (const Status status = option.set(it->second); !status.ok())
-      return Status::Stop(fmt::format("--{}: {}", option.key, status.message()));
-  }
+  RETURN_IF_ERROR(ReadOptions(command.config, command.given, command.table));
   RETURN_IF_ERROR(command.options.pipeline.Validate());
   const Result<ListenAddress> listen = ParseListen(command.options.listen);
   if (!listen.ok()) return listen.status();

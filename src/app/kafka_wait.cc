@@ -14,18 +14,20 @@ namespace {
 
 constexpr std::chrono::milliseconds kAskAgain{50};
 constexpr std::chrono::seconds kPatience{3};
+constexpr std::chrono::seconds kTellAgain{30};
 
 // Asks until there is an answer or a reason to stop.
 template <typename Ask>
 auto AskUntil(const Ask& ask, const std::string& brokers, const std::function<bool()>& give_up)
     -> decltype(ask()) {
-  const auto tell_from = std::chrono::steady_clock::now() + kPatience;
-  bool told = false;
+  auto tell_from = std::chrono::steady_clock::now() + kPatience;
   while (true) {
     auto answer = ask();
     if (answer.ok() || answer.status().code() == StatusCode::kStop) return answer;
-    if (std::chrono::steady_clock::now() > tell_from && !std::exchange(told, true))
+    if (std::chrono::steady_clock::now() > tell_from) {
       LogWarning(fmt::format("waiting for Kafka at {}: {}", brokers, answer.status().message()));
+      tell_from = std::chrono::steady_clock::now() + kTellAgain;
+    }
     if (give_up()) return Status::Stop("stopped while waiting for Kafka at " + brokers);
     std::this_thread::sleep_for(kAskAgain);
   }

@@ -336,6 +336,22 @@ std::vector<Option> OptionTable(UpOptions* o) {
                "how long counts gather before they are published"),
       Duration("kafka.transaction_timeout", &o->kafka.transaction_timeout, 1'000,
                "after which the broker gives up a transaction of a process that hangs"),
+      Integer("kafka.partitions", "number", &o->kafka_partitions, 0, 10'000,
+              "of the topics that `topics apply` makes, fixed then; 0 is as kafka.topic has them, "
+              "12 where it is made"),
+      Integer("kafka.replication", "brokers", &o->kafka_replication, 0, 100,
+              "that hold each record; 0 is 3, or as many as there are"),
+      Integer("kafka.min_isr", "brokers", &o->kafka_min_isr, 0, 100,
+              "that must have a record before it is acknowledged; 0 is one less than replication"),
+      Duration("kafka.raw_retention", &o->kafka_raw_retention, 0,
+               "of raw events in their topic; 0 is for ever"),
+      Size("kafka.raw_retention_size", &o->kafka_raw_retention_size, 0,
+           "of raw events in a partition of their topic, the oldest go first; 0 is any"),
+      Duration("kafka.counts_retention", &o->kafka_counts_retention, 0,
+               "of published counts; a partition that is silent for longer stops at the next "
+               "start; 0 is for ever"),
+      Duration("kafka.aside_retention", &o->kafka_aside_retention, 0,
+               "of dead letters and late detections; 0 is for ever"),
       Size("query.memory_max", &o->query_memory_max, 64 << 20, "of all SQL together"),
       Integer("query.threads", "number", &o->query_threads, 1, 256, "that SQL may use"),
       Integer("query.running_max", "number", &o->query_running_max, 1, 64,
@@ -387,6 +403,18 @@ Status LoadConfig(const std::string& path, const std::vector<Option>& table) {
     return Status::Stop(fmt::format("{}:{}: {}", path, error.source().begin.line,
                                     std::string_view(error.description())));
   }
+}
+
+Status ReadOptions(const std::string& config, const std::map<std::string, std::string>& given,
+                   const std::vector<Option>& table) {
+  if (!config.empty()) RETURN_IF_ERROR(LoadConfig(config, table));
+  for (const Option& option : table) {
+    const auto it = given.find(option.key);
+    if (it == given.end() || it->second.empty()) continue;
+    if (const Status status = option.set(it->second); !status.ok())
+      return Status::Stop(fmt::format("--{}: {}", option.key, status.message()));
+  }
+  return Status::Ok();
 }
 
 Result<Millis> ParseDuration(std::string_view text) {

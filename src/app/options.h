@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -63,6 +64,16 @@ struct UpOptions {
   Millis kafka_commit_interval{10};
   Millis kafka_session_timeout{10'000};
   std::string checkpoint_dir;  // empty: `checkpoints` in the data folder
+  // Of the topics, for `sightline topics`. 0: see OptionTable().
+  int64_t kafka_partitions = 0;
+  int64_t kafka_replication = 0;
+  int64_t kafka_min_isr = 0;
+  // Longer than copies may be apart (pipeline.max_age and future_tolerance), so that a start
+  // without checkpoint finds every first copy.
+  Millis kafka_raw_retention{8 * 86'400'000LL};
+  int64_t kafka_raw_retention_size = int64_t{10} << 30;
+  Millis kafka_counts_retention{30 * 86'400'000LL};
+  Millis kafka_aside_retention{30 * 86'400'000LL};
   PipelineSpec pipeline;
   // Not in the config file.
   bool demo = false;
@@ -84,6 +95,11 @@ std::vector<Option> OptionTable(UpOptions* options);
 // Reads a TOML file into the table. kStop names the file, the line and, for an unknown key, the
 // nearest known one.
 Status LoadConfig(const std::string& path, const std::vector<Option>& table);
+
+// What `up` runs with: the config file, unless `config` is empty, and then `given`, what the
+// command line has by key (empty: not given).
+Status ReadOptions(const std::string& config, const std::map<std::string, std::string>& given,
+                   const std::vector<Option>& table);
 
 // The known key that is the fewest edits away (Levenshtein 1966).
 std::string NearestKey(std::string_view key, const std::vector<Option>& table);

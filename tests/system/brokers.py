@@ -8,6 +8,8 @@ from __future__ import annotations
 import base64
 import json
 import os
+import pathlib
+import shlex
 import shutil
 import signal
 import subprocess
@@ -52,6 +54,7 @@ class Broker:
 
     def prepare(self) -> None:
         replicas = min(3, len(self.cluster.brokers))
+        security = self.cluster.security
         self.folder.mkdir()
         (self.folder / "log4j2.properties").write_text(LOG4J)
         voters = ",".join(f"{b.number}@127.0.0.1:{b.controller_port}" for b in self.cluster.brokers)
@@ -81,10 +84,13 @@ class Broker:
             "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1000,
             **self.cluster.settings,
         }
+        if security is not None:
+            settings = security.add_to(settings)
         self.properties = self.folder / "server.properties"
         self.properties.write_text("".join(f"{k}={v}\n" for k, v in settings.items()))
+        scram = security.scram() if security is not None else []
         done = subprocess.run(java("kafka.tools.StorageTool", "format", "-t", self.cluster.id, "-c",
-                                   self.properties), stdout=subprocess.PIPE,
+                                   self.properties, *scram), stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True)
         if done.returncode != 0:
             raise Failure(f"a Kafka broker cannot be formatted: {done.stdout[-2000:]}")
@@ -122,11 +128,128 @@ class Broker:
         os.kill(self.process.pid, signal.SIGCONT)
 
 
-class Cluster:
-    """`brokers` nodes, started and ready."""
+class Security:
+    """Logins, certificates and ACLs of one broker: a listener for SASL_SSL (SCRAM-SHA-512,
+    SCRAM-SHA-256, PLAIN), one for mutual TLS, and one for SASL_SSL whose certificate has expired.
+    Nobody may do anything there but who has an ACL, and `admin`."""
 
-    def __init__(self, test: Test, brokers: int = 1, settings: dict[str, object] | None = None):
-        self.test, self.settings = test, settings or {}
+    MECHANISMS = ("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN")
+
+    def __init__(self, test: Test, users: dict[str, str]):
+        """`users`: passwords by name. Clients with a certificate are `CN=sightline`."""
+        self.test, self.users = test, {**users, "admin": f"admin-{uuid.uuid4().hex}"}
+        self.ports = {name: free_port() for name in ("sasl", "mtls", "expired")}
+        self.folder = test.folder / "tls"
+        self.folder.mkdir()
+        for authority in ("ca", "other-ca"):
+            self._openssl("req", "-x509", *self.NEW_KEY, "-keyout", f"{authority}.key", "-out",
+                          f"{authority}.pem", "-days", 2, "-subj", f"/CN={authority}")
+        self._certificate("server", "server", "20000101000000Z", "20990101000000Z")
+        self._certificate("expired", "server", "20000101000000Z", "20010101000000Z")
+        self._certificate("client", "sightline", "20000101000000Z", "20990101000000Z")
+        self._write("admin.properties", "\n".join((
+            "security.protocol=SASL_SSL", "sasl.mechanism=SCRAM-SHA-512",
+            f"sasl.jaas.config={self._login('scram.ScramLoginModule', 'admin')}",
+            "ssl.truststore.type=PEM", f"ssl.truststore.location={self.folder / 'ca.pem'}", "")))
+
+    NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+
+    def address(self, listener: str) -> str:
+        return f"127.0.0.1:{self.ports[listener]}"
+
+    def options(self, mechanism: str, user: str = "sightline", password: str | None = None,
+                ca: str = "ca", listener: str | None = None) -> list[object]:
+        """Of `sightline up` and `sightline topics`; `mechanism` may be "mTLS"."""
+        options = ["--kafka.ssl_ca", self.folder / f"{ca}.pem"]
+        if mechanism == "mTLS":
+            return [*options, "--kafka.brokers", self.address("mtls"), "--kafka.security_protocol",
+                    "SSL", "--kafka.ssl_certificate", self.folder / "client.pem", "--kafka.ssl_key",
+                    self.folder / "client.key"]
+        secret = self._write(f"password-{uuid.uuid4().hex}", password or self.users[user])
+        return [*options, "--kafka.brokers", self.address(listener or "sasl"),
+                "--kafka.security_protocol", "SASL_SSL", "--kafka.sasl_mechanism", mechanism,
+                "--kafka.sasl_username", user, "--kafka.sasl_password_file", secret]
+
+    def scram(self) -> list[str]:
+        """Of `StorageTool format`."""
+        return [word for name, password in self.users.items()
+                for mechanism in self.MECHANISMS if mechanism.startswith("SCRAM")
+                for word in ("--add-scram", f"{mechanism}=[name={name},password={password}]")]
+
+    def add_to(self, settings: dict[str, object]) -> dict[str, object]:
+        listeners = ",".join(f"{name.upper()}://{self.address(name)}" for name in self.ports)
+        added: dict[str, object] = {
+            **settings,
+            "listener.security.protocol.map": f"{settings['listener.security.protocol.map']},"
+                                              "SASL:SASL_SSL,MTLS:SSL,EXPIRED:SASL_SSL",
+            "sasl.enabled.mechanisms": ",".join(self.MECHANISMS),
+            "ssl.truststore.type": "PEM",
+            "ssl.truststore.location": self.folder / "ca.pem",
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": self.folder / "server.store",
+            "listener.name.expired.ssl.keystore.type": "PEM",
+            "listener.name.expired.ssl.keystore.location": self.folder / "expired.store",
+            "listener.name.mtls.ssl.client.auth": "required",
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": "User:ANONYMOUS;User:admin",
+        }
+        for name in ("listeners", "advertised.listeners"):
+            added[name] = f"{settings[name]},{listeners}"
+        accounts = " ".join(f'user_{name}="{password}"' for name, password in self.users.items())
+        for listener in ("sasl", "expired"):
+            for mechanism in ("scram-sha-512", "scram-sha-256"):
+                added[f"listener.name.{listener}.{mechanism}.sasl.jaas.config"] = \
+                    "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+            added[f"listener.name.{listener}.plain.sasl.jaas.config"] = \
+                f"org.apache.kafka.common.security.plain.PlainLoginModule required {accounts};"
+        return added
+
+    def acl(self, cluster: "Cluster", command: str) -> str:
+        """A command as `sightline topics acls` prints it, run as it stands."""
+        words = shlex.split(command)
+        expect(words[0] == "kafka-acls", f"no kafka-acls command: {command}")
+        return cluster.tool("org.apache.kafka.tools.AclCommand", *words[1:], folder=self.folder,
+                            seconds=120)
+
+    def _login(self, module: str, user: str) -> str:
+        return (f"org.apache.kafka.common.security.{module} required "
+                f'username="{user}" password="{self.users[user]}";')
+
+    def _certificate(self, name: str, subject: str, start: str, end: str) -> None:
+        (self.folder / f"{name}.cnf").write_text(
+            "[ca]\ndefault_ca=d\n[d]\nserial=serial\ndatabase=index\nnew_certs_dir=.\n"
+            "default_md=sha256\npolicy=p\nx509_extensions=x\nunique_subject=no\n"
+            "[p]\ncommonName=supplied\n[x]\nsubjectAltName=IP:127.0.0.1,DNS:localhost\n")
+        (self.folder / "index").touch()
+        (self.folder / "serial").write_text(f"{uuid.uuid4().int >> 68:030x}\n")
+        self._openssl("req", "-new", *self.NEW_KEY, "-keyout", f"{name}.key", "-out", f"{name}.csr",
+                      "-subj", f"/CN={subject}")
+        self._openssl("ca", "-batch", "-notext", "-config", f"{name}.cnf", "-cert", "ca.pem",
+                      "-keyfile", "ca.key", "-in", f"{name}.csr", "-out", f"{name}.pem",
+                      "-startdate", start, "-enddate", end)
+        (self.folder / f"{name}.store").write_text((self.folder / f"{name}.key").read_text()
+                                                   + (self.folder / f"{name}.pem").read_text())
+
+    def _openssl(self, *words: object) -> None:
+        if shutil.which("openssl") is None:
+            raise Failure("there is no openssl: run tools/deps.sh test")
+        done = subprocess.run(["openssl", *map(str, words)], cwd=self.folder, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, timeout=30)
+        expect(done.returncode == 0, f"openssl {words}: {done.stdout[-2000:]}")
+
+    def _write(self, name: str, text: str) -> pathlib.Path:
+        path = self.folder / name
+        path.write_text(text)
+        return path
+
+
+class Cluster:
+    """`brokers` nodes, started and ready. With `security`, one: `addresses` is then of a listener
+    for the test itself, where everything is allowed."""
+
+    def __init__(self, test: Test, brokers: int = 1, settings: dict[str, object] | None = None,
+                 security: "Security | None" = None):
+        self.test, self.settings, self.security = test, settings or {}, security
         self.id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         self.brokers: list[Broker] = []
         self.brokers.extend(Broker(self, number) for number in range(1, brokers + 1))
@@ -145,10 +268,10 @@ class Cluster:
         return ",".join(f"127.0.0.1:{broker.port}" for broker in self.brokers)
 
     def tool(self, main: str, *arguments: object, seconds: float = 60,
-             stdin: bytes | None = None) -> str:
+             stdin: bytes | None = None, folder: pathlib.Path | None = None) -> str:
         """One of the broker's own command line tools, to its end; what it printed."""
         done = subprocess.run(java(main, *arguments), input=stdin, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, timeout=seconds)
+                              stderr=subprocess.PIPE, timeout=seconds, cwd=folder)
         expect(done.returncode == 0,
                f"{main} {arguments}: {done.stderr.decode(errors='replace')[-2000:]}")
         return done.stdout.decode(errors="replace")

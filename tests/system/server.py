@@ -346,6 +346,14 @@ class Server:
     def health(self) -> dict:
         return self.request("GET", "/healthz").json()
 
+    def answers(self) -> bool:
+        """Whether it listens."""
+        try:
+            Client(self.port, timeout=2).request("GET", "/healthz")
+            return True
+        except (OSError, http.client.HTTPException):
+            return False
+
     def healthy(self) -> bool:
         return self.request("GET", "/healthz").status == 200
 

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <functional>
+#include <mutex>
+#include <string_view>
 #include <utility>
 
 #include "connectors/kafka/client.h"
@@ -14,10 +16,24 @@ namespace {
 using kafka::ErrorText;
 using kafka::Owned;
 
-Status FromError(const std::string& what, rd_kafka_resp_err_t error, const char* text) {
+// Rights, as ACLs name them.
+constexpr std::string_view kDescribeCluster = "Describe the cluster";
+constexpr std::string_view kDescribe = "Describe it";
+constexpr std::string_view kDescribeConfigs = "DescribeConfigs of it";
+constexpr std::string_view kCreate = "Create it (on the topic, or on the cluster)";
+constexpr std::string_view kAlterConfigs = "AlterConfigs of it";
+constexpr std::string_view kDelete = "Delete it";
+
+// `right`: what the call needs, for one who lacks it.
+Status FromError(const std::string& what, rd_kafka_resp_err_t error, const char* text,
+                 std::string_view right) {
   const std::string message =
       fmt::format("{}: {}", what, text != nullptr ? text : ErrorText(error));
   switch (error) {
+    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
+      // Whoever waits for the right goes on when it is there.
+      return Status::Retry(fmt::format("{}: this user lacks the right to {}", what, right));
     case RD_KAFKA_RESP_ERR__TIMED_OUT:
     case RD_KAFKA_RESP_ERR__TRANSPORT:
     case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
@@ -36,23 +52,42 @@ Status FromError(const std::string& what, rd_kafka_resp_err_t error, const char*
 struct KafkaAdmin::State {
   kafka::Handle client;
   Millis timeout;
+  std::mutex mutex;
+  std::string trouble;  // under mutex: why there was no answer, as last heard
+
+  // Connections are tried again and again; a reason is told once.
+  std::string Trouble() {
+    const std::lock_guard lock(mutex);
+    if (std::string news = kafka::TakeTrouble(client.get()); !news.empty())
+      trouble = std::move(news);
+    return trouble;
+  }
 
   // `ask` makes the request; the answer, or why there is none.
   Result<kafka::Event> Ask(
-      const std::string& what, rd_kafka_admin_op_t operation,
-      const std::function<void(const rd_kafka_AdminOptions_t*, rd_kafka_queue_t*)>& ask) const {
+      const std::string& what, std::string_view right, rd_kafka_admin_op_t operation,
+      const std::function<void(const rd_kafka_AdminOptions_t*, rd_kafka_queue_t*)>& ask) {
     const kafka::Queue queue(rd_kafka_queue_new(client.get()));
     const kafka::AdminOptions options(rd_kafka_AdminOptions_new(client.get(), operation));
     char error[512];
-    rd_kafka_AdminOptions_set_request_timeout(options.get(), static_cast<int>(timeout.v), error,
-                                              sizeof error);
+    const int timeout_ms = static_cast<int>(timeout.v);
+    rd_kafka_AdminOptions_set_request_timeout(options.get(), timeout_ms, error, sizeof error);
     ask(options.get(), queue.get());
     // The request's own timeout comes first and says more.
-    kafka::Event event(rd_kafka_queue_poll(queue.get(), static_cast<int>(timeout.v) + 1'000));
-    if (event == nullptr) return Status::Retry(what + ": no answer");
-    if (const rd_kafka_resp_err_t code = rd_kafka_event_error(event.get()); code != 0)
-      return FromError(what, code, rd_kafka_event_error_string(event.get()));
-    return event;
+    kafka::Event event(rd_kafka_queue_poll(queue.get(), timeout_ms + 1'000));
+    const rd_kafka_resp_err_t code =
+        event == nullptr ? RD_KAFKA_RESP_ERR__TIMED_OUT : rd_kafka_event_error(event.get());
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+      const std::lock_guard lock(mutex);
+      trouble.clear();
+      return event;
+    }
+    if (code == RD_KAFKA_RESP_ERR__TIMED_OUT) {
+      const std::string why = Trouble();
+      return Status::Retry(fmt::format("{}: no answer within {} ms{}{}", what, timeout.v,
+                                       why.empty() ? "" : ": ", why));
+    }
+    return FromError(what, code, rd_kafka_event_error_string(event.get()), right);
   }
 };
 
@@ -70,7 +105,7 @@ Result<std::unique_ptr<KafkaAdmin>> KafkaAdmin::Open(const KafkaOptions& options
 
 Result<std::string> KafkaAdmin::ClusterId() {
   const Result<kafka::Event> event =
-      state_->Ask("the cluster", RD_KAFKA_ADMIN_OP_DESCRIBECLUSTER,
+      state_->Ask("the cluster", kDescribeCluster, RD_KAFKA_ADMIN_OP_DESCRIBECLUSTER,
                   [this](const rd_kafka_AdminOptions_t* options, rd_kafka_queue_t* queue) {
                     rd_kafka_DescribeCluster(state_->client.get(), options, queue);
                   });
@@ -83,7 +118,7 @@ Result<std::string> KafkaAdmin::ClusterId() {
 
 Result<int32_t> KafkaAdmin::Brokers() {
   const Result<kafka::Event> event =
-      state_->Ask("the cluster", RD_KAFKA_ADMIN_OP_DESCRIBECLUSTER,
+      state_->Ask("the cluster", kDescribeCluster, RD_KAFKA_ADMIN_OP_DESCRIBECLUSTER,
                   [this](const rd_kafka_AdminOptions_t* options, rd_kafka_queue_t* queue) {
                     rd_kafka_DescribeCluster(state_->client.get(), options, queue);
                   });
@@ -100,7 +135,7 @@ Result<std::optional<KafkaTopicState>> KafkaAdmin::Describe(const std::string& t
   const Owned<rd_kafka_TopicCollection_t, rd_kafka_TopicCollection_destroy> collection(
       rd_kafka_TopicCollection_of_topic_names(names, 1));
   const Result<kafka::Event> described =
-      state_->Ask(what, RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
+      state_->Ask(what, kDescribe, RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
                   [&](const rd_kafka_AdminOptions_t* options, rd_kafka_queue_t* queue) {
                     rd_kafka_DescribeTopics(state_->client.get(), collection.get(), options, queue);
                   });
@@ -112,7 +147,7 @@ Result<std::optional<KafkaTopicState>> KafkaAdmin::Describe(const std::string& t
   if (const rd_kafka_error_t* const error = rd_kafka_TopicDescription_error(topics[0])) {
     if (rd_kafka_error_code(error) == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
       return std::optional<KafkaTopicState>();
-    return FromError(what, rd_kafka_error_code(error), rd_kafka_error_string(error));
+    return FromError(what, rd_kafka_error_code(error), rd_kafka_error_string(error), kDescribe);
   }
   KafkaTopicState state{.name = topic, .id = {}, .settings = {}};
   state.id = rd_kafka_Uuid_base64str(rd_kafka_TopicDescription_topic_id(topics[0]));
@@ -132,7 +167,7 @@ Result<std::optional<KafkaTopicState>> KafkaAdmin::Describe(const std::string& t
   rd_kafka_ConfigResource_t* resource =
       rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic.c_str());
   const Result<kafka::Event> configs =
-      state_->Ask(what, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS,
+      state_->Ask(what, kDescribeConfigs, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS,
                   [&](const rd_kafka_AdminOptions_t* options, rd_kafka_queue_t* queue) {
                     rd_kafka_DescribeConfigs(state_->client.get(), &resource, 1, options, queue);
                   });
@@ -142,8 +177,8 @@ Result<std::optional<KafkaTopicState>> KafkaAdmin::Describe(const std::string& t
       rd_kafka_event_DescribeConfigs_result(configs.value().get()), &count);
   if (count != 1) return Status::Retry(what + ": no answer about its settings");
   if (const rd_kafka_resp_err_t error = rd_kafka_ConfigResource_error(resources[0]); error != 0)
-    return FromError(what + ": its settings (the user needs DESCRIBE_CONFIGS on it)", error,
-                     rd_kafka_ConfigResource_error_string(resources[0]));
+    return FromError(what, error, rd_kafka_ConfigResource_error_string(resources[0]),
+                     kDescribeConfigs);
   size_t entries_count = 0;
   const rd_kafka_ConfigEntry_t** const entries =
       rd_kafka_ConfigResource_configs(resources[0], &entries_count);
@@ -164,7 +199,7 @@ Status KafkaAdmin::Create(const KafkaTopicWish& wish) {
     rd_kafka_NewTopic_set_config(topic.get(), name.c_str(), value.c_str());
   rd_kafka_NewTopic_t* topics[] = {topic.get()};
   const Result<kafka::Event> event =
-      state_->Ask(what, RD_KAFKA_ADMIN_OP_CREATETOPICS,
+      state_->Ask(what, kCreate, RD_KAFKA_ADMIN_OP_CREATETOPICS,
                   [&](const rd_kafka_AdminOptions_t* options, rd_kafka_queue_t* queue) {
                     rd_kafka_CreateTopics(state_->client.get(), topics, 1, options, queue);
                   });
@@ -175,7 +210,7 @@ Status KafkaAdmin::Create(const KafkaTopicWish& wish) {
   if (count == 1 && rd_kafka_topic_result_error(results[0]) == 0) return Status::Ok();
   if (count != 1) return Status::Retry(what + ": no answer");
   return FromError(what, rd_kafka_topic_result_error(results[0]),
-                   rd_kafka_topic_result_error_string(results[0]));
+                   rd_kafka_topic_result_error_string(results[0]), kCreate);
 }
 
 Status KafkaAdmin::Alter(const std::string& topic,
@@ -191,7 +226,7 @@ Status KafkaAdmin::Alter(const std::string& topic,
   }
   rd_kafka_ConfigResource_t* resources[] = {resource.get()};
   const Result<kafka::Event> event = state_->Ask(
-      what, RD_KAFKA_ADMIN_OP_INCREMENTALALTERCONFIGS,
+      what, kAlterConfigs, RD_KAFKA_ADMIN_OP_INCREMENTALALTERCONFIGS,
       [&](const rd_kafka_AdminOptions_t* options, rd_kafka_queue_t* queue) {
         rd_kafka_IncrementalAlterConfigs(state_->client.get(), resources, 1, options, queue);
       });
@@ -202,7 +237,7 @@ Status KafkaAdmin::Alter(const std::string& topic,
           rd_kafka_event_IncrementalAlterConfigs_result(event.value().get()), &count);
   if (count != 1) return Status::Retry(what + ": no answer");
   if (const rd_kafka_resp_err_t error = rd_kafka_ConfigResource_error(results[0]); error != 0)
-    return FromError(what, error, rd_kafka_ConfigResource_error_string(results[0]));
+    return FromError(what, error, rd_kafka_ConfigResource_error_string(results[0]), kAlterConfigs);
   return Status::Ok();
 }
 
@@ -212,7 +247,7 @@ Status KafkaAdmin::Delete(const std::string& topic) {
       rd_kafka_DeleteTopic_new(topic.c_str()));
   rd_kafka_DeleteTopic_t* requests[] = {request.get()};
   const Result<kafka::Event> event =
-      state_->Ask(what, RD_KAFKA_ADMIN_OP_DELETETOPICS,
+      state_->Ask(what, kDelete, RD_KAFKA_ADMIN_OP_DELETETOPICS,
                   [&](const rd_kafka_AdminOptions_t* options, rd_kafka_queue_t* queue) {
                     rd_kafka_DeleteTopics(state_->client.get(), requests, 1, options, queue);
                   });
@@ -223,7 +258,7 @@ Status KafkaAdmin::Delete(const std::string& topic) {
   if (count == 1 && rd_kafka_topic_result_error(results[0]) == 0) return Status::Ok();
   if (count != 1) return Status::Retry(what + ": no answer");
   return FromError(what, rd_kafka_topic_result_error(results[0]),
-                   rd_kafka_topic_result_error_string(results[0]));
+                   rd_kafka_topic_result_error_string(results[0]), kDelete);
 }
 
 Status KafkaAdmin::DeleteRecords(const std::string& topic, int32_t partition, Offset offset) {
@@ -234,7 +269,7 @@ Status KafkaAdmin::DeleteRecords(const std::string& topic, int32_t partition, Of
       rd_kafka_DeleteRecords_new(before.get()));
   rd_kafka_DeleteRecords_t* requests[] = {request.get()};
   const Result<kafka::Event> event =
-      state_->Ask(what, RD_KAFKA_ADMIN_OP_DELETERECORDS,
+      state_->Ask(what, kDelete, RD_KAFKA_ADMIN_OP_DELETERECORDS,
                   [&](const rd_kafka_AdminOptions_t* options, rd_kafka_queue_t* queue) {
                     rd_kafka_DeleteRecords(state_->client.get(), requests, 1, options, queue);
                   });
@@ -242,7 +277,7 @@ Status KafkaAdmin::DeleteRecords(const std::string& topic, int32_t partition, Of
   const rd_kafka_topic_partition_list_t* const done = rd_kafka_DeleteRecords_result_offsets(
       rd_kafka_event_DeleteRecords_result(event.value().get()));
   if (done->cnt != 1) return Status::Retry(what + ": no answer");
-  if (done->elems[0].err != 0) return FromError(what, done->elems[0].err, nullptr);
+  if (done->elems[0].err != 0) return FromError(what, done->elems[0].err, nullptr, kDelete);
   return Status::Ok();
 }
 

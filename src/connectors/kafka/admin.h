@@ -39,7 +39,8 @@ class KafkaAdmin {
   KafkaAdmin(const KafkaAdmin&) = delete;
   KafkaAdmin& operator=(const KafkaAdmin&) = delete;
 
-  // All calls: kRetry if the cluster did not answer, kStop if it refused.
+  // All calls: kRetry if the cluster did not answer (and why, where that is known) or this user
+  // lacks a right, which it names; kStop if it refused.
   Result<std::string> ClusterId();
   Result<int32_t> Brokers();
   // None: there is no such topic.

@@ -4,6 +4,8 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstddef>
+#include <mutex>
 
 #include "base/log.h"
 
@@ -45,8 +47,70 @@ void OnLog(const rd_kafka_t* client, int level, const char*, const char* text) {
   Log(level <= kSyslogError ? LogLevel::kWarning : LogLevel::kInfo, fmt::format("kafka: {}", text));
 }
 
+// Where OnError() puts what it is told, while TakeTrouble() polls on this thread.
+thread_local std::string* trouble_of_poll = nullptr;
+
 // Errors come back from the calls that meet them; those that meet none are in the log.
-void OnError(rd_kafka_t*, int, const char*, void*) {}
+void OnError(rd_kafka_t*, int error, const char* reason, void*) {
+  // "All brokers are down" follows what says why.
+  if (trouble_of_poll != nullptr && error != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
+    *trouble_of_poll = reason;
+}
+
+// OpenSSL's words for why a certificate is refused, which librdkafka leaves out. Its numbers are
+// those of its x509_vfy.h.
+std::string_view CertificateFault(int x509_error) {
+  switch (x509_error) {
+    case 9:
+      return "it is not valid yet";
+    case 10:
+      return "it has expired";
+    case 18:
+    case 19:
+    case 20:
+    case 21:
+      return "it is signed by nobody whom kafka.ssl_ca (or this system) names";
+    case 62:
+    case 64:
+      return "it is of another host";
+    default:
+      return "";
+  }
+}
+
+// Of the whole process, whose clients all go to the same brokers.
+class LastFault {
+ public:
+  void Set(std::string fault) {
+    const std::lock_guard lock(mutex_);
+    fault_ = std::move(fault);
+  }
+  std::string Get() const {
+    const std::lock_guard lock(mutex_);
+    return fault_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::string fault_;  // under mutex_
+};
+LastFault& CertificateRefused() {
+  static LastFault fault;
+  return fault;
+}
+
+// Lets OpenSSL's verdict stand and keeps its reason.
+int OnCertificate(rd_kafka_t*, const char*, int32_t, int* x509_error, int, const char*, size_t,
+                  char* text, size_t text_size, void*) {
+  if (*x509_error == 0) return 1;
+  const std::string_view known = CertificateFault(*x509_error);
+  const std::string fault =
+      known.empty() ? fmt::format("OpenSSL's error {}", *x509_error) : std::string(known);
+  const auto end = fmt::format_to_n(text, static_cast<std::ptrdiff_t>(text_size) - 1, "{}", fault);
+  *end.out = '\0';
+  CertificateRefused().Set(fault);
+  return 0;
+}
 
 Settings ConnectionSettings(const KafkaOptions& options) {
   Settings settings = {{"bootstrap.servers", options.brokers},
@@ -57,6 +121,7 @@ Settings ConnectionSettings(const KafkaOptions& options) {
                        {"reconnect.backoff.max.ms", "1000"},
                        {"allow.auto.create.topics", "false"},
                        {"socket.nagle.disable", "true"},
+                       {"message.max.bytes", fmt::format("{}", kKafkaMessageBytesMax)},
                        {"log_level", "4"}};
   const auto add = [&settings](const char* name, const std::string& value) {
     if (!value.empty()) settings.emplace_back(name, value);
@@ -79,6 +144,16 @@ std::string ErrorText(rd_kafka_resp_err_t error) { return rd_kafka_err2str(error
 
 std::string Where(std::string_view topic, int32_t partition) {
   return fmt::format("topic '{}' partition {}", topic, partition);
+}
+
+std::string TakeTrouble(rd_kafka_t* client) {
+  std::string trouble;
+  trouble_of_poll = &trouble;
+  rd_kafka_poll(client, 0);
+  trouble_of_poll = nullptr;
+  if (trouble.find("certificate verify failed") != std::string::npos)
+    trouble += "; the broker's certificate: " + CertificateRefused().Get();
+  return trouble;
 }
 
 Settings ReaderSettings(const KafkaOptions& options) {
@@ -110,6 +185,7 @@ Result<Handle> MakeClient(rd_kafka_type_t type, const KafkaOptions& options,
   }
   rd_kafka_conf_set_log_cb(conf.get(), OnLog);
   rd_kafka_conf_set_error_cb(conf.get(), OnError);
+  rd_kafka_conf_set_ssl_cert_verify_cb(conf.get(), OnCertificate);
   if (callbacks.on_delivery != nullptr)
     rd_kafka_conf_set_dr_msg_cb(conf.get(), callbacks.on_delivery);
   if (callbacks.on_rebalance != nullptr) {

@@ -61,6 +61,10 @@ std::string ErrorText(rd_kafka_resp_err_t error);
 // What a person reads: "topic 'a' partition 1: Broker: Not enough replicas".
 std::string Where(std::string_view topic, int32_t partition);
 
+// Why the client cannot reach the brokers or log in there, as it found since the last call; empty:
+// nothing new. For clients that nobody else polls.
+std::string TakeTrouble(rd_kafka_t* client);
+
 // The offset of `topic`/`partition` that `spec` names (rd_kafka_OffsetSpec_t or a time), asked
 // without waiting: the answer comes to the queue.
 void AskOffset(rd_kafka_t* client, const std::string& topic, int32_t partition, int64_t spec,

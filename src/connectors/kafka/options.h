@@ -1,11 +1,16 @@
 // KafkaOptions: how to reach a Kafka cluster and log in there.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "model/types.h"
 
 namespace sightline {
+
+// Of one message that a client of ours sends: an element has at most 1 MiB, its key and headers
+// come on top.
+inline constexpr int64_t kKafkaMessageBytesMax = 4 << 20;
 
 struct KafkaOptions {
   std::string brokers;  // "host:port,host:port": any of the cluster's

@@ -3,10 +3,13 @@
 #include <fmt/format.h>
 
 #include <atomic>
+#include <chrono>
 #include <mutex>
+#include <shared_mutex>
 #include <thread>
 #include <utility>
 
+#include "base/log.h"
 #include "connectors/kafka/client.h"
 
 namespace sightline {
@@ -14,6 +17,8 @@ namespace {
 
 constexpr int kPollMs = 100;
 constexpr int kRecordOverhead = 64;
+constexpr std::chrono::seconds kBeginAnew{1};
+constexpr std::chrono::seconds kTellAgain{30};
 
 // The records of one Append(). Freed by the answer to the last of them.
 struct Group {
@@ -36,24 +41,71 @@ struct Group {
   }
 };
 
+// Senders only hear that they should come again; why is in the log, once in a while.
+Status NotSent(const char* topic, int32_t partition, rd_kafka_resp_err_t error) {
+  static std::mutex mutex;
+  static std::string told;
+  static std::chrono::steady_clock::time_point again;
+  const std::string trouble =
+      fmt::format("kafka: topic '{}' cannot be written: {}", topic, kafka::ErrorText(error));
+  const auto now = std::chrono::steady_clock::now();
+  if (const std::lock_guard lock(mutex); trouble != told || now > again) {
+    LogWarning(trouble);
+    told = trouble;
+    again = now + kTellAgain;
+  }
+  return Status::Retry(
+      fmt::format("kafka: {}: {}", kafka::Where(topic, partition), kafka::ErrorText(error)));
+}
+
 void OnDelivery(rd_kafka_t*, const rd_kafka_message_t* message, void*) {
-  auto* const group = static_cast<Group*>(message->_private);
-  group->Answer(1, message->err == 0
-                       ? Status::Ok()
-                       : Status::Retry(fmt::format(
-                             "kafka: {}: {}",
-                             kafka::Where(rd_kafka_topic_name(message->rkt), message->partition),
-                             kafka::ErrorText(message->err))));
+  static_cast<Group*>(message->_private)
+      ->Answer(1, message->err == 0 ? Status::Ok()
+                                    : NotSent(rd_kafka_topic_name(message->rkt), message->partition,
+                                              message->err));
 }
 
 }  // namespace
 
 struct KafkaProducer::State {
+  KafkaOptions options;
+  kafka::Settings settings;
   std::atomic<int64_t> bytes = 0;
   int64_t bytes_max = 0;
   std::atomic<bool> closing = false;
-  kafka::Handle client;
+  std::shared_mutex mutex;
+  kafka::Handle client;  // replaced by the poller under mutex
+  std::chrono::steady_clock::time_point made;
   std::thread poller;
+
+  void Poll() {
+    while (!closing) {
+      rd_kafka_poll(client.get(), kPollMs);
+      char why[256];
+      if (rd_kafka_fatal_error(client.get(), why, sizeof why) != RD_KAFKA_RESP_ERR_NO_ERROR &&
+          std::chrono::steady_clock::now() - made > kBeginAnew)
+        BeginAnew();
+    }
+  }
+
+  // A client with a fatal error (no right to write to any topic, for one) never sends again.
+  void BeginAnew() {
+    made = std::chrono::steady_clock::now();
+    Result<kafka::Handle> fresh =
+        kafka::MakeClient(RD_KAFKA_PRODUCER, options, settings, {.on_delivery = OnDelivery});
+    if (!fresh.ok()) return;
+    {
+      const std::unique_lock lock(mutex);
+      std::swap(client, fresh.value());
+    }
+    Purge(fresh.value().get());
+  }
+
+  // What is left is answered: it failed.
+  static void Purge(rd_kafka_t* client) {
+    rd_kafka_purge(client, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+    while (rd_kafka_outq_len(client) > 0) rd_kafka_poll(client, kPollMs);
+  }
 };
 
 KafkaProducer::KafkaProducer(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -73,21 +125,19 @@ Result<std::unique_ptr<KafkaProducer>> KafkaProducer::Open(const KafkaProducerOp
       kafka::MakeClient(RD_KAFKA_PRODUCER, options.kafka, settings, {.on_delivery = OnDelivery});
   if (!client.ok()) return client.status();
   auto state = std::make_unique<State>();
+  state->options = options.kafka;
+  state->settings = std::move(settings);
   state->bytes_max = options.bytes_max;
   state->client = std::move(client).value();
-  State* const s = state.get();
-  state->poller = std::thread([s] {
-    while (!s->closing) rd_kafka_poll(s->client.get(), kPollMs);
-  });
+  state->made = std::chrono::steady_clock::now();
+  state->poller = std::thread([s = state.get()] { s->Poll(); });
   return std::unique_ptr<KafkaProducer>(new KafkaProducer(std::move(state)));
 }
 
 KafkaProducer::~KafkaProducer() {
   state_->closing = true;
   state_->poller.join();
-  // What is left is answered: it failed.
-  rd_kafka_purge(state_->client.get(), RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
-  while (rd_kafka_outq_len(state_->client.get()) > 0) rd_kafka_poll(state_->client.get(), kPollMs);
+  State::Purge(state_->client.get());
 }
 
 bool KafkaProducer::Append(const std::string& topic, const std::vector<Part>& parts,
@@ -109,6 +159,7 @@ bool KafkaProducer::Append(const std::string& topic, const std::vector<Part>& pa
       new Group{.in_flight = &state_->bytes, .bytes = bytes, .mutex = {}, .done = std::move(done)};
   // One more than there are: the group lives until the loop has ended.
   group->remaining = count + 1;
+  std::shared_lock lock(state_->mutex);
   for (const Part& part : parts) {
     for (const KafkaRecord& record : part.records) {
       const char* const key = record.key ? record.key->data() : nullptr;
@@ -120,11 +171,10 @@ bool KafkaProducer::Append(const std::string& topic, const std::vector<Part>& pa
           RD_KAFKA_V_VALUE(const_cast<char*>(record.value.data()), record.value.size()),
           RD_KAFKA_V_OPAQUE(group), RD_KAFKA_V_END);
       if (error != RD_KAFKA_RESP_ERR_NO_ERROR)
-        group->Answer(
-            1, Status::Retry(fmt::format("kafka: {}: {}", kafka::Where(topic, part.partition),
-                                         kafka::ErrorText(error))));
+        group->Answer(1, NotSent(topic.c_str(), part.partition, error));
     }
   }
+  lock.unlock();
   group->Answer(1, Status::Ok());
   return true;
 }

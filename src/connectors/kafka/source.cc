@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/log.h"
 #include "operators/decode.h"
 
 namespace sightline::kafka {
@@ -165,6 +166,7 @@ Result<Batch> KafkaSource::Poll(int64_t records_max) {
       batch.next = std::max(batch.next, Offset{message->offset});
     } else if (message->err != 0) {
       if (failed_.ok()) failed_ = ToStatus(*message);
+      Tell(failed_.message());
     } else if (failed_.ok() && Offset{message->offset} >= batch.next) {
       rd_kafka_timestamp_type_t type = RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
       const int64_t time = rd_kafka_message_timestamp(message, &type);
@@ -176,6 +178,7 @@ Result<Batch> KafkaSource::Poll(int64_t records_max) {
           {.offset = {message->offset}, .append_time = append_time, .payload = {to, message->len}});
       to += message->len;
       batch.next = {message->offset + 1};
+      told_.clear();
     }
     rd_kafka_message_destroy(message);
   }
@@ -188,6 +191,11 @@ Result<Batch> KafkaSource::Poll(int64_t records_max) {
     board_.SetEnd(topic_id_, partition_, std::max(next_, Offset{high}), newest_);
   }
   return batch;
+}
+
+// A task that runs says no more than that it will ask again.
+void KafkaSource::Tell(const std::string& trouble) {
+  if (std::exchange(told_, trouble) != trouble) LogWarning("kafka: " + trouble);
 }
 
 Status KafkaSource::ToStatus(const rd_kafka_message_t& message) const {

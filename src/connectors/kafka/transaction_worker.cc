@@ -17,12 +17,23 @@ constexpr int kAskTimeoutMs = 5'000;
 constexpr int64_t kFirstLook = 1'000;
 constexpr int64_t kLookGrowth = 16;
 
-Status Failed(const char* what, const rd_kafka_error_t* error) {
+// The commit itself only counts the messages that failed: the first says why. Called by commits, on
+// the worker's thread.
+void KeepRefusal(rd_kafka_t*, const rd_kafka_message_t* message, void*) {
+  auto* const refused = static_cast<std::string*>(message->_private);
+  if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR && refused->empty())
+    *refused = fmt::format("{}: {}", Where(rd_kafka_topic_name(message->rkt), message->partition),
+                           ErrorText(message->err));
+}
+
+// `refused`: what a message met, if that is known.
+Status Failed(const char* what, const rd_kafka_error_t* error, const std::string& refused = "") {
   const rd_kafka_resp_err_t code = rd_kafka_error_code(error);
   if (code == RD_KAFKA_RESP_ERR__FENCED || code == RD_KAFKA_RESP_ERR_PRODUCER_FENCED ||
       code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH)
     return Status::Rebuild("kafka: a newer task owns the counts of this partition");
-  return Status::Rebuild(fmt::format("kafka: {}: {}", what, rd_kafka_error_string(error)));
+  return Status::Rebuild(fmt::format("kafka: {}: {}{}{}", what, rd_kafka_error_string(error),
+                                     refused.empty() ? "" : ": ", refused));
 }
 
 }  // namespace
@@ -84,7 +95,8 @@ Status TransactionWorker::RunFence(Answer& answer) {
                  {{"transactional.id", transactional_id_},
                   {"transaction.timeout.ms", fmt::format("{}", options_.transaction_timeout.v)},
                   {"linger.ms", "0"},
-                  {"compression.codec", "lz4"}});
+                  {"compression.codec", "lz4"}},
+                 {.on_delivery = KeepRefusal});
   if (!made.ok()) return made.status();
   Handle producer = std::move(made).value();
   while (const Error error = Error(rd_kafka_init_transactions(producer.get(), kLookMs))) {
@@ -170,7 +182,8 @@ Status TransactionWorker::RunCommit(const std::vector<Message>& messages) {
   for (const Message& message : messages) RETURN_IF_ERROR(Produce(message));
   while (const Error error = Error(rd_kafka_commit_transaction(producer_.get(), kLookMs))) {
     if (closing_) return Status::Rebuild("closing");
-    if (!rd_kafka_error_is_retriable(error.get())) return Failed("committing", error.get());
+    if (!rd_kafka_error_is_retriable(error.get()))
+      return Failed("committing", error.get(), refused_);
   }
   return Status::Ok();
 }
@@ -189,7 +202,7 @@ Status TransactionWorker::Produce(const Message& message) {
         RD_KAFKA_V_PARTITION(from_.partition), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
         RD_KAFKA_V_KEY(message.key.data(), message.key.size()),
         RD_KAFKA_V_VALUE(const_cast<char*>(message.value.data()), message.value.size()),
-        RD_KAFKA_V_HEADERS(headers.get()), RD_KAFKA_V_END);
+        RD_KAFKA_V_HEADERS(headers.get()), RD_KAFKA_V_OPAQUE(&refused_), RD_KAFKA_V_END);
     if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
       static_cast<void>(headers.release());  // the message has them now
       return Status::Ok();

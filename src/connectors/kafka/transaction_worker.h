@@ -66,7 +66,9 @@ class TransactionWorker {
   std::function<void()> on_answer_;  // under mutex_; null once closed
   std::atomic<bool> closing_ = false;
   std::atomic<bool> ended_ = false;
-  Handle producer_;  // the thread's
+  // The thread's.
+  std::string refused_;  // why the first message of a failed commit was not taken
+  Handle producer_;
   std::thread thread_;
 };
 

@@ -1,0 +1,455 @@
+#include "app/topics.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <limits>
+#include <utility>
+
+namespace sightline {
+namespace {
+
+constexpr int32_t kPartitionsOfNew = 12;
+constexpr int32_t kReplicationMax = 3;
+// An element has at most 1 MiB; arrays of them, and dead letters with their keys, have room, too.
+constexpr int64_t kRawBytesMax = 2 << 20;
+constexpr int64_t kOutputBytesMax = kKafkaMessageBytesMax;
+// Compaction leaves the newest segment alone: with a segment a day it gets at those before.
+constexpr Millis kCompactedSegment{86'400'000};
+// How long somebody may take to notice that counting has stopped.
+constexpr Millis kOutage{3'600'000};
+constexpr size_t kCamerasNamed = 10;
+
+constexpr std::string_view kPartitions = "partitions";
+constexpr std::string_view kReplication = "replication";
+constexpr std::string_view kPolicy = "cleanup.policy";
+constexpr std::string_view kRetention = "retention.ms";
+constexpr std::string_view kRetentionBytes = "retention.bytes";
+constexpr std::string_view kMinIsr = "min.insync.replicas";
+constexpr std::string_view kTimestampType = "message.timestamp.type";
+constexpr std::string_view kMessageMax = "max.message.bytes";
+constexpr std::string_view kUnclean = "unclean.leader.election.enable";
+
+enum class Role { kRaw, kCounts, kLatest, kByTime };
+struct Wanted {
+  std::string name;
+  Role role = Role::kByTime;
+  Millis retention;
+};
+
+std::vector<Wanted> WantedTopics(const UpOptions& o, bool steps) {
+  std::vector<Wanted> wanted = {{o.kafka_topic, Role::kRaw, o.kafka_raw_retention}};
+  if (o.kafka_publish) {
+    wanted.push_back({o.kafka_counts_topic, Role::kCounts, o.kafka_counts_retention});
+    wanted.push_back({o.kafka_dead_letters_topic, Role::kByTime, o.kafka_aside_retention});
+    wanted.push_back({o.kafka_late_detections_topic, Role::kByTime, o.kafka_aside_retention});
+  }
+  if (steps) {
+    wanted.push_back({"item_counts", Role::kCounts, o.kafka_counts_retention});
+    wanted.push_back({"lake_rows", Role::kByTime, o.kafka_counts_retention});
+    wanted.push_back({"monitoring", Role::kByTime, o.kafka_aside_retention});
+    wanted.push_back({"alerts", Role::kLatest, o.kafka_aside_retention});
+  }
+  return wanted;
+}
+
+std::optional<int64_t> Number(std::string_view text) {
+  int64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return number;
+}
+
+bool IsRetention(std::string_view setting) {
+  return setting == kRetention || setting == kRetentionBytes;
+}
+
+// As a size: of a retention -1 is more than everything.
+std::optional<int64_t> SizeOf(std::string_view setting, std::string_view text) {
+  const std::optional<int64_t> number = Number(text);
+  if (number == -1 && IsRetention(setting)) return std::numeric_limits<int64_t>::max();
+  return number;
+}
+
+// "delete,compact" and "compact, delete" are the same.
+std::set<std::string> PoliciesOf(std::string_view text) {
+  std::set<std::string> policies;
+  while (!text.empty()) {
+    const size_t comma = std::min(text.find(','), text.size());
+    std::string_view policy = text.substr(0, comma);
+    while (policy.starts_with(' ')) policy.remove_prefix(1);
+    while (policy.ends_with(' ')) policy.remove_suffix(1);
+    if (!policy.empty()) policies.emplace(policy);
+    text.remove_prefix(std::min(comma + 1, text.size()));
+  }
+  return policies;
+}
+
+std::string Get(const KafkaTopicState& state, std::string_view setting) {
+  const auto found = state.settings.find(std::string(setting));
+  return found == state.settings.end() ? "" : found->second;
+}
+
+std::string Forever(int64_t value) { return fmt::format("{}", value == 0 ? -1 : value); }
+
+std::string InWords(std::string_view setting, std::string_view text) {
+  const std::optional<int64_t> number = Number(text);
+  if (!number || !IsRetention(setting)) return std::string(text);
+  if (*number == -1) return setting == kRetention ? "for ever" : "any size";
+  return setting == kRetention ? FormatDuration({*number}) : FormatBytes(*number);
+}
+
+// What the topics of one plan have in common.
+struct Sizes {
+  int32_t partitions = 0;
+  int32_t replication = 0;
+};
+
+Sizes SizesOf(const UpOptions& o, const TopicsNow& now) {
+  const auto raw = now.topics.find(o.kafka_topic);
+  Sizes sizes;
+  if (raw != now.topics.end()) {
+    sizes.partitions = raw->second.partitions;
+  } else {
+    sizes.partitions =
+        o.kafka_partitions > 0 ? static_cast<int32_t>(o.kafka_partitions) : kPartitionsOfNew;
+  }
+  sizes.replication = o.kafka_replication > 0 ? static_cast<int32_t>(o.kafka_replication)
+                                              : std::min(kReplicationMax, now.brokers);
+  return sizes;
+}
+
+int64_t MinIsr(const UpOptions& o, int32_t replication) {
+  return o.kafka_min_isr > 0 ? o.kafka_min_isr : std::max(1, replication - 1);
+}
+
+std::map<std::string, std::string> SettingsOf(const UpOptions& o, const Wanted& topic,
+                                              int32_t replication) {
+  const bool raw = topic.role == Role::kRaw;
+  std::map<std::string, std::string> settings;
+  auto set = [&settings](std::string_view name, std::string value) {
+    settings.emplace(name, std::move(value));
+  };
+  const bool compact = topic.role == Role::kCounts || topic.role == Role::kLatest;
+  set(kPolicy, compact ? "compact,delete" : "delete");
+  set(kRetention, Forever(topic.retention.v));
+  set(kRetentionBytes, Forever(raw ? o.kafka_raw_retention_size : 0));
+  // More than there are replicas would be a topic that nobody can write.
+  set(kMinIsr, fmt::format("{}", std::min<int64_t>(MinIsr(o, replication), replication)));
+  set(kMessageMax, fmt::format("{}", raw ? kRawBytesMax : kOutputBytesMax));
+  set(kUnclean, "false");
+  if (raw) set(kTimestampType, "LogAppendTime");
+  if (compact) set("segment.ms", fmt::format("{}", kCompactedSegment.v));
+  return settings;
+}
+
+class Comparison {
+ public:
+  Comparison(const UpOptions& options, const Wanted& wanted, const KafkaTopicState& now,
+             std::vector<TopicDifference>& out)
+      : options_(options), wanted_(wanted), now_(now), out_(out) {}
+
+  void Partitions(int32_t partitions) {
+    // An output may have more: nothing is written there.
+    if (wanted_.role == Role::kRaw ? now_.partitions == partitions : now_.partitions >= partitions)
+      return;
+    Add(TopicAction::kByHand, kPartitions, fmt::format("{}", now_.partitions),
+        fmt::format("{}", partitions),
+        wanted_.role == Role::kRaw
+            ? "partitions are never added in place: new topic and hand-over (docs/SEMANTICS.md)"
+            : "partitions are never added in place: a new topic under another name, or delete this "
+              "one while nothing runs");
+  }
+
+  void Replication(int32_t replication) {
+    if (options_.kafka_replication > 0 ? now_.replication == replication
+                                       : now_.replication >= replication)
+      return;
+    Add(TopicAction::kByHand, kReplication, fmt::format("{}", now_.replication),
+        fmt::format("{}", replication), "brokers' disks are filled by kafka-reassign-partitions");
+  }
+
+  void Settings() {
+    for (const auto& [setting, value] : SettingsOf(options_, wanted_, now_.replication))
+      Setting(setting, Get(now_, setting), value);
+  }
+
+ private:
+  void Setting(std::string_view setting, const std::string& now, const std::string& value) {
+    if (now == value) return;
+    if (setting == kPolicy) return Policy(now, value);
+    const std::optional<int64_t> have = SizeOf(setting, now);
+    const std::optional<int64_t> want = SizeOf(setting, value);
+    const bool at_least =
+        setting == kMessageMax ||
+        (setting == kMinIsr && options_.kafka_min_isr == 0 && have <= now_.replication);
+    if (have && want && at_least && *have >= *want) return;
+    const bool lower =
+        have && want && *want < *have && (setting == kMinIsr || IsRetention(setting));
+    Add(lower ? TopicAction::kLower : TopicAction::kChange, setting, now, value,
+        IsRetention(setting)
+            ? fmt::format("{} -> {}", InWords(setting, now), InWords(setting, value))
+            : "");
+  }
+
+  void Policy(const std::string& now, const std::string& value) {
+    const std::set<std::string> have = PoliciesOf(now), want = PoliciesOf(value);
+    if (have == want) return;
+    // What was kept for ever would go by age.
+    const bool lower = want.contains("delete") && !have.contains("delete");
+    Add(lower ? TopicAction::kLower : TopicAction::kChange, kPolicy, now, value,
+        lower ? "what is older than the retention would be deleted" : "");
+  }
+
+  void Add(TopicAction action, std::string_view setting, const std::string& now,
+           const std::string& value, std::string note) {
+    out_.push_back({.action = action,
+                    .topic = wanted_.name,
+                    .setting = std::string(setting),
+                    .now = now,
+                    .wanted = value,
+                    .note = std::move(note)});
+  }
+
+  const UpOptions& options_;
+  const Wanted& wanted_;
+  const KafkaTopicState& now_;
+  std::vector<TopicDifference>& out_;
+};
+
+Status ValidateSizes(const UpOptions& o, const TopicsNow& now, const Sizes& sizes) {
+  if (sizes.replication > now.brokers)
+    return Status::Stop(fmt::format("kafka.replication is {}, but there are {} brokers",
+                                    sizes.replication, now.brokers));
+  if (MinIsr(o, sizes.replication) > sizes.replication)
+    return Status::Stop(
+        fmt::format("kafka.min_isr {} is more than the replication {}: nothing could be written",
+                    MinIsr(o, sizes.replication), sizes.replication));
+  return Status::Ok();
+}
+
+// ---- what breaks a guarantee -------------------------------------------------------------------
+
+class Inspection {
+ public:
+  Inspection(const UpOptions& options, const Wanted& wanted, const KafkaTopicState& now,
+             std::vector<TopicFinding>& out)
+      : options_(options), wanted_(wanted), now_(now), out_(out) {}
+
+  void Replicas() {
+    const int64_t min_isr = Number(Get(now_, kMinIsr)).value_or(0);
+    if (now_.replication == 1) {
+      Add(kReplication, "1", "the records are on one broker: its disk is all there is of them");
+    } else if (min_isr == 1) {
+      Add(kMinIsr, "1",
+          fmt::format("a record is acknowledged when one broker of {} has it: losing that one "
+                      "loses it",
+                      now_.replication));
+    }
+    if (min_isr > now_.replication)
+      Add(kMinIsr, Get(now_, kMinIsr),
+          fmt::format("more than the replication {}: nothing can be written", now_.replication));
+    if (Get(now_, kUnclean) == "true")
+      Add(kUnclean, "true", "a broker that lacks acknowledged records may become the leader");
+  }
+
+  void MessageSize() {
+    const int64_t wanted = wanted_.role == Role::kRaw ? kRawBytesMax : kOutputBytesMax;
+    if (const auto have = Number(Get(now_, kMessageMax)); have && *have < wanted)
+      Add(kMessageMax, Get(now_, kMessageMax),
+          wanted_.role == Role::kRaw
+              ? fmt::format("a detection of up to 1 MiB would be refused; set it to {}", wanted)
+              : fmt::format("what is set aside would be refused, and its partition would stand; "
+                            "set it to {}",
+                            wanted));
+  }
+
+  void Raw() {
+    if (const std::string type = Get(now_, kTimestampType); type != "LogAppendTime")
+      Add(kTimestampType, type,
+          "clock_unguarded: detections from the future and very old ones are not refused");
+    if (const std::string policy = Get(now_, kPolicy); PoliciesOf(policy).contains("compact"))
+      Add(kPolicy, policy, "compaction removes all but the newest detection of each camera");
+    RawRetention();
+  }
+
+  void Output(int32_t raw_partitions) {
+    if (now_.partitions < raw_partitions)
+      Add(kPartitions, fmt::format("{}", now_.partitions),
+          fmt::format("'{}' has {}: partition p is counted into partition p", options_.kafka_topic,
+                      raw_partitions));
+  }
+
+  void CountsRetention(std::string_view raw_retention) {
+    const auto have = SizeOf(kRetention, Get(now_, kRetention));
+    const auto raw = SizeOf(kRetention, raw_retention);
+    if (have && raw && *have < *raw && PoliciesOf(Get(now_, kPolicy)).contains("delete"))
+      Add(kRetention, Get(now_, kRetention),
+          fmt::format("{}, less than the {} of '{}': a silent partition loses its progress record "
+                      "before its raw events, and stops at the next start",
+                      InWords(kRetention, Get(now_, kRetention)),
+                      InWords(kRetention, raw_retention), options_.kafka_topic));
+    if (const std::string bytes = Get(now_, kRetentionBytes); bytes != "-1")
+      Add(kRetentionBytes, bytes, "the progress records of the partition may go by size");
+  }
+
+ private:
+  void RawRetention() {
+    const auto have = SizeOf(kRetention, Get(now_, kRetention));
+    if (!have) return;
+    const PipelineSpec& p = options_.pipeline;
+    const int64_t horizon =
+        p.dedup_horizon.v + p.out_of_orderness.v + p.future_tolerance.v + kOutage.v;
+    const int64_t age = p.max_age ? p.max_age->v + p.future_tolerance.v : 0;
+    if (*have < horizon) {
+      Add(kRetention, Get(now_, kRetention),
+          fmt::format("{}, less than dedup_horizon, out_of_orderness, future_tolerance and an hour "
+                      "to notice: {}; a copy may come when its first is gone",
+                      InWords(kRetention, Get(now_, kRetention)), FormatDuration({horizon})));
+    } else if (*have < age) {
+      Add(kRetention, Get(now_, kRetention),
+          fmt::format("{}, less than max_age and future_tolerance: {}; a start without checkpoints "
+                      "would not know the first copies of cameras that were silent",
+                      InWords(kRetention, Get(now_, kRetention)), FormatDuration({age})));
+    }
+  }
+
+  void Add(std::string_view setting, std::string value, std::string note) {
+    out_.push_back({wanted_.name, std::string(setting), std::move(value), std::move(note)});
+  }
+
+  const UpOptions& options_;
+  const Wanted& wanted_;
+  const KafkaTopicState& now_;
+  std::vector<TopicFinding>& out_;
+};
+
+}  // namespace
+
+std::string_view ToString(TopicAction action) {
+  switch (action) {
+    case TopicAction::kMake:
+      return "make";
+    case TopicAction::kChange:
+      return "change";
+    case TopicAction::kLower:
+      return "lower";
+    case TopicAction::kByHand:
+      return "by hand";
+  }
+  return "";
+}
+
+std::vector<std::string> TopicNames(const UpOptions& options, bool steps) {
+  std::vector<std::string> names;
+  for (const Wanted& topic : WantedTopics(options, steps)) names.push_back(topic.name);
+  return names;
+}
+
+Result<TopicsPlan> PlanTopics(const UpOptions& options, bool steps, const TopicsNow& now) {
+  const Sizes sizes = SizesOf(options, now);
+  RETURN_IF_ERROR(ValidateSizes(options, now, sizes));
+  TopicsPlan plan;
+  for (const Wanted& topic : WantedTopics(options, steps)) {
+    const auto found = now.topics.find(topic.name);
+    if (found == now.topics.end()) {
+      KafkaTopicWish wish{.name = topic.name,
+                          .partitions = sizes.partitions,
+                          .replication = sizes.replication,
+                          .settings = SettingsOf(options, topic, sizes.replication)};
+      std::string text =
+          fmt::format("{} partitions, replication {}", wish.partitions, wish.replication);
+      for (const auto& [name, value] : wish.settings) text += fmt::format(", {}={}", name, value);
+      plan.differences.push_back({.action = TopicAction::kMake,
+                                  .topic = topic.name,
+                                  .setting = {},
+                                  .now = {},
+                                  .wanted = std::move(text),
+                                  .note = {}});
+      plan.wishes.emplace(topic.name, std::move(wish));
+      continue;
+    }
+    Comparison comparison(options, topic, found->second, plan.differences);
+    comparison.Partitions(topic.role == Role::kRaw && options.kafka_partitions > 0
+                              ? static_cast<int32_t>(options.kafka_partitions)
+                              : sizes.partitions);
+    comparison.Replication(sizes.replication);
+    comparison.Settings();
+  }
+  return plan;
+}
+
+std::vector<TopicFinding> CheckTopics(const UpOptions& options, bool steps, const TopicsNow& now) {
+  std::vector<TopicFinding> findings;
+  const auto raw = now.topics.find(options.kafka_topic);
+  for (const Wanted& topic : WantedTopics(options, steps)) {
+    const auto found = now.topics.find(topic.name);
+    if (found == now.topics.end()) {
+      findings.push_back({topic.name, "", "", "is not there: `sightline topics apply` makes it"});
+      continue;
+    }
+    Inspection inspection(options, topic, found->second, findings);
+    inspection.Replicas();
+    inspection.MessageSize();
+    if (topic.role == Role::kRaw) {
+      inspection.Raw();
+    } else if (raw != now.topics.end()) {
+      inspection.Output(raw->second.partitions);
+      if (topic.role == Role::kCounts) inspection.CountsRetention(Get(raw->second, kRetention));
+    }
+  }
+  return findings;
+}
+
+std::optional<TopicFinding> CheckCameras(const UpOptions& options,
+                                         const CameraPartitions& cameras) {
+  std::vector<std::string> named;
+  size_t several = 0;
+  for (const auto& [camera, partitions] : cameras) {
+    if (partitions.size() < 2) continue;
+    if (++several <= kCamerasNamed)
+      named.push_back(fmt::format("{} in {}", camera.v, fmt::join(partitions, " and ")));
+  }
+  if (several == 0) return std::nullopt;
+  return TopicFinding{
+      options.kafka_topic, "cameras in several partitions", fmt::format("{}", several),
+      fmt::format("copies are only known within a partition: camera {}{}; producers must key by "
+                  "camera with the partitioner murmur2_random (the Java client's)",
+                  fmt::join(named, ", "), several > named.size() ? ", ..." : "")};
+}
+
+std::vector<TopicRight> RightsNeeded(const UpOptions& o, bool steps, RightsOf who) {
+  std::vector<TopicRight> rights;
+  auto topic = [&rights](const std::string& name, std::vector<std::string> operations) {
+    for (std::string& operation : operations)
+      rights.push_back({"topic", name, false, std::move(operation)});
+  };
+  // Read and Write bring Describe along.
+  switch (who) {
+    case RightsOf::kUp:
+      topic(o.kafka_topic, {"Read", "Write", "DescribeConfigs"});
+      if (!o.kafka_publish) break;
+      topic(o.kafka_counts_topic, {"Read", "Write"});
+      topic(o.kafka_dead_letters_topic, {"Write"});
+      topic(o.kafka_late_detections_topic, {"Write"});
+      rights.push_back({"transactional-id", o.kafka_deployment + "-kafka:", true, "Write"});
+      break;
+    case RightsOf::kTopics:
+      for (const std::string& name : TopicNames(o, steps))
+        topic(name, {"Create", "Describe", "DescribeConfigs", "AlterConfigs"});
+      topic(o.kafka_topic, {"Read"});  // the sample of `check`
+      break;
+    case RightsOf::kProducer:
+      topic(o.kafka_topic, {"Write"});
+      break;
+    case RightsOf::kReader:
+      topic(o.kafka_counts_topic, {"Read"});
+      topic(o.kafka_dead_letters_topic, {"Read"});
+      topic(o.kafka_late_detections_topic, {"Read"});
+      break;
+  }
+  return rights;
+}
+
+}  // namespace sightline

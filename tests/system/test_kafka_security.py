@@ -1,0 +1,201 @@
+"""Logins, certificates and rights on a real broker: `up` needs what `topics acls` prints and no more,
+and says what is wrong."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+
+from brokers import Cluster, Security
+from events import Traffic, deliver
+from registry import test
+from server import Failure, Server, Test, expect, expect_equal, wait_until
+
+SAID_WITHIN = 20
+CERTIFICATE_USER = "User:CN=sightline"
+
+
+def secure_cluster(t: Test) -> tuple[Cluster, Security]:
+    security = Security(t, {"sightline": f"secret-{uuid.uuid4().hex}",
+                            "operator": f"secret-{uuid.uuid4().hex}"})
+    return Cluster(t, security=security), security
+
+
+def acls(t: Test, security: Security, who: str, principal: str) -> list[str]:
+    """The commands that `topics acls` prints."""
+    done = t.run("topics", "acls", "--for", who, "--principal", principal, "--kafka.brokers",
+                 security.address("sasl"))
+    expect_equal(done.returncode, 0, f"topics acls: {done.stderr!r}")
+    return done.stdout.decode().splitlines()
+
+
+def check_no_password(t: Test, security: Security) -> None:
+    for path in t.folder.glob("*.log"):
+        text = path.read_text(errors="replace")
+        for user, password in security.users.items():
+            expect(password not in text, f"the password of {user} is in {path.name}")
+
+
+def wait_said(server: Server, *words: str) -> None:
+    """In the log or by /healthz, in time; the process goes on."""
+    def said() -> bool:
+        text = server.log()
+        if server.running and server.answers():
+            text += " ".join(server.health()["reasons"])
+        return all(word.lower() in text.lower() for word in words)
+    try:
+        wait_until(said, SAID_WITHIN, f"{server.name} says {words}")
+    except Failure as failure:
+        raise Failure(f"{failure}; its log: {server.log()[-1000:]}") from None
+    expect(server.running, f"{server.name} goes on: {server.last_line()}")
+
+
+@test(seconds=400)
+def kafka_logins(t: Test) -> None:
+    """`up` counts over SASL_SSL with each mechanism and over mutual TLS, with the rights that
+    `topics acls` prints; `topics` works with its own."""
+    cluster, security = secure_cluster(t)
+    operator = security.options("SCRAM-SHA-512", "operator")
+    done = t.run("topics", "apply", *operator, "--kafka.partitions", 2)
+    expect(done.returncode == 1 and b"lacks the right to Describe" in done.stderr,
+           f"topics apply without rights: {done.stderr!r}")
+    for command in acls(t, security, "topics", "User:operator"):
+        security.acl(cluster, command)
+    done = t.run("topics", "apply", *operator, "--kafka.partitions", 2)
+    expect_equal(done.returncode, 0, f"topics apply: {done.stderr!r}")
+    done = t.run("topics", "check", *operator, "--format", "json")
+    expect_equal({row["setting"] for row in json.loads(done.stdout)}, {"replication"},
+                 f"findings on one broker; it says {done.stderr!r}")
+    commands = [command for principal in ("User:sightline", CERTIFICATE_USER)
+                for command in acls(t, security, "up", principal)]
+    expect_equal(len(commands), 10, f"commands: {commands}")
+    for command in commands:
+        security.acl(cluster, command)
+    traffic = Traffic(0)
+    for mechanism in (*security.MECHANISMS, "mTLS"):
+        with t.case(mechanism):
+            # Each counts all of it, since its data folder is new.
+            server = t.server(*security.options(mechanism), "--log_level", "debug", name=mechanism)
+            took = server.start()
+            for _ in range(5):
+                deliver(server, traffic, 100)
+            ledger = traffic.oracle.check(server, repeated=False)
+            wait_until(lambda: cluster.counts()[1] == ledger, 30, "the topics have everything")
+            expect_equal(cluster.counts()[0], traffic.oracle.counts, "located_item_counts")
+            server.stop()
+            server.expect_quiet_log()
+            t.note(f"{mechanism} ready in {took:.1f} s")
+    check_no_password(t, security)
+
+
+@test(seconds=400)
+def kafka_locked_out(t: Test) -> None:
+    """Wrong password, unknown mechanism, expired certificate, unknown CA, no client certificate, a
+    user without any right: said within 20 s, in words, without the password."""
+    cluster, security = secure_cluster(t)
+    cluster.create_topics(1)
+    wrong = f"secret-{uuid.uuid4().hex}"
+    security.users["nobody"] = wrong  # never to be seen
+    cases = [
+        *((f"wrong password, {mechanism}", security.options(mechanism, password=wrong),
+           ("authentication",)) for mechanism in security.MECHANISMS),
+        ("expired", security.options("SCRAM-SHA-512", listener="expired"),
+         ("certificate", "it has expired")),
+        ("unknown CA", security.options("SCRAM-SHA-512", ca="other-ca"),
+         ("certificate", "signed by nobody")),
+        ("no client certificate",
+         [*security.options("mTLS")[:2], "--kafka.brokers", security.address("mtls"),
+          "--kafka.security_protocol", "SSL"], ("certificate",)),
+        ("no TLS", ["--kafka.brokers", security.address("sasl")], ("no answer within",)),
+        ("no right", security.options("PLAIN"), ("lacks the right to describe", "raw_camera_events")),
+    ]
+    for name, options, words in cases:
+        with t.case(name):
+            server = t.server(*options, "--log_level", "debug", name=name.replace(", ", "-").replace(" ", "-"))
+            begin = time.monotonic()
+            server.launch()
+            wait_said(server, "waiting for Kafka", *words)
+            t.note(f"{name} {time.monotonic() - begin:.1f} s")
+            done = t.run("topics", "plan", *options, "--timeout", "3s")
+            said = done.stderr.decode()
+            expect(done.returncode == 1 and all(word in said.lower() for word in words),
+                   f"topics plan: {said}")
+            expect(wrong not in said, f"the password is said: {said}")
+            server.process.terminate()
+            expect(server.process.wait(10) >= 0, "it ends by itself when told to")
+    with t.case("a certificate that is no file"):
+        t.server(*security.options("mTLS")[:-1], t.folder / "none.key", name="key").start_refused(
+            "none.key")
+    check_no_password(t, security)
+
+
+@test(seconds=400)
+def kafka_rights(t: Test) -> None:
+    """Each right that `topics acls` prints is needed: without it the process says which topic or id
+    it is about, and goes on by itself when the right is there."""
+    cluster, security = secure_cluster(t)
+    cluster.create_topics(1)
+    commands = acls(t, security, "up", "User:sightline")
+    detection = {"geographical_location_oid": 1, "video_camera_oid": 1, "item_name": "bus",
+                 "timestamp_detected": int(time.time() * 1000)}
+    server = t.server(*security.options("PLAIN"), name="no-right")
+    server.launch()
+    wait_said(server, "waiting for Kafka", "raw_camera_events", "lacks the right to Describe")
+    for command in commands:
+        security.acl(cluster, command)
+    wait_until(lambda: server.answers() and server.healthy(), 30, "it goes on")
+    posted = json.dumps({**detection, "detection_oid": 20_000}).encode()
+    wait_until(lambda: server.post(posted).status == 200, 30, "posts are taken")
+    server.wait_ledger(counted=1)
+    server.stop()
+    counted, malformed, late = 1, 0, 0
+    rights = [(command, words[at + 1]) for command in commands for words in [command.split()]
+              for at, word in enumerate(words) if word == "--operation"]
+    expect_equal(len(rights), 8, f"rights: {rights}")
+    for command, operation in rights:
+        what = command.split()[-3 if "prefixed" in command else -1]
+        name = f"{operation}-{what.strip(':')}"
+        one = command
+        for other in ("Read", "Write", "DescribeConfigs"):
+            if other != operation:
+                one = one.replace(f" --operation {other}", "")
+        with t.case(name):
+            security.acl(cluster, one.replace("--add", "--remove --force"))
+            server = t.server(*security.options("PLAIN"), "--log_level", "debug", name=name)
+            server.launch()
+            # What is written only when there is something: a detection, a broken and a late one.
+            batch = [{**detection, "detection_oid": counted}, {"broken": True},
+                     {**detection, "detection_oid": -1 - counted,
+                      "timestamp_detected": detection["timestamp_detected"] - 10 * 86_400_000}]
+            cluster.foreign("write", lines=[
+                {"topic": "raw_camera_events", "partition": 0, "key": "1",
+                 "value": json.dumps(element)} for element in batch])
+            counted, malformed, late = counted + 1, malformed + 1, late + 1
+            posted = {**detection, "detection_oid": 10_000}
+            try:
+                if name == "Write-raw_camera_events":
+                    wait_until(server.answers, 20, "it answers")
+                    answer = server.post(json.dumps(posted).encode())
+                    expect_equal(answer.status, 503, f"POST without the right: {answer.body!r}")
+                    wait_said(server, what, "authorization failed")
+                elif what.startswith("sightline"):
+                    wait_said(server, "transactional", "authorization failed")
+                else:
+                    wait_said(server, what, "authorization failed" if "Configs" not in operation
+                              else "lacks the right to DescribeConfigs")
+            finally:
+                begin = time.monotonic()
+                security.acl(cluster, one)
+            wait_until(lambda: server.answers() and server.healthy(), 30, "it goes on")
+            if name == "Write-raw_camera_events":
+                wait_until(lambda: server.post(json.dumps(posted).encode()).status == 200, 30,
+                           "posts go on")
+                counted += 1
+            ledger = server.wait_ledger(counted=counted, malformed=malformed, too_late=late)
+            wait_until(lambda: cluster.counts()[1] == ledger, 30, "the topics have everything")
+            t.note(f"{name} goes on after {time.monotonic() - begin:.1f} s")
+            expect_equal((len(cluster.read("dead_letters")), len(cluster.read("late_detections"))),
+                         (malformed, late), "what was set aside")
+            server.stop()
+    check_no_password(t, security)
