@@ -51,7 +51,7 @@ def wait_said(server: Server, *words: str) -> None:
     expect(server.running, f"{server.name} goes on: {server.last_line()}")
 
 
-@test(seconds=400)
+@test(seconds=600)
 def kafka_logins(t: Test) -> None:
     """`up` counts over SASL_SSL with each mechanism and over mutual TLS, with the rights that
     `topics acls` prints; `topics` works with its own."""
@@ -89,7 +89,7 @@ def kafka_logins(t: Test) -> None:
     check_no_password(t, security)
 
 
-@test(seconds=400)
+@test(seconds=600)
 def kafka_locked_out(t: Test) -> None:
     """Wrong password, unknown mechanism, expired certificate, unknown CA, no client certificate, a
     user without any right: said within 20 s, in words, without the password."""
@@ -130,7 +130,7 @@ def kafka_locked_out(t: Test) -> None:
     check_no_password(t, security)
 
 
-@test(seconds=400)
+@test(seconds=600)
 def kafka_rights(t: Test) -> None:
     """Each right that `topics acls` prints is needed: without it the process says which topic or id
     it is about, and goes on by itself when the right is there."""
