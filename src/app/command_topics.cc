@@ -250,6 +250,8 @@ void PrintAclCommands(const Command& command, const std::vector<TopicRight>& rig
 
 int RunAcls(Command& command) {
   const std::map<std::string, RightsOf> known = {{"up", RightsOf::kUp},
+                                                 {"count", RightsOf::kCount},
+                                                 {"serve", RightsOf::kServe},
                                                  {"topics", RightsOf::kTopics},
                                                  {"producer", RightsOf::kProducer},
                                                  {"reader", RightsOf::kReader}};
@@ -328,9 +330,11 @@ void AddTopicsCommands(CLI::App& app, int* result) {
   CLI::App* acls = add("acls", "Print the rights that are needed, as few as possible", RunAcls);
   acls->add_option("--principal", command->principal, "who gets them, as Kafka writes it")
       ->capture_default_str();
-  acls->add_option("--for", command->rights_of,
-                   "up, topics (plan, apply, check), producer (of raw events), reader (of outputs)")
-      ->check(CLI::IsMember({"up", "topics", "producer", "reader"}))
+  acls->add_option(
+          "--for", command->rights_of,
+          "up, count, serve, topics (plan, apply, check), producer (of raw events), reader (of "
+          "outputs)")
+      ->check(CLI::IsMember({"up", "count", "serve", "topics", "producer", "reader"}))
       ->capture_default_str();
   topics->footer(
       "Examples:\n"

@@ -435,6 +435,18 @@ std::vector<TopicRight> RightsNeeded(const UpOptions& o, bool steps, RightsOf wh
       topic(o.kafka_late_detections_topic, {"Write"});
       rights.push_back({"transactional-id", o.kafka_deployment + "-kafka:", true, "Write"});
       break;
+    case RightsOf::kCount:
+      topic(o.kafka_topic, {"Read", "DescribeConfigs"});
+      topic(o.kafka_counts_topic, {"Read", "Write"});
+      topic(o.kafka_dead_letters_topic, {"Write"});
+      topic(o.kafka_late_detections_topic, {"Write"});
+      rights.push_back({"transactional-id", o.kafka_deployment + "-kafka:", true, "Write"});
+      rights.push_back({"group", o.kafka_deployment + "-count", false, "Read"});
+      break;
+    case RightsOf::kServe:
+      topic(o.kafka_topic, {"Write", "DescribeConfigs"});  // its posts, and where the topic ends
+      topic(o.kafka_counts_topic, {"Read", "DescribeConfigs"});
+      break;
     case RightsOf::kTopics:
       for (const std::string& name : TopicNames(o, steps))
         topic(name, {"Create", "Describe", "DescribeConfigs", "AlterConfigs"});

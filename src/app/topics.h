@@ -65,12 +65,12 @@ std::optional<TopicFinding> CheckCameras(const UpOptions& options, const CameraP
 
 // A right in Kafka's words.
 struct TopicRight {
-  std::string resource;  // "topic", "transactional-id"
+  std::string resource;  // "topic", "transactional-id", "group"
   std::string name;
   bool prefixed = false;  // `name` is how theirs begin
   std::string operation;  // "Read", as kafka-acls takes it
 };
-enum class RightsOf { kUp, kTopics, kProducer, kReader };
+enum class RightsOf { kUp, kCount, kServe, kTopics, kProducer, kReader };
 // The least that they need. kTopics: of plan, apply and check.
 std::vector<TopicRight> RightsNeeded(const UpOptions& options, bool steps, RightsOf who);
 

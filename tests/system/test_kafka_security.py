@@ -18,7 +18,9 @@ CERTIFICATE_USER = "User:CN=sightline"
 
 def secure_cluster(t: Test) -> tuple[Cluster, Security]:
     security = Security(t, {"sightline": f"secret-{uuid.uuid4().hex}",
-                            "operator": f"secret-{uuid.uuid4().hex}"})
+                            "operator": f"secret-{uuid.uuid4().hex}",
+                            "counter": f"secret-{uuid.uuid4().hex}",
+                            "page": f"secret-{uuid.uuid4().hex}"})
     return Cluster(t, security=security), security
 
 
@@ -54,7 +56,7 @@ def wait_said(server: Server, *words: str) -> None:
 @test(seconds=600)
 def kafka_logins(t: Test) -> None:
     """`up` counts over SASL_SSL with each mechanism and over mutual TLS, with the rights that
-    `topics acls` prints; `topics` works with its own."""
+    `topics acls` prints; `topics`, `count` and `serve` work with their own."""
     cluster, security = secure_cluster(t)
     operator = security.options("SCRAM-SHA-512", "operator")
     done = t.run("topics", "apply", *operator, "--kafka.partitions", 2)
@@ -86,6 +88,20 @@ def kafka_logins(t: Test) -> None:
             server.stop()
             server.expect_quiet_log()
             t.note(f"{mechanism} ready in {took:.1f} s")
+    with t.case("count and serve"):
+        for who, user in (("count", "counter"), ("serve", "page")):
+            for command in acls(t, security, who, f"User:{user}"):
+                security.acl(cluster, command)
+        counter = t.server(*security.options("SCRAM-SHA-512", "counter"), name="counter")
+        counter.command = "count"
+        counter.start()
+        page = t.serve(*security.options("SCRAM-SHA-512", "page"))
+        page.start()
+        deliver(page, traffic, 100)
+        ledger = traffic.oracle.check(page, repeated=False)
+        expect_equal(cluster.counts()[1], ledger, "the ledger in the topics")
+        counter.stop()
+        page.stop()
     check_no_password(t, security)
 
 
