@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <iterator>
 #include <numeric>
 #include <optional>
 #include <span>
@@ -241,10 +242,7 @@ Status LoadTable(const toml::table& values, const std::string& prefix, const std
   return Status::Ok();
 }
 
-}  // namespace
-
-std::vector<Option> OptionTable(UpOptions* o) {
-  PipelineSpec& p = o->pipeline;
+std::vector<Option> ProcessOptions(UpOptions* o) {
   return {
       Text("data", "folder", &o->data, "where everything durable lies; one process owns it"),
       Text("listen", "address:port", &o->listen, "of the page and the API; port 0 is any free one"),
@@ -276,6 +274,11 @@ std::vector<Option> OptionTable(UpOptions* o) {
       Size("log.size_max", &o->log_size_max, 1 << 20, "of raw events on disk; the oldest go first"),
       Size("log.queue_max", &o->log_queue_max, 1 << 16,
            "of events waiting for the disk; beyond it senders get 429"),
+  };
+}
+
+std::vector<Option> ServerOptions(UpOptions* o) {
+  return {
       Integer("server.threads", "number", &o->server_threads, 1, 64, "that serve HTTP"),
       Size("server.body_max", &o->server_body_max, 1 << 10,
            "of one POST, as sent and unpacked, at most half of memory_max; beyond it 413"),
@@ -287,6 +290,11 @@ std::vector<Option> OptionTable(UpOptions* o) {
                "shortest time between two changes of one view"),
       Duration("live.pane_retention", &o->live_pane_retention, 3'600'000,
                "how far back the screen's panes reach"),
+  };
+}
+
+std::vector<Option> LakeOptions(UpOptions* o) {
+  return {
       Choice<bool>("lake.enabled", &o->lake_enabled, {{"true", true}, {"false", false}},
                    "keep counts for ever in Delta tables, for SQL and other tools"),
       Text("lake.dir", "folder", &o->lake_dir,
@@ -301,6 +309,19 @@ std::vector<Option> OptionTable(UpOptions* o) {
                "files that left the tables stay so long for those who read older versions"),
       Duration("lake.maintenance_interval", &o->lake_maintenance_interval, 1'000,
                "between two rounds of compaction, retention and vacuum"),
+      Size("query.memory_max", &o->query_memory_max, 64 << 20, "of all SQL together"),
+      Integer("query.threads", "number", &o->query_threads, 1, 256, "that SQL may use"),
+      Integer("query.running_max", "number", &o->query_running_max, 1, 64,
+              "questions at a time; others wait"),
+      Integer("query.waiting_max", "number", &o->query_waiting_max, 1, 100'000,
+              "questions that may wait for their turn; others are told to come again"),
+      Size("query.answer_memory_max", &o->query_answer_memory_max, 1 << 20,
+           "of all answers that are being made or sent; one has at most half of it"),
+  };
+}
+
+std::vector<Option> KafkaClientOptions(UpOptions* o) {
+  return {
       Text("kafka.brokers", "host:port,...", &o->kafka.brokers,
            "read raw events from Kafka; without it they lie in the data folder"),
       Text("kafka.topic", "topic", &o->kafka_topic, "of the raw events"),
@@ -336,6 +357,11 @@ std::vector<Option> OptionTable(UpOptions* o) {
                "how long counts gather before they are published"),
       Duration("kafka.transaction_timeout", &o->kafka.transaction_timeout, 1'000,
                "after which the broker gives up a transaction of a process that hangs"),
+  };
+}
+
+std::vector<Option> KafkaTopicOptions(UpOptions* o) {
+  return {
       Integer("kafka.partitions", "number", &o->kafka_partitions, 0, 10'000,
               "of the topics that `topics apply` makes, fixed then; 0 is as kafka.topic has them, "
               "12 where it is made"),
@@ -352,14 +378,12 @@ std::vector<Option> OptionTable(UpOptions* o) {
                "start; 0 is for ever"),
       Duration("kafka.aside_retention", &o->kafka_aside_retention, 0,
                "of dead letters and late detections; 0 is for ever"),
-      Size("query.memory_max", &o->query_memory_max, 64 << 20, "of all SQL together"),
-      Integer("query.threads", "number", &o->query_threads, 1, 256, "that SQL may use"),
-      Integer("query.running_max", "number", &o->query_running_max, 1, 64,
-              "questions at a time; others wait"),
-      Integer("query.waiting_max", "number", &o->query_waiting_max, 1, 100'000,
-              "questions that may wait for their turn; others are told to come again"),
-      Size("query.answer_memory_max", &o->query_answer_memory_max, 1 << 20,
-           "of all answers that are being made or sent; one has at most half of it"),
+  };
+}
+
+std::vector<Option> PipelineOptions(UpOptions* o) {
+  PipelineSpec& p = o->pipeline;
+  return {
       Choice<TimeUnit>("pipeline.timestamp_unit", &p.timestamp_unit,
                        {{"s", TimeUnit::kSeconds},
                         {"ms", TimeUnit::kMillis},
@@ -386,6 +410,16 @@ std::vector<Option> OptionTable(UpOptions* o) {
       Time("pipeline.count_from", &p.count_from, "count events from this time on (hand-over)"),
       Time("pipeline.count_until", &p.count_until, "count events before this time (hand-over)"),
   };
+}
+
+}  // namespace
+
+std::vector<Option> OptionTable(UpOptions* o) {
+  std::vector<Option> table;
+  for (const auto part : {ProcessOptions, ServerOptions, LakeOptions, KafkaClientOptions,
+                          KafkaTopicOptions, PipelineOptions})
+    std::ranges::move(part(o), std::back_inserter(table));
+  return table;
 }
 
 std::string NearestKey(std::string_view key, const std::vector<Option>& table) {
