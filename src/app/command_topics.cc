@@ -5,11 +5,13 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cctype>
+#include <chrono>
 #include <cstdio>
 #include <map>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -27,6 +29,7 @@ namespace {
 
 constexpr int kFailed = 1;
 constexpr int kDiffers = 2;
+constexpr std::chrono::milliseconds kLookAgain{50};
 
 struct Command {
   UpOptions options;
@@ -139,6 +142,24 @@ std::pair<bool, std::string> Apply(const Command& command, KafkaAdmin& admin,
   return {true, "done" + tail};
 }
 
+// Brokers answer before all of them know: waits until only `left` differences are seen, so that a
+// second `apply` has nothing to do.
+Status WaitSeen(const Command& command, size_t left) {
+  const auto until =
+      std::chrono::steady_clock::now() + std::chrono::milliseconds(command.timeout_ms.v);
+  while (true) {
+    const Result<Cluster> cluster = Look(command);
+    if (!cluster.ok()) return cluster.status();
+    const Result<TopicsPlan> plan = PlanTopics(command.options, command.steps, cluster.value().now);
+    if (!plan.ok()) return plan.status();
+    if (plan.value().differences.size() <= left) return Status::Ok();
+    if (std::chrono::steady_clock::now() > until)
+      return Status::Retry(fmt::format(
+          "{} ms later the brokers do not show what was done; see `plan`", command.timeout_ms.v));
+    std::this_thread::sleep_for(kLookAgain);
+  }
+}
+
 int RunApply(Command& command) {
   const Result<Cluster> cluster = Look(command);
   if (!cluster.ok()) return Fail("apply", cluster.status().message());
@@ -152,9 +173,11 @@ int RunApply(Command& command) {
     rows.push_back(RowOf(difference, std::move(note)));
   }
   const size_t all = rows.size();
+  const Status seen = all > left ? WaitSeen(command, left) : Status::Ok();
   if (const int failed = Print("apply", command.format, kDifferenceColumns, std::move(rows)))
     return failed;
   if (left > 0) return Fail("apply", fmt::format("{} of {} differences are left", left, all));
+  if (!seen.ok()) return Fail("apply", seen.message());
   fmt::print(stderr, "{}\n", all == 0 ? "nothing to do" : fmt::format("{} done", all));
   return 0;
 }
