@@ -18,6 +18,7 @@
 #include "app/lake_service.h"
 #include "app/locations_refresh.h"
 #include "app/process.h"
+#include "app/topic_watch.h"
 #include "base/log.h"
 #include "connectors/checkpoint_files/checkpoint_files.h"
 #include "connectors/kafka/membership.h"
@@ -48,7 +49,7 @@ class Count {
   explicit Count(const UpOptions& options) : options_(options) {}
 
   Status Start();
-  void WaitForSignal();
+  Status WaitForSignal();
   void Stop();
   std::string url() const { return url_; }
 
@@ -72,6 +73,7 @@ class Count {
   KafkaOptions kafka_;
   KafkaTopic topic_;
   std::string source_;
+  std::unique_ptr<TopicWatch> watch_;
   NoDetections no_detections_;
   // In the order of the start; destroyed in reverse.
   std::unique_ptr<Live> live_;  // empty: the page belongs to `serve`
@@ -123,7 +125,7 @@ Status Count::OpenTopic() {
   Result<KafkaOptions> kafka = MakeKafkaOptions(options_);
   if (!kafka.ok()) return kafka.status();
   kafka_ = std::move(kafka).value();
-  const Result<std::unique_ptr<KafkaAdmin>> admin = KafkaAdmin::Open(kafka_, kKafkaAskTime);
+  Result<std::unique_ptr<KafkaAdmin>> admin = KafkaAdmin::Open(kafka_, kKafkaAskTime);
   if (!admin.ok()) return admin.status();
   const Result<std::string> cluster = WaitForCluster(*admin.value(), options_, StopAsked);
   if (!cluster.ok()) return cluster.status();
@@ -132,6 +134,7 @@ Status Count::OpenTopic() {
   if (!topic.ok()) return topic.status();
   topic_ = std::move(topic).value();
   source_ = KafkaSourceName(cluster.value(), topic_);
+  watch_ = std::make_unique<TopicWatch>(std::move(admin).value(), std::vector<KafkaTopic>{topic_});
   Result<std::unique_ptr<KafkaReader>> reader = KafkaReader::Open(kafka_);
   if (!reader.ok()) return reader.status();
   reader_ = std::move(reader).value();
@@ -247,10 +250,11 @@ Status Count::StartServer() {
   return Status::Ok();
 }
 
-void Count::WaitForSignal() {
-  WaitForStop(kWatch, [this] {
+Status Count::WaitForSignal() {
+  return WaitForStop(kWatch, [this] {
     locations_->Refresh();
     Report();
+    return watch_->Look();
   });
 }
 
@@ -280,7 +284,7 @@ Health Count::TellHealth() const {
              health);
   for (const std::string& trouble :
        {locations_->state().refused, lake_ ? lake_->trouble() : std::string(),
-        membership_ ? membership_->trouble() : std::string()}) {
+        membership_->trouble(), watch_->trouble()}) {
     if (trouble.empty()) continue;
     health.ok = false;
     health.reasons.push_back(trouble);
@@ -305,13 +309,13 @@ std::vector<Metric> Count::Gather() const {
 Status RunCount(const UpOptions& options,
                 const std::function<void(const std::string& url)>& ready) {
   Count count(options);
-  const Status started = count.Start();
-  if (started.ok()) {
+  Status status = count.Start();
+  if (status.ok()) {
     ready(count.url());
-    count.WaitForSignal();
+    status = count.WaitForSignal();
   }
   count.Stop();
-  return started;
+  return status;
 }
 
 }  // namespace sightline

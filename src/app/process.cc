@@ -13,13 +13,14 @@ bool StopAsked() {
          (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1);
 }
 
-void WaitForStop(Millis interval, const std::function<void()>& tick) {
+Status WaitForStop(Millis interval, const std::function<Status()>& tick) {
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
   const timespec wait{interval.v / 1'000, interval.v % 1'000 * 1'000'000};
-  while (sigtimedwait(&signals, nullptr, &wait) < 0) tick();
+  while (sigtimedwait(&signals, nullptr, &wait) < 0) RETURN_IF_ERROR(tick());
+  return Status::Ok();
 }
 
 std::string UrlOf(const ListenAddress& listen, uint16_t port) {

@@ -6,14 +6,16 @@
 #include <string>
 
 #include "app/options.h"
+#include "base/status.h"
 #include "model/types.h"
 
 namespace sightline {
 
 // SIGTERM or SIGINT has come and waits to be taken.
 bool StopAsked();
-// Until SIGTERM or SIGINT; calls `tick` every `interval`.
-void WaitForStop(Millis interval, const std::function<void()>& tick);
+// Until SIGTERM or SIGINT, or until `tick`, which is called every `interval`, says something else
+// than kOk, which is returned.
+Status WaitForStop(Millis interval, const std::function<Status()>& tick);
 // Of the page, as this machine reaches it.
 std::string UrlOf(const ListenAddress& listen, uint16_t port);
 

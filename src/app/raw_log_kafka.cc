@@ -58,7 +58,10 @@ class KafkaRawLog final : public RawLog {
 
   bool Changed() override {
     Result<std::optional<KafkaTopicState>> found = admin_->Describe(reading()->topic.name);
-    if (!found.ok()) return false;  // sources and producers say what is wrong
+    if (!found.ok()) {
+      Tell("Kafka does not answer: " + found.status().message());
+      return false;
+    }
     const std::shared_ptr<const Reading> now = reading();
     const std::string name = fmt::format("topic '{}'", now->topic.name);
     if (!found.value()) {
@@ -115,7 +118,7 @@ class KafkaRawLog final : public RawLog {
   }
   void Tell(const std::string& trouble) {
     const std::lock_guard lock(mutex_);
-    if (trouble_ != trouble && !trouble.empty()) LogError(trouble);
+    if (trouble_ != trouble && !trouble.empty()) LogWarning(trouble);
     trouble_ = trouble;
   }
 

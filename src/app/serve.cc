@@ -17,6 +17,7 @@
 #include "app/lake_reader.h"
 #include "app/locations_refresh.h"
 #include "app/process.h"
+#include "app/topic_watch.h"
 #include "base/log.h"
 #include "connectors/kafka/counts_feed.h"
 #include "live/hub.h"
@@ -38,7 +39,7 @@ class Serve {
   explicit Serve(const UpOptions& options) : options_(options) {}
 
   Status Start();
-  void WaitForSignal();
+  Status WaitForSignal();
   void Stop();
   std::string url() const { return url_; }
 
@@ -59,6 +60,7 @@ class Serve {
   KafkaOptions kafka_;
   std::string cluster_id_;
   KafkaTopic raw_, counts_;
+  std::unique_ptr<TopicWatch> watch_;
   // In the order of the start; destroyed in reverse.
   std::unique_ptr<Live> live_;
   std::unique_ptr<Hub> hub_;
@@ -105,7 +107,7 @@ Status Serve::OpenTopics() {
   Result<KafkaOptions> kafka = MakeKafkaOptions(options_);
   if (!kafka.ok()) return kafka.status();
   kafka_ = std::move(kafka).value();
-  const Result<std::unique_ptr<KafkaAdmin>> admin = KafkaAdmin::Open(kafka_, kKafkaAskTime);
+  Result<std::unique_ptr<KafkaAdmin>> admin = KafkaAdmin::Open(kafka_, kKafkaAskTime);
   if (!admin.ok()) return admin.status();
   Result<std::string> cluster = WaitForCluster(*admin.value(), options_, StopAsked);
   if (!cluster.ok()) return cluster.status();
@@ -116,6 +118,8 @@ Status Serve::OpenTopics() {
     if (!found.ok()) return found.status();
     *topic = std::move(found).value();
   }
+  watch_ = std::make_unique<TopicWatch>(std::move(admin).value(),
+                                        std::vector<KafkaTopic>{raw_, counts_});
   Result<std::unique_ptr<KafkaProducer>> producer =
       KafkaProducer::Open({.kafka = kafka_, .bytes_max = options_.log_queue_max});
   if (!producer.ok()) return producer.status();
@@ -215,13 +219,14 @@ Status Serve::StartServer() {
   return Status::Ok();
 }
 
-void Serve::WaitForSignal() {
-  WaitForStop(kWatch, [this] {
+Status Serve::WaitForSignal() {
+  return WaitForStop(kWatch, [this] {
     locations_->Refresh();
-    if (!lake_) return;
+    if (!lake_) return watch_->Look();
     const Status refreshed = lake_->Refresh();
     if (!refreshed.ok() && lake_trouble_ != refreshed.message()) LogWarning(refreshed.message());
     lake_trouble_ = refreshed.message();
+    return watch_->Look();
   });
 }
 
@@ -241,6 +246,7 @@ Health Serve::TellHealth() const {
     health.reasons.push_back(std::move(reason));
   };
   if (!stats.trouble.empty()) broken(stats.trouble);
+  if (const std::string trouble = watch_->trouble(); !trouble.empty()) broken(trouble);
   if (!stats.caught_up)
     broken(fmt::format("topic '{}' is still being read from its beginning", counts_.name));
   if (stats.refused > 0)
@@ -277,13 +283,13 @@ std::vector<Metric> Serve::Gather() const {
 Status RunServe(const UpOptions& options,
                 const std::function<void(const std::string& url)>& ready) {
   Serve serve(options);
-  const Status started = serve.Start();
-  if (started.ok()) {
+  Status status = serve.Start();
+  if (status.ok()) {
     ready(serve.url());
-    serve.WaitForSignal();
+    status = serve.WaitForSignal();
   }
   serve.Stop();
-  return started;
+  return status;
 }
 
 }  // namespace sightline

@@ -63,7 +63,7 @@ class Up {
   explicit Up(const UpOptions& options) : options_(options) {}
 
   Status Start();
-  void WaitForSignal();
+  Status WaitForSignal();
   void Stop();
   std::string url() const { return url_; }
 
@@ -78,7 +78,7 @@ class Up {
   void StopEngine();
   Status RenewEngine();
   std::vector<PartitionHealth> EngineSnapshot() const;
-  void WatchRawLog();
+  Status WatchRawLog();
   void CatchUp() const;
   void Wake(const SourcePartition& partition);
   Result<std::unique_ptr<PartitionTask>> BuildTask(const SourcePartition& partition);
@@ -401,20 +401,19 @@ void Up::RunDemoCamera(CameraOptions camera) {
   if (!status.ok()) LogError("a demo camera ended: " + status.message());
 }
 
-void Up::WaitForSignal() {
-  WaitForStop(options_.locations_refresh, [this] {
+Status Up::WaitForSignal() {
+  return WaitForStop(options_.locations_refresh, [this] {
     locations_->Refresh();
-    WatchRawLog();
+    return WatchRawLog();
   });
 }
 
-void Up::WatchRawLog() {
-  const auto now = std::chrono::steady_clock::now();
-  if (now - raw_watched_ < kRawLogWatch) return;
-  if (raw_->Changed()) {
-    if (const Status renewed = RenewEngine(); !renewed.ok()) LogError(renewed.message());
-  }
+// kStop: the engine cannot go on with what the raw log is now.
+Status Up::WatchRawLog() {
+  if (std::chrono::steady_clock::now() - raw_watched_ < kRawLogWatch) return Status::Ok();
+  const Status renewed = raw_->Changed() ? RenewEngine() : Status::Ok();
   raw_watched_ = std::chrono::steady_clock::now();
+  return renewed;
 }
 
 void Up::Stop() {
@@ -515,13 +514,13 @@ void Up::GatherLog(std::vector<Metric>& metrics) const {
 
 Status RunUp(const UpOptions& options, const std::function<void(const std::string& url)>& ready) {
   Up up(options);
-  const Status started = up.Start();
-  if (started.ok()) {
+  Status status = up.Start();
+  if (status.ok()) {
     ready(up.url());
-    up.WaitForSignal();
+    status = up.WaitForSignal();
   }
   up.Stop();
-  return started;
+  return status;
 }
 
 }  // namespace sightline

@@ -249,7 +249,12 @@ def kafka_away(t: Test) -> None:
     if answers[0] == 503:
         expect_equal(server.post(body.data).status, 200, "the same again")
     server.wait_ledger(counted=200)
-    server.stop()
+    broker.kill()
+    wait_until(lambda: not server.healthy(), 20, "/healthz tells that the broker is away")
+    expect("does not answer" in " ".join(server.health()["reasons"]), f"/healthz: {server.health()}")
+    server.stop(seconds=5)  # also while it is away
+    broker.start()
+    broker.wait()
 
     # Retention passes what is not counted yet.
     cluster.foreign("write", lines=[{"topic": "raw_camera_events", "partition": 0, "key": "1",
@@ -332,10 +337,22 @@ def kafka_topic_again(t: Test) -> None:
     wait_until(lambda: cluster.counts()[1] == ledger, 30, "the topics have everything")
     counts, _ = cluster.counts()
     expect_equal(counts, traffic.oracle.counts, "located_item_counts, of all three topics")
+    # Processes of their own say it and end: whoever watches over them starts them again.
+    counter = t.server("--kafka.brokers", cluster.addresses, "--kafka.deployment", "other",
+                       "--kafka.counts_topic", "other_counts", name="count")
+    counter.command = "count"
+    cluster.create_topic("other_counts", 2)
+    counter.start()
     server.stop()
     server.start()
     expect_equal(server.top(window="24h")["total"], traffic.oracle.distinct, "after a restart")
     server.stop()
+    topic("--delete")
+    wait_until(lambda: not counter.healthy(), 30, "count tells that its topic is gone")
+    cluster.create_topic("raw_camera_events", 2, message_timestamp_type="LogAppendTime")
+    wait_until(lambda: not counter.running, 30, "count ends")
+    expect(counter.process.returncode > 0 and "made again" in counter.log(),
+           f"exit code {counter.process.returncode}: {counter.log()}")
     command(t, "lake", "verify", "--data", server.data)
     check_readers(t, server.data / "lake", traffic.oracle.counts)
 
