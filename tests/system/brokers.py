@@ -250,7 +250,10 @@ class Cluster:
     def __init__(self, test: Test, brokers: int = 1, settings: dict[str, object] | None = None,
                  security: "Security | None" = None):
         self.test, self.settings, self.security = test, settings or {}, security
-        self.id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # Not one that Kafka's tools would take for an option.
+        self.id = "-"
+        while self.id.startswith("-"):
+            self.id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         self.brokers: list[Broker] = []
         self.brokers.extend(Broker(self, number) for number in range(1, brokers + 1))
         begin = time.monotonic()
