@@ -308,14 +308,7 @@ std::vector<Metric> Count::Gather() const {
 
 Status RunCount(const UpOptions& options,
                 const std::function<void(const std::string& url)>& ready) {
-  Count count(options);
-  Status status = count.Start();
-  if (status.ok()) {
-    ready(count.url());
-    status = count.WaitForSignal();
-  }
-  count.Stop();
-  return status;
+  return RunProcess<Count>(options, ready);
 }
 
 }  // namespace sightline

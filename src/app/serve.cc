@@ -282,14 +282,7 @@ std::vector<Metric> Serve::Gather() const {
 
 Status RunServe(const UpOptions& options,
                 const std::function<void(const std::string& url)>& ready) {
-  Serve serve(options);
-  Status status = serve.Start();
-  if (status.ok()) {
-    ready(serve.url());
-    status = serve.WaitForSignal();
-  }
-  serve.Stop();
-  return status;
+  return RunProcess<Serve>(options, ready);
 }
 
 }  // namespace sightline

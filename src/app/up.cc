@@ -513,14 +513,7 @@ void Up::GatherLog(std::vector<Metric>& metrics) const {
 }  // namespace
 
 Status RunUp(const UpOptions& options, const std::function<void(const std::string& url)>& ready) {
-  Up up(options);
-  Status status = up.Start();
-  if (status.ok()) {
-    ready(up.url());
-    status = up.WaitForSignal();
-  }
-  up.Stop();
-  return status;
+  return RunProcess<Up>(options, ready);
 }
 
 }  // namespace sightline
