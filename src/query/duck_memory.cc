@@ -128,6 +128,9 @@ void ReleaseMemory() {
 }  // namespace duck
 
 int64_t ResidentBytes() {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  return 0;  // a sanitizer's own memory is no query's
+#endif
   std::FILE* const file = std::fopen("/proc/self/statm", "r");
   if (file == nullptr) return 0;
   int64_t pages = 0, resident = 0;
