@@ -230,23 +230,17 @@ Result<std::unique_ptr<PartitionTask>> Count::BuildTask(const SourcePartition& p
 }
 
 Status Count::StartServer() {
-  const ListenAddress listen = ParseListen(options_.listen).value();
   Result<std::unique_ptr<Server>> server =
-      Server::Start({.address = listen.address,
-                     .port = listen.port,
-                     .threads = 1,
-                     .connections_max = static_cast<int32_t>(options_.server_connections_max)},
-                    options_.pipeline,
-                    {.log = &no_detections_,
-                     .live = live_.get(),
-                     .hub = hub_.get(),
-                     .query = nullptr,
-                     .clock = &clock_,
-                     .metrics = [this] { return Gather(); },
-                     .health = [this] { return TellHealth(); }});
+      sightline::StartServer(options_, {.log = &no_detections_,
+                                        .live = live_.get(),
+                                        .hub = hub_.get(),
+                                        .query = nullptr,
+                                        .clock = &clock_,
+                                        .metrics = [this] { return Gather(); },
+                                        .health = [this] { return TellHealth(); }});
   if (!server.ok()) return server.status();
   server_ = std::move(server).value();
-  url_ = UrlOf(listen, server_->port());
+  url_ = UrlOf(options_, *server_);
   return Status::Ok();
 }
 

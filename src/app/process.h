@@ -1,13 +1,14 @@
 // What the commands that run until SIGTERM share. The signals must be blocked in every thread.
 #pragma once
 
-#include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "app/options.h"
 #include "base/status.h"
 #include "model/types.h"
+#include "server/server.h"
 
 namespace sightline {
 
@@ -16,8 +17,10 @@ bool StopAsked();
 // Until SIGTERM or SIGINT, or until `tick`, which is called every `interval`, says something else
 // than kOk, which is returned.
 Status WaitForStop(Millis interval, const std::function<Status()>& tick);
-// Of the page, as this machine reaches it.
-std::string UrlOf(const ListenAddress& listen, uint16_t port);
+// A server as the options say. kStop: it cannot listen there.
+Result<std::unique_ptr<Server>> StartServer(const UpOptions& options, ServerPorts ports);
+// Of its page, as this machine reaches it.
+std::string UrlOf(const UpOptions& options, const Server& server);
 
 // The life of one: Process(options), Start(), `ready` with url(), WaitForSignal(), and Stop() in
 // any case. What it ended with.

@@ -196,26 +196,17 @@ void Serve::CatchUp() const {
 }
 
 Status Serve::StartServer() {
-  const ListenAddress listen = ParseListen(options_.listen).value();
-  Result<std::unique_ptr<Server>> server = Server::Start(
-      {.address = listen.address,
-       .port = listen.port,
-       .threads = static_cast<int32_t>(options_.server_threads),
-       .body_bytes_max = std::min(options_.server_body_max, options_.server_memory_max / 2),
-       .ingest_memory_bytes_max = options_.server_memory_max,
-       .connections_max = static_cast<int32_t>(options_.server_connections_max),
-       .web_dir = options_.web_dir},
-      options_.pipeline,
-      {.log = detections_.get(),
-       .live = live_.get(),
-       .hub = hub_.get(),
-       .query = lake_ ? &lake_->query() : nullptr,
-       .clock = &clock_,
-       .metrics = [this] { return Gather(); },
-       .health = [this] { return TellHealth(); }});
+  Result<std::unique_ptr<Server>> server =
+      sightline::StartServer(options_, {.log = detections_.get(),
+                                        .live = live_.get(),
+                                        .hub = hub_.get(),
+                                        .query = lake_ ? &lake_->query() : nullptr,
+                                        .clock = &clock_,
+                                        .metrics = [this] { return Gather(); },
+                                        .health = [this] { return TellHealth(); }});
   if (!server.ok()) return server.status();
   server_ = std::move(server).value();
-  url_ = UrlOf(listen, server_->port());
+  url_ = UrlOf(options_, *server_);
   return Status::Ok();
 }
 

@@ -345,36 +345,17 @@ Result<std::unique_ptr<PartitionTask>> Up::BuildTask(const SourcePartition& part
 }
 
 Status Up::StartServer() {
-  const ListenAddress listen = ParseListen(options_.listen).value();
-  // A body must fit into the memory of all of them, or it would be told to come again for ever.
-  const int64_t body_max = std::min(options_.server_body_max, options_.server_memory_max / 2);
-  if (body_max < options_.server_body_max)
-    LogWarning(
-        fmt::format("bodies are limited to {}, half of server.memory_max, not to "
-                    "server.body_max",
-                    FormatBytes(body_max)));
   Result<std::unique_ptr<Server>> server =
-      Server::Start({.address = listen.address,
-                     .port = listen.port,
-                     .threads = static_cast<int32_t>(options_.server_threads),
-                     .body_bytes_max = body_max,
-                     .ingest_memory_bytes_max = options_.server_memory_max,
-                     .connections_max = static_cast<int32_t>(options_.server_connections_max),
-                     .queries_max = static_cast<int32_t>(options_.query_running_max),
-                     .queries_waiting_max = static_cast<int32_t>(options_.query_waiting_max),
-                     .answer_memory_bytes_max = options_.query_answer_memory_max,
-                     .web_dir = options_.web_dir},
-                    options_.pipeline,
-                    {.log = &raw_->detections(),
-                     .live = live_.get(),
-                     .hub = hub_.get(),
-                     .query = lake_ ? &lake_->query() : nullptr,
-                     .clock = &clock_,
-                     .metrics = [this] { return Gather(); },
-                     .health = [this] { return TellHealth(); }});
+      sightline::StartServer(options_, {.log = &raw_->detections(),
+                                        .live = live_.get(),
+                                        .hub = hub_.get(),
+                                        .query = lake_ ? &lake_->query() : nullptr,
+                                        .clock = &clock_,
+                                        .metrics = [this] { return Gather(); },
+                                        .health = [this] { return TellHealth(); }});
   if (!server.ok()) return server.status();
   server_ = std::move(server).value();
-  url_ = UrlOf(listen, server_->port());
+  url_ = UrlOf(options_, *server_);
   return Status::Ok();
 }
 

@@ -44,15 +44,19 @@ def expect_equal(actual: object, wanted: object, what: str) -> None:
         raise Failure(f"{what}: got {actual!r}, wanted {wanted!r}")
 
 
+# A wait ends in failure after so many times what a quiet machine may need: noise is no finding.
+PATIENCE = 3
+
+
 def wait_until(holds: Callable[[], object], seconds: float, what: str) -> object:
     """The first true value of `holds`, asked every 20 ms."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * PATIENCE
     while True:
         value = holds()
         if value:
             return value
         if time.monotonic() > deadline:
-            raise Failure(f"after {seconds:g} s still not: {what}")
+            raise Failure(f"after {seconds * PATIENCE:g} s still not: {what}")
         time.sleep(0.02)
 
 
@@ -356,6 +360,19 @@ class Server:
 
     def healthy(self) -> bool:
         return self.request("GET", "/healthz").status == 200
+
+    def wait_reason(self, seconds: float, *words: str) -> None:
+        """Until the reasons in /healthz have all of `words`; other reasons may come before."""
+        said: list[str] = []
+
+        def tells() -> bool:
+            said[:] = self.health()["reasons"]
+            return all(word in " ".join(said) for word in words)
+
+        try:
+            wait_until(tells, seconds, f"/healthz says {words}")
+        except Failure as failure:
+            raise Failure(f"{failure}; it says {said}") from None
 
     def wait_ledger(self, seconds: float = 30, **wanted: int) -> dict:
         """Until the ledger says exactly `wanted`; at once a failure when one is beyond it."""

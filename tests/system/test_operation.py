@@ -64,15 +64,8 @@ def locations(t: Test) -> None:
         deliver(server, traffic, 1)  # counting goes on
         sent += 1
         with t.case(repr(text)):
-            def told() -> bool:
-                health = server.health()
-                said = " ".join(health["reasons"])
-                return health["status"] != "ok" and all(w in said for w in (*words, "locations.csv"))
-
-            try:
-                wait_until(told, 5, f"/healthz says {words} and the file's name")
-            except Failure as failure:
-                raise Failure(f"{failure}; it says {server.health()}") from None
+            server.wait_reason(5, *words, "locations.csv")
+            expect(not server.healthy(), "/healthz is not ok")
             expect_equal(_names(server), good, "names")
             server.wait_ledger(counted=sent)
 
@@ -249,8 +242,7 @@ def data_directory(t: Test) -> None:
         wait_until(lambda: not other.running or "settings" in other.log(), 20,
                    "other pipeline settings are refused, and the log says so")
         if other.running:
-            wait_until(lambda: "settings" in " ".join(other.health()["reasons"]), 10,
-                       "/healthz says that other settings are refused")
+            other.wait_reason(10, "settings")
             expect_equal(other.ledger()["counted"], 2_000, "counted under other settings")
             other.kill()
         else:
@@ -352,8 +344,7 @@ def damaged_write_ahead_log(t: Test) -> None:
     server.launch()
     wait_until(lambda: not server.running or " error " in server.log(), 20, "it stops, or says so")
     if server.wait_door():
-        wait_until(lambda: not server.healthy(), 10, "/healthz tells")
-        expect("lost" in " ".join(server.health()["reasons"]), f"/healthz: {server.health()}")
+        server.wait_reason(10, "lost")
         expect(server.ledger()["counted"] <= 3_000, f"counted twice: {server.ledger()}")
     else:
         expect(server.process.returncode > 0, f"exit code {server.process.returncode}")

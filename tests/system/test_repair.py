@@ -72,8 +72,7 @@ def locations_parquet(t: Test) -> None:
                      "version, rows and refused in /metrics")
 
     def told(*words: str) -> None:
-        wait_until(lambda: all(w in " ".join(server.health()["reasons"]) for w in words), 5,
-                   f"/healthz says {words}: {server.health()}")
+        server.wait_reason(5, *words)
         expect_equal(server.metric("sightline_locations_refused"), 1, "refused in /metrics")
 
     shows({"7001": "Gate"}, 1)
