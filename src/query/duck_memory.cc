@@ -13,7 +13,6 @@ extern "C" {
 __attribute__((weak)) int duckdb_je_mallctl(const char* name, void* old, size_t* old_bytes,
                                             void* value, size_t value_bytes);
 __attribute__((weak)) void* duckdb_je_malloc(size_t bytes);
-__attribute__((weak)) void duckdb_je_free(void* memory);
 }
 
 namespace sightline {
@@ -31,7 +30,9 @@ struct ExtentHooks {
                  unsigned arena);
   bool (*decommit)(ExtentHooks*, void* address, size_t bytes, size_t offset, size_t length,
                    unsigned arena);
-  void *purge_lazy, *purge_forced, *split, *merge;
+  void *purge_lazy, *purge_forced, *split;
+  bool (*merge)(ExtentHooks*, void* address_a, size_t bytes_a, void* address_b, size_t bytes_b,
+                bool committed, unsigned arena);
 };
 
 // Of the process, and never destroyed: the allocator uses them until its end.
@@ -71,6 +72,11 @@ bool Decommit(ExtentHooks*, void* address, size_t, size_t offset, size_t length,
   return false;
 }
 
+// Neighbours may always become one, as in the default hook on Linux. That one is not called: it
+// sets up its thread's cache if it has none yet, which takes the lock that a thread already holds
+// whose first call of the allocator frees something, and then waits for itself for ever.
+bool Merge(ExtentHooks*, void*, size_t, void*, size_t, bool, unsigned) { return false; }
+
 template <typename T>
 bool Get(const char* name, T* value) {
   size_t bytes = sizeof *value;
@@ -85,13 +91,12 @@ bool Set(const std::string& name, T value) {
 void Purge() { duckdb_je_mallctl("arena.4096.purge", nullptr, nullptr, nullptr, 0); }
 
 bool Install() {
-  if (duckdb_je_mallctl == nullptr || duckdb_je_malloc == nullptr || duckdb_je_free == nullptr)
-    return false;
-  // The arena of the largest values exists only once there was one. Never touched, so no memory.
+  if (duckdb_je_mallctl == nullptr || duckdb_je_malloc == nullptr) return false;
+  // The arena of the largest values exists only once there was one. Never touched, so address space
+  // and no memory; and never freed, or the arena would hand it out again without asking the hooks.
   size_t largest = 0;
   if (!Get("opt.oversize_threshold", &largest)) return false;
-  duckdb_je_free(duckdb_je_malloc(largest + 1));
-  Purge();
+  if (duckdb_je_malloc(largest + 1) == nullptr) return false;
   unsigned arenas = 0;
   if (!Get("arenas.narenas", &arenas)) return false;
   if (!Get("arena.0.extent_hooks", &g_default) || g_default == nullptr) return false;
@@ -100,6 +105,7 @@ bool Install() {
   g_ours.dalloc = Dalloc;
   g_ours.commit = Commit;
   g_ours.decommit = Decommit;
+  g_ours.merge = Merge;
   bool all = true;
   for (unsigned i = 0; i < arenas; ++i)
     all = Set(fmt::format("arena.{}.extent_hooks", i), &g_ours) && all;
