@@ -272,12 +272,12 @@ void PrintAclCommands(const Command& command, const std::vector<TopicRight>& rig
 }
 
 int RunAcls(Command& command) {
-  const std::map<std::string, RightsOf> known = {{"up", RightsOf::kUp},
-                                                 {"count", RightsOf::kCount},
-                                                 {"serve", RightsOf::kServe},
-                                                 {"topics", RightsOf::kTopics},
-                                                 {"producer", RightsOf::kProducer},
-                                                 {"reader", RightsOf::kReader}};
+  const std::map<std::string, RightsOf> known = {
+      {"up", RightsOf::kUp},         {"count", RightsOf::kCount},
+      {"join", RightsOf::kJoin},     {"transform", RightsOf::kTransform},
+      {"store", RightsOf::kStore},   {"serve", RightsOf::kServe},
+      {"topics", RightsOf::kTopics}, {"producer", RightsOf::kProducer},
+      {"reader", RightsOf::kReader}};
   const std::vector<TopicRight> rights =
       RightsNeeded(command.options, command.steps, known.at(command.rights_of));
   if (command.format == "table") {
@@ -355,9 +355,10 @@ void AddTopicsCommands(CLI::App& app, int* result) {
       ->capture_default_str();
   acls->add_option(
           "--for", command->rights_of,
-          "up, count, serve, topics (plan, apply, check), producer (of raw events), reader (of "
-          "outputs)")
-      ->check(CLI::IsMember({"up", "count", "serve", "topics", "producer", "reader"}))
+          "up, count, join, transform, store, serve, topics (plan, apply, check), producer (of raw "
+          "events), reader (of outputs)")
+      ->check(CLI::IsMember(
+          {"up", "count", "join", "transform", "store", "serve", "topics", "producer", "reader"}))
       ->capture_default_str();
   topics->footer(
       "Examples:\n"

@@ -11,6 +11,7 @@
 
 #include "app/count.h"
 #include "app/serve.h"
+#include "app/step_process.h"
 #include "app/up.h"
 #include "base/log.h"
 
@@ -99,6 +100,47 @@ void PrintOptions(const std::vector<Option>& table) {
     }
 }
 
+void AddSteps(CLI::App& app, const std::shared_ptr<Command>& command, int* result) {
+  const std::vector<std::string> common = {
+      "data", "listen", "locations", "log_level", "server.connections_max", "kafka."};
+  CLI::App* join = app.add_subcommand(
+      "join", "Put the locations' names to the counts of `count`, from topic to topic");
+  AddOptions(*join, *command, common);
+  join->footer(
+      "Examples:\n"
+      "  sightline count --kafka 127.0.0.1:9092 --kafka.counts_topic item_counts --data a\n"
+      "  sightline join --kafka 127.0.0.1:9092 --locations locations.csv --data b \\\n"
+      "      --listen 127.0.0.1:8083\n\n"
+      "Reads kafka.item_counts_topic, writes kafka.counts_topic, exactly once. Any number may "
+      "run:\n"
+      "they share the partitions.");
+  join->callback([command, result] { *result = Run(*command, "join", RunJoin); });
+
+  CLI::App* transform =
+      app.add_subcommand("transform", "Make sealed segments for the lake of counts with names");
+  AddOptions(*transform, *command, common);
+  transform->footer(
+      "Examples:\n"
+      "  sightline transform --kafka 127.0.0.1:9092 --listen 127.0.0.1:8084\n\n"
+      "Reads kafka.counts_topic, writes kafka.lake_rows_topic, exactly once, at the latest a "
+      "minute\n"
+      "and a half behind. Any number may run: they share the partitions.");
+  transform->callback([command, result] { *result = Run(*command, "transform", RunTransform); });
+
+  std::vector<std::string> stored = common;
+  stored.insert(stored.end(), {"lake.", "pipeline.window_size"});
+  CLI::App* store = app.add_subcommand("store", "Write the segments of `transform` into the lake");
+  AddOptions(*store, *command, stored);
+  store->footer(
+      "Examples:\n"
+      "  sightline store --kafka 127.0.0.1:9092 --lake.dir /srv/sightline/lake \\\n"
+      "      --listen 127.0.0.1:8085\n\n"
+      "Reads kafka.lake_rows_topic; each segment comes into the lake once. Any number may run on "
+      "one\n"
+      "lake: they share the partitions.");
+  store->callback([command, result] { *result = Run(*command, "store", RunStore); });
+}
+
 }  // namespace
 
 void AddUpCommands(CLI::App& app, int* result) {
@@ -144,6 +186,8 @@ void AddUpCommands(CLI::App& app, int* result) {
       "when\n"
       "lake.dir is given; it may be shared, too.");
   count->callback([command, result] { *result = Run(*command, "count", RunCount); });
+
+  AddSteps(app, command, result);
 
   CLI::App* options = app.add_subcommand("options", "Print every option of `up` as a config file");
   options->footer("Example:\n  sightline options > sightline.toml");

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "app/bare_server.h"
 #include "app/engine_report.h"
 #include "app/kafka_options.h"
 #include "app/kafka_wait.h"
@@ -24,25 +25,14 @@
 #include "connectors/kafka/membership.h"
 #include "connectors/kafka/writer.h"
 #include "engine/runtime.h"
-#include "live/hub.h"
-#include "live/live.h"
-#include "server/server.h"
 
 namespace sightline {
 namespace {
 
-constexpr Millis kServerStop{500};
 // What is read is committed before a partition goes to another process, or after SIGTERM.
 constexpr Millis kHandOver{2'500};
 constexpr std::chrono::seconds kStartTime{5};
 constexpr Millis kWatch{1'000};
-
-// A process that counts has no door for detections: they go to the topic.
-class NoDetections final : public DetectionLog {
- public:
-  int32_t partitions() const override { return 1; }
-  bool Append(std::vector<PackedRecords>, std::function<void(Status)>) override { return false; }
-};
 
 class Count {
  public:
@@ -51,7 +41,7 @@ class Count {
   Status Start();
   Status WaitForSignal();
   void Stop();
-  std::string url() const { return url_; }
+  std::string url() const { return server_->url(); }
 
  private:
   Status OpenTopic();
@@ -74,10 +64,7 @@ class Count {
   KafkaTopic topic_;
   std::string source_;
   std::unique_ptr<TopicWatch> watch_;
-  NoDetections no_detections_;
   // In the order of the start; destroyed in reverse.
-  std::unique_ptr<Live> live_;  // empty: the page belongs to `serve`
-  std::unique_ptr<Hub> hub_;
   std::unique_ptr<LocationsRefresh> locations_;
   std::unique_ptr<LakeService> lake_;  // null: no lake.dir was given
   std::unique_ptr<KafkaReader> reader_;
@@ -85,8 +72,7 @@ class Count {
   std::unique_ptr<Runtime> runtime_;
   std::atomic<Runtime*> running_ = nullptr;  // runtime_, once it is made
   std::unique_ptr<KafkaMembership> membership_;
-  std::unique_ptr<Server> server_;
-  std::string url_;
+  std::unique_ptr<BareServer> server_;
 };
 
 Status Count::Start() {
@@ -95,11 +81,6 @@ Status Count::Start() {
   RETURN_IF_ERROR(OpenTopic());
   RETURN_IF_ERROR(OpenLocations());
   RETURN_IF_ERROR(OpenLake());
-  live_ = std::make_unique<Live>(LiveOptions{.pane_size = options_.pipeline.pane_size,
-                                             .window_size = options_.pipeline.window_size,
-                                             .log_end = nullptr},
-                                 &clock_);
-  hub_ = std::make_unique<Hub>(live_.get(), &clock_, HubOptions{});
   writer_ = std::make_unique<KafkaWriter>(KafkaWriterOptions{
       .kafka = kafka_,
       .deployment = options_.kafka_deployment,
@@ -230,17 +211,10 @@ Result<std::unique_ptr<PartitionTask>> Count::BuildTask(const SourcePartition& p
 }
 
 Status Count::StartServer() {
-  Result<std::unique_ptr<Server>> server =
-      sightline::StartServer(options_, {.log = &no_detections_,
-                                        .live = live_.get(),
-                                        .hub = hub_.get(),
-                                        .query = nullptr,
-                                        .clock = &clock_,
-                                        .metrics = [this] { return Gather(); },
-                                        .health = [this] { return TellHealth(); }});
+  Result<std::unique_ptr<BareServer>> server = BareServer::Start(
+      options_, clock_, [this] { return Gather(); }, [this] { return TellHealth(); });
   if (!server.ok()) return server.status();
   server_ = std::move(server).value();
-  url_ = UrlOf(options_, *server_);
   return Status::Ok();
 }
 
@@ -262,9 +236,8 @@ void Count::Report() {
 // Leaving the group drains what is ours and gives it away.
 void Count::Stop() {
   LogInfo("stopping");
-  if (server_) server_->Stop(kServerStop);
-  membership_.reset();
   server_.reset();
+  membership_.reset();
   running_ = nullptr;
   runtime_.reset();
   writer_.reset();

@@ -58,6 +58,8 @@ struct UpOptions {
   std::string kafka_topic = "raw_camera_events";
   bool kafka_publish = true;
   std::string kafka_counts_topic = "located_item_counts";
+  std::string kafka_item_counts_topic = "item_counts";
+  std::string kafka_lake_rows_topic = "lake_rows";
   std::string kafka_dead_letters_topic = "dead_letters";
   std::string kafka_late_detections_topic = "late_detections";
   std::string kafka_deployment = "sightline";

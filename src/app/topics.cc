@@ -46,8 +46,8 @@ std::vector<Wanted> WantedTopics(const UpOptions& o, bool steps) {
     wanted.push_back({o.kafka_late_detections_topic, Role::kByTime, o.kafka_aside_retention});
   }
   if (steps) {
-    wanted.push_back({"item_counts", Role::kCounts, o.kafka_counts_retention});
-    wanted.push_back({"lake_rows", Role::kByTime, o.kafka_counts_retention});
+    wanted.push_back({o.kafka_item_counts_topic, Role::kCounts, o.kafka_counts_retention});
+    wanted.push_back({o.kafka_lake_rows_topic, Role::kByTime, o.kafka_counts_retention});
     wanted.push_back({"monitoring", Role::kByTime, o.kafka_aside_retention});
     wanted.push_back({"alerts", Role::kLatest, o.kafka_aside_retention});
   }
@@ -425,6 +425,11 @@ std::vector<TopicRight> RightsNeeded(const UpOptions& o, bool steps, RightsOf wh
     for (std::string& operation : operations)
       rights.push_back({"topic", name, false, std::move(operation)});
   };
+  const auto step = [&](const char* name) {
+    const std::string own = fmt::format("{}-{}", o.kafka_deployment, name);
+    rights.push_back({"transactional-id", own + "-", true, "Write"});
+    rights.push_back({"group", own, false, "Read"});
+  };
   // Read and Write bring Describe along.
   switch (who) {
     case RightsOf::kUp:
@@ -442,6 +447,20 @@ std::vector<TopicRight> RightsNeeded(const UpOptions& o, bool steps, RightsOf wh
       topic(o.kafka_late_detections_topic, {"Write"});
       rights.push_back({"transactional-id", o.kafka_deployment + "-kafka:", true, "Write"});
       rights.push_back({"group", o.kafka_deployment + "-count", false, "Read"});
+      break;
+    case RightsOf::kJoin:
+      topic(o.kafka_item_counts_topic, {"Read", "DescribeConfigs"});
+      topic(o.kafka_counts_topic, {"Read", "Write", "DescribeConfigs"});
+      step("join");
+      break;
+    case RightsOf::kTransform:
+      topic(o.kafka_counts_topic, {"Read", "DescribeConfigs"});
+      topic(o.kafka_lake_rows_topic, {"Read", "Write", "DescribeConfigs"});
+      step("transform");
+      break;
+    case RightsOf::kStore:
+      topic(o.kafka_lake_rows_topic, {"Read", "DescribeConfigs"});
+      rights.push_back({"group", o.kafka_deployment + "-store", false, "Read"});
       break;
     case RightsOf::kServe:
       topic(o.kafka_topic, {"Write", "DescribeConfigs"});  // its posts, and where the topic ends

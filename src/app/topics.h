@@ -70,7 +70,7 @@ struct TopicRight {
   bool prefixed = false;  // `name` is how theirs begin
   std::string operation;  // "Read", as kafka-acls takes it
 };
-enum class RightsOf { kUp, kCount, kServe, kTopics, kProducer, kReader };
+enum class RightsOf { kUp, kCount, kJoin, kTransform, kStore, kServe, kTopics, kProducer, kReader };
 // The least that they need. kTopics: of plan, apply and check.
 std::vector<TopicRight> RightsNeeded(const UpOptions& options, bool steps, RightsOf who);
 

@@ -161,5 +161,20 @@ TEST(Topics, RightsAreOfWhatTheOptionsName) {
   EXPECT_TRUE(last.prefixed);
 }
 
+TEST(Topics, AStepMayWriteOnlyWhatItWrites) {
+  UpOptions options;
+  options.kafka_deployment = "north";
+  const auto writes = [&](RightsOf who) {
+    std::vector<std::string> names;
+    for (const TopicRight& right : RightsNeeded(options, true, who))
+      if (right.operation == "Write") names.push_back(right.name);
+    return names;
+  };
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(writes(RightsOf::kJoin), (Names{"located_item_counts", "north-join-"}));
+  EXPECT_EQ(writes(RightsOf::kTransform), (Names{"lake_rows", "north-transform-"}));
+  EXPECT_EQ(writes(RightsOf::kStore), Names());
+}
+
 }  // namespace
 }  // namespace sightline

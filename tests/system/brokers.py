@@ -319,6 +319,6 @@ class Cluster:
             if "item_name" in value:
                 location = counts.setdefault(value["geographical_location_oid"], Counter())
                 location[value["item_name"]] += value["item_count"]
-            else:
+            elif "ledger" in value:
                 ledger.update(value["ledger"])
         return counts, dict(ledger)

@@ -285,8 +285,10 @@ def kafka_document(t: Test) -> None:
               for r in cluster.read(COUNTS)]
     named = [pair for pair in counts if pair[1].get("geographical_location") == "Harbour"]
     progress = [pair for pair in counts if "ledger" in pair[1]]
+    camera = [pair for pair in counts if pair[1].get("video_camera_oid") is not None]
     dead = cluster.read("dead_letters")
     for name, real in (("json count-key", named[-1][0]), ("json count-value", named[-1][1]),
+                       ("json ledger-key", camera[-1][0]), ("json ledger-value", camera[-1][1]),
                        ("json progress-key", progress[-1][0]),
                        ("json progress-value", progress[-1][1]),
                        ("json aside-key", json.loads(dead[0]["key"]))):

@@ -18,37 +18,65 @@ Ledger Less(Ledger all, const Ledger& part) {
 Result<std::optional<CountsFold::Commit>> CountsFold::Take(std::string_view value) {
   Result<CountsRecord> parsed = ParseCountsRecord(value);
   if (!parsed.ok()) return parsed.status();
-  CountsRecord& record = parsed.value();
+  return Take(std::move(parsed).value());
+}
+
+void CountsFold::GoOn(const SourcePartition& from, const Progress& progress) {
+  sources_[from].progress = progress;
+}
+
+std::optional<CountsFold::Commit> CountsFold::Take(CountsRecord record) {
   Source& source = sources_[record.from];
-  // Read before: a topic is read again from an earlier place, or compacted behind us.
-  if (source.progress && record.next <= source.progress->next) return std::optional<Commit>();
-  if (record.total) {
-    if (source.group && record.first < source.group->first) return std::optional<Commit>();
+  if (!record.progress) {
+    if (source.group && record.first < source.group->first) return std::nullopt;
     if (!source.group || record.first > source.group->first)
-      source.group = Group{.first = record.first, .totals = {}};
-    CountRow& known = source.group->totals[record.total->key];
-    CountRow added = *record.total;
-    added.count -= known.count;
-    known = std::move(*record.total);
-    if (added.count != 0) {
-      std::vector<CountRow> rows;
-      rows.push_back(std::move(added));
-      MergeCounts(source.added, std::move(rows));
+      source.group = Group{.first = record.first, .totals = {}, .ledger = {}};
+    if (record.total) {
+      TakeTotal(source, std::move(record));
+    } else if (record.ledger) {
+      TakeLedger(source, record);
     }
-    return std::optional<Commit>();
+    return std::nullopt;
   }
+  // Read before: a topic is read again from an earlier place, or compacted behind us.
+  if (source.progress && record.next <= source.progress->next) return std::nullopt;
   const Progress before = source.progress.value_or(Progress{.next = {0}});
   Commit commit{.from = record.from,
                 .segment = {.first = before.next,
                             .next = record.next,
                             .counts = std::exchange(source.added, {}),
-                            .ledger = {},
+                            .ledger = std::exchange(source.ledger, {}),
                             .set_aside = {},
                             .watermark = record.progress->watermark}};
-  commit.segment.ledger.push_back(
-      {.key = {.known = false}, .ledger = Less(record.progress->ledger, before.ledger)});
+  // What no row of the ledger says is somewhere: writers before this version had no rows.
+  const Ledger rest = Less(Less(record.progress->ledger, before.ledger), commit.segment.Total());
+  if (rest != Ledger{}) MergeLedger(commit.segment.ledger, {{{.known = false}, rest}});
   source.progress = record.progress;
-  return std::optional<Commit>(std::move(commit));
+  return commit;
+}
+
+// What was committed before `progress` is known from then on, and adds nothing.
+void CountsFold::TakeTotal(Source& source, CountsRecord&& record) {
+  auto& [next, known] = source.group->totals[record.total->key];
+  if (record.next <= next) return;
+  next = record.next;
+  CountRow added = *record.total;
+  added.count -= known.count;
+  known = *std::move(record.total);
+  if (added.count == 0 || (source.progress && record.next <= source.progress->next)) return;
+  std::vector<CountRow> rows;
+  rows.push_back(std::move(added));
+  MergeCounts(source.added, std::move(rows));
+}
+
+void CountsFold::TakeLedger(Source& source, const CountsRecord& record) {
+  auto& [next, known] = source.group->ledger[record.ledger->key];
+  if (record.next <= next) return;
+  next = record.next;
+  const Ledger added = Less(record.ledger->ledger, known);
+  known = record.ledger->ledger;
+  if (source.progress && record.next <= source.progress->next) return;
+  MergeLedger(source.ledger, {{record.ledger->key, added}});
 }
 
 }  // namespace sightline::kafka

@@ -24,17 +24,31 @@ class CountsFold {
   // A commit when `value` was its progress record. kStop: not a record of ours, or of a version
   // that this program does not know; nothing has changed then.
   Result<std::optional<Commit>> Take(std::string_view value);
+  std::optional<Commit> Take(CountsRecord record);
+  // What is read from here on goes on from `progress`: before the first record of `from`. The group
+  // that is open there must be read from its start.
+  void GoOn(const SourcePartition& from, const Progress& progress);
 
  private:
+  template <typename Value>
+  struct Known {
+    Offset next;
+    Value value;
+  };
   struct Group {
-    Offset first;                         // of the newest group: older ones are final
-    std::map<CountKey, CountRow> totals;  // of it
+    Offset first;  // of the newest group: older ones are final
+    std::map<CountKey, Known<CountRow>> totals;
+    std::map<LedgerKey, Known<Ledger>> ledger;
   };
   struct Source {
     std::optional<Progress> progress;
     std::optional<Group> group;
-    std::vector<CountRow> added;  // since `progress`, sorted
+    // Since `progress`, sorted.
+    std::vector<CountRow> added;
+    std::vector<LedgerRow> ledger;
   };
+  static void TakeTotal(Source& source, CountsRecord&& record);
+  static void TakeLedger(Source& source, const CountsRecord& record);
   std::map<SourcePartition, Source> sources_;
 };
 

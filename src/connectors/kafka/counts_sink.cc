@@ -9,15 +9,8 @@
 
 namespace sightline::kafka {
 
-void WriterState::Bury(std::unique_ptr<TransactionWorker> worker) {
-  worker->Close();
-  const std::lock_guard lock(mutex);
-  std::erase_if(closed, [](const auto& old) { return old->ended(); });
-  closed.push_back(std::move(worker));
-}
-
 CountsSink::~CountsSink() {
-  if (worker_ != nullptr) writer_.Bury(std::move(worker_));
+  if (worker_ != nullptr) writer_.closed.Bury(std::move(worker_));
 }
 
 Status CountsSink::Fence(const SourcePartition& partition, Epoch) {
@@ -26,7 +19,15 @@ Status CountsSink::Fence(const SourcePartition& partition, Epoch) {
     worker_ = std::make_unique<TransactionWorker>(
         options_.kafka,
         fmt::format("{}-{}-{}", options_.deployment, partition.source, partition.partition),
-        options_.counts_topic, partition, on_answer_);
+        options_.counts_topic, partition.partition,
+        [key = ProgressKeyJson(partition)](
+            const rd_kafka_message_t& message) -> std::optional<std::string> {
+          if (message.payload == nullptr ||
+              std::string_view(static_cast<const char*>(message.key), message.key_len) != key)
+            return std::nullopt;
+          return std::string(static_cast<const char*>(message.payload), message.len);
+        },
+        on_answer_);
     fencing_ = Submit({});
     provenance_ = {partition, options_.spec_id};
   }
@@ -35,11 +36,17 @@ Status CountsSink::Fence(const SourcePartition& partition, Epoch) {
   const std::shared_ptr<Answer> answer = std::move(fencing_);
   fencing_ = nullptr;
   if (!answer->status.ok()) {
-    writer_.Bury(std::move(worker_));
+    writer_.closed.Bury(std::move(worker_));
     return answer->status;
   }
+  if (answer->found) {
+    const Result<Progress> progress = ParseProgress(*answer->found);
+    if (!progress.ok())
+      return Status::Stop(fmt::format("topic '{}' partition {}: {}", options_.counts_topic,
+                                      partition.partition, progress.status().message()));
+    progress_ = progress.value();
+  }
   fenced_ = true;
-  progress_ = answer->progress;
   return Status::Ok();
 }
 
@@ -97,9 +104,11 @@ std::vector<Message> CountsSink::Prepare(std::span<const Segment> segments) {
   offered_.watermark = segments.back().watermark;
   std::vector<Message> messages;
   std::vector<CountRow> changed;
+  std::vector<LedgerRow> told;
   for (const Segment& segment : segments) {
     offered_.ledger.Add(segment.Total());
     MergeCounts(changed, std::vector<CountRow>(segment.counts));
+    MergeLedger(told, std::vector<LedgerRow>(segment.ledger));
     for (const SetAside& event : segment.set_aside)
       messages.push_back(SetAsideMessage(event.outcome == Outcome::kTooLate
                                              ? options_.late_detections_topic
@@ -107,9 +116,11 @@ std::vector<Message> CountsSink::Prepare(std::span<const Segment> segments) {
                                          provenance_.from, event));
   }
   const Clock::time_point now = Clock::now();
-  if (totals_.empty() || static_cast<int64_t>(totals_.size()) > options_.group_rows_max ||
+  if (begun_ == Clock::time_point() ||
+      static_cast<int64_t>(totals_.size() + ledger_.size()) > options_.group_rows_max ||
       now - begun_ > std::chrono::milliseconds(options_.group_age_max.v)) {
     totals_.clear();
+    ledger_.clear();
     first_ = segments.front().first;
     begun_ = now;
   }
@@ -118,6 +129,11 @@ std::vector<Message> CountsSink::Prepare(std::span<const Segment> segments) {
   for (const CountRow& row : changed) keys.push_back(row.key);
   MergeCounts(totals_, std::move(changed));
   for (const CountKey& key : keys) messages.push_back(CountMessage(key));
+  std::vector<LedgerKey> rows;
+  rows.reserve(told.size());
+  for (const LedgerRow& row : told) rows.push_back(row.key);
+  MergeLedger(ledger_, std::move(told));
+  for (const LedgerKey& key : rows) messages.push_back(LedgerMessage(key));
   messages.push_back({.topic = options_.counts_topic,
                       .key = ProgressKeyJson(provenance_.from),
                       .value = ProgressValueJson(provenance_, offered_),
@@ -134,6 +150,14 @@ Message CountsSink::CountMessage(const CountKey& key) const {
           .key = CountKeyJson(provenance_.from, first_, key, options_.pane_size),
           .value = CountValueJson(provenance_, first_, offered_.next, *total, options_.pane_size,
                                   options_.location_name ? &name : nullptr),
+          .headers = {}};
+}
+
+Message CountsSink::LedgerMessage(const LedgerKey& key) const {
+  const auto total = std::ranges::lower_bound(ledger_, key, {}, &LedgerRow::key);
+  return {.topic = options_.counts_topic,
+          .key = LedgerKeyJson(provenance_.from, first_, key),
+          .value = LedgerValueJson(provenance_, first_, offered_.next, *total),
           .headers = {}};
 }
 

@@ -6,7 +6,6 @@
 #include <chrono>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <utility>
@@ -26,13 +25,9 @@ namespace sightline::kafka {
 struct WriterState {
   explicit WriterState(KafkaWriterOptions given) : options(std::move(given)) {}
 
-  // Takes the worker of a sink that is gone. Those that have ended meanwhile are joined.
-  void Bury(std::unique_ptr<TransactionWorker> worker);
-
   const KafkaWriterOptions options;
   std::atomic<int64_t> commits = 0, messages = 0, failures = 0;
-  std::mutex mutex;
-  std::vector<std::unique_ptr<TransactionWorker>> closed;  // under mutex
+  ClosedWorkers closed;
 };
 
 class CountsSink final : public Sink {
@@ -54,6 +49,7 @@ class CountsSink final : public Sink {
   Result<Offset> TakeAnswer();
   std::vector<Message> Prepare(std::span<const Segment> segments);
   Message CountMessage(const CountKey& key) const;
+  Message LedgerMessage(const LedgerKey& key) const;
 
   WriterState& writer_;
   const KafkaWriterOptions& options_;
@@ -67,6 +63,7 @@ class CountsSink final : public Sink {
   Progress offered_;                  // what the transaction under way ends with
   // The totals that run under `first_`; what is under way is in them already.
   std::vector<CountRow> totals_;
+  std::vector<LedgerRow> ledger_;
   Offset first_;
   Clock::time_point begun_;
 };

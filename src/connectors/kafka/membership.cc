@@ -17,6 +17,7 @@ namespace sightline {
 namespace {
 
 constexpr int kPollMs = 100;
+constexpr int kAskMs = 3'000;
 constexpr std::chrono::seconds kReportInterval{5};
 
 std::vector<int32_t> Numbers(const rd_kafka_topic_partition_list_t* partitions) {
@@ -147,6 +148,16 @@ KafkaMembership::~KafkaMembership() {
 void KafkaMembership::Report(int32_t partition, Offset counted) {
   const std::lock_guard lock(state_->mutex);
   state_->reported[partition] = counted;
+}
+
+std::optional<Offset> KafkaMembership::Reported(int32_t partition) const {
+  const kafka::Partitions asked(rd_kafka_topic_partition_list_new(1));
+  rd_kafka_topic_partition_t* const one =
+      rd_kafka_topic_partition_list_add(asked.get(), state_->options.topic.c_str(), partition);
+  if (rd_kafka_committed(state_->client.get(), asked.get(), kAskMs) != 0 || one->err != 0 ||
+      one->offset < 0)
+    return std::nullopt;
+  return Offset{one->offset};
 }
 
 std::string KafkaMembership::trouble() const {

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -40,6 +41,9 @@ class KafkaMembership {
   // Tells the group how far a partition is counted, for those who watch its lag: sent with the next
   // report, every few seconds. Nothing starts from it.
   void Report(int32_t partition, Offset counted);
+  // What was reported last of a partition, by whatever process; nothing if that is not known within
+  // some seconds. Waits.
+  std::optional<Offset> Reported(int32_t partition) const;
   // Why there is no agreement now; empty: there is one.
   std::string trouble() const;
 

@@ -11,6 +11,7 @@ namespace {
 namespace json = boost::json;
 
 constexpr int64_t kSchemaVersion = 1;
+constexpr std::string_view kLedgerKind = "ledger";
 
 std::string Quoted(std::string_view text) { return json::serialize(json::string_view(text)); }
 
@@ -32,6 +33,10 @@ json::value TimeOrNull(EventTime time) {
   return time == kBeforeAllTime ? json::value(nullptr) : json::value(time.v);
 }
 
+json::value OrNull(bool known, int64_t value) {
+  return known ? json::value(value) : json::value(nullptr);
+}
+
 // Integers of an object; ok() is false once one was not there.
 class Integers {
  public:
@@ -44,10 +49,11 @@ class Integers {
     }
     return value->get_int64();
   }
-  EventTime GetTimeOrNull(std::string_view name) {
+  int64_t GetOr(std::string_view name, int64_t when_null) {
     const json::value* const value = object_.if_contains(name);
-    return value != nullptr && value->is_null() ? kBeforeAllTime : EventTime{Get(name)};
+    return value != nullptr && value->is_null() ? when_null : Get(name);
   }
+  EventTime GetTimeOrNull(std::string_view name) { return {GetOr(name, kBeforeAllTime.v)}; }
   bool ok() const { return ok_; }
 
  private:
@@ -83,6 +89,34 @@ std::string CountValueJson(const Provenance& provenance, Offset first, Offset ne
   return text + "}";
 }
 
+// A camera's row has its location, too; what is not known has neither.
+std::string LedgerKeyJson(const SourcePartition& from, Offset first, const LedgerKey& key) {
+  return json::serialize(
+      json::object{{"source", from.source},
+                   {"source_partition", from.partition},
+                   {"first_offset", first.v},
+                   {"append_hour", OrNull(key.hour != kNoAppendTime, key.hour.v)},
+                   {"geographical_location_oid", OrNull(key.known, key.location.v)},
+                   {"video_camera_oid", OrNull(key.known, key.camera.v)},
+                   {"kind", kLedgerKind}});
+}
+
+std::string LedgerValueJson(const Provenance& provenance, Offset first, Offset next,
+                            const LedgerRow& row) {
+  json::object object{{"schema_version", kSchemaVersion},
+                      {"spec_id", provenance.spec_id},
+                      {"append_hour", OrNull(row.key.hour != kNoAppendTime, row.key.hour.v)},
+                      {"geographical_location_oid", OrNull(row.key.known, row.key.location.v)},
+                      {"video_camera_oid", OrNull(row.key.known, row.key.camera.v)},
+                      {"kind", kLedgerKind},
+                      {"source", provenance.from.source},
+                      {"source_partition", provenance.from.partition},
+                      {"first_offset", first.v},
+                      {"next_offset", next.v}};
+  for (auto& [name, value] : LedgerJson(row.ledger)) object[name] = value;
+  return json::serialize(object);
+}
+
 std::string ProgressKeyJson(const SourcePartition& from) {
   return fmt::format(R"({{"source":{},"source_partition":{}}})", Quoted(from.source),
                      from.partition);
@@ -111,6 +145,18 @@ Result<json::object> ParseValue(std::string_view value) {
   return object;
 }
 
+Result<Ledger> LedgerOf(const json::object& object) {
+  Integers numbers(object);
+  Ledger ledger{.received = numbers.Get("received")};
+  for (size_t i = 0; i < kOutcomes; ++i)
+    ledger.outcomes[i] = numbers.Get(ToString(static_cast<Outcome>(i)));
+  ledger.conflicts = numbers.Get("conflicts");
+  ledger.heartbeats = numbers.Get("heartbeats");
+  if (!numbers.ok() || !ledger.Balanced())
+    return Status::Stop("a progress record whose ledger is not one");
+  return ledger;
+}
+
 Result<Progress> ProgressOf(const json::object& object) {
   Integers fields(object);
   Progress progress{.next = {fields.Get("next_offset")},
@@ -119,15 +165,57 @@ Result<Progress> ProgressOf(const json::object& object) {
   const json::value* const ledger = object.if_contains("ledger");
   if (!fields.ok() || ledger == nullptr || !ledger->is_object())
     return Status::Stop("a progress record without its fields");
-  Integers numbers(ledger->get_object());
-  progress.ledger.received = numbers.Get("received");
-  for (size_t i = 0; i < kOutcomes; ++i)
-    progress.ledger.outcomes[i] = numbers.Get(ToString(static_cast<Outcome>(i)));
-  progress.ledger.conflicts = numbers.Get("conflicts");
-  progress.ledger.heartbeats = numbers.Get("heartbeats");
-  if (!numbers.ok() || !progress.ledger.Balanced())
-    return Status::Stop("a progress record whose ledger is not one");
+  const Result<Ledger> read = LedgerOf(ledger->get_object());
+  if (!read.ok()) return read.status();
+  progress.ledger = read.value();
   return progress;
+}
+
+std::optional<std::string> TextOf(const json::object& object, std::string_view name) {
+  const json::value* const found = object.if_contains(name);
+  if (found == nullptr || !found->is_string()) return std::nullopt;
+  return std::string(found->get_string());
+}
+
+Result<LedgerRow> LedgerRowOf(const json::object& object) {
+  Integers fields(object);
+  LedgerRow row;
+  const json::value* const camera = object.if_contains("video_camera_oid");
+  row.key.known = camera != nullptr && !camera->is_null();
+  if (row.key.known) {
+    row.key.location = {fields.Get("geographical_location_oid")};
+    row.key.camera = {fields.Get("video_camera_oid")};
+  }
+  row.key.hour = {fields.GetOr("append_hour", kNoAppendTime.v)};
+  if (!fields.ok()) return Status::Stop("a row of the ledger without its fields");
+  const Result<Ledger> ledger = LedgerOf(object);
+  if (!ledger.ok()) return ledger.status();
+  row.ledger = ledger.value();
+  return row;
+}
+
+// What a cell's record has beside what every record has.
+Status ReadTotal(const json::object& object, CountsRecord& record) {
+  Integers fields(object);
+  std::optional<std::string> item = TextOf(object, "item_name");
+  const std::optional<std::string> kind = TextOf(object, "kind");
+  CountRow row{.key = {.pane_start = {fields.Get("window_start")},
+                       .location = {fields.Get("geographical_location_oid")},
+                       .item = {}},
+               .count = fields.Get("item_count"),
+               .first_detected = {fields.Get("first_detected")},
+               .last_detected = {fields.Get("last_detected")}};
+  const int64_t end = fields.Get("window_end");
+  if (!item || !kind || !fields.ok()) return Status::Stop("a count without its fields");
+  row.key.item = *std::move(item);
+  row.key.kind =
+      *kind == KindName(CountKind::kCorrection) ? CountKind::kCorrection : CountKind::kCount;
+  record.pane_size = {end - row.key.pane_start.v};
+  if (object.contains("geographical_location"))
+    record.location = {.name = TextOf(object, "geographical_location").value_or(""),
+                       .version = Integers(object).Get("locations_version")};
+  record.total = std::move(row);
+  return Status::Ok();
 }
 
 }  // namespace
@@ -142,40 +230,67 @@ Result<CountsRecord> ParseCountsRecord(std::string_view value) {
   const Result<json::object> parsed = ParseValue(value);
   if (!parsed.ok()) return parsed.status();
   const json::object& object = parsed.value();
-  const auto text = [&object](std::string_view name) -> const json::string* {
-    const json::value* const found = object.if_contains(name);
-    return found == nullptr ? nullptr : found->if_string();
-  };
   Integers fields(object);
   CountsRecord record;
-  const json::string* const source = text("source");
+  std::optional<std::string> source = TextOf(object, "source");
   record.from.partition = static_cast<int32_t>(fields.Get("source_partition"));
   record.next = {fields.Get("next_offset")};
-  if (source == nullptr || !fields.ok())
-    return Status::Stop("a record that does not say whose it is");
-  record.from.source = *source;
+  if (!source || !fields.ok()) return Status::Stop("a record that does not say whose it is");
+  record.from.source = *std::move(source);
+  record.spec_id = TextOf(object, "spec_id").value_or("");
   if (object.contains("ledger")) {
     Result<Progress> progress = ProgressOf(object);
     if (!progress.ok()) return progress.status();
     record.progress = std::move(progress).value();
     return record;
   }
-  const json::string* const item = text("item_name");
-  const json::string* const kind = text("kind");
   record.first = {fields.Get("first_offset")};
-  CountRow row{.key = {.pane_start = {fields.Get("window_start")},
-                       .location = {fields.Get("geographical_location_oid")},
-                       .item = {}},
-               .count = fields.Get("item_count"),
-               .first_detected = {fields.Get("first_detected")},
-               .last_detected = {fields.Get("last_detected")}};
-  if (item == nullptr || kind == nullptr || !fields.ok())
-    return Status::Stop("a count without its fields");
-  row.key.item = *item;
-  row.key.kind =
-      *kind == KindName(CountKind::kCorrection) ? CountKind::kCorrection : CountKind::kCount;
-  record.total = std::move(row);
+  if (!fields.ok()) return Status::Stop("a count without its fields");
+  if (TextOf(object, "kind") == kLedgerKind) {
+    Result<LedgerRow> row = LedgerRowOf(object);
+    if (!row.ok()) return row.status();
+    record.ledger = std::move(row).value();
+    return record;
+  }
+  RETURN_IF_ERROR(ReadTotal(object, record));
   return record;
+}
+
+std::string StepPositionJson(const StepPosition& position) {
+  json::array done;
+  for (const auto& [from, progress] : position.done)
+    done.push_back(json::object{{"source", from.source},
+                                {"source_partition", from.partition},
+                                {"next_offset", progress.next.v},
+                                {"watermark", TimeOrNull(progress.watermark)},
+                                {"ledger", LedgerJson(progress.ledger)}});
+  return json::serialize(json::object{{"schema_version", kSchemaVersion},
+                                      {"topic_id", position.topic_id},
+                                      {"next_offset", position.next.v},
+                                      {"done", std::move(done)}});
+}
+
+Result<StepPosition> ParseStepPosition(std::string_view text) {
+  const Result<json::object> parsed = ParseValue(text);
+  if (!parsed.ok()) return parsed.status();
+  Integers fields(parsed.value());
+  std::optional<std::string> topic_id = TextOf(parsed.value(), "topic_id");
+  StepPosition position{.topic_id = {}, .next = {fields.Get("next_offset")}, .done = {}};
+  const json::value* const done = parsed.value().if_contains("done");
+  if (!topic_id || !fields.ok() || done == nullptr || !done->is_array())
+    return Status::Stop("a position without its fields");
+  position.topic_id = *std::move(topic_id);
+  for (const json::value& element : done->get_array()) {
+    if (!element.is_object()) return Status::Stop("a position without its fields");
+    Integers numbers(element.get_object());
+    std::optional<std::string> source = TextOf(element.get_object(), "source");
+    const auto partition = static_cast<int32_t>(numbers.Get("source_partition"));
+    const Result<Progress> progress = ProgressOf(element.get_object());
+    if (!source || !numbers.ok() || !progress.ok())
+      return Status::Stop("a position without its fields");
+    position.done.emplace(SourcePartition{*std::move(source), partition}, progress.value());
+  }
+  return position;
 }
 
 Message SetAsideMessage(const std::string& topic, const SourcePartition& from,

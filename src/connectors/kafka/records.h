@@ -3,6 +3,7 @@
 // Keys are byte for byte the same for the same thing, since compaction goes by them.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -38,6 +39,11 @@ struct LocationName {
 std::string CountValueJson(const Provenance& provenance, Offset first, Offset next,
                            const CountRow& row, Millis pane_size, const LocationName* location);
 
+// Of one row of the ledger, under the same rule: the running total of the offsets [first, next).
+std::string LedgerKeyJson(const SourcePartition& from, Offset first, const LedgerKey& key);
+std::string LedgerValueJson(const Provenance& provenance, Offset first, Offset next,
+                            const LedgerRow& row);
+
 // The progress of one source partition: everything before `next` is in the topic.
 struct Progress {
   Offset next;
@@ -50,15 +56,34 @@ std::string ProgressValueJson(const Provenance& provenance, const Progress& prog
 // kStop if it is no such value, or of a version that this program does not know.
 Result<Progress> ParseProgress(std::string_view value);
 
-// A value of a counts topic: a cell's running total, or a progress.
+// A value of a counts topic: the running total of a cell or of a row of the ledger, or a progress.
 struct CountsRecord {
   SourcePartition from;
+  std::string spec_id;
   Offset first;  // of a total: where its group began
   Offset next;
+  // One of these.
   std::optional<CountRow> total;
-  std::optional<Progress> progress;  // the other one
+  std::optional<LedgerRow> ledger;
+  std::optional<Progress> progress;
+  // Of a cell.
+  Millis pane_size;
+  std::optional<LocationName> location;  // in topics with names
 };
 Result<CountsRecord> ParseCountsRecord(std::string_view value);
+
+// Where a step stands in the topic that it reads, as it is kept with what it has written: a header
+// of the last record of each transaction. Reading goes on at `next`.
+struct StepPosition {
+  std::string topic_id;
+  Offset next;
+  // What was already handed on, of each source that is read again from `next`.
+  std::map<SourcePartition, Progress> done;
+  friend bool operator==(const StepPosition&, const StepPosition&) = default;
+};
+constexpr std::string_view kPositionHeader = "sightline.position";
+std::string StepPositionJson(const StepPosition& position);
+Result<StepPosition> ParseStepPosition(std::string_view text);
 
 // The event's own bytes, with the reason in headers, as dead letters are written by others.
 Message SetAsideMessage(const std::string& topic, const SourcePartition& from,

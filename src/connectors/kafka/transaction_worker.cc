@@ -38,13 +38,31 @@ Status Failed(const char* what, const rd_kafka_error_t* error, const std::string
 
 }  // namespace
 
+std::optional<std::string> HeaderOf(const rd_kafka_message_t& message, std::string_view name) {
+  rd_kafka_headers_t* headers = nullptr;
+  if (rd_kafka_message_headers(&message, &headers) != 0) return std::nullopt;
+  const void* value = nullptr;
+  size_t size = 0;
+  if (rd_kafka_header_get_last(headers, std::string(name).c_str(), &value, &size) != 0)
+    return std::nullopt;
+  return std::string(static_cast<const char*>(value), size);
+}
+
+void ClosedWorkers::Bury(std::unique_ptr<TransactionWorker> worker) {
+  worker->Close();
+  const std::lock_guard lock(mutex_);
+  std::erase_if(closed_, [](const auto& old) { return old->ended(); });
+  closed_.push_back(std::move(worker));
+}
+
 TransactionWorker::TransactionWorker(KafkaOptions options, std::string transactional_id,
-                                     std::string progress_topic, SourcePartition from,
+                                     std::string topic, int32_t partition, Finder find,
                                      std::function<void()> on_answer)
     : options_(std::move(options)),
       transactional_id_(std::move(transactional_id)),
-      progress_topic_(std::move(progress_topic)),
-      from_(std::move(from)),
+      topic_(std::move(topic)),
+      partition_(partition),
+      find_(std::move(find)),
       on_answer_(std::move(on_answer)),
       thread_([this] { Run(); }) {}
 
@@ -104,7 +122,7 @@ Status TransactionWorker::RunFence(Answer& answer) {
     if (!rd_kafka_error_is_retriable(error.get())) return Failed("fencing", error.get());
   }
   // Everything that an earlier owner had under way is now committed or aborted.
-  RETURN_IF_ERROR(FindProgress(answer.progress));
+  RETURN_IF_ERROR(Find(answer.found));
   producer_ = std::move(producer);
   return Status::Ok();
 }
@@ -112,8 +130,8 @@ Status TransactionWorker::RunFence(Answer& answer) {
 Result<int64_t> TransactionWorker::AskOffsetNow(rd_kafka_t* client, int64_t spec) {
   const Queue queue(rd_kafka_queue_new(client));
   // Also what is not committed: the end must lie behind all that this id ever wrote.
-  AskOffset(client, progress_topic_, from_.partition, spec,
-            RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED, kAskTimeoutMs, queue.get(), nullptr);
+  AskOffset(client, topic_, partition_, spec, RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED,
+            kAskTimeoutMs, queue.get(), nullptr);
   while (!closing_) {
     const Event event(rd_kafka_queue_poll(queue.get(), kLookMs));
     if (event == nullptr) continue;
@@ -124,7 +142,7 @@ Result<int64_t> TransactionWorker::AskOffsetNow(rd_kafka_t* client, int64_t spec
   return Status::Retry("closing");
 }
 
-Status TransactionWorker::FindProgress(std::optional<Progress>& found) {
+Status TransactionWorker::Find(std::optional<std::string>& found) {
   Result<Handle> made = MakeClient(RD_KAFKA_CONSUMER, options_, ReaderSettings(options_));
   if (!made.ok()) return made.status();
   const Handle client = std::move(made).value();
@@ -132,16 +150,15 @@ Status TransactionWorker::FindProgress(std::optional<Progress>& found) {
   if (!earliest.ok()) return earliest.status();
   const Result<int64_t> latest = AskOffsetNow(client.get(), RD_KAFKA_OFFSET_SPEC_LATEST);
   if (!latest.ok()) return latest.status();
-  const Topic topic(rd_kafka_topic_new(client.get(), progress_topic_.c_str(), nullptr));
-  const std::string key = ProgressKeyJson(from_);
+  const Topic topic(rd_kafka_topic_new(client.get(), topic_.c_str(), nullptr));
   int64_t end = latest.value();
   for (int64_t look = kFirstLook; end > earliest.value() && !found.has_value();
        look *= kLookGrowth) {
     const int64_t begin = std::max(earliest.value(), end - look);
     const Queue queue(rd_kafka_queue_new(client.get()));
-    if (rd_kafka_consume_start_queue(topic.get(), from_.partition, begin, queue.get()) != 0)
-      return Status::Retry(fmt::format("{}: {}", Where(progress_topic_, from_.partition),
-                                       ErrorText(rd_kafka_last_error())));
+    if (rd_kafka_consume_start_queue(topic.get(), partition_, begin, queue.get()) != 0)
+      return Status::Retry(
+          fmt::format("{}: {}", Where(topic_, partition_), ErrorText(rd_kafka_last_error())));
     Status status = Status::Ok();
     // Another task's open transaction keeps the end away for as long as the broker lets it live.
     for (int64_t position = begin; position < end && status.ok();) {
@@ -152,24 +169,15 @@ Status TransactionWorker::FindProgress(std::optional<Progress>& found) {
       if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
         position = std::max<int64_t>(position, message->offset);
       } else if (message->err != 0) {
-        status = Status::Retry(fmt::format("{}: {}", Where(progress_topic_, from_.partition),
+        status = Status::Retry(fmt::format("{}: {}", Where(topic_, partition_),
                                            rd_kafka_message_errstr(message.get())));
       } else {
         position = message->offset + 1;
-        const std::string_view its_key(static_cast<const char*>(message->key), message->key_len);
-        if (position > end || its_key != key || message->payload == nullptr) continue;
-        Result<Progress> progress =
-            ParseProgress({static_cast<const char*>(message->payload), message->len});
-        if (progress.ok()) {
-          found = std::move(progress).value();
-        } else {
-          status =
-              Status::Stop(fmt::format("{} offset {}: {}", Where(progress_topic_, from_.partition),
-                                       message->offset, progress.status().message()));
-        }
+        if (position > end) continue;
+        if (std::optional<std::string> said = find_(*message)) found = std::move(said);
       }
     }
-    rd_kafka_consume_stop(topic.get(), from_.partition);
+    rd_kafka_consume_stop(topic.get(), partition_);
     RETURN_IF_ERROR(status);
     end = begin;
   }
@@ -198,8 +206,8 @@ Status TransactionWorker::Produce(const Message& message) {
                             value.data(), static_cast<ssize_t>(value.size()));
     }
     const rd_kafka_resp_err_t error = rd_kafka_producev(
-        producer_.get(), RD_KAFKA_V_TOPIC(message.topic.c_str()),
-        RD_KAFKA_V_PARTITION(from_.partition), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+        producer_.get(), RD_KAFKA_V_TOPIC(message.topic.c_str()), RD_KAFKA_V_PARTITION(partition_),
+        RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
         RD_KAFKA_V_KEY(message.key.data(), message.key.size()),
         RD_KAFKA_V_VALUE(const_cast<char*>(message.value.data()), message.value.size()),
         RD_KAFKA_V_HEADERS(headers.get()), RD_KAFKA_V_OPAQUE(&refused_), RD_KAFKA_V_END);
@@ -209,7 +217,7 @@ Status TransactionWorker::Produce(const Message& message) {
     }
     if (error != RD_KAFKA_RESP_ERR__QUEUE_FULL)
       return Status::Rebuild(
-          fmt::format("{}: {}", Where(message.topic, from_.partition), ErrorText(error)));
+          fmt::format("{}: {}", Where(message.topic, partition_), ErrorText(error)));
     rd_kafka_poll(producer_.get(), kLookMs);
   }
   return Status::Rebuild("closing");

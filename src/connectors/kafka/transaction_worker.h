@@ -9,6 +9,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -20,13 +21,19 @@
 
 namespace sightline::kafka {
 
+// The value of a header of a record; nothing if it has none.
+std::optional<std::string> HeaderOf(const rd_kafka_message_t& message, std::string_view name);
+
 // What became of a call, written by the worker's thread until `finished`.
 struct Answer {
   std::atomic<bool> finished = false;
   Status status = Status::Ok();
-  std::optional<Progress> progress;  // of a fence: the newest of the partition
+  std::optional<std::string> found;  // of a fence: what was looked for
   Offset next;                       // of a commit: what it ends with; set by who asked
 };
+
+// What of a record is looked for; nothing if this is none of them.
+using Finder = std::function<std::optional<std::string>(const rd_kafka_message_t& message)>;
 
 class TransactionWorker {
  public:
@@ -35,10 +42,10 @@ class TransactionWorker {
     std::vector<Message> messages;  // of a commit; a fence has none
   };
 
-  // `progress_topic`: where the progress records of `from` are; all messages go to the partition of
-  // the same number.
-  TransactionWorker(KafkaOptions options, std::string transactional_id, std::string progress_topic,
-                    SourcePartition from, std::function<void()> on_answer);
+  // All messages go to `partition`. A fence looks in `topic` for the newest record, committed or
+  // not, of which `find` has something to say.
+  TransactionWorker(KafkaOptions options, std::string transactional_id, std::string topic,
+                    int32_t partition, Finder find, std::function<void()> on_answer);
   // Waits for the thread: Close() before, and some time, make it short.
   ~TransactionWorker();
 
@@ -53,12 +60,13 @@ class TransactionWorker {
   Status RunFence(Answer& answer);
   Status RunCommit(const std::vector<Message>& messages);
   Status Produce(const Message& message);
-  Status FindProgress(std::optional<Progress>& found);
+  Status Find(std::optional<std::string>& found);
   Result<int64_t> AskOffsetNow(rd_kafka_t* client, int64_t spec);
 
   const KafkaOptions options_;
-  const std::string transactional_id_, progress_topic_;
-  const SourcePartition from_;
+  const std::string transactional_id_, topic_;
+  const int32_t partition_;
+  const Finder find_;
 
   std::mutex mutex_;
   std::condition_variable wake_;
@@ -70,6 +78,17 @@ class TransactionWorker {
   std::string refused_;  // why the first message of a failed commit was not taken
   Handle producer_;
   std::thread thread_;
+};
+
+// Takes the workers of those that are gone. Those that have ended meanwhile are joined; the others
+// by the destructor. Thread-safe.
+class ClosedWorkers {
+ public:
+  void Bury(std::unique_ptr<TransactionWorker> worker);
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<TransactionWorker>> closed_;  // under mutex_
 };
 
 }  // namespace sightline::kafka

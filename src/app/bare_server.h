@@ -1,0 +1,47 @@
+// BareServer: the server of a process without a page of its own: /healthz and /metrics.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "app/options.h"
+#include "base/clock.h"
+#include "base/status.h"
+#include "live/hub.h"
+#include "live/live.h"
+#include "server/server.h"
+
+namespace sightline {
+
+class BareServer {
+ public:
+  // The functions are called on the server's threads. kStop: it cannot listen there.
+  static Result<std::unique_ptr<BareServer>> Start(const UpOptions& options, const Clock& clock,
+                                                   std::function<std::vector<Metric>()> metrics,
+                                                   std::function<Health()> health);
+  ~BareServer();
+  BareServer(const BareServer&) = delete;
+  BareServer& operator=(const BareServer&) = delete;
+
+  const std::string& url() const { return url_; }
+
+ private:
+  // A process that counts, or hands on, has no door for detections: they go to the topic.
+  class NoDetections final : public DetectionLog {
+   public:
+    int32_t partitions() const override { return 1; }
+    bool Append(std::vector<PackedRecords>, std::function<void(Status)>) override { return false; }
+  };
+  BareServer() = default;
+
+  NoDetections no_detections_;
+  std::unique_ptr<Live> live_;  // empty: the page belongs to `serve`
+  std::unique_ptr<Hub> hub_;
+  std::unique_ptr<Server> server_;
+  std::string url_;
+};
+
+}  // namespace sightline

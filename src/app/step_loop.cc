@@ -1,0 +1,170 @@
+#include "app/step_loop.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/log.h"
+
+namespace sightline {
+namespace {
+
+// Commits go by time, so a loop that nobody wakes looks so often.
+constexpr std::chrono::milliseconds kLook{10};
+constexpr std::chrono::milliseconds kOpenAgain{200};
+// Steps of one partition before the next has its turn: one that is behind holds up no other.
+constexpr int kTurn = 8;
+
+}  // namespace
+
+StepLoop::StepLoop(Open open) : open_(std::move(open)), thread_([this] { Run(); }) {}
+
+StepLoop::~StepLoop() {
+  {
+    const std::lock_guard lock(wake_mutex_);
+    closing_ = true;
+  }
+  wake_.notify_one();
+  thread_.join();
+}
+
+void StepLoop::Wake() {
+  const std::lock_guard lock(wake_mutex_);
+  woken_ = true;
+  wake_.notify_one();
+}
+
+void StepLoop::Add(const std::vector<int32_t>& partitions) {
+  {
+    const std::lock_guard lock(mutex_);
+    for (const int32_t partition : partitions) slots_.try_emplace(partition);
+  }
+  Wake();
+}
+
+void StepLoop::Remove(const std::vector<int32_t>& partitions, Millis drain) {
+  std::unique_lock lock(mutex_);
+  const Clock::time_point until = Clock::now() + std::chrono::milliseconds(drain.v);
+  for (const int32_t partition : partitions) {
+    const auto slot = slots_.find(partition);
+    if (slot == slots_.end()) continue;
+    slot->second.removing = true;
+    slot->second.remove_at = until;
+  }
+  removed_.wait(lock, [&] {
+    return std::ranges::none_of(partitions, [&](int32_t p) { return slots_.contains(p); });
+  });
+}
+
+void StepLoop::Run() {
+  for (bool more = false;;) {
+    {
+      std::unique_lock lock(wake_mutex_);
+      if (!more) wake_.wait_for(lock, kLook, [this] { return woken_ || closing_; });
+      if (closing_) break;
+      woken_ = false;
+    }
+    more = RunSlots();
+  }
+  const std::lock_guard lock(mutex_);
+  slots_.clear();
+}
+
+bool StepLoop::RunSlots() {
+  bool more = false;
+  const std::lock_guard lock(mutex_);
+  for (auto slot = slots_.begin(); slot != slots_.end();) {
+    more = RunSlot(slot->first, slot->second) || more;
+    const Slot& now = slot->second;
+    const bool waits = now.step != nullptr && !now.step->drained() && Clock::now() < now.remove_at;
+    if (!now.removing || waits) {
+      ++slot;
+      continue;
+    }
+    slot = slots_.erase(slot);
+    removed_.notify_all();
+  }
+  return more;
+}
+
+// Under mutex_. A step never waits, so that others wait for it shortly.
+bool StepLoop::RunSlot(int32_t partition, Slot& slot) {
+  if (slot.stopped) return false;
+  if (slot.step == nullptr) {
+    if (slot.removing || Clock::now() < slot.open_at) return false;
+    slot.step = open_(partition, [this] { Wake(); });
+  }
+  Status status = Status::Ok();
+  for (int i = 0; i < kTurn && status.ok(); ++i) status = slot.step->Step(slot.removing);
+  slot.figures = slot.step->figures();
+  slot.reason = status.ok() ? "" : status.message();
+  if (status.ok()) return true;
+  if (status.code() == StatusCode::kRetry) return false;
+  slot.step = nullptr;
+  slot.figures.running = false;
+  if (status.code() == StatusCode::kStop) {
+    slot.stopped = true;
+    LogError(fmt::format("partition {} is stopped: {}", partition, status.message()));
+    return false;
+  }
+  ++slot.rebuilt;
+  LogWarning(fmt::format("partition {} begins again: {}", partition, status.message()));
+  slot.open_at = Clock::now() + kOpenAgain;
+  return false;
+}
+
+std::map<int32_t, StepFigures> StepLoop::figures() const {
+  const std::lock_guard lock(mutex_);
+  std::map<int32_t, StepFigures> figures;
+  for (const auto& [partition, slot] : slots_) figures.emplace(partition, slot.figures);
+  return figures;
+}
+
+void StepLoop::Tell(bool late, Health& health) const {
+  const std::lock_guard lock(mutex_);
+  const auto broken = [&health](std::string reason) {
+    health.ok = false;
+    health.reasons.push_back(std::move(reason));
+  };
+  for (const auto& [partition, slot] : slots_) {
+    if (slot.stopped) {
+      broken(fmt::format("partition {} is stopped: {}", partition, slot.reason));
+    } else if (!slot.figures.running && late && !slot.reason.empty()) {
+      broken(fmt::format("partition {} cannot start: {}", partition, slot.reason));
+    }
+  }
+}
+
+void StepLoop::Gather(std::vector<Metric>& metrics) const {
+  const std::lock_guard lock(mutex_);
+  metrics.push_back({.name = "sightline_step_partitions",
+                     .help = "that this process has",
+                     .type = Metric::Type::kGauge,
+                     .value = static_cast<double>(slots_.size())});
+  for (const auto& [partition, slot] : slots_) {
+    const auto add = [&, number = partition](const char* name, const char* help, Metric::Type type,
+                                             int64_t value) {
+      metrics.push_back({.name = name,
+                         .help = help,
+                         .type = type,
+                         .labels = {{"partition", fmt::format("{}", number)}},
+                         .value = static_cast<double>(value)});
+    };
+    using enum Metric::Type;
+    const StepFigures& f = slot.figures;
+    add("sightline_step_running", "1: it reads and writes", kGauge, f.running);
+    add("sightline_step_offset", "read up to", kGauge, f.next.v);
+    add("sightline_step_lag", "records of the topic that are not read yet", kGauge,
+        std::max<int64_t>(0, f.end.v - f.next.v));
+    add("sightline_step_commits_total", "since this process has the partition", kCounter,
+        f.commits);
+    add("sightline_step_written_total", "messages or rows", kCounter, f.written);
+    add("sightline_step_refused_total", "records that are none of Sightline's", kCounter,
+        f.refused);
+    add("sightline_step_failures_total", "commits without a known success", kCounter, f.failures);
+    add("sightline_step_rebuilt_total", "how often it began again", kCounter, slot.rebuilt);
+  }
+}
+
+}  // namespace sightline

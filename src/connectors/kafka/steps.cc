@@ -1,0 +1,209 @@
+#include "connectors/kafka/steps.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <optional>
+
+#include "base/log.h"
+#include "connectors/kafka/join_map.h"
+#include "connectors/kafka/seal_map.h"
+#include "connectors/kafka/transaction_worker.h"
+
+namespace sightline {
+namespace {
+
+using kafka::StepClock;
+
+constexpr int64_t kRecordsMax = 4'096;
+// Reading stops while so many messages wait to be written.
+constexpr int64_t kWaitingMax = 65'536;
+
+// Every record: the newest one of a step's topic has a position, or is not a step's.
+std::optional<std::string> PositionOf(const rd_kafka_message_t& message) {
+  return kafka::HeaderOf(message, kafka::kPositionHeader).value_or("");
+}
+
+}  // namespace
+
+struct KafkaSteps::State {
+  explicit State(KafkaStepsOptions given) : options(std::move(given)) {}
+  const KafkaStepsOptions options;
+  std::unique_ptr<KafkaReader> reader;
+  kafka::ClosedWorkers closed;
+};
+
+namespace {
+
+class PartitionStep final : public KafkaStep {
+ public:
+  PartitionStep(const KafkaStepsOptions& options, KafkaReader& reader, kafka::ClosedWorkers& closed,
+                int32_t partition, std::unique_ptr<kafka::StepMap> map, std::function<void()> wake)
+      : options_(options),
+        reader_(reader),
+        closed_(closed),
+        partition_(partition),
+        map_(std::move(map)),
+        wake_(std::move(wake)) {}
+  ~PartitionStep() override {
+    if (worker_ != nullptr) closed_.Bury(std::move(worker_));
+  }
+
+  Status Step() override {
+    if (source_ == nullptr) RETURN_IF_ERROR(Begin());
+    if (!sought_) RETURN_IF_ERROR(Seek());
+    stats_.running = true;
+    if (committing_ != nullptr) RETURN_IF_ERROR(TakeAnswer());
+    bool more = false;
+    if (map_->waiting() < kWaitingMax) {
+      const Result<Batch> batch = source_->Poll(kRecordsMax);
+      if (!batch.ok() && batch.status().code() != StatusCode::kRetry) return batch.status();
+      if (batch.ok()) RETURN_IF_ERROR(Take(batch.value()));
+      more = batch.ok() && batch.value().next > batch.value().first;
+    }
+    if (committing_ == nullptr) RETURN_IF_ERROR(Commit());
+    return more ? Status::Ok() : Status::Retry("");
+  }
+
+  KafkaStepStats stats() const override {
+    KafkaStepStats stats = stats_;
+    stats.end = reader_.EndOf(options_.from.id, partition_).next;
+    stats.refused = map_->refused();
+    return stats;
+  }
+
+ private:
+  // Becomes the owner, and learns where the one before stood.
+  Status Begin() {
+    if (worker_ == nullptr) {
+      worker_ = std::make_unique<kafka::TransactionWorker>(
+          options_.kafka, fmt::format("{}{}", options_.transactional_prefix, partition_),
+          options_.to, partition_, PositionOf, wake_);
+      fencing_ = Submit({});
+    }
+    if (!fencing_->finished.load(std::memory_order_acquire))
+      return Status::Retry("kafka: waiting for the transaction coordinator");
+    const std::shared_ptr<kafka::Answer> answer = std::move(fencing_);
+    if (!answer->status.ok())
+      return answer->status.code() == StatusCode::kStop ? answer->status
+                                                        : Status::Rebuild(answer->status.message());
+    if (answer->found) RETURN_IF_ERROR(GoOn(*answer->found));
+    source_ = reader_.OpenSource(options_.from, partition_, wake_);
+    return Status::Ok();
+  }
+
+  Status GoOn(const std::string& header) {
+    if (header.empty())
+      return Status::Stop(fmt::format(
+          "topic '{}' partition {} was written by another program, or by counting that writes it "
+          "itself: what is there would count twice; use another topic",
+          options_.to, partition_));
+    const Result<kafka::StepPosition> position = kafka::ParseStepPosition(header);
+    if (!position.ok())
+      return Status::Stop(fmt::format("topic '{}' partition {}: {}", options_.to, partition_,
+                                      position.status().message()));
+    // Made again: another topic, read from its beginning.
+    if (position.value().topic_id != options_.from.id) return Status::Ok();
+    map_->GoOn(position.value());
+    begin_ = position.value().next;
+    return Status::Ok();
+  }
+
+  Status Seek() {
+    const Result<Offset> earliest = source_->Earliest();
+    if (!earliest.ok()) return earliest.status();
+    RETURN_IF_ERROR(source_->Seek(begin_.value_or(earliest.value())));
+    sought_ = true;
+    LogInfo(fmt::format("partition {} of '{}' runs from offset {}", partition_, options_.from.name,
+                        begin_.value_or(earliest.value()).v));
+    return Status::Ok();
+  }
+
+  Status Take(const Batch& batch) {
+    const StepClock::time_point now = StepClock::now();
+    for (const Record& record : batch.records)
+      RETURN_IF_ERROR(map_->Take(record.offset, record.payload, now));
+    stats_.next = batch.next;
+    return Status::Ok();
+  }
+
+  Status Commit() {
+    const StepClock::time_point now = StepClock::now();
+    if (now - committed_ < std::chrono::milliseconds(options_.commit_interval.v) &&
+        map_->waiting() < kRecordsMax)
+      return Status::Ok();
+    Result<kafka::StepCommit> commit = map_->Give(now);
+    if (!commit.ok()) return commit.status();
+    if (commit.value().messages.empty()) return Status::Ok();
+    committed_ = now;
+    stats_.messages += static_cast<int64_t>(commit.value().messages.size());
+    committing_ = Submit(std::move(commit.value().messages));
+    return Status::Ok();
+  }
+
+  Status TakeAnswer() {
+    if (!committing_->finished.load(std::memory_order_acquire)) return Status::Ok();
+    const std::shared_ptr<kafka::Answer> answer = std::move(committing_);
+    committing_ = nullptr;
+    ++(answer->status.ok() ? stats_.commits : stats_.failures);
+    return answer->status;
+  }
+
+  std::shared_ptr<kafka::Answer> Submit(std::vector<kafka::Message> messages) {
+    auto answer = std::make_shared<kafka::Answer>();
+    worker_->Submit({answer, std::move(messages)});
+    return answer;
+  }
+
+  const KafkaStepsOptions& options_;
+  KafkaReader& reader_;
+  kafka::ClosedWorkers& closed_;
+  const int32_t partition_;
+  const std::unique_ptr<kafka::StepMap> map_;
+  const std::function<void()> wake_;
+  std::unique_ptr<kafka::TransactionWorker> worker_;
+  std::shared_ptr<kafka::Answer> fencing_, committing_;
+  std::optional<Offset> begin_;  // nothing: the earliest
+  std::unique_ptr<Source> source_;
+  bool sought_ = false;
+  StepClock::time_point committed_;
+  KafkaStepStats stats_;
+};
+
+}  // namespace
+
+KafkaSteps::KafkaSteps(std::unique_ptr<State> state) : state_(std::move(state)) {}
+KafkaSteps::~KafkaSteps() = default;
+
+Result<std::unique_ptr<KafkaSteps>> KafkaSteps::Open(KafkaStepsOptions options) {
+  Result<std::unique_ptr<KafkaReader>> reader = KafkaReader::Open(options.kafka);
+  if (!reader.ok()) return reader.status();
+  auto state = std::make_unique<State>(std::move(options));
+  state->reader = std::move(reader).value();
+  return std::unique_ptr<KafkaSteps>(new KafkaSteps(std::move(state)));
+}
+
+std::unique_ptr<KafkaStep> KafkaSteps::OpenJoin(
+    int32_t partition, std::function<std::pair<std::string, int64_t>(LocationId)> location,
+    std::function<void()> wake) {
+  auto name = [location = std::move(location)](LocationId id) {
+    auto [text, version] = location(id);
+    return kafka::LocationName{.name = std::move(text), .version = version};
+  };
+  return std::make_unique<PartitionStep>(
+      state_->options, *state_->reader, state_->closed, partition,
+      std::make_unique<kafka::JoinMap>(state_->options.from.id, state_->options.to,
+                                       std::move(name)),
+      std::move(wake));
+}
+
+std::unique_ptr<KafkaStep> KafkaSteps::OpenTransform(int32_t partition,
+                                                     std::function<void()> wake) {
+  return std::make_unique<PartitionStep>(
+      state_->options, *state_->reader, state_->closed, partition,
+      std::make_unique<kafka::SealMap>(
+          kafka::SealOptions{.topic_id = state_->options.from.id, .to = state_->options.to}),
+      std::move(wake));
+}
+
+}  // namespace sightline

@@ -1,0 +1,167 @@
+"""Every step a process of its own: count, join, transform, store, serve. Exactly once through all of
+them, whatever dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import time
+
+from brokers import Cluster
+from registry import test
+from senders import Senders
+from server import Server, Test, expect, expect_equal, wait_until
+from test_kafka import check_topics
+from test_lake import SUM, ask, check_readers, command
+
+STEPS = ("count", "join", "transform", "store")
+PARTITIONS = 4
+NAMES = {7001: "Gate", 7002: "Pier, \u00e9ast", -12: "Quay", 2**62 + 1: "Far away"}  # the others have none
+RENAMED = "Harbour"
+
+
+def table_of(names: dict[int, str]) -> str:
+    return "geographical_location_oid,geographical_location\n" + "".join(
+        f'{oid},"{name}"\n' for oid, name in names.items())
+
+
+def step(t: Test, cluster: Cluster, kind: str, number: int, table: object) -> Server:
+    options: list[object] = ["--kafka.brokers", cluster.addresses, "--kafka.session_timeout", "6s"]
+    if kind == "count":
+        options += ["--kafka.counts_topic", "item_counts", "--engine.checkpoint_dir",
+                    t.folder / "checkpoints", "--engine.checkpoint_interval", "500ms"]
+    elif kind == "join":
+        options += ["--locations", table]
+    elif kind == "store":
+        options += ["--lake.dir", t.folder / "lake", "--lake.roll_interval", "500ms"]
+    server = t.server(*options, name=f"{kind}{number}")
+    server.command = kind
+    return server
+
+
+@test(seconds=900)
+def kafka_steps(t: Test) -> None:
+    """Two processes of each step are killed, put to sleep and woken, stopped and started again while
+    events come. The topics between them, the page and the lake have every event once, with names."""
+    draw = random.Random(12)
+    cluster = Cluster(t)
+    cluster.create_topics(PARTITIONS)
+    for name in ("item_counts", "lake_rows"):
+        cluster.create_topic(name, PARTITIONS)
+    table = t.folder / "locations.csv"
+    table.write_text(table_of(NAMES))
+    steps = {kind: [step(t, cluster, kind, n, table) for n in (1, 2)] for kind in STEPS}
+    everybody = [server for servers in steps.values() for server in servers]
+    for server in everybody:
+        server.start()
+
+    def shares(kind: str) -> int:
+        name = "sightline_count_partitions" if kind == "count" else "sightline_step_partitions"
+        return int(sum(server.metric(name) for server in steps[kind] if server.running))
+
+    page = t.serve("--kafka.brokers", cluster.addresses, "--lake.dir", t.folder / "lake")
+    page.start()
+    wait_until(lambda: all(shares(kind) == PARTITIONS for kind in STEPS), 60, "all are shared")
+    senders = Senders(page, count=2, pause=0.02)
+    faults: dict[str, int] = {}
+    asleep: Server | None = None
+    for kind in draw.sample(STEPS, len(STEPS)) + [draw.choice(STEPS) for _ in range(t.kills // 8)]:
+        time.sleep(draw.uniform(0.5, 2))
+        senders.check()
+        how = draw.choice(("kill", "stop", "sleep"))
+        if asleep is not None:
+            os.kill(asleep.process.pid, signal.SIGCONT)
+        victim = draw.choice([s for s in steps[kind] if s is not asleep])
+        asleep = None
+        faults[how] = faults.get(how, 0) + 1
+        if how == "sleep":
+            os.kill(victim.process.pid, signal.SIGSTOP)
+            asleep = victim
+            continue
+        if how == "kill":
+            victim.kill()
+        else:
+            victim.stop()
+        victim.start()
+    if asleep is not None:
+        time.sleep(8)  # long enough to be believed dead, and to wake as a zombie
+        os.kill(asleep.process.pid, signal.SIGCONT)
+    table.write_text(table_of({**NAMES, 7001: RENAMED}))
+    time.sleep(3)
+    oracle = senders.finish()
+    ledger = oracle.check(page, repeated=True, seconds=90)
+    check_topics(cluster, oracle, ledger)
+    counts, told = cluster.counts("item_counts")
+    expect_equal((counts, told), (oracle.counts, ledger), "item_counts")
+
+    # A group of totals is sealed when the next begins, or by its age.
+    wait_until(lambda: sum(row["n"] for row in ask(page, SUM)) == oracle.distinct, 150,
+               "the lake has everything")
+    counts, told = cluster.counts("lake_rows")
+    expect_equal((counts, told), (oracle.counts, ledger), "lake_rows")
+    names: dict[int, set] = {}
+    for record in cluster.read("located_item_counts"):
+        value = json.loads(record["value"].encode("latin-1"))
+        if "item_name" in value:
+            names.setdefault(value["geographical_location_oid"], set()).add(
+                value["geographical_location"])
+    for oid, said in names.items():
+        wanted = {NAMES.get(oid)} | ({RENAMED} if oid == 7001 else set())
+        expect_equal(said, wanted, f"the names of {oid}")
+    by_location = ask(page, "SELECT geographical_location_oid AS oid, sum(counted)::BIGINT AS n "
+                            "FROM ledger WHERE geographical_location_oid IS NOT NULL GROUP BY ALL")
+    expect_equal({int(row["oid"]): row["n"] for row in by_location if row["n"]},
+                 {oid: sum(items.values()) for oid, items in oracle.counts.items()},
+                 "the lake's ledger by location")
+    wait_until(lambda: all(server.healthy() for server in everybody), 30, "all are well")
+    for server in [*everybody, page]:
+        server.stop()
+    command(t, "lake", "verify", "--lake", t.folder / "lake")
+    check_readers(t, t.folder / "lake", oracle.counts)
+    t.note(f"{faults}, {senders.tally().elements} elements, {len(names)} locations")
+
+
+@test(seconds=300)
+def kafka_steps_refused(t: Test) -> None:
+    """What a step cannot do: a clear word, and an end or a stop of that partition alone."""
+    cluster = Cluster(t)
+    cluster.create_topics(2)
+    table = t.folder / "locations.csv"
+    table.write_text(table_of(NAMES))
+    with t.case("no topic"):
+        step(t, cluster, "join", 1, table).start_refused("item_counts", "topics apply")
+    with t.case("no lake"):
+        cluster.create_topic("lake_rows", 2)
+        store = t.server("--kafka.brokers", cluster.addresses, name="store-without")
+        store.command = "store"
+        store.start_refused("--lake.dir")
+    with t.case("fewer partitions"):
+        cluster.create_topic("item_counts", 3)
+        step(t, cluster, "join", 2, table).start_refused("3 partitions", "only 2")
+    with t.case("written by another"):
+        # What lies in located_item_counts is counted already: it must not count twice.
+        cluster.foreign("write", lines=[{"topic": "located_item_counts", "partition": 0, "key": "k",
+                                         "value": "{}"}])
+        cluster.create_topic("few", 2)
+        join = t.server("--kafka.brokers", cluster.addresses, "--kafka.item_counts_topic", "few",
+                        name="join-other")
+        join.command = "join"
+        join.start()
+        join.wait_reason(20, "partition 0 is stopped", "count twice")
+        reasons = " ".join(join.health()["reasons"])
+        expect("partition 1" not in reasons, f"the other partition goes on: {reasons}")
+        join.stop()
+    with t.case("another's records"):
+        cluster.create_topic("strange", 2)
+        cluster.foreign("write", lines=[{"topic": "strange", "partition": 1, "key": "k", "value": v}
+                                        for v in ("", "{}", "[]", "\x00\x01", '{"schema_version":9}')])
+        transform = t.server("--kafka.brokers", cluster.addresses, "--kafka.counts_topic", "strange",
+                             name="transform-strange")
+        transform.command = "transform"
+        transform.start()
+        wait_until(lambda: transform.metric("sightline_step_partitions") == 2, 20, "it has them")
+        wait_until(lambda: transform.metric("sightline_step_refused_total") == 5, 20, "all are told")
+        expect(transform.healthy(), "they stop nothing")
+        transform.stop()
