@@ -149,13 +149,18 @@ Status WaitSeen(const Command& command, size_t left) {
       std::chrono::steady_clock::now() + std::chrono::milliseconds(command.timeout_ms.v);
   while (true) {
     const Result<Cluster> cluster = Look(command);
-    if (!cluster.ok()) return cluster.status();
-    const Result<TopicsPlan> plan = PlanTopics(command.options, command.steps, cluster.value().now);
-    if (!plan.ok()) return plan.status();
-    if (plan.value().differences.size() <= left) return Status::Ok();
+    // A broker may know a topic by name before it knows its settings.
+    if (cluster.ok()) {
+      const Result<TopicsPlan> plan =
+          PlanTopics(command.options, command.steps, cluster.value().now);
+      if (!plan.ok()) return plan.status();
+      if (plan.value().differences.size() <= left) return Status::Ok();
+    }
     if (std::chrono::steady_clock::now() > until)
-      return Status::Retry(fmt::format(
-          "{} ms later the brokers do not show what was done; see `plan`", command.timeout_ms.v));
+      return Status::Retry(
+          fmt::format("{} ms later the brokers do not show what was done; see `plan`{}{}",
+                      command.timeout_ms.v, cluster.ok() ? "" : ": ",
+                      cluster.ok() ? "" : cluster.status().message()));
     std::this_thread::sleep_for(kLookAgain);
   }
 }
