@@ -30,7 +30,7 @@ struct WriterState {
   void Bury(std::unique_ptr<TransactionWorker> worker);
 
   const KafkaWriterOptions options;
-  std::atomic<int64_t> commits = 0, messages = 0, failures = 0;
+  std::atomic<int64_t> commits = 0, messages = 0, failures = 0, commit_microseconds = 0;
   std::mutex mutex;
   std::vector<std::unique_ptr<TransactionWorker>> closed;  // under mutex
 };

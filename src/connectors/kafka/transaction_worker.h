@@ -26,6 +26,7 @@ struct Answer {
   Status status = Status::Ok();
   std::optional<Progress> progress;  // of a fence: the newest of the partition
   Offset next;                       // of a commit: what it ends with; set by who asked
+  int64_t microseconds = 0;          // that the calls took
 };
 
 class TransactionWorker {
