@@ -7,6 +7,7 @@
 #include <chrono>
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <random>
 #include <thread>
 #include <utility>
@@ -17,6 +18,9 @@
 #include "app/kafka_wait.h"
 #include "app/lake_service.h"
 #include "app/locations_refresh.h"
+#include "app/monitor.h"
+#include "app/monitor_topics.h"
+#include "app/observed_sink.h"
 #include "app/process.h"
 #include "app/topic_watch.h"
 #include "base/log.h"
@@ -26,6 +30,7 @@
 #include "engine/runtime.h"
 #include "live/hub.h"
 #include "live/live.h"
+#include "monitor/activity.h"
 #include "server/server.h"
 
 namespace sightline {
@@ -59,12 +64,15 @@ class Count {
   Status OpenLake();
   Status JoinGroup();
   Status StartServer();
+  Status OpenMonitor();
+  void ReportNow(MonitorReport& report) const;
   Result<std::unique_ptr<PartitionTask>> BuildTask(const SourcePartition& partition);
   SourcePartition Partition(int32_t partition) const { return {source_, partition}; }
   std::vector<SourcePartition> Partitions(const std::vector<int32_t>& numbers) const;
   void Wake(const SourcePartition& partition);
   void Report();
   Health TellHealth() const;
+  Health TellReadiness() const;
   std::vector<Metric> Gather() const;
 
   const UpOptions options_;
@@ -76,6 +84,13 @@ class Count {
   std::unique_ptr<TopicWatch> watch_;
   NoDetections no_detections_;
   // In the order of the start; destroyed in reverse.
+  Pulse pulse_;
+  mutable Activity activity_{static_cast<size_t>(options_.alert_subjects_known),
+                             options_.alert_forget};
+  mutable std::mutex sinks_mutex_;
+  std::vector<SinkOptions> sinks_;         // of every task; under sinks_mutex_
+  std::unique_ptr<MonitorTopics> topics_;  // null: nothing is published
+  std::unique_ptr<Monitor> monitor_;
   std::unique_ptr<Live> live_;  // empty: the page belongs to `serve`
   std::unique_ptr<Hub> hub_;
   std::unique_ptr<LocationsRefresh> locations_;
@@ -99,7 +114,9 @@ Status Count::Start() {
                                              .window_size = options_.pipeline.window_size,
                                              .log_end = nullptr},
                                  &clock_);
-  hub_ = std::make_unique<Hub>(live_.get(), &clock_, HubOptions{});
+  RETURN_IF_ERROR(OpenMonitor());
+  hub_ = std::make_unique<Hub>(
+      live_.get(), &clock_, HubOptions{.alerts_version = [this] { return monitor_->version(); }});
   writer_ = std::make_unique<KafkaWriter>(KafkaWriterOptions{
       .kafka = kafka_,
       .deployment = options_.kafka_deployment,
@@ -118,7 +135,9 @@ Status Count::Start() {
       RuntimeOptions{.threads = threads > 0 ? threads : std::max(1, cores)});
   running_ = runtime_.get();
   RETURN_IF_ERROR(JoinGroup());
-  return StartServer();
+  RETURN_IF_ERROR(StartServer());
+  monitor_->Start(InstanceOf(options_, url_), hub_->boot());
+  return Status::Ok();
 }
 
 Status Count::OpenTopic() {
@@ -191,6 +210,7 @@ Status Count::JoinGroup() {
                              .on_revoked =
                                  [this](const std::vector<int32_t>& numbers) {
                                    runtime_->Remove(Partitions(numbers), kHandOver.v);
+                                   for (const int32_t number : numbers) activity_.Forget(number);
                                  },
                              .session_timeout = options_.kafka_session_timeout});
   if (!joined.ok()) return joined.status();
@@ -208,13 +228,20 @@ Result<std::unique_ptr<PartitionTask>> Count::BuildTask(const SourcePartition& p
   TaskPorts ports;
   task.sinks.push_back(
       {.name = "kafka counts", .commit_interval_ms = options_.kafka_commit_interval.v});
-  ports.sinks.push_back(writer_->OpenSink(wake));
+  ports.sinks.push_back(std::make_unique<ObservedSink>(
+      writer_->OpenSink(wake), [this](const SourcePartition& from, const Segment& segment) {
+        activity_.Count(from, segment, SteadyMs());
+      }));
   if (lake_) {
     const int64_t roll_ms = options_.lake_roll_interval.v;
     task.sinks.push_back({.name = "lake counts", .commit_interval_ms = roll_ms, .together = true});
     ports.sinks.push_back(lake_->OpenCountsSink(wake));
     task.sinks.push_back({.name = "lake ledger", .commit_interval_ms = roll_ms, .together = true});
     ports.sinks.push_back(lake_->OpenLedgerSink(wake));
+  }
+  {
+    const std::lock_guard lock(sinks_mutex_);
+    sinks_ = task.sinks;
   }
   task.hash_seed = std::random_device()() | uint64_t{std::random_device()()} << 32;
   task.checkpoint_interval_ms = options_.checkpoint_interval.v;
@@ -230,22 +257,63 @@ Result<std::unique_ptr<PartitionTask>> Count::BuildTask(const SourcePartition& p
 }
 
 Status Count::StartServer() {
-  Result<std::unique_ptr<Server>> server =
-      sightline::StartServer(options_, {.log = &no_detections_,
-                                        .live = live_.get(),
-                                        .hub = hub_.get(),
-                                        .query = nullptr,
-                                        .clock = &clock_,
-                                        .metrics = [this] { return Gather(); },
-                                        .health = [this] { return TellHealth(); }});
+  Result<std::unique_ptr<Server>> server = sightline::StartServer(
+      options_, {.log = &no_detections_,
+                 .live = live_.get(),
+                 .hub = hub_.get(),
+                 .query = nullptr,
+                 .clock = &clock_,
+                 .metrics = [this] { return Gather(); },
+                 .health = [this] { return TellHealth(); },
+                 .alive = [this] { return pulse_.Tell(); },
+                 .ready = [this] { return TellReadiness(); },
+                 .alerts = [this](const Scope& scope) { return monitor_->ActiveJson(scope); }});
   if (!server.ok()) return server.status();
   server_ = std::move(server).value();
   url_ = UrlOf(options_, *server_);
   return Status::Ok();
 }
 
+Status Count::OpenMonitor() {
+  Result<std::unique_ptr<MonitorTopics>> topics = MonitorTopics::Open(options_);
+  if (!topics.ok()) return topics.status();
+  topics_ = std::move(topics).value();
+  monitor_ = std::make_unique<Monitor>(
+      MonitorOptions{.alerts = options_.alerts,
+                     .step = "count",
+                     .clock = &clock_,
+                     .topics = topics_.get(),
+                     .report = [this](MonitorReport& report) { ReportNow(report); }});
+  return Status::Ok();
+}
+
+void Count::ReportNow(MonitorReport& report) const {
+  MonitorSample& sample = report.sample;
+  activity_.Fill(sample.now_ms, sample);
+  // Other processes may hear a location whose cameras here are silent: `serve` watches them.
+  sample.locations.clear();
+  report.ledger = *sample.ledger;
+  std::vector<SinkOptions> sinks;
+  {
+    const std::lock_guard lock(sinks_mutex_);
+    sinks = sinks_;
+  }
+  const auto end_of = [this](const SourcePartition& partition) {
+    return reader_->EndOf(topic_.id, partition.partition).next;
+  };
+  SampleEngine(runtime_->Snapshot(), sinks, end_of, report);
+  SampleSystem(options_.data, report);
+  SampleKafka(writer_->stats(), report);
+  report.numbers.emplace_back("untracked", activity_.untracked());
+  sample.clock_unguarded = ClockUnguarded(topic_);
+  sample.troubles = {{"brokers", watch_->trouble()},
+                     {"group", membership_->trouble()},
+                     {"lake", lake_ ? lake_->trouble() : ""}};
+}
+
 Status Count::WaitForSignal() {
   return WaitForStop(kWatch, [this] {
+    pulse_.Beat();
     locations_->Refresh();
     Report();
     return watch_->Look();
@@ -263,6 +331,7 @@ void Count::Report() {
 void Count::Stop() {
   LogInfo("stopping");
   if (server_) server_->Stop(kServerStop);
+  if (monitor_) monitor_->Stop();
   membership_.reset();
   server_.reset();
   running_ = nullptr;
@@ -286,8 +355,21 @@ Health Count::TellHealth() const {
   return health;
 }
 
+// One that has no partition can do all there is for it.
+Health Count::TellReadiness() const {
+  Health ready;
+  TellReady(runtime_->Snapshot(), ready);
+  for (const std::string& trouble : {membership_->trouble(), watch_->trouble()}) {
+    if (trouble.empty()) continue;
+    ready.ok = false;
+    ready.reasons.push_back(trouble);
+  }
+  return ready;
+}
+
 std::vector<Metric> Count::Gather() const {
   std::vector<Metric> metrics;
+  monitor_->Gather(metrics);
   const std::vector<PartitionHealth> partitions = runtime_->Snapshot();
   metrics.push_back({.name = "sightline_count_partitions",
                      .help = "that this process counts",
