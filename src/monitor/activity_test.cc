@@ -24,7 +24,7 @@ MonitorSample Fill(Activity& activity, int64_t now_ms) {
   return sample;
 }
 
-constexpr SourcePartition kFirst{"s", 0}, kSecond{"s", 1};
+const SourcePartition kFirst{"s", 0}, kSecond{"s", 1};
 
 TEST(Activity, AddsUpWhatSegmentsSay) {
   Activity activity(10, Millis{100'000});
