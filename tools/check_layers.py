@@ -30,6 +30,7 @@ ROOMS = {
     "engine": {"operators", "pipeline", "model", "base"},
     "connectors": {"engine", "operators", "pipeline", "model", "base"},
     "live": {"model", "base"},
+    "monitor": {"model", "base"},
     "query": {"live", "model", "base"},
     "server": {"query", "live", "operators", "pipeline", "model", "base"},
     "camera": {"model", "base"},
@@ -76,7 +77,8 @@ NO_PORT = re.compile(
     r"|\b(getenv|secure_getenv|std::rand|srand|random_device|mt19937(_64)?|clock_gettime|"
     r"gettimeofday|system_clock|steady_clock|std::thread|std::jthread|std::mutex|sleep_for)\b"
     r"|\bstd::time\(|\btime\((nullptr|NULL|0)\)")
-NO_PORT_FILES = re.compile(r"^src/(operators|model|pipeline)/|^src/engine/partition_task\.(h|cc)$")
+NO_PORT_FILES = re.compile(r"^src/(operators|model|pipeline)/|^src/engine/partition_task\.(h|cc)$"
+                           r"|^src/monitor/alerts\.(h|cc)$")
 NO_ROOM = re.compile(r"(^|[_.-])(utils?|commons?|helpers?|misc)([_.-]|$)", re.IGNORECASE)
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 LINES_MAX = 70

@@ -10,6 +10,7 @@ import { element, make, setAttribute, setHidden, setText } from './dom.js';
 import { Model } from './model.js';
 import { Stream } from './stream.js';
 import { locationName, number, printable, time, windowLabel, windowSentence } from './text.js';
+import { AlertsView } from './view_alerts.js';
 import { LedgerView } from './view_ledger.js';
 import { LocationsView } from './view_locations.js';
 import { StateView, stateOf } from './view_state.js';
@@ -30,6 +31,7 @@ const stream = new Stream(onEvent, schedule);
 const topView = new TopView();
 const locationsView = new LocationsView(choose, addressOf, schedule);
 const ledgerView = new LedgerView();
+const alertsView = new AlertsView(schedule);
 const stateView = new StateView();
 
 let view = viewOf(location.search);
@@ -53,6 +55,7 @@ function onEvent(event, data) {
   const outcome = model.apply(event, data);
   if (outcome === 'applied') {
     delay.heard(data.now);
+    alertsView.heard(model.boot, model.alertsVersion);
     if (event === 'change' && !paused && !document.hidden) delay.changed(data.changed_at, stream.openedAt);
   }
   return outcome;
@@ -97,6 +100,7 @@ function commit() {
   commitTop(now);
   if (paused && shown === model && paintedKey === viewKey) shown = model.copy();
   ledgerView.render(shown.ledger);
+  alertsView.render(model.now);
   locationsView.render(shown, view.location, allTotal());
   commitState(now);
   delay.committed();

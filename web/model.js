@@ -40,6 +40,7 @@ export class Model {
   now = 0; // the server's clock at its last word
   changedAt = 0;
   /** @type {number|null} */ completeUntil = null;
+  /** @type {number|null} */ alertsVersion = null; // null: the server has not told one
   /** @type {Top|null} */ top = null; // null: no snapshot of this view yet
   /** @type {Ledger|null} */ ledger = null;
   // Grows when a location appears, disappears or is renamed: when the list's order may change.
@@ -150,6 +151,7 @@ export class Model {
     if (data.top) this.top = data.top;
     if (data.ledger) this.ledger = data.ledger;
     this.completeUntil = data.complete_until ?? this.top?.complete_until ?? null;
+    if (typeof data.alerts_version === 'number') this.alertsVersion = data.alerts_version;
     if (data.changed_at > this.changedAt) this.changedAt = data.changed_at;
   }
 }

@@ -1,4 +1,4 @@
-// BareServer: the server of a process without a page of its own: /healthz and /metrics.
+// BareServer: the server of a process without a page of its own: probes, /metrics, /v1/alerts.
 #pragma once
 
 #include <functional>
@@ -16,17 +16,27 @@
 
 namespace sightline {
 
+// As of ServerPorts and HubOptions. Called on the server's threads.
+struct BareServerPorts {
+  std::function<std::vector<Metric>()> metrics;
+  std::function<Health()> health, alive, ready;
+  std::function<std::string(const Scope&)> alerts;
+  std::function<int64_t()> alerts_version;
+};
+
 class BareServer {
  public:
-  // The functions are called on the server's threads. kStop: it cannot listen there.
+  // kStop: it cannot listen there.
   static Result<std::unique_ptr<BareServer>> Start(const UpOptions& options, const Clock& clock,
-                                                   std::function<std::vector<Metric>()> metrics,
-                                                   std::function<Health()> health);
+                                                   BareServerPorts ports);
   ~BareServer();
   BareServer(const BareServer&) = delete;
   BareServer& operator=(const BareServer&) = delete;
 
+  // Nobody is answered any more, and the functions are not called.
+  void Stop();
   const std::string& url() const { return url_; }
+  std::string boot() const { return hub_->boot(); }
 
  private:
   // A process that counts, or hands on, has no door for detections: they go to the topic.

@@ -157,10 +157,9 @@ Status WaitSeen(const Command& command, size_t left) {
       if (plan.value().differences.size() <= left) return Status::Ok();
     }
     if (std::chrono::steady_clock::now() > until)
-      return Status::Retry(
-          fmt::format("{} ms later the brokers do not show what was done; see `plan`{}{}",
-                      command.timeout_ms.v, cluster.ok() ? "" : ": ",
-                      cluster.ok() ? "" : cluster.status().message()));
+      return Status::Retry(fmt::format(
+          "{} ms later the brokers do not show what was done; see `plan`{}{}", command.timeout_ms.v,
+          cluster.ok() ? "" : ": ", cluster.ok() ? "" : cluster.status().message()));
     std::this_thread::sleep_for(kLookAgain);
   }
 }

@@ -102,7 +102,7 @@ void PrintOptions(const std::vector<Option>& table) {
 
 void AddSteps(CLI::App& app, const std::shared_ptr<Command>& command, int* result) {
   const std::vector<std::string> common = {
-      "data", "listen", "locations", "log_level", "server.connections_max", "kafka."};
+      "data", "listen", "locations", "log_level", "server.connections_max", "alerts.", "kafka."};
   CLI::App* join = app.add_subcommand(
       "join", "Put the locations' names to the counts of `count`, from topic to topic");
   AddOptions(*join, *command, common);
@@ -163,7 +163,7 @@ void AddUpCommands(CLI::App& app, int* result) {
       "serve", "The page and the API over the counts that other processes write to Kafka");
   AddOptions(*serve, *command,
              {"data", "listen", "locations", "log_level", "web_dir", "log.queue_max", "server.",
-              "live.", "lake.dir", "query.", "kafka.", "pipeline."});
+              "live.", "lake.dir", "query.", "kafka.", "alerts.", "pipeline."});
   serve->footer(
       "Examples:\n"
       "  sightline serve --kafka 127.0.0.1:9092 --listen 127.0.0.1:8081\n\n"
@@ -176,7 +176,7 @@ void AddUpCommands(CLI::App& app, int* result) {
       "count", "Count a topic alone, shared with other such processes, into topics exactly once");
   AddOptions(*count, *command,
              {"data", "listen", "locations", "log_level", "engine.", "server.connections_max",
-              "kafka.", "lake.", "pipeline."});
+              "kafka.", "lake.", "alerts.", "pipeline."});
   count->footer(
       "Examples:\n"
       "  sightline count --kafka 127.0.0.1:9092 --data a --listen 127.0.0.1:8082 \\\n"

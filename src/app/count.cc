@@ -7,6 +7,7 @@
 #include <chrono>
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <random>
 #include <thread>
 #include <utility>
@@ -18,6 +19,9 @@
 #include "app/kafka_wait.h"
 #include "app/lake_service.h"
 #include "app/locations_refresh.h"
+#include "app/monitor.h"
+#include "app/monitor_topics.h"
+#include "app/observed_sink.h"
 #include "app/process.h"
 #include "app/topic_watch.h"
 #include "base/log.h"
@@ -25,6 +29,7 @@
 #include "connectors/kafka/membership.h"
 #include "connectors/kafka/writer.h"
 #include "engine/runtime.h"
+#include "monitor/activity.h"
 
 namespace sightline {
 namespace {
@@ -49,12 +54,15 @@ class Count {
   Status OpenLake();
   Status JoinGroup();
   Status StartServer();
+  Status OpenMonitor();
+  void ReportNow(MonitorReport& report) const;
   Result<std::unique_ptr<PartitionTask>> BuildTask(const SourcePartition& partition);
   SourcePartition Partition(int32_t partition) const { return {source_, partition}; }
   std::vector<SourcePartition> Partitions(const std::vector<int32_t>& numbers) const;
   void Wake(const SourcePartition& partition);
   void Report();
   Health TellHealth() const;
+  Health TellReadiness() const;
   std::vector<Metric> Gather() const;
 
   const UpOptions options_;
@@ -65,6 +73,13 @@ class Count {
   std::string source_;
   std::unique_ptr<TopicWatch> watch_;
   // In the order of the start; destroyed in reverse.
+  Pulse pulse_;
+  mutable Activity activity_{static_cast<size_t>(options_.alert_subjects_known),
+                             options_.alert_forget};
+  mutable std::mutex sinks_mutex_;
+  std::vector<SinkOptions> sinks_;         // of every task; under sinks_mutex_
+  std::unique_ptr<MonitorTopics> topics_;  // null: nothing is published
+  std::unique_ptr<Monitor> monitor_;
   std::unique_ptr<LocationsRefresh> locations_;
   std::unique_ptr<LakeService> lake_;  // null: no lake.dir was given
   std::unique_ptr<KafkaReader> reader_;
@@ -81,6 +96,7 @@ Status Count::Start() {
   RETURN_IF_ERROR(OpenTopic());
   RETURN_IF_ERROR(OpenLocations());
   RETURN_IF_ERROR(OpenLake());
+  RETURN_IF_ERROR(OpenMonitor());
   writer_ = std::make_unique<KafkaWriter>(KafkaWriterOptions{
       .kafka = kafka_,
       .deployment = options_.kafka_deployment,
@@ -99,7 +115,9 @@ Status Count::Start() {
       RuntimeOptions{.threads = threads > 0 ? threads : std::max(1, cores)});
   running_ = runtime_.get();
   RETURN_IF_ERROR(JoinGroup());
-  return StartServer();
+  RETURN_IF_ERROR(StartServer());
+  monitor_->Start(InstanceOf(options_, server_->url()), server_->boot());
+  return Status::Ok();
 }
 
 Status Count::OpenTopic() {
@@ -172,6 +190,7 @@ Status Count::JoinGroup() {
                              .on_revoked =
                                  [this](const std::vector<int32_t>& numbers) {
                                    runtime_->Remove(Partitions(numbers), kHandOver.v);
+                                   for (const int32_t number : numbers) activity_.Forget(number);
                                  },
                              .session_timeout = options_.kafka_session_timeout});
   if (!joined.ok()) return joined.status();
@@ -189,13 +208,20 @@ Result<std::unique_ptr<PartitionTask>> Count::BuildTask(const SourcePartition& p
   TaskPorts ports;
   task.sinks.push_back(
       {.name = "kafka counts", .commit_interval_ms = options_.kafka_commit_interval.v});
-  ports.sinks.push_back(writer_->OpenSink(wake));
+  ports.sinks.push_back(std::make_unique<ObservedSink>(
+      writer_->OpenSink(wake), [this](const SourcePartition& from, const Segment& segment) {
+        activity_.Count(from, segment, SteadyMs());
+      }));
   if (lake_) {
     const int64_t roll_ms = options_.lake_roll_interval.v;
     task.sinks.push_back({.name = "lake counts", .commit_interval_ms = roll_ms, .together = true});
     ports.sinks.push_back(lake_->OpenCountsSink(wake));
     task.sinks.push_back({.name = "lake ledger", .commit_interval_ms = roll_ms, .together = true});
     ports.sinks.push_back(lake_->OpenLedgerSink(wake));
+  }
+  {
+    const std::lock_guard lock(sinks_mutex_);
+    sinks_ = task.sinks;
   }
   task.hash_seed = std::random_device()() | uint64_t{std::random_device()()} << 32;
   task.checkpoint_interval_ms = options_.checkpoint_interval.v;
@@ -212,14 +238,58 @@ Result<std::unique_ptr<PartitionTask>> Count::BuildTask(const SourcePartition& p
 
 Status Count::StartServer() {
   Result<std::unique_ptr<BareServer>> server = BareServer::Start(
-      options_, clock_, [this] { return Gather(); }, [this] { return TellHealth(); });
+      options_, clock_,
+      {.metrics = [this] { return Gather(); },
+       .health = [this] { return TellHealth(); },
+       .alive = [this] { return pulse_.Tell(); },
+       .ready = [this] { return TellReadiness(); },
+       .alerts = [this](const Scope& scope) { return monitor_->ActiveJson(scope); },
+       .alerts_version = [this] { return monitor_->version(); }});
   if (!server.ok()) return server.status();
   server_ = std::move(server).value();
   return Status::Ok();
 }
 
+Status Count::OpenMonitor() {
+  Result<std::unique_ptr<MonitorTopics>> topics = MonitorTopics::Open(options_);
+  if (!topics.ok()) return topics.status();
+  topics_ = std::move(topics).value();
+  monitor_ = std::make_unique<Monitor>(
+      MonitorOptions{.alerts = options_.alerts,
+                     .step = "count",
+                     .clock = &clock_,
+                     .topics = topics_.get(),
+                     .report = [this](MonitorReport& report) { ReportNow(report); }});
+  return Status::Ok();
+}
+
+void Count::ReportNow(MonitorReport& report) const {
+  MonitorSample& sample = report.sample;
+  activity_.Fill(sample.now_ms, sample);
+  // Other processes may hear a location whose cameras here are silent: `serve` watches them.
+  sample.locations.clear();
+  report.ledger = *sample.ledger;
+  std::vector<SinkOptions> sinks;
+  {
+    const std::lock_guard lock(sinks_mutex_);
+    sinks = sinks_;
+  }
+  const auto end_of = [this](const SourcePartition& partition) {
+    return reader_->EndOf(topic_.id, partition.partition).next;
+  };
+  SampleEngine(runtime_->Snapshot(), sinks, end_of, report);
+  SampleSystem(options_.data, report);
+  SampleKafka(writer_->stats(), report);
+  report.numbers.emplace_back("untracked", activity_.untracked());
+  sample.clock_unguarded = ClockUnguarded(topic_);
+  sample.troubles = {{"brokers", watch_->trouble()},
+                     {"group", membership_->trouble()},
+                     {"lake", lake_ ? lake_->trouble() : ""}};
+}
+
 Status Count::WaitForSignal() {
   return WaitForStop(kWatch, [this] {
+    pulse_.Beat();
     locations_->Refresh();
     Report();
     return watch_->Look();
@@ -236,8 +306,10 @@ void Count::Report() {
 // Leaving the group drains what is ours and gives it away.
 void Count::Stop() {
   LogInfo("stopping");
-  server_.reset();
+  if (server_) server_->Stop();
+  if (monitor_) monitor_->Stop();
   membership_.reset();
+  server_.reset();
   running_ = nullptr;
   runtime_.reset();
   writer_.reset();
@@ -259,8 +331,21 @@ Health Count::TellHealth() const {
   return health;
 }
 
+// One that has no partition can do all there is for it.
+Health Count::TellReadiness() const {
+  Health ready;
+  TellReady(runtime_->Snapshot(), ready);
+  for (const std::string& trouble : {membership_->trouble(), watch_->trouble()}) {
+    if (trouble.empty()) continue;
+    ready.ok = false;
+    ready.reasons.push_back(trouble);
+  }
+  return ready;
+}
+
 std::vector<Metric> Count::Gather() const {
   std::vector<Metric> metrics;
+  monitor_->Gather(metrics);
   const std::vector<PartitionHealth> partitions = runtime_->Snapshot();
   metrics.push_back({.name = "sightline_count_partitions",
                      .help = "that this process counts",

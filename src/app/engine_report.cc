@@ -24,6 +24,16 @@ void TellEngine(const std::vector<PartitionHealth>& partitions, bool late, Healt
   }
 }
 
+void TellReady(const std::vector<PartitionHealth>& partitions, Health& ready) {
+  for (const PartitionHealth& partition : partitions) {
+    if (partition.health == TaskHealth::kRunning) continue;
+    ready.ok = false;
+    ready.reasons.push_back(fmt::format("partition {} does not run: {}",
+                                        partition.partition.partition,
+                                        partition.reason.empty() ? "it starts" : partition.reason));
+  }
+}
+
 void GatherEngine(const std::vector<PartitionHealth>& partitions, std::vector<Metric>& metrics) {
   for (const PartitionHealth& partition : partitions) {
     const TaskStatus& task = partition.task;
@@ -66,6 +76,9 @@ void GatherKafka(const KafkaWriterStats& stats, std::vector<Metric>& metrics) {
   };
   add("sightline_kafka_commits_total", "transactions", stats.commits);
   add("sightline_kafka_messages_total", "written in them", stats.messages);
+  metrics.push_back({.name = "sightline_kafka_commit_seconds_total",
+                     .help = "in transactions, from the first message to the answer",
+                     .value = static_cast<double>(stats.commit_microseconds) / 1e6});
   add("sightline_kafka_commits_failed_total", "the task was built again", stats.failures);
 }
 

@@ -11,6 +11,8 @@ namespace sightline {
 
 // `late`: the start is over, so that a partition that still starts is told.
 void TellEngine(const std::vector<PartitionHealth>& partitions, bool late, Health& health);
+// Not ok while a partition does not run.
+void TellReady(const std::vector<PartitionHealth>& partitions, Health& ready);
 void GatherEngine(const std::vector<PartitionHealth>& partitions, std::vector<Metric>& metrics);
 void GatherKafka(const KafkaWriterStats& stats, std::vector<Metric>& metrics);
 

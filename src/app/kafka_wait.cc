@@ -52,4 +52,13 @@ Result<KafkaTopic> WaitForTopic(KafkaAdmin& admin, const UpOptions& options,
   return TopicToRead(*described.value());
 }
 
+std::string ClockUnguarded(const KafkaTopic& topic) {
+  if (topic.log_append_time) return {};
+  return fmt::format(
+      "topic '{}' has the senders' times, not the broker's: detections from the future and very "
+      "old "
+      "ones are not refused; set message.timestamp.type=LogAppendTime",
+      topic.name);
+}
+
 }  // namespace sightline

@@ -22,4 +22,7 @@ Result<std::string> WaitForCluster(KafkaAdmin& admin, const UpOptions& options,
 Result<KafkaTopic> WaitForTopic(KafkaAdmin& admin, const UpOptions& options,
                                 const std::string& topic, const std::function<bool()>& give_up);
 
+// Why nobody knows when a record of the topic came; empty: the broker stamps it.
+std::string ClockUnguarded(const KafkaTopic& topic);
+
 }  // namespace sightline

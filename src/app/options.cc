@@ -337,6 +337,10 @@ std::vector<Option> KafkaClientOptions(UpOptions* o) {
            "of malformed and future events"),
       Text("kafka.late_detections_topic", "topic", &o->kafka_late_detections_topic,
            "of events that came too late"),
+      Text("kafka.monitoring_topic", "topic", &o->kafka_monitoring_topic,
+           "of a process's numbers, once a second; empty is none"),
+      Text("kafka.alerts_topic", "topic", &o->kafka_alerts_topic,
+           "of alerts that start and end; empty is none"),
       Text("kafka.deployment", "name", &o->kafka_deployment,
            "begins every transactional.id; two that read the same topic need two names"),
       Text("kafka.security_protocol", "PLAINTEXT | SSL | SASL_PLAINTEXT | SASL_SSL",
@@ -381,7 +385,56 @@ std::vector<Option> KafkaTopicOptions(UpOptions* o) {
                "of published counts; a partition that is silent for longer stops at the next "
                "start; 0 is for ever"),
       Duration("kafka.aside_retention", &o->kafka_aside_retention, 0,
-               "of dead letters and late detections; 0 is for ever"),
+               "of dead letters, late detections and alerts; 0 is for ever"),
+      Duration("kafka.monitoring_retention", &o->kafka_monitoring_retention, 0,
+               "of the processes' numbers; 0 is for ever"),
+  };
+}
+
+std::vector<Option> AlertsOptions(UpOptions* o) {
+  AlertOptions& a = o->alerts;
+  const auto percent = [](std::string key, int64_t* value, std::string help) {
+    return Integer(std::move(key), "percent", value, 0, 100, std::move(help));
+  };
+  return {
+      Text("alerts.instance", "name", &o->instance,
+           "of this process in alerts and monitoring; by default its host and port"),
+      Duration("alerts.window", &a.window, 1'000, "of rates and shares"),
+      Duration("alerts.start_after", &a.start_after, 0,
+               "an alert starts when its threshold was passed for so long"),
+      Duration("alerts.end_after", &a.end_after, 0,
+               "and ends when it was not passed any more for so long"),
+      Integer("alerts.end_percent", "percent", &a.end_percent, 1, 100,
+              "of the threshold, below which a rate's alert ends"),
+      Integer("alerts.events_min", "events", &a.events_min, 1, 1'000'000'000,
+              "in a window; of fewer no share is told"),
+      Integer("alerts.subjects_max", "number", &a.subjects_max, 1, 1'000,
+              "of a rule that are told one by one, at a time and a minute; the rest are one alert"),
+      Integer("alerts.subjects_known", "number", &o->alert_subjects_known, 1, 10'000'000,
+              "cameras, and as many locations, that are watched; beyond them none"),
+      Duration("alerts.forget", &o->alert_forget, 1'000,
+               "a camera or location silent for longer is not expected any more"),
+      Duration("alerts.camera_silent", &a.camera_silent, 0,
+               "without any detection or heartbeat; 0 is off"),
+      Duration("alerts.location_silent", &a.location_silent, 0,
+               "without any detection or heartbeat; 0 is off"),
+      percent("alerts.duplicate_percent", &a.duplicate_percent,
+              "of the events are copies: a storm; 0 is off"),
+      Integer("alerts.duplicates_per_second", "number", &a.duplicates_per_second, 0, 1'000'000'000,
+              "at least, for a storm"),
+      percent("alerts.dead_letter_percent", &a.dead_letter_percent,
+              "of the events are malformed or from the future; 0 is off"),
+      percent("alerts.too_late_percent", &a.too_late_percent,
+              "of the events are too late; 0 is off"),
+      percent("alerts.clock_percent", &a.clock_percent,
+              "of a camera's events are from the future (ahead) or too late (behind); 0 is off"),
+      Integer("alerts.lag_min", "records", &a.lag_min, 0, 1'000'000'000'000,
+              "that wait and become more; 0 is off"),
+      Duration("alerts.watermark_stalled", &a.watermark_stalled, 0, "while records come; 0 is off"),
+      percent("alerts.state_percent", &a.state_percent,
+              "of what may be used, of spilled counts, disk and memory; 0 is off"),
+      Duration("alerts.sink_stalled", &a.sink_stalled, 0,
+               "beyond two of its commits a sink takes nothing of what waits for it; 0 is off"),
   };
 }
 
@@ -421,7 +474,7 @@ std::vector<Option> PipelineOptions(UpOptions* o) {
 std::vector<Option> OptionTable(UpOptions* o) {
   std::vector<Option> table;
   for (const auto part : {ProcessOptions, ServerOptions, LakeOptions, KafkaClientOptions,
-                          KafkaTopicOptions, PipelineOptions})
+                          KafkaTopicOptions, AlertsOptions, PipelineOptions})
     std::ranges::move(part(o), std::back_inserter(table));
   return table;
 }

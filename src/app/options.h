@@ -13,6 +13,7 @@
 
 #include "base/status.h"
 #include "connectors/kafka/options.h"
+#include "monitor/alerts.h"
 #include "pipeline/spec.h"
 
 namespace sightline {
@@ -62,6 +63,13 @@ struct UpOptions {
   std::string kafka_lake_rows_topic = "lake_rows";
   std::string kafka_dead_letters_topic = "dead_letters";
   std::string kafka_late_detections_topic = "late_detections";
+  // Empty: nothing is published there.
+  std::string kafka_monitoring_topic = "monitoring";
+  std::string kafka_alerts_topic = "alerts";
+  std::string instance;  // empty: host:port
+  AlertOptions alerts;
+  int64_t alert_subjects_known = 100'000;
+  Millis alert_forget{86'400'000};
   std::string kafka_deployment = "sightline";
   Millis kafka_commit_interval{10};
   Millis kafka_session_timeout{10'000};
@@ -76,6 +84,7 @@ struct UpOptions {
   int64_t kafka_raw_retention_size = int64_t{10} << 30;
   Millis kafka_counts_retention{30 * 86'400'000LL};
   Millis kafka_aside_retention{30 * 86'400'000LL};
+  Millis kafka_monitoring_retention{7 * 86'400'000LL};
   PipelineSpec pipeline;
   // Not in the config file.
   bool demo = false;

@@ -7,9 +7,16 @@
 #include <ctime>
 #include <utility>
 
+#include "app/monitor.h"
 #include "base/log.h"
 
 namespace sightline {
+namespace {
+
+// Longer than anything that the loop waits for: a hand-over, an answer of a cluster.
+constexpr Millis kPulseMax{60'000};
+
+}  // namespace
 
 bool StopAsked() {
   sigset_t pending;
@@ -25,6 +32,16 @@ Status WaitForStop(Millis interval, const std::function<Status()>& tick) {
   const timespec wait{interval.v / 1'000, interval.v % 1'000 * 1'000'000};
   while (sigtimedwait(&signals, nullptr, &wait) < 0) RETURN_IF_ERROR(tick());
   return Status::Ok();
+}
+
+Pulse::Pulse() { Beat(); }
+void Pulse::Beat() { beat_ms_ = SteadyMs(); }
+
+Health Pulse::Tell() const {
+  const int64_t silent_ms = SteadyMs() - beat_ms_;
+  if (silent_ms < kPulseMax.v) return {};
+  return {.ok = false,
+          .reasons = {fmt::format("the main loop has not come round for {} s", silent_ms / 1'000)}};
 }
 
 Result<std::unique_ptr<Server>> StartServer(const UpOptions& options, ServerPorts ports) {

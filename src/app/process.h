@@ -1,6 +1,8 @@
 // What the commands that run until SIGTERM share. The signals must be blocked in every thread.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -17,6 +19,17 @@ bool StopAsked();
 // Until SIGTERM or SIGINT, or until `tick`, which is called every `interval`, says something else
 // than kOk, which is returned.
 Status WaitForStop(Millis interval, const std::function<Status()>& tick);
+// Whether the main loop goes round. Beat() is the loop's, Tell() any thread's.
+class Pulse {
+ public:
+  Pulse();
+  void Beat();
+  // Not ok: it has not come round for so long that it will not by itself.
+  Health Tell() const;
+
+ private:
+  std::atomic<int64_t> beat_ms_;
+};
 // A server as the options say. kStop: it cannot listen there.
 Result<std::unique_ptr<Server>> StartServer(const UpOptions& options, ServerPorts ports);
 // Of its page, as this machine reaches it.

@@ -42,6 +42,8 @@ class RawLog {
   virtual bool Changed() { return false; }
   virtual Status Renew() { return Status::Ok(); }
   virtual Status Health() const { return Status::Ok(); }
+  // Why nobody knows when a record came (docs/KAFKA.md, "clock_unguarded"); empty: it is known.
+  virtual std::string ClockUnguarded() const { return {}; }
   virtual void Gather(std::vector<Metric>& metrics) const = 0;
 };
 

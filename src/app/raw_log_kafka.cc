@@ -98,6 +98,10 @@ class KafkaRawLog final : public RawLog {
     return trouble_.empty() ? Status::Ok() : Status::Retry(trouble_);
   }
 
+  std::string ClockUnguarded() const override {
+    return sightline::ClockUnguarded(reading()->topic);
+  }
+
   void Gather(std::vector<Metric>& metrics) const override {
     metrics.push_back({.name = "sightline_kafka_producer_bytes",
                        .help = "posted and not yet acknowledged by the brokers",
@@ -152,11 +156,8 @@ Result<std::unique_ptr<RawLog>> OpenKafkaRawLog(const UpOptions& options,
       WaitForTopic(*admin.value(), options, options.kafka_topic, give_up);
   if (!found.ok()) return found.status();
   const KafkaTopic& topic = found.value();
-  if (!topic.log_append_time)
-    LogWarning(fmt::format(
-        "clock_unguarded: topic '{}' has the senders' times, not the broker's: detections from the "
-        "future and very old ones are not refused; set message.timestamp.type=LogAppendTime",
-        options.kafka_topic));
+  if (const std::string why = ClockUnguarded(topic); !why.empty())
+    LogWarning("clock_unguarded: " + why);
   return std::unique_ptr<RawLog>(
       std::make_unique<KafkaRawLog>(kafka.value(), std::move(admin).value(), cluster.value(),
                                     std::move(reader).value(), std::move(producer).value(), topic));

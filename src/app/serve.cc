@@ -16,12 +16,15 @@
 #include "app/kafka_wait.h"
 #include "app/lake_reader.h"
 #include "app/locations_refresh.h"
+#include "app/monitor.h"
+#include "app/monitor_topics.h"
 #include "app/process.h"
 #include "app/topic_watch.h"
 #include "base/log.h"
 #include "connectors/kafka/counts_feed.h"
 #include "live/hub.h"
 #include "live/live.h"
+#include "monitor/activity.h"
 #include "server/server.h"
 
 namespace sightline {
@@ -50,9 +53,12 @@ class Serve {
   Status OpenFeed();
   void CatchUp() const;
   Status StartServer();
+  Status OpenMonitor();
+  void Report(MonitorReport& report) const;
   void SetLocations(const std::vector<Location>& locations);
   void Apply(const SourcePartition& partition, const Segment& segment);
   Health TellHealth() const;
+  Health TellReadiness() const;
   std::vector<Metric> Gather() const;
 
   const UpOptions options_;
@@ -62,6 +68,11 @@ class Serve {
   KafkaTopic raw_, counts_;
   std::unique_ptr<TopicWatch> watch_;
   // In the order of the start; destroyed in reverse.
+  Pulse pulse_;
+  mutable Activity activity_{static_cast<size_t>(options_.alert_subjects_known),
+                             options_.alert_forget};
+  std::unique_ptr<MonitorTopics> topics_;  // null: nothing is published
+  std::unique_ptr<Monitor> monitor_;
   std::unique_ptr<Live> live_;
   std::unique_ptr<Hub> hub_;
   std::unique_ptr<LocationsRefresh> locations_;
@@ -94,13 +105,18 @@ Status Serve::Start() {
                                                return LogEnd{end.next, end.newest};
                                              }},
                              &clock_);
-  hub_ = std::make_unique<Hub>(live_.get(), &clock_,
-                               HubOptions{.min_interval = options_.live_push_interval});
+  RETURN_IF_ERROR(OpenMonitor());
+  hub_ =
+      std::make_unique<Hub>(live_.get(), &clock_,
+                            HubOptions{.min_interval = options_.live_push_interval,
+                                       .alerts_version = [this] { return monitor_->version(); }});
   RETURN_IF_ERROR(OpenLocations());
   RETURN_IF_ERROR(OpenLake());
   RETURN_IF_ERROR(OpenFeed());
   CatchUp();
-  return StartServer();
+  RETURN_IF_ERROR(StartServer());
+  monitor_->Start(InstanceOf(options_, url_), hub_->boot());
+  return Status::Ok();
 }
 
 Status Serve::OpenTopics() {
@@ -182,6 +198,7 @@ Status Serve::OpenFeed() {
 }
 
 void Serve::Apply(const SourcePartition& partition, const Segment& segment) {
+  activity_.Count(partition, segment, SteadyMs());
   if (!live_->Apply(partition, {&segment, 1}))
     LogError(
         fmt::format("partition {} of '{}': counts of the offsets [{}, {}) do not follow those "
@@ -196,22 +213,55 @@ void Serve::CatchUp() const {
 }
 
 Status Serve::StartServer() {
-  Result<std::unique_ptr<Server>> server =
-      sightline::StartServer(options_, {.log = detections_.get(),
-                                        .live = live_.get(),
-                                        .hub = hub_.get(),
-                                        .query = lake_ ? &lake_->query() : nullptr,
-                                        .clock = &clock_,
-                                        .metrics = [this] { return Gather(); },
-                                        .health = [this] { return TellHealth(); }});
+  Result<std::unique_ptr<Server>> server = sightline::StartServer(
+      options_, {.log = detections_.get(),
+                 .live = live_.get(),
+                 .hub = hub_.get(),
+                 .query = lake_ ? &lake_->query() : nullptr,
+                 .clock = &clock_,
+                 .metrics = [this] { return Gather(); },
+                 .health = [this] { return TellHealth(); },
+                 .alive = [this] { return pulse_.Tell(); },
+                 .ready = [this] { return TellReadiness(); },
+                 .alerts = [this](const Scope& scope) { return monitor_->ActiveJson(scope); }});
   if (!server.ok()) return server.status();
   server_ = std::move(server).value();
   url_ = UrlOf(options_, *server_);
   return Status::Ok();
 }
 
+Status Serve::OpenMonitor() {
+  Result<std::unique_ptr<MonitorTopics>> topics = MonitorTopics::Open(options_);
+  if (!topics.ok()) return topics.status();
+  topics_ = std::move(topics).value();
+  monitor_ = std::make_unique<Monitor>(
+      MonitorOptions{.alerts = options_.alerts,
+                     .step = "serve",
+                     .clock = &clock_,
+                     .topics = topics_.get(),
+                     .report = [this](MonitorReport& report) { Report(report); }});
+  return Status::Ok();
+}
+
+// Of what it reads: cameras, partitions and sinks are those of `count`.
+void Serve::Report(MonitorReport& report) const {
+  MonitorSample& sample = report.sample;
+  activity_.Fill(sample.now_ms, sample);
+  const KafkaCountsFeedStats stats = feed_->stats();
+  report.ledger = live_->LedgerTotal(Scope::All());
+  sample.ledger.reset();
+  // Before that, the past goes by.
+  if (stats.caught_up) sample.ledger = report.ledger;
+  SampleSystem(options_.data, report);
+  report.numbers.emplace_back("records", stats.records);
+  report.numbers.emplace_back("viewers", hub_->viewers());
+  report.numbers.emplace_back("complete_until", live_->CompleteUntil().v);
+  sample.troubles = {{"feed", stats.trouble}, {"brokers", watch_->trouble()}};
+}
+
 Status Serve::WaitForSignal() {
   return WaitForStop(kWatch, [this] {
+    pulse_.Beat();
     locations_->Refresh();
     if (!lake_) return watch_->Look();
     const Status refreshed = lake_->Refresh();
@@ -224,6 +274,7 @@ Status Serve::WaitForSignal() {
 void Serve::Stop() {
   LogInfo("stopping");
   if (server_) server_->Stop(kServerStop);
+  if (monitor_) monitor_->Stop();
   feed_.reset();
   server_.reset();
   LogInfo("stopped");
@@ -247,8 +298,23 @@ Health Serve::TellHealth() const {
   return health;
 }
 
+Health Serve::TellReadiness() const {
+  Health ready;
+  const KafkaCountsFeedStats stats = feed_->stats();
+  const auto broken = [&ready](std::string reason) {
+    ready.ok = false;
+    ready.reasons.push_back(std::move(reason));
+  };
+  if (!stats.trouble.empty()) broken(stats.trouble);
+  if (const std::string trouble = watch_->trouble(); !trouble.empty()) broken(trouble);
+  if (!stats.caught_up)
+    broken(fmt::format("topic '{}' is still being read from its beginning", counts_.name));
+  return ready;
+}
+
 std::vector<Metric> Serve::Gather() const {
   std::vector<Metric> metrics;
+  monitor_->Gather(metrics);
   const auto add = [&metrics](const char* name, const char* help, Metric::Type type,
                               int64_t value) {
     metrics.push_back(

@@ -136,6 +136,43 @@ void StepLoop::Tell(bool late, Health& health) const {
   }
 }
 
+void StepLoop::TellReady(Health& ready) const {
+  const std::lock_guard lock(mutex_);
+  for (const auto& [partition, slot] : slots_) {
+    if (slot.figures.running && !slot.stopped) continue;
+    ready.ok = false;
+    ready.reasons.push_back(fmt::format("partition {} does not run{}{}", partition,
+                                        slot.reason.empty() ? "" : ": ", slot.reason));
+  }
+}
+
+void StepLoop::Sample(MonitorReport& report) const {
+  const std::lock_guard lock(mutex_);
+  int64_t commits = 0, written = 0, refused = 0, failures = 0, rebuilds = 0, running = 0;
+  for (const auto& [partition, slot] : slots_) {
+    const StepFigures& f = slot.figures;
+    PartitionSample& sample = report.sample.partitions.emplace_back();
+    sample.partition = partition;
+    sample.running = f.running;
+    sample.reason = slot.reason;
+    sample.position = f.next;
+    sample.end = f.end;
+    commits += f.commits;
+    written += f.written;
+    refused += f.refused;
+    failures += f.failures;
+    rebuilds += slot.rebuilt;
+    running += f.running ? 1 : 0;
+    if (slot.stopped)
+      report.sample.troubles.push_back({fmt::format("partition {}", partition), slot.reason});
+  }
+  for (const auto& [name, number] :
+       {std::pair("commits", commits), std::pair("written", written), std::pair("refused", refused),
+        std::pair("failures", failures), std::pair("rebuilds", rebuilds),
+        std::pair("partitions_running", running)})
+    report.numbers.emplace_back(name, number);
+}
+
 void StepLoop::Gather(std::vector<Metric>& metrics) const {
   const std::lock_guard lock(mutex_);
   metrics.push_back({.name = "sightline_step_partitions",

@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "app/monitor.h"
 #include "base/status.h"
 #include "model/types.h"
 #include "server/server.h"
@@ -60,7 +61,10 @@ class StepLoop {
   std::map<int32_t, StepFigures> figures() const;
   // Partitions that are stopped, or that do not start, with the reason.
   void Tell(bool late, Health& health) const;
+  // Those that do not run now.
+  void TellReady(Health& ready) const;
   void Gather(std::vector<Metric>& metrics) const;
+  void Sample(MonitorReport& report) const;
 
  private:
   using Clock = std::chrono::steady_clock;

@@ -14,6 +14,8 @@
 #include "app/kafka_options.h"
 #include "app/kafka_wait.h"
 #include "app/locations_refresh.h"
+#include "app/monitor.h"
+#include "app/monitor_topics.h"
 #include "app/process.h"
 #include "app/step_loop.h"
 #include "app/store.h"
@@ -167,8 +169,12 @@ class StepProcess {
  private:
   Status OpenTopics();
   Status OpenLocations();
+  Status OpenMonitor();
   Status JoinGroup();
+  Status StartServer();
+  void ReportNow(MonitorReport& report) const;
   Health TellHealth() const;
+  Health TellReadiness() const;
 
   const UpOptions options_;
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
@@ -177,6 +183,9 @@ class StepProcess {
   KafkaTopic from_;
   std::unique_ptr<TopicWatch> watch_;
   // In the order of the start; destroyed in reverse.
+  Pulse pulse_;
+  std::unique_ptr<MonitorTopics> topics_;  // null: nothing is published
+  std::unique_ptr<Monitor> monitor_;
   std::unique_ptr<LocationsRefresh> locations_;
   Kind kind_;
   std::atomic<KafkaMembership*> joined_ = nullptr;  // membership_, once it is made
@@ -201,15 +210,53 @@ Status StepProcess<Kind>::Start() {
   loop_ = std::make_unique<StepLoop>([this](int32_t partition, std::function<void()> wake) {
     return kind_.OpenPartition(partition, std::move(wake));
   });
+  RETURN_IF_ERROR(OpenMonitor());
   RETURN_IF_ERROR(JoinGroup());
+  RETURN_IF_ERROR(StartServer());
+  monitor_->Start(InstanceOf(options_, server_->url()), server_->boot());
+  return Status::Ok();
+}
+
+template <typename Kind>
+Status StepProcess<Kind>::OpenMonitor() {
+  Result<std::unique_ptr<MonitorTopics>> topics = MonitorTopics::Open(options_);
+  if (!topics.ok()) return topics.status();
+  topics_ = std::move(topics).value();
+  monitor_ = std::make_unique<Monitor>(
+      MonitorOptions{.alerts = options_.alerts,
+                     .step = kind_.name(),
+                     .clock = &clock_,
+                     .topics = topics_.get(),
+                     .report = [this](MonitorReport& report) { ReportNow(report); }});
+  return Status::Ok();
+}
+
+template <typename Kind>
+void StepProcess<Kind>::ReportNow(MonitorReport& report) const {
+  loop_->Sample(report);
+  SampleSystem(options_.data, report);
+  for (const auto& [subject, reason] :
+       {std::pair("brokers", watch_->trouble()), std::pair("group", membership_->trouble()),
+        std::pair("lake", kind_.trouble())})
+    report.sample.troubles.push_back({subject, reason});
+}
+
+template <typename Kind>
+Status StepProcess<Kind>::StartServer() {
   Result<std::unique_ptr<BareServer>> server = BareServer::Start(
       options_, clock_,
-      [this] {
-        std::vector<Metric> metrics;
-        loop_->Gather(metrics);
-        return metrics;
-      },
-      [this] { return TellHealth(); });
+      {.metrics =
+           [this] {
+             std::vector<Metric> metrics;
+             monitor_->Gather(metrics);
+             loop_->Gather(metrics);
+             return metrics;
+           },
+       .health = [this] { return TellHealth(); },
+       .alive = [this] { return pulse_.Tell(); },
+       .ready = [this] { return TellReadiness(); },
+       .alerts = [this](const Scope& scope) { return monitor_->ActiveJson(scope); },
+       .alerts_version = [this] { return monitor_->version(); }});
   if (!server.ok()) return server.status();
   server_ = std::move(server).value();
   return Status::Ok();
@@ -278,6 +325,7 @@ Status StepProcess<Kind>::JoinGroup() {
 template <typename Kind>
 Status StepProcess<Kind>::WaitForSignal() {
   return WaitForStop(kWatch, [this] {
+    pulse_.Beat();
     locations_->Refresh();
     for (const auto& [partition, figures] : loop_->figures())
       if (figures.done.v >= 0) membership_->Report(partition, figures.done);
@@ -288,11 +336,13 @@ Status StepProcess<Kind>::WaitForSignal() {
 template <typename Kind>
 void StepProcess<Kind>::Stop() {
   LogInfo("stopping");
-  server_.reset();
+  if (server_) server_->Stop();
+  if (monitor_) monitor_->Stop();
   if (membership_)
     for (const auto& [partition, figures] : loop_->figures())
       if (figures.done.v >= 0) membership_->Report(partition, figures.done);
   membership_.reset();  // gives back what is ours
+  server_.reset();
   loop_.reset();
   LogInfo("stopped");
 }
@@ -308,6 +358,18 @@ Health StepProcess<Kind>::TellHealth() const {
     health.reasons.push_back(trouble);
   }
   return health;
+}
+
+template <typename Kind>
+Health StepProcess<Kind>::TellReadiness() const {
+  Health ready;
+  loop_->TellReady(ready);
+  for (const std::string& trouble : {membership_->trouble(), watch_->trouble()}) {
+    if (trouble.empty()) continue;
+    ready.ok = false;
+    ready.reasons.push_back(trouble);
+  }
+  return ready;
 }
 
 }  // namespace

@@ -31,7 +31,7 @@ constexpr std::string_view kTimestampType = "message.timestamp.type";
 constexpr std::string_view kMessageMax = "max.message.bytes";
 constexpr std::string_view kUnclean = "unclean.leader.election.enable";
 
-enum class Role { kRaw, kCounts, kLatest, kByTime };
+enum class Role { kRaw, kCounts, kLatest, kByTime, kNumbers };
 struct Wanted {
   std::string name;
   Role role = Role::kByTime;
@@ -44,15 +44,20 @@ std::vector<Wanted> WantedTopics(const UpOptions& o, bool steps) {
     wanted.push_back({o.kafka_counts_topic, Role::kCounts, o.kafka_counts_retention});
     wanted.push_back({o.kafka_dead_letters_topic, Role::kByTime, o.kafka_aside_retention});
     wanted.push_back({o.kafka_late_detections_topic, Role::kByTime, o.kafka_aside_retention});
+    if (!o.kafka_monitoring_topic.empty())
+      wanted.push_back({o.kafka_monitoring_topic, Role::kNumbers, o.kafka_monitoring_retention});
+    if (!o.kafka_alerts_topic.empty())
+      wanted.push_back({o.kafka_alerts_topic, Role::kLatest, o.kafka_aside_retention});
   }
   if (steps) {
     wanted.push_back({o.kafka_item_counts_topic, Role::kCounts, o.kafka_counts_retention});
     wanted.push_back({o.kafka_lake_rows_topic, Role::kByTime, o.kafka_counts_retention});
-    wanted.push_back({"monitoring", Role::kByTime, o.kafka_aside_retention});
-    wanted.push_back({"alerts", Role::kLatest, o.kafka_aside_retention});
   }
   return wanted;
 }
+
+// Its records are not counted partition by partition: one is enough.
+bool StandsAlone(Role role) { return role == Role::kLatest || role == Role::kNumbers; }
 
 std::optional<int64_t> Number(std::string_view text) {
   int64_t number = 0;
@@ -355,7 +360,7 @@ Result<TopicsPlan> PlanTopics(const UpOptions& options, bool steps, const Topics
     const auto found = now.topics.find(topic.name);
     if (found == now.topics.end()) {
       KafkaTopicWish wish{.name = topic.name,
-                          .partitions = sizes.partitions,
+                          .partitions = StandsAlone(topic.role) ? 1 : sizes.partitions,
                           .replication = sizes.replication,
                           .settings = SettingsOf(options, topic, sizes.replication)};
       std::string text =
@@ -371,9 +376,10 @@ Result<TopicsPlan> PlanTopics(const UpOptions& options, bool steps, const Topics
       continue;
     }
     Comparison comparison(options, topic, found->second, plan.differences);
-    comparison.Partitions(topic.role == Role::kRaw && options.kafka_partitions > 0
-                              ? static_cast<int32_t>(options.kafka_partitions)
-                              : sizes.partitions);
+    if (!StandsAlone(topic.role))
+      comparison.Partitions(topic.role == Role::kRaw && options.kafka_partitions > 0
+                                ? static_cast<int32_t>(options.kafka_partitions)
+                                : sizes.partitions);
     comparison.Replication(sizes.replication);
     comparison.Settings();
   }
@@ -395,7 +401,7 @@ std::vector<TopicFinding> CheckTopics(const UpOptions& options, bool steps, cons
     if (topic.role == Role::kRaw) {
       inspection.Raw();
     } else if (raw != now.topics.end()) {
-      inspection.Output(raw->second.partitions);
+      if (!StandsAlone(topic.role)) inspection.Output(raw->second.partitions);
       if (topic.role == Role::kCounts) inspection.CountsRetention(Get(raw->second, kRetention));
     }
   }
@@ -430,6 +436,11 @@ std::vector<TopicRight> RightsNeeded(const UpOptions& o, bool steps, RightsOf wh
     rights.push_back({"transactional-id", own + "-", true, "Write"});
     rights.push_back({"group", own, false, "Read"});
   };
+  const auto monitor = [&] {
+    if (!o.kafka_publish) return;
+    for (const std::string& name : {o.kafka_monitoring_topic, o.kafka_alerts_topic})
+      if (!name.empty()) topic(name, {"Write"});
+  };
   // Read and Write bring Describe along.
   switch (who) {
     case RightsOf::kUp:
@@ -438,6 +449,7 @@ std::vector<TopicRight> RightsNeeded(const UpOptions& o, bool steps, RightsOf wh
       topic(o.kafka_counts_topic, {"Read", "Write"});
       topic(o.kafka_dead_letters_topic, {"Write"});
       topic(o.kafka_late_detections_topic, {"Write"});
+      monitor();
       rights.push_back({"transactional-id", o.kafka_deployment + "-kafka:", true, "Write"});
       break;
     case RightsOf::kCount:
@@ -445,6 +457,7 @@ std::vector<TopicRight> RightsNeeded(const UpOptions& o, bool steps, RightsOf wh
       topic(o.kafka_counts_topic, {"Read", "Write"});
       topic(o.kafka_dead_letters_topic, {"Write"});
       topic(o.kafka_late_detections_topic, {"Write"});
+      monitor();
       rights.push_back({"transactional-id", o.kafka_deployment + "-kafka:", true, "Write"});
       rights.push_back({"group", o.kafka_deployment + "-count", false, "Read"});
       break;
@@ -452,19 +465,23 @@ std::vector<TopicRight> RightsNeeded(const UpOptions& o, bool steps, RightsOf wh
       topic(o.kafka_item_counts_topic, {"Read", "DescribeConfigs"});
       topic(o.kafka_counts_topic, {"Read", "Write", "DescribeConfigs"});
       step("join");
+      monitor();
       break;
     case RightsOf::kTransform:
       topic(o.kafka_counts_topic, {"Read", "DescribeConfigs"});
       topic(o.kafka_lake_rows_topic, {"Read", "Write", "DescribeConfigs"});
       step("transform");
+      monitor();
       break;
     case RightsOf::kStore:
       topic(o.kafka_lake_rows_topic, {"Read", "DescribeConfigs"});
       rights.push_back({"group", o.kafka_deployment + "-store", false, "Read"});
+      monitor();
       break;
     case RightsOf::kServe:
       topic(o.kafka_topic, {"Write", "DescribeConfigs"});  // its posts, and where the topic ends
       topic(o.kafka_counts_topic, {"Read", "DescribeConfigs"});
+      monitor();
       break;
     case RightsOf::kTopics:
       for (const std::string& name : TopicNames(o, steps))
@@ -478,6 +495,8 @@ std::vector<TopicRight> RightsNeeded(const UpOptions& o, bool steps, RightsOf wh
       topic(o.kafka_counts_topic, {"Read"});
       topic(o.kafka_dead_letters_topic, {"Read"});
       topic(o.kafka_late_detections_topic, {"Read"});
+      for (const std::string& name : {o.kafka_monitoring_topic, o.kafka_alerts_topic})
+        if (!name.empty()) topic(name, {"Read"});
       break;
   }
   return rights;

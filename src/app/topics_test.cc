@@ -35,7 +35,8 @@ std::string Only(const std::vector<TopicDifference>& differences) {
 TEST(Topics, WhatWasMadeNeedsNothingAndBreaksNothing) {
   const UpOptions options;
   const TopicsNow now = Applied(options);
-  EXPECT_EQ(now.topics.size(), 4);
+  EXPECT_EQ(now.topics.size(), 6);
+  EXPECT_EQ(now.topics.at("monitoring").partitions, 1);
   EXPECT_EQ(now.topics.at("raw_camera_events").replication, 3);
   EXPECT_EQ(now.topics.at("located_item_counts").settings.at("min.insync.replicas"), "2");
   EXPECT_TRUE(Differences(options, now).empty());
@@ -55,7 +56,7 @@ TEST(Topics, DefaultsFollowTheNumberOfBrokers) {
     EXPECT_EQ(d.action, TopicAction::kByHand);
     EXPECT_EQ(d.setting, "replication");
   }
-  EXPECT_EQ(Differences(options, grown).size(), 4);
+  EXPECT_EQ(Differences(options, grown).size(), 6);
 }
 
 TEST(Topics, OptionsThatContradictTheClusterAreRefused) {
@@ -171,9 +172,11 @@ TEST(Topics, AStepMayWriteOnlyWhatItWrites) {
     return names;
   };
   using Names = std::vector<std::string>;
-  EXPECT_EQ(writes(RightsOf::kJoin), (Names{"located_item_counts", "north-join-"}));
-  EXPECT_EQ(writes(RightsOf::kTransform), (Names{"lake_rows", "north-transform-"}));
-  EXPECT_EQ(writes(RightsOf::kStore), Names());
+  EXPECT_EQ(writes(RightsOf::kJoin),
+            (Names{"located_item_counts", "north-join-", "monitoring", "alerts"}));
+  EXPECT_EQ(writes(RightsOf::kTransform),
+            (Names{"lake_rows", "north-transform-", "monitoring", "alerts"}));
+  EXPECT_EQ(writes(RightsOf::kStore), (Names{"monitoring", "alerts"}));
 }
 
 }  // namespace

@@ -20,6 +20,9 @@
 #include "app/kafka_options.h"
 #include "app/lake_service.h"
 #include "app/locations_refresh.h"
+#include "app/monitor.h"
+#include "app/monitor_topics.h"
+#include "app/observed_sink.h"
 #include "app/pinned_runs.h"
 #include "app/ports.h"
 #include "app/process.h"
@@ -32,6 +35,7 @@
 #include "engine/runtime.h"
 #include "live/hub.h"
 #include "live/live.h"
+#include "monitor/activity.h"
 #include "server/server.h"
 
 namespace sightline {
@@ -48,6 +52,7 @@ constexpr std::chrono::seconds kStartTime{5};
 constexpr std::chrono::seconds kCatchUpTime{2};
 constexpr std::chrono::milliseconds kCatchUpPoll{2};
 constexpr std::chrono::seconds kRawLogWatch{5};
+constexpr Millis kTick{1'000};  // of the main loop, at most
 constexpr Millis kRenewTime{10'000};
 
 std::string DemoFolder(const UpOptions& options) {
@@ -83,10 +88,14 @@ class Up {
   void Wake(const SourcePartition& partition);
   Result<std::unique_ptr<PartitionTask>> BuildTask(const SourcePartition& partition);
   Status StartServer();
+  Status OpenMonitor();
+  void ExpectLocations();
+  void Report(MonitorReport& report) const;
   Status StartDemo();
   void RunDemoCamera(CameraOptions camera);
   SourcePartition Partition(int32_t partition) const { return raw_->Partition(partition); }
   Health TellHealth() const;
+  Health TellReadiness() const;
   std::vector<Metric> Gather() const;
   void GatherLog(std::vector<Metric>& metrics) const;
 
@@ -94,6 +103,10 @@ class Up {
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
   SystemClock clock_;
   // In the order of the start; destroyed in reverse.
+  mutable Activity activity_{static_cast<size_t>(options_.alert_subjects_known),
+                             options_.alert_forget};
+  std::unique_ptr<MonitorTopics> topics_;  // null: nothing is published
+  std::unique_ptr<Monitor> monitor_;
   std::unique_ptr<EmbeddedLog> log_;
   std::unique_ptr<RawLog> raw_;
   std::unique_ptr<Live> live_;
@@ -106,6 +119,10 @@ class Up {
   std::unique_ptr<Runtime> runtime_;  // for other threads than the main one: under runtime_mutex_
   std::atomic<Runtime*> running_ = nullptr;  // runtime_, once it is made
   std::chrono::steady_clock::time_point raw_watched_ = started_;
+  int64_t locations_looked_ms_ = SteadyMs();
+  Pulse pulse_;
+  mutable std::mutex sinks_mutex_;
+  std::vector<SinkOptions> sinks_;  // of every task; under sinks_mutex_
   std::unique_ptr<Server> server_;
   std::string url_;
   bool address_written_ = false;  // else the file is of the process that owns the folder
@@ -126,8 +143,11 @@ Status Up::Start() {
           .out_of_orderness = options_.pipeline.out_of_orderness,
           .log_end = [this](const SourcePartition& partition) { return raw_->EndOf(partition); }},
       &clock_);
-  hub_ = std::make_unique<Hub>(live_.get(), &clock_,
-                               HubOptions{.min_interval = options_.live_push_interval});
+  RETURN_IF_ERROR(OpenMonitor());
+  hub_ =
+      std::make_unique<Hub>(live_.get(), &clock_,
+                            HubOptions{.min_interval = options_.live_push_interval,
+                                       .alerts_version = [this] { return monitor_->version(); }});
   std::string table = options_.locations;
   if (table.empty() && options_.demo) {
     const Result<std::string> written = WriteDemoLocations(DemoFolder(options_));
@@ -146,6 +166,8 @@ Status Up::Start() {
   RETURN_IF_ERROR(StartServer());
   RETURN_IF_ERROR(WriteAddressFile(options_.data, {url_, hub_->boot()}));
   address_written_ = true;
+  ExpectLocations();
+  monitor_->Start(InstanceOf(options_, url_), hub_->boot());
   return options_.demo ? StartDemo() : Status::Ok();
 }
 
@@ -321,7 +343,11 @@ Result<std::unique_ptr<PartitionTask>> Up::BuildTask(const SourcePartition& part
   };
   // Queries first: what is on the screen can be asked for.
   if (lake_) add({.name = "pending"}, lake_->OpenPendingSink());
-  add({.name = "live"}, std::make_unique<LiveSink>(live_.get()));
+  add({.name = "live"},
+      std::make_unique<ObservedSink>(std::make_unique<LiveSink>(live_.get()),
+                                     [this](const SourcePartition& from, const Segment& segment) {
+                                       activity_.Count(from, segment, SteadyMs());
+                                     }));
   add({.name = "counts", .commit_interval_ms = options_.commit_interval.v},
       log_->OpenCountsSink({.on_answer = wake}));
   if (lake_) {
@@ -334,6 +360,10 @@ Result<std::unique_ptr<PartitionTask>> Up::BuildTask(const SourcePartition& part
   if (kafka_)
     add({.name = "kafka counts", .commit_interval_ms = options_.kafka_commit_interval.v},
         kafka_->OpenSink(wake));
+  {
+    const std::lock_guard lock(sinks_mutex_);
+    sinks_ = task.sinks;
+  }
   task.hash_seed = std::random_device()() | uint64_t{std::random_device()()} << 32;
   task.checkpoint_interval_ms = options_.checkpoint_interval.v;
   ports.source = raw_->OpenSource(partition.partition);
@@ -345,18 +375,73 @@ Result<std::unique_ptr<PartitionTask>> Up::BuildTask(const SourcePartition& part
 }
 
 Status Up::StartServer() {
-  Result<std::unique_ptr<Server>> server =
-      sightline::StartServer(options_, {.log = &raw_->detections(),
-                                        .live = live_.get(),
-                                        .hub = hub_.get(),
-                                        .query = lake_ ? &lake_->query() : nullptr,
-                                        .clock = &clock_,
-                                        .metrics = [this] { return Gather(); },
-                                        .health = [this] { return TellHealth(); }});
+  Result<std::unique_ptr<Server>> server = sightline::StartServer(
+      options_, {.log = &raw_->detections(),
+                 .live = live_.get(),
+                 .hub = hub_.get(),
+                 .query = lake_ ? &lake_->query() : nullptr,
+                 .clock = &clock_,
+                 .metrics = [this] { return Gather(); },
+                 .health = [this] { return TellHealth(); },
+                 .alive = [this] { return pulse_.Tell(); },
+                 .ready = [this] { return TellReadiness(); },
+                 .alerts = [this](const Scope& scope) { return monitor_->ActiveJson(scope); }});
   if (!server.ok()) return server.status();
   server_ = std::move(server).value();
   url_ = UrlOf(options_, *server_);
   return Status::Ok();
+}
+
+Status Up::OpenMonitor() {
+  Result<std::unique_ptr<MonitorTopics>> topics = MonitorTopics::Open(options_);
+  if (!topics.ok()) return topics.status();
+  topics_ = std::move(topics).value();
+  monitor_ = std::make_unique<Monitor>(
+      MonitorOptions{.alerts = options_.alerts,
+                     .step = "up",
+                     .clock = &clock_,
+                     .topics = topics_.get(),
+                     .report = [this](MonitorReport& report) { Report(report); }});
+  return Status::Ok();
+}
+
+// Those of which there are counts: their silence from the start on is one, too.
+void Up::ExpectLocations() {
+  for (const LocationTotal& location :
+       live_->Locations(Scope::All(), WindowChoice::Parse("24h").value()))
+    if (location.total > 0) activity_.Expect(location.location, SteadyMs());
+}
+
+void Up::Report(MonitorReport& report) const {
+  MonitorSample& sample = report.sample;
+  activity_.Fill(sample.now_ms, sample);
+  std::vector<SinkOptions> sinks;
+  {
+    const std::lock_guard lock(sinks_mutex_);
+    sinks = sinks_;
+  }
+  SampleEngine(
+      EngineSnapshot(), sinks,
+      [this](const SourcePartition& partition) { return raw_->EndOf(partition).next; }, report);
+  SampleSystem(options_.data, report);
+  report.ledger = live_->LedgerTotal(Scope::All());
+  int64_t spilled = 0;
+  for (const auto& [name, value] : report.numbers)
+    if (name == "spilled_bytes") spilled = value;
+  sample.limits.push_back({"spill", spilled, options_.spill_max});
+  sample.clock_unguarded = raw_->ClockUnguarded();
+  sample.troubles = {{"log", log_->Health().message()},
+                     {"raw log", raw_->Health().message()},
+                     {"lake", lake_ ? lake_->trouble() : ""}};
+  const EmbeddedLogStats log = log_->stats();
+  report.numbers.emplace_back("log_commits", log.commits);
+  report.numbers.emplace_back("log_commits_failed", log.commits_failed);
+  report.numbers.emplace_back("log_commit_microseconds",
+                              static_cast<int64_t>(log.commit_seconds * 1e6));
+  report.numbers.emplace_back("log_appends_refused", log.appends_refused);
+  report.numbers.emplace_back("viewers", hub_->viewers());
+  report.numbers.emplace_back("untracked", activity_.untracked());
+  if (kafka_) SampleKafka(kafka_->stats(), report);
 }
 
 Status Up::StartDemo() {
@@ -383,8 +468,13 @@ void Up::RunDemoCamera(CameraOptions camera) {
 }
 
 Status Up::WaitForSignal() {
-  return WaitForStop(options_.locations_refresh, [this] {
-    locations_->Refresh();
+  const Millis tick = std::min(kTick, options_.locations_refresh);
+  return WaitForStop(tick, [this] {
+    pulse_.Beat();
+    if (SteadyMs() - locations_looked_ms_ >= options_.locations_refresh.v) {
+      locations_->Refresh();
+      locations_looked_ms_ = SteadyMs();
+    }
     return WatchRawLog();
   });
 }
@@ -404,6 +494,7 @@ void Up::Stop() {
   for (std::thread& camera : cameras_) camera.join();
   cameras_.clear();
   if (server_) server_->Stop(kServerStop);
+  if (monitor_) monitor_->Stop();
   if (runtime_ && !runtime_->Drain(kEngineStop.v))
     LogWarning("not everything is committed: the next start counts the rest from the log");
   server_.reset();
@@ -430,8 +521,20 @@ Health Up::TellHealth() const {
   return health;
 }
 
+Health Up::TellReadiness() const {
+  Health ready;
+  for (const Status& status : {log_->Health(), raw_->Health()}) {
+    if (status.ok()) continue;
+    ready.ok = false;
+    ready.reasons.push_back(status.message());
+  }
+  TellReady(EngineSnapshot(), ready);
+  return ready;
+}
+
 std::vector<Metric> Up::Gather() const {
   std::vector<Metric> metrics;
+  monitor_->Gather(metrics);
   GatherEngine(EngineSnapshot(), metrics);
   GatherLog(metrics);
   raw_->Gather(metrics);

@@ -384,6 +384,7 @@ SseMessage Hub::State::HeartbeatOf(const ViewState& view, int64_t seq,
   const std::string top = ToJson(view.top), ledger = ToJson(view.ledger);
   StreamState state = StreamStateOf(view, seq, top, ledger);
   state.complete_until = complete_until;
+  if (options.alerts_version) state.alerts_version = options.alerts_version();
   return Message(HeartbeatEvent(state));
 }
 

@@ -40,6 +40,9 @@ struct HubOptions {
   int64_t kept_bytes_max = 64 << 20;    // of kept changes, of all views together; shared evenly
   Millis kept_without_viewers{30'000};  // a view stays so long for resuming
   std::string boot;                     // part of the ids; empty: random
+  // Told in heartbeats, so that viewers know when to ask for the alerts; null: there are none.
+  // Called on the hub's thread.
+  std::function<int64_t()> alerts_version;
 };
 
 class Hub {

@@ -110,9 +110,12 @@ std::string HeartbeatEvent(const StreamState& state) {
   return ServerSentEvent(
       "heartbeat", state,
       fmt::format(R"({{"boot":{},"seq":{},"now":{},"complete_until":{},"ledger":{},)"
-                  R"("top":{}}})",
+                  R"("top":{}{}}})",
                   Quoted(state.boot), state.seq, state.now_ms, Shown(state.complete_until),
-                  state.ledger, state.top));
+                  state.ledger, state.top,
+                  state.alerts_version
+                      ? fmt::format(R"(,"alerts_version":{})", *state.alerts_version)
+                      : ""));
 }
 
 std::optional<int64_t> SeqOfId(std::string_view id, std::string_view boot) {

@@ -35,6 +35,7 @@ struct StreamState {
   std::string_view moves;      // JSON
   std::string_view ledger;     // JSON
   Watermark complete_until = kBeforeAllTime;
+  std::optional<int64_t> alerts_version;  // of heartbeats
 };
 // Complete server-sent events: "id: ..\nevent: ..\ndata: ..\n\n".
 std::string SnapshotEvent(const StreamState& state);

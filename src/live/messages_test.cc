@@ -101,6 +101,8 @@ TEST(Messages, EventsHaveIdAndKind) {
             "id: k3x9-41\nevent: heartbeat\ndata: "
             R"({"boot":"k3x9","seq":41,"now":5,"complete_until":3,"ledger":{},"top":{}})"
             "\n\n");
+  state.alerts_version = 3;
+  EXPECT_TRUE(HeartbeatEvent(state).ends_with("\"top\":{},\"alerts_version\":3}\n\n"));
 }
 
 TEST(Messages, LedgerNames) {

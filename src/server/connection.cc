@@ -173,7 +173,8 @@ class HttpConnection final : public Connection,
   asio::awaitable<void> WatchPeer();
 
   Response Answer(const Request& request, Route route);
-  Response AnswerHealth() const;
+  Response AnswerHealth(const std::function<Health()>& ask, std::string_view otherwise) const;
+  Response AnswerAlerts(const Request& request) const;
   Response AnswerMetrics() const;
 
   Worker& worker_;
@@ -632,8 +633,14 @@ Response HttpConnection::Answer(const Request& request, Route route) {
       if (auto* refusal = std::get_if<Response>(&view)) return std::move(*refusal);
       return AnswerView(std::get<View>(view), route, *context_.ports.live);
     }
+    case Route::kAlerts:
+      return AnswerAlerts(request);
     case Route::kHealth:
-      return AnswerHealth();
+      return AnswerHealth(context_.ports.health, "degraded");
+    case Route::kLive:
+      return AnswerHealth(context_.ports.alive, "stuck");
+    case Route::kReady:
+      return AnswerHealth(context_.ports.ready, "not ready");
     case Route::kMetrics:
       return AnswerMetrics();
     case Route::kPage:
@@ -650,11 +657,13 @@ Response HttpConnection::Answer(const Request& request, Route route) {
   return {};
 }
 
-Response HttpConnection::AnswerHealth() const {
-  const Health health = context_.ports.health ? context_.ports.health() : Health{};
+// `otherwise`: the status where there is something to say.
+Response HttpConnection::AnswerHealth(const std::function<Health()>& ask,
+                                      std::string_view otherwise) const {
+  const Health health = ask ? ask() : Health{};
   Response response{.status = health.ok ? 200 : 503};
   const bool fine = health.ok && health.reasons.empty();
-  response.body = fmt::format(R"({{"status":"{}","reasons":[)", fine ? "ok" : "degraded");
+  response.body = fmt::format(R"({{"status":"{}","reasons":[)", fine ? "ok" : otherwise);
   for (const std::string& reason : health.reasons) {
     if (&reason != &health.reasons.front()) response.body.push_back(',');
     AppendJsonString(response.body, reason);
@@ -662,6 +671,16 @@ Response HttpConnection::AnswerHealth() const {
   response.body += "],\"boot\":";
   AppendJsonString(response.body, context_.ports.hub->boot());
   response.body += "}\n";
+  return response;
+}
+
+Response HttpConnection::AnswerAlerts(const Request& request) const {
+  auto view = ParseView(request, Route::kAlerts, context_.pane_size);
+  if (auto* refusal = std::get_if<Response>(&view)) return std::move(*refusal);
+  Response response;
+  response.body = context_.ports.alerts ? context_.ports.alerts(std::get<View>(view).scope)
+                                        : R"({"version":0,"alerts":[]})";
+  response.body.push_back('\n');
   return response;
 }
 

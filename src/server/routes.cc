@@ -24,7 +24,10 @@ constexpr NamedRoute kNamedRoutes[] = {
     {"/v1/counts", "counts", Route::kCounts},
     {"/v1/items", "items", Route::kItems},
     {"/v1/query", "query", Route::kQuery},
+    {"/v1/alerts", "alerts", Route::kAlerts},
     {"/healthz", "healthz", Route::kHealth},
+    {"/livez", "livez", Route::kLive},
+    {"/readyz", "readyz", Route::kReady},
     {"/metrics", "metrics", Route::kMetrics},
 };
 

@@ -19,7 +19,10 @@ enum class Route : uint8_t {
   kCounts,
   kItems,
   kQuery,
+  kAlerts,
   kHealth,
+  kLive,
+  kReady,
   kMetrics,
   kPage,   // every other path; GET only
   kOther,  // what was no request at all

@@ -60,6 +60,9 @@ struct ServerPorts {
   const Clock* clock = nullptr;
   std::function<std::vector<Metric>()> metrics;  // of the other rooms
   std::function<Health()> health;
+  std::function<Health()> alive;                    // whether the process's main loop is
+  std::function<Health()> ready;                    // whether it can do its work now
+  std::function<std::string(const Scope&)> alerts;  // active ones as JSON; null: none are known
 };
 
 class Server {

@@ -223,7 +223,10 @@ class ServerTest : public testing::Test {
                                                             .query = query_.get(),
                                                             .clock = &clock_,
                                                             .metrics = [this] { return metrics_; },
-                                                            .health = [this] { return health_; }});
+                                                            .health = [this] { return health_; },
+                                                            .alive = [this] { return alive_; },
+                                                            .ready = [this] { return ready_; },
+                                                            .alerts = alerts_});
     ASSERT_TRUE(server.ok()) << server.status().message();
     server_ = std::move(server).value();
   }
@@ -256,6 +259,8 @@ class ServerTest : public testing::Test {
   const std::shared_ptr<TestLakeSource> lake_ = std::make_shared<TestLakeSource>();
   std::vector<Metric> metrics_;
   Health health_;
+  Health alive_, ready_;
+  std::function<std::string(const Scope&)> alerts_;
   std::unique_ptr<QueryEngine> query_;  // null: no lake
   std::unique_ptr<Server> server_;
   int64_t next_ = 0;
@@ -963,6 +968,27 @@ TEST_F(ServerTest, StopDoesNotWaitLongerThanItsGrace) {
   server_.reset();
   log_.Release();  // too late, and harmless
   EXPECT_TRUE(working.ReadsEnd());
+}
+
+TEST_F(ServerTest, ProbesAndAlerts) {
+  alerts_ = [](const Scope& scope) {
+    return scope.Sees(LocationId{7}) ? std::string(R"({"version":4,"alerts":[{}]})") : "";
+  };
+  ready_ = {.ok = false, .reasons = {"partition 3 does not run"}};
+  Start();
+  Client client = Connect();
+  EXPECT_EQ(client.Get("/livez").status, 200);
+  Client::Answer answer = client.Get("/readyz");
+  EXPECT_EQ(answer.status, 503);
+  EXPECT_THAT(answer.body,
+              HasSubstr(R"("status":"not ready","reasons":["partition 3 does not run"])"));
+  EXPECT_EQ(client.Get("/healthz").status, 200);  // what the process says of each is its own
+  answer = client.Get("/v1/alerts");
+  EXPECT_EQ(answer.status, 200);
+  EXPECT_EQ(answer.body, "{\"version\":4,\"alerts\":[{}]}\n");
+  EXPECT_EQ(client.Get("/v1/alerts?limit=1").status, 400);
+  client.Request("POST", "/v1/alerts");
+  EXPECT_EQ(client.Read().status, 405);
 }
 
 TEST_F(ServerTest, AnAddressInUse) {

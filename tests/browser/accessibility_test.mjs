@@ -34,6 +34,17 @@ const STATES = {
       await told(page, 'state-word', 'Reconnecting', cutAt);
     },
   },
+  alerts: {
+    prepare: (mock, cameras) => {
+      busy(3)(mock, cameras);
+      const alert = (number) => ({
+        rule: 'camera_silent', subject: `camera ${number}`, location: '9000', since: Date.now(), facts: {},
+        text: `nothing from camera ${number} for 300 s`,
+      });
+      mock.hub.alerts = { version: 1, alerts: Array.from({ length: 30 }, (_, index) => alert(index)) };
+    },
+    there: (page) => page.waitForSelector('#alerts:not([hidden])'),
+  },
   paused: {
     prepare: busy(3),
     there: async (page) => {

@@ -168,6 +168,7 @@ class Hub {
     this.boot = Date.now().toString(36) + Math.floor(Math.random() * 1e6).toString(36);
     this.views = new Map();
     this.silent = false;
+    this.alerts = { version: 0, alerts: [] }; // set by a test, version and all
     this.clock = options.clock ?? Date.now;
     this.timer = setInterval(() => this.publish(true), 1_000);
     this.pending = null;
@@ -222,7 +223,10 @@ class Hub {
 
   heartbeat(view) {
     const { boot, seq, now } = this.head(view);
-    return this.message(view, 'heartbeat', { boot, seq, now, complete_until: view.top.complete_until, ledger: view.ledger, top: view.top });
+    return this.message(view, 'heartbeat', {
+      boot, seq, now, complete_until: view.top.complete_until, ledger: view.ledger, top: view.top,
+      alerts_version: this.alerts.version,
+    });
   }
 
   changed() {
@@ -377,6 +381,7 @@ export async function startMock(options = {}) {
       case '/v1/top': return json(200, counts.top(place, window, limit, Number(query.get('at') ?? clock())));
       case '/v1/locations': return json(200, counts.locations(window, clock()));
       case '/v1/ledger': return json(200, counts.ledger);
+      case '/v1/alerts': return json(200, hub.alerts);
       case '/healthz': return json(200, { status: 'ok', reasons: [] });
       default:
     }

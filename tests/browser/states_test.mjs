@@ -370,6 +370,34 @@ test('a ledger that does not balance is shown as such', TIMEOUT, async () => {
   });
 });
 
+test('alerts: a few quiet lines, as text, until they end', TIMEOUT, async () => {
+  await scene({}, async ({ mock, page }) => {
+    const rows = () => page.$$eval('#alerts-list li', (found) => found.map((row) => row.textContent));
+    assert.equal(await page.isVisible('#alerts'), false);
+    const alert = (rule, words) => ({ rule, subject: 'all', location: null, since: Date.now() - 60_000, text: words, facts: {} });
+    const hostile = HOSTILE.slice(0, 3).map(([sent]) => alert('camera_silent', sent));
+    mock.hub.alerts = { version: 3, alerts: [alert('duplicate_storm', '97 % of the events are copies'), ...hostile] };
+    await eventually(() => text(page, '#alerts-count'), '4 alerts', 'alerts');
+    assert.match((await rows())[0], /^duplicate storm97 % of the events are copiessince \d\d:\d\d:\d\d$/);
+    for (const [index, [, shown]] of HOSTILE.slice(0, 3).entries()) assert.ok((await rows())[index + 1].includes(shown));
+    assert.equal(await page.$('#alerts img, #alerts script, #alerts h1'), null);
+    for (const colorScheme of ['light', 'dark']) {
+      await page.emulateMedia({ colorScheme });
+      await screenshot(page, `state-alerts-${colorScheme}`);
+    }
+    await page.setViewportSize(NARROW);
+    assert.equal(await sideways(page), null);
+    // Dozens scroll in their place: the numbers stay in sight.
+    mock.hub.alerts = { version: 4, alerts: Array.from({ length: 200 }, (_, n) => alert('camera_silent', `nothing from camera ${n}`)) };
+    await eventually(() => text(page, '#alerts-count'), '200 alerts', 'many');
+    assert.equal((await rows()).length, 50);
+    assert.ok(await page.$eval('#alerts', (node) => node.getBoundingClientRect().height) < 220);
+    await screenshot(page, 'state-alerts-narrow');
+    mock.hub.alerts = { version: 5, alerts: [] };
+    await eventually(() => page.isVisible('#alerts'), false, 'none');
+  });
+});
+
 test('each term of the ledger explains itself', TIMEOUT, async () => {
   await scene({}, async ({ page }) => {
     for (const [term, start] of [['received', 'Received: '], ['too_late', 'Too late: '], ['outside', 'Outside: ']]) {

@@ -25,6 +25,7 @@ import test_readme
 import test_api
 import test_ask
 import test_operation
+import test_monitor
 import test_repair
 import test_input
 import test_stream

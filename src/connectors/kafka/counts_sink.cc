@@ -94,6 +94,7 @@ Result<Offset> CountsSink::TakeAnswer() {
     return answer->status;
   }
   ++writer_.commits;
+  writer_.commit_microseconds += answer->microseconds;
   progress_ = offered_;
   return progress_->next;
 }

@@ -26,7 +26,7 @@ struct WriterState {
   explicit WriterState(KafkaWriterOptions given) : options(std::move(given)) {}
 
   const KafkaWriterOptions options;
-  std::atomic<int64_t> commits = 0, messages = 0, failures = 0;
+  std::atomic<int64_t> commits = 0, messages = 0, failures = 0, commit_microseconds = 0;
   ClosedWorkers closed;
 };
 

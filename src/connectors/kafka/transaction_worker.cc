@@ -98,7 +98,11 @@ void TransactionWorker::Run() {
       job = std::move(*job_);
       job_.reset();
     }
+    const auto begin = std::chrono::steady_clock::now();
     job.answer->status = producer_ == nullptr ? RunFence(*job.answer) : RunCommit(job.messages);
+    job.answer->microseconds = std::chrono::duration_cast<std::chrono::microseconds>(
+                                   std::chrono::steady_clock::now() - begin)
+                                   .count();
     job.answer->finished.store(true, std::memory_order_release);
     const std::lock_guard lock(mutex_);
     if (on_answer_) on_answer_();

@@ -30,6 +30,7 @@ struct Answer {
   Status status = Status::Ok();
   std::optional<std::string> found;  // of a fence: what was looked for
   Offset next;                       // of a commit: what it ends with; set by who asked
+  int64_t microseconds = 0;          // that the calls took
 };
 
 // What of a record is looked for; nothing if this is none of them.

@@ -21,7 +21,8 @@ std::unique_ptr<Sink> KafkaWriter::OpenSink(std::function<void()> on_answer) {
 KafkaWriterStats KafkaWriter::stats() const {
   return {.commits = state_->commits.load(),
           .messages = state_->messages.load(),
-          .failures = state_->failures.load()};
+          .failures = state_->failures.load(),
+          .commit_microseconds = state_->commit_microseconds.load()};
 }
 
 }  // namespace sightline

@@ -40,7 +40,8 @@ struct KafkaWriterOptions {
 struct KafkaWriterStats {
   int64_t commits = 0;
   int64_t messages = 0;
-  int64_t failures = 0;  // transactions without a known success
+  int64_t failures = 0;             // transactions without a known success
+  int64_t commit_microseconds = 0;  // of the `commits`, from their first message to the answer
 };
 
 // Thread-safe. Outlives its sinks; the destructor waits for their threads.

@@ -1,0 +1,104 @@
+#include "monitor/activity.h"
+
+#include <algorithm>
+#include <mutex>
+#include <unordered_map>
+
+namespace sightline {
+
+struct Activity::State {
+  struct Camera {
+    CameraSample sample;
+    int32_t partition = 0;
+  };
+  size_t subjects_max = 0;
+  Millis forget_after;
+  mutable std::mutex mutex;
+  // Under mutex.
+  std::unordered_map<CameraId, Camera> cameras;
+  std::unordered_map<LocationId, int64_t> locations;  // when heard
+  Ledger ledger;
+  int64_t untracked = 0;
+
+  void HearLocation(LocationId location, int64_t now_ms) {
+    if (const auto found = locations.find(location); found != locations.end())
+      found->second = std::max(found->second, now_ms);
+    else if (locations.size() < subjects_max)
+      locations.emplace(location, now_ms);
+    else
+      ++untracked;
+  }
+  void HearCamera(int32_t partition, const LedgerRow& row, int64_t now_ms) {
+    auto found = cameras.find(row.key.camera);
+    if (found == cameras.end()) {
+      if (cameras.size() >= subjects_max) {
+        ++untracked;
+        return;
+      }
+      found = cameras.emplace(row.key.camera, Camera{}).first;
+      found->second.sample.camera = row.key.camera;
+    }
+    Camera& camera = found->second;
+    camera.partition = partition;
+    camera.sample.location = row.key.location;
+    camera.sample.heard_ms = now_ms;
+    camera.sample.received += row.ledger.received;
+    camera.sample.future += row.ledger.of(Outcome::kFuture);
+    camera.sample.too_late += row.ledger.of(Outcome::kTooLate);
+  }
+};
+
+Activity::Activity(size_t subjects_max, Millis forget_after) : state_(std::make_unique<State>()) {
+  state_->subjects_max = subjects_max;
+  state_->forget_after = forget_after;
+}
+Activity::~Activity() = default;
+
+void Activity::Count(const SourcePartition& from, const Segment& segment, int64_t now_ms) {
+  State& s = *state_;
+  const std::lock_guard lock(s.mutex);
+  bool heard = false;
+  for (const LedgerRow& row : segment.ledger) {
+    s.ledger.Add(row.ledger);
+    if (!row.key.known) continue;
+    heard = true;
+    s.HearCamera(from.partition, row, now_ms);
+    s.HearLocation(row.key.location, now_ms);
+  }
+  // Where segments come without cameras (`serve`), the counts say which locations are alive.
+  if (heard) return;
+  for (const CountRow& row : segment.counts) s.HearLocation(row.key.location, now_ms);
+}
+
+void Activity::Expect(LocationId location, int64_t now_ms) {
+  const std::lock_guard lock(state_->mutex);
+  state_->HearLocation(location, now_ms);
+}
+
+void Activity::Forget(int32_t partition) {
+  const std::lock_guard lock(state_->mutex);
+  std::erase_if(state_->cameras,
+                [partition](const auto& entry) { return entry.second.partition == partition; });
+}
+
+void Activity::Fill(int64_t now_ms, MonitorSample& sample) {
+  State& s = *state_;
+  const std::lock_guard lock(s.mutex);
+  const int64_t oldest = now_ms - s.forget_after.v;
+  std::erase_if(s.cameras,
+                [oldest](const auto& entry) { return entry.second.sample.heard_ms < oldest; });
+  std::erase_if(s.locations, [oldest](const auto& entry) { return entry.second < oldest; });
+  sample.cameras.reserve(s.cameras.size());
+  for (const auto& [id, camera] : s.cameras) sample.cameras.push_back(camera.sample);
+  sample.locations.reserve(s.locations.size());
+  for (const auto& [location, heard_ms] : s.locations)
+    sample.locations.push_back({location, heard_ms});
+  sample.ledger = s.ledger;
+}
+
+int64_t Activity::untracked() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->untracked;
+}
+
+}  // namespace sightline

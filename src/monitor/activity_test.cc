@@ -1,0 +1,82 @@
+#include "monitor/activity.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+namespace sightline {
+namespace {
+
+Ledger Of(Outcome outcome, int64_t events) {
+  Ledger ledger{.received = events};
+  ledger.outcomes[static_cast<size_t>(outcome)] = events;
+  return ledger;
+}
+
+Segment Heard(int64_t location, int64_t camera, const Ledger& ledger) {
+  return {.ledger = {{.key = {.location = {location}, .camera = {camera}}, .ledger = ledger}}};
+}
+
+MonitorSample Fill(Activity& activity, int64_t now_ms) {
+  MonitorSample sample;
+  activity.Fill(now_ms, sample);
+  std::ranges::sort(sample.cameras, {}, &CameraSample::camera);
+  return sample;
+}
+
+const SourcePartition kFirst{"s", 0}, kSecond{"s", 1};
+
+TEST(Activity, AddsUpWhatSegmentsSay) {
+  Activity activity(10, Millis{100'000});
+  activity.Count(kFirst, Heard(7, 71, Of(Outcome::kCounted, 3)), 1'000);
+  activity.Count(kFirst, Heard(8, 71, Of(Outcome::kFuture, 2)), 2'000);
+  activity.Count(kSecond, Heard(7, 72, Of(Outcome::kTooLate, 1)), 3'000);
+  Segment unknown{.ledger = {{.key = {.known = false}, .ledger = Of(Outcome::kMalformed, 5)}}};
+  activity.Count(kSecond, unknown, 4'000);
+  const MonitorSample sample = Fill(activity, 5'000);
+  ASSERT_EQ(sample.cameras.size(), 2);
+  EXPECT_EQ(sample.cameras[0].location, LocationId{8});
+  EXPECT_EQ(sample.cameras[0].received, 5);
+  EXPECT_EQ(sample.cameras[0].future, 2);
+  EXPECT_EQ(sample.cameras[0].heard_ms, 2'000);
+  EXPECT_EQ(sample.cameras[1].too_late, 1);
+  EXPECT_EQ(sample.locations.size(), 2);
+  EXPECT_EQ(sample.ledger->received, 11);
+  EXPECT_EQ(sample.ledger->of(Outcome::kMalformed), 5);
+}
+
+TEST(Activity, CountsWithoutCamerasHearTheirLocations) {
+  Activity activity(10, Millis{100'000});
+  activity.Count(kFirst, {.counts = {{.key = {.location = {9}}, .count = 1}}}, 1'000);
+  const MonitorSample sample = Fill(activity, 1'000);
+  ASSERT_EQ(sample.locations.size(), 1);
+  EXPECT_EQ(sample.locations[0].location, LocationId{9});
+  EXPECT_TRUE(sample.cameras.empty());
+}
+
+TEST(Activity, ForgetsWhoIsSilentAndWhoIsHeardElsewhere) {
+  Activity activity(10, Millis{10'000});
+  activity.Expect(LocationId{6}, 500);
+  activity.Count(kFirst, Heard(7, 71, Of(Outcome::kCounted, 1)), 1'000);
+  activity.Count(kSecond, Heard(8, 72, Of(Outcome::kCounted, 1)), 1'000);
+  EXPECT_EQ(Fill(activity, 10'500).locations.size(), 3);
+  EXPECT_EQ(Fill(activity, 11'000).locations.size(), 2);
+  activity.Forget(1);
+  ASSERT_EQ(Fill(activity, 11'000).cameras.size(), 1);
+  EXPECT_EQ(Fill(activity, 11'000).cameras[0].camera, CameraId{71});
+  EXPECT_TRUE(Fill(activity, 11'001).cameras.empty());
+}
+
+TEST(Activity, IsBounded) {
+  Activity activity(3, Millis{10'000});
+  for (int64_t camera = 0; camera < 10; ++camera)
+    activity.Count(kFirst, Heard(camera, camera, Of(Outcome::kCounted, 1)), 1'000);
+  const MonitorSample sample = Fill(activity, 1'000);
+  EXPECT_EQ(sample.cameras.size(), 3);
+  EXPECT_EQ(sample.locations.size(), 3);
+  EXPECT_EQ(activity.untracked(), 14);
+  EXPECT_EQ(sample.ledger->received, 10);
+}
+
+}  // namespace
+}  // namespace sightline

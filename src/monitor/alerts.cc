@@ -1,0 +1,510 @@
+#include "monitor/alerts.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <compare>
+
+namespace sightline {
+namespace {
+
+constexpr std::array<std::string_view, kRules> kNames = {
+    "camera_silent", "location_silent", "duplicate_storm", "dead_letter_rate",  "too_late_rate",
+    "clock_ahead",   "clock_behind",    "lag_growing",     "watermark_stalled", "state_near_limit",
+    "sink_failing",  "clock_unguarded", "degraded"};
+constexpr int64_t kMinute = 60'000;
+// A limit is a level, not a rate: it ends so many points below.
+constexpr int64_t kLimitPointsBack = 5;
+// Cameras' windows move in steps: of thousands a sample a second would be much to keep.
+constexpr int64_t kCameraSteps = 6;
+
+// Absolute numbers over a window; Grown() is what they grew in it.
+template <size_t kNumbers>
+class Growth {
+ public:
+  using Numbers = std::array<int64_t, kNumbers>;
+
+  // At most one entry each `step_ms` is kept.
+  void Add(int64_t now_ms, const Numbers& numbers, int64_t window_ms, int64_t step_ms) {
+    if (!kept_.empty())
+      for (size_t i = 0; i < kNumbers; ++i)
+        if (numbers[i] < newest_[i]) {
+          kept_.clear();
+          break;
+        }
+    newest_ = numbers;
+    if (kept_.empty() || now_ms - kept_.back().at_ms >= step_ms) kept_.push_back({now_ms, numbers});
+    // One entry at or before the window's start stays: it is what is subtracted.
+    size_t old = 0;
+    while (old + 1 < kept_.size() && kept_[old + 1].at_ms <= now_ms - window_ms) ++old;
+    kept_.erase(kept_.begin(), kept_.begin() + static_cast<std::ptrdiff_t>(old));
+    span_ms_ = now_ms - kept_.front().at_ms;
+  }
+  Numbers Grown() const {
+    Numbers grown = newest_;
+    for (size_t i = 0; i < kNumbers; ++i) grown[i] -= kept_.front().numbers[i];
+    return grown;
+  }
+  int64_t span_ms() const { return span_ms_; }
+
+ private:
+  struct Entry {
+    int64_t at_ms = 0;
+    Numbers numbers{};
+  };
+  std::vector<Entry> kept_;
+  Numbers newest_{};
+  int64_t span_ms_ = 0;
+};
+
+int64_t Percent(int64_t part, int64_t whole) { return whole <= 0 ? 0 : part * 100 / whole; }
+
+std::string InSeconds(int64_t ms) { return fmt::format("{} s", ms / 1'000); }
+
+}  // namespace
+
+std::string_view ToString(Rule rule) { return kNames[static_cast<size_t>(rule)]; }
+
+struct AlertRules::State {
+  struct Key {
+    Rule rule = Rule::kCameraSilent;
+    int64_t id = 0;
+    std::string name;
+    friend auto operator<=>(const Key&, const Key&) = default;
+  };
+  struct Subject {
+    int64_t judged = 0;  // the sample in which it was last
+    std::optional<int64_t> bad_since, good_since;
+    bool active = false;
+    bool told = false;  // by itself, not among the others
+    Alert alert;
+  };
+  struct Flood {
+    int64_t told = 0;                // active and told by themselves
+    int64_t others = 0;              // active and not
+    std::deque<int64_t> started_ms;  // of those told, in the last minute
+    std::optional<int64_t> none_since;
+    std::optional<Alert> summary;
+  };
+  // What the sample says of a subject. Neither bad nor good: within the hysteresis.
+  struct Finding {
+    bool bad = false;
+    bool good = true;
+    Millis start_after, end_after;
+  };
+  struct Moved {  // when a number last changed
+    int64_t number = 0;
+    int64_t at_ms = 0;
+    int64_t position = 0;  // then
+  };
+
+  explicit State(AlertOptions given) : options(given) {}
+
+  void JudgeSilence();
+  void JudgeLedger();
+  void JudgeClocks();
+  void JudgeLag();
+  void JudgeWatermarks();
+  void JudgeSinks();
+  void JudgeStates();
+  void Share(Rule rule, int64_t percent, int64_t part, int64_t whole, bool also, const char* what);
+  // `describe` fills subject, text and facts; called only where somebody will read them.
+  template <typename Describe>
+  void Judge(const Key& key, const Finding& finding, Describe describe);
+  void Start(const Key& key, Subject& subject);
+  void End(const Key& key, Subject& subject);
+  void EndGone();
+  void Summarise();
+  Finding Steady(bool bad) const {
+    return {.bad = bad,
+            .good = !bad,
+            .start_after = options.start_after,
+            .end_after = options.end_after};
+  }
+
+  const AlertOptions options;
+  const MonitorSample* sample = nullptr;  // in Judge()
+  std::vector<AlertChange>* changes = nullptr;
+  int64_t now_ms = 0;
+  int64_t judged = 0;
+  std::map<Key, Subject> subjects;
+  std::array<Flood, kRules> floods;
+  std::optional<Growth<5>> ledger;
+  struct Clock {
+    Growth<3> growth;
+    int64_t judged = 0;  // the sample in which its camera was last
+  };
+  std::map<CameraId, Clock> clocks;              // of cameras whose clock was ever wrong
+  std::deque<std::pair<int64_t, int64_t>> lags;  // when, records
+  std::map<int32_t, Moved> watermarks;
+  std::map<std::pair<std::string, int32_t>, Moved> sinks;
+};
+
+// -- starting and ending --------------------------------------------------------------------------
+
+template <typename Describe>
+void AlertRules::State::Judge(const Key& key, const Finding& finding, Describe describe) {
+  auto found = subjects.find(key);
+  if (found == subjects.end()) {
+    if (!finding.bad) return;
+    found = subjects.emplace(key, Subject{}).first;
+  }
+  Subject& subject = found->second;
+  subject.judged = judged;
+  if (finding.bad) {
+    if (!subject.bad_since) subject.bad_since = now_ms;
+    subject.good_since.reset();
+  } else {
+    subject.bad_since.reset();
+    if (!finding.good) subject.good_since.reset();
+    if (finding.good && !subject.good_since) subject.good_since = now_ms;
+  }
+  if (subject.active || finding.bad) {
+    subject.alert.rule = key.rule;
+    describe(subject.alert);
+  }
+  if (!subject.active && subject.bad_since && now_ms - *subject.bad_since >= finding.start_after.v)
+    return Start(key, subject);
+  if (!subject.good_since || now_ms - *subject.good_since < finding.end_after.v) {
+    // Not yet bad for long enough, and good again: nothing to remember.
+    if (!subject.active && finding.good) subjects.erase(found);
+    return;
+  }
+  if (subject.active) End(key, subject);
+  subjects.erase(found);
+}
+
+void AlertRules::State::Start(const Key& key, Subject& subject) {
+  Flood& flood = floods[static_cast<size_t>(key.rule)];
+  while (!flood.started_ms.empty() && flood.started_ms.front() <= now_ms - kMinute)
+    flood.started_ms.pop_front();
+  subject.active = true;
+  subject.alert.since_ms = sample->wall_ms;
+  const auto recent = static_cast<int64_t>(flood.started_ms.size());
+  subject.told = std::max(flood.told, recent) < options.subjects_max;
+  if (!subject.told) {
+    ++flood.others;
+    return;
+  }
+  ++flood.told;
+  flood.started_ms.push_back(now_ms);
+  changes->push_back({.started = true, .alert = subject.alert});
+}
+
+void AlertRules::State::End(const Key& key, Subject& subject) {
+  Flood& flood = floods[static_cast<size_t>(key.rule)];
+  subject.active = false;
+  if (!subject.told) {
+    --flood.others;
+    return;
+  }
+  --flood.told;
+  subject.alert.until_ms = sample->wall_ms;
+  changes->push_back({.started = false, .alert = std::move(subject.alert)});
+}
+
+void AlertRules::State::EndGone() {
+  for (auto it = subjects.begin(); it != subjects.end();) {
+    const auto subject = it++;
+    if (subject->second.judged == judged) continue;
+    if (subject->second.active) End(subject->first, subject->second);
+    subjects.erase(subject);
+  }
+}
+
+// Those beyond the bound are one alert: it starts and ends once, however many come and go in it.
+void AlertRules::State::Summarise() {
+  for (size_t rule = 0; rule < kRules; ++rule) {
+    Flood& flood = floods[rule];
+    if (flood.others > 0) flood.none_since.reset();
+    if (flood.others > 0 && !flood.summary) {
+      flood.summary = Alert{.rule = static_cast<Rule>(rule),
+                            .subject = "others",
+                            .of_process = true,
+                            .since_ms = sample->wall_ms};
+    }
+    if (!flood.summary) continue;
+    const bool fresh = flood.summary->text.empty();
+    flood.summary->text = fmt::format("{} more, beyond the {} that are told one by one",
+                                      flood.others, options.subjects_max);
+    flood.summary->facts = {{"subjects", flood.others}};
+    if (fresh) changes->push_back({.started = true, .alert = *flood.summary});
+    if (flood.others > 0) continue;
+    if (!flood.none_since) flood.none_since = now_ms;
+    if (now_ms - *flood.none_since < options.end_after.v) continue;
+    flood.summary->until_ms = sample->wall_ms;
+    changes->push_back({.started = false, .alert = *flood.summary});
+    flood.summary.reset();
+  }
+}
+
+// -- the rules ------------------------------------------------------------------------------------
+
+void AlertRules::State::JudgeSilence() {
+  const auto silence = [this](const Key& key, int64_t heard_ms, Millis threshold, LocationId place,
+                              const char* what) {
+    if (threshold.v == 0) return;
+    const int64_t silent_ms = now_ms - heard_ms;
+    const bool bad = silent_ms >= threshold.v;
+    // The threshold is a time already, and one word ends it.
+    Judge(key, {.bad = bad, .good = !bad, .start_after = {}, .end_after = {}}, [&](Alert& alert) {
+      alert.subject = fmt::format("{} {}", what, key.id);
+      alert.location = place;
+      alert.text = fmt::format("nothing from {} {} for {}", what, key.id, InSeconds(silent_ms));
+      alert.facts = {{"silent_ms", silent_ms}};
+    });
+  };
+  for (const CameraSample& camera : sample->cameras)
+    silence({Rule::kCameraSilent, camera.camera.v, {}}, camera.heard_ms, options.camera_silent,
+            camera.location, "camera");
+  for (const LocationSample& location : sample->locations)
+    silence({Rule::kLocationSilent, location.location.v, {}}, location.heard_ms,
+            options.location_silent, location.location, "location");
+}
+
+void AlertRules::State::Share(Rule rule, int64_t percent, int64_t part, int64_t whole, bool also,
+                              const char* what) {
+  if (percent == 0) return;
+  const bool enough = whole >= options.events_min && also;
+  Finding finding = Steady(enough && part * 100 >= whole * percent);
+  // Below the lower threshold, or too few to say so any more.
+  finding.good = !finding.bad && (!enough || part * 10'000 < whole * percent * options.end_percent);
+  Judge({rule, 0, {}}, finding, [&](Alert& alert) {
+    alert.subject = "all";
+    alert.of_process = true;
+    alert.text = fmt::format("{} % of the events of the last {} are {}: {} of {}",
+                             Percent(part, whole), InSeconds(ledger->span_ms()), what, part, whole);
+    alert.facts = {{"percent", Percent(part, whole)}, {"events", part}, {"received", whole}};
+  });
+}
+
+void AlertRules::State::JudgeLedger() {
+  if (!sample->ledger) return;
+  const Ledger& now = *sample->ledger;
+  if (!ledger) ledger.emplace();
+  ledger->Add(now_ms,
+              {now.received, now.of(Outcome::kDuplicate), now.of(Outcome::kMalformed),
+               now.of(Outcome::kFuture), now.of(Outcome::kTooLate)},
+              options.window.v, 0);
+  const auto [received, duplicate, malformed, future, too_late] = ledger->Grown();
+  // Of a window that has only begun a rate is of the whole one, or a first burst would be a storm.
+  const bool storm = duplicate * 1'000 >= options.duplicates_per_second * options.window.v;
+  Share(Rule::kDuplicateStorm, options.duplicate_percent, duplicate, received, storm, "copies");
+  Share(Rule::kDeadLetterRate, options.dead_letter_percent, malformed + future, received, true,
+        "dead letters");
+  Share(Rule::kTooLateRate, options.too_late_percent, too_late, received, true, "too late");
+}
+
+// `received` of a camera counts from the first event whose time was wrong: before that nobody
+// looked.
+void AlertRules::State::JudgeClocks() {
+  if (options.clock_percent == 0) return;
+  for (const CameraSample& camera : sample->cameras) {
+    auto found = clocks.find(camera.camera);
+    if (found == clocks.end()) {
+      if (camera.future + camera.too_late == 0) continue;
+      found = clocks.emplace(camera.camera, Clock{}).first;
+      found->second.growth.Add(now_ms, {camera.received - camera.future - camera.too_late, 0, 0},
+                               options.window.v, 0);
+    }
+    found->second.judged = judged;
+    Growth<3>& growth = found->second.growth;
+    growth.Add(now_ms, {camera.received, camera.future, camera.too_late}, options.window.v,
+               options.window.v / kCameraSteps);
+    const auto [received, future, too_late] = growth.Grown();
+    const auto judge = [&, received = received](Rule rule, int64_t wrong, const char* what) {
+      const bool enough = received >= options.events_min;
+      Finding finding = Steady(enough && wrong * 100 >= received * options.clock_percent);
+      finding.good = !finding.bad && (!enough || wrong * 10'000 < received * options.clock_percent *
+                                                                      options.end_percent);
+      Judge({rule, camera.camera.v, {}}, finding, [&](Alert& alert) {
+        alert.subject = fmt::format("camera {}", camera.camera.v);
+        alert.location = camera.location;
+        alert.text = fmt::format("the clock of camera {} is {}: {} of its last {} events",
+                                 camera.camera.v, what, wrong, received);
+        alert.facts = {
+            {"percent", Percent(wrong, received)}, {"events", wrong}, {"received", received}};
+      });
+    };
+    judge(Rule::kClockAhead, future, "ahead");
+    judge(Rule::kClockBehind, too_late, "behind");
+  }
+  std::erase_if(clocks, [this](const auto& entry) { return entry.second.judged != judged; });
+}
+
+void AlertRules::State::JudgeLag() {
+  if (options.lag_min == 0 || sample->partitions.empty()) return;
+  int64_t lag = 0;
+  for (const PartitionSample& partition : sample->partitions)
+    lag += std::max<int64_t>(0, partition.end.v - partition.position.v);
+  lags.emplace_back(now_ms, lag);
+  while (lags.size() > 1 && lags[1].first <= now_ms - options.window.v) lags.pop_front();
+  const int64_t grown = lag - lags.front().second;
+  Finding finding = Steady(lag >= options.lag_min && grown > 0);
+  finding.good = !finding.bad && (grown <= 0 || lag * 100 < options.lag_min * options.end_percent);
+  Judge({Rule::kLagGrowing, 0, {}}, finding, [&](Alert& alert) {
+    alert.subject = "all";
+    alert.of_process = true;
+    alert.text = fmt::format("{} records wait to be counted, {} more than {} ago", lag, grown,
+                             InSeconds(now_ms - lags.front().first));
+    alert.facts = {{"lag", lag}, {"grown", grown}};
+  });
+}
+
+void AlertRules::State::JudgeWatermarks() {
+  if (options.watermark_stalled.v == 0) return;
+  for (const PartitionSample& partition : sample->partitions) {
+    if (!partition.running) continue;
+    Moved& moved = watermarks[partition.partition];
+    // A task that was built again begins with less.
+    if (moved.at_ms == 0 || moved.number != partition.watermark.v ||
+        partition.position.v < moved.position)
+      moved = {partition.watermark.v, now_ms, partition.position.v};
+    const int64_t read = partition.position.v - moved.position;
+    const int64_t stalled_ms = now_ms - moved.at_ms;
+    Finding finding =
+        Steady(stalled_ms >= options.watermark_stalled.v && read >= options.events_min);
+    finding.start_after = finding.end_after = {};
+    Judge({Rule::kWatermarkStalled, partition.partition, {}}, finding, [&](Alert& alert) {
+      alert.subject = fmt::format("partition {}", partition.partition);
+      alert.text =
+          fmt::format("the watermark of partition {} stands for {}, though {} records came",
+                      partition.partition, InSeconds(stalled_ms), read);
+      alert.facts = {
+          {"stalled_ms", stalled_ms}, {"records", read}, {"watermark_ms", partition.watermark.v}};
+    });
+  }
+  std::erase_if(watermarks, [this](const auto& entry) {
+    return std::ranges::none_of(sample->partitions, [&](const PartitionSample& partition) {
+      return partition.partition == entry.first;
+    });
+  });
+}
+
+void AlertRules::State::JudgeSinks() {
+  struct Worst {
+    int64_t stalled_ms = 0, behind = 0, partitions = 0;
+  };
+  std::map<std::string, Worst> by_name;
+  for (const PartitionSample& partition : sample->partitions) {
+    for (const SinkSample& sink : partition.sinks) {
+      Worst& worst = by_name[sink.name];
+      Moved& moved = sinks[{sink.name, partition.partition}];
+      if (!partition.running) continue;
+      const bool behind = sink.committed < partition.position;
+      if (moved.at_ms == 0 || !behind || moved.number != sink.committed.v)
+        moved = {sink.committed.v, now_ms, partition.position.v};
+      const int64_t stalled_ms = now_ms - moved.at_ms;
+      if (stalled_ms < options.sink_stalled.v + 2 * sink.interval.v) continue;
+      ++worst.partitions;
+      worst.behind += partition.position.v - std::max<int64_t>(0, sink.committed.v);
+      worst.stalled_ms = std::max(worst.stalled_ms, stalled_ms);
+    }
+  }
+  const bool on = options.sink_stalled.v > 0;
+  for (const auto& [name, worst] : by_name) {
+    Finding finding = Steady(on && worst.partitions > 0);
+    finding.start_after = finding.end_after = {};
+    Judge({Rule::kSinkFailing, 0, name}, finding, [&, name = name, worst = worst](Alert& alert) {
+      alert.subject = name;
+      alert.of_process = true;
+      alert.text = fmt::format("\"{}\" takes nothing for {}: {} records wait for it", name,
+                               InSeconds(worst.stalled_ms), worst.behind);
+      alert.facts = {{"stalled_ms", worst.stalled_ms},
+                     {"records", worst.behind},
+                     {"partitions", worst.partitions}};
+    });
+  }
+  std::erase_if(sinks, [this](const auto& entry) {
+    return std::ranges::none_of(sample->partitions, [&](const PartitionSample& partition) {
+      return partition.partition == entry.first.second;
+    });
+  });
+  if (!on) return;
+  for (const TroubleSample& trouble : sample->troubles)
+    // Only while it is said: what is not in the next sample has ended. The id keeps it apart from a
+    // sink of the same name.
+    Judge({Rule::kSinkFailing, 1, trouble.subject}, Steady(!trouble.reason.empty()),
+          [&](Alert& alert) {
+            alert.subject = trouble.subject;
+            alert.of_process = true;
+            if (!trouble.reason.empty()) alert.text = trouble.reason;
+          });
+}
+
+void AlertRules::State::JudgeStates() {
+  for (const LimitSample& limit : sample->limits) {
+    if (options.state_percent == 0 || limit.limit <= 0) continue;
+    const int64_t percent = Percent(limit.used, limit.limit);
+    Finding finding = Steady(percent >= options.state_percent);
+    finding.good = percent < options.state_percent - kLimitPointsBack;
+    Judge({Rule::kStateNearLimit, 0, limit.name}, finding, [&](Alert& alert) {
+      alert.subject = limit.name;
+      alert.of_process = true;
+      alert.text = fmt::format("{} is at {} % of its limit", limit.name, percent);
+      alert.facts = {{"percent", percent}, {"used", limit.used}, {"limit", limit.limit}};
+    });
+  }
+  Finding unguarded = Steady(!sample->clock_unguarded.empty());
+  unguarded.start_after = unguarded.end_after = {};
+  Judge({Rule::kClockUnguarded, 0, {}}, unguarded, [&](Alert& alert) {
+    alert.subject = "all";
+    alert.of_process = true;
+    alert.text = sample->clock_unguarded;
+  });
+  for (const PartitionSample& partition : sample->partitions) {
+    Finding finding = Steady(partition.degraded || !partition.running);
+    if (partition.degraded) finding.start_after = {};
+    Judge({Rule::kDegraded, partition.partition, {}}, finding, [&](Alert& alert) {
+      alert.subject = fmt::format("partition {}", partition.partition);
+      alert.text = partition.running
+                       ? fmt::format(
+                             "partition {} started without its memory of earlier "
+                             "detections: copies may be counted again",
+                             partition.partition)
+                       : fmt::format("partition {} does not count: {}", partition.partition,
+                                     partition.reason.empty() ? "it starts" : partition.reason);
+    });
+  }
+}
+
+// -- the door -------------------------------------------------------------------------------------
+
+AlertRules::AlertRules(AlertOptions options) : state_(std::make_unique<State>(options)) {}
+AlertRules::~AlertRules() = default;
+AlertRules::AlertRules(AlertRules&&) noexcept = default;
+AlertRules& AlertRules::operator=(AlertRules&&) noexcept = default;
+
+std::vector<AlertChange> AlertRules::Judge(const MonitorSample& sample) {
+  State& s = *state_;
+  std::vector<AlertChange> changes;
+  s.sample = &sample;
+  s.changes = &changes;
+  s.now_ms = std::max(s.now_ms, sample.now_ms);
+  ++s.judged;
+  s.JudgeSilence();
+  s.JudgeLedger();
+  s.JudgeClocks();
+  s.JudgeLag();
+  s.JudgeWatermarks();
+  s.JudgeSinks();
+  s.JudgeStates();
+  s.EndGone();
+  s.Summarise();
+  s.sample = nullptr;
+  s.changes = nullptr;
+  return changes;
+}
+
+std::vector<Alert> AlertRules::Active() const {
+  std::vector<Alert> active;
+  for (const auto& [key, subject] : state_->subjects)
+    if (subject.active && subject.told) active.push_back(subject.alert);
+  for (const State::Flood& flood : state_->floods)
+    if (flood.summary) active.push_back(*flood.summary);
+  std::ranges::stable_sort(active, {}, &Alert::rule);
+  return active;
+}
+
+}  // namespace sightline
