@@ -42,7 +42,7 @@ MODULES = (test_commands, test_readme, test_api, test_ask, test_operation, test_
            test_durability, test_lake, test_kafka, test_kafka_golden, test_kafka_topics,
            test_kafka_security, test_chaos)
 # Tests that mount a file system: without the right to, they run in a namespace where they have it.
-MOUNTING = ("full_disk", "spill")
+MOUNTING = ("full_disk", "spill", "kafka_chaos")
 
 
 class OutOfTime(Exception):
