@@ -4,9 +4,12 @@ events and read the counts; and the coordinator of the counting processes dies."
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
+import time
 from collections import Counter
 
 from brokers import Cluster
@@ -143,3 +146,59 @@ def kafka_coordinator(t: Test) -> None:
         process.expect_quiet_log(*AWAY)
     t.note(f"the coordinator was broker {', then '.join(map(str, moves))}; "
            f"{senders.tally().elements} elements")
+
+
+@test(seconds=400)
+def kafka_stop(t: Test) -> None:
+    """SIGTERM ends every command in its time also when nobody answers: the broker hangs, or the group's
+    agreement waits for a member that hangs."""
+    cluster = Cluster(t)
+    cluster.create_topics(4)
+    broker = cluster.brokers[0]
+    up = kafka_server(t, cluster, "--kafka.deployment", "other", "--kafka.counts_topic", "other_counts",
+                      name="up")
+    cluster.create_topic("other_counts", 4)
+    page = t.serve("--kafka.brokers", cluster.addresses)
+    counters = [kafka_server(t, cluster, name=f"count{n}") for n in range(2)]
+    for counter in counters:
+        counter.command = "count"
+    took = {}
+    for server in (page, counters[0]):
+        server.start()
+    wait_until(lambda: counters[0].log().count("runs from offset") == 4, 30, "it counts all partitions")
+    with t.case("a member hangs while another joins"):
+        os.kill(counters[0].process.pid, signal.SIGSTOP)
+        counters[1].launch()
+        expect(counters[1].wait_door(), "it runs")
+        time.sleep(2)
+        try:
+            took["joining"] = counters[1].stop()
+        finally:
+            os.kill(counters[0].process.pid, signal.SIGCONT)
+    up.start()
+    for server in (up, page, counters[0]):
+        wait_until(server.healthy, 60, f"{server.name} is well")
+    broker.pause()
+    try:
+        for server in (counters[0], up, page):
+            with t.case(f"{server.name} while the broker hangs"):
+                took[server.name] = server.stop()
+    finally:
+        broker.go_on()
+    # The same under load: transactions are under way when the broker falls silent.
+    for quiet in (0, 7):
+        for server in (counters[0], page):
+            server.start()
+        wait_until(lambda: counters[0].log().count("runs from offset") == 4, 60, "it counts all partitions")
+        senders = Senders(page, count=2, patience=120)
+        wait_until(lambda: page.ledger()["received"] > 500, 60, "events count")
+        broker.pause()
+        try:
+            time.sleep(quiet)
+            for server in (counters[0], page):
+                with t.case(f"{server.name} under load, the broker hangs for {quiet} s"):
+                    took[f"{server.name} after {quiet} s"] = server.stop()
+        finally:
+            broker.go_on()
+            senders.abandon()
+    t.note(", ".join(f"{name} {seconds:.1f} s" for name, seconds in took.items()))
