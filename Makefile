@@ -36,7 +36,7 @@ fuzz: deps build/fuzz/build.ninja ## all fuzzers for T seconds each, e.g. make f
 	@cmake --build build/fuzz --target fuzzers >/dev/null
 	@tools/fuzz.sh build/fuzz $(T)
 
-chaos: deps build/release/build.ninja ## ten minutes of faults on three Kafka brokers, e.g. make chaos SEED=3
+chaos: deps build/release/build.ninja ## ten minutes of faults on three Kafka brokers, e.g. make chaos SEED=3 CHAOS=120
 	@cmake --build build/release --target src/app/sightline
 	@python3 -B tests/system/system_test.py --binary $(SIGHTLINE) --only kafka_chaos --seed $(SEED) --seconds $(CHAOS)
 

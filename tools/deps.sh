@@ -26,7 +26,7 @@ packages=(
 )
 if [ "$tier" = test ]; then
   packages+=(clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev llvm-14 chromium curl
-             openjdk-17-jre-headless maven openssl)
+             openjdk-17-jre-headless maven openssl kcat)
 fi
 
 fail() {

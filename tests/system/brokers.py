@@ -17,6 +17,8 @@ import time
 import uuid
 from collections import Counter
 
+from clocks import Clock
+from links import Links
 from server import ROOT, Failure, Test, expect, free_port, wait_until
 
 LIBS = ROOT / ".deps" / "kafka" / "libs"
@@ -47,6 +49,9 @@ class Broker:
     def __init__(self, cluster: "Cluster", number: int):
         self.cluster, self.number = cluster, number
         self.port, self.controller_port = free_port(), free_port()
+        # For each of the cluster's links a listener, advertised where the link listens.
+        self.link_ports = {name: free_port() for name in cluster.link_names}
+        self.links = {name: cluster.links.link(port) for name, port in self.link_ports.items()}
         self.folder = cluster.test.folder / f"kafka{number}"
         self.log_path = cluster.test.folder / f"kafka{number}.log"
         self.process: subprocess.Popen | None = None
@@ -86,6 +91,10 @@ class Broker:
         }
         if security is not None:
             settings = security.add_to(settings)
+        for name, port in self.link_ports.items():
+            settings["listeners"] += f",{name.upper()}://127.0.0.1:{port}"
+            settings["advertised.listeners"] += f",{name.upper()}://127.0.0.1:{self.links[name].port}"
+            settings["listener.security.protocol.map"] += f",{name.upper()}:PLAINTEXT"
         self.properties = self.folder / "server.properties"
         self.properties.write_text("".join(f"{k}={v}\n" for k, v in settings.items()))
         scram = security.scram() if security is not None else []
@@ -96,11 +105,13 @@ class Broker:
             raise Failure(f"a Kafka broker cannot be formatted: {done.stdout[-2000:]}")
 
     def start(self) -> None:
+        clock = self.cluster.clock
         with open(self.log_path, "ab") as out:
             command = java("kafka.Kafka", self.properties)
             command.insert(1, f"-Dlog4j2.configurationFile={self.folder}/log4j2.properties")
             self.process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT,
-                                            stdin=subprocess.DEVNULL)
+                                            stdin=subprocess.DEVNULL,
+                                            env=clock.environment() if clock else None)
         self.cluster.test.processes.append(self.process)
 
     def wait(self, seconds: float = 60) -> None:
@@ -245,11 +256,16 @@ class Security:
 
 class Cluster:
     """`brokers` nodes, started and ready. With `security`, one: `addresses` is then of a listener
-    for the test itself, where everything is allowed."""
+    for the test itself, where everything is allowed. `clock`: what the brokers take for the time.
+    `links`: names of links (links.py) to every broker, for `addresses_by`."""
 
     def __init__(self, test: Test, brokers: int = 1, settings: dict[str, object] | None = None,
-                 security: "Security | None" = None):
+                 security: "Security | None" = None, clock: Clock | None = None,
+                 links: tuple[str, ...] = ()):
         self.test, self.settings, self.security = test, settings or {}, security
+        self.clock = clock
+        self.link_names = links
+        self.links = Links() if links else None
         # Not one that Kafka's tools would take for an option.
         self.id = "-"
         while self.id.startswith("-"):
@@ -269,6 +285,9 @@ class Cluster:
     @property
     def addresses(self) -> str:
         return ",".join(f"127.0.0.1:{broker.port}" for broker in self.brokers)
+
+    def addresses_by(self, link: str) -> str:
+        return ",".join(f"127.0.0.1:{broker.links[link].port}" for broker in self.brokers)
 
     def tool(self, main: str, *arguments: object, seconds: float = 60,
              stdin: bytes | None = None, folder: pathlib.Path | None = None) -> str:
@@ -300,9 +319,9 @@ class Cluster:
         expect(done.returncode == 0, f"kafka_foreign.py {words}: {done.stderr[-2000:]}")
         return [json.loads(line) for line in done.stdout.splitlines()]
 
-    def read(self, topic: str, seconds: float = 60) -> list[dict]:
-        """All committed records of a topic, by a foreign client."""
-        return self.foreign("read", topic, seconds=seconds)
+    def read(self, *topics: str, seconds: float = 60) -> list[dict]:
+        """All committed records of topics, by a foreign client."""
+        return self.foreign("read", *topics, seconds=seconds)
 
     def counts(self, topic: str = "located_item_counts") -> tuple[dict[int, Counter], dict]:
         """By the reader's rule: of a key the larger next_offset wins, the truth is the sum over keys.

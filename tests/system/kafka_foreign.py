@@ -2,28 +2,34 @@
 """Writes to Kafka as others do, and reads what is there: runs in .deps/venv, with kafka-python.
 
     kafka_foreign.py BROKERS write < commands      one JSON object a line:
-        {"topic", "partition", "key", "value", "headers"}   key and value: text, or null
+        {"topic", "partition", "key", "value", "headers"}   key and value: latin-1 text, or null
         {"transaction": "commit" | "abort", "records": [...]}
-    kafka_foreign.py BROKERS read TOPIC            committed records, one JSON object a line:
-        {"partition", "offset", "key", "value", "headers"}  value as latin-1 text
+    kafka_foreign.py BROKERS log CLOCK < records   in order; "time" (Unix ms) is what the brokers' clock
+        says then (clocks.py: CLOCK is its file), or null
+    kafka_foreign.py BROKERS read TOPIC...         committed records, one JSON object a line:
+        {"topic", "partition", "offset", "key", "value", "headers", "time", "appended"}  key and value as
+        latin-1 text; appended: the time is when the log took it
+    kafka_foreign.py BROKERS topics < topics       makes them: {"name", "partitions", "settings"}
 """
 
 from __future__ import annotations
 
 import json
+import struct
 import sys
 import uuid
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import NewTopic
 
 
-def send(producer: KafkaProducer, record: dict) -> None:
+def send(producer: KafkaProducer, record: dict):
     def text(name: str) -> bytes | None:
         value = record.get(name)
         return None if value is None else value.encode("latin-1")
-    producer.send(record["topic"], value=text("value"), key=text("key"),
-                  partition=record.get("partition"),
-                  headers=[(k, v.encode()) for k, v in record.get("headers", {}).items()])
+    return producer.send(record["topic"], value=text("value"), key=text("key"),
+                         partition=record.get("partition"),
+                         headers=[(k, v.encode()) for k, v in record.get("headers", {}).items()])
 
 
 def write(brokers: str) -> None:
@@ -50,23 +56,56 @@ def write(brokers: str) -> None:
     plain.close()
 
 
-def read(brokers: str, topic: str) -> None:
+def log(brokers: str, clock: str) -> None:
+    # No idempotence: a producer's id does not outlive a clock that jumps by days.
+    producer = KafkaProducer(bootstrap_servers=brokers, acks="all", enable_idempotence=False,
+                             max_in_flight_requests_per_connection=1,
+                             connections_max_idle_ms=3_600_000)
+    with open(clock, "r+b", buffering=0) as setting:
+        time, sent = None, []
+        for line in sys.stdin:
+            record = json.loads(line)
+            if record["time"] != time:
+                for future in sent:
+                    future.get(120)
+                sent, time = [], record["time"]
+                setting.seek(0)
+                setting.write(struct.pack("=qq", 0, (time or 0) * 1_000_000))
+            sent.append(send(producer, record))
+        for future in sent:
+            future.get(120)
+    producer.close()
+
+
+def topics(brokers: str) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=brokers, request_timeout_ms=120_000)
+    wanted = [json.loads(line) for line in sys.stdin]
+    for first in range(0, len(wanted), 10):
+        admin.create_topics([NewTopic(name=topic["name"], num_partitions=topic["partitions"],
+                                      replication_factor=1, topic_configs=topic.get("settings", {}))
+                             for topic in wanted[first:first + 10]], timeout_ms=100_000)
+    admin.close()
+
+
+def read(brokers: str, *topics: str) -> None:
     consumer = KafkaConsumer(bootstrap_servers=brokers, isolation_level="read_committed",
                              enable_auto_commit=False, auto_offset_reset="earliest")
-    partitions = [TopicPartition(topic, p) for p in sorted(consumer.partitions_for_topic(topic) or ())]
+    partitions = [TopicPartition(topic, p) for topic in topics
+                  for p in sorted(consumer.partitions_for_topic(topic) or ())]
     consumer.assign(partitions)
     ends = consumer.end_offsets(partitions)
     consumer.seek_to_beginning(*partitions)
     while any(consumer.position(p) < ends[p] for p in partitions):
         for records in consumer.poll(timeout_ms=1000).values():
             for r in records:
-                json.dump({"partition": r.partition, "offset": r.offset,
+                json.dump({"topic": r.topic, "partition": r.partition, "offset": r.offset,
                            "key": None if r.key is None else r.key.decode("latin-1"),
                            "value": None if r.value is None else r.value.decode("latin-1"),
-                           "headers": {k: v.decode() for k, v in r.headers}}, sys.stdout)
+                           "headers": {k: v.decode() for k, v in r.headers},
+                           "time": r.timestamp, "appended": r.timestamp_type == 1}, sys.stdout)
                 sys.stdout.write("\n")
     consumer.close()
 
 
 if __name__ == "__main__":
-    {"write": write, "read": read}[sys.argv[2]](sys.argv[1], *sys.argv[3:])
+    {"write": write, "log": log, "read": read, "topics": topics}[sys.argv[2]](sys.argv[1], *sys.argv[3:])

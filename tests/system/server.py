@@ -153,12 +153,13 @@ class Test:
             raise Failure(f"`sightline {' '.join(command[1:])}` runs for more than {seconds:g} s") \
                 from None
 
-    def spawn(self, *arguments: object, log: pathlib.Path) -> subprocess.Popen:
+    def spawn(self, *arguments: object, log: pathlib.Path,
+              environment: dict[str, str] | None = None) -> subprocess.Popen:
         """`sightline arguments...` in the background; everything it says goes to the end of `log`."""
         with open(log, "ab") as out:
             process = subprocess.Popen([str(self.binary), *map(str, arguments)], stdout=out,
                                        stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                                       cwd=self.folder)
+                                       cwd=self.folder, env=environment)
         self.processes.append(process)
         return process
 
@@ -203,6 +204,7 @@ class Server:
         self.process: subprocess.Popen | None = None
         self.log_start = 0  # where this life's part of the log begins
         self.command = "up"
+        self.environment: dict[str, str] | None = None  # of the next life; None: the test's
 
     # -- its life --------------------------------------------------------------------------------
 
@@ -210,7 +212,8 @@ class Server:
         """Starts the process and does not wait for anything."""
         self.log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
         self.process = self.test.spawn(self.command, "--data", self.data, "--listen",
-                                       f"{self.listen}:{self.port}", *self.options, log=self.log_path)
+                                       f"{self.listen}:{self.port}", *self.options,
+                                       log=self.log_path, environment=self.environment)
 
     def start(self, seconds: float = 60) -> float:
         """Until /healthz says 200; how many seconds that took."""

@@ -32,17 +32,20 @@ import test_stream
 import test_durability
 import test_lake
 import test_kafka
+import test_kafka_golden
 import test_kafka_security
 import test_kafka_steps
+import test_kafka_tools
 import test_kafka_topics
 import test_chaos
 from registry import TESTS, Entry
 from server import Failure, Test
 
 MODULES = (test_commands, test_readme, test_api, test_ask, test_operation, test_repair, test_input, test_stream,
-           test_durability, test_lake, test_kafka, test_kafka_steps, test_kafka_topics, test_kafka_security, test_chaos)
+           test_durability, test_lake, test_kafka, test_kafka_golden, test_kafka_tools, test_kafka_steps, test_kafka_topics,
+           test_kafka_security, test_chaos)
 # Tests that mount a file system: without the right to, they run in a namespace where they have it.
-MOUNTING = ("full_disk", "spill")
+MOUNTING = ("full_disk", "spill", "kafka_chaos")
 
 
 class OutOfTime(Exception):
@@ -98,7 +101,8 @@ def run(entry: Entry, arguments: argparse.Namespace) -> bool:
 def run_in_namespace(entry: Entry, arguments: argparse.Namespace) -> bool:
     """As a user who may mount, in a namespace where only this test sees it."""
     command = ["unshare", "--map-root-user", "--mount", sys.executable, __file__, "--binary",
-               str(arguments.binary), "--only", entry.name, "--in-namespace"]
+               str(arguments.binary), "--only", entry.name, "--in-namespace", "--seed",
+               str(arguments.seed), "--seconds", str(arguments.seconds)]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     lines = done.stdout.splitlines()
     if done.returncode == 0 and lines and lines[-1] == "1 passed, 0 failed":
@@ -121,7 +125,7 @@ def main() -> int:
     parser.add_argument("--binary", type=pathlib.Path, required=True, help="the program `sightline`")
     parser.add_argument("--only", action="append", metavar="NAME", help="only this test; repeatable")
     parser.add_argument("--kills", type=int, default=50, help="of the test `crash`")
-    parser.add_argument("--seed", type=int, default=1, help="of the test `kafka_chaos`")
+    parser.add_argument("--seed", type=int, default=1, help="of `kafka_chaos` and `kafka_reference`")
     parser.add_argument("--seconds", type=float, default=45, help="of faults in `kafka_chaos`")
     parser.add_argument("--list", action="store_true", help="the names of the tests")
     parser.add_argument("--keep", action="store_true", help="leave the tests' folders where they are")

@@ -19,6 +19,7 @@ namespace {
 constexpr int kPollMs = 100;
 constexpr int kAskMs = 3'000;
 constexpr std::chrono::seconds kReportInterval{5};
+constexpr std::chrono::seconds kLeaveTime{2};
 
 std::vector<int32_t> Numbers(const rd_kafka_topic_partition_list_t* partitions) {
   std::vector<int32_t> numbers;
@@ -85,7 +86,26 @@ struct KafkaMembership::State {
       report_due = std::chrono::steady_clock::now() + kReportInterval;
     }
     SendReport();
-    rd_kafka_consumer_close(client.get());  // calls OnRebalance for what is assigned
+    Leave();
+  }
+
+  // Calls OnRebalance for what is assigned. A group that does not answer - its broker hangs, or its
+  // agreement waits for a member that does - is told no more: it finds out by the session's end.
+  void Leave() {
+    const auto deadline = std::chrono::steady_clock::now() + kLeaveTime;
+    {
+      const kafka::Queue queue(rd_kafka_queue_new(client.get()));
+      const kafka::Error error(rd_kafka_consumer_close_queue(client.get(), queue.get()));
+      while (error == nullptr && rd_kafka_consumer_closed(client.get()) == 0 &&
+             std::chrono::steady_clock::now() < deadline)
+        rd_kafka_queue_poll_callback(queue.get(), kPollMs);
+    }
+    if (rd_kafka_consumer_closed(client.get()) != 0) return;
+    LogInfo(fmt::format("group '{}' does not answer: left without", options.group));
+    // Destroying the client waits for the same answers, for up to a minute. So it is left behind,
+    // silent: this process ends.
+    rd_kafka_set_log_level(client.get(), 0);
+    (void)client.release();
   }
 
   void SendReport() {

@@ -33,7 +33,8 @@ struct KafkaMembershipOptions {
 class KafkaMembership {
  public:
   static Result<std::unique_ptr<KafkaMembership>> Join(KafkaMembershipOptions options);
-  // Leaves the group: on_revoked is called for what is assigned.
+  // Leaves the group, in about 2 s at most: on_revoked is called for what is assigned. For a
+  // process that ends: where the group does not answer, its client is left behind.
   ~KafkaMembership();
   KafkaMembership(const KafkaMembership&) = delete;
   KafkaMembership& operator=(const KafkaMembership&) = delete;
