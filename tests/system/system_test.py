@@ -21,6 +21,7 @@ import traceback
 
 # In the order of running: what is quick and tells most comes first.
 import test_commands
+import test_deploy
 import test_readme
 import test_api
 import test_ask
@@ -41,7 +42,7 @@ import test_chaos
 from registry import TESTS, Entry
 from server import Failure, Test
 
-MODULES = (test_commands, test_readme, test_api, test_ask, test_operation, test_repair, test_input, test_stream,
+MODULES = (test_commands, test_deploy, test_readme, test_api, test_ask, test_operation, test_repair, test_input, test_stream,
            test_durability, test_lake, test_kafka, test_kafka_golden, test_kafka_tools, test_kafka_steps, test_kafka_topics,
            test_kafka_security, test_chaos)
 # Tests that mount a file system: without the right to, they run in a namespace where they have it.
