@@ -247,6 +247,8 @@ Status Serve::OpenMonitor() {
 void Serve::Report(MonitorReport& report) const {
   MonitorSample& sample = report.sample;
   activity_.Fill(sample.now_ms, sample);
+  // Those who count know their cameras: an alert of one is told once.
+  sample.cameras.clear();
   const KafkaCountsFeedStats stats = feed_->stats();
   report.ledger = live_->LedgerTotal(Scope::All());
   sample.ledger.reset();
