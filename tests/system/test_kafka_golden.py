@@ -167,15 +167,19 @@ def check_topics(records: list[dict], log: Log, mode: str) -> None:
         aside[place] = f"{outcome} {headers.get('sightline.reason', '')}".strip()
     cells: Counter = Counter()
     ledger: Counter = Counter()
+    rows: Counter = Counter()
     for value in newest.values():
         if "item_name" in value:
             start = value["window_start"] // log.window_ms * log.window_ms
             cells[value["geographical_location_oid"], value["item_name"], start] += value["item_count"]
-        else:
+        elif "ledger" in value:
             ledger.update(value["ledger"])
+        else:
+            rows.update({name: value[name] for name in LEDGER})
     expect_equal(+cells, log.cells, "located_item_counts by the reader's rule")
     expect_equal({name: ledger[name] for name in LEDGER},
                  {name: log.ledger.get(name, 0) for name in LEDGER}, "the ledger of the progress records")
+    expect_equal(+rows, +Counter({name: ledger[name] for name in LEDGER}), "the ledger by camera and hour")
     if not any(" " in outcome for outcome in log.aside.values()):  # the reference gives no reasons
         aside = {place: outcome.split()[0] for place, outcome in aside.items()}
     expect_equal(aside, log.aside, "what was set aside, and why")

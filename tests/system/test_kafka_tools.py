@@ -46,7 +46,7 @@ def read_counts(values: list[tuple[str, dict]]) -> tuple[dict[int, Counter], Cou
         if "item_name" in value:
             location = counts.setdefault(value["geographical_location_oid"], Counter())
             location[value["item_name"]] += value["item_count"]
-        else:
+        elif "ledger" in value:
             ledger.update(value["ledger"])
     return counts, ledger
 
