@@ -17,6 +17,12 @@
 
 namespace sightline {
 
+// What a checkpoint's state says of the pipeline that wrote it.
+struct CountRange {
+  EventTime from = kBeforeAllTime, until = kAfterAllTime;
+  friend bool operator==(const CountRange&, const CountRange&) = default;
+};
+
 class CountOperator {
  public:
   // `hash_seed`: any number that senders cannot know, so that nobody can choose ids that are slow
@@ -47,8 +53,14 @@ class CountOperator {
 
   // State in the checkpoint: cameras and remembered ids. Open counts must have been taken.
   void Save(const std::function<void(std::string_view)>& out) const;
-  // kStop if the bytes are damaged or were written under a spec with another fingerprint.
+  // kStop if the bytes are damaged or were written under a spec with another fingerprint. Only the
+  // range [count_from, count_until) may be another one, if no event so far lies where the two
+  // differ: what is remembered does not depend on it, and what was counted stays right.
   Status Load(std::string_view bytes);
+  // The state that was loaded was written under another range.
+  bool range_changed() const;
+  // Of the state that was loaded; else the spec's.
+  const CountRange& loaded_range() const;
 
  private:
   struct State;
