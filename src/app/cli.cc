@@ -6,6 +6,7 @@
 #include "app/command_lake.h"
 #include "app/command_query.h"
 #include "app/command_redrive.h"
+#include "app/command_rekey.h"
 #include "app/command_replay.h"
 #include "app/command_topics.h"
 #include "app/command_up.h"
@@ -24,6 +25,7 @@ int RunCommandLine(int argc, char** argv) {
   AddQueryCommands(app, &result);
   AddLakeCommands(app, &result);
   AddRedriveCommand(app, &result);
+  AddRekeyCommand(app, &result);
   AddTopicsCommands(app, &result);
   try {
     app.parse(argc, argv);

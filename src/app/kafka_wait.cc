@@ -40,10 +40,17 @@ Result<std::string> WaitForCluster(KafkaAdmin& admin, const UpOptions& options,
   return AskUntil([&admin] { return admin.ClusterId(); }, options.kafka.brokers, give_up);
 }
 
+Result<std::optional<KafkaTopicState>> WaitForTopicState(KafkaAdmin& admin,
+                                                         const UpOptions& options,
+                                                         const std::string& topic,
+                                                         const std::function<bool()>& give_up) {
+  return AskUntil([&] { return admin.Describe(topic); }, options.kafka.brokers, give_up);
+}
+
 Result<KafkaTopic> WaitForTopic(KafkaAdmin& admin, const UpOptions& options,
                                 const std::string& topic, const std::function<bool()>& give_up) {
   Result<std::optional<KafkaTopicState>> described =
-      AskUntil([&] { return admin.Describe(topic); }, options.kafka.brokers, give_up);
+      WaitForTopicState(admin, options, topic, give_up);
   if (!described.ok()) return described.status();
   if (!described.value())
     return Status::Stop(fmt::format(

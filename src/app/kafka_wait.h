@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "app/options.h"
@@ -18,6 +19,11 @@ constexpr Millis kKafkaAskTime{1'000};
 // kStop: given up, or refused.
 Result<std::string> WaitForCluster(KafkaAdmin& admin, const UpOptions& options,
                                    const std::function<bool()>& give_up);
+// None: there is no such topic.
+Result<std::optional<KafkaTopicState>> WaitForTopicState(KafkaAdmin& admin,
+                                                         const UpOptions& options,
+                                                         const std::string& topic,
+                                                         const std::function<bool()>& give_up);
 // kStop also if there is no such topic.
 Result<KafkaTopic> WaitForTopic(KafkaAdmin& admin, const UpOptions& options,
                                 const std::string& topic, const std::function<bool()>& give_up);

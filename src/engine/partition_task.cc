@@ -591,7 +591,8 @@ int64_t PartitionTask::NextDue(int64_t now_ms) const {
   if (phase_ != Phase::kRun) return std::max(now_ms, start_backoff_.until_ms());
   int64_t due = CheckpointDue();
   for (size_t sink = 0; sink < sinks_.size(); ++sink) due = std::min(due, SinkDue(sink));
-  if (!draining_ && !range_changed_ && !at_end_ && !Full()) due = std::min(due, read_backoff_.until_ms());
+  if (!draining_ && !range_changed_ && !at_end_ && !Full())
+    due = std::min(due, read_backoff_.until_ms());
   if (runs_to_remove_) due = std::min(due, remove_backoff_.until_ms());
   return std::max(now_ms, std::min(due, SpillDue()));
 }
