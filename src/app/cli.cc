@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include "app/command_camera.h"
+#include "app/command_handover.h"
 #include "app/command_lake.h"
 #include "app/command_query.h"
 #include "app/command_redrive.h"
@@ -26,6 +27,7 @@ int RunCommandLine(int argc, char** argv) {
   AddLakeCommands(app, &result);
   AddRedriveCommand(app, &result);
   AddRekeyCommand(app, &result);
+  AddHandoverCommand(app, &result);
   AddTopicsCommands(app, &result);
   try {
     app.parse(argc, argv);

@@ -151,15 +151,22 @@ Status CountOperator::Load(std::string_view bytes) {
   if (!range_changed()) return Status::Ok();
   const Watermark watermark = state_->deduplicate.watermark();
   return CheckRange(state_->loaded_range, spec,
-                    watermark == kBeforeAllTime
-                        ? std::nullopt
-                        : std::optional(std::min(watermark, kAfterAllTime) + spec.out_of_orderness));
+                    watermark == kBeforeAllTime ? std::nullopt
+                                                : std::optional(std::min(watermark, kAfterAllTime) +
+                                                                spec.out_of_orderness));
 }
 
 bool CountOperator::range_changed() const {
   return state_->loaded_range != CountRange{state_->spec.count_from, state_->spec.count_until};
 }
 
-const CountRange& CountOperator::loaded_range() const { return state_->loaded_range; }
+std::optional<CountRange> CountOperator::RangeOf(std::string_view state) {
+  ByteReader in(state);
+  const uint64_t version = in.Varint();
+  in.Fixed64();
+  const CountRange range{{in.Signed()}, {in.Signed()}};
+  if (!in.ok() || version != kStateVersion) return std::nullopt;
+  return range;
+}
 
 }  // namespace sightline

@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -59,8 +60,8 @@ class CountOperator {
   Status Load(std::string_view bytes);
   // The state that was loaded was written under another range.
   bool range_changed() const;
-  // Of the state that was loaded; else the spec's.
-  const CountRange& loaded_range() const;
+  // Of what Save() wrote; nothing: it is damaged, or of a version that does not say it.
+  static std::optional<CountRange> RangeOf(std::string_view state);
 
  private:
   struct State;

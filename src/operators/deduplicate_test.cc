@@ -248,7 +248,9 @@ TEST(CountOperator, TheRangeMayChangeAheadOfAllEvents) {
   changed.Save([&](std::string_view piece) { after += piece; });
   CountOperator back(Spec());
   EXPECT_EQ(back.Load(after).code(), StatusCode::kStop);
-  EXPECT_EQ(back.loaded_range().until, EventTime{520});
+  ASSERT_TRUE(CountOperator::RangeOf(after));
+  EXPECT_EQ(CountOperator::RangeOf(after)->until, EventTime{520});
+  EXPECT_FALSE(CountOperator::RangeOf(after.substr(0, 9)));
 }
 
 TEST(CountOperator, OutcomesDoNotDependOnTheHashSeedAndTheStateKeepsIt) {
