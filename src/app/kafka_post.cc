@@ -8,6 +8,7 @@
 #include <optional>
 #include <utility>
 
+#include "app/frames.h"
 #include "app/kafka_detections.h"
 #include "app/kafka_options.h"
 #include "connectors/kafka/admin.h"
@@ -24,8 +25,10 @@ constexpr size_t kIngestStep = 1 << 20;
 
 class KafkaPost final : public HttpClient {
  public:
-  KafkaPost(KafkaOptions kafka, std::string topic, TimeUnit unit)
-      : kafka_(std::move(kafka)), topic_(std::move(topic)), scratch_(unit) {}
+  KafkaPost(KafkaOptions kafka, std::string topic, TimeUnit unit, KafkaMessage message)
+      : kafka_(std::move(kafka)), topic_(std::move(topic)), scratch_(unit) {
+    if (message == KafkaMessage::kFrame) frames_.emplace(unit);
+  }
 
   HttpResponse Post(const std::string&, const std::vector<std::string>&,
                     std::string_view body) override {
@@ -35,6 +38,8 @@ class KafkaPost final : public HttpClient {
     Ingest ingest({text_.data(), body.size()}, detections_->partitions(), &scratch_);
     while (!ingest.Step(kIngestStep)) continue;
     Ingested done = ingest.Take();
+    if (frames_)
+      for (PackedRecords& records : done.records) records = frames_->Join(records);
     if (const Status written = Write(std::move(done.records)); !written.ok())
       return {.status = 0, .body = {}, .error = written.message()};
     return {.status = 200, .body = done.ToJson(), .error = {}};
@@ -93,6 +98,7 @@ class KafkaPost final : public HttpClient {
   const KafkaOptions kafka_;
   const std::string topic_;
   IngestScratch scratch_;
+  std::optional<JoinFrames> frames_;  // nothing: a message an event
   std::string text_;
   std::unique_ptr<KafkaDetections> detections_;
   const std::shared_ptr<Wait> wait_ = std::make_shared<Wait>();
@@ -100,14 +106,14 @@ class KafkaPost final : public HttpClient {
 
 }  // namespace
 
-Result<std::unique_ptr<HttpClient>> OpenKafkaPost(const UpOptions& options) {
+Result<std::unique_ptr<HttpClient>> OpenKafkaPost(const UpOptions& options, KafkaMessage message) {
   const Result<KafkaOptions> kafka = MakeKafkaOptions(options);
   if (!kafka.ok()) return kafka.status();
   // What librdkafka would refuse, now and not with the first post.
   if (const auto tried = KafkaAdmin::Open(kafka.value(), kAskTime); !tried.ok())
     return tried.status();
-  return std::unique_ptr<HttpClient>(std::make_unique<KafkaPost>(kafka.value(), options.kafka_topic,
-                                                                 options.pipeline.timestamp_unit));
+  return std::unique_ptr<HttpClient>(std::make_unique<KafkaPost>(
+      kafka.value(), options.kafka_topic, options.pipeline.timestamp_unit, message));
 }
 
 }  // namespace sightline
