@@ -324,7 +324,9 @@ std::vector<Option> KafkaClientOptions(UpOptions* o) {
   return {
       Text("kafka.brokers", "host:port,...", &o->kafka.brokers,
            "read raw events from Kafka; without it they lie in the data folder"),
-      Text("kafka.topic", "topic", &o->kafka_topic, "of the raw events"),
+      Text("kafka.topic", "topic", &o->kafka_topic,
+           "of the raw events; with <location> in it there is one a location: "
+           "raw_camera_events_<location>"),
       Choice<bool>("kafka.publish", &o->kafka_publish, {{"true", true}, {"false", false}},
                    "write counts, dead letters and late detections to topics, exactly once"),
       Text("kafka.counts_topic", "topic", &o->kafka_counts_topic,
@@ -373,6 +375,8 @@ std::vector<Option> KafkaTopicOptions(UpOptions* o) {
       Integer("kafka.partitions", "number", &o->kafka_partitions, 0, 10'000,
               "of the topics that `topics apply` makes, fixed then; 0 is as kafka.topic has them, "
               "12 where it is made"),
+      Integer("kafka.location_partitions", "number", &o->kafka_location_partitions, 1, 1'000,
+              "of a location's raw topic, where kafka.topic has <location> in it"),
       Integer("kafka.replication", "brokers", &o->kafka_replication, 0, 100,
               "that hold each record; 0 is 3, or as many as there are"),
       Integer("kafka.min_isr", "brokers", &o->kafka_min_isr, 0, 100,

@@ -228,7 +228,7 @@ Result<OffsetAnswer> ReadOffsetAnswer(rd_kafka_event_t* event) {
   if (partition->err != RD_KAFKA_RESP_ERR_NO_ERROR)
     return Status::Retry(fmt::format("{}: {}", Where(partition->topic, partition->partition),
                                      ErrorText(partition->err)));
-  return OffsetAnswer{partition->partition, partition->offset,
+  return OffsetAnswer{partition->topic, partition->partition, partition->offset,
                       rd_kafka_ListOffsetsResultInfo_timestamp(infos[0])};
 }
 
