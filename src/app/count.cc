@@ -114,7 +114,8 @@ Status Count::Start() {
       .spec_id = fmt::format("{:016x}", options_.pipeline.Fingerprint()),
       .pane_size = options_.pipeline.pane_size,
       .location_name = [this](LocationId location) { return locations_->NameOf(location); },
-      .locations_version = [this] { return locations_->state().version; }});
+      .locations_version = [this] { return locations_->state().version; },
+      .group_age_max = options_.kafka_group_interval});
   const auto cores = static_cast<int>(std::thread::hardware_concurrency());
   const auto threads = static_cast<int>(options_.engine_threads);
   runtime_ = std::make_unique<Runtime>(

@@ -365,6 +365,10 @@ std::vector<Option> KafkaClientOptions(UpOptions* o) {
                "a counting process that is silent for so long loses its partitions to the others"),
       Duration("kafka.commit_interval", &o->kafka_commit_interval, 1,
                "how long counts gather before they are published"),
+      Duration(
+          "kafka.group_interval", &o->kafka_group_interval, 1'000,
+          "how long a running total goes on under one key; the lake behind `transform` lags by "
+          "as much and a half"),
       Duration("kafka.transaction_timeout", &o->kafka.transaction_timeout, 1'000,
                "after which the broker gives up a transaction of a process that hangs"),
   };

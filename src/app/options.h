@@ -73,6 +73,7 @@ struct UpOptions {
   Millis alert_forget{86'400'000};
   std::string kafka_deployment = "sightline";
   Millis kafka_commit_interval{10};
+  Millis kafka_group_interval{60'000};
   Millis kafka_session_timeout{10'000};
   std::string checkpoint_dir;  // empty: `checkpoints` in the data folder
   // Of the topics, for `sightline topics`. 0: see OptionTable().

@@ -85,7 +85,8 @@ class TopicKind : public StepKind {
          .from = context.from,
          .to = *to(context.options),
          .transactional_prefix = fmt::format("{}-{}-", context.options.kafka_deployment, name()),
-         .commit_interval = context.options.kafka_commit_interval});
+         .commit_interval = context.options.kafka_commit_interval,
+         .group_age_max = context.options.kafka_group_interval});
     if (!steps.ok()) return steps.status();
     steps_ = std::move(steps).value();
     locations_ = &context.locations;

@@ -243,7 +243,8 @@ Status Up::OpenKafka() {
       .spec_id = fmt::format("{:016x}", options_.pipeline.Fingerprint()),
       .pane_size = options_.pipeline.pane_size,
       .location_name = [this](LocationId location) { return locations_->NameOf(location); },
-      .locations_version = [this] { return locations_->state().version; }});
+      .locations_version = [this] { return locations_->state().version; },
+      .group_age_max = options_.kafka_group_interval});
   return Status::Ok();
 }
 

@@ -90,7 +90,7 @@ def kafka_locations(t: Test) -> None:
              t.folder / "checkpoints"),
             ("join", "--locations", t.folder / "locations.csv"), ("transform",),
             ("store", "--lake.dir", t.folder / "lake", "--lake.roll_interval", "500ms")):
-        step = t.server(*common, "--kafka.session_timeout", "6s", *options,
+        step = t.server(*common, "--kafka.session_timeout", "6s", "--kafka.group_interval", "6s", *options,
                         name=f"{kind}{len(steps)}")
         step.command = kind
         step.start()
