@@ -361,6 +361,8 @@ std::vector<Option> KafkaClientOptions(UpOptions* o) {
            "with the key's password; or set SIGHTLINE_KAFKA_KEY_PASSWORD"),
       Size("kafka.queue_max", &o->kafka.queue_bytes_max, 1 << 20,
            "read ahead of the engine, a partition"),
+      Duration("kafka.queue_backoff", &o->kafka.queue_backoff, 1,
+               "how long a partition that is read ahead that far is left alone"),
       Duration("kafka.session_timeout", &o->kafka_session_timeout, 6'000,
                "a counting process that is silent for so long loses its partitions to the others"),
       Duration("kafka.commit_interval", &o->kafka_commit_interval, 1,

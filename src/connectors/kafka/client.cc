@@ -165,8 +165,7 @@ Settings ReaderSettings(const KafkaOptions& options) {
           {"enable.partition.eof", "true"},
           {"check.crcs", "true"},
           {"fetch.wait.max.ms", "100"},
-          // How long a full queue is left alone; the default of a second idles a fast reader.
-          {"fetch.queue.backoff.ms", "2"},
+          {"fetch.queue.backoff.ms", fmt::format("{}", options.queue_backoff.v)},
           {"queued.max.messages.kbytes", fmt::format("{}", options.queue_bytes_max / 1024)}};
 }
 
