@@ -179,7 +179,9 @@ std::map<std::string, std::string> SettingsOf(const UpOptions& o, const Wanted& 
   set(kMinIsr, fmt::format("{}", std::min<int64_t>(MinIsr(o, replication), replication)));
   set(kMessageMax, fmt::format("{}", raw ? kRawBytesMax : kOutputBytesMax));
   set(kUnclean, "false");
-  if (raw) set(kTimestampType, "LogAppendTime");
+  // Of outputs, too: a writer whose clock is an hour ahead would be refused, and retention would go
+  // by it.
+  set(kTimestampType, "LogAppendTime");
   if (compact) set("segment.ms", fmt::format("{}", kCompactedSegment.v));
   return settings;
 }
