@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Kafka beside us: bench/kafka_bench.py BUILD_DIRECTORY [--events 2000000] [--runs 3] [--partitions 4]
 
-A broker of its own (.deps/kafka). Two figures, results checked: how fast a backlog of the raw topic is counted
-(from the start of the process to the last event, with exactly-once topics written, and without), and
-publish -> screen and publish -> read_committed reader at 2,000 events a second.
+A broker of its own (.deps/kafka). Results checked: how fast a backlog of the raw topic is counted (from the
+start of the process to the last event, with exactly-once topics written, and without; --backoffs: with
+several of kafka.queue_backoff), and publish -> screen and publish -> read_committed reader at 2,000 events a
+second, in one process and with every step its own (count, join, serve).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "system"))
 
 from brokers import Cluster  # noqa: E402
-from server import Test  # noqa: E402
+from server import Server, Test, wait_until  # noqa: E402
 
 
 def show(name: str, values: list[float], unit: str, digits: int = 2) -> None:
@@ -34,6 +35,27 @@ def call(*command: object) -> dict:
                                      stdout=subprocess.PIPE, text=True).stdout)
 
 
+def latency(what: str, arguments: argparse.Namespace, load: pathlib.Path, cluster: Cluster, filled: dict,
+            counts: str, *processes: Server) -> None:
+    """The last of the processes has the page."""
+    figures: dict[str, list[float]] = {}
+    for process in processes:
+        process.start()
+    # More, if there was another measurement before.
+    wait_until(lambda: processes[-1].ledger()["counted"] >= filled["distinct"], 600, "the backlog is counted")
+    time.sleep(2)
+    for _ in range(arguments.runs):
+        said = call(load, "latency", "--brokers", cluster.addresses, "--port", processes[-1].port,
+                    "--counts", counts, "--seconds", arguments.seconds)
+        for kind in ("screen_ms", "committed_ms"):
+            for part in ("p50", "p99"):
+                figures.setdefault(f"{what}: publish -> {kind[:-3]}, {part}", []).append(said[kind][part])
+    for name, values in figures.items():
+        show(name, values, "ms")
+    for process in processes:
+        process.stop()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("build", type=pathlib.Path)
@@ -41,6 +63,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--partitions", type=int, default=4)
     parser.add_argument("--seconds", type=int, default=20)
+    parser.add_argument("--backoffs", type=int, nargs="*", default=[], metavar="MS")
     arguments = parser.parse_args()
     load = arguments.build.resolve() / "bench" / "kafka_load"
     test = Test(arguments.build.resolve() / "src" / "app" / "sightline", "kafka-bench")
@@ -48,12 +71,14 @@ def main() -> None:
         cluster = Cluster(test)
         cluster.create_topics(arguments.partitions)
         filled = call(load, "fill", "--brokers", cluster.addresses, "--events", arguments.events)
-        for publish in ("true", "false"):
+        plans = [("true", ()), ("false", ())]
+        plans += [("false", ("--kafka.queue_backoff", f"{ms}ms")) for ms in arguments.backoffs]
+        for publish, more in plans:
             rates, memory = [], []
             for run in range(arguments.runs):
                 server = test.server("--kafka.brokers", cluster.addresses, "--kafka.publish", publish,
                                      "--kafka.deployment", f"bench-{publish}-{run}", "--lake.enabled",
-                                     "false", name=f"backlog-{publish}-{run}",
+                                     "false", *more, name=f"backlog-{publish}-{'-'.join(more)}-{run}",
                                      *(["--kafka.counts_topic", f"counts-{run}"] if publish == "true"
                                        else []))
                 if publish == "true":
@@ -69,24 +94,20 @@ def main() -> None:
                 memory.append(server.memory_mib())
                 server.stop()
             what = "with exactly-once topics" if publish == "true" else "read only"
-            show(f"backlog of {arguments.events:,} events, {what}", rates, "M/s")
+            show(f"backlog of {arguments.events:,} events, {what}{' '.join(('', *more))}", rates, "M/s")
             show("  memory", memory, "MiB", 0)
-        screen: dict[str, list[float]] = {}
-        server = test.server("--kafka.brokers", cluster.addresses, "--kafka.deployment", "latency",
-                             "--kafka.counts_topic", "counts-latency", name="latency")
-        cluster.create_topic("counts-latency", arguments.partitions)
-        server.start()
-        server.wait_ledger(600, counted=filled["distinct"])
-        for _ in range(arguments.runs):
-            figures = call(load, "latency", "--brokers", cluster.addresses, "--port", server.port,
-                           "--counts", "counts-latency", "--seconds", arguments.seconds)
-            for kind in ("screen_ms", "committed_ms"):
-                for part in ("p50", "p99"):
-                    screen.setdefault(f"publish -> {kind[:-3]}, {part}", []).append(
-                        figures[kind][part])
-        for name, values in screen.items():
-            show(name, values, "ms")
-        server.stop()
+        for topic in ("counts-latency", "items-steps", "counts-steps"):
+            cluster.create_topic(topic, arguments.partitions)
+        fused = test.server("--kafka.brokers", cluster.addresses, "--kafka.deployment", "latency",
+                            "--kafka.counts_topic", "counts-latency", name="latency")
+        latency("one process", arguments, load, cluster, filled, "counts-latency", fused)
+        steps = {}
+        for kind, counts in (("count", "items-steps"), ("join", "counts-steps"), ("serve", "counts-steps")):
+            steps[kind] = test.server("--kafka.brokers", cluster.addresses, "--kafka.deployment", "steps",
+                                      "--kafka.counts_topic", counts, "--kafka.item_counts_topic",
+                                      "items-steps", name=kind)
+            steps[kind].command = kind
+        latency("each step its own", arguments, load, cluster, filled, "counts-steps", *steps.values())
     finally:
         test.close()
 

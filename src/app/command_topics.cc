@@ -21,6 +21,8 @@
 #include "base/log.h"
 #include "connectors/kafka/admin.h"
 #include "connectors/kafka/newest.h"
+#include "connectors/kafka/raw_topic_name.h"
+#include "connectors/locations/location_file.h"
 #include "operators/decode.h"
 #include "query/write_result.h"
 
@@ -77,6 +79,16 @@ Status Refused(const KafkaOptions& kafka, const Status& status) {
   return Status::Stop(fmt::format("Kafka at {}: {}", kafka.brokers, status.message()));
 }
 
+// Each location of the table shall have a topic.
+Status AddLocations(const Command& command, TopicsNow& now) {
+  if (command.options.locations.empty()) return Status::Ok();
+  const Result<LocationFile> table = ReadLocationFile(command.options.locations);
+  if (!table.ok()) return table.status();
+  for (const Location& location : table.value().locations)
+    now.locations.push_back(location.location);
+  return Status::Ok();
+}
+
 Result<Cluster> Look(const Command& command) {
   if (command.options.kafka.brokers.empty())
     return Status::Stop("give --kafka.brokers, or a --config that has it");
@@ -89,11 +101,25 @@ Result<Cluster> Look(const Command& command) {
   const Result<int32_t> brokers = cluster.admin->Brokers();
   if (!brokers.ok()) return Refused(cluster.kafka, brokers.status());
   cluster.now.brokers = brokers.value();
-  for (const std::string& name : TopicNames(command.options, command.steps)) {
-    Result<std::optional<KafkaTopicState>> state = cluster.admin->Describe(name);
-    if (!state.ok()) return Refused(cluster.kafka, state.status());
-    if (state.value()) cluster.now.topics.emplace(name, *std::move(state).value());
+  std::vector<std::string> names = TopicNames(command.options, command.steps);
+  const Result<RawTopicName> raw = RawTopicName::Parse(command.options.kafka_topic);
+  if (!raw.ok()) return raw.status();
+  if (raw.value().by_location()) {
+    RETURN_IF_ERROR(AddLocations(command, cluster.now));
+    Result<std::vector<std::string>> all = cluster.admin->Names();
+    if (!all.ok()) return Refused(cluster.kafka, all.status());
+    for (const std::string& name : all.value()) {
+      const bool other = std::ranges::find(names, name) != names.end();
+      if (raw.value().Matches(name))
+        names.push_back(name);
+      else if (!other && name.starts_with(raw.value().prefix()))
+        cluster.now.unread.push_back(name);
+    }
   }
+  Result<std::vector<KafkaTopicState>> states = cluster.admin->DescribeAll(names);
+  if (!states.ok()) return Refused(cluster.kafka, states.status());
+  for (KafkaTopicState& state : states.value())
+    cluster.now.topics.emplace(state.name, std::move(state));
   return cluster;
 }
 
@@ -193,14 +219,14 @@ struct Sample {
   CameraPartitions cameras;
 };
 
-Result<Sample> SampleCameras(const Command& command, const Cluster& cluster, int32_t partitions) {
-  Sample sample;
+Status SampleCameras(const Command& command, const Cluster& cluster, const KafkaTopicState& topic,
+                     Sample& sample) {
   Decoder decoder(command.options.pipeline.timestamp_unit);
   std::string padded;
   std::vector<Event> events;
   const Status read =
-      ReadNewest(cluster.kafka, command.options.kafka_topic, partitions, command.sample,
-                 command.timeout_ms, [&](int32_t partition, std::string_view value) {
+      ReadNewest(cluster.kafka, topic.name, topic.partitions, command.sample, command.timeout_ms,
+                 [&](int32_t partition, std::string_view value) {
                    ++sample.records;
                    padded.assign(value);
                    padded.append(kDecodePadding, ' ');
@@ -208,11 +234,10 @@ Result<Sample> SampleCameras(const Command& command, const Cluster& cluster, int
                    decoder.Decode(std::string_view(padded).substr(0, value.size()), events);
                    for (const Event& event : events)
                      if (event.kind != Event::Kind::kMalformed)
-                       sample.cameras[event.camera].insert(partition);
+                       sample.cameras[event.camera].insert({topic.name, partition});
                    decoder.Clear();
                  });
-  if (!read.ok()) return Refused(cluster.kafka, read);
-  return sample;
+  return read.ok() ? read : Refused(cluster.kafka, read);
 }
 
 int RunCheck(Command& command) {
@@ -221,16 +246,22 @@ int RunCheck(Command& command) {
   const TopicsNow& now = cluster.value().now;
   std::vector<TopicFinding> findings = CheckTopics(command.options, command.steps, now);
   std::string sampled = "no sample: there is no raw topic";
-  if (const auto raw = now.topics.find(command.options.kafka_topic); raw != now.topics.end()) {
-    const Result<Sample> sample = SampleCameras(command, cluster.value(), raw->second.partitions);
-    if (!sample.ok()) return Fail("check", sample.status().message());
-    if (auto finding = CheckCameras(command.options, sample.value().cameras))
+  const Result<RawTopicName> name = RawTopicName::Parse(command.options.kafka_topic);
+  Sample sample;
+  int32_t partitions = 0;
+  for (const auto& [topic, state] : now.topics) {
+    if (!name.ok() || !name.value().Matches(topic)) continue;
+    if (const Status read = SampleCameras(command, cluster.value(), state, sample); !read.ok())
+      return Fail("check", read.message());
+    partitions += state.partitions;
+  }
+  if (partitions > 0) {
+    if (auto finding = CheckCameras(command.options, sample.cameras))
       findings.push_back(*std::move(finding));
     sampled = fmt::format(
         "cameras: only a sample, the newest {} records of each of {} partitions: {} records, {} "
         "cameras",
-        command.sample, raw->second.partitions, sample.value().records,
-        sample.value().cameras.size());
+        command.sample, partitions, sample.records, sample.cameras.size());
   }
   std::vector<Row> rows;
   for (TopicFinding& finding : findings)
@@ -328,7 +359,9 @@ void AddTopicsCommands(CLI::App& app, int* result) {
     sub->add_flag("--steps", command->steps,
                   "also the topics between steps that run apart from each other");
     for (const Option& option : command->table) {
-      if (!option.key.starts_with("kafka.") && !option.key.starts_with("pipeline.")) continue;
+      if (!option.key.starts_with("kafka.") && !option.key.starts_with("pipeline.") &&
+          option.key != "locations")
+        continue;
       const std::string value = option.get();
       sub->add_option("--" + option.key, command->given[option.key],
                       fmt::format("{} [{}]", option.help, value.empty() ? "none" : value))
@@ -368,6 +401,7 @@ void AddTopicsCommands(CLI::App& app, int* result) {
       "Examples:\n"
       "  sightline topics plan --kafka.brokers kafka1:9092\n"
       "  sightline topics apply --config sightline.toml\n"
+      "  sightline topics apply --kafka.topic 'raw_camera_events_<location>' --locations b.csv\n"
       "  sightline topics acls --config sightline.toml --principal User:sightline");
 }
 

@@ -6,9 +6,12 @@
 #include <atomic>
 #include <chrono>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <random>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -16,14 +19,13 @@
 #include "app/bare_server.h"
 #include "app/engine_report.h"
 #include "app/kafka_options.h"
-#include "app/kafka_wait.h"
+#include "app/kafka_raw_topics.h"
 #include "app/lake_service.h"
 #include "app/locations_refresh.h"
 #include "app/monitor.h"
 #include "app/monitor_topics.h"
 #include "app/observed_sink.h"
 #include "app/process.h"
-#include "app/topic_watch.h"
 #include "base/log.h"
 #include "connectors/checkpoint_files/checkpoint_files.h"
 #include "connectors/kafka/membership.h"
@@ -36,6 +38,7 @@ namespace {
 
 // What is read is committed before a partition goes to another process, or after SIGTERM.
 constexpr Millis kHandOver{2'500};
+constexpr Millis kRenewTime{10'000};
 constexpr std::chrono::seconds kStartTime{5};
 constexpr Millis kWatch{1'000};
 
@@ -57,8 +60,9 @@ class Count {
   Status OpenMonitor();
   void ReportNow(MonitorReport& report) const;
   Result<std::unique_ptr<PartitionTask>> BuildTask(const SourcePartition& partition);
-  SourcePartition Partition(int32_t partition) const { return {source_, partition}; }
-  std::vector<SourcePartition> Partitions(const std::vector<int32_t>& numbers) const;
+  void Take(const std::vector<KafkaPartition>& partitions);
+  void Give(const std::vector<KafkaPartition>& partitions);
+  void Settle();
   void Wake(const SourcePartition& partition);
   void Report();
   Health TellHealth() const;
@@ -69,9 +73,7 @@ class Count {
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
   SystemClock clock_;
   KafkaOptions kafka_;
-  KafkaTopic topic_;
-  std::string source_;
-  std::unique_ptr<TopicWatch> watch_;
+  std::unique_ptr<KafkaRawTopics> raw_;
   // In the order of the start; destroyed in reverse.
   Pulse pulse_;
   mutable Activity activity_{static_cast<size_t>(options_.alert_subjects_known),
@@ -82,10 +84,13 @@ class Count {
   std::unique_ptr<Monitor> monitor_;
   std::unique_ptr<LocationsRefresh> locations_;
   std::unique_ptr<LakeService> lake_;  // null: no lake.dir was given
-  std::unique_ptr<KafkaReader> reader_;
   std::unique_ptr<KafkaWriter> writer_;
   std::unique_ptr<Runtime> runtime_;
   std::atomic<Runtime*> running_ = nullptr;  // runtime_, once it is made
+  std::mutex ours_mutex_;
+  // What the group has given us, and as what it is counted: nothing before its topic is known here.
+  // Under ours_mutex_, as are Add() and Remove() of the runtime.
+  std::map<KafkaPartition, std::optional<SourcePartition>> ours_;
   std::unique_ptr<KafkaMembership> membership_;
   std::unique_ptr<BareServer> server_;
 };
@@ -97,16 +102,20 @@ Status Count::Start() {
   RETURN_IF_ERROR(OpenLocations());
   RETURN_IF_ERROR(OpenLake());
   RETURN_IF_ERROR(OpenMonitor());
+  auto partition_of = CountsPartitions(*raw_, options_, StopAsked);
+  if (!partition_of.ok()) return partition_of.status();
   writer_ = std::make_unique<KafkaWriter>(KafkaWriterOptions{
       .kafka = kafka_,
       .deployment = options_.kafka_deployment,
       .counts_topic = options_.kafka_counts_topic,
       .dead_letters_topic = options_.kafka_dead_letters_topic,
       .late_detections_topic = options_.kafka_late_detections_topic,
+      .partition_of = std::move(partition_of).value(),
       .spec_id = fmt::format("{:016x}", options_.pipeline.Fingerprint()),
       .pane_size = options_.pipeline.pane_size,
       .location_name = [this](LocationId location) { return locations_->NameOf(location); },
-      .locations_version = [this] { return locations_->state().version; }});
+      .locations_version = [this] { return locations_->state().version; },
+      .group_age_max = options_.kafka_group_interval});
   const auto cores = static_cast<int>(std::thread::hardware_concurrency());
   const auto threads = static_cast<int>(options_.engine_threads);
   runtime_ = std::make_unique<Runtime>(
@@ -124,19 +133,9 @@ Status Count::OpenTopic() {
   Result<KafkaOptions> kafka = MakeKafkaOptions(options_);
   if (!kafka.ok()) return kafka.status();
   kafka_ = std::move(kafka).value();
-  Result<std::unique_ptr<KafkaAdmin>> admin = KafkaAdmin::Open(kafka_, kKafkaAskTime);
-  if (!admin.ok()) return admin.status();
-  const Result<std::string> cluster = WaitForCluster(*admin.value(), options_, StopAsked);
-  if (!cluster.ok()) return cluster.status();
-  Result<KafkaTopic> topic =
-      WaitForTopic(*admin.value(), options_, options_.kafka_topic, StopAsked);
-  if (!topic.ok()) return topic.status();
-  topic_ = std::move(topic).value();
-  source_ = KafkaSourceName(cluster.value(), topic_);
-  watch_ = std::make_unique<TopicWatch>(std::move(admin).value(), std::vector<KafkaTopic>{topic_});
-  Result<std::unique_ptr<KafkaReader>> reader = KafkaReader::Open(kafka_);
-  if (!reader.ok()) return reader.status();
-  reader_ = std::move(reader).value();
+  Result<std::unique_ptr<KafkaRawTopics>> raw = KafkaRawTopics::Open(options_, StopAsked);
+  if (!raw.ok()) return raw.status();
+  raw_ = std::move(raw).value();
   return Status::Ok();
 }
 
@@ -171,28 +170,53 @@ Status Count::OpenLake() {
   return Status::Ok();
 }
 
-std::vector<SourcePartition> Count::Partitions(const std::vector<int32_t>& numbers) const {
-  std::vector<SourcePartition> partitions;
-  for (const int32_t number : numbers) partitions.push_back(Partition(number));
-  return partitions;
+// On the membership's thread.
+void Count::Take(const std::vector<KafkaPartition>& partitions) {
+  {
+    const std::lock_guard lock(ours_mutex_);
+    for (const KafkaPartition& partition : partitions) ours_[partition];
+  }
+  Settle();
+}
+
+// Likewise.
+void Count::Give(const std::vector<KafkaPartition>& partitions) {
+  const std::lock_guard lock(ours_mutex_);
+  std::vector<SourcePartition> counted;
+  for (const KafkaPartition& partition : partitions) {
+    const auto found = ours_.find(partition);
+    if (found == ours_.end()) continue;
+    if (found->second) counted.push_back(*found->second);
+    ours_.erase(found);
+  }
+  runtime_->Remove(counted, kHandOver.v);
+  for (const SourcePartition& partition : counted) activity_.Forget(partition);
+}
+
+// Counts what is ours as what it is now: a topic that the group knows may not be known here yet,
+// and one that was made again is another source.
+void Count::Settle() {
+  const std::lock_guard lock(ours_mutex_);
+  for (auto& [partition, counted] : ours_) {
+    const KafkaRawTopicPtr topic = raw_->Find(partition.topic);
+    if (topic == nullptr) continue;
+    if (counted && counted->source == topic->source) continue;
+    // What it had read reaches every sink: nobody will do it later.
+    if (counted && !runtime_->Remove({*counted}, kRenewTime.v))
+      LogError("not everything that was read of the old topic is committed to every sink");
+    counted.emplace(topic->source, partition.partition);
+    runtime_->Add(*counted);
+  }
 }
 
 Status Count::JoinGroup() {
-  Result<std::unique_ptr<KafkaMembership>> joined =
-      KafkaMembership::Join({.kafka = kafka_,
-                             .group = options_.kafka_deployment + "-count",
-                             .topic = topic_.name,
-                             .on_assigned =
-                                 [this](const std::vector<int32_t>& numbers) {
-                                   for (const SourcePartition& partition : Partitions(numbers))
-                                     runtime_->Add(partition);
-                                 },
-                             .on_revoked =
-                                 [this](const std::vector<int32_t>& numbers) {
-                                   runtime_->Remove(Partitions(numbers), kHandOver.v);
-                                   for (const int32_t number : numbers) activity_.Forget(number);
-                                 },
-                             .session_timeout = options_.kafka_session_timeout});
+  Result<std::unique_ptr<KafkaMembership>> joined = KafkaMembership::Join(
+      {.kafka = kafka_,
+       .group = options_.kafka_deployment + "-count",
+       .topics = raw_->name().Subscription(),
+       .on_assigned = [this](const std::vector<KafkaPartition>& ours) { Take(ours); },
+       .on_revoked = [this](const std::vector<KafkaPartition>& lost) { Give(lost); },
+       .session_timeout = options_.kafka_session_timeout});
   if (!joined.ok()) return joined.status();
   membership_ = std::move(joined).value();
   return Status::Ok();
@@ -225,9 +249,12 @@ Result<std::unique_ptr<PartitionTask>> Count::BuildTask(const SourcePartition& p
   }
   task.hash_seed = std::random_device()() | uint64_t{std::random_device()()} << 32;
   task.checkpoint_interval_ms = options_.checkpoint_interval.v;
-  task.sealed_bytes_max = options_.pending_max / topic_.partitions;
-  task.spill_bytes_max = options_.spill_max / topic_.partitions;
-  ports.source = reader_->OpenSource(topic_, partition.partition, wake);
+  const KafkaRawTopicPtr topic = raw_->FindSource(partition.source);
+  if (topic == nullptr) return Status::Retry("its topic is gone");
+  const int32_t partitions = std::max(1, raw_->partitions());
+  task.sealed_bytes_max = options_.pending_max / partitions;
+  task.spill_bytes_max = options_.spill_max / partitions;
+  ports.source = raw_->OpenSource(topic, partition.partition, wake);
   ports.store = std::make_unique<CheckpointFiles>(
       options_.checkpoint_dir.empty()
           ? (std::filesystem::path(options_.data) / "checkpoints").string()
@@ -275,14 +302,14 @@ void Count::ReportNow(MonitorReport& report) const {
     sinks = sinks_;
   }
   const auto end_of = [this](const SourcePartition& partition) {
-    return reader_->EndOf(topic_.id, partition.partition).next;
+    return raw_->EndOf(partition).next;
   };
   SampleEngine(runtime_->Snapshot(), sinks, end_of, report);
   SampleSystem(options_.data, report);
   SampleKafka(writer_->stats(), report);
   report.numbers.emplace_back("untracked", activity_.untracked());
-  sample.clock_unguarded = ClockUnguarded(topic_);
-  sample.troubles = {{"brokers", watch_->trouble()},
+  sample.clock_unguarded = raw_->ClockUnguarded();
+  sample.troubles = {{"brokers", raw_->trouble()},
                      {"group", membership_->trouble()},
                      {"lake", lake_ ? lake_->trouble() : ""}};
 }
@@ -292,7 +319,9 @@ Status Count::WaitForSignal() {
     pulse_.Beat();
     locations_->Refresh();
     Report();
-    return watch_->Look();
+    const KafkaRawTopics::Change change = raw_->Look();
+    if (!change.found.empty()) Settle();
+    return Status::Ok();
   });
 }
 
@@ -300,7 +329,9 @@ void Count::Report() {
   for (const PartitionHealth& partition : runtime_->Snapshot())
     if (partition.task.running && !partition.task.sinks.empty() &&
         partition.task.sinks.front().committed != kNoneCommitted)
-      membership_->Report(partition.partition.partition, partition.task.sinks.front().committed);
+      membership_->Report(
+          {std::string(TopicOfSource(partition.partition.source)), partition.partition.partition},
+          partition.task.sinks.front().committed);
 }
 
 // Leaving the group drains what is ours and gives it away.
@@ -323,7 +354,7 @@ Health Count::TellHealth() const {
              health);
   for (const std::string& trouble :
        {locations_->state().refused, lake_ ? lake_->trouble() : std::string(),
-        membership_->trouble(), watch_->trouble()}) {
+        membership_->trouble(), raw_->trouble()}) {
     if (trouble.empty()) continue;
     health.ok = false;
     health.reasons.push_back(trouble);
@@ -335,7 +366,7 @@ Health Count::TellHealth() const {
 Health Count::TellReadiness() const {
   Health ready;
   TellReady(runtime_->Snapshot(), ready);
-  for (const std::string& trouble : {membership_->trouble(), watch_->trouble()}) {
+  for (const std::string& trouble : {membership_->trouble(), raw_->trouble()}) {
     if (trouble.empty()) continue;
     ready.ok = false;
     ready.reasons.push_back(trouble);

@@ -2,48 +2,71 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
+#include "connectors/kafka/reader.h"
+
 namespace sightline {
+
+bool SeveralTopics(const std::vector<PartitionHealth>& partitions) {
+  return std::ranges::any_of(partitions, [&](const PartitionHealth& partition) {
+    return partition.partition.source != partitions.front().partition.source;
+  });
+}
+
+namespace {
+
+std::string NameOf(const SourcePartition& partition, bool several) {
+  return several ? fmt::format("partition {} of topic '{}'", partition.partition,
+                               TopicOfSource(partition.source))
+                 : fmt::format("partition {}", partition.partition);
+}
+
+}  // namespace
 
 void TellEngine(const std::vector<PartitionHealth>& partitions, bool late, Health& health) {
   const auto broken = [&health](std::string reason) {
     health.ok = false;
     health.reasons.push_back(std::move(reason));
   };
+  const bool several = SeveralTopics(partitions);
   for (const PartitionHealth& partition : partitions) {
-    const int32_t number = partition.partition.partition;
+    const std::string name = NameOf(partition.partition, several);
     if (partition.health == TaskHealth::kStopped)
-      broken(fmt::format("partition {} is stopped: {}", number, partition.reason));
+      broken(fmt::format("{} is stopped: {}", name, partition.reason));
     if (partition.health == TaskHealth::kStarting && late && !partition.reason.empty())
-      broken(fmt::format("partition {} cannot start: {}", number, partition.reason));
+      broken(fmt::format("{} cannot start: {}", name, partition.reason));
     if (partition.task.degraded)
-      health.reasons.push_back(fmt::format(
-          "partition {} is degraded: it started without its memory of earlier detections", number));
+      health.reasons.push_back(
+          fmt::format("{} is degraded: it started without its memory of earlier detections", name));
   }
 }
 
 void TellReady(const std::vector<PartitionHealth>& partitions, Health& ready) {
+  const bool several = SeveralTopics(partitions);
   for (const PartitionHealth& partition : partitions) {
     if (partition.health == TaskHealth::kRunning) continue;
     ready.ok = false;
-    ready.reasons.push_back(fmt::format("partition {} does not run: {}",
-                                        partition.partition.partition,
+    ready.reasons.push_back(fmt::format("{} does not run: {}", NameOf(partition.partition, several),
                                         partition.reason.empty() ? "it starts" : partition.reason));
   }
 }
 
 void GatherEngine(const std::vector<PartitionHealth>& partitions, std::vector<Metric>& metrics) {
+  const bool several = SeveralTopics(partitions);
   for (const PartitionHealth& partition : partitions) {
     const TaskStatus& task = partition.task;
+    std::vector<std::pair<std::string, std::string>> labels = {
+        {"partition", fmt::format("{}", partition.partition.partition)}};
+    if (several) labels.emplace_back("topic", TopicOfSource(partition.partition.source));
     auto add = [&](const char* name, const char* help, Metric::Type type, int64_t value) {
-      metrics.push_back(
-          {.name = name,
-           .help = help,
-           .type = type,
-           .labels = {{"partition", fmt::format("{}", partition.partition.partition)}},
-           .value = static_cast<double>(value)});
+      metrics.push_back({.name = name,
+                         .help = help,
+                         .type = type,
+                         .labels = labels,
+                         .value = static_cast<double>(value)});
     };
     using enum Metric::Type;
     add("sightline_engine_offset", "next raw offset to read", kGauge, task.position.v);

@@ -9,6 +9,8 @@
 
 namespace sightline {
 
+// They read from more than one topic: the number of a partition does not say which it is.
+bool SeveralTopics(const std::vector<PartitionHealth>& partitions);
 // `late`: the start is over, so that a partition that still starts is told.
 void TellEngine(const std::vector<PartitionHealth>& partitions, bool late, Health& health);
 // Not ok while a partition does not run.

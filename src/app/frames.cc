@@ -14,10 +14,14 @@ namespace {
 constexpr size_t kFrameBytesMax = 256 * 1024;
 
 struct Frame {
-  std::optional<CameraId> camera;
+  std::optional<DetectionOrigin> origin;
   std::optional<EventTime> time;
   std::string bytes;
 };
+
+bool IsSame(const std::optional<DetectionOrigin>& a, const DetectionOrigin& b) {
+  return a && a->camera == b.camera && a->location == b.location;
+}
 
 }  // namespace
 
@@ -37,22 +41,22 @@ PackedRecords JoinFrames::Join(const PackedRecords& records) {
   const auto end_frame = [&] {
     if (!open) return;
     out.String(open->bytes);
-    joined.cameras.push_back(open->camera);
+    joined.origins.push_back(open->origin);
     ++joined.count;
     open.reset();
   };
   ByteReader in(records.bytes);
-  for (const std::optional<CameraId>& camera : records.cameras) {
+  for (const std::optional<DetectionOrigin>& origin : records.origins) {
     const std::string_view record = in.String();
     const std::optional<EventTime> time = TimeOf(record);
-    const bool same = open && time && camera && open->camera == camera && open->time == time &&
-                      open->bytes.size() + record.size() < kFrameBytesMax;
+    const bool same = open && time && origin && IsSame(open->origin, *origin) &&
+                      open->time == time && open->bytes.size() + record.size() < kFrameBytesMax;
     if (same) {
       open->bytes.append("\n").append(record);
       continue;
     }
     end_frame();
-    open = Frame{camera, time, std::string(record)};
+    open = Frame{origin, time, std::string(record)};
   }
   end_frame();
   joined.bytes = out.Take();

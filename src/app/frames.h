@@ -1,5 +1,5 @@
-// JoinFrames: the detections of one frame - one camera, one moment, one after the other - as one
-// record: lines of NDJSON. Pure; one thread.
+// JoinFrames: the detections of one frame - one camera and location, one moment, one after the
+// other - as one record: lines of NDJSON. Pure; one thread.
 #pragma once
 
 #include <optional>

@@ -21,7 +21,7 @@ std::string Detection(int64_t camera, int64_t id, int64_t time, const std::strin
                      camera, id, item, time);
 }
 struct One {
-  std::optional<CameraId> camera;
+  std::optional<DetectionOrigin> origin;
   std::string bytes;
 };
 PackedRecords Pack(const std::vector<One>& records) {
@@ -29,7 +29,7 @@ PackedRecords Pack(const std::vector<One>& records) {
   ByteWriter out;
   for (const One& record : records) {
     out.String(record.bytes);
-    packed.cameras.push_back(record.camera);
+    packed.origins.push_back(record.origin);
   }
   packed.bytes = out.Take();
   return packed;
@@ -38,7 +38,7 @@ std::vector<std::string> Join(const std::vector<One>& records) {
   JoinFrames frames(TimeUnit::kMillis);
   const PackedRecords joined = frames.Join(Pack(records));
   EXPECT_EQ(joined.partition, 3);
-  EXPECT_EQ(joined.count, std::ssize(joined.cameras));
+  EXPECT_EQ(joined.count, std::ssize(joined.origins));
   std::vector<std::string> values;
   ByteReader in(joined.bytes);
   for (int64_t i = 0; i < joined.count; ++i) values.emplace_back(in.String());
@@ -47,7 +47,7 @@ std::vector<std::string> Join(const std::vector<One>& records) {
 }
 
 TEST(JoinFrames, AFrameIsOneCameraAtOneMoment) {
-  const CameraId a{1}, b{2};
+  const DetectionOrigin a{{1}, {7}}, b{{2}, {7}};
   EXPECT_THAT(
       Join({{a, Detection(1, 10, 500)},
             {a, Detection(1, 11, 500)},
@@ -61,7 +61,7 @@ TEST(JoinFrames, AFrameIsOneCameraAtOneMoment) {
 }
 
 TEST(JoinFrames, WhatIsNoDetectionStaysAlone) {
-  const CameraId a{1};
+  const DetectionOrigin a{{1}, {7}};
   const std::string beat =
       R"({"video_camera_oid":1,"geographical_location_oid":7,"heartbeat":500})";
   EXPECT_THAT(
@@ -77,7 +77,8 @@ TEST(JoinFrames, WhatIsNoDetectionStaysAlone) {
 TEST(JoinFrames, AFrameOfVeryManyBytesIsSeveralRecords) {
   std::vector<One> records;
   const std::string large = R"(x","extra":")" + std::string(100'000, 'y');
-  for (int64_t i = 0; i < 5; ++i) records.push_back({CameraId{1}, Detection(1, i, 500, large)});
+  for (int64_t i = 0; i < 5; ++i)
+    records.push_back({DetectionOrigin{{1}, {7}}, Detection(1, i, 500, large)});
   EXPECT_EQ(Join(records).size(), 3u);
 }
 

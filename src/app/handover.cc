@@ -46,7 +46,7 @@ class HandoverTo : public Handover {
     if (!cluster.ok()) return cluster.status();
     cluster_id_ = cluster.value();
     const Result<std::optional<KafkaTopicState>> to =
-        WaitForTopicState(*admin_, options_, handover_.to, StopAsked);
+        WaitForKafka(options_, StopAsked, [&] { return admin_->Describe(handover_.to); });
     if (!to.ok()) return to.status();
     to_ = to.value();
     return ConnectSource();
@@ -178,7 +178,7 @@ class TopicHandover final : public HandoverTo {
  protected:
   Status ConnectSource() override {
     const Result<std::optional<KafkaTopicState>> from =
-        WaitForTopicState(*admin_, options_, handover_.from, StopAsked);
+        WaitForKafka(options_, StopAsked, [&] { return admin_->Describe(handover_.from); });
     if (!from.ok()) return from.status();
     if (!from.value())
       return Status::Stop(fmt::format("there is no topic '{}' at {}: give one with --from",
@@ -233,7 +233,7 @@ Status TopicHandover::LookAtSource(HandoverFacts& facts) {
 Status TopicHandover::LookAtCounts(HandoverFacts& facts) const {
   const std::string& name = options_.kafka_counts_topic;
   const Result<std::optional<KafkaTopicState>> counts =
-      WaitForTopicState(*admin_, options_, name, StopAsked);
+      WaitForKafka(options_, StopAsked, [&] { return admin_->Describe(name); });
   if (!counts.ok()) return counts.status();
   if (!counts.value()) return Status::Ok();
   std::string spec_id;

@@ -11,6 +11,7 @@
 #include "app/frames.h"
 #include "app/kafka_detections.h"
 #include "app/kafka_options.h"
+#include "app/kafka_raw_topics.h"
 #include "connectors/kafka/admin.h"
 #include "connectors/kafka/producer.h"
 #include "operators/decode.h"
@@ -22,11 +23,13 @@ namespace {
 constexpr Millis kAskTime{2'000};
 constexpr Millis kDeliveryTime{10'000};
 constexpr size_t kIngestStep = 1 << 20;
+// For topics of locations that are new.
+constexpr std::chrono::seconds kLookAgain{3};
 
 class KafkaPost final : public HttpClient {
  public:
-  KafkaPost(KafkaOptions kafka, std::string topic, TimeUnit unit, KafkaMessage message)
-      : kafka_(std::move(kafka)), topic_(std::move(topic)), scratch_(unit) {
+  KafkaPost(KafkaOptions kafka, RawTopicName name, TimeUnit unit, KafkaMessage message)
+      : kafka_(std::move(kafka)), name_(std::move(name)), scratch_(unit) {
     if (message == KafkaMessage::kFrame) frames_.emplace(unit);
   }
 
@@ -64,17 +67,27 @@ class KafkaPost final : public HttpClient {
   };
 
   Status Connect() {
-    if (detections_ != nullptr) return Status::Ok();
-    Result<std::unique_ptr<KafkaAdmin>> admin = KafkaAdmin::Open(kafka_, kAskTime);
-    if (!admin.ok()) return admin.status();
-    Result<std::optional<KafkaTopicState>> topic = admin.value()->Describe(topic_);
-    if (!topic.ok()) return topic.status();
-    if (!topic.value()) return Status::Retry(fmt::format("there is no topic '{}'", topic_));
+    const auto now = std::chrono::steady_clock::now();
+    if (detections_ != nullptr && (!name_.by_location() || now < look_again_)) return Status::Ok();
+    if (admin_ == nullptr) {
+      Result<std::unique_ptr<KafkaAdmin>> admin = KafkaAdmin::Open(kafka_, kAskTime);
+      if (!admin.ok()) return admin.status();
+      admin_ = std::move(admin).value();
+    }
+    Result<KafkaDetections::Topics> topics = RawTopicsNow(*admin_, name_);
+    if (!topics.ok()) return topics.status();
+    look_again_ = now + kLookAgain;
+    if (detections_ != nullptr) {
+      detections_->SetTopics(std::move(topics).value());
+      return Status::Ok();
+    }
+    if (topics.value().empty())
+      return Status::Retry(fmt::format("there is no topic '{}'", name_.text()));
     Result<std::unique_ptr<KafkaProducer>> producer =
         KafkaProducer::Open({.kafka = kafka_, .delivery_timeout = kDeliveryTime});
     if (!producer.ok()) return producer.status();
-    detections_ = std::make_unique<KafkaDetections>(std::move(producer).value(), topic_,
-                                                    topic.value()->partitions);
+    detections_ = std::make_unique<KafkaDetections>(std::move(producer).value(), name_,
+                                                    std::move(topics).value());
     return Status::Ok();
   }
 
@@ -96,7 +109,9 @@ class KafkaPost final : public HttpClient {
   }
 
   const KafkaOptions kafka_;
-  const std::string topic_;
+  const RawTopicName name_;
+  std::unique_ptr<KafkaAdmin> admin_;
+  std::chrono::steady_clock::time_point look_again_;
   IngestScratch scratch_;
   std::optional<JoinFrames> frames_;  // nothing: a message an event
   std::string text_;
@@ -109,11 +124,13 @@ class KafkaPost final : public HttpClient {
 Result<std::unique_ptr<HttpClient>> OpenKafkaPost(const UpOptions& options, KafkaMessage message) {
   const Result<KafkaOptions> kafka = MakeKafkaOptions(options);
   if (!kafka.ok()) return kafka.status();
+  const Result<RawTopicName> name = RawTopicName::Parse(options.kafka_topic);
+  if (!name.ok()) return name.status();
   // What librdkafka would refuse, now and not with the first post.
   if (const auto tried = KafkaAdmin::Open(kafka.value(), kAskTime); !tried.ok())
     return tried.status();
   return std::unique_ptr<HttpClient>(std::make_unique<KafkaPost>(
-      kafka.value(), options.kafka_topic, options.pipeline.timestamp_unit, message));
+      kafka.value(), name.value(), options.pipeline.timestamp_unit, message));
 }
 
 }  // namespace sightline

@@ -4,7 +4,6 @@
 
 #include <chrono>
 #include <optional>
-#include <thread>
 #include <utility>
 
 #include "base/log.h"
@@ -12,51 +11,42 @@
 namespace sightline {
 namespace {
 
-constexpr std::chrono::milliseconds kAskAgain{50};
 constexpr std::chrono::seconds kPatience{3};
 constexpr std::chrono::seconds kTellAgain{30};
 
-// Asks until there is an answer or a reason to stop.
-template <typename Ask>
-auto AskUntil(const Ask& ask, const std::string& brokers, const std::function<bool()>& give_up)
-    -> decltype(ask()) {
-  auto tell_from = std::chrono::steady_clock::now() + kPatience;
-  while (true) {
-    auto answer = ask();
-    if (answer.ok() || answer.status().code() == StatusCode::kStop) return answer;
-    if (std::chrono::steady_clock::now() > tell_from) {
-      LogWarning(fmt::format("waiting for Kafka at {}: {}", brokers, answer.status().message()));
-      tell_from = std::chrono::steady_clock::now() + kTellAgain;
-    }
-    if (give_up()) return Status::Stop("stopped while waiting for Kafka at " + brokers);
-    std::this_thread::sleep_for(kAskAgain);
-  }
+}  // namespace
+
+KafkaPatience::KafkaPatience(std::string brokers)
+    : brokers_(std::move(brokers)), tell_from_(std::chrono::steady_clock::now() + kPatience) {}
+
+void KafkaPatience::Waiting(const Status& why) {
+  if (std::chrono::steady_clock::now() < tell_from_) return;
+  LogWarning(fmt::format("waiting for Kafka at {}: {}", brokers_, why.message()));
+  tell_from_ = std::chrono::steady_clock::now() + kTellAgain;
 }
 
-}  // namespace
+Status KafkaPatience::GivenUp() const {
+  return Status::Stop("stopped while waiting for Kafka at " + brokers_);
+}
 
 Result<std::string> WaitForCluster(KafkaAdmin& admin, const UpOptions& options,
                                    const std::function<bool()>& give_up) {
-  return AskUntil([&admin] { return admin.ClusterId(); }, options.kafka.brokers, give_up);
-}
-
-Result<std::optional<KafkaTopicState>> WaitForTopicState(KafkaAdmin& admin,
-                                                         const UpOptions& options,
-                                                         const std::string& topic,
-                                                         const std::function<bool()>& give_up) {
-  return AskUntil([&] { return admin.Describe(topic); }, options.kafka.brokers, give_up);
+  return WaitForKafka(options, give_up, [&admin] { return admin.ClusterId(); });
 }
 
 Result<KafkaTopic> WaitForTopic(KafkaAdmin& admin, const UpOptions& options,
                                 const std::string& topic, const std::function<bool()>& give_up) {
-  Result<std::optional<KafkaTopicState>> described =
-      WaitForTopicState(admin, options, topic, give_up);
+  const Result<std::optional<KafkaTopicState>> described =
+      WaitForKafka(options, give_up, [&] { return admin.Describe(topic); });
   if (!described.ok()) return described.status();
-  if (!described.value())
-    return Status::Stop(fmt::format(
-        "there is no topic '{}' at {}: `sightline topics apply` makes it and the others", topic,
-        options.kafka.brokers));
+  if (!described.value()) return NoTopic(options, topic);
   return TopicToRead(*described.value());
+}
+
+Status NoTopic(const UpOptions& options, const std::string& topic) {
+  return Status::Stop(
+      fmt::format("there is no topic '{}' at {}: `sightline topics apply` makes it and the others",
+                  topic, options.kafka.brokers));
 }
 
 std::string ClockUnguarded(const KafkaTopic& topic) {

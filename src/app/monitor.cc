@@ -13,7 +13,9 @@
 #include <map>
 #include <mutex>
 
+#include "app/engine_report.h"
 #include "base/log.h"
+#include "connectors/kafka/reader.h"
 
 namespace sightline {
 namespace {
@@ -170,6 +172,7 @@ void Monitor::State::Publish(const MonitorReport& report) {
     json::object sinks;
     for (const SinkSample& sink : partition.sinks) sinks[sink.name] = sink.committed.v;
     partitions.push_back(json::object{
+        {"topic", partition.topic.empty() ? json::value(nullptr) : json::value(partition.topic)},
         {"partition", partition.partition},
         {"running", partition.running},
         {"position", partition.position.v},
@@ -268,11 +271,13 @@ void SampleEngine(const std::vector<PartitionHealth>& partitions,
                   const std::vector<SinkOptions>& sinks,
                   const std::function<Offset(const SourcePartition&)>& end_of,
                   MonitorReport& report) {
+  const bool several = SeveralTopics(partitions);
   std::map<std::string, int64_t> sums;
   for (const PartitionHealth& partition : partitions) {
     const TaskStatus& task = partition.task;
     PartitionSample& sample = report.sample.partitions.emplace_back();
     sample.partition = partition.partition.partition;
+    if (several) sample.topic = TopicOfSource(partition.partition.source);
     sample.running = partition.health == TaskHealth::kRunning;
     sample.degraded = task.degraded;
     sample.reason = partition.reason;

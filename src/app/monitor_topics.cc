@@ -121,10 +121,11 @@ bool MonitorTopics::Append(const Topic& topic, const std::deque<Record>& records
     const int32_t partition = PartitionOf(record.key, topic.partitions);
     auto part = std::ranges::find(parts, partition, &KafkaProducer::Part::partition);
     if (part == parts.end())
-      part = parts.insert(part, KafkaProducer::Part{.partition = partition, .records = {}});
+      part = parts.insert(
+          part, KafkaProducer::Part{.topic = topic.name, .partition = partition, .records = {}});
     part->records.push_back({.key = record.key, .value = record.value});
   }
-  return producer_->Append(topic.name, parts, std::move(done));
+  return producer_->Append(parts, std::move(done));
 }
 
 }  // namespace sightline

@@ -324,7 +324,9 @@ std::vector<Option> KafkaClientOptions(UpOptions* o) {
   return {
       Text("kafka.brokers", "host:port,...", &o->kafka.brokers,
            "read raw events from Kafka; without it they lie in the data folder"),
-      Text("kafka.topic", "topic", &o->kafka_topic, "of the raw events"),
+      Text("kafka.topic", "topic", &o->kafka_topic,
+           "of the raw events; with <location> in it there is one a location: "
+           "raw_camera_events_<location>"),
       Choice<bool>("kafka.publish", &o->kafka_publish, {{"true", true}, {"false", false}},
                    "write counts, dead letters and late detections to topics, exactly once"),
       Text("kafka.counts_topic", "topic", &o->kafka_counts_topic,
@@ -359,10 +361,16 @@ std::vector<Option> KafkaClientOptions(UpOptions* o) {
            "with the key's password; or set SIGHTLINE_KAFKA_KEY_PASSWORD"),
       Size("kafka.queue_max", &o->kafka.queue_bytes_max, 1 << 20,
            "read ahead of the engine, a partition"),
+      Duration("kafka.queue_backoff", &o->kafka.queue_backoff, 1,
+               "how long a partition that is read ahead that far is left alone"),
       Duration("kafka.session_timeout", &o->kafka_session_timeout, 6'000,
                "a counting process that is silent for so long loses its partitions to the others"),
       Duration("kafka.commit_interval", &o->kafka_commit_interval, 1,
                "how long counts gather before they are published"),
+      Duration(
+          "kafka.group_interval", &o->kafka_group_interval, 1'000,
+          "how long a running total goes on under one key; the lake behind `transform` lags by "
+          "as much and a half"),
       Duration("kafka.transaction_timeout", &o->kafka.transaction_timeout, 1'000,
                "after which the broker gives up a transaction of a process that hangs"),
   };
@@ -373,6 +381,8 @@ std::vector<Option> KafkaTopicOptions(UpOptions* o) {
       Integer("kafka.partitions", "number", &o->kafka_partitions, 0, 10'000,
               "of the topics that `topics apply` makes, fixed then; 0 is as kafka.topic has them, "
               "12 where it is made"),
+      Integer("kafka.location_partitions", "number", &o->kafka_location_partitions, 1, 1'000,
+              "of a location's raw topic, where kafka.topic has <location> in it"),
       Integer("kafka.replication", "brokers", &o->kafka_replication, 0, 100,
               "that hold each record; 0 is 3, or as many as there are"),
       Integer("kafka.min_isr", "brokers", &o->kafka_min_isr, 0, 100,

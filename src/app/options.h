@@ -56,7 +56,8 @@ struct UpOptions {
   KafkaOptions kafka;
   std::string kafka_sasl_password_file;
   std::string kafka_ssl_key_password_file;
-  std::string kafka_topic = "raw_camera_events";
+  std::string kafka_topic =
+      "raw_camera_events";  // or a pattern (connectors/kafka/raw_topic_name.h)
   bool kafka_publish = true;
   std::string kafka_counts_topic = "located_item_counts";
   std::string kafka_item_counts_topic = "item_counts";
@@ -72,10 +73,12 @@ struct UpOptions {
   Millis alert_forget{86'400'000};
   std::string kafka_deployment = "sightline";
   Millis kafka_commit_interval{10};
+  Millis kafka_group_interval{60'000};
   Millis kafka_session_timeout{10'000};
   std::string checkpoint_dir;  // empty: `checkpoints` in the data folder
   // Of the topics, for `sightline topics`. 0: see OptionTable().
   int64_t kafka_partitions = 0;
+  int64_t kafka_location_partitions = 1;
   int64_t kafka_replication = 0;
   int64_t kafka_min_isr = 0;
   // Longer than copies may be apart (pipeline.max_age and future_tolerance), so that a start

@@ -25,20 +25,25 @@ class EmbeddedDetections final : public DetectionLog {
 class EmbeddedRawLog final : public RawLog {
  public:
   explicit EmbeddedRawLog(EmbeddedLog* log) : log_(log), detections_(log) {}
-  int32_t partitions() const override { return log_->partitions(); }
-  SourcePartition Partition(int32_t partition) const override {
-    return {log_->SourceName(kRawTopic), partition};
+  std::vector<SourcePartition> Partitions() const override {
+    std::vector<SourcePartition> partitions;
+    for (int32_t p = 0; p < log_->partitions(); ++p)
+      partitions.push_back({log_->SourceName(kRawTopic), p});
+    return partitions;
   }
   LogEnd EndOf(const SourcePartition& partition) const override {
     const EmbeddedLog::End end = log_->EndOf(kRawTopic, partition.partition);
     return {end.next, end.newest};
   }
-  void Watch(std::function<void(int32_t partition)> wake) override {
-    watch_ = log_->OnAppend(kRawTopic, std::move(wake));
+  void Watch(std::function<void(const SourcePartition&)> wake) override {
+    watch_ = log_->OnAppend(kRawTopic, [source = log_->SourceName(kRawTopic),
+                                        wake = std::move(wake)](int32_t partition) {
+      wake({source, partition});
+    });
   }
   void Unwatch() override { watch_.reset(); }
-  std::unique_ptr<Source> OpenSource(int32_t partition) override {
-    return log_->OpenSource(kRawTopic, partition);
+  std::unique_ptr<Source> OpenSource(const SourcePartition& partition) override {
+    return log_->OpenSource(kRawTopic, partition.partition);
   }
   DetectionLog& detections() override { return detections_; }
   void Gather(std::vector<Metric>&) const override {}  // the log's own are gathered in any case

@@ -94,7 +94,7 @@ Status Rekey::OpenTopics() {
   for (const auto& [name, topic] :
        {std::pair{&rekey_.from, &topics_.from}, std::pair{&rekey_.to, &topics_.to}}) {
     const Result<std::optional<KafkaTopicState>> found =
-        WaitForTopicState(*admin.value(), options_, *name, StopAsked);
+        WaitForKafka(options_, StopAsked, [&] { return admin.value()->Describe(*name); });
     if (!found.ok()) return found.status();
     if (!found.value())
       return Status::Stop(topic == &topics_.to

@@ -13,6 +13,7 @@
 
 #include "app/kafka_detections.h"
 #include "app/kafka_options.h"
+#include "app/kafka_raw_topics.h"
 #include "app/kafka_wait.h"
 #include "app/lake_reader.h"
 #include "app/locations_refresh.h"
@@ -52,11 +53,14 @@ class Serve {
   Status OpenLake();
   Status OpenFeed();
   void CatchUp() const;
+  void Expect(const std::vector<KafkaRawTopicPtr>& topics);
+  void LookForTopics();
   Status StartServer();
   Status OpenMonitor();
   void Report(MonitorReport& report) const;
   void SetLocations(const std::vector<Location>& locations);
   void Apply(const SourcePartition& partition, const Segment& segment);
+  std::string BrokersTrouble() const;
   Health TellHealth() const;
   Health TellReadiness() const;
   std::vector<Metric> Gather() const;
@@ -64,8 +68,8 @@ class Serve {
   const UpOptions options_;
   SystemClock clock_;
   KafkaOptions kafka_;
-  std::string cluster_id_;
-  KafkaTopic raw_, counts_;
+  std::unique_ptr<KafkaRawTopics> raw_;
+  KafkaTopic counts_;
   std::unique_ptr<TopicWatch> watch_;
   // In the order of the start; destroyed in reverse.
   Pulse pulse_;
@@ -97,6 +101,9 @@ Status Serve::Start() {
                                          .out_of_orderness = options_.pipeline.out_of_orderness,
                                          .log_end =
                                              [this](const SourcePartition& partition) {
+                                               // Of a topic that is gone no more will come.
+                                               if (!raw_->FindSource(partition.source))
+                                                 return LogEnd{};
                                                const KafkaCountsFeed* const feed = following_;
                                                // Not known yet: more may come.
                                                if (feed == nullptr)
@@ -123,24 +130,21 @@ Status Serve::OpenTopics() {
   Result<KafkaOptions> kafka = MakeKafkaOptions(options_);
   if (!kafka.ok()) return kafka.status();
   kafka_ = std::move(kafka).value();
+  Result<std::unique_ptr<KafkaRawTopics>> raw = KafkaRawTopics::Open(options_, StopAsked);
+  if (!raw.ok()) return raw.status();
+  raw_ = std::move(raw).value();
+  Result<KafkaTopic> counts =
+      WaitForTopic(raw_->admin(), options_, options_.kafka_counts_topic, StopAsked);
+  if (!counts.ok()) return counts.status();
+  counts_ = std::move(counts).value();
   Result<std::unique_ptr<KafkaAdmin>> admin = KafkaAdmin::Open(kafka_, kKafkaAskTime);
   if (!admin.ok()) return admin.status();
-  Result<std::string> cluster = WaitForCluster(*admin.value(), options_, StopAsked);
-  if (!cluster.ok()) return cluster.status();
-  cluster_id_ = std::move(cluster).value();
-  for (const auto& [name, topic] :
-       {std::pair{&options_.kafka_topic, &raw_}, {&options_.kafka_counts_topic, &counts_}}) {
-    Result<KafkaTopic> found = WaitForTopic(*admin.value(), options_, *name, StopAsked);
-    if (!found.ok()) return found.status();
-    *topic = std::move(found).value();
-  }
-  watch_ = std::make_unique<TopicWatch>(std::move(admin).value(),
-                                        std::vector<KafkaTopic>{raw_, counts_});
+  watch_ = std::make_unique<TopicWatch>(std::move(admin).value(), std::vector<KafkaTopic>{counts_});
   Result<std::unique_ptr<KafkaProducer>> producer =
       KafkaProducer::Open({.kafka = kafka_, .bytes_max = options_.log_queue_max});
   if (!producer.ok()) return producer.status();
-  detections_ =
-      std::make_unique<KafkaDetections>(std::move(producer).value(), raw_.name, raw_.partitions);
+  detections_ = std::make_unique<KafkaDetections>(std::move(producer).value(), raw_->name(),
+                                                  TopicsToPost(*raw_));
   return Status::Ok();
 }
 
@@ -181,20 +185,35 @@ Status Serve::OpenLake() {
 }
 
 Status Serve::OpenFeed() {
-  for (int32_t p = 0; p < raw_.partitions; ++p)
-    live_->Load({KafkaSourceName(cluster_id_, raw_), p}, {}, {kNothingApplied}, {});
+  Expect(raw_->topics());
   Result<std::unique_ptr<KafkaCountsFeed>> feed = KafkaCountsFeed::Open(
       {.kafka = kafka_,
        .counts = counts_,
-       .raw = raw_,
-       .cluster_id = cluster_id_,
-       .on_segment = [this](const SourcePartition& partition, Segment&& segment) {
-         Apply(partition, segment);
-       }});
+       .raw_topics =
+           [this] {
+             std::vector<KafkaTopic> topics;
+             for (const KafkaRawTopicPtr& topic : raw_->topics()) topics.push_back(topic->topic);
+             return topics;
+           },
+       .on_segment = [this](const SourcePartition& partition,
+                            Segment&& segment) { Apply(partition, segment); }});
   if (!feed.ok()) return feed.status();
   feed_ = std::move(feed).value();
   following_ = feed_.get();
   return Status::Ok();
+}
+
+// Their windows are complete when these are counted, too.
+void Serve::Expect(const std::vector<KafkaRawTopicPtr>& topics) {
+  for (const KafkaRawTopicPtr& topic : topics)
+    for (int32_t p = 0; p < topic->topic.partitions; ++p) live_->Expect({topic->source, p});
+}
+
+void Serve::LookForTopics() {
+  const KafkaRawTopics::Change change = raw_->Look();
+  if (change.gone.empty() && change.found.empty()) return;
+  Expect(change.found);
+  detections_->SetTopics(TopicsToPost(*raw_));
 }
 
 void Serve::Apply(const SourcePartition& partition, const Segment& segment) {
@@ -258,13 +277,14 @@ void Serve::Report(MonitorReport& report) const {
   report.numbers.emplace_back("records", stats.records);
   report.numbers.emplace_back("viewers", hub_->viewers());
   report.numbers.emplace_back("complete_until", live_->CompleteUntil().v);
-  sample.troubles = {{"feed", stats.trouble}, {"brokers", watch_->trouble()}};
+  sample.troubles = {{"feed", stats.trouble}, {"brokers", BrokersTrouble()}};
 }
 
 Status Serve::WaitForSignal() {
   return WaitForStop(kWatch, [this] {
     pulse_.Beat();
     locations_->Refresh();
+    LookForTopics();
     if (!lake_) return watch_->Look();
     const Status refreshed = lake_->Refresh();
     if (!refreshed.ok() && lake_trouble_ != refreshed.message()) LogWarning(refreshed.message());
@@ -282,6 +302,11 @@ void Serve::Stop() {
   LogInfo("stopped");
 }
 
+std::string Serve::BrokersTrouble() const {
+  std::string trouble = watch_->trouble();
+  return trouble.empty() ? raw_->trouble() : trouble;
+}
+
 Health Serve::TellHealth() const {
   Health health;
   const KafkaCountsFeedStats stats = feed_->stats();
@@ -290,7 +315,7 @@ Health Serve::TellHealth() const {
     health.reasons.push_back(std::move(reason));
   };
   if (!stats.trouble.empty()) broken(stats.trouble);
-  if (const std::string trouble = watch_->trouble(); !trouble.empty()) broken(trouble);
+  if (const std::string trouble = BrokersTrouble(); !trouble.empty()) broken(trouble);
   if (!stats.caught_up)
     broken(fmt::format("topic '{}' is still being read from its beginning", counts_.name));
   if (stats.refused > 0)
@@ -308,7 +333,7 @@ Health Serve::TellReadiness() const {
     ready.reasons.push_back(std::move(reason));
   };
   if (!stats.trouble.empty()) broken(stats.trouble);
-  if (const std::string trouble = watch_->trouble(); !trouble.empty()) broken(trouble);
+  if (const std::string trouble = BrokersTrouble(); !trouble.empty()) broken(trouble);
   if (!stats.caught_up)
     broken(fmt::format("topic '{}' is still being read from its beginning", counts_.name));
   return ready;

@@ -37,7 +37,7 @@ struct StepContext {
   const UpOptions& options;
   const Clock& clock;
   KafkaOptions kafka;
-  KafkaTopic from;
+  const KafkaTopic& from;
   const LocationsRefresh& locations;
   const std::atomic<KafkaMembership*>& membership;  // null: not yet
 };
@@ -85,7 +85,8 @@ class TopicKind : public StepKind {
          .from = context.from,
          .to = *to(context.options),
          .transactional_prefix = fmt::format("{}-{}-", context.options.kafka_deployment, name()),
-         .commit_interval = context.options.kafka_commit_interval});
+         .commit_interval = context.options.kafka_commit_interval,
+         .group_age_max = context.options.kafka_group_interval});
     if (!steps.ok()) return steps.status();
     steps_ = std::move(steps).value();
     locations_ = &context.locations;
@@ -134,10 +135,11 @@ class StoreKind final : public StepKind {
       return Status::Stop("store writes a lake: say --lake.dir FOLDER");
     Result<std::unique_ptr<Store>> store = Store::Open(
         context.options, context.clock, context.kafka, context.from, context.locations.locations(),
-        [&membership = context.membership](int32_t partition) -> Result<std::optional<Offset>> {
+        [&membership = context.membership,
+         &topic = context.from.name](int32_t partition) -> Result<std::optional<Offset>> {
           const KafkaMembership* const joined = membership;
           if (joined == nullptr) return Status::Retry("the group is being joined");
-          return joined->Reported(partition);
+          return joined->Reported({topic, partition});
         });
     if (!store.ok()) return store.status();
     store_ = std::move(store).value();
@@ -155,6 +157,12 @@ class StoreKind final : public StepKind {
  private:
   std::unique_ptr<Store> store_;
 };
+
+std::vector<int32_t> NumbersOf(const std::vector<KafkaPartition>& partitions) {
+  std::vector<int32_t> numbers;
+  for (const KafkaPartition& partition : partitions) numbers.push_back(partition.partition);
+  return numbers;
+}
 
 template <typename Kind>
 class StepProcess {
@@ -311,10 +319,13 @@ Status StepProcess<Kind>::JoinGroup() {
   Result<std::unique_ptr<KafkaMembership>> joined = KafkaMembership::Join(
       {.kafka = kafka_,
        .group = fmt::format("{}-{}", options_.kafka_deployment, kind_.name()),
-       .topic = from_.name,
-       .on_assigned = [this](const std::vector<int32_t>& numbers) { loop_->Add(numbers); },
+       .topics = from_.name,
+       .on_assigned =
+           [this](const std::vector<KafkaPartition>& ours) { loop_->Add(NumbersOf(ours)); },
        .on_revoked =
-           [this](const std::vector<int32_t>& numbers) { loop_->Remove(numbers, kHandOver); },
+           [this](const std::vector<KafkaPartition>& lost) {
+             loop_->Remove(NumbersOf(lost), kHandOver);
+           },
        .session_timeout = options_.kafka_session_timeout});
   if (!joined.ok()) return joined.status();
   membership_ = std::move(joined).value();
@@ -328,7 +339,7 @@ Status StepProcess<Kind>::WaitForSignal() {
     pulse_.Beat();
     locations_->Refresh();
     for (const auto& [partition, figures] : loop_->figures())
-      if (figures.done.v >= 0) membership_->Report(partition, figures.done);
+      if (figures.done.v >= 0) membership_->Report({from_.name, partition}, figures.done);
     return watch_->Look();
   });
 }
@@ -340,7 +351,7 @@ void StepProcess<Kind>::Stop() {
   if (monitor_) monitor_->Stop();
   if (membership_)
     for (const auto& [partition, figures] : loop_->figures())
-      if (figures.done.v >= 0) membership_->Report(partition, figures.done);
+      if (figures.done.v >= 0) membership_->Report({from_.name, partition}, figures.done);
   membership_.reset();  // gives back what is ours
   server_.reset();
   loop_.reset();

@@ -5,7 +5,10 @@
 #include <algorithm>
 #include <charconv>
 #include <limits>
+#include <set>
 #include <utility>
+
+#include "connectors/kafka/raw_topic_name.h"
 
 namespace sightline {
 namespace {
@@ -32,14 +35,23 @@ constexpr std::string_view kMessageMax = "max.message.bytes";
 constexpr std::string_view kUnclean = "unclean.leader.election.enable";
 
 enum class Role { kRaw, kCounts, kLatest, kByTime, kNumbers };
+// A name that is refused where it is used is only a name here.
+RawTopicName RawNameOf(const UpOptions& o) {
+  Result<RawTopicName> name = RawTopicName::Parse(o.kafka_topic);
+  return name.ok() ? std::move(name).value() : RawTopicName::Parse("raw").value();
+}
+
 struct Wanted {
   std::string name;
   Role role = Role::kByTime;
   Millis retention;
 };
 
-std::vector<Wanted> WantedTopics(const UpOptions& o, bool steps) {
-  std::vector<Wanted> wanted = {{o.kafka_topic, Role::kRaw, o.kafka_raw_retention}};
+// Of raw topics by location none.
+std::vector<Wanted> FixedTopics(const UpOptions& o, bool steps) {
+  std::vector<Wanted> wanted;
+  if (!RawNameOf(o).by_location())
+    wanted.push_back({o.kafka_topic, Role::kRaw, o.kafka_raw_retention});
   if (o.kafka_publish) {
     wanted.push_back({o.kafka_counts_topic, Role::kCounts, o.kafka_counts_retention});
     wanted.push_back({o.kafka_dead_letters_topic, Role::kByTime, o.kafka_aside_retention});
@@ -53,6 +65,20 @@ std::vector<Wanted> WantedTopics(const UpOptions& o, bool steps) {
     wanted.push_back({o.kafka_item_counts_topic, Role::kCounts, o.kafka_counts_retention});
     wanted.push_back({o.kafka_lake_rows_topic, Role::kByTime, o.kafka_counts_retention});
   }
+  return wanted;
+}
+
+std::vector<Wanted> WantedTopics(const UpOptions& o, bool steps, const TopicsNow& now) {
+  std::vector<Wanted> wanted = FixedTopics(o, steps);
+  const RawTopicName name = RawNameOf(o);
+  if (!name.by_location()) return wanted;
+  std::set<std::string> raw = {name.Other()};
+  for (const LocationId location : now.locations) raw.insert(name.Of(location));
+  for (const auto& [topic, state] : now.topics)
+    if (name.Matches(topic)) raw.insert(topic);
+  std::vector<Wanted> first;
+  for (const std::string& topic : raw) first.push_back({topic, Role::kRaw, o.kafka_raw_retention});
+  wanted.insert(wanted.begin(), first.begin(), first.end());
   return wanted;
 }
 
@@ -112,10 +138,12 @@ struct Sizes {
 };
 
 Sizes SizesOf(const UpOptions& o, const TopicsNow& now) {
-  const auto raw = now.topics.find(o.kafka_topic);
+  // Raw topics by location are counted into partitions that they have nothing to do with.
+  const bool by_location = RawNameOf(o).by_location();
+  const auto like = now.topics.find(by_location ? o.kafka_counts_topic : o.kafka_topic);
   Sizes sizes;
-  if (raw != now.topics.end()) {
-    sizes.partitions = raw->second.partitions;
+  if (like != now.topics.end()) {
+    sizes.partitions = like->second.partitions;
   } else {
     sizes.partitions =
         o.kafka_partitions > 0 ? static_cast<int32_t>(o.kafka_partitions) : kPartitionsOfNew;
@@ -123,6 +151,13 @@ Sizes SizesOf(const UpOptions& o, const TopicsNow& now) {
   sizes.replication = o.kafka_replication > 0 ? static_cast<int32_t>(o.kafka_replication)
                                               : std::min(kReplicationMax, now.brokers);
   return sizes;
+}
+
+int32_t PartitionsOf(const UpOptions& o, Role role, const Sizes& sizes) {
+  if (StandsAlone(role)) return 1;
+  return role == Role::kRaw && RawNameOf(o).by_location()
+             ? static_cast<int32_t>(o.kafka_location_partitions)
+             : sizes.partitions;
 }
 
 int64_t MinIsr(const UpOptions& o, int32_t replication) {
@@ -144,7 +179,9 @@ std::map<std::string, std::string> SettingsOf(const UpOptions& o, const Wanted& 
   set(kMinIsr, fmt::format("{}", std::min<int64_t>(MinIsr(o, replication), replication)));
   set(kMessageMax, fmt::format("{}", raw ? kRawBytesMax : kOutputBytesMax));
   set(kUnclean, "false");
-  if (raw) set(kTimestampType, "LogAppendTime");
+  // Of outputs, too: a writer whose clock is an hour ahead would be refused, and retention would go
+  // by it.
+  set(kTimestampType, "LogAppendTime");
   if (compact) set("segment.ms", fmt::format("{}", kCompactedSegment.v));
   return settings;
 }
@@ -279,14 +316,15 @@ class Inspection {
     RawRetention();
   }
 
-  void Output(int32_t raw_partitions) {
-    if (now_.partitions < raw_partitions)
+  void Output(const KafkaTopicState& counted) {
+    if (now_.partitions < counted.partitions)
       Add(kPartitions, fmt::format("{}", now_.partitions),
-          fmt::format("'{}' has {}: partition p is counted into partition p", options_.kafka_topic,
-                      raw_partitions));
+          fmt::format("'{}' has {}: partition p is counted into partition p", counted.name,
+                      counted.partitions));
   }
 
-  void CountsRetention(std::string_view raw_retention) {
+  void CountsRetention(const KafkaTopicState& raw_topic) {
+    const std::string raw_retention = Get(raw_topic, kRetention);
     const auto have = SizeOf(kRetention, Get(now_, kRetention));
     const auto raw = SizeOf(kRetention, raw_retention);
     if (have && raw && *have < *raw && PoliciesOf(Get(now_, kPolicy)).contains("delete"))
@@ -294,7 +332,7 @@ class Inspection {
           fmt::format("{}, less than the {} of '{}': a silent partition loses its progress record "
                       "before its raw events, and stops at the next start",
                       InWords(kRetention, Get(now_, kRetention)),
-                      InWords(kRetention, raw_retention), options_.kafka_topic));
+                      InWords(kRetention, raw_retention), raw_topic.name));
     if (const std::string bytes = Get(now_, kRetentionBytes); bytes != "-1")
       Add(kRetentionBytes, bytes, "the progress records of the partition may go by size");
   }
@@ -348,19 +386,20 @@ std::string_view ToString(TopicAction action) {
 
 std::vector<std::string> TopicNames(const UpOptions& options, bool steps) {
   std::vector<std::string> names;
-  for (const Wanted& topic : WantedTopics(options, steps)) names.push_back(topic.name);
+  for (const Wanted& topic : FixedTopics(options, steps)) names.push_back(topic.name);
   return names;
 }
 
 Result<TopicsPlan> PlanTopics(const UpOptions& options, bool steps, const TopicsNow& now) {
+  if (const auto name = RawTopicName::Parse(options.kafka_topic); !name.ok()) return name.status();
   const Sizes sizes = SizesOf(options, now);
   RETURN_IF_ERROR(ValidateSizes(options, now, sizes));
   TopicsPlan plan;
-  for (const Wanted& topic : WantedTopics(options, steps)) {
+  for (const Wanted& topic : WantedTopics(options, steps, now)) {
     const auto found = now.topics.find(topic.name);
     if (found == now.topics.end()) {
       KafkaTopicWish wish{.name = topic.name,
-                          .partitions = StandsAlone(topic.role) ? 1 : sizes.partitions,
+                          .partitions = PartitionsOf(options, topic.role, sizes),
                           .replication = sizes.replication,
                           .settings = SettingsOf(options, topic, sizes.replication)};
       std::string text =
@@ -376,7 +415,9 @@ Result<TopicsPlan> PlanTopics(const UpOptions& options, bool steps, const Topics
       continue;
     }
     Comparison comparison(options, topic, found->second, plan.differences);
-    if (!StandsAlone(topic.role))
+    // A location's topic has the partitions that it has.
+    const bool free = topic.role == Role::kRaw && RawNameOf(options).by_location();
+    if (!StandsAlone(topic.role) && !free)
       comparison.Partitions(topic.role == Role::kRaw && options.kafka_partitions > 0
                                 ? static_cast<int32_t>(options.kafka_partitions)
                                 : sizes.partitions);
@@ -388,8 +429,18 @@ Result<TopicsPlan> PlanTopics(const UpOptions& options, bool steps, const Topics
 
 std::vector<TopicFinding> CheckTopics(const UpOptions& options, bool steps, const TopicsNow& now) {
   std::vector<TopicFinding> findings;
-  const auto raw = now.topics.find(options.kafka_topic);
-  for (const Wanted& topic : WantedTopics(options, steps)) {
+  const RawTopicName name = RawNameOf(options);
+  // What the outputs must have: the partitions of `counted`, and the longest retention of raw
+  // events.
+  const auto counted =
+      now.topics.find(name.by_location() ? options.kafka_counts_topic : name.text());
+  const KafkaTopicState* longest = nullptr;
+  for (const auto& [topic, state] : now.topics)
+    if (name.Matches(topic) &&
+        (longest == nullptr || SizeOf(kRetention, Get(state, kRetention)) >
+                                   SizeOf(kRetention, Get(*longest, kRetention))))
+      longest = &state;
+  for (const Wanted& topic : WantedTopics(options, steps, now)) {
     const auto found = now.topics.find(topic.name);
     if (found == now.topics.end()) {
       findings.push_back({topic.name, "", "", "is not there: `sightline topics apply` makes it"});
@@ -400,22 +451,32 @@ std::vector<TopicFinding> CheckTopics(const UpOptions& options, bool steps, cons
     inspection.MessageSize();
     if (topic.role == Role::kRaw) {
       inspection.Raw();
-    } else if (raw != now.topics.end()) {
-      if (!StandsAlone(topic.role)) inspection.Output(raw->second.partitions);
-      if (topic.role == Role::kCounts) inspection.CountsRetention(Get(raw->second, kRetention));
+      continue;
     }
+    if (!StandsAlone(topic.role) && counted != now.topics.end()) inspection.Output(counted->second);
+    if (topic.role == Role::kCounts && longest != nullptr) inspection.CountsRetention(*longest);
   }
+  for (const std::string& topic : now.unread)
+    findings.push_back({topic, "", "",
+                        fmt::format("is not read: '{}' takes an oid in decimal, or 'other', for "
+                                    "<location>",
+                                    name.text())});
   return findings;
 }
 
 std::optional<TopicFinding> CheckCameras(const UpOptions& options,
                                          const CameraPartitions& cameras) {
+  const bool by_location = RawNameOf(options).by_location();
   std::vector<std::string> named;
   size_t several = 0;
   for (const auto& [camera, partitions] : cameras) {
     if (partitions.size() < 2) continue;
-    if (++several <= kCamerasNamed)
-      named.push_back(fmt::format("{} in {}", camera.v, fmt::join(partitions, " and ")));
+    if (++several > kCamerasNamed) continue;
+    std::vector<std::string> places;
+    for (const KafkaPartition& place : partitions)
+      places.push_back(by_location ? fmt::format("{} of '{}'", place.partition, place.topic)
+                                   : fmt::format("{}", place.partition));
+    named.push_back(fmt::format("{} in {}", camera.v, fmt::join(places, " and ")));
   }
   if (several == 0) return std::nullopt;
   return TopicFinding{
@@ -431,6 +492,11 @@ std::vector<TopicRight> RightsNeeded(const UpOptions& o, bool steps, RightsOf wh
     for (std::string& operation : operations)
       rights.push_back({"topic", name, false, std::move(operation)});
   };
+  const RawTopicName raw_name = RawNameOf(o);
+  const auto raw = [&](const std::vector<std::string>& operations) {
+    for (const std::string& operation : operations)
+      rights.push_back({"topic", raw_name.prefix(), raw_name.by_location(), operation});
+  };
   const auto step = [&](const char* name) {
     const std::string own = fmt::format("{}-{}", o.kafka_deployment, name);
     rights.push_back({"transactional-id", own + "-", true, "Write"});
@@ -444,7 +510,7 @@ std::vector<TopicRight> RightsNeeded(const UpOptions& o, bool steps, RightsOf wh
   // Read and Write bring Describe along.
   switch (who) {
     case RightsOf::kUp:
-      topic(o.kafka_topic, {"Read", "Write", "DescribeConfigs"});
+      raw({"Read", "Write", "DescribeConfigs"});
       if (!o.kafka_publish) break;
       topic(o.kafka_counts_topic, {"Read", "Write"});
       topic(o.kafka_dead_letters_topic, {"Write"});
@@ -453,7 +519,7 @@ std::vector<TopicRight> RightsNeeded(const UpOptions& o, bool steps, RightsOf wh
       rights.push_back({"transactional-id", o.kafka_deployment + "-kafka:", true, "Write"});
       break;
     case RightsOf::kCount:
-      topic(o.kafka_topic, {"Read", "DescribeConfigs"});
+      raw({"Read", "DescribeConfigs"});
       topic(o.kafka_counts_topic, {"Read", "Write"});
       topic(o.kafka_dead_letters_topic, {"Write"});
       topic(o.kafka_late_detections_topic, {"Write"});
@@ -479,17 +545,18 @@ std::vector<TopicRight> RightsNeeded(const UpOptions& o, bool steps, RightsOf wh
       monitor();
       break;
     case RightsOf::kServe:
-      topic(o.kafka_topic, {"Write", "DescribeConfigs"});  // its posts, and where the topic ends
+      raw({"Write", "DescribeConfigs"});  // its posts, and where the topic ends
       topic(o.kafka_counts_topic, {"Read", "DescribeConfigs"});
       monitor();
       break;
     case RightsOf::kTopics:
       for (const std::string& name : TopicNames(o, steps))
         topic(name, {"Create", "Describe", "DescribeConfigs", "AlterConfigs"});
-      topic(o.kafka_topic, {"Read"});  // the sample of `check`
+      if (raw_name.by_location()) raw({"Create", "Describe", "DescribeConfigs", "AlterConfigs"});
+      raw({"Read"});  // the sample of `check`
       break;
     case RightsOf::kProducer:
-      topic(o.kafka_topic, {"Write"});
+      raw({"Write"});
       break;
     case RightsOf::kReader:
       topic(o.kafka_counts_topic, {"Read"});

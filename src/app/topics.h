@@ -13,6 +13,7 @@
 
 #include "app/options.h"
 #include "connectors/kafka/admin.h"
+#include "connectors/kafka/membership.h"
 #include "model/types.h"
 
 namespace sightline {
@@ -21,6 +22,9 @@ namespace sightline {
 struct TopicsNow {
   int32_t brokers = 1;
   std::map<std::string, KafkaTopicState> topics;  // those that are there, by name
+  // Where there is a raw topic a location (connectors/kafka/raw_topic_name.h):
+  std::vector<LocationId> locations;  // that shall have one
+  std::vector<std::string> unread;    // topics that begin like theirs, and are none
 };
 
 enum class TopicAction {
@@ -44,8 +48,8 @@ struct TopicsPlan {
   std::map<std::string, KafkaTopicWish> wishes;  // by name, whole: of those to make
 };
 
-// The names of all topics that `options` ask for, the raw topic first. `steps`: also those between
-// steps that run apart from each other.
+// The names of all topics that `options` ask for, the raw topic first; but of raw topics by
+// location. `steps`: also those between steps that run apart from each other.
 std::vector<std::string> TopicNames(const UpOptions& options, bool steps);
 
 // kStop: the options contradict each other.
@@ -59,7 +63,7 @@ struct TopicFinding {
 std::vector<TopicFinding> CheckTopics(const UpOptions& options, bool steps, const TopicsNow& now);
 
 // What a sample of the newest raw records has: the partitions of each camera.
-using CameraPartitions = std::map<CameraId, std::set<int32_t>>;
+using CameraPartitions = std::map<CameraId, std::set<KafkaPartition>>;
 // One finding with a few of the cameras that are in several partitions, if there are any.
 std::optional<TopicFinding> CheckCameras(const UpOptions& options, const CameraPartitions& cameras);
 

@@ -2,6 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <map>
+#include <string>
+#include <vector>
+
 namespace sightline {
 namespace {
 
@@ -138,14 +143,55 @@ TEST(Topics, RetentionMustOutliveWhatDeduplicationNeeds) {
 TEST(Topics, CamerasInSeveralPartitions) {
   const UpOptions options;
   CameraPartitions cameras;
-  for (int64_t camera = 0; camera < 100; ++camera) cameras[CameraId{camera}] = {0};
+  for (int64_t camera = 0; camera < 100; ++camera) cameras[CameraId{camera}] = {{"raw", 0}};
   EXPECT_FALSE(CheckCameras(options, cameras).has_value());
-  for (int64_t camera = 20; camera < 40; ++camera) cameras[CameraId{camera}].insert(7);
+  for (int64_t camera = 20; camera < 40; ++camera) cameras[CameraId{camera}].insert({"raw", 7});
   const std::optional<TopicFinding> finding = CheckCameras(options, cameras);
   ASSERT_TRUE(finding.has_value());
   EXPECT_EQ(finding->value, "20");
   EXPECT_NE(finding->note.find("20 in 0 and 7"), std::string::npos) << finding->note;
   EXPECT_NE(finding->note.find("..."), std::string::npos) << finding->note;
+}
+
+TEST(Topics, OneALocation) {
+  UpOptions options;
+  options.kafka_topic = "raw_<location>";
+  options.kafka_location_partitions = 2;
+  TopicsNow now{.brokers = 1, .topics = {}, .locations = {{7}, {-8}}, .unread = {"raw_harbour"}};
+  now.topics["raw_9"] = {.name = "raw_9", .id = "x", .partitions = 5, .replication = 1};
+  const Result<TopicsPlan> plan = PlanTopics(options, false, now);
+  ASSERT_TRUE(plan.ok()) << plan.status().message();
+  std::map<std::string, int32_t> made;
+  for (const auto& [name, wish] : plan.value().wishes) made[name] = wish.partitions;
+  EXPECT_EQ(made, (std::map<std::string, int32_t>{{"raw_-8", 2},
+                                                  {"raw_7", 2},
+                                                  {"raw_other", 2},
+                                                  {"located_item_counts", 12},
+                                                  {"dead_letters", 12},
+                                                  {"late_detections", 12},
+                                                  {"monitoring", 1},
+                                                  {"alerts", 1}}));
+  EXPECT_EQ(plan.value().wishes.at("raw_7").settings.at("message.timestamp.type"), "LogAppendTime");
+  // Of the one that is there only its settings are wrong; its partitions are its own affair.
+  for (const TopicDifference& difference : plan.value().differences)
+    if (difference.topic == "raw_9") {
+      EXPECT_NE(difference.setting, "partitions");
+      EXPECT_NE(difference.action, TopicAction::kMake);
+    }
+  const std::vector<TopicFinding> findings = CheckTopics(options, false, now);
+  EXPECT_EQ(std::ranges::count(findings, "raw_harbour", &TopicFinding::topic), 1);
+  EXPECT_EQ(std::ranges::count(findings, "raw_other", &TopicFinding::topic), 1);
+  CameraPartitions cameras;
+  cameras[CameraId{1}] = {{"raw_7", 0}, {"raw_9", 0}};
+  EXPECT_NE(CheckCameras(options, cameras)->note.find("1 in 0 of 'raw_7' and 0 of 'raw_9'"),
+            std::string::npos);
+  for (const RightsOf who : {RightsOf::kUp, RightsOf::kCount, RightsOf::kServe, RightsOf::kProducer,
+                             RightsOf::kTopics}) {
+    const std::vector<TopicRight> rights = RightsNeeded(options, false, who);
+    EXPECT_TRUE(std::ranges::any_of(rights, [](const TopicRight& right) {
+      return right.name == "raw_" && right.prefixed && right.resource == "topic";
+    }));
+  }
 }
 
 TEST(Topics, RightsAreOfWhatTheOptionsName) {

@@ -18,6 +18,7 @@
 #include "app/demo.h"
 #include "app/engine_report.h"
 #include "app/kafka_options.h"
+#include "app/kafka_raw_topics.h"
 #include "app/lake_service.h"
 #include "app/locations_refresh.h"
 #include "app/monitor.h"
@@ -51,7 +52,6 @@ constexpr std::chrono::seconds kStartTime{5};
 // The door opens when what is durable is counted, or after this.
 constexpr std::chrono::seconds kCatchUpTime{2};
 constexpr std::chrono::milliseconds kCatchUpPoll{2};
-constexpr std::chrono::seconds kRawLogWatch{5};
 constexpr Millis kTick{1'000};  // of the main loop, at most
 constexpr Millis kRenewTime{10'000};
 
@@ -74,14 +74,12 @@ class Up {
 
  private:
   Status OpenLog();
-  Status OpenKafkaWriter();
+  Status OpenKafka();
   Status OpenLake();
   void SetLocations(const std::vector<Location>& locations);
   Status LoadLive();
   Status LoadLive(const SourcePartition& partition);
   void StartEngine();
-  void StopEngine();
-  Status RenewEngine();
   std::vector<PartitionHealth> EngineSnapshot() const;
   Status WatchRawLog();
   void CatchUp() const;
@@ -93,7 +91,6 @@ class Up {
   void Report(MonitorReport& report) const;
   Status StartDemo();
   void RunDemoCamera(CameraOptions camera);
-  SourcePartition Partition(int32_t partition) const { return raw_->Partition(partition); }
   Health TellHealth() const;
   Health TellReadiness() const;
   std::vector<Metric> Gather() const;
@@ -118,7 +115,6 @@ class Up {
   mutable std::mutex runtime_mutex_;
   std::unique_ptr<Runtime> runtime_;  // for other threads than the main one: under runtime_mutex_
   std::atomic<Runtime*> running_ = nullptr;  // runtime_, once it is made
-  std::chrono::steady_clock::time_point raw_watched_ = started_;
   int64_t locations_looked_ms_ = SteadyMs();
   Pulse pulse_;
   mutable std::mutex sinks_mutex_;
@@ -220,30 +216,35 @@ Status Up::OpenLog() {
                          .queue_bytes_max = options_.log_queue_max});
   if (!log.ok()) return log.status();
   log_ = std::move(log).value();
-  if (options_.kafka.brokers.empty()) {
-    raw_ = OpenEmbeddedRawLog(log_.get());
-    return Status::Ok();
-  }
-  Result<std::unique_ptr<RawLog>> raw = OpenKafkaRawLog(options_, StopAsked);
-  if (!raw.ok()) return raw.status();
-  raw_ = std::move(raw).value();
-  return OpenKafkaWriter();
+  if (!options_.kafka.brokers.empty()) return OpenKafka();
+  raw_ = OpenEmbeddedRawLog(log_.get());
+  return Status::Ok();
 }
 
-Status Up::OpenKafkaWriter() {
+Status Up::OpenKafka() {
+  Result<std::unique_ptr<KafkaRawTopics>> opened = KafkaRawTopics::Open(options_, StopAsked);
+  if (!opened.ok()) return opened.status();
+  const std::shared_ptr<KafkaRawTopics> topics = std::move(opened).value();
+  Result<std::unique_ptr<RawLog>> raw = OpenKafkaRawLog(options_, topics);
+  if (!raw.ok()) return raw.status();
+  raw_ = std::move(raw).value();
   if (!options_.kafka_publish) return Status::Ok();
   Result<KafkaOptions> kafka = MakeKafkaOptions(options_);
   if (!kafka.ok()) return kafka.status();
+  auto partition_of = CountsPartitions(*topics, options_, StopAsked);
+  if (!partition_of.ok()) return partition_of.status();
   kafka_ = std::make_unique<KafkaWriter>(KafkaWriterOptions{
       .kafka = std::move(kafka).value(),
       .deployment = options_.kafka_deployment,
       .counts_topic = options_.kafka_counts_topic,
       .dead_letters_topic = options_.kafka_dead_letters_topic,
       .late_detections_topic = options_.kafka_late_detections_topic,
+      .partition_of = std::move(partition_of).value(),
       .spec_id = fmt::format("{:016x}", options_.pipeline.Fingerprint()),
       .pane_size = options_.pipeline.pane_size,
       .location_name = [this](LocationId location) { return locations_->NameOf(location); },
-      .locations_version = [this] { return locations_->state().version; }});
+      .locations_version = [this] { return locations_->state().version; },
+      .group_age_max = options_.kafka_group_interval});
   return Status::Ok();
 }
 
@@ -254,7 +255,7 @@ Status Up::LoadLive() {
   Result<std::vector<SourcePartition>> counted = log_->CountedPartitions();
   if (!counted.ok()) return counted.status();
   std::set<SourcePartition> all(counted.value().begin(), counted.value().end());
-  for (int32_t p = 0; p < raw_->partitions(); ++p) all.insert(Partition(p));
+  for (const SourcePartition& partition : raw_->Partitions()) all.insert(partition);
   for (const SourcePartition& partition : all) RETURN_IF_ERROR(LoadLive(partition));
   const auto took = std::chrono::steady_clock::now() - start;
   LogInfo(fmt::format("counts loaded in {} ms",
@@ -269,7 +270,7 @@ Status Up::LoadLive(const SourcePartition& partition) {
   const CountsProgress known = progress.value().value_or(CountsProgress{.next = kNothingApplied});
   live_->Load(partition, {}, known.next, known.ledger, known.watermark);
   // The task of a source that is not read any more brings nothing that a query could wait for.
-  if (lake_ && progress.value() && partition.source == Partition(0).source)
+  if (lake_ && progress.value() && std::ranges::count(raw_->Partitions(), partition) > 0)
     lake_->view().Expect(partition, known.next);
   return log_->ForEachGroup(partition, not_before, [&](Segment&& group) {
     live_->Load(partition, {&group, 1}, known.next, known.ledger);
@@ -277,41 +278,20 @@ Status Up::LoadLive(const SourcePartition& partition) {
 }
 
 void Up::StartEngine() {
-  raw_->Watch([this](int32_t partition) { Wake(Partition(partition)); });
+  raw_->Watch([this](const SourcePartition& partition) { Wake(partition); });
   const auto cores = static_cast<int32_t>(std::thread::hardware_concurrency());
   const auto threads = static_cast<int32_t>(options_.engine_threads);
-  std::vector<SourcePartition> partitions;
-  for (int32_t p = 0; p < raw_->partitions(); ++p) partitions.push_back(Partition(p));
   auto runtime = std::make_unique<Runtime>(
-      partitions, [this](const SourcePartition& partition) { return BuildTask(partition); },
+      raw_->Partitions(), [this](const SourcePartition& partition) { return BuildTask(partition); },
       RuntimeOptions{.threads = threads > 0 ? threads : std::max(1, cores)});
   running_ = runtime.get();
   const std::lock_guard lock(runtime_mutex_);
   runtime_ = std::move(runtime);
 }
 
-void Up::StopEngine() {
-  running_ = nullptr;
-  const std::lock_guard lock(runtime_mutex_);
-  runtime_.reset();
-}
-
 std::vector<PartitionHealth> Up::EngineSnapshot() const {
   const std::lock_guard lock(runtime_mutex_);
   return runtime_ == nullptr ? std::vector<PartitionHealth>() : runtime_->Snapshot();
-}
-
-// The raw log is another one: its partitions are new sources, counted from their start. The counts
-// of the old ones stay.
-Status Up::RenewEngine() {
-  // What the old ones had read reaches every sink: nobody will do it later.
-  if (!runtime_->Drain(kRenewTime.v))
-    LogError("not everything that was read of the old topic is committed to every sink");
-  StopEngine();
-  RETURN_IF_ERROR(raw_->Renew());
-  for (int32_t p = 0; p < raw_->partitions(); ++p) RETURN_IF_ERROR(LoadLive(Partition(p)));
-  StartEngine();
-  return Status::Ok();
 }
 
 // Live had shown what was durable before its counts were committed. A viewer who comes back must
@@ -366,9 +346,11 @@ Result<std::unique_ptr<PartitionTask>> Up::BuildTask(const SourcePartition& part
   }
   task.hash_seed = std::random_device()() | uint64_t{std::random_device()()} << 32;
   task.checkpoint_interval_ms = options_.checkpoint_interval.v;
-  ports.source = raw_->OpenSource(partition.partition);
-  task.sealed_bytes_max = options_.pending_max / raw_->partitions();
-  task.spill_bytes_max = options_.spill_max / raw_->partitions();
+  ports.source = raw_->OpenSource(partition);
+  if (ports.source == nullptr) return Status::Retry("its topic is gone");
+  const auto partitions = static_cast<int64_t>(std::max<size_t>(1, raw_->Partitions().size()));
+  task.sealed_bytes_max = options_.pending_max / partitions;
+  task.spill_bytes_max = options_.spill_max / partitions;
   ports.store = std::make_unique<CheckpointFiles>(CheckpointFolder(options_));
   return std::make_unique<PartitionTask>(partition, options_.pipeline, std::move(task),
                                          std::move(ports));
@@ -479,12 +461,18 @@ Status Up::WaitForSignal() {
   });
 }
 
-// kStop: the engine cannot go on with what the raw log is now.
+// Topics that are new are new sources, counted from their start. The counts of those that are gone
+// stay.
 Status Up::WatchRawLog() {
-  if (std::chrono::steady_clock::now() - raw_watched_ < kRawLogWatch) return Status::Ok();
-  const Status renewed = raw_->Changed() ? RenewEngine() : Status::Ok();
-  raw_watched_ = std::chrono::steady_clock::now();
-  return renewed;
+  const RawLog::Change change = raw_->Look();
+  // What the old ones had read reaches every sink: nobody will do it later.
+  if (!change.gone.empty() && !runtime_->Remove(change.gone, kRenewTime.v))
+    LogError("not everything that was read of the old topic is committed to every sink");
+  for (const SourcePartition& partition : change.found) {
+    RETURN_IF_ERROR(LoadLive(partition));
+    runtime_->Add(partition);
+  }
+  return Status::Ok();
 }
 
 void Up::Stop() {

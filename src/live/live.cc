@@ -115,6 +115,13 @@ void Live::Load(const SourcePartition& partition, std::span<const Segment> segme
   state_->Changed();
 }
 
+void Live::Expect(const SourcePartition& partition) {
+  const std::lock_guard lock(state_->mutex);
+  if (!state_->partitions.try_emplace(partition).second) return;
+  state_->partitions[partition].committed = kNothingApplied;
+  state_->completeness.OnCounted(partition, kNothingApplied, kBeforeAllTime);
+}
+
 Offset Live::Committed(const SourcePartition& partition) const {
   const std::lock_guard lock(state_->mutex);
   const auto it = state_->partitions.find(partition);

@@ -83,6 +83,9 @@ class Live {
   // `total` replace the first's.
   void Load(const SourcePartition& partition, std::span<const Segment> segments, Offset committed,
             const Ledger& total, Watermark watermark = kBeforeAllTime);
+  // Of this partition there will be counts: windows are complete when it has had its say, too.
+  // Nothing if it is known.
+  void Expect(const SourcePartition& partition);
   // kNothingApplied before anything was loaded or applied.
   Offset Committed(const SourcePartition& partition) const;
   // Compare-and-set on the partition's offset; false if segments.front().first is not it, or if the

@@ -1,6 +1,7 @@
 #include "monitor/activity.h"
 
 #include <algorithm>
+#include <map>
 #include <mutex>
 #include <unordered_map>
 
@@ -9,12 +10,13 @@ namespace sightline {
 struct Activity::State {
   struct Camera {
     CameraSample sample;
-    int32_t partition = 0;
+    int32_t partition = 0;  // its number in `partitions`
   };
   size_t subjects_max = 0;
   Millis forget_after;
   mutable std::mutex mutex;
   // Under mutex.
+  std::map<SourcePartition, int32_t> partitions;  // numbered as they came
   std::unordered_map<CameraId, Camera> cameras;
   std::unordered_map<LocationId, int64_t> locations;  // when heard
   Ledger ledger;
@@ -57,12 +59,14 @@ Activity::~Activity() = default;
 void Activity::Count(const SourcePartition& from, const Segment& segment, int64_t now_ms) {
   State& s = *state_;
   const std::lock_guard lock(s.mutex);
+  const int32_t number =
+      s.partitions.try_emplace(from, static_cast<int32_t>(s.partitions.size())).first->second;
   bool heard = false;
   for (const LedgerRow& row : segment.ledger) {
     s.ledger.Add(row.ledger);
     if (!row.key.known) continue;
     heard = true;
-    s.HearCamera(from.partition, row, now_ms);
+    s.HearCamera(number, row, now_ms);
     s.HearLocation(row.key.location, now_ms);
   }
   // Where segments come without cameras (`serve`), the counts say which locations are alive.
@@ -75,10 +79,13 @@ void Activity::Expect(LocationId location, int64_t now_ms) {
   state_->HearLocation(location, now_ms);
 }
 
-void Activity::Forget(int32_t partition) {
+void Activity::Forget(const SourcePartition& partition) {
   const std::lock_guard lock(state_->mutex);
-  std::erase_if(state_->cameras,
-                [partition](const auto& entry) { return entry.second.partition == partition; });
+  const auto known = state_->partitions.find(partition);
+  if (known == state_->partitions.end()) return;
+  std::erase_if(state_->cameras, [number = known->second](const auto& entry) {
+    return entry.second.partition == number;
+  });
 }
 
 void Activity::Fill(int64_t now_ms, MonitorSample& sample) {

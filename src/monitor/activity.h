@@ -25,7 +25,7 @@ class Activity {
   // A location that is known from before, as if it had just been heard of.
   void Expect(LocationId location, int64_t now_ms);
   // Another process has the partition now, and hears its cameras.
-  void Forget(int32_t partition);
+  void Forget(const SourcePartition& partition);
   // Cameras, locations and the ledger.
   void Fill(int64_t now_ms, MonitorSample& sample);
   // Cameras and locations beyond subjects_max, of which nothing is known; each time one is met.

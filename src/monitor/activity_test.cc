@@ -61,7 +61,7 @@ TEST(Activity, ForgetsWhoIsSilentAndWhoIsHeardElsewhere) {
   activity.Count(kSecond, Heard(8, 72, Of(Outcome::kCounted, 1)), 1'000);
   EXPECT_EQ(Fill(activity, 10'500).locations.size(), 3);
   EXPECT_EQ(Fill(activity, 11'000).locations.size(), 2);
-  activity.Forget(1);
+  activity.Forget({"s", 1});
   ASSERT_EQ(Fill(activity, 11'000).cameras.size(), 1);
   EXPECT_EQ(Fill(activity, 11'000).cameras[0].camera, CameraId{71});
   EXPECT_TRUE(Fill(activity, 11'001).cameras.empty());

@@ -62,6 +62,15 @@ int64_t Percent(int64_t part, int64_t whole) { return whole <= 0 ? 0 : part * 10
 
 std::string InSeconds(int64_t ms) { return fmt::format("{} s", ms / 1'000); }
 
+std::pair<std::string, int32_t> PartitionOf(const PartitionSample& partition) {
+  return {partition.topic, partition.partition};
+}
+std::string NameOf(const PartitionSample& partition) {
+  return partition.topic.empty()
+             ? fmt::format("partition {}", partition.partition)
+             : fmt::format("partition {} of topic '{}'", partition.partition, partition.topic);
+}
+
 }  // namespace
 
 std::string_view ToString(Rule rule) { return kNames[static_cast<size_t>(rule)]; }
@@ -135,10 +144,11 @@ struct AlertRules::State {
     Growth<3> growth;
     int64_t judged = 0;  // the sample in which its camera was last
   };
-  std::map<CameraId, Clock> clocks;              // of cameras whose clock was ever wrong
-  std::deque<std::pair<int64_t, int64_t>> lags;  // when, records
-  std::map<int32_t, Moved> watermarks;
-  std::map<std::pair<std::string, int32_t>, Moved> sinks;
+  std::map<CameraId, Clock> clocks;                   // of cameras whose clock was ever wrong
+  std::deque<std::pair<int64_t, int64_t>> lags;       // when, records
+  using Partition = std::pair<std::string, int32_t>;  // its topic
+  std::map<Partition, Moved> watermarks;
+  std::map<std::pair<std::string, Partition>, Moved> sinks;
 };
 
 // -- starting and ending --------------------------------------------------------------------------
@@ -356,7 +366,7 @@ void AlertRules::State::JudgeWatermarks() {
   if (options.watermark_stalled.v == 0) return;
   for (const PartitionSample& partition : sample->partitions) {
     if (!partition.running) continue;
-    Moved& moved = watermarks[partition.partition];
+    Moved& moved = watermarks[PartitionOf(partition)];
     // A task that was built again begins with less.
     if (moved.at_ms == 0 || moved.number != partition.watermark.v ||
         partition.position.v < moved.position)
@@ -366,18 +376,19 @@ void AlertRules::State::JudgeWatermarks() {
     Finding finding =
         Steady(stalled_ms >= options.watermark_stalled.v && read >= options.events_min);
     finding.start_after = finding.end_after = {};
-    Judge({Rule::kWatermarkStalled, partition.partition, {}}, finding, [&](Alert& alert) {
-      alert.subject = fmt::format("partition {}", partition.partition);
-      alert.text =
-          fmt::format("the watermark of partition {} stands for {}, though {} records came",
-                      partition.partition, InSeconds(stalled_ms), read);
-      alert.facts = {
-          {"stalled_ms", stalled_ms}, {"records", read}, {"watermark_ms", partition.watermark.v}};
-    });
+    Judge({Rule::kWatermarkStalled, partition.partition, partition.topic}, finding,
+          [&](Alert& alert) {
+            alert.subject = NameOf(partition);
+            alert.text = fmt::format("the watermark of {} stands for {}, though {} records came",
+                                     NameOf(partition), InSeconds(stalled_ms), read);
+            alert.facts = {{"stalled_ms", stalled_ms},
+                           {"records", read},
+                           {"watermark_ms", partition.watermark.v}};
+          });
   }
   std::erase_if(watermarks, [this](const auto& entry) {
     return std::ranges::none_of(sample->partitions, [&](const PartitionSample& partition) {
-      return partition.partition == entry.first;
+      return PartitionOf(partition) == entry.first;
     });
   });
 }
@@ -390,7 +401,7 @@ void AlertRules::State::JudgeSinks() {
   for (const PartitionSample& partition : sample->partitions) {
     for (const SinkSample& sink : partition.sinks) {
       Worst& worst = by_name[sink.name];
-      Moved& moved = sinks[{sink.name, partition.partition}];
+      Moved& moved = sinks[{sink.name, PartitionOf(partition)}];
       if (!partition.running) continue;
       const bool behind = sink.committed < partition.position;
       if (moved.at_ms == 0 || !behind || moved.number != sink.committed.v)
@@ -418,7 +429,7 @@ void AlertRules::State::JudgeSinks() {
   }
   std::erase_if(sinks, [this](const auto& entry) {
     return std::ranges::none_of(sample->partitions, [&](const PartitionSample& partition) {
-      return partition.partition == entry.first.second;
+      return PartitionOf(partition) == entry.first.second;
     });
   });
   if (!on) return;
@@ -456,14 +467,14 @@ void AlertRules::State::JudgeStates() {
   for (const PartitionSample& partition : sample->partitions) {
     Finding finding = Steady(partition.degraded || !partition.running);
     if (partition.degraded) finding.start_after = {};
-    Judge({Rule::kDegraded, partition.partition, {}}, finding, [&](Alert& alert) {
-      alert.subject = fmt::format("partition {}", partition.partition);
+    Judge({Rule::kDegraded, partition.partition, partition.topic}, finding, [&](Alert& alert) {
+      alert.subject = NameOf(partition);
       alert.text = partition.running
                        ? fmt::format(
-                             "partition {} started without its memory of earlier "
-                             "detections: copies may be counted again",
-                             partition.partition)
-                       : fmt::format("partition {} does not count: {}", partition.partition,
+                             "{} started without its memory of earlier detections: copies may "
+                             "be counted again",
+                             NameOf(partition))
+                       : fmt::format("{} does not count: {}", NameOf(partition),
                                      partition.reason.empty() ? "it starts" : partition.reason);
     });
   }

@@ -82,6 +82,7 @@ struct SinkSample {
 };
 struct PartitionSample {
   int32_t partition = 0;
+  std::string topic;  // empty: they are all of one
   bool running = false;
   bool degraded = false;
   std::string reason;  // why it does not run; may be empty

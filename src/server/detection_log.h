@@ -13,13 +13,19 @@
 
 namespace sightline {
 
+// What decides where a detection goes.
+struct DetectionOrigin {
+  CameraId camera;
+  LocationId location;
+};
+
 // Records for one partition, packed: each a varint length (base/bytes.h) and its bytes.
 struct PackedRecords {
   int32_t partition = 0;
   int64_t count = 0;
   std::string bytes;
-  // Of each record: the camera that decided its partition; none: it could not be read.
-  std::vector<std::optional<CameraId>> cameras;
+  // Of each record; its camera has decided the partition. None: it could not be read.
+  std::vector<std::optional<DetectionOrigin>> origins;
 };
 
 // Thread-safe.

@@ -195,7 +195,8 @@ void Ingest::Decode(const BodyCutter::Element& element) {
 void Ingest::Accept(const Event& event, std::string_view bytes) {
   ++done_.accepted;
   const auto partitions = static_cast<int32_t>(slots_.size());
-  std::string& packed = Pack(PartitionOfKey(event.camera.v, partitions), event.camera, bytes);
+  std::string& packed = Pack(PartitionOfKey(event.camera.v, partitions),
+                             DetectionOrigin{event.camera, event.location}, bytes);
   if (std::memchr(bytes.data(), '\n', bytes.size()) == nullptr) return;
   // An element over several lines. A record is read as lines, and line ends outside of strings mean
   // no more than spaces; inside of them they are not valid.
@@ -221,7 +222,7 @@ void Ingest::Reject(const BodyCutter::Element& element, MalformedReason reason,
   Pack(0, std::nullopt, record);
 }
 
-std::string& Ingest::Pack(int32_t partition, std::optional<CameraId> camera,
+std::string& Ingest::Pack(int32_t partition, std::optional<DetectionOrigin> origin,
                           std::string_view record) {
   PackedRecords& slot = slots_[static_cast<size_t>(partition)];
   if (slot.count == 0) {
@@ -230,7 +231,7 @@ std::string& Ingest::Pack(int32_t partition, std::optional<CameraId> camera,
     slot.bytes.reserve(record.size() + body_bytes_ / slots_.size() * 5 / 4);
   }
   ++slot.count;
-  slot.cameras.push_back(camera);
+  slot.origins.push_back(origin);
   AppendVarint(slot.bytes, record.size());
   return slot.bytes.append(record);
 }

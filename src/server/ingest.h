@@ -101,7 +101,8 @@ class Ingest {
   void Accept(const Event& event, std::string_view bytes);
   void Reject(const BodyCutter::Element& element, MalformedReason reason, std::string_view field);
   // The partition's records, of which the new one is the last.
-  std::string& Pack(int32_t partition, std::optional<CameraId> camera, std::string_view record);
+  std::string& Pack(int32_t partition, std::optional<DetectionOrigin> origin,
+                    std::string_view record);
 
   const size_t body_bytes_;
   IngestScratch* const scratch_;

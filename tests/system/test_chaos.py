@@ -1,9 +1,10 @@
-"""Chaos on three brokers: everything that can die dies, and networks, disks and clocks fail, in an order
-that a seed gives. Then every count equals the oracle's, and a fresh event is on the page soon: how soon is
-noted."""
+"""Chaos on three brokers, each step twice: everything that can die dies, and networks, disks and clocks
+fail, in an order that a seed gives. Then every count of every step equals the oracle's, and a fresh event
+is on the page soon: how soon is noted."""
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -16,13 +17,16 @@ from clocks import Clock
 from events import Traffic, deliver
 from registry import test
 from senders import Senders
-from server import Failure, Server, Test, expect, wait_until
+from server import Failure, Server, Test, expect, expect_equal, wait_until
 from test_durability import SmallDisk
 from test_kafka import AWAY, check_topics
+from test_lake import command
 
 # The names of the processes, of their links to the brokers and of their clocks.
-COUNTERS = ("count0", "count1")
-PAGE = "serve"
+STEPS = ("count", "join", "transform", "store")
+PAGES = ("serve0", "serve1")
+NAMES = (*PAGES, *(f"{step}{n}" for step in STEPS for n in (0, 1)))
+PARTITIONS = 8
 KINDS = ("kill", "stop", "sleep", "page", "broker_kill", "broker_stop", "broker_sleep", "net_cut",
          "net_stall", "net_delay", "disk_full", "clock_step")
 CLOCK_STEPS_MS = (-7_200_000, -30_000, -1_500, 1_500, 30_000, 7_200_000)
@@ -36,23 +40,24 @@ class Chaos:
 
     def __init__(self, t: Test, seed: int):
         self.t, self.draw = t, random.Random(seed)
-        self.cluster = Cluster(t, brokers=3, links=(*COUNTERS, PAGE))
-        self.cluster.create_topics(8)
-        self.disk = SmallDisk(t, mib=64)
-        self.clocks = {name: Clock(t, name) for name in (*COUNTERS, PAGE)}
-        self.page = t.serve("--kafka.brokers", self.cluster.addresses_by(PAGE))
-        self.counters = [t.server("--kafka.brokers", self.cluster.addresses_by(name),
-                                  "--engine.checkpoint_dir", self.disk.path / "checkpoints",
-                                  "--kafka.session_timeout", "6s", "--engine.threads", "2",
-                                  name=name) for name in COUNTERS]
-        self.base = {counter.name: list(counter.options) for counter in self.counters}
-        for server in (self.page, *self.counters):
-            server.environment = self.clocks[server.name].environment()
-        self.page.start()
-        for counter in self.counters:
-            counter.command = "count"
-            self._draw_options(counter)
-            counter.start()
+        self.cluster = Cluster(t, brokers=3, links=NAMES)
+        self.cluster.create_topics(PARTITIONS)
+        for topic in ("item_counts", "lake_rows"):
+            self.cluster.create_topic(topic, PARTITIONS)
+        # Where the checkpoints and the lake lie.
+        self.disk = SmallDisk(t, mib=256)
+        self.lake = self.disk.path / "lake"
+        self.clocks = {name: Clock(t, name) for name in NAMES}
+        self.pages = [t.serve("--kafka.brokers", self.cluster.addresses_by(name), name=name)
+                      for name in PAGES]
+        self.steps = [self._step(kind, f"{kind}{n}") for kind in STEPS for n in (0, 1)]
+        self.base = {step.name: list(step.options) for step in self.steps}
+        for page in self.pages:
+            page.environment = self.clocks[page.name].environment()
+            page.start()
+        for step in self.steps:
+            self._draw_options(step)
+            step.start()
         # What is broken now, by what it is: when it heals, and how.
         self.broken: dict[object, tuple[float, Callable[[], None]]] = {}
         self.deck: list[str] = []
@@ -60,12 +65,23 @@ class Chaos:
 
     @property
     def processes(self) -> tuple[Server, ...]:
-        return (self.page, *self.counters)
+        return (*self.pages, *self.steps)
 
-    def _draw_options(self, counter: Server) -> None:
-        counter.options = self.base[counter.name] + [
-            "--engine.checkpoint_interval", self.draw.choice(("200ms", "1s", "30s")),
+    def _step(self, kind: str, name: str) -> Server:
+        options = {"count": ("--kafka.counts_topic", "item_counts", "--engine.threads", "2",
+                             "--engine.checkpoint_dir", self.disk.path / "checkpoints"),
+                   "store": ("--lake.dir", self.lake, "--lake.roll_interval", "1s")}.get(kind, ())
+        step = self.t.server("--kafka.brokers", self.cluster.addresses_by(name), "--kafka.session_timeout",
+                             "6s", "--kafka.group_interval", "6s", *options, name=name)
+        step.command = kind
+        step.environment = self.clocks[name].environment()
+        return step
+
+    def _draw_options(self, step: Server) -> None:
+        step.options = self.base[step.name] + [
             "--kafka.commit_interval", self.draw.choice(("1ms", "20ms", "500ms"))]
+        if step.command == "count":
+            step.options += ["--engine.checkpoint_interval", self.draw.choice(("200ms", "1s", "30s"))]
 
     def heal(self, now: float = float("inf")) -> None:
         """What is due by `now`."""
@@ -99,8 +115,8 @@ class Chaos:
     # -- processes --------------------------------------------------------------------------------
 
     def _awake(self) -> Server | None:
-        awake = [counter for counter in self.counters
-                 if counter.running and ("sleep", counter.name) not in self.broken]
+        awake = [step for step in self.steps
+                 if step.running and ("sleep", step.name) not in self.broken]
         return self.draw.choice(awake) if awake else None
 
     def _kill(self) -> bool:
@@ -136,8 +152,9 @@ class Chaos:
         return True
 
     def _page(self) -> bool:
-        self.page.kill()
-        self.page.launch()
+        page = self.draw.choice(self.pages)
+        page.kill()
+        page.launch()
         return True
 
     # -- brokers ----------------------------------------------------------------------------------
@@ -173,7 +190,7 @@ class Chaos:
 
     def _net(self, begin: Callable[[object], None]) -> bool:
         """Between one process and one broker, or all of them."""
-        name = self.draw.choice((*COUNTERS, PAGE))
+        name = self.draw.choice(NAMES)
         if ("net", name) in self.broken:
             return False
         brokers = self.draw.choice((self.draw.sample(self.cluster.brokers, 1), self.cluster.brokers))
@@ -199,7 +216,7 @@ class Chaos:
         return self._net(lambda link: link.slow(seconds))
 
     def _disk_full(self) -> bool:
-        """Where the checkpoints lie."""
+        """Where the checkpoints and the lake lie."""
         if "disk" in self.broken:
             return False
         self.disk.fill(leave=0)
@@ -207,7 +224,7 @@ class Chaos:
         return True
 
     def _clock_step(self) -> bool:
-        name = self.draw.choice((*COUNTERS, PAGE))
+        name = self.draw.choice(NAMES)
         if ("clock", name) in self.broken:
             return False
         self.clocks[name].step(self.draw.choice(CLOCK_STEPS_MS))
@@ -215,11 +232,19 @@ class Chaos:
         return True
 
 
+def lake_counts(t: Test, lake: object) -> int:
+    """What the lake has counted, by our reader; nothing before there is one."""
+    done = t.run("query", "--lake", lake, "--format", "json",
+                 "SELECT coalesce(sum(item_count), 0)::BIGINT AS n FROM item_counts")
+    return json.loads(done.stdout)[0]["n"] if done.returncode == 0 else 0
+
+
 @test(seconds=1200)
 def kafka_chaos(t: Test) -> None:
     """Short here; `make chaos SEED=N` runs it for ten minutes."""
     chaos = Chaos(t, t.seed)
-    senders = Senders(chaos.page, count=4, pause=0.02, patience=240)
+    page, other = chaos.pages
+    senders = Senders(page, count=4, pause=0.02, patience=240)
     begin = time.monotonic()
     while time.monotonic() - begin < t.chaos_seconds or set(KINDS) - set(chaos.reached):
         time.sleep(chaos.draw.uniform(0.2, 2.5))
@@ -230,17 +255,23 @@ def kafka_chaos(t: Test) -> None:
     for process in chaos.processes:
         wait_until(lambda: chaos.watch() or process.wait_door(1), 60, f"{process.name} is there")
     oracle = senders.finish(240)
-    ledger = oracle.check(chaos.page, repeated=True, seconds=120)
+    ledger = oracle.check(page, repeated=True, seconds=240)
+    expect_equal(oracle.check(other, repeated=True, seconds=120), ledger, "the ledger of the other page")
+    expect_equal(chaos.cluster.counts("item_counts"), (oracle.counts, ledger), "item_counts")
     check_topics(chaos.cluster, oracle, ledger)
+    wait_until(lambda: chaos.cluster.counts("lake_rows") == (oracle.counts, ledger), 120, "lake_rows")
+    wait_until(lambda: lake_counts(t, chaos.lake) == oracle.distinct, 60, "the lake has everything")
     fresh = Traffic(99, trouble=False)
-    deliver(chaos.page, fresh, 1)
+    deliver(page, fresh, 1)
     sent = time.monotonic()
-    wait_until(lambda: chaos.page.ledger()["counted"] == oracle.distinct + 1, 30, "a fresh event counts")
+    wait_until(lambda: page.ledger()["counted"] == oracle.distinct + 1, 30, "a fresh event counts")
     shown = time.monotonic() - sent
     for process in chaos.processes:
         wait_until(process.healthy, 30, f"{process.name} is well again: {process.health()}")
         process.stop(seconds=10)
         process.expect_quiet_log(*EXPECTED)
+    command(t, "lake", "verify", "--lake", chaos.lake)
+    oracle.add(fresh.oracle)
     faults = sum(chaos.reached[kind] for kind in KINDS)
     t.note(f"seed {t.seed}, {faults} faults {dict(chaos.reached)}, {senders.tally().elements} elements, "
            f"a fresh event after {shown * 1000:.0f} ms")

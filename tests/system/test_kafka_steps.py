@@ -28,7 +28,8 @@ def table_of(names: dict[int, str]) -> str:
 
 
 def step(t: Test, cluster: Cluster, kind: str, number: int, table: object) -> Server:
-    options: list[object] = ["--kafka.brokers", cluster.addresses, "--kafka.session_timeout", "6s"]
+    options: list[object] = ["--kafka.brokers", cluster.addresses, "--kafka.session_timeout", "6s",
+                             "--kafka.group_interval", "6s"]
     if kind == "count":
         options += ["--kafka.counts_topic", "item_counts", "--engine.checkpoint_dir",
                     t.folder / "checkpoints", "--engine.checkpoint_interval", "500ms"]

@@ -73,7 +73,8 @@ def topics_apply(t: Test) -> None:
                    "message.timestamp.type=LogAppendTime", "unclean.leader.election.enable=false"):
         expect(wanted in raw, f"{RAW} has no {wanted}: {raw}")
     counts = described(cluster, COUNTS)
-    for wanted in ("PartitionCount: 3", "cleanup.policy=compact,delete", "retention.ms=2592000000"):
+    for wanted in ("PartitionCount: 3", "cleanup.policy=compact,delete", "retention.ms=2592000000",
+                   "message.timestamp.type=LogAppendTime"):
         expect(wanted in counts, f"{COUNTS} has no {wanted}: {counts}")
 
     with t.case("drift"):

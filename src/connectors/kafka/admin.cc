@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <map>
 #include <mutex>
 #include <string_view>
 #include <utility>
@@ -45,6 +46,26 @@ Status FromError(const std::string& what, rd_kafka_resp_err_t error, const char*
     default:
       return Status::Stop(message);
   }
+}
+
+std::string TopicText(std::string_view topic) { return fmt::format("topic '{}'", topic); }
+
+KafkaTopicState StateOf(const rd_kafka_TopicDescription_t* topic) {
+  KafkaTopicState state{.name = rd_kafka_TopicDescription_name(topic), .id = {}, .settings = {}};
+  state.id = rd_kafka_Uuid_base64str(rd_kafka_TopicDescription_topic_id(topic));
+  // As Kafka's own tools print it.
+  std::ranges::replace(state.id, '/', '_');
+  std::ranges::replace(state.id, '+', '-');
+  size_t partitions = 0;
+  const rd_kafka_TopicPartitionInfo_t** const infos =
+      rd_kafka_TopicDescription_partitions(topic, &partitions);
+  state.partitions = static_cast<int32_t>(partitions);
+  if (partitions > 0) {
+    size_t replicas = 0;
+    rd_kafka_TopicPartitionInfo_replicas(infos[0], &replicas);
+    state.replication = static_cast<int32_t>(replicas);
+  }
+  return state;
 }
 
 }  // namespace
@@ -89,6 +110,47 @@ struct KafkaAdmin::State {
     }
     return FromError(what, code, rd_kafka_event_error_string(event.get()), right);
   }
+
+  // Into `topics`, of which none is there twice.
+  Status ReadSettings(std::vector<KafkaTopicState>& topics) {
+    if (topics.empty()) return Status::Ok();
+    std::vector<rd_kafka_ConfigResource_t*> asked;
+    asked.reserve(topics.size());
+    for (const KafkaTopicState& topic : topics)
+      asked.push_back(rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic.name.c_str()));
+    const std::string what = topics.size() == 1 ? TopicText(topics.front().name)
+                                                : fmt::format("{} topics", topics.size());
+    const Result<kafka::Event> configs =
+        Ask(what, kDescribeConfigs, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS,
+            [&](const rd_kafka_AdminOptions_t* options, rd_kafka_queue_t* queue) {
+              rd_kafka_DescribeConfigs(client.get(), asked.data(), asked.size(), options, queue);
+            });
+    rd_kafka_ConfigResource_destroy_array(asked.data(), asked.size());
+    if (!configs.ok()) return configs.status();
+    size_t count = 0;
+    const rd_kafka_ConfigResource_t** const resources = rd_kafka_DescribeConfigs_result_resources(
+        rd_kafka_event_DescribeConfigs_result(configs.value().get()), &count);
+    if (count != topics.size()) return Status::Retry(what + ": no answer about its settings");
+    std::map<std::string_view, KafkaTopicState*> by_name;
+    for (KafkaTopicState& topic : topics) by_name[topic.name] = &topic;
+    for (size_t i = 0; i < count; ++i) {
+      const char* const name = rd_kafka_ConfigResource_name(resources[i]);
+      if (const rd_kafka_resp_err_t error = rd_kafka_ConfigResource_error(resources[i]); error != 0)
+        return FromError(TopicText(name), error, rd_kafka_ConfigResource_error_string(resources[i]),
+                         kDescribeConfigs);
+      const auto topic = by_name.find(name);
+      if (topic == by_name.end()) return Status::Retry(what + ": an answer about another topic");
+      size_t entries_count = 0;
+      const rd_kafka_ConfigEntry_t** const entries =
+          rd_kafka_ConfigResource_configs(resources[i], &entries_count);
+      for (size_t e = 0; e < entries_count; ++e) {
+        const char* const value = rd_kafka_ConfigEntry_value(entries[e]);
+        topic->second->settings[rd_kafka_ConfigEntry_name(entries[e])] =
+            value == nullptr ? "" : value;
+      }
+    }
+    return Status::Ok();
+  }
 };
 
 KafkaAdmin::KafkaAdmin(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -130,10 +192,23 @@ Result<int32_t> KafkaAdmin::Brokers() {
 }
 
 Result<std::optional<KafkaTopicState>> KafkaAdmin::Describe(const std::string& topic) {
-  const std::string what = fmt::format("topic '{}'", topic);
-  const char* names[] = {topic.c_str()};
+  Result<std::vector<KafkaTopicState>> found = DescribeAll({topic});
+  if (!found.ok()) return found.status();
+  if (found.value().empty()) return std::optional<KafkaTopicState>();
+  return std::optional<KafkaTopicState>(std::move(found.value().front()));
+}
+
+Result<std::vector<KafkaTopicState>> KafkaAdmin::DescribeAll(
+    const std::vector<std::string>& topics) {
+  std::vector<KafkaTopicState> states;
+  if (topics.empty()) return states;
+  std::vector<const char*> names;
+  names.reserve(topics.size());
+  for (const std::string& topic : topics) names.push_back(topic.c_str());
   const Owned<rd_kafka_TopicCollection_t, rd_kafka_TopicCollection_destroy> collection(
-      rd_kafka_TopicCollection_of_topic_names(names, 1));
+      rd_kafka_TopicCollection_of_topic_names(names.data(), names.size()));
+  const std::string what =
+      topics.size() == 1 ? TopicText(topics.front()) : fmt::format("{} topics", topics.size());
   const Result<kafka::Event> described =
       state_->Ask(what, kDescribe, RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
                   [&](const rd_kafka_AdminOptions_t* options, rd_kafka_queue_t* queue) {
@@ -141,52 +216,34 @@ Result<std::optional<KafkaTopicState>> KafkaAdmin::Describe(const std::string& t
                   });
   if (!described.ok()) return described.status();
   size_t count = 0;
-  const rd_kafka_TopicDescription_t** const topics = rd_kafka_DescribeTopics_result_topics(
+  const rd_kafka_TopicDescription_t** const found = rd_kafka_DescribeTopics_result_topics(
       rd_kafka_event_DescribeTopics_result(described.value().get()), &count);
-  if (count != 1) return Status::Retry(what + ": no answer");
-  if (const rd_kafka_error_t* const error = rd_kafka_TopicDescription_error(topics[0])) {
-    if (rd_kafka_error_code(error) == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
-      return std::optional<KafkaTopicState>();
-    return FromError(what, rd_kafka_error_code(error), rd_kafka_error_string(error), kDescribe);
+  if (count != topics.size()) return Status::Retry(what + ": no answer");
+  for (size_t i = 0; i < count; ++i) {
+    if (const rd_kafka_error_t* const error = rd_kafka_TopicDescription_error(found[i])) {
+      if (rd_kafka_error_code(error) == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) continue;
+      return FromError(TopicText(rd_kafka_TopicDescription_name(found[i])),
+                       rd_kafka_error_code(error), rd_kafka_error_string(error), kDescribe);
+    }
+    states.push_back(StateOf(found[i]));
   }
-  KafkaTopicState state{.name = topic, .id = {}, .settings = {}};
-  state.id = rd_kafka_Uuid_base64str(rd_kafka_TopicDescription_topic_id(topics[0]));
-  // As Kafka's own tools print it.
-  std::ranges::replace(state.id, '/', '_');
-  std::ranges::replace(state.id, '+', '-');
-  size_t partitions = 0;
-  const rd_kafka_TopicPartitionInfo_t** const infos =
-      rd_kafka_TopicDescription_partitions(topics[0], &partitions);
-  state.partitions = static_cast<int32_t>(partitions);
-  if (partitions > 0) {
-    size_t replicas = 0;
-    rd_kafka_TopicPartitionInfo_replicas(infos[0], &replicas);
-    state.replication = static_cast<int32_t>(replicas);
-  }
+  RETURN_IF_ERROR(state_->ReadSettings(states));
+  return states;
+}
 
-  rd_kafka_ConfigResource_t* resource =
-      rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic.c_str());
-  const Result<kafka::Event> configs =
-      state_->Ask(what, kDescribeConfigs, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS,
-                  [&](const rd_kafka_AdminOptions_t* options, rd_kafka_queue_t* queue) {
-                    rd_kafka_DescribeConfigs(state_->client.get(), &resource, 1, options, queue);
-                  });
-  rd_kafka_ConfigResource_destroy(resource);
-  if (!configs.ok()) return configs.status();
-  const rd_kafka_ConfigResource_t** const resources = rd_kafka_DescribeConfigs_result_resources(
-      rd_kafka_event_DescribeConfigs_result(configs.value().get()), &count);
-  if (count != 1) return Status::Retry(what + ": no answer about its settings");
-  if (const rd_kafka_resp_err_t error = rd_kafka_ConfigResource_error(resources[0]); error != 0)
-    return FromError(what, error, rd_kafka_ConfigResource_error_string(resources[0]),
-                     kDescribeConfigs);
-  size_t entries_count = 0;
-  const rd_kafka_ConfigEntry_t** const entries =
-      rd_kafka_ConfigResource_configs(resources[0], &entries_count);
-  for (size_t i = 0; i < entries_count; ++i) {
-    const char* const value = rd_kafka_ConfigEntry_value(entries[i]);
-    state.settings[rd_kafka_ConfigEntry_name(entries[i])] = value == nullptr ? "" : value;
+Result<std::vector<std::string>> KafkaAdmin::Names() {
+  const rd_kafka_metadata_t* metadata = nullptr;
+  const rd_kafka_resp_err_t error = rd_kafka_metadata(state_->client.get(), 1, nullptr, &metadata,
+                                                      static_cast<int>(state_->timeout.v));
+  if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    const std::string why = state_->Trouble();
+    return Status::Retry(fmt::format("the cluster's topics: {}{}{}", ErrorText(error),
+                                     why.empty() ? "" : ": ", why));
   }
-  return std::optional<KafkaTopicState>(std::move(state));
+  const Owned<const rd_kafka_metadata_t, rd_kafka_metadata_destroy> owned(metadata);
+  std::vector<std::string> names;
+  for (int i = 0; i < metadata->topic_cnt; ++i) names.emplace_back(metadata->topics[i].topic);
+  return names;
 }
 
 Status KafkaAdmin::Create(const KafkaTopicWish& wish) {

@@ -45,6 +45,10 @@ class KafkaAdmin {
   Result<int32_t> Brokers();
   // None: there is no such topic.
   Result<std::optional<KafkaTopicState>> Describe(const std::string& topic);
+  // Of these, those that are there.
+  Result<std::vector<KafkaTopicState>> DescribeAll(const std::vector<std::string>& topics);
+  // Of all topics that this user may describe.
+  Result<std::vector<std::string>> Names();
   Status Create(const KafkaTopicWish& wish);
   // Sets these and leaves the others as they are.
   Status Alter(const std::string& topic, const std::map<std::string, std::string>& settings);

@@ -165,8 +165,7 @@ Settings ReaderSettings(const KafkaOptions& options) {
           {"enable.partition.eof", "true"},
           {"check.crcs", "true"},
           {"fetch.wait.max.ms", "100"},
-          // How long a full queue is left alone; the default of a second idles a fast reader.
-          {"fetch.queue.backoff.ms", "2"},
+          {"fetch.queue.backoff.ms", fmt::format("{}", options.queue_backoff.v)},
           {"queued.max.messages.kbytes", fmt::format("{}", options.queue_bytes_max / 1024)}};
 }
 
@@ -228,7 +227,7 @@ Result<OffsetAnswer> ReadOffsetAnswer(rd_kafka_event_t* event) {
   if (partition->err != RD_KAFKA_RESP_ERR_NO_ERROR)
     return Status::Retry(fmt::format("{}: {}", Where(partition->topic, partition->partition),
                                      ErrorText(partition->err)));
-  return OffsetAnswer{partition->partition, partition->offset,
+  return OffsetAnswer{partition->topic, partition->partition, partition->offset,
                       rd_kafka_ListOffsetsResultInfo_timestamp(infos[0])};
 }
 

@@ -71,6 +71,7 @@ void AskOffset(rd_kafka_t* client, const std::string& topic, int32_t partition, 
                rd_kafka_IsolationLevel_t isolation, int timeout_ms, rd_kafka_queue_t* queue,
                void* opaque);
 struct OffsetAnswer {
+  std::string topic;
   int32_t partition = 0;
   int64_t offset = -1;
   int64_t timestamp = -1;

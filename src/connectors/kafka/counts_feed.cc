@@ -46,7 +46,7 @@ struct KafkaCountsFeed::State {
         woken = false;
       }
       if (SteadyClock::now() >= ends_due) {
-        reader->AskEnds(options.raw);
+        reader->AskEnds(options.raw_topics());
         ends_due = SteadyClock::now() + kEndsInterval;
       }
       for (bool more = true; more;) {
@@ -148,9 +148,7 @@ KafkaCountsFeed::~KafkaCountsFeed() {
 }
 
 KafkaEnd KafkaCountsFeed::EndOf(const SourcePartition& partition) const {
-  if (partition.source != KafkaSourceName(state_->options.cluster_id, state_->options.raw))
-    return {};
-  return state_->reader->EndOf(state_->options.raw.id, partition.partition);
+  return state_->reader->EndOf(std::string(TopicIdOfSource(partition.source)), partition.partition);
 }
 
 KafkaCountsFeedStats KafkaCountsFeed::stats() const {

@@ -3,7 +3,7 @@
 // The reader's rule, commit by commit: of a key the larger next_offset wins, so a record adds what
 // it is more than the one before it; older groups of a source partition are final once a newer one
 // has begun. What has been read is handed over with the progress record that ends it. Also asks
-// where the raw topic's partitions end, so that a silent one can be told from one that is behind.
+// where the raw topics' partitions end, so that a silent one can be told from one that is behind.
 //
 // One thread of its own. Everything is in memory: a start reads the retained topic from its
 // beginning.
@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/status.h"
 #include "connectors/kafka/options.h"
@@ -24,8 +25,8 @@ namespace sightline {
 struct KafkaCountsFeedOptions {
   KafkaOptions kafka;
   KafkaTopic counts;
-  KafkaTopic raw;
-  std::string cluster_id;
+  // Asked each second; on the feed's thread.
+  std::function<std::vector<KafkaTopic>()> raw_topics;
   // A commit of a source partition: [first, next) is contiguous over calls, but for the first one,
   // which holds everything before. On the feed's thread.
   std::function<void(const SourcePartition&, Segment&&)> on_segment;
@@ -47,7 +48,7 @@ class KafkaCountsFeed {
   KafkaCountsFeed(const KafkaCountsFeed&) = delete;
   KafkaCountsFeed& operator=(const KafkaCountsFeed&) = delete;
 
-  // Where the raw topic's partition ends, as asked at most about a second ago; nothing for a
+  // Where the partition of a raw topic ends, as asked at most about a second ago; nothing for a
   // partition of another source.
   KafkaEnd EndOf(const SourcePartition& partition) const;
   KafkaCountsFeedStats stats() const;

@@ -19,7 +19,8 @@ Status CountsSink::Fence(const SourcePartition& partition, Epoch) {
     worker_ = std::make_unique<TransactionWorker>(
         options_.kafka,
         fmt::format("{}-{}-{}", options_.deployment, partition.source, partition.partition),
-        options_.counts_topic, partition.partition,
+        options_.counts_topic,
+        options_.partition_of ? options_.partition_of(partition) : partition.partition,
         [key = ProgressKeyJson(partition)](
             const rd_kafka_message_t& message) -> std::optional<std::string> {
           if (message.payload == nullptr ||

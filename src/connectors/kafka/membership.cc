@@ -7,6 +7,7 @@
 #include <chrono>
 #include <map>
 #include <mutex>
+#include <string_view>
 #include <thread>
 #include <utility>
 
@@ -21,14 +22,22 @@ constexpr int kAskMs = 3'000;
 constexpr std::chrono::seconds kReportInterval{5};
 constexpr std::chrono::seconds kLeaveTime{2};
 
-std::vector<int32_t> Numbers(const rd_kafka_topic_partition_list_t* partitions) {
-  std::vector<int32_t> numbers;
-  for (int i = 0; i < partitions->cnt; ++i) numbers.push_back(partitions->elems[i].partition);
-  return numbers;
+std::vector<KafkaPartition> ListOf(const rd_kafka_topic_partition_list_t* partitions) {
+  std::vector<KafkaPartition> list;
+  for (int i = 0; i < partitions->cnt; ++i)
+    list.push_back({partitions->elems[i].topic, partitions->elems[i].partition});
+  return list;
 }
 
-std::string Text(const std::vector<int32_t>& partitions) {
-  return fmt::format("{}", fmt::join(partitions, ", "));
+// "partitions 0, 3 of topic 'a'; 1 of topic 'b'"
+std::string Text(const std::vector<KafkaPartition>& partitions) {
+  std::map<std::string_view, std::vector<int32_t>> by_topic;
+  for (const auto& [topic, partition] : partitions) by_topic[topic].push_back(partition);
+  std::string text = "partitions ";
+  for (const auto& [topic, numbers] : by_topic)
+    text += fmt::format("{}{} of topic '{}'", text.ends_with(' ') ? "" : "; ",
+                        fmt::join(numbers, ", "), topic);
+  return text;
 }
 
 }  // namespace
@@ -43,22 +52,20 @@ struct KafkaMembership::State {
   }
   void Rebalance(rd_kafka_t* client, rd_kafka_resp_err_t event,
                  rd_kafka_topic_partition_list_t* partitions) {
-    const std::vector<int32_t> numbers = Numbers(partitions);
+    const std::vector<KafkaPartition> list = ListOf(partitions);
     if (event == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
-      if (!numbers.empty())
-        LogInfo(fmt::format("partitions {} of topic '{}' are ours", Text(numbers), options.topic));
+      if (!list.empty()) LogInfo(Text(list) + " are ours");
       // Paused before anything is asked for: sources read by themselves.
       const kafka::Error error(rd_kafka_incremental_assign(client, partitions));
       rd_kafka_pause_partitions(client, partitions);
       Note(error.get());
-      options.on_assigned(numbers);
+      options.on_assigned(list);
       return;
     }
-    if (!numbers.empty())
-      LogInfo(fmt::format("partitions {} of topic '{}' go to another process{}", Text(numbers),
-                          options.topic,
+    if (!list.empty())
+      LogInfo(fmt::format("{} go to another process{}", Text(list),
                           rd_kafka_assignment_lost(client) != 0 ? ", which has them already" : ""));
-    options.on_revoked(numbers);
+    options.on_revoked(list);
     const kafka::Error error(rd_kafka_incremental_unassign(client, partitions));
     Note(error.get());
   }
@@ -113,8 +120,9 @@ struct KafkaMembership::State {
     {
       const std::lock_guard lock(mutex);
       for (const auto& [partition, offset] : reported)
-        rd_kafka_topic_partition_list_add(offsets.get(), options.topic.c_str(), partition)->offset =
-            offset.v;
+        rd_kafka_topic_partition_list_add(offsets.get(), partition.topic.c_str(),
+                                          partition.partition)
+            ->offset = offset.v;
       reported.clear();
     }
     if (offsets->cnt > 0) rd_kafka_commit(client.get(), offsets.get(), 1);
@@ -123,8 +131,8 @@ struct KafkaMembership::State {
   const KafkaMembershipOptions options;
   std::atomic<bool> closing = false;
   mutable std::mutex mutex;
-  std::map<int32_t, Offset> reported;  // under mutex
-  std::string trouble;                 // under mutex
+  std::map<KafkaPartition, Offset> reported;  // under mutex
+  std::string trouble;                        // under mutex
   kafka::Handle client;
   std::thread thread;
 };
@@ -145,6 +153,9 @@ Result<std::unique_ptr<KafkaMembership>> KafkaMembership::Join(KafkaMembershipOp
        fmt::format("{}", std::max<int64_t>(100, s->options.session_timeout.v / 10))},
       {"queued.min.messages", "1"},
       {"queued.max.messages.kbytes", "64"}};
+  // How soon a new topic is found.
+  if (s->options.topics.starts_with('^'))
+    settings.emplace_back("topic.metadata.refresh.interval.ms", "3000");
   Result<kafka::Handle> client =
       kafka::MakeClient(RD_KAFKA_CONSUMER, s->options.kafka, settings,
                         {.on_rebalance = State::OnRebalance, .rebalance_opaque = s});
@@ -152,7 +163,7 @@ Result<std::unique_ptr<KafkaMembership>> KafkaMembership::Join(KafkaMembershipOp
   s->client = std::move(client).value();
   rd_kafka_poll_set_consumer(s->client.get());
   const kafka::Partitions topics(rd_kafka_topic_partition_list_new(1));
-  rd_kafka_topic_partition_list_add(topics.get(), s->options.topic.c_str(), RD_KAFKA_PARTITION_UA);
+  rd_kafka_topic_partition_list_add(topics.get(), s->options.topics.c_str(), RD_KAFKA_PARTITION_UA);
   if (const rd_kafka_resp_err_t error = rd_kafka_subscribe(s->client.get(), topics.get());
       error != 0)
     return Status::Stop(fmt::format("group '{}': {}", s->options.group, kafka::ErrorText(error)));
@@ -165,15 +176,15 @@ KafkaMembership::~KafkaMembership() {
   state_->thread.join();
 }
 
-void KafkaMembership::Report(int32_t partition, Offset counted) {
+void KafkaMembership::Report(const KafkaPartition& partition, Offset counted) {
   const std::lock_guard lock(state_->mutex);
   state_->reported[partition] = counted;
 }
 
-std::optional<Offset> KafkaMembership::Reported(int32_t partition) const {
+std::optional<Offset> KafkaMembership::Reported(const KafkaPartition& partition) const {
   const kafka::Partitions asked(rd_kafka_topic_partition_list_new(1));
   rd_kafka_topic_partition_t* const one =
-      rd_kafka_topic_partition_list_add(asked.get(), state_->options.topic.c_str(), partition);
+      rd_kafka_topic_partition_list_add(asked.get(), partition.topic.c_str(), partition.partition);
   if (rd_kafka_committed(state_->client.get(), asked.get(), kAskMs) != 0 || one->err != 0 ||
       one->offset < 0)
     return std::nullopt;

@@ -1,10 +1,11 @@
-// KafkaMembership: which partitions of a topic this process counts, agreed on with the others by a
-// consumer group (cooperative: those that stay are not touched).
+// KafkaMembership: which partitions of its topics this process works on, agreed on with the others
+// by a consumer group (cooperative: those that stay are not touched).
 //
 // Only the agreement: nothing is read through it, and exactness does not stand on it - fences and
 // compare-and-set do - so a process that was believed dead and wakes does no harm.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -18,14 +19,22 @@
 
 namespace sightline {
 
+struct KafkaPartition {
+  std::string topic;
+  int32_t partition = 0;
+  auto operator<=>(const KafkaPartition&) const = default;
+};
+
 struct KafkaMembershipOptions {
   KafkaOptions kafka;
   std::string group;
-  std::string topic;
+  // A topic's name; or, if it begins with ^, an expression: topics that are made later are found
+  // within some seconds.
+  std::string topics;
   // On the membership's thread. What is lost must not be touched any more when the call returns:
   // the next owner waits for it, as long as this process is believed to be alive.
-  std::function<void(const std::vector<int32_t>& partitions)> on_assigned;
-  std::function<void(const std::vector<int32_t>& partitions)> on_revoked;
+  std::function<void(const std::vector<KafkaPartition>& partitions)> on_assigned;
+  std::function<void(const std::vector<KafkaPartition>& partitions)> on_revoked;
   Millis session_timeout{10'000};  // a process that is not heard of for so long is believed dead
 };
 
@@ -41,10 +50,10 @@ class KafkaMembership {
 
   // Tells the group how far a partition is counted, for those who watch its lag: sent with the next
   // report, every few seconds. Nothing starts from it.
-  void Report(int32_t partition, Offset counted);
+  void Report(const KafkaPartition& partition, Offset counted);
   // What was reported last of a partition, by whatever process; nothing if that is not known within
   // some seconds. Waits.
-  std::optional<Offset> Reported(int32_t partition) const;
+  std::optional<Offset> Reported(const KafkaPartition& partition) const;
   // Why there is no agreement now; empty: there is one.
   std::string trouble() const;
 

@@ -26,6 +26,9 @@ struct KafkaOptions {
   std::string ssl_key_password;
   // What is read ahead of the engine: at most so many bytes a partition.
   int64_t queue_bytes_max = 16 << 20;
+  // How long a partition whose queue is full is not asked for. librdkafka's default of a second
+  // idles a fast reader (docs/BENCHMARKS.md).
+  Millis queue_backoff{2};
   // A transaction that is not committed so long is aborted by the broker: it bounds how long a
   // process that stopped holds up those who read committed.
   Millis transaction_timeout{10'000};

@@ -140,8 +140,7 @@ KafkaProducer::~KafkaProducer() {
   State::Purge(state_->client.get());
 }
 
-bool KafkaProducer::Append(const std::string& topic, const std::vector<Part>& parts,
-                           std::function<void(Status)> done) {
+bool KafkaProducer::Append(const std::vector<Part>& parts, std::function<void(Status)> done) {
   int64_t bytes = 0;
   int64_t count = 0;
   for (const Part& part : parts) {
@@ -165,13 +164,13 @@ bool KafkaProducer::Append(const std::string& topic, const std::vector<Part>& pa
       const char* const key = record.key ? record.key->data() : nullptr;
       const size_t key_size = record.key ? record.key->size() : 0;
       const rd_kafka_resp_err_t error = rd_kafka_producev(
-          state_->client.get(), RD_KAFKA_V_TOPIC(topic.c_str()),
+          state_->client.get(), RD_KAFKA_V_TOPIC(part.topic.c_str()),
           RD_KAFKA_V_PARTITION(part.partition), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
           RD_KAFKA_V_KEY(key, key_size),
           RD_KAFKA_V_VALUE(const_cast<char*>(record.value.data()), record.value.size()),
           RD_KAFKA_V_OPAQUE(group), RD_KAFKA_V_END);
       if (error != RD_KAFKA_RESP_ERR_NO_ERROR)
-        group->Answer(1, NotSent(topic.c_str(), part.partition, error));
+        group->Answer(1, NotSent(part.topic.c_str(), part.partition, error));
     }
   }
   lock.unlock();

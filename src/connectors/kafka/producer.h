@@ -38,14 +38,14 @@ class KafkaProducer {
   KafkaProducer& operator=(const KafkaProducer&) = delete;
 
   struct Part {
+    std::string topic;
     int32_t partition = 0;
     std::vector<KafkaRecord> records;
   };
   // Copies all the records. `done` is called once, on a thread of the producer's: kOk when all are
   // acknowledged; kRetry when some may not be (send all of them again). False, and `done` is never
   // called: there is no room for them now.
-  bool Append(const std::string& topic, const std::vector<Part>& parts,
-              std::function<void(Status)> done);
+  bool Append(const std::vector<Part>& parts, std::function<void(Status)> done);
   int64_t bytes() const;  // accepted and not yet acknowledged
 
  private:

@@ -16,6 +16,7 @@ namespace sightline {
 namespace {
 
 constexpr int kAskEndsTimeoutMs = 5'000;
+constexpr std::string_view kSourceScheme = "kafka:";
 
 // A source with the keys of its records.
 class KafkaCopyInput final : public CopyInput {
@@ -110,29 +111,33 @@ std::unique_ptr<CopyInput> KafkaReader::OpenCopyInput(const KafkaTopic& topic, i
       [this, id = topic.id, partition] { return EndOf(id, partition).next; });
 }
 
-void KafkaReader::AskEnds(const KafkaTopic& topic) {
+void KafkaReader::AskEnds(const std::vector<KafkaTopic>& topics) {
   State& s = *state_;
   if (s.end_answers == nullptr) s.end_answers.reset(rd_kafka_queue_new(s.client.get()));
   while (const kafka::Event event = kafka::Event(rd_kafka_queue_poll(s.end_answers.get(), 0))) {
     --s.ends_asked;
     const Result<kafka::OffsetAnswer> answer = kafka::ReadOffsetAnswer(event.get());
     if (!answer.ok()) continue;  // the next answer says it
+    const auto topic = std::ranges::find(topics, answer.value().topic, &KafkaTopic::name);
+    if (topic == topics.end()) continue;
     const bool is_time = answer.value().timestamp >= 0;
     // Only the question about the newest record is answered with its time; its offset is not the
     // end.
     const AppendTime newest =
-        is_time && topic.log_append_time ? AppendTime{answer.value().timestamp} : kNoAppendTime;
+        is_time && topic->log_append_time ? AppendTime{answer.value().timestamp} : kNoAppendTime;
     const Offset next = is_time ? Offset{0} : Offset{std::max<int64_t>(0, answer.value().offset)};
-    s.SetEnd(topic.id, answer.value().partition, next, newest);
+    s.SetEnd(topic->id, answer.value().partition, next, newest);
   }
   if (s.ends_asked > 0) return;  // the broker is slow
-  for (int32_t p = 0; p < topic.partitions; ++p)
-    for (const int64_t spec :
-         {int64_t{RD_KAFKA_OFFSET_SPEC_LATEST}, int64_t{RD_KAFKA_OFFSET_SPEC_MAX_TIMESTAMP}}) {
-      kafka::AskOffset(s.client.get(), topic.name, p, spec, RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED,
-                       kAskEndsTimeoutMs, s.end_answers.get(), nullptr);
-      ++s.ends_asked;
-    }
+  for (const KafkaTopic& topic : topics)
+    for (int32_t p = 0; p < topic.partitions; ++p)
+      for (const int64_t spec :
+           {int64_t{RD_KAFKA_OFFSET_SPEC_LATEST}, int64_t{RD_KAFKA_OFFSET_SPEC_MAX_TIMESTAMP}}) {
+        kafka::AskOffset(s.client.get(), topic.name, p, spec,
+                         RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED, kAskEndsTimeoutMs,
+                         s.end_answers.get(), nullptr);
+        ++s.ends_asked;
+      }
 }
 
 KafkaEnd KafkaReader::EndOf(const std::string& topic_id, int32_t partition) const {
@@ -142,7 +147,18 @@ KafkaEnd KafkaReader::EndOf(const std::string& topic_id, int32_t partition) cons
 }
 
 std::string KafkaSourceName(const std::string& cluster_id, const KafkaTopic& topic) {
-  return fmt::format("kafka:{}/{}/{}", cluster_id, topic.name, topic.id);
+  return fmt::format("{}{}/{}/{}", kSourceScheme, cluster_id, topic.name, topic.id);
+}
+
+std::string_view TopicOfSource(std::string_view source) {
+  const size_t begin = source.find('/'), end = source.rfind('/');
+  if (!source.starts_with(kSourceScheme) || begin == end) return {};
+  return source.substr(begin + 1, end - begin - 1);
+}
+
+std::string_view TopicIdOfSource(std::string_view source) {
+  if (TopicOfSource(source).empty()) return {};
+  return source.substr(source.rfind('/') + 1);
 }
 
 }  // namespace sightline

@@ -8,6 +8,8 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "base/status.h"
 #include "connectors/kafka/admin.h"
@@ -52,7 +54,7 @@ class KafkaReader {
   std::unique_ptr<CopyInput> OpenCopyInput(const KafkaTopic& topic, int32_t partition);
   // Asks where the partitions end, without waiting, and takes the answers to earlier calls: for
   // those who want EndOf() without a source. By one thread.
-  void AskEnds(const KafkaTopic& topic);
+  void AskEnds(const std::vector<KafkaTopic>& topics);
   // Of a partition that some source reads or has read, or that AskEnds() knows of; otherwise offset
   // 0 and no time.
   KafkaEnd EndOf(const std::string& topic_id, int32_t partition) const;
@@ -65,5 +67,8 @@ class KafkaReader {
 
 // The identity of what is read: cluster, topic and the topic's id.
 std::string KafkaSourceName(const std::string& cluster_id, const KafkaTopic& topic);
+// Of such an identity the topic, and its id; empty if it is none.
+std::string_view TopicOfSource(std::string_view source);
+std::string_view TopicIdOfSource(std::string_view source);
 
 }  // namespace sightline

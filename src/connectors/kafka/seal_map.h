@@ -23,7 +23,7 @@ struct SealOptions {
   std::string to;        // the topic that is written
   // Longer than a writer keeps a group (KafkaWriterOptions::group_age_max) and than it may take to
   // commit the last of it.
-  std::chrono::seconds group_age_max{90};
+  std::chrono::milliseconds group_age_max{90'000};
   // A group that ended by its age is remembered for so long, should it go on after all.
   std::chrono::seconds remember{3'600};
 };

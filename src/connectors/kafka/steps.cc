@@ -201,8 +201,10 @@ std::unique_ptr<KafkaStep> KafkaSteps::OpenTransform(int32_t partition,
                                                      std::function<void()> wake) {
   return std::make_unique<PartitionStep>(
       state_->options, *state_->reader, state_->closed, partition,
-      std::make_unique<kafka::SealMap>(
-          kafka::SealOptions{.topic_id = state_->options.from.id, .to = state_->options.to}),
+      std::make_unique<kafka::SealMap>(kafka::SealOptions{
+          .topic_id = state_->options.from.id,
+          .to = state_->options.to,
+          .group_age_max = std::chrono::milliseconds(state_->options.group_age_max.v * 3 / 2)}),
       std::move(wake));
 }
 

@@ -26,6 +26,8 @@ struct KafkaStepsOptions {
   // transactional.id is this and the partition's number.
   std::string transactional_prefix;
   Millis commit_interval{50};
+  // Of what is written to `from` (KafkaWriterOptions::group_age_max).
+  Millis group_age_max{60'000};
 };
 
 struct KafkaStepStats {

@@ -24,6 +24,9 @@ struct KafkaWriterOptions {
   std::string counts_topic = "located_item_counts";
   std::string dead_letters_topic = "dead_letters";
   std::string late_detections_topic = "late_detections";
+  // Into which partition of these a source's partition is counted; always the same one. Null: the
+  // one of the same number.
+  std::function<int32_t(const SourcePartition&)> partition_of;
   std::string spec_id;
   Millis pane_size{10'000};
   // The location's name now, empty if not known; called on the engine's threads. Null: no names.
