@@ -67,11 +67,13 @@ class Planner {
       const std::string now = *f_.count_until == kAfterAllTime
                                   ? "without an end"
                                   : "until " + TimeText(*f_.count_until);
-      return Add(early ? kWarning : kFailed, "count_until",
-                 fmt::format("the old pipeline counts {}: {} would count twice from there on; "
-                             "start it with {}{}",
-                             now, "both", option,
-                             early ? " before that time" : ", which must lie ahead of its events"));
+      const char* const what = f_.at < *f_.count_until
+                                   ? "what comes from T on would count twice"
+                                   : "what lies between that and T would count nowhere";
+      return Add(
+          early ? kWarning : kFailed, "count_until",
+          fmt::format("the old pipeline counts {}: {}; start it with {}{}", now, what, option,
+                      early ? " before that time" : ", which must lie ahead of its events"));
     }
     Add(kWarning, "count_until",
         fmt::format(

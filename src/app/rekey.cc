@@ -91,17 +91,17 @@ Status Rekey::OpenTopics() {
   const Result<std::string> cluster = WaitForCluster(*admin.value(), options_, StopAsked);
   if (!cluster.ok()) return cluster.status();
   cluster_id_ = cluster.value();
-  for (const auto& [name, topic] :
-       {std::pair{&rekey_.from, &topics_.from}, std::pair{&rekey_.to, &topics_.to}}) {
+  for (const bool is_from : {true, false}) {
+    const std::string& name = is_from ? rekey_.from : rekey_.to;
     const Result<std::optional<KafkaTopicState>> found =
-        WaitForKafka(options_, StopAsked, [&] { return admin.value()->Describe(*name); });
+        WaitForKafka(options_, StopAsked, [&] { return admin.value()->Describe(name); });
     if (!found.ok()) return found.status();
     if (!found.value())
-      return Status::Stop(topic == &topics_.to
-                              ? NoTopicToWrite(*name, options_.kafka.brokers)
-                              : fmt::format("there is no topic '{}' at {}: give one with --from",
-                                            *name, options_.kafka.brokers));
-    *topic = *found.value();
+      return Status::Stop(is_from
+                              ? fmt::format("there is no topic '{}' at {}: give one with --from",
+                                            name, options_.kafka.brokers)
+                              : NoTopicToWrite(name, options_.kafka.brokers));
+    (is_from ? topics_.from : topics_.to) = *found.value();
   }
   RETURN_IF_ERROR(CheckCopyTopics(topics_));
   for (const std::string& warning : WarnOfCopyTopics(topics_)) LogWarning(warning);

@@ -1,4 +1,5 @@
-"""`sightline rekey`: a topic that is keyed otherwise, written again by camera or detection."""
+"""`sightline rekey`: a topic that is keyed otherwise, written again by camera or detection. And a
+frame's detections as one message."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from collections import Counter
 
 from brokers import Cluster
 from registry import test
-from server import Server, Test, expect, expect_equal, now_ms, wait_until
+from server import Failure, Server, Test, expect, expect_equal, now_ms, wait_until
+from test_commands import LINES, PERSONS, RECORDING, _end_of_recording, _recording
 
 ITEMS = ("bus", "car", "dog", "M\u00fclleimer")
 BROKEN = ("not json", '{"a":1}}', "17", "", '{"video_camera_oid":1}', "}{")
@@ -90,8 +92,9 @@ def check_target(cluster: Cluster, topic: str, frames: Frames, key_of: str) -> N
     for record in cluster.read(topic):
         try:
             events = elements(record["value"])
+            expect(all("item_name" in event for event in events), "")
             keys = {str(event[key_of]) for event in events}
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (Failure, ValueError, KeyError, TypeError, AttributeError):
             broken[record["value"]] += 1
             continue
         expect_equal(keys, {record["key"]}, f"the keys of {record['value']}")
@@ -232,3 +235,39 @@ def kafka_rekey_refused(t: Test) -> None:
                      "--until-end", "--listen", "127.0.0.1:0")
         expect_equal(done.returncode, 0, f"exit code: {done.stderr[-500:]!r}")
         expect("clock_unguarded" in done.stderr.decode(), f"{done.stderr[-700:]!r}")
+
+
+@test(seconds=200)
+def kafka_frames(t: Test) -> None:
+    """`camera --kafka` with an event a message, and with a frame a message: the same is counted."""
+    cluster = Cluster(t)
+    forms = ("event", "frame")
+    cluster.foreign("topics", lines=[
+        {"name": form, "partitions": 3, "settings": {"message.timestamp.type": "LogAppendTime"}}
+        for form in forms])
+    end = _end_of_recording(_recording(t))
+    said = {}
+    for form in forms:
+        server = t.server("--kafka.brokers", cluster.addresses, "--kafka.topic", form,
+                          "--kafka.publish", "false", "--pipeline.max_age", "off",
+                          "--lake.enabled", "false", name=form)
+        server.start()
+        done = t.run("camera", "--replay", RECORDING, "--speed", "max", "--kafka", cluster.addresses,
+                     "--kafka.topic", form, "--kafka.message", form, "--spool",
+                     t.folder / f"{form}-spool")
+        expect_equal(done.returncode, 0, f"camera: {done.stderr[-500:]!r}")
+        server.wait_ledger(30, counted=PERSONS, received=LINES)
+        top = server.top(at=end)
+        said[form] = (server.ledger(), [(row["item"], row["count"]) for row in top["rows"]])
+        server.stop()
+    expect_equal(said["frame"], said["event"], "what is counted of frames")
+    messages: dict[str, int] = Counter()
+    for record in cluster.read(*forms):
+        messages[record["topic"]] += 1
+        seen = {(str(e["video_camera_oid"]), e["timestamp_detected"])
+                for e in elements(record["value"])}
+        expect_equal(len(seen), 1, "cameras and moments of a message")
+        expect_equal(seen.pop()[0], record["key"], "its key")
+    expect_equal(messages["event"], LINES, "a message an event")
+    expect(messages["frame"] < LINES // 2, f"{messages['frame']} frames of {LINES} events")
+    t.note(f"{LINES} events in {messages['frame']} frames")

@@ -12,9 +12,9 @@ namespace sightline {
 namespace {
 
 constexpr int64_t kPollRecords = 4'096;
-// Offsets of a group are forgotten some days after they were committed: those of silent partitions
-// are committed again.
-constexpr Millis kCommitAgain{3'600'000};
+// In silence, too: offsets of a group are forgotten some days after they were committed, and only
+// who commits learns that somebody else copies now.
+constexpr Millis kCommitAgain{10'000};
 
 }  // namespace
 

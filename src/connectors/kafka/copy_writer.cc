@@ -13,7 +13,6 @@ namespace {
 constexpr int kLookMs = 250;
 constexpr int kAskMs = 5'000;
 constexpr int kSendMs = 2'000;
-constexpr int kAskTries = 20;
 
 using GroupMetadata =
     Owned<rd_kafka_consumer_group_metadata_t, rd_kafka_consumer_group_metadata_destroy>;
@@ -22,12 +21,13 @@ std::string_view MetadataOf(const rd_kafka_topic_partition_t& stored) {
   return {static_cast<const char*>(stored.metadata), stored.metadata_size};
 }
 
-// A group that is new, or moves between brokers.
+// A group that is new, or moves between brokers, or has offsets that are not decided yet.
 bool IsOnItsWay(rd_kafka_resp_err_t error) {
   return error == RD_KAFKA_RESP_ERR_NOT_COORDINATOR ||
          error == RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS ||
          error == RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE ||
-         error == RD_KAFKA_RESP_ERR__WAIT_COORD;
+         error == RD_KAFKA_RESP_ERR__WAIT_COORD ||
+         error == RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT || error == RD_KAFKA_RESP_ERR__TIMED_OUT;
 }
 
 }  // namespace
@@ -86,11 +86,13 @@ Result<std::map<int32_t, Offset>> CopyWriter::Positions(int32_t partitions) {
   const Partitions asked(rd_kafka_topic_partition_list_new(partitions));
   for (int32_t p = 0; p < partitions; ++p)
     rd_kafka_topic_partition_list_add(asked.get(), options_.carrier.c_str(), p);
-  rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;
-  for (int tries = 0; tries < kAskTries && !stop_; ++tries) {
-    if (tries > 0) std::this_thread::sleep_for(std::chrono::milliseconds(kLookMs));
+  // A transaction that a killed process has left open hides them for as long as it may live.
+  const auto until = std::chrono::steady_clock::now() +
+                     std::chrono::milliseconds(options_.kafka.transaction_timeout.v + kAskMs);
+  rd_kafka_resp_err_t error = rd_kafka_committed(client.value().get(), asked.get(), kAskMs);
+  while (IsOnItsWay(error) && !stop_ && std::chrono::steady_clock::now() < until) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(kLookMs));
     error = rd_kafka_committed(client.value().get(), asked.get(), kAskMs);
-    if (!IsOnItsWay(error)) break;
   }
   if (error != RD_KAFKA_RESP_ERR_NO_ERROR)
     return Status::Retry(
@@ -130,7 +132,7 @@ Status CopyWriter::Commit(const std::vector<KeyedRecord>& records,
 }
 
 Status CopyWriter::Produce(const KeyedRecord& record) {
-  while (!stop_) {
+  while (true) {
     const char* const key = record.key ? record.key->data() : nullptr;
     char* const value = record.value ? const_cast<char*>(record.value->data()) : nullptr;
     const size_t key_size = record.key ? record.key->size() : 0;
@@ -147,9 +149,9 @@ Status CopyWriter::Produce(const KeyedRecord& record) {
     if (error != RD_KAFKA_RESP_ERR__QUEUE_FULL)
       return Status::Rebuild(
           fmt::format("{}: {}", Where(options_.to, record.partition), ErrorText(error)));
+    if (stop_) return Status::Rebuild("stopped");
     rd_kafka_poll(producer_.get(), kLookMs);
   }
-  return Status::Rebuild("stopped");
 }
 
 Status CopyWriter::SendPositions(const std::map<int32_t, Offset>& next) {
