@@ -128,7 +128,7 @@ def kafka_rekey(t: Test) -> None:
     rekey = rekeyer(t, cluster, "--to", TO)
     rekey.start()
     writing = threading.Thread(target=lambda: [
-        cluster.foreign("write", lines=frames.messages(400)) for _ in range(4)])
+        cluster.foreign("write", lines=frames.messages(150)) for _ in range(10)])
     writing.start()
     draw = random.Random(t.seed)
     kills = 0
