@@ -19,12 +19,21 @@ Result<std::unique_ptr<LakeReader>> LakeReader::Open(const std::string& folder,
   std::error_code error;
   if (!std::filesystem::is_directory(folder, error))
     return Status::Stop(fmt::format("there is no lake in '{}'", folder));
+  Result<std::unique_ptr<LakeReader>> reader = OpenEarly(folder, std::move(query));
+  if (reader.ok() && !reader.value()->complete())
+    return Status::Stop(reader.value()->Refresh().message());
+  return reader;
+}
+
+Result<std::unique_ptr<LakeReader>> LakeReader::OpenEarly(const std::string& folder,
+                                                          QueryEngineOptions query) {
   const std::string root = std::filesystem::absolute(folder).lexically_normal().string();
   std::unique_ptr<LakeReader> reader(new LakeReader);
+  reader->root_ = root;
   reader->storage_ = std::make_unique<LocalStorage>(root);
   // The size of a window is of rows that are not in the lake yet: here are none.
   reader->view_ = std::make_shared<LakeView>(root, Millis{60'000});
-  RETURN_IF_ERROR(reader->Refresh());
+  if (const Status read = reader->Refresh(); read.code() == StatusCode::kStop) return read;
   query.directories = {root};
   Result<std::unique_ptr<QueryEngine>> engine = QueryEngine::Create(reader->view_, query);
   if (!engine.ok()) return engine.status();
@@ -33,6 +42,13 @@ Result<std::unique_ptr<LakeReader>> LakeReader::Open(const std::string& folder,
 }
 
 Status LakeReader::Refresh() {
+  // They are made one after the other.
+  for (const std::string_view table : {lake::kIncrementsTable, lake::kLedgerTable}) {
+    std::error_code error;
+    const std::string log = fmt::format("{}/{}/_delta_log", root_, table);
+    if (!complete() && !std::filesystem::exists(log, error))
+      return Status::Retry(fmt::format("there is no lake in '{}': no table '{}'", root_, table));
+  }
   const auto newest = [&](std::string_view table, const lake::SnapshotPtr& known) {
     return known == nullptr ? lake::ReadSnapshot(*storage_, table)
                             : lake::Refresh(*storage_, table, known);

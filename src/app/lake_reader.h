@@ -18,12 +18,19 @@ class LakeReader {
   // kStop: there is no lake in `folder`, or it cannot be read.
   static Result<std::unique_ptr<LakeReader>> Open(const std::string& folder,
                                                   QueryEngineOptions query);
+  // Likewise, but others may yet make the lake: until Refresh() finds it there is nothing in it.
+  static Result<std::unique_ptr<LakeReader>> OpenEarly(const std::string& folder,
+                                                       QueryEngineOptions query);
 
-  // Brings what is asked to the newest version. Costs the new commits.
+  // Brings what is asked to the newest version. Costs the new commits. kRetry: there is no lake
+  // yet.
   Status Refresh();
   QueryEngine& query() { return *engine_; }
+  // It was found.
+  bool complete() const { return ledger_ != nullptr; }
 
  private:
+  std::string root_;
   std::unique_ptr<Storage> storage_;
   lake::SnapshotPtr counts_, ledger_;
   std::shared_ptr<LakeView> view_;

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "app/options.h"
+#include "base/log.h"
 #include "base/status.h"
 #include "model/types.h"
 #include "server/server.h"
@@ -42,7 +43,11 @@ Status RunProcess(const UpOptions& options,
                   const std::function<void(const std::string& url)>& ready) {
   Process process(options);
   Status status = process.Start();
-  if (status.ok()) {
+  if (!status.ok() && StopAsked()) {
+    // It was told to end before it was there: that is no failure.
+    LogInfo(status.message());
+    status = Status::Ok();
+  } else if (status.ok()) {
     ready(process.url());
     status = process.WaitForSignal();
   }

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -55,6 +56,7 @@ class Serve {
   void CatchUp() const;
   void Expect(const std::vector<KafkaRawTopicPtr>& topics);
   void LookForTopics();
+  void RefreshLake();
   Status StartServer();
   Status OpenMonitor();
   void Report(MonitorReport& report) const;
@@ -86,7 +88,8 @@ class Serve {
   std::atomic<KafkaCountsFeed*> following_ = nullptr;  // feed_, once it is made
   std::unique_ptr<Server> server_;
   std::string url_;
-  std::string lake_trouble_;  // as it was logged
+  mutable std::mutex lake_mutex_;
+  std::string lake_trouble_;  // under lake_mutex_
 };
 
 Status Serve::Start() {
@@ -175,12 +178,13 @@ void Serve::SetLocations(const std::vector<Location>& locations) {
 
 Status Serve::OpenLake() {
   if (options_.lake_dir.empty()) return Status::Ok();
-  Result<std::unique_ptr<LakeReader>> lake = LakeReader::Open(
+  Result<std::unique_ptr<LakeReader>> lake = LakeReader::OpenEarly(
       options_.lake_dir, {.memory_bytes_max = options_.query_memory_max,
                           .threads = static_cast<int32_t>(options_.query_threads),
                           .queries_max = static_cast<int32_t>(options_.query_running_max)});
   if (!lake.ok()) return lake.status();
   lake_ = std::move(lake).value();
+  if (!lake_->complete()) RefreshLake();
   return Status::Ok();
 }
 
@@ -280,15 +284,20 @@ void Serve::Report(MonitorReport& report) const {
   sample.troubles = {{"feed", stats.trouble}, {"brokers", BrokersTrouble()}};
 }
 
+void Serve::RefreshLake() {
+  if (!lake_) return;
+  const Status refreshed = lake_->Refresh();
+  const std::lock_guard lock(lake_mutex_);
+  if (!refreshed.ok() && lake_trouble_ != refreshed.message()) LogWarning(refreshed.message());
+  lake_trouble_ = refreshed.message();
+}
+
 Status Serve::WaitForSignal() {
   return WaitForStop(kWatch, [this] {
     pulse_.Beat();
     locations_->Refresh();
     LookForTopics();
-    if (!lake_) return watch_->Look();
-    const Status refreshed = lake_->Refresh();
-    if (!refreshed.ok() && lake_trouble_ != refreshed.message()) LogWarning(refreshed.message());
-    lake_trouble_ = refreshed.message();
+    RefreshLake();
     return watch_->Look();
   });
 }
@@ -322,6 +331,8 @@ Health Serve::TellHealth() const {
     health.reasons.push_back(fmt::format("{} records of topic '{}' are none of Sightline's",
                                          stats.refused, counts_.name));
   if (const std::string refused = locations_->state().refused; !refused.empty()) broken(refused);
+  const std::lock_guard lock(lake_mutex_);
+  if (!lake_trouble_.empty()) broken(lake_trouble_);
   return health;
 }
 

@@ -17,7 +17,7 @@ from clocks import Clock
 from events import Traffic, deliver
 from registry import test
 from senders import Senders
-from server import Failure, Server, Test, expect, expect_equal, wait_until
+from server import Server, Test, expect, expect_equal, wait_until
 from test_durability import SmallDisk
 from test_kafka import AWAY, check_topics
 from test_lake import command
@@ -123,14 +123,7 @@ class Chaos:
         return self._again(lambda victim: victim.kill())
 
     def _stop(self) -> bool:
-        def stop(victim: Server) -> None:
-            try:
-                victim.stop(seconds=10)
-            except Failure:  # a start that has not seen Kafka yet ends with a code of its own
-                if victim.running or "stopped while waiting for Kafka" not in victim.log():
-                    raise
-
-        return self._again(stop)
+        return self._again(lambda victim: victim.stop(seconds=10))
 
     def _again(self, end: Callable[[Server], None]) -> bool:
         victim = self._awake()

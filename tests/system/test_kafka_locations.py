@@ -97,7 +97,8 @@ def kafka_locations(t: Test) -> None:
         steps.append(step)
     first, second = steps[:2]
     page = t.serve(*common, "--lake.dir", t.folder / "lake")
-    page.start()
+    page.launch()
+    page.wait_door()
     senders = Senders(page, count=2, pause=0.02)
     oracle = Oracle()
     foreign = Foreign(cluster, oracle)

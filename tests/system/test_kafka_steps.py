@@ -55,6 +55,12 @@ def kafka_steps(t: Test) -> None:
     table.write_text(table_of(NAMES))
     steps = {kind: [step(t, cluster, kind, n, table) for n in (1, 2)] for kind in STEPS}
     everybody = [server for servers in steps.values() for server in servers]
+    # The page may be there before `store` has made the lake.
+    page = t.serve("--kafka.brokers", cluster.addresses, "--lake.dir", t.folder / "lake")
+    page.launch()
+    page.wait_door()
+    page.wait_reason(20, "there is no lake in")
+    expect_equal(ask(page, SUM), [{"n": 0}], "the lake before there is one")
     for server in everybody:
         server.start()
 
@@ -62,8 +68,6 @@ def kafka_steps(t: Test) -> None:
         name = "sightline_count_partitions" if kind == "count" else "sightline_step_partitions"
         return int(sum(server.metric(name) for server in steps[kind] if server.running))
 
-    page = t.serve("--kafka.brokers", cluster.addresses, "--lake.dir", t.folder / "lake")
-    page.start()
     wait_until(lambda: all(shares(kind) == PARTITIONS for kind in STEPS), 60, "all are shared")
     senders = Senders(page, count=2, pause=0.02)
     faults: dict[str, int] = {}
