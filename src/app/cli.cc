@@ -3,9 +3,11 @@
 #include <CLI/CLI.hpp>
 
 #include "app/command_camera.h"
+#include "app/command_handover.h"
 #include "app/command_lake.h"
 #include "app/command_query.h"
 #include "app/command_redrive.h"
+#include "app/command_rekey.h"
 #include "app/command_replay.h"
 #include "app/command_topics.h"
 #include "app/command_up.h"
@@ -24,6 +26,8 @@ int RunCommandLine(int argc, char** argv) {
   AddQueryCommands(app, &result);
   AddLakeCommands(app, &result);
   AddRedriveCommand(app, &result);
+  AddRekeyCommand(app, &result);
+  AddHandoverCommand(app, &result);
   AddTopicsCommands(app, &result);
   try {
     app.parse(argc, argv);

@@ -27,6 +27,7 @@ struct Command {
   UpOptions up;
   std::vector<Option> table = OptionTable(&up);
   std::map<std::string, std::string> given;
+  std::string message = "event";  // of the topic
 };
 
 // With --kafka.brokers the events go to the topic, not to a server.
@@ -41,7 +42,11 @@ Status UseKafka(Command& command) {
   command.options.sender.url =
       fmt::format("kafka://{}/{}", command.up.kafka.brokers, command.up.kafka_topic);
   command.options.sender.gzip = false;  // the client packs by itself
-  command.options.make_client = [up = command.up] { return OpenKafkaPost(up); };
+  command.options.make_client = [up = command.up, message = command.message == "frame"
+                                                                ? KafkaMessage::kFrame
+                                                                : KafkaMessage::kEvent] {
+    return OpenKafkaPost(up, message);
+  };
   return Status::Ok();
 }
 
@@ -137,12 +142,19 @@ void AddCameraCommand(CLI::App& app, int* result) {
         ->type_name(option.unit)
         ->group("Kafka");
   }
+  camera
+      ->add_option("--kafka.message", command->message,
+                   "what a message has: event, or frame, which is all that a camera saw at one "
+                   "moment")
+      ->check(CLI::IsMember({"event", "frame"}))
+      ->capture_default_str()
+      ->group("Kafka");
   camera->footer(
       "Examples:\n"
       "  sightline camera --simulate --rate 200\n"
       "  sightline camera --replay data/pedestrians.ndjson --shift-to-now --loop\n"
       "  sightline camera --replay day.ndjson --speed max --url http://127.0.0.1:8080\n"
-      "  sightline camera --simulate --kafka 127.0.0.1:9092\n\n"
+      "  sightline camera --simulate --kafka 127.0.0.1:9092 --kafka.message frame\n\n"
       "While the server or the brokers are away everything goes to the spool, and from there in "
       "order when it is\n"
       "back. One --spool folder for each camera process.");

@@ -8,6 +8,7 @@
 #include <optional>
 #include <utility>
 
+#include "app/frames.h"
 #include "app/kafka_detections.h"
 #include "app/kafka_options.h"
 #include "app/kafka_raw_topics.h"
@@ -27,8 +28,10 @@ constexpr std::chrono::seconds kLookAgain{3};
 
 class KafkaPost final : public HttpClient {
  public:
-  KafkaPost(KafkaOptions kafka, RawTopicName name, TimeUnit unit)
-      : kafka_(std::move(kafka)), name_(std::move(name)), scratch_(unit) {}
+  KafkaPost(KafkaOptions kafka, RawTopicName name, TimeUnit unit, KafkaMessage message)
+      : kafka_(std::move(kafka)), name_(std::move(name)), scratch_(unit) {
+    if (message == KafkaMessage::kFrame) frames_.emplace(unit);
+  }
 
   HttpResponse Post(const std::string&, const std::vector<std::string>&,
                     std::string_view body) override {
@@ -38,6 +41,8 @@ class KafkaPost final : public HttpClient {
     Ingest ingest({text_.data(), body.size()}, detections_->partitions(), &scratch_);
     while (!ingest.Step(kIngestStep)) continue;
     Ingested done = ingest.Take();
+    if (frames_)
+      for (PackedRecords& records : done.records) records = frames_->Join(records);
     if (const Status written = Write(std::move(done.records)); !written.ok())
       return {.status = 0, .body = {}, .error = written.message()};
     return {.status = 200, .body = done.ToJson(), .error = {}};
@@ -108,6 +113,7 @@ class KafkaPost final : public HttpClient {
   std::unique_ptr<KafkaAdmin> admin_;
   std::chrono::steady_clock::time_point look_again_;
   IngestScratch scratch_;
+  std::optional<JoinFrames> frames_;  // nothing: a message an event
   std::string text_;
   std::unique_ptr<KafkaDetections> detections_;
   const std::shared_ptr<Wait> wait_ = std::make_shared<Wait>();
@@ -115,7 +121,7 @@ class KafkaPost final : public HttpClient {
 
 }  // namespace
 
-Result<std::unique_ptr<HttpClient>> OpenKafkaPost(const UpOptions& options) {
+Result<std::unique_ptr<HttpClient>> OpenKafkaPost(const UpOptions& options, KafkaMessage message) {
   const Result<KafkaOptions> kafka = MakeKafkaOptions(options);
   if (!kafka.ok()) return kafka.status();
   const Result<RawTopicName> name = RawTopicName::Parse(options.kafka_topic);
@@ -123,8 +129,8 @@ Result<std::unique_ptr<HttpClient>> OpenKafkaPost(const UpOptions& options) {
   // What librdkafka would refuse, now and not with the first post.
   if (const auto tried = KafkaAdmin::Open(kafka.value(), kAskTime); !tried.ok())
     return tried.status();
-  return std::unique_ptr<HttpClient>(
-      std::make_unique<KafkaPost>(kafka.value(), name.value(), options.pipeline.timestamp_unit));
+  return std::unique_ptr<HttpClient>(std::make_unique<KafkaPost>(
+      kafka.value(), name.value(), options.pipeline.timestamp_unit, message));
 }
 
 }  // namespace sightline

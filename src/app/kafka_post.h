@@ -2,6 +2,7 @@
 // answer, so that spool, order and backoff of camera/sender.h hold for both.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 
 #include "app/options.h"
@@ -10,8 +11,11 @@
 
 namespace sightline {
 
+// What one message of the topic has.
+enum class KafkaMessage : uint8_t { kEvent, kFrame };
+
 // Connects with the first post; a cluster that is away is an answer that did not come. kStop: the
 // options are refused.
-Result<std::unique_ptr<HttpClient>> OpenKafkaPost(const UpOptions& options);
+Result<std::unique_ptr<HttpClient>> OpenKafkaPost(const UpOptions& options, KafkaMessage message);
 
 }  // namespace sightline

@@ -152,6 +152,7 @@ Status PartitionTask::LoadCheckpoint(std::string_view bytes) {
   Checkpoint& checkpoint = read.value();
   operator_ = CountOperator(spec_);
   RETURN_IF_ERROR(operator_.Load(checkpoint.state));
+  range_changed_ = operator_.range_changed();
   position_ = checkpoint.head.next;
   origin_ = checkpoint.head.origin;
   degraded_until_ = checkpoint.head.degraded_until;
@@ -234,6 +235,12 @@ Status PartitionTask::SeekToStart() {
   for (size_t sink = 0; sink < sinks_.size(); ++sink) {
     const Offset committed = sinks_[sink].committed;
     if (committed <= position_) continue;
+    if (range_changed_)
+      return StopFor(sink, fmt::format("pipeline.count_from or count_until has changed, and the "
+                                       "offsets [{}, {}) behind the checkpoint were counted before "
+                                       "that: start it once with the settings of before and stop "
+                                       "it with SIGTERM, then change them",
+                                       position_.v, committed.v));
     const Status there = ports_.source->Seek(committed);
     if (there.code() == StatusCode::kStop)
       return StopFor(sink,
@@ -291,7 +298,7 @@ Result<Progress> PartitionTask::Run() {
 }
 
 Result<Progress> PartitionTask::ReadIfDue() {
-  if (draining_ || read_backoff_.Waiting(now_ms_)) return Progress::kIdle;
+  if (draining_ || range_changed_ || read_backoff_.Waiting(now_ms_)) return Progress::kIdle;
   if (Full()) {
     ++counters_.held_up;
     return Progress::kIdle;
@@ -484,6 +491,7 @@ Result<Progress> PartitionTask::CheckpointIfDue() {
   if (!put.ok()) return Failed(checkpoint_backoff_, counters_.retries, put);
   checkpoint_backoff_.Succeeded();
   epoch_ = epoch;
+  range_changed_ = false;
   checkpointed_ = position_;
   checkpointed_ms_ = now_ms_;
   unsaved_records_ = 0;
@@ -567,6 +575,7 @@ int64_t PartitionTask::SinkDue(size_t index) const {
 }
 
 int64_t PartitionTask::CheckpointDue() const {
+  if (range_changed_) return checkpoint_backoff_.until_ms();
   if (position_ == checkpointed_ && !runs_dropped_) return kNever;
   const int64_t records_enough =
       std::clamp(operator_.remembered_ids() / 4, options_.checkpoint_records_min,
@@ -582,7 +591,8 @@ int64_t PartitionTask::NextDue(int64_t now_ms) const {
   if (phase_ != Phase::kRun) return std::max(now_ms, start_backoff_.until_ms());
   int64_t due = CheckpointDue();
   for (size_t sink = 0; sink < sinks_.size(); ++sink) due = std::min(due, SinkDue(sink));
-  if (!draining_ && !at_end_ && !Full()) due = std::min(due, read_backoff_.until_ms());
+  if (!draining_ && !range_changed_ && !at_end_ && !Full())
+    due = std::min(due, read_backoff_.until_ms());
   if (runs_to_remove_) due = std::min(due, remove_backoff_.until_ms());
   return std::max(now_ms, std::min(due, SpillDue()));
 }

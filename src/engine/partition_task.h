@@ -230,6 +230,9 @@ class PartitionTask {
   std::vector<SinkState> sinks_;
   std::vector<Offset> cuts_;  // committed offsets that replay has not reached yet, falling
   bool has_checkpoint_ = false;
+  // The checkpoint is of another range [count_from, count_until): nothing is read before there is
+  // one of this range, so that no replay ever has records of both.
+  bool range_changed_ = false;
   size_t turn_ = 0;
   Backoff start_backoff_, read_backoff_, checkpoint_backoff_, spill_backoff_, remove_backoff_;
   int64_t now_ms_ = 0;   // of this Step

@@ -412,5 +412,56 @@ TEST(PartitionTaskTest, OnlyTheSinkThatFillsTheListIsHurried) {
   EXPECT_EQ(world.Sink(0).calls, 1);  // when it lacked more than half of the bound
 }
 
+std::unique_ptr<PartitionTask> MakeTaskUntil(TestWorld* world, int64_t count_until) {
+  PipelineSpec spec = TestSpec();
+  spec.count_until = {count_until};
+  TaskPorts ports{.source = std::make_unique<TestSource>(world),
+                  .store = std::make_unique<TestStore>(world)};
+  ports.sinks.push_back(std::make_unique<TestSink>(world, 0));
+  return std::make_unique<PartitionTask>(
+      SourcePartition{"test", 0}, spec, TaskOptions{.sinks = {{.name = "sink"}}}, std::move(ports));
+}
+
+TEST(PartitionTaskTest, AnotherRangeBeginsWithACheckpointOfItsOwn) {
+  TestWorld world;
+  auto task = MakeTestTask(&world, {});
+  world.Append(5);  // seconds 0 to 4
+  ASSERT_TRUE(StepUntilIdle(*task, 0).ok());
+  task->Drain();
+  ASSERT_TRUE(StepUntilIdle(*task, 1).ok());
+  ASSERT_TRUE(task->drained());
+  world.Append(5);
+  task = MakeTaskUntil(&world, 8'000);
+  world.put_answer = Status::Retry("the disk is full");
+  ASSERT_TRUE(StepUntilIdle(*task, 2).ok());
+  EXPECT_EQ(task->position(), Offset{5}) << "nothing is read before the checkpoint is there";
+  EXPECT_GT(task->NextDue(2), 2);
+  world.put_answer.reset();
+  ASSERT_TRUE(StepUntilIdle(*task, 60'000).ok());
+  EXPECT_EQ(world.Sink(0).counted, 8);
+  // Killed now, it goes on: the checkpoint is of this range.
+  world.Append(5);
+  task = MakeTaskUntil(&world, 8'000);
+  ASSERT_TRUE(StepUntilIdle(*task, 60'001).ok());
+  EXPECT_EQ(world.Sink(0).counted, 8);
+  // Not back: seconds 8 to 14 would count now.
+  task->Drain();
+  ASSERT_TRUE(StepUntilIdle(*task, 60'002).ok());
+  task = MakeTestTask(&world, {});
+  EXPECT_THAT(StepUntilIdle(*task, 60'003).message(), HasSubstr("count_until"));
+}
+
+TEST(PartitionTaskTest, AnotherRangeIsRefusedBehindTheCheckpoint) {
+  TestWorld world;
+  auto task = MakeTestTask(&world, {.checkpoint_interval_ms = 0});
+  world.Append(5);
+  ASSERT_TRUE(StepUntilIdle(*task, 0).ok());
+  task = MakeTestTask(&world, {.checkpoint_interval_ms = 60'000});
+  world.Append(5);
+  ASSERT_TRUE(StepUntilIdle(*task, 1).ok());  // committed, and killed before the next checkpoint
+  task = MakeTaskUntil(&world, 8'000);
+  EXPECT_THAT(StepUntilIdle(*task, 2).message(), HasSubstr("SIGTERM"));
+}
+
 }  // namespace
 }  // namespace sightline

@@ -1,7 +1,10 @@
 #include "operators/count_operator.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <utility>
 
 #include "base/check.h"
@@ -12,10 +15,46 @@
 namespace sightline {
 namespace {
 
-constexpr uint64_t kStateVersion = 2;  // of Save()'s layout
+// Of Save()'s layout: version, fingerprint without the range, count_from, count_until, and what
+// Deduplicate keeps. The version before had the fingerprint with the range, and no range.
+constexpr uint64_t kStateVersion = 3;
+constexpr uint64_t kVersionWithoutRange = 2;
 // So many events are looked up together before they are decided in their order: enough for their
 // cache misses to overlap, few enough for what they fetch to stay in the first-level cache.
 constexpr size_t kTogether = 32;
+
+// Of the rules that what is remembered depends on.
+uint64_t FingerprintWithoutRange(PipelineSpec spec) {
+  spec.count_from = kBeforeAllTime;
+  spec.count_until = kAfterAllTime;
+  return spec.Fingerprint();
+}
+
+Status OtherSettings() {
+  return Status::Stop(
+      "the checkpoint was written under other pipeline settings: results would not be those of "
+      "either; restore the settings, or hand over to a new pipeline with count_from");
+}
+
+// Whether what was decided under `old` would be decided so under `spec`, too. `greatest`: of the
+// accepted events; nothing: there are none.
+Status CheckRange(const CountRange& old, const PipelineSpec& spec,
+                  std::optional<EventTime> greatest) {
+  if (!greatest) return Status::Ok();
+  if (old.from != spec.count_from)
+    return Status::Stop(fmt::format(
+        "the checkpoint was written with pipeline.count_from {}, not {}: other settings would "
+        "count events that are counted elsewhere, or leave out some; restore it",
+        old.from.v, spec.count_from.v));
+  if (const EventTime until = std::min(old.until, spec.count_until);
+      old.until != spec.count_until && *greatest >= until)
+    return Status::Stop(fmt::format(
+        "pipeline.count_until was {} and is {} now, but there are events up to {} already: other "
+        "settings would count some of them otherwise; restore it, or choose a time that lies "
+        "ahead of all events",
+        old.until.v, spec.count_until.v, greatest->v));
+  return Status::Ok();
+}
 
 }  // namespace
 
@@ -28,6 +67,7 @@ struct CountOperator::State {
   CountWindows windows;
   std::vector<Event> events;  // of the record in hand
   AppendTime newest_append_time = kNoAppendTime;
+  CountRange loaded_range{spec.count_from, spec.count_until};
 };
 
 CountOperator::CountOperator(const PipelineSpec& spec, uint64_t hash_seed)
@@ -82,25 +122,51 @@ void CountOperator::Save(const std::function<void(std::string_view)>& out) const
   CHECK(state_->windows.rows() == 0);
   ByteWriter header;
   header.Varint(kStateVersion);
-  header.Fixed64(state_->spec.Fingerprint());
+  header.Fixed64(FingerprintWithoutRange(state_->spec));
+  header.Signed(state_->spec.count_from.v);
+  header.Signed(state_->spec.count_until.v);
   out(header.bytes());
   state_->deduplicate.Save(out);
 }
 
 Status CountOperator::Load(std::string_view bytes) {
+  const PipelineSpec& spec = state_->spec;
   ByteReader in(bytes);
-  if (const uint64_t version = in.Varint(); in.ok() && version != kStateVersion)
+  const uint64_t version = in.Varint();
+  if (in.ok() && version != kStateVersion && version != kVersionWithoutRange)
     return Status::Stop(
-        "the checkpoint was written by another version of sightline (state layout " +
-        std::to_string(version) + ", this one reads " + std::to_string(kStateVersion) +
-        "): run the version that wrote it");
-  if (const uint64_t fingerprint = in.Fixed64();
-      in.ok() && fingerprint != state_->spec.Fingerprint())
-    return Status::Stop(
-        "the checkpoint was written under other pipeline settings: results would not be those of "
-        "either; restore the settings, or hand over to a new pipeline with count_from");
+        fmt::format("the checkpoint was written by another version of sightline (state layout {}, "
+                    "this one reads {} and {}): run the version that wrote it",
+                    version, kVersionWithoutRange, kStateVersion));
+  const uint64_t fingerprint = in.Fixed64();
+  if (version == kStateVersion) {
+    state_->loaded_range = {{in.Signed()}, {in.Signed()}};
+    if (in.ok() && fingerprint != FingerprintWithoutRange(spec)) return OtherSettings();
+  } else if (in.ok() && fingerprint != spec.Fingerprint()) {
+    if (fingerprint != FingerprintWithoutRange(spec)) return OtherSettings();
+    state_->loaded_range = {};
+  }
   if (!in.ok()) return Status::Stop("the operator state of the checkpoint is damaged: too short");
-  return state_->deduplicate.Load(in);
+  RETURN_IF_ERROR(state_->deduplicate.Load(in));
+  if (!range_changed()) return Status::Ok();
+  const Watermark watermark = state_->deduplicate.watermark();
+  return CheckRange(state_->loaded_range, spec,
+                    watermark == kBeforeAllTime ? std::nullopt
+                                                : std::optional(std::min(watermark, kAfterAllTime) +
+                                                                spec.out_of_orderness));
+}
+
+bool CountOperator::range_changed() const {
+  return state_->loaded_range != CountRange{state_->spec.count_from, state_->spec.count_until};
+}
+
+std::optional<CountRange> CountOperator::RangeOf(std::string_view state) {
+  ByteReader in(state);
+  const uint64_t version = in.Varint();
+  in.Fixed64();
+  const CountRange range{{in.Signed()}, {in.Signed()}};
+  if (!in.ok() || version != kStateVersion) return std::nullopt;
+  return range;
 }
 
 }  // namespace sightline

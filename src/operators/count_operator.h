@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -16,6 +17,12 @@
 #include "pipeline/spec.h"
 
 namespace sightline {
+
+// What a checkpoint's state says of the pipeline that wrote it.
+struct CountRange {
+  EventTime from = kBeforeAllTime, until = kAfterAllTime;
+  friend bool operator==(const CountRange&, const CountRange&) = default;
+};
 
 class CountOperator {
  public:
@@ -47,8 +54,14 @@ class CountOperator {
 
   // State in the checkpoint: cameras and remembered ids. Open counts must have been taken.
   void Save(const std::function<void(std::string_view)>& out) const;
-  // kStop if the bytes are damaged or were written under a spec with another fingerprint.
+  // kStop if the bytes are damaged or were written under a spec with another fingerprint. Only the
+  // range [count_from, count_until) may be another one, if no event so far lies where the two
+  // differ: what is remembered does not depend on it, and what was counted stays right.
   Status Load(std::string_view bytes);
+  // The state that was loaded was written under another range.
+  bool range_changed() const;
+  // Of what Save() wrote; nothing: it is damaged, or of a version that does not say it.
+  static std::optional<CountRange> RangeOf(std::string_view state);
 
  private:
   struct State;

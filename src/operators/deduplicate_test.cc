@@ -209,6 +209,50 @@ TEST(Deduplicate, ADamagedCheckpointIsToldAndNeverCrashes) {
   EXPECT_NE(refused.Load(bytes).message().find("settings"), std::string::npos);
 }
 
+// The hand-over: what is remembered does not depend on the range, so the state goes on under
+// another one, as long as nothing was decided that would be decided otherwise.
+TEST(CountOperator, TheRangeMayChangeAheadOfAllEvents) {
+  CountOperator op(Spec());
+  op.OnEvents({0}, {500}, std::vector<Event>{Detection(1, 1, 500), Detection(2, 2, 510, "bus")});
+  (void)op.TakeSegment({0}, {1});
+  std::string state;
+  op.Save([&](std::string_view piece) { state += piece; });
+  const auto load = [&](int64_t from, int64_t until, const std::string& bytes) {
+    PipelineSpec spec = Spec();
+    spec.count_from = {from};
+    spec.count_until = {until};
+    CountOperator loaded(spec);
+    const Status status = loaded.Load(bytes);
+    EXPECT_EQ(loaded.range_changed(), from != kBeforeAllTime.v || until != kAfterAllTime.v);
+    return status;
+  };
+  EXPECT_TRUE(load(kBeforeAllTime.v, kAfterAllTime.v, state).ok());
+  EXPECT_TRUE(load(kBeforeAllTime.v, 511, state).ok());
+  EXPECT_NE(load(kBeforeAllTime.v, 510, state).message().find("count_until"), std::string::npos);
+  EXPECT_NE(load(0, kAfterAllTime.v, state).message().find("count_from"), std::string::npos);
+  std::string empty;
+  CountOperator(Spec()).Save([&](std::string_view piece) { empty += piece; });
+  EXPECT_TRUE(load(0, 510, empty).ok()) << "nothing is decided yet";
+
+  // Under the new range it goes on as one that never had another; what lies beyond is outside, and
+  // remembered. Then the range cannot be taken back.
+  PipelineSpec until = Spec();
+  until.count_until = {520};
+  CountOperator changed(until);
+  ASSERT_TRUE(changed.Load(state).ok());
+  changed.OnEvents({1}, {600}, std::vector<Event>{Detection(1, 1, 515), Detection(1, 3, 520)});
+  const Segment segment = changed.TakeSegment({1}, {2});
+  EXPECT_EQ(segment.Total().of(kDuplicate), 1);
+  EXPECT_EQ(segment.Total().of(Outcome::kOutside), 1);
+  std::string after;
+  changed.Save([&](std::string_view piece) { after += piece; });
+  CountOperator back(Spec());
+  EXPECT_EQ(back.Load(after).code(), StatusCode::kStop);
+  ASSERT_TRUE(CountOperator::RangeOf(after));
+  EXPECT_EQ(CountOperator::RangeOf(after)->until, EventTime{520});
+  EXPECT_FALSE(CountOperator::RangeOf(after.substr(0, 9)));
+}
+
 TEST(CountOperator, OutcomesDoNotDependOnTheHashSeedAndTheStateKeepsIt) {
   auto count = [](CountOperator& op, int64_t from) {
     std::vector<Event> events;

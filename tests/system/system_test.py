@@ -34,6 +34,8 @@ import test_durability
 import test_lake
 import test_kafka
 import test_kafka_golden
+import test_kafka_handover
+import test_kafka_rekey
 import test_kafka_security
 import test_kafka_locations
 import test_kafka_steps
@@ -44,7 +46,8 @@ from registry import TESTS, Entry
 from server import Failure, Test
 
 MODULES = (test_commands, test_deploy, test_readme, test_api, test_ask, test_operation, test_repair, test_input, test_stream,
-           test_durability, test_lake, test_kafka, test_kafka_golden, test_kafka_tools, test_kafka_steps, test_kafka_locations, test_kafka_topics,
+           test_durability, test_lake, test_kafka, test_kafka_golden, test_kafka_handover, test_kafka_rekey, test_kafka_tools,
+           test_kafka_steps, test_kafka_locations, test_kafka_topics,
            test_kafka_security, test_chaos)
 # Tests that mount a file system: without the right to, they run in a namespace where they have it.
 MOUNTING = ("full_disk", "spill", "kafka_chaos")

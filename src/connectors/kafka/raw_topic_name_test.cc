@@ -52,7 +52,7 @@ TEST(RawTopicName, MatchesOidsAndOther) {
 }
 
 TEST(RawTopicName, RefusesWhatKafkaWould) {
-  for (const std::string text :
+  for (const std::string& text :
        {std::string(), std::string("."), std::string(".."), std::string("a b"), std::string("a/b"),
         std::string("<location>"), std::string("a_<location>_<location>"),
         std::string("a_<camera>"), std::string(250, 'a'), std::string(230, 'a') + "<location>"})

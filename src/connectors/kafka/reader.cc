@@ -18,6 +18,36 @@ namespace {
 constexpr int kAskEndsTimeoutMs = 5'000;
 constexpr std::string_view kSourceScheme = "kafka:";
 
+// A source with the keys of its records.
+class KafkaCopyInput final : public CopyInput {
+ public:
+  KafkaCopyInput(std::unique_ptr<kafka::KafkaSource> source, std::function<Offset()> end)
+      : source_(std::move(source)), end_(std::move(end)) {
+    source_->KeepExtras();
+  }
+  Status Seek(Offset next) override { return source_->Seek(next); }
+  Result<CopyBatch> Poll(int64_t records_max) override {
+    Result<Batch> polled = source_->Poll(records_max);
+    if (!polled.ok()) return polled.status();
+    Batch& batch = polled.value();
+    const std::vector<kafka::RecordExtra>& extras = source_->extras();
+    CopyBatch copied{.next = batch.next, .records = {}, .storage = std::move(batch.storage)};
+    copied.records.reserve(batch.records.size());
+    for (size_t i = 0; i < batch.records.size(); ++i)
+      copied.records.push_back({.offset = batch.records[i].offset,
+                                .time = {extras[i].timestamp},
+                                .key = extras[i].key,
+                                .value = batch.records[i].payload,
+                                .has_value = extras[i].has_value});
+    return copied;
+  }
+  Offset end() const override { return end_(); }
+
+ private:
+  const std::unique_ptr<kafka::KafkaSource> source_;
+  const std::function<Offset()> end_;
+};
+
 }  // namespace
 
 KafkaTopic TopicToRead(const KafkaTopicState& state) {
@@ -72,6 +102,13 @@ std::unique_ptr<Source> KafkaReader::OpenSource(const KafkaTopic& topic, int32_t
                                                 std::function<void()> wake) {
   return std::make_unique<kafka::KafkaSource>(state_->client.get(), *state_, topic, partition,
                                               std::move(wake));
+}
+
+std::unique_ptr<CopyInput> KafkaReader::OpenCopyInput(const KafkaTopic& topic, int32_t partition) {
+  return std::make_unique<KafkaCopyInput>(
+      std::make_unique<kafka::KafkaSource>(state_->client.get(), *state_, topic, partition,
+                                           std::function<void()>()),
+      [this, id = topic.id, partition] { return EndOf(id, partition).next; });
 }
 
 void KafkaReader::AskEnds(const std::vector<KafkaTopic>& topics) {

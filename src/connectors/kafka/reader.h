@@ -13,6 +13,7 @@
 
 #include "base/status.h"
 #include "connectors/kafka/admin.h"
+#include "connectors/kafka/copy_input.h"
 #include "connectors/kafka/options.h"
 #include "engine/source.h"
 #include "model/types.h"
@@ -48,6 +49,9 @@ class KafkaReader {
   // said kRetry, or gave nothing, is worth making again; it must only wake somebody.
   std::unique_ptr<Source> OpenSource(const KafkaTopic& topic, int32_t partition,
                                      std::function<void()> wake);
+  // The same, of records with their keys. Of a topic without LogAppendTime their times are the
+  // senders'.
+  std::unique_ptr<CopyInput> OpenCopyInput(const KafkaTopic& topic, int32_t partition);
   // Asks where the partitions end, without waiting, and takes the answers to earlier calls: for
   // those who want EndOf() without a source. By one thread.
   void AskEnds(const std::vector<KafkaTopic>& topics);

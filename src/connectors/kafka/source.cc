@@ -19,6 +19,13 @@ constexpr int64_t kRecordsMax = 8'192;
 // What an asked offset is, as the opaque of its request.
 enum class Question : uintptr_t { kEarliest = 1, kEnd = 2, kNewest = 3 };
 
+RecordExtra ExtraOf(const rd_kafka_message_t& message, int64_t timestamp) {
+  RecordExtra extra{.has_value = message.payload != nullptr, .timestamp = timestamp};
+  if (message.key != nullptr)
+    extra.key.emplace(static_cast<const char*>(message.key), message.key_len);
+  return extra;
+}
+
 }  // namespace
 
 KafkaSource::KafkaSource(rd_kafka_t* client, Board& board, const KafkaTopic& topic,
@@ -159,6 +166,7 @@ Result<Batch> KafkaSource::Poll(int64_t records_max) {
   storage->resize(bytes + kDecodePadding);
   char* to = storage->data();
   batch.records.reserve(count);
+  extras_.clear();
   for (size_t i = 0; i < count; ++i) {
     rd_kafka_message_t* const message = polled_[i];
     if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
@@ -176,6 +184,7 @@ Result<Batch> KafkaSource::Poll(int64_t records_max) {
       if (message->len > 0) std::memcpy(to, message->payload, message->len);
       batch.records.push_back(
           {.offset = {message->offset}, .append_time = append_time, .payload = {to, message->len}});
+      if (keeps_extras_) extras_.push_back(ExtraOf(*message, time));
       to += message->len;
       batch.next = {message->offset + 1};
       told_.clear();

@@ -29,6 +29,13 @@ class Board {
                       AppendTime newest) = 0;
 };
 
+// What a record has beside what is counted.
+struct RecordExtra {
+  std::optional<std::string> key;
+  bool has_value = true;   // no tombstone
+  int64_t timestamp = -1;  // of whoever stamps it
+};
+
 class KafkaSource final : public Source {
  public:
   // `client` and `board` outlive it.
@@ -39,6 +46,11 @@ class KafkaSource final : public Source {
   Result<Offset> Earliest() override;
   Status Seek(Offset next) override;
   Result<Batch> Poll(int64_t records_max) override;
+
+  // From the next Poll() on; for those who hand records on.
+  void KeepExtras() { keeps_extras_ = true; }
+  // Of the records of the newest batch.
+  const std::vector<RecordExtra>& extras() const { return extras_; }
 
  private:
   // What the cluster says of the partition: asked, then collected.
@@ -71,6 +83,8 @@ class KafkaSource final : public Source {
   Status failed_ = Status::Ok();             // met behind records that were given first
   std::string told_;                         // the newest trouble in the log, until records come
   std::vector<rd_kafka_message_t*> polled_;  // of one Poll; a member for its memory
+  bool keeps_extras_ = false;
+  std::vector<RecordExtra> extras_;
 };
 
 }  // namespace sightline::kafka

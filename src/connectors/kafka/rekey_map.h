@@ -1,0 +1,64 @@
+// RekeyMap: one record of detections -> the records that each have one key, in order.
+//
+// A record whose detections all have one key is handed on as it is. Otherwise it is split into one
+// record a key, in the order of their first detections; the bytes of each detection stay as they
+// are. What cannot be decoded keeps its bytes and its old key, and is in its new record what it was
+// in the old one: one malformed element. Pure; one thread.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/event.h"
+#include "operators/decode.h"
+#include "pipeline/spec.h"
+
+namespace sightline {
+
+// By detection, heartbeats have none: they keep the key of their camera.
+enum class RekeyBy : uint8_t { kCamera, kDetection };
+
+struct KeyedRecord {
+  int32_t partition = 0;
+  std::optional<std::string> key;
+  std::optional<std::string> value;  // none: a tombstone
+  friend bool operator==(const KeyedRecord&, const KeyedRecord&) = default;
+};
+
+class RekeyMap {
+ public:
+  // `partitions` of the topic that is written, >= 1. `unit`: pipeline.timestamp_unit.
+  RekeyMap(RekeyBy by, TimeUnit unit, int32_t partitions);
+
+  struct From {
+    int32_t partition = 0;
+    const std::optional<std::string>& key;
+    // kDecodePadding readable bytes behind it.
+    std::string_view value;
+    bool has_value = true;
+  };
+  void Map(const From& from, std::vector<KeyedRecord>& out);
+
+  int64_t detections() const { return detections_; }  // and heartbeats
+  int64_t unreadable() const { return unreadable_; }  // elements that keep their old key
+  int64_t split() const { return split_; }            // records that became several
+
+ private:
+  int64_t KeyOf(const Event& event) const;
+  int32_t PlaceOf(const From& from) const;
+  KeyedRecord Keyed(int64_t key, std::string value) const;
+  bool StaysBroken(const std::string& padded, size_t size);
+  std::string Unreadable(std::string_view element);
+  void Split(const From& from, std::vector<KeyedRecord>& out);
+
+  const RekeyBy by_;
+  const int32_t partitions_;
+  Decoder decoder_, again_;
+  std::vector<Event> events_, scratch_;
+  int64_t detections_ = 0, unreadable_ = 0, split_ = 0;
+};
+
+}  // namespace sightline
