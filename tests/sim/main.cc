@@ -51,6 +51,8 @@ constexpr Planted kPlanted[] = {
     {Mutant::kWholeRun, "WHOLE_RUN", 3'000},
     {Mutant::kSpillBeforePut, "SPILL_BEFORE_PUT", 3'000},
     {Mutant::kRunsRemovedEarly, "RUNS_REMOVED_EARLY", 3'000},
+    {Mutant::kGapTwice, "GAP_TWICE", 3'000},
+    {Mutant::kGapStraddles, "GAP_STRADDLES", 3'000},
     {Mutant::kZombieRemovesRuns, "ZOMBIE_REMOVES_RUNS", 3'000},
 };
 
