@@ -10,7 +10,7 @@
  */
 /**
  * @typedef {{received: number, counted: number, duplicate: number, too_late: number, future: number,
- *            malformed: number, outside: number, conflicts: number, heartbeats: number}} Ledger
+ *            malformed: number, outside: number, conflicts: number, heartbeats: number, lost: number}} Ledger
  */
 /**
  * applied: the state has it. ignored: it was there before. gap: something was missed, only a

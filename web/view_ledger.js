@@ -86,8 +86,9 @@ export class LedgerView {
     });
     const difference = ledger.received - sumOfOutcomes(ledger);
     this.#balance.classList.toggle('broken', difference !== 0);
-    setText(this.#balance, difference === 0 ? '✓ balances'
-      : `✗ does not balance: ${number(Math.abs(difference))} ${difference > 0 ? 'without an outcome' : 'too many outcomes'}`);
+    const lost = ledger.lost > 0 ? ` · lost before they were counted: ${plural(ledger.lost, 'offset', 'offsets')}` : '';
+    setText(this.#balance, (difference === 0 ? '✓ balances'
+      : `✗ does not balance: ${number(Math.abs(difference))} ${difference > 0 ? 'without an outcome' : 'too many outcomes'}`) + lost);
     this.#explain(this.#explained);
   }
 

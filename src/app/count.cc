@@ -248,6 +248,7 @@ Result<std::unique_ptr<PartitionTask>> Count::BuildTask(const SourcePartition& p
     sinks_ = task.sinks;
   }
   task.hash_seed = std::random_device()() | uint64_t{std::random_device()()} << 32;
+  task.on_gap = options_.on_gap;
   task.checkpoint_interval_ms = options_.checkpoint_interval.v;
   const KafkaRawTopicPtr topic = raw_->FindSource(partition.source);
   if (topic == nullptr) return Status::Retry("its topic is gone");

@@ -38,9 +38,15 @@ void TellEngine(const std::vector<PartitionHealth>& partitions, bool late, Healt
       broken(fmt::format("{} is stopped: {}", name, partition.reason));
     if (partition.health == TaskHealth::kStarting && late && !partition.reason.empty())
       broken(fmt::format("{} cannot start: {}", name, partition.reason));
-    if (partition.task.degraded)
+    const Gap& gap = partition.task.gap;
+    if (partition.task.degraded && gap.empty())
       health.reasons.push_back(
           fmt::format("{} is degraded: it started without its memory of earlier detections", name));
+    if (partition.task.degraded && !gap.empty())
+      health.reasons.push_back(
+          fmt::format("{} is degraded: retention had removed the offsets [{}, {}) before they were "
+                      "counted",
+                      name, gap.first.v, gap.next.v));
   }
 }
 
@@ -83,6 +89,9 @@ void GatherEngine(const std::vector<PartitionHealth>& partitions, std::vector<Me
     add("sightline_engine_spill_runs", "files of them", kGauge, task.spilled_runs);
     add("sightline_engine_records_total", "records read since the task was built", kCounter,
         task.records);
+    add("sightline_engine_lost_offsets_total",
+        "that retention had removed before they were counted, since the task was built", kCounter,
+        task.lost);
     add("sightline_engine_held_up_total", "steps that waited for the slowest sink", kCounter,
         task.held_up);
     add("sightline_engine_checkpoints_total", "checkpoints put", kCounter, task.checkpoints);

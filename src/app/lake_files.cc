@@ -73,6 +73,8 @@ LakeFile ToLakeFile(const lake::AddFile& file) {
   result.window_start_max = Bound(object, "maxValues", "window_start");
   result.append_hour_min = Bound(object, "minValues", "append_hour");
   result.append_hour_max = Bound(object, "maxValues", "append_hour");
+  const boost::json::value* const nulls = object.if_contains("nullCount");
+  result.has_lost = nulls != nullptr && nulls->is_object() && nulls->get_object().contains("lost");
   return result;
 }
 

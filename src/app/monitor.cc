@@ -32,6 +32,7 @@ json::object LedgerJson(const Ledger& ledger) {
     object[ToString(static_cast<Outcome>(i))] = ledger.outcomes[i];
   object["conflicts"] = ledger.conflicts;
   object["heartbeats"] = ledger.heartbeats;
+  object["lost"] = ledger.lost;
   return object;
 }
 
@@ -280,6 +281,8 @@ void SampleEngine(const std::vector<PartitionHealth>& partitions,
     if (several) sample.topic = TopicOfSource(partition.partition.source);
     sample.running = partition.health == TaskHealth::kRunning;
     sample.degraded = task.degraded;
+    sample.lost_first = task.gap.first;
+    sample.lost_next = task.gap.next;
     sample.reason = partition.reason;
     sample.position = task.position;
     if (end_of) sample.end = end_of(partition.partition);
@@ -291,6 +294,7 @@ void SampleEngine(const std::vector<PartitionHealth>& partitions,
       sums["commits " + sinks[i].name] += task.sinks[i].commits;
     }
     sums["records"] += task.records;
+    sums["lost_offsets"] += task.lost;
     sums["rebuilds"] += partition.rebuilds;
     sums["retries"] += task.retries;
     sums["checkpoints"] += task.checkpoints;

@@ -11,6 +11,7 @@
 #include <span>
 #include <utility>
 
+#include "engine/partition_task.h"
 #include "operators/decode.h"
 
 namespace sightline {
@@ -261,6 +262,9 @@ std::vector<Option> ProcessOptions(UpOptions* o) {
                "how long counts gather before they are committed to disk"),
       Duration("engine.checkpoint_interval", &o->checkpoint_interval, 100,
                "how much is read again after a crash, at most about this"),
+      Choice("engine.on_gap", &o->on_gap, {{"stop", OnGap::kStop}, {"count", OnGap::kCount}},
+             "what a partition does when retention has removed records before they were counted: "
+             "stop and wait for a person, or count them as lost, in the ledger, and go on"),
       Size("engine.pending_max", &o->pending_max, 1 << 16,
            "of counts in memory that the lake (or another sink) does not have yet, all partitions "
            "together; older ones go to disk"),

@@ -18,6 +18,8 @@
 
 namespace sightline {
 
+enum class OnGap : uint8_t;  // engine/partition_task.h
+
 struct UpOptions {
   std::string data = "data";
   std::string listen = "127.0.0.1:8080";
@@ -28,6 +30,7 @@ struct UpOptions {
   int64_t engine_threads = 0;  // 0: as many as cores
   Millis commit_interval{250};
   Millis checkpoint_interval{30'000};
+  OnGap on_gap{};  // stop
   int64_t pending_max = 128 << 20;
   int64_t spill_max = int64_t{8} << 30;
   Millis locations_refresh{5'000};

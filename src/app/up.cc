@@ -345,6 +345,7 @@ Result<std::unique_ptr<PartitionTask>> Up::BuildTask(const SourcePartition& part
     sinks_ = task.sinks;
   }
   task.hash_seed = std::random_device()() | uint64_t{std::random_device()()} << 32;
+  task.on_gap = options_.on_gap;
   task.checkpoint_interval_ms = options_.checkpoint_interval.v;
   ports.source = raw_->OpenSource(partition);
   if (ports.source == nullptr) return Status::Retry("its topic is gone");
@@ -554,6 +555,9 @@ std::vector<Metric> Up::Gather() const {
   for (size_t i = 0; i < kOutcomes; ++i)
     event(ToString(static_cast<Outcome>(i)), ledger.outcomes[i]);
   event("heartbeat", ledger.heartbeats);
+  metrics.push_back({.name = "sightline_lost_offsets_total",
+                     .help = "of the raw log, removed by retention before they were counted",
+                     .value = static_cast<double>(ledger.lost)});
   return metrics;
 }
 

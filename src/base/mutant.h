@@ -26,6 +26,8 @@ enum class Mutant : uint8_t {
   kWholeRun,           // a sink is given a spilled run from its beginning, whatever it has of it
   kSpillBeforePut,     // segments leave memory before their run is durable
   kRunsRemovedEarly,   // a run is removed while the newest checkpoint still names it
+  kGapTwice,           // each part of a gap that is cut at a sink's offset says that all is lost
+  kGapStraddles,       // a gap is not cut at the committed offsets
   kZombieRemovesRuns,  // whoever believes to own the partition removes what it does not know
 };
 

@@ -13,9 +13,9 @@
 // Layout, integers as in base/bytes.h:
 //
 //   "SLCP"            4 bytes
-//   version           varint, 2
-//   next origin degraded_until
-//   n, run * n        (not in version 1) owner number first rows bytes, m, boundary * m as the
+//   version           varint, 3; 2 where there is no gap, so that programs that know of none read
+//   it next origin degraded_until first next        (not in versions 1 and 2) of the newest gap n,
+//   run * n        (not in version 1) owner number first rows bytes, m, boundary * m as the
 //                     difference to the one before, the first to `first`
 //   n, Segment * n    the sealed list in memory (Segment::Encode)
 //   state             CountOperator::Save, up to the checksum
@@ -24,7 +24,8 @@ namespace sightline {
 namespace {
 
 constexpr std::string_view kMagic = "SLCP";
-constexpr uint64_t kVersion = 2;
+constexpr uint64_t kVersion = 3;
+constexpr uint64_t kVersionWithoutGap = 2;
 constexpr uint64_t kVersionWithoutRuns = 1;
 
 // FNV-1a (Fowler, Noll, Vo) over 64-bit words instead of bytes: each step is a bijection, so damage
@@ -116,10 +117,14 @@ void WriteCheckpoint(const CheckpointHead& head, std::span<const SpilledRun> run
   };
   ByteWriter first;
   first.Raw(kMagic.data(), kMagic.size());
-  first.Varint(kVersion);
+  first.Varint(head.gap.empty() ? kVersionWithoutGap : kVersion);
   first.Signed(head.next.v);
   first.Signed(head.origin.v);
   first.Signed(head.degraded_until.v);
+  if (!head.gap.empty()) {
+    first.Signed(head.gap.first.v);
+    first.Signed(head.gap.next.v);
+  }
   first.Varint(runs.size());
   for (const SpilledRun& run : runs) WriteRun(run, first);
   first.Varint(sealed.size());
@@ -141,9 +146,9 @@ Result<Checkpoint> ReadCheckpoint(std::string_view bytes) {
   // The version comes before the checksum: another one may have another checksum.
   ByteReader in(bytes.substr(kMagic.size(), bytes.size() - kMagic.size() - sizeof(uint64_t)));
   const uint64_t version = in.Varint();
-  if (version != kVersion && version != kVersionWithoutRuns)
+  if (version < kVersionWithoutRuns || version > kVersion)
     return Status::Stop(fmt::format(
-        "the checkpoint has version {}, this program reads versions {} and {}: run the program "
+        "the checkpoint has version {}, this program reads versions {} to {}: run the program "
         "that wrote it, drain it, and follow its upgrade notes",
         version, kVersionWithoutRuns, kVersion));
   Checksum checksum;
@@ -154,8 +159,12 @@ Result<Checkpoint> ReadCheckpoint(std::string_view bytes) {
   checkpoint.head.next = {in.Signed()};
   checkpoint.head.origin = {in.Signed()};
   checkpoint.head.degraded_until = {in.Signed()};
+  if (version > kVersionWithoutGap) {
+    checkpoint.head.gap.first = {in.Signed()};
+    checkpoint.head.gap.next = {in.Signed()};
+  }
   std::optional<Offset> end;  // of what was read so far
-  for (uint64_t n = version == kVersion ? in.Varint() : 0; n > 0; --n) {
+  for (uint64_t n = version > kVersionWithoutRuns ? in.Varint() : 0; n > 0; --n) {
     SpilledRun run;
     if (!ReadRun(in, &run)) return Damaged("a run of it cannot be read");
     if (end && *end != run.first) return Damaged("its runs are not contiguous");

@@ -15,12 +15,20 @@
 
 namespace sightline {
 
+// Offsets [first, next) that retention has removed before they were read. first == next: none.
+struct Gap {
+  Offset first, next;
+  bool empty() const { return first == next; }
+  friend bool operator==(const Gap&, const Gap&) = default;
+};
+
 struct CheckpointHead {
   Offset next;    // C: where reading goes on
   Offset origin;  // where the counting of this partition began: no sink has anything before it
   // Results are degraded until the partition's watermark reaches it (kBeforeAllTime: they are not;
   // kAfterAllTime: from the first watermark on, to be found out).
   EventTime degraded_until = kBeforeAllTime;
+  Gap gap;  // the newest that was counted as lost, while results are degraded
   friend bool operator==(const CheckpointHead&, const CheckpointHead&) = default;
 };
 
@@ -37,8 +45,8 @@ void WriteCheckpoint(const CheckpointHead& head, std::span<const SpilledRun> run
                      std::span<const Segment> sealed, const CheckpointWriter& save_state,
                      const ByteSink& out);
 
-// kStop if the bytes are damaged or of a version that this program does not know. It knows the one
-// before, too, which had no runs.
+// kStop if the bytes are damaged or of a version that this program does not know. It knows those
+// before, too, which had no gap and no runs.
 Result<Checkpoint> ReadCheckpoint(std::string_view bytes);
 
 }  // namespace sightline

@@ -31,15 +31,15 @@ std::vector<SpilledRun> SampleRuns() {
 std::string Sample() {
   Segment segment{.first = {7}, .next = {9}, .watermark = {5}};
   segment.counts.push_back({.key = {{0}, {1}, "cup"}, .count = 2});
-  return Write({.next = {9}, .origin = {1}, .degraded_until = {77}}, {segment}, "state of it",
-               SampleRuns());
+  return Write({.next = {9}, .origin = {1}, .degraded_until = {77}, .gap = {{3}, {5}}}, {segment},
+               "state of it", SampleRuns());
 }
 
 TEST(CheckpointTest, ReadsWhatWasWritten) {
   const std::string bytes = Sample();
   const Result<Checkpoint> read = ReadCheckpoint(bytes);
   ASSERT_TRUE(read.ok()) << read.status().message();
-  EXPECT_EQ(read.value().head, (CheckpointHead{{9}, {1}, {77}}));
+  EXPECT_EQ(read.value().head, (CheckpointHead{{9}, {1}, {77}, {{3}, {5}}}));
   ASSERT_EQ(read.value().sealed.size(), 1u);
   EXPECT_EQ(read.value().sealed[0].first, Offset{7});
   EXPECT_EQ(read.value().sealed[0].counts[0].key.item, "cup");
@@ -56,10 +56,25 @@ TEST(CheckpointTest, ReadsTheVersionWithoutRuns) {
       47);
   const Result<Checkpoint> read = ReadCheckpoint(bytes);
   ASSERT_TRUE(read.ok()) << read.status().message();
-  EXPECT_EQ(read.value().head, (CheckpointHead{{9}, {1}, {77}}));
+  EXPECT_EQ(read.value().head, (CheckpointHead{{9}, {1}, {77}, {}}));
   EXPECT_TRUE(read.value().runs.empty());
   ASSERT_EQ(read.value().sealed.size(), 1u);
   EXPECT_EQ(read.value().sealed[0].counts[0].key.item, "cup");
+  EXPECT_EQ(read.value().state, "state of it");
+}
+
+// Written by the program before there were gaps: Sample() without its own.
+TEST(CheckpointTest, ReadsTheVersionWithoutGap) {
+  const std::string bytes(
+      "\x53\x4c\x43\x50\x02\x12\x02\x9a\x01\x02\x06\x08\x04\x14\xc8\x01\x02\x03\x01\x0a"
+      "\x02\x0c\x02\x28\x01\x01\x01\x0e\x12\x0a\x01\x03\x63\x75\x70\x01\x00\x02\x00\x00"
+      "\x04\x00\x00\x00\x00\x73\x74\x61\x74\x65\x20\x6f\x66\x20\x69\x74\x23\xae\x97\x37"
+      "\xa8\xd3\xa9\x41",
+      64);
+  const Result<Checkpoint> read = ReadCheckpoint(bytes);
+  ASSERT_TRUE(read.ok()) << read.status().message();
+  EXPECT_EQ(read.value().head, (CheckpointHead{{9}, {1}, {77}, {}}));
+  EXPECT_EQ(read.value().runs, SampleRuns());
   EXPECT_EQ(read.value().state, "state of it");
 }
 
@@ -85,9 +100,9 @@ TEST(CheckpointTest, EveryTruncationIsFound) {
 
 TEST(CheckpointTest, AnotherVersionSaysSo) {
   std::string bytes = Sample();
-  bytes[4] = 3;
+  bytes[4] = 4;
   EXPECT_THAT(ReadCheckpoint(bytes).status().message(),
-              HasSubstr("has version 3, this program reads versions 1 and 2"));
+              HasSubstr("has version 4, this program reads versions 1 to 3"));
 }
 
 TEST(CheckpointTest, SegmentsMustReachItsOffset) {

@@ -156,6 +156,8 @@ Status PartitionTask::LoadCheckpoint(std::string_view bytes) {
   position_ = checkpoint.head.next;
   origin_ = checkpoint.head.origin;
   degraded_until_ = checkpoint.head.degraded_until;
+  degraded_from_ = operator_.watermark();
+  gap_ = checkpoint.head.gap;
   for (SpilledRun& run : checkpoint.runs) {
     named_.push_back(run.id);
     sealed_.AddRun(std::move(run));
@@ -167,14 +169,24 @@ Status PartitionTask::LoadCheckpoint(std::string_view bytes) {
 // 4. Read each sink's committed offset S. A sink takes the segments from S on and no other, so
 // replay needs no mode: all it needs is that no segment straddles S, hence the cut exactly there.
 Status PartitionTask::ReadCommitted() {
-  const Result<Offset> committed = ports_.sinks[turn_]->Committed(partition_);
-  if (!committed.ok()) return committed.status();
-  RETURN_IF_ERROR(TakeCommitted(turn_, committed.value()));
-  if (++turn_ == sinks_.size()) {
-    turn_ = 0;
-    phase_ = Phase::kSeek;
+  if (found_.size() < sinks_.size()) {
+    const Result<Offset> committed = ports_.sinks[found_.size()]->Committed(partition_);
+    if (!committed.ok()) return committed.status();
+    found_.push_back(committed.value());
+    return Status::Ok();
   }
+  if (!has_checkpoint_) BeginAtOldest();
+  for (size_t sink = 0; sink < sinks_.size(); ++sink)
+    RETURN_IF_ERROR(TakeCommitted(sink, found_[sink]));
+  phase_ = Phase::kSeek;
   return Status::Ok();
+}
+
+// Without a checkpoint, what a sink lacks before the earliest offset is a gap like any other.
+void PartitionTask::BeginAtOldest() {
+  for (const Offset committed : found_)
+    if (committed != kNoneCommitted) position_ = std::min(position_, committed);
+  open_first_ = checkpointed_ = origin_ = position_;
 }
 
 Status PartitionTask::TakeCommitted(size_t sink, Offset committed) {
@@ -195,19 +207,13 @@ Status PartitionTask::TakeCommitted(size_t sink, Offset committed) {
               first.v, origin_.v));
     committed = first;
   }
-  if (committed < first && has_checkpoint_)
+  if (committed < first)
     return StopFor(sink, fmt::format("it has everything up to offset {}, but the checkpoint begins "
                                      "at {}: it has lost what it "
                                      "had committed. Restore it; or stop every task, delete the "
                                      "checkpoints of this partition, "
                                      "and let it be replayed",
                                      committed.v, first.v));
-  if (committed < first)
-    return StopFor(sink,
-                   fmt::format("retention has passed offset {}, up to which it has everything: the "
-                               "earliest retained one "
-                               "is {} and there is no checkpoint. Offsets [{}, {}) are lost to it",
-                               committed.v, first.v, committed.v, first.v));
   if (committed < position_ && !sealed_.IsBoundary(committed))
     return StopFor(
         sink,
@@ -232,34 +238,103 @@ Status PartitionTask::TakeCommitted(size_t sink, Offset committed) {
 
 // 5. Seek: first to the furthest committed offset, which must exist, then to where reading goes on.
 Status PartitionTask::SeekToStart() {
-  for (size_t sink = 0; sink < sinks_.size(); ++sink) {
-    const Offset committed = sinks_[sink].committed;
-    if (committed <= position_) continue;
-    if (range_changed_)
-      return StopFor(sink, fmt::format("pipeline.count_from or count_until has changed, and the "
-                                       "offsets [{}, {}) behind the checkpoint were counted before "
-                                       "that: start it once with the settings of before and stop "
-                                       "it with SIGTERM, then change them",
-                                       position_.v, committed.v));
-    const Status there = ports_.source->Seek(committed);
-    if (there.code() == StatusCode::kStop)
-      return StopFor(sink,
-                     fmt::format("the source does not have its committed offset {} ({}): is it "
-                                 "the source that it was?",
-                                 committed.v, there.message()));
-    RETURN_IF_ERROR(there);
-  }
+  for (size_t sink = 0; sink < sinks_.size(); ++sink) RETURN_IF_ERROR(SeekCommitted(sink));
   const Status here = ports_.source->Seek(position_);
-  if (here.code() == StatusCode::kStop && !has_checkpoint_) {
-    const Result<Offset> earliest = ports_.source->Earliest();
-    if (earliest.ok() && earliest.value() != position_)
-      return Status::Rebuild("retention has passed the earliest offset meanwhile");
+  const bool anyone_here = std::ranges::any_of(
+      sinks_, [&](const SinkState& s) { return s.has_any && s.committed == position_; });
+  if (here.code() == StatusCode::kStop && !has_checkpoint_ && !anyone_here)
+    return Status::Rebuild("retention has passed the earliest offset meanwhile");
+  if (here.code() == StatusCode::kStop) {
+    RETURN_IF_ERROR(PassGap(here));
+  } else {
+    RETURN_IF_ERROR(here);
   }
-  RETURN_IF_ERROR(here);
   checkpointed_ms_ = now_ms_;
   phase_ = Phase::kRun;
   DropCommitted();
   return Status::Ok();
+}
+
+// Where retention has passed it, too, that is said of where reading goes on.
+Status PartitionTask::SeekCommitted(size_t sink) {
+  const Offset committed = sinks_[sink].committed;
+  if (committed <= position_) return Status::Ok();
+  if (range_changed_)
+    return StopFor(sink, fmt::format("pipeline.count_from or count_until has changed, and the "
+                                     "offsets [{}, {}) behind the checkpoint were counted before "
+                                     "that: start it once with the settings of before and stop it "
+                                     "with SIGTERM, then change them",
+                                     position_.v, committed.v));
+  const Status there = ports_.source->Seek(committed);
+  if (there.code() != StatusCode::kStop) return there;
+  const Result<Offset> earliest = ports_.source->Earliest();
+  if (!earliest.ok()) return earliest.status();
+  if (earliest.value() > committed) return Status::Ok();
+  return StopFor(sink, fmt::format("the source does not have its committed offset {} ({}): is it "
+                                   "the source that it was?",
+                                   committed.v, there.message()));
+}
+
+// ---- gaps --------------------------------------------------------------------------------------
+
+// The source has refused position_. Where its earliest offset lies behind it, retention has removed
+// what is between, and that is a gap: segments like all others, cut where the sinks stand, whose
+// ledger says how much was lost. It is a boundary for what is read behind it, too: nobody must
+// decide that with another memory after a crash, so it is not read before a checkpoint has the gap.
+Status PartitionTask::PassGap(const Status& refused) {
+  const Result<Offset> earliest = ports_.source->Earliest();
+  if (!earliest.ok()) return earliest.status();
+  if (earliest.value() <= position_) return refused;
+  if (options_.on_gap == OnGap::kStop) return StopForGap(earliest.value());
+  const Status there = ports_.source->Seek(earliest.value());
+  if (there.code() == StatusCode::kStop)
+    return Status::Retry("retention has passed the earliest offset meanwhile");
+  RETURN_IF_ERROR(there);
+  Seal(position_);
+  gap_ = {position_, earliest.value()};
+  while (position_ < gap_.next) {
+    const bool cut = !cuts_.empty() && cuts_.back() < gap_.next && !Mutated(Mutant::kGapStraddles);
+    SealGap(cut ? cuts_.back() : gap_.next);
+    for (; !cuts_.empty() && cuts_.back() <= position_; cuts_.pop_back()) ++counters_.cuts;
+  }
+  counters_.lost += gap_.next.v - gap_.first.v;
+  gap_unsaved_ = true;
+  at_end_ = false;
+  degraded_until_ = kAfterAllTime;
+  degraded_from_ = operator_.watermark();
+  return Status::Ok();
+}
+
+void PartitionTask::SealGap(Offset next) {
+  CHECK(open_first_ == position_);
+  Segment gap = GapSegment(position_, next, operator_.watermark());
+  if (Mutated(Mutant::kGapTwice)) gap.ledger[0].ledger.lost = gap_.next.v - gap_.first.v;
+  position_ = open_first_ = next;
+  AddSealed(std::move(gap));
+}
+
+Status PartitionTask::StopForGap(Offset earliest) {
+  gap_ = {position_, earliest};
+  std::string ahead;
+  for (size_t sink = 0; sink < sinks_.size(); ++sink)
+    if (sinks_[sink].committed > position_)
+      ahead += fmt::format("; sink '{}' has what lies before {}", options_.sinks[sink].name,
+                           sinks_[sink].committed.v);
+  gap_stop_ = Status::Stop(fmt::format(
+      "retention has removed the offsets [{}, {}) of partition {} of '{}' before they were "
+      "counted: {} offsets are lost{}. To go on at {}, with the loss in the ledger, start with "
+      "engine.on_gap = count",
+      gap_.first.v, gap_.next.v, partition_.partition, partition_.source,
+      gap_.next.v - gap_.first.v, ahead, gap_.next.v));
+  // What was read is still good: with a checkpoint of it, no more is lost than must be.
+  if (phase_ == Phase::kRun && checkpointed_ != position_) return Status::Ok();
+  return gap_stop_;
+}
+
+// Does a gap begin at this boundary of the list?
+bool PartitionTask::GapAt(Offset boundary) const {
+  return boundary < open_first_ && sealed_.RunAt(boundary) == nullptr &&
+         sealed_.Between(boundary, open_first_).front().IsGap();
 }
 
 Status PartitionTask::StopFor(size_t sink, const std::string& what) const {
@@ -275,6 +350,7 @@ Result<Progress> PartitionTask::ResetFields(Status status) {
   phase_ = Phase::kClaim;
   turn_ = 0;
   cuts_.clear();
+  found_.clear();
   rounds_ = unsaved_records_ = 0;
   return Status::Retry(status.message());
 }
@@ -298,7 +374,10 @@ Result<Progress> PartitionTask::Run() {
 }
 
 Result<Progress> PartitionTask::ReadIfDue() {
-  if (draining_ || range_changed_ || read_backoff_.Waiting(now_ms_)) return Progress::kIdle;
+  if (draining_ || range_changed_ || gap_unsaved_ || read_backoff_.Waiting(now_ms_))
+    return Progress::kIdle;
+  if (!gap_stop_.ok() && checkpointed_ != position_) return Progress::kIdle;
+  if (!gap_stop_.ok()) return Failed(read_backoff_, counters_.retries, UnlessNewerOwner(gap_stop_));
   if (Full()) {
     ++counters_.held_up;
     return Progress::kIdle;
@@ -313,7 +392,10 @@ Result<Progress> PartitionTask::Read() {
     Result<Batch> polled = ports_.source->Poll(left);
     if (!polled.ok()) {
       at_end_ = false;
-      failed = Failed(read_backoff_, counters_.retries, polled.status());
+      Status status = polled.status();
+      if (status.code() == StatusCode::kStop) status = UnlessNewerOwner(PassGap(status));
+      if (status.ok()) return Progress::kWorked;
+      failed = Failed(read_backoff_, counters_.retries, status);
       break;
     }
     read_backoff_.Succeeded();
@@ -349,7 +431,7 @@ void PartitionTask::Count(const Batch& batch) {
   counters_.records += records;
   unsaved_records_ += records;
   if (records > 0) append_time_ = batch.records.back().append_time;
-  if (degraded_until_ == kAfterAllTime && operator_.watermark() > kBeforeAllTime)
+  if (degraded_until_ == kAfterAllTime && operator_.watermark() > degraded_from_)
     degraded_until_ = operator_.watermark() + spec_.dedup_horizon;
 }
 
@@ -368,12 +450,17 @@ bool PartitionTask::Seal(Offset next) {
   if (open_first_ == next) return false;
   Segment segment = operator_.TakeSegment(open_first_, next);
   open_first_ = next;
+  AddSealed(std::move(segment));
+  return true;
+}
+
+void PartitionTask::AddSealed(Segment segment) {
   for (SinkState& sink : sinks_)
-    if (sink.committed < next && sink.waiting_since_ms == kNever) sink.waiting_since_ms = now_ms_;
+    if (sink.committed < segment.next && sink.waiting_since_ms == kNever)
+      sink.waiting_since_ms = now_ms_;
   sealed_.Add(std::move(segment));
   ++counters_.segments;
   DropCommitted();
-  return true;
 }
 
 // A segment stays until the slowest sink has it.
@@ -407,6 +494,7 @@ Result<Progress> PartitionTask::CommitIfDue(size_t index) {
   const Offset next = sink.offered != kNoneCommitted ? sink.offered : OfferEnd(sink.committed);
   const Result<std::span<const Segment>> offer = Offer(sink, next);
   if (!offer.ok()) return Failed(sink.backoff, sink.retries, UnlessNewerOwner(offer.status()));
+  const bool beside_gap = offer.value().front().IsGap() || GapAt(next);
   const Result<Offset> committed = ports_.sinks[index]->Commit(partition_, offer.value());
   if (!committed.ok()) {
     // It may be under way, so it is offered again as it is: then the answer can only be `next`,
@@ -421,17 +509,22 @@ Result<Progress> PartitionTask::CommitIfDue(size_t index) {
   sink.has_any = true;
   sink.offered = kNoneCommitted;
   sink.loaded = {};
-  sink.waiting_since_ms = next < open_first_ ? now_ms_ : kNever;
+  sink.waiting_since_ms = next == open_first_ ? kNever : beside_gap ? kLongAgo : now_ms_;
   sink.backoff.Succeeded();
   ++sink.commits;
   DropCommitted();
   return Progress::kWorked;
 }
 
-// Everything; of what lies in runs, one run.
+// Everything; of what lies in runs, one run. A gap is offered by itself, so that a sink that keeps
+// ranges of offsets says of those that are lost and of no others that they are.
 Offset PartitionTask::OfferEnd(Offset committed) const {
   const SpilledRun* run = sealed_.RunAt(committed);
-  return run != nullptr ? run->next() : open_first_;
+  if (run != nullptr) return run->next();
+  const std::span<const Segment> all = sealed_.Between(committed, open_first_);
+  for (const Segment& segment : all)
+    if (segment.IsGap() != all.front().IsGap()) return segment.first;
+  return open_first_;
 }
 
 // [sink.committed, next) of the list. An offer that was made when it was in memory may lie in
@@ -478,7 +571,11 @@ Result<Progress> PartitionTask::CheckpointIfDue() {
     operator_.Save(out);
   };
   int64_t bytes = 0;
-  const CheckpointHead head{position_, origin_, degraded_until_};
+  const bool degraded = operator_.watermark() < degraded_until_;
+  const CheckpointHead head{.next = position_,
+                            .origin = origin_,
+                            .degraded_until = degraded_until_,
+                            .gap = degraded ? gap_ : Gap{}};
   const CheckpointWriter writer = [&](const ByteSink& out) {
     WriteCheckpoint(head, sealed_.runs(), sealed_.in_memory(), save_state,
                     [&](std::string_view piece) {
@@ -495,6 +592,7 @@ Result<Progress> PartitionTask::CheckpointIfDue() {
   checkpointed_ = position_;
   checkpointed_ms_ = now_ms_;
   unsaved_records_ = 0;
+  gap_unsaved_ = false;
   named_.clear();
   for (const SpilledRun& run : sealed_.runs()) named_.push_back(run.id);
   runs_to_remove_ |= std::exchange(runs_dropped_, false);
@@ -580,9 +678,10 @@ int64_t PartitionTask::CheckpointDue() const {
   const int64_t records_enough =
       std::clamp(operator_.remembered_ids() / 4, options_.checkpoint_records_min,
                  options_.checkpoint_records_max);
-  const int64_t due = draining_ || unsaved_records_ >= records_enough
-                          ? kLongAgo
-                          : checkpointed_ms_ + options_.checkpoint_interval_ms;
+  const int64_t due =
+      draining_ || gap_unsaved_ || !gap_stop_.ok() || unsaved_records_ >= records_enough
+          ? kLongAgo
+          : checkpointed_ms_ + options_.checkpoint_interval_ms;
   return std::max(due, checkpoint_backoff_.until_ms());
 }
 
@@ -591,7 +690,7 @@ int64_t PartitionTask::NextDue(int64_t now_ms) const {
   if (phase_ != Phase::kRun) return std::max(now_ms, start_backoff_.until_ms());
   int64_t due = CheckpointDue();
   for (size_t sink = 0; sink < sinks_.size(); ++sink) due = std::min(due, SinkDue(sink));
-  if (!draining_ && !range_changed_ && !at_end_ && !Full())
+  if (!draining_ && !range_changed_ && !at_end_ && !gap_unsaved_ && !Full())
     due = std::min(due, read_backoff_.until_ms());
   if (runs_to_remove_) due = std::min(due, remove_backoff_.until_ms());
   return std::max(now_ms, std::min(due, SpillDue()));
@@ -642,6 +741,7 @@ TaskStatus PartitionTask::Snapshot() const {
   status.at_end = at_end();
   status.drained = drained();
   status.degraded = status.running && operator_.watermark() < degraded_until_;
+  if (!gap_stop_.ok() || (status.degraded && !gap_unsaved_)) status.gap = gap_;
   status.epoch = epoch_;
   status.position = position_;
   status.checkpointed = checkpointed_;

@@ -14,6 +14,7 @@
 
 #include "base/status.h"
 #include "engine/backoff.h"
+#include "engine/checkpoint.h"
 #include "engine/checkpoint_store.h"
 #include "engine/sealed_list.h"
 #include "engine/sink.h"
@@ -33,8 +34,15 @@ struct SinkOptions {
   bool together = false;
 };
 
+// What to do when retention has removed offsets that were not read.
+enum class OnGap : uint8_t {
+  kStop,   // wait for a person
+  kCount,  // count them as lost, in the ledger, and go on behind them
+};
+
 struct TaskOptions {
   std::vector<SinkOptions> sinks;  // one for each sink of the ports, in their order
+  OnGap on_gap = OnGap::kStop;
 
   uint64_t hash_seed = 0;       // of a new CountOperator
   int64_t records_max = 4'096;  // of one Step
@@ -88,9 +96,12 @@ struct TaskStatus {
   bool running = false;  // started: the claim, the fences and the checkpoint are behind it
   bool at_end = false;   // the last read found nothing more
   bool drained = false;
-  // Started without a checkpoint where retention had cut the memory: until a dedup_horizon has
-  // passed, copies of what a sink has may be counted again.
+  // Started without a checkpoint where retention had cut the memory, or went on behind a gap: until
+  // a dedup_horizon has passed, copies of what a sink has may be counted again.
   bool degraded = false;
+  // Offsets that are lost: those that it stopped for, or, once a checkpoint says so, the newest
+  // that it has counted as lost, as long as it is degraded.
+  Gap gap;
   Epoch epoch;                             // of its newest entry in the checkpoint store
   Offset position;                         // the next offset to read
   Offset checkpointed;                     // where a restart would go on
@@ -111,6 +122,7 @@ struct TaskStatus {
   int64_t merges = 0;    // boundaries between sealed segments removed
   int64_t cuts = 0;      // seals exactly at a sink's committed offset, in replay
   int64_t held_up = 0;   // Steps that did not read because the list was full
+  int64_t lost = 0;      // offsets counted as lost
   int64_t spills = 0;    // runs put
   int64_t runs_read = 0;
   int64_t checkpoints = 0;
@@ -179,7 +191,11 @@ class PartitionTask {
   Status LoadCheckpoint(std::string_view bytes);
   Status ReadCommitted();
   Status TakeCommitted(size_t sink, Offset committed);
+  void BeginAtOldest();
   Status SeekToStart();
+  Status SeekCommitted(size_t sink);
+  Status PassGap(const Status& refused);
+  Status StopForGap(Offset earliest);
   bool LooksAtClaim() const;
   Status UnlessNewerOwner(Status stop);
   Phase AfterClaim() const;
@@ -199,6 +215,9 @@ class PartitionTask {
   void Count(const Batch& batch);
   void AdvanceTo(Offset next);
   bool Seal(Offset next);
+  void SealGap(Offset next);
+  void AddSealed(Segment segment);
+  bool GapAt(Offset boundary) const;
   void DropCommitted();
   void TellFollowers();
   Offset TakenInMemory() const;
@@ -222,17 +241,25 @@ class PartitionTask {
   Offset position_;
   Offset origin_;
   EventTime degraded_until_ = kBeforeAllTime;
+  Gap gap_;
   Offset open_first_;
   // Known again after a start.
   Phase phase_;
   Epoch epoch_;  // of the newest entry that this task put
   Epoch claim_;  // the first of them
   std::vector<SinkState> sinks_;
-  std::vector<Offset> cuts_;  // committed offsets that replay has not reached yet, falling
+  std::vector<Offset> found_;  // what they have committed; until the last of them has said so
+  std::vector<Offset> cuts_;   // committed offsets that replay has not reached yet, falling
   bool has_checkpoint_ = false;
   // The checkpoint is of another range [count_from, count_until): nothing is read before there is
   // one of this range, so that no replay ever has records of both.
   bool range_changed_ = false;
+  // A gap that no checkpoint has. Nothing is read behind it until one has: so nobody ever reads
+  // what comes behind it with another memory than this task's, and it is told once.
+  bool gap_unsaved_ = false;
+  Watermark degraded_from_ = kBeforeAllTime;  // what it must pass for degraded_until_ to be known
+  // What it stops for, once a checkpoint has everything that it had read.
+  Status gap_stop_ = Status::Ok();
   size_t turn_ = 0;
   Backoff start_backoff_, read_backoff_, checkpoint_backoff_, spill_backoff_, remove_backoff_;
   int64_t now_ms_ = 0;   // of this Step

@@ -65,6 +65,7 @@ struct Runtime::State {
     int64_t spilled_ms = 0;   // when there was a run last
     int64_t not_full_ms = 0;  // when the list was not full last
     bool waits = false;       // as it was told
+    Gap gap;                  // as it was told
 
     mutable std::mutex mutex;
     PartitionHealth health;  // guarded by mutex
@@ -106,6 +107,7 @@ struct Runtime::State {
   int64_t FinishWithoutTask(Slot& slot);
   void Publish(Slot& slot, int64_t now_ms);
   static void TellSpill(Slot& slot, const TaskStatus& status, int64_t now_ms);
+  static void TellGap(Slot& slot, const TaskStatus& status);
   void Wake(Slot& slot);
   void Stop();
 };
@@ -260,9 +262,20 @@ void Runtime::State::Publish(Slot& slot, int64_t now_ms) {
     LogInfo(fmt::format("{} runs from offset {}", NameOf(slot.partition), status.position.v));
   }
   if (status.running) TellSpill(slot, status, now_ms);
+  if (status.running) TellGap(slot, status);
   const std::lock_guard lock(slot.mutex);
   slot.health.health = status.running ? TaskHealth::kRunning : TaskHealth::kStarting;
   slot.health.task = std::move(status);
+}
+
+// What is lost for good, in the log, too; after a restart again, as long as it is told at all.
+void Runtime::State::TellGap(Slot& slot, const TaskStatus& status) {
+  if (status.gap.empty() || status.gap == slot.gap) return;
+  slot.gap = status.gap;
+  LogError(
+      fmt::format("{} has lost {} offsets: retention had removed [{}, {}) before they were counted",
+                  NameOf(slot.partition), slot.gap.next.v - slot.gap.first.v, slot.gap.first.v,
+                  slot.gap.next.v));
 }
 
 // What lasts is told once, when it begins and when it ends.

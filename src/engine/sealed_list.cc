@@ -88,6 +88,8 @@ void SealedList::MergeAll() {
 bool SealedList::SmallEnough(size_t older) const {
   const size_t rows = segments_[older].rows();
   const size_t newer_rows = segments_[older + 1].rows();
+  // What is lost stays apart from what was counted.
+  if (segments_[older].IsGap() != segments_[older + 1].IsGap()) return false;
   return 2 * newer_rows >= rows && rows + newer_rows <= limits_.rows_max &&
          weights_[older] + weights_[older + 1] <= limits_.bytes_max;
 }

@@ -31,10 +31,12 @@ class Source {
  public:
   virtual ~Source() = default;
   virtual Result<Offset> Earliest() = 0;
-  // kStop if retention has passed `next`, or `next` lies beyond the end of the log.
+  // kStop if retention has passed `next`, or `next` lies beyond the end of the log. Which of the
+  // two it was tells Earliest() afterwards: it is what the refusal went by, or newer.
   virtual Status Seek(Offset next) = 0;
   // Never waits. first == next: nothing to read now. At most records_max records, and at least one
-  // stored batch if there is any.
+  // stored batch if there is any. kStop, again and again, if retention has passed what comes next:
+  // then Earliest() lies behind it, and Seek() goes on there.
   virtual Result<Batch> Poll(int64_t records_max) = 0;
 };
 

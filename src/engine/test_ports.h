@@ -24,6 +24,7 @@ struct TestWorld {
   struct SinkState {
     Offset committed = kNoneCommitted;
     int64_t counted = 0;
+    std::vector<Gap> gaps;         // what its ledger says is lost
     int64_t calls = 0;             // of Commit
     int64_t segments = 0;          // of the newest commit
     std::optional<Status> answer;  // of Commit, instead of doing it
@@ -81,6 +82,7 @@ class TestSource final : public Source {
   Result<Batch> Poll(int64_t records_max) override {
     const std::lock_guard lock(w_.mutex);
     if (w_.poll_answer) return *w_.poll_answer;
+    if (next_ < w_.earliest) return Status::Stop("retention has passed it");
     const int64_t end = std::min<int64_t>(std::ssize(w_.records), next_.v + records_max);
     auto block = std::make_shared<std::vector<std::string>>();
     Batch batch{.first = next_, .next = {end}};
@@ -113,8 +115,13 @@ class TestSink final : public Sink {
     if (sink.answer) return *sink.answer;
     if (sink.committed != kNoneCommitted && sink.committed != segments.front().first)
       return Status::Rebuild("compare-and-set");
-    for (const Segment& segment : segments)
+    for (const Segment& segment : segments) {
       for (const CountRow& row : segment.counts) sink.counted += row.count;
+      if (const int64_t lost = segment.Total().lost; lost > 0) {
+        CHECK(segment.IsGap() && lost == segment.next.v - segment.first.v);
+        sink.gaps.push_back({segment.first, segment.next});
+      }
+    }
     sink.segments = std::ssize(segments);
     sink.committed = segments.back().next;
     w_.changed.notify_all();

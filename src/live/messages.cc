@@ -90,10 +90,10 @@ std::string ToJson(std::span<const Move> moves) {
 std::string ToJson(const Ledger& ledger) {
   return fmt::format(
       R"({{"received":{},"counted":{},"duplicate":{},"too_late":{},"future":{},"malformed":{},)"
-      R"("outside":{},"conflicts":{},"heartbeats":{}}})",
+      R"("outside":{},"conflicts":{},"heartbeats":{},"lost":{}}})",
       ledger.received, ledger.of(Outcome::kCounted), ledger.of(Outcome::kDuplicate),
       ledger.of(Outcome::kTooLate), ledger.of(Outcome::kFuture), ledger.of(Outcome::kMalformed),
-      ledger.of(Outcome::kOutside), ledger.conflicts, ledger.heartbeats);
+      ledger.of(Outcome::kOutside), ledger.conflicts, ledger.heartbeats, ledger.lost);
 }
 
 std::string ViewJson(std::optional<LocationId> location, const WindowChoice& window,

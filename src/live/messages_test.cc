@@ -106,10 +106,11 @@ TEST(Messages, EventsHaveIdAndKind) {
 }
 
 TEST(Messages, LedgerNames) {
-  Ledger ledger{.received = 21, .outcomes = {1, 2, 3, 4, 5, 6}, .conflicts = 7, .heartbeats = 8};
+  Ledger ledger{
+      .received = 21, .outcomes = {1, 2, 3, 4, 5, 6}, .conflicts = 7, .heartbeats = 8, .lost = 9};
   EXPECT_EQ(ToJson(ledger),
             R"({"received":21,"counted":1,"duplicate":2,"too_late":3,"future":4,"malformed":5,)"
-            R"("outside":6,"conflicts":7,"heartbeats":8})");
+            R"("outside":6,"conflicts":7,"heartbeats":8,"lost":9})");
 }
 
 TEST(Messages, IdsOfOthersAreIgnored) {

@@ -46,6 +46,8 @@ void MergeSorted(std::vector<Row>& into, std::vector<Row>&& rows) {
 
 // Numbers that nothing which we wrote can hold, and whose sums could overflow.
 constexpr uint64_t kCountMax = uint64_t{1} << 53;
+// In the place of an encoded ledger's first number: before that comes `lost`.
+constexpr uint64_t kLostFollows = uint64_t{1} << 63;
 
 // A time that is written as the difference to `base`; false if it is none.
 bool DecodeTime(ByteReader& in, EventTime base, EventTime* time) {
@@ -73,10 +75,17 @@ void Ledger::Add(const Ledger& other) {
   for (size_t i = 0; i < kOutcomes; ++i) outcomes[i] += other.outcomes[i];
   conflicts += other.conflicts;
   heartbeats += other.heartbeats;
+  lost += other.lost;
 }
 
 // Layout: the outcomes in their order, conflicts, heartbeats; `received` is the outcomes' sum.
+// Where something was lost, kLostFollows and `lost` come before them: so what is stored of ledgers
+// without losses is what it always was, and a program that knows of none refuses those with them.
 void Ledger::Encode(ByteWriter& out) const {
+  if (lost > 0) {
+    out.Varint(kLostFollows);
+    out.Varint(static_cast<uint64_t>(lost));
+  }
   for (const int64_t n : outcomes) out.Varint(static_cast<uint64_t>(n));
   out.Varint(static_cast<uint64_t>(conflicts));
   out.Varint(static_cast<uint64_t>(heartbeats));
@@ -85,14 +94,20 @@ void Ledger::Encode(ByteWriter& out) const {
 Result<Ledger> Ledger::Decode(ByteReader& in) {
   Ledger ledger;
   bool sane = true;
-  const auto number = [&] {
-    const uint64_t value = in.Varint();
+  const auto number = [&](uint64_t value) {
     sane &= value <= kCountMax;
     return sane ? static_cast<int64_t>(value) : 0;
   };
-  for (int64_t& n : ledger.outcomes) ledger.received += n = number();
-  ledger.conflicts = number();
-  ledger.heartbeats = number();
+  uint64_t first = in.Varint();
+  if (first == kLostFollows) {
+    ledger.lost = number(in.Varint());
+    first = in.Varint();
+  }
+  ledger.received = ledger.outcomes[0] = number(first);
+  for (size_t i = 1; i < kOutcomes; ++i)
+    ledger.received += ledger.outcomes[i] = number(in.Varint());
+  ledger.conflicts = number(in.Varint());
+  ledger.heartbeats = number(in.Varint());
   if (!sane || !in.ok()) return Status::Stop("bad ledger");
   return ledger;
 }
@@ -101,6 +116,13 @@ Ledger Segment::Total() const {
   Ledger total;
   for (const LedgerRow& row : ledger) total.Add(row.ledger);
   return total;
+}
+
+Segment GapSegment(Offset first, Offset next, Watermark watermark) {
+  Segment gap{.first = first, .next = next, .watermark = watermark};
+  gap.ledger = {
+      {.key = {.known = false, .hour = kNoAppendTime}, .ledger = {.lost = next.v - first.v}}};
+  return gap;
 }
 
 void MergeCounts(std::vector<CountRow>& into, std::vector<CountRow>&& rows) {

@@ -28,6 +28,9 @@ struct Ledger {
   std::array<int64_t, kOutcomes> outcomes{};  // by Outcome; they add up to `received`
   int64_t conflicts = 0;                      // of the duplicates
   int64_t heartbeats = 0;                     // apart: not received
+  // Offsets that retention has removed before they were read: nobody knows what was in them, so
+  // they are no part of `received`.
+  int64_t lost = 0;
   int64_t of(Outcome outcome) const { return outcomes[static_cast<size_t>(outcome)]; }
   bool Balanced() const;
   void Add(const Ledger& other);
@@ -90,11 +93,16 @@ struct Segment {
   Ledger Total() const;
   // `after` must begin where this ends. O(rows of both).
   void Merge(Segment&& after);
+  // Of offsets that were lost, and of nothing else.
+  bool IsGap() const { return ledger.size() == 1 && counts.empty() && ledger[0].ledger.lost > 0; }
   size_t rows() const { return counts.size() + ledger.size() + set_aside.size(); }
   void Encode(ByteWriter& out) const;
   static Result<Segment> Decode(ByteReader& in);
   friend bool operator==(const Segment&, const Segment&) = default;
 };
+
+// The segment of the lost offsets [first, next). They have no hour, location or camera.
+Segment GapSegment(Offset first, Offset next, Watermark watermark);
 
 // Adds rows that are sorted by key into `into`, which stays sorted by key.
 void MergeCounts(std::vector<CountRow>& into, std::vector<CountRow>&& rows);

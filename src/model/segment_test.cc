@@ -47,6 +47,32 @@ TEST(Ledger, EncodesAndDecodesTheSame) {
   EXPECT_EQ(read.value(), ledger);
 }
 
+// So no program that reads the one misreads the other.
+TEST(Ledger, WhatIsLostComesFirstAndOnlyIfThereIsSome) {
+  const Ledger ledger{.received = 3, .outcomes = {1, 2}, .heartbeats = 4, .lost = 1'000};
+  ByteWriter out, without;
+  ledger.Encode(out);
+  Ledger{.received = 3, .outcomes = {1, 2}, .heartbeats = 4}.Encode(without);
+  EXPECT_EQ(without.bytes(), std::string("\1\2\0\0\0\0\0\4", 8));
+  ByteReader in(out.bytes());
+  EXPECT_EQ(in.Varint(), uint64_t{1} << 63);  // more than a program without losses takes
+  EXPECT_EQ(in.Varint(), 1'000u);
+  EXPECT_EQ(in.Raw(in.remaining()), without.bytes());
+  ByteReader whole(out.bytes());
+  const Result<Ledger> read = Ledger::Decode(whole);
+  ASSERT_TRUE(read.ok());
+  EXPECT_EQ(read.value(), ledger);
+  EXPECT_TRUE(read.value().Balanced());
+}
+
+TEST(Segment, AGapSaysHowMuchIsLost) {
+  const Segment gap = GapSegment({5}, {12}, {70});
+  EXPECT_TRUE(gap.IsGap());
+  EXPECT_EQ(gap.Total(), Ledger{.lost = 7});
+  EXPECT_EQ(gap.watermark, Watermark{70});
+  EXPECT_FALSE((Segment{.first = {5}, .next = {12}}).IsGap());
+}
+
 TEST(Ledger, RefusesWhatIsCutOrCouldOverflow) {
   ByteWriter out;
   Ledger{.heartbeats = (int64_t{1} << 53) + 1}.Encode(out);

@@ -12,7 +12,7 @@ namespace {
 constexpr std::array<std::string_view, kRules> kNames = {
     "camera_silent", "location_silent", "duplicate_storm", "dead_letter_rate",  "too_late_rate",
     "clock_ahead",   "clock_behind",    "lag_growing",     "watermark_stalled", "state_near_limit",
-    "sink_failing",  "clock_unguarded", "degraded"};
+    "sink_failing",  "clock_unguarded", "degraded",        "records_lost"};
 constexpr int64_t kMinute = 60'000;
 // A limit is a level, not a rate: it ends so many points below.
 constexpr int64_t kLimitPointsBack = 5;
@@ -117,6 +117,7 @@ struct AlertRules::State {
   void JudgeWatermarks();
   void JudgeSinks();
   void JudgeStates();
+  void JudgeLosses();
   void Share(Rule rule, int64_t percent, int64_t part, int64_t whole, bool also, const char* what);
   // `describe` fills subject, text and facts; called only where somebody will read them.
   template <typename Describe>
@@ -471,11 +472,30 @@ void AlertRules::State::JudgeStates() {
       alert.subject = NameOf(partition);
       alert.text = partition.running
                        ? fmt::format(
-                             "{} started without its memory of earlier detections: copies may "
+                             "{} has no memory of some earlier detections: copies of them may "
                              "be counted again",
                              NameOf(partition))
                        : fmt::format("{} does not count: {}", NameOf(partition),
                                      partition.reason.empty() ? "it starts" : partition.reason);
+    });
+  }
+}
+
+void AlertRules::State::JudgeLosses() {
+  for (const PartitionSample& partition : sample->partitions) {
+    const int64_t lost = partition.lost_next.v - partition.lost_first.v;
+    Finding finding = Steady(lost > 0);
+    finding.start_after = {};
+    Judge({Rule::kRecordsLost, partition.partition, partition.topic}, finding, [&](Alert& alert) {
+      if (lost == 0) return;  // it ends: it says what it said
+      alert.subject = NameOf(partition);
+      alert.text = fmt::format(
+          "{} offsets of {} are lost: retention had removed [{}, {}) before they were counted; {}",
+          lost, NameOf(partition), partition.lost_first.v, partition.lost_next.v,
+          partition.running ? "the ledger says so" : "it waits for a person (engine.on_gap)");
+      alert.facts = {{"lost", lost},
+                     {"first_offset", partition.lost_first.v},
+                     {"next_offset", partition.lost_next.v}};
     });
   }
 }
@@ -501,6 +521,7 @@ std::vector<AlertChange> AlertRules::Judge(const MonitorSample& sample) {
   s.JudgeWatermarks();
   s.JudgeSinks();
   s.JudgeStates();
+  s.JudgeLosses();
   s.EndGone();
   s.Summarise();
   s.sample = nullptr;

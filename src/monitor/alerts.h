@@ -36,8 +36,9 @@ enum class Rule : uint8_t {
   kSinkFailing,
   kClockUnguarded,
   kDegraded,
+  kRecordsLost,
 };
-constexpr size_t kRules = 13;
+constexpr size_t kRules = 14;
 std::string_view ToString(Rule rule);  // "camera_silent"
 
 // Of a duration or threshold 0 switches its rule off.
@@ -85,6 +86,9 @@ struct PartitionSample {
   std::string topic;  // empty: they are all of one
   bool running = false;
   bool degraded = false;
+  // Offsets that retention has removed before they were counted, as long as they are worth an
+  // alert. Equal: none.
+  Offset lost_first, lost_next;
   std::string reason;  // why it does not run; may be empty
   Offset position;     // next offset to read
   Offset end;          // of the log; less than `position`: not known

@@ -257,6 +257,22 @@ TEST_F(Alerts, LimitsClocksAndPartitions) {
   EXPECT_EQ(Pass(1), Told{"+degraded partition 4"});
 }
 
+TEST_F(Alerts, LostRecordsAreToldAtOnceAndUntilTheyAreOld) {
+  sample.partitions = {{.partition = 4, .running = true, .lost_first = {10}, .lost_next = {30}}};
+  EXPECT_EQ(Pass(1), Told{"+records_lost partition 4"});
+  EXPECT_EQ(last.text,
+            "20 offsets of partition 4 are lost: retention had removed [10, 30) before they were "
+            "counted; the ledger says so");
+  EXPECT_EQ(last.facts[0], std::pair(std::string("lost"), int64_t{20}));
+  EXPECT_EQ(Pass(600), Told());
+  sample.partitions[0] = {.partition = 4, .running = true};
+  EXPECT_EQ(Pass(60), Told{"-records_lost partition 4"});
+  EXPECT_TRUE(last.text.starts_with("20 offsets")) << last.text;
+  sample.partitions[0] = {.partition = 4, .lost_first = {30}, .lost_next = {31}, .reason = "x"};
+  EXPECT_EQ(Pass(1), Told{"+records_lost partition 4"});
+  EXPECT_TRUE(last.text.ends_with("it waits for a person (engine.on_gap)")) << last.text;
+}
+
 TEST_F(Alerts, ThousandsAreOneMore) {
   for (int64_t camera = 0; camera < 5'000; ++camera)
     sample.cameras.push_back({.camera = {camera}, .location = {7}, .heard_ms = now_ms});

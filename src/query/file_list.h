@@ -29,6 +29,7 @@ struct LakeFile {
   std::optional<EventTime> window_start_min,
       window_start_max;                                       // both included; stats, may be wider
   std::optional<EventTime> append_hour_min, append_hour_max;  // likewise, of the ledger
+  bool has_lost = false;  // of the ledger: by its statistics it has the column `lost`
   friend bool operator==(const LakeFile&, const LakeFile&) = default;
 };
 

@@ -152,7 +152,7 @@ Result<ResultTable> QueryEngine::LedgerTotals(const Scope& scope, const LedgerRe
   }
   std::string sums;
   for (const char* column : {"received", "counted", "duplicate", "too_late", "future", "malformed",
-                             "outside", "conflicts", "heartbeats"}) {
+                             "outside", "conflicts", "heartbeats", "lost"}) {
     sums += fmt::format("{}coalesce(sum({}), 0)::BIGINT AS {}", sums.empty() ? "" : ", ", column,
                         column);
   }
@@ -161,8 +161,8 @@ Result<ResultTable> QueryEngine::LedgerTotals(const Scope& scope, const LedgerRe
       std::move(session),
       fmt::format("SELECT {}{}{} FROM {} WHERE {}{}", group, grouped ? ", " : "", sums, kLedger,
                   where,
-                  grouped ? fmt::format(" GROUP BY {0} HAVING sum(received) + sum(heartbeats) > 0 "
-                                        "ORDER BY {0} NULLS LAST",
+                  grouped ? fmt::format(" GROUP BY {0} HAVING sum(received) + sum(heartbeats) + "
+                                        "coalesce(sum(lost), 0) > 0 ORDER BY {0} NULLS LAST",
                                         group)
                           : std::string()));
 }

@@ -36,6 +36,7 @@ const std::vector<ScanColumn> kLedgerColumns = {
     {"outside", DUCKDB_TYPE_BIGINT},
     {"conflicts", DUCKDB_TYPE_BIGINT},
     {"heartbeats", DUCKDB_TYPE_BIGINT},
+    {"lost", DUCKDB_TYPE_BIGINT},
 };
 const std::vector<ScanColumn> kLocationColumns = {
     {"geographical_location_oid", DUCKDB_TYPE_BIGINT},
@@ -109,6 +110,8 @@ ScanCell LedgerCell(const LedgerIncrement& row, size_t column) {
       return ledger.conflicts;
     case 15:
       return ledger.heartbeats;
+    case 16:
+      return ledger.lost;
     default:
       return ledger.outcomes[column - 8];
   }

@@ -34,7 +34,8 @@ struct CountIncrement {
 // A row of `ledger`. In the files:
 //   source string, source_partition int, first_offset next_offset long, geographical_location_oid
 //   video_camera_oid long? (null: unreadable), append_hour timestamp? (null: no append time),
-//   received counted duplicate too_late future malformed outside conflicts heartbeats long
+//   received counted duplicate too_late future malformed outside conflicts heartbeats long, lost
+//   long? (files of earlier programs do not have the column)
 struct LedgerIncrement {
   SourcePartition source;
   Offset first, next;

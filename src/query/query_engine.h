@@ -94,7 +94,7 @@ class QueryEngine {
   Result<ResultTable> Items(const Scope& scope, const ItemsRequest& request,
                             const QueryLimits& limits = {});
   // What became of each event: [group's column,] received, counted, duplicate, too_late, future,
-  // malformed, outside, conflicts, heartbeats. received is the sum of the six after it.
+  // malformed, outside, conflicts, heartbeats, lost. received is the sum of the six after it.
   Result<ResultTable> LedgerTotals(const Scope& scope, const LedgerRequest& request,
                                    const QueryLimits& limits = {});
   // geographical_location_oid, geographical_location (null: not in the location table), item_count,

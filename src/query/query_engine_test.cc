@@ -188,12 +188,33 @@ TEST_F(QueryEngineTest, LedgerExplainsANumber) {
   EXPECT_EQ(
       Written(engine->LedgerTotals(Scope::All(), {.location = LocationId{1}, .hours = Days(0, 1)})),
       "{\"received\":18,\"counted\":14,\"duplicate\":4,\"too_late\":0,\"future\":0,"
-      "\"malformed\":0,\"outside\":0,\"conflicts\":0,\"heartbeats\":0}\n");
+      "\"malformed\":0,\"outside\":0,\"conflicts\":0,\"heartbeats\":0,\"lost\":0}\n");
   const std::string by_location = Written(
       engine->LedgerTotals(Scope::All(), {.group = LedgerGroup::kLocation}), ResultFormat::kCsv);
   EXPECT_THAT(by_location, HasSubstr("\r\n1,18,14,4,"));
   EXPECT_THAT(by_location, HasSubstr("\r\n,2,0,2,"));
   EXPECT_EQ(Sql("SELECT sum(received) AS n FROM ledger", Only(2)), "{\"n\":5}\n");
+}
+
+// Files of programs that knew of no losses have no such column.
+TEST_F(QueryEngineTest, LedgerFilesWithAndWithoutLostOffsets) {
+  LedgerIncrement counted{.source = {"log", 0}};
+  counted.row.key = {true, {1}, {70}, {kNewYear.v}};
+  counted.row.ledger.received = counted.row.ledger.outcomes[0] = 10;
+  LedgerIncrement gap{.source = {"log", 0}, .first = {10}, .next = {17}};
+  gap.row = {.key = {.known = false, .hour = kNoAppendTime}, .ledger = {.lost = 7}};
+  const std::string sums = "SELECT sum(received) AS received, sum(lost) AS lost FROM ledger";
+  lake->WriteLedger({counted}, /*with_lost=*/false);
+  EXPECT_EQ(Sql(sums), "{\"received\":10,\"lost\":null}\n");
+  lake->state.pending_ledger = Shared<LedgerIncrement>({gap});
+  EXPECT_EQ(Sql(sums), "{\"received\":10,\"lost\":7}\n");
+  lake->WriteLedger({counted});
+  lake->WriteLedger({counted, gap}, /*with_lost=*/true, /*has_statistics=*/false);
+  EXPECT_EQ(Sql(sums), "{\"received\":30,\"lost\":14}\n");
+  EXPECT_THAT(Written(engine->LedgerTotals(Scope::All(), {.group = LedgerGroup::kSource})),
+              HasSubstr("\"lost\":14"));
+  // What is lost belongs to no location.
+  EXPECT_THAT(Written(engine->LedgerTotals(Only(1), {})), HasSubstr("\"lost\":0"));
 }
 
 TEST_F(QueryEngineTest, ReadsOnlyTheLedgerFilesOfTheTime) {

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <map>
+#include <tuple>
+
 #include "query/duck_memory.h"
 #include "query/duck_reader.h"
 #include "query/lake_rows.h"
@@ -159,29 +162,33 @@ Status QueryEngine::Session::SetPaths(const std::string& variable,
   return Status::Stop(duckdb_result_error(answer.out()));
 }
 
-// Files by how they say their partition: in a part all say the same.
+// Files by how they say their partition, and by their columns: in a part all say the same.
 std::vector<ViewPart> QueryEngine::Session::FileParts(const FileList& files,
-                                                      const ReadBounds& bounds, bool may_have_date,
+                                                      const ReadBounds& bounds, bool is_ledger,
                                                       Status& failed) {
-  std::map<std::pair<bool, bool>, std::vector<std::string>> groups;
+  std::map<std::tuple<bool, bool, bool>, std::vector<std::string>> groups;
   const auto selected = files.Select(bounds);
   core_->files_selected += static_cast<int64_t>(selected.size());
   for (const LakeFile* file : selected) {
-    groups[{file->location.has_value(), may_have_date && file->day.has_value()}].push_back(
-        files.AbsolutePath(*file));
+    groups[{file->location.has_value(), !is_ledger && file->day.has_value(),
+            is_ledger && !file->has_lost}]
+        .push_back(files.AbsolutePath(*file));
   }
   std::vector<ViewPart> parts;
-  for (const auto& [in_path, paths] : groups) {
+  for (const auto& [how, paths] : groups) {
+    const auto& [location_in_path, date_in_path, may_lack_lost] = how;
     parts.push_back({.variable = fmt::format("sightline_files_{}", ++variables_),
-                     .location_in_path = in_path.first,
-                     .date_in_path = in_path.second});
+                     .location_in_path = location_in_path,
+                     .date_in_path = date_in_path,
+                     .may_lack_lost = may_lack_lost});
     if (Status set = SetPaths(parts.back().variable, paths); !set.ok()) failed = std::move(set);
   }
   return parts;
 }
 
 std::string QueryEngine::Session::Increments(const ReadBounds& bounds, Status& failed) {
-  std::vector<ViewPart> parts = FileParts(state_->counts_files, bounds, true, failed);
+  std::vector<ViewPart> parts =
+      FileParts(state_->counts_files, bounds, /*is_ledger=*/false, failed);
   offers_.push_back(core_->scans.Add(PendingCounts(*state_, scope_)));
   parts.push_back({.from = offers_.back().Sql()});
   return IncrementsSql(parts, scope_);
@@ -193,7 +200,7 @@ std::string QueryEngine::Session::Ledger(const ReadBounds& bounds, Status& faile
                                           {.locations = bounds.locations,
                                            .first_append = bounds.first_append,
                                            .end_append = bounds.end_append},
-                                          false, failed);
+                                          /*is_ledger=*/true, failed);
   offers_.push_back(core_->scans.Add(PendingLedger(*state_, scope_)));
   parts.push_back({.from = offers_.back().Sql()});
   return LedgerSql(parts, scope_);

@@ -59,8 +59,8 @@ class QueryEngine::Session {
   std::string Increments(const ReadBounds& bounds, Status& failed);
   std::string Ledger(const ReadBounds& bounds, Status& failed);
   std::string LocationNames();
-  std::vector<ViewPart> FileParts(const FileList& files, const ReadBounds& bounds,
-                                  bool may_have_date, Status& failed);
+  std::vector<ViewPart> FileParts(const FileList& files, const ReadBounds& bounds, bool is_ledger,
+                                  Status& failed);
   Status SetPaths(const std::string& variable, const std::vector<std::string>& paths);
   // `sql`, or the same with columns as text and JSON that we cannot read otherwise.
   Result<duck::Prepared> Prepare(const std::string& sql, std::vector<Column>& columns);

@@ -86,7 +86,8 @@ class TestLake final : public LakeSource {
     state.counts_files = state.counts_files.With(added, {});
   }
   // Rows with an append time are in the file's statistics.
-  void WriteLedger(const std::vector<LedgerIncrement>& rows) {
+  void WriteLedger(const std::vector<LedgerIncrement>& rows, bool with_lost = true,
+                   bool has_statistics = true) {
     LakeState part;
     part.pending_ledger = std::make_shared<const std::vector<LedgerIncrement>>(rows);
     LakeFile file{.path = fmt::format("part-{}.parquet", ++files_)};
@@ -96,7 +97,9 @@ class TestLake final : public LakeSource {
       file.append_hour_min = std::min(file.append_hour_min.value_or(hour), hour);
       file.append_hour_max = std::max(file.append_hour_max.value_or(hour), hour);
     }
-    Copy(PendingLedger(part, Scope::All()), "*", state.ledger_files.AbsolutePath(file));
+    file.has_lost = with_lost && has_statistics;
+    Copy(PendingLedger(part, Scope::All()), with_lost ? "*" : "* EXCLUDE (lost)",
+         state.ledger_files.AbsolutePath(file));
     state.ledger_files = state.ledger_files.With({{file}}, {});
   }
 

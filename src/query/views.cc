@@ -19,6 +19,13 @@ std::string ColumnList(const std::vector<ScanColumn>& columns) {
 
 std::string From(const ViewPart& part) {
   if (part.variable.empty()) return part.from;
+  // By name, a part without rows gives the column to files of which none has it.
+  if (part.may_lack_lost)
+    return fmt::format(
+        "(SELECT * FROM read_parquet(getvariable('{}'), hive_partitioning = false, union_by_name = "
+        "true) "
+        "UNION ALL BY NAME SELECT NULL::BIGINT AS lost WHERE false)",
+        part.variable);
   std::string types;
   if (part.location_in_path) types += "'geographical_location_oid': BIGINT, ";
   if (part.date_in_path) types += "'date': DATE, ";

@@ -23,6 +23,8 @@ struct ViewPart {
   std::string variable, from;
   bool location_in_path = false;  // hive directories: geographical_location_oid=.../date=...
   bool date_in_path = false;
+  // Of the ledger: some of the files may have no column `lost`, and then it is null.
+  bool may_lack_lost = false;
 };
 
 // SELECT statements. `locations` is what stands in FROM for the current names.

@@ -112,7 +112,7 @@ TEST_F(ApiTest, Locations) {
 TEST_F(ApiTest, Ledger) {
   EXPECT_EQ(Get(Route::kLedger, "format=ndjson").body,
             "{\"received\":19,\"counted\":19,\"duplicate\":0,\"too_late\":0,\"future\":0,"
-            "\"malformed\":0,\"outside\":0,\"conflicts\":0,\"heartbeats\":0}\n");
+            "\"malformed\":0,\"outside\":0,\"conflicts\":0,\"heartbeats\":0,\"lost\":0}\n");
   EXPECT_THAT(Get(Route::kLedger, "location=2").body, HasSubstr("{\"received\":3,\"counted\":3,"));
   EXPECT_THAT(Get(Route::kLedger, "group=location&format=csv").body,
               HasSubstr("geographical_location_oid,received,"));

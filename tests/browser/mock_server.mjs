@@ -31,7 +31,7 @@ class Counts {
     this.seen = new Map(); // detection oid -> "camera location item"
     this.watermarks = new Map(); // camera -> greatest event time - OUT_OF_ORDERNESS
     this.ledger = {
-      received: 0, counted: 0, duplicate: 0, too_late: 0, future: 0, malformed: 0, outside: 0, conflicts: 0, heartbeats: 0,
+      received: 0, counted: 0, duplicate: 0, too_late: 0, future: 0, malformed: 0, outside: 0, conflicts: 0, heartbeats: 0, lost: 0,
     };
     this.newest = 0;
     this.lastAppend = 0;

@@ -39,7 +39,7 @@ test('sse: cut anywhere, with any line end, the same events', () => {
 });
 
 const LEDGER = {
-  received: 471, counted: 412, duplicate: 51, too_late: 3, future: 0, malformed: 5, outside: 0, conflicts: 0, heartbeats: 12,
+  received: 471, counted: 412, duplicate: 51, too_late: 3, future: 0, malformed: 5, outside: 0, conflicts: 0, heartbeats: 12, lost: 0,
 };
 const TOP = { start: 0, end: 10, complete_until: 5, total: 1, other: 0, items: 1, rows: [] };
 const message = (seq, more = {}) => ({ boot: 'k3x9', seq, now: seq, locations: [], top: TOP, moves: [], ledger: LEDGER, ...more });

@@ -82,12 +82,11 @@ class KafkaSourceHarness final : public SourceHarness {
     return std::make_unique<OwnReaderSource>(topic_, partition);
   }
   void Append(int32_t partition, const std::vector<std::string>& payloads) override {
-    KafkaProducer::Part part{.partition = partition, .records = {}};
+    KafkaProducer::Part part{.topic = topic_.name, .partition = partition, .records = {}};
     for (const std::string& payload : payloads)
       part.records.push_back({.key = std::nullopt, .value = payload});
     std::promise<Status> done;
-    CHECK(producer_->Append(topic_.name, {part},
-                            [&done](Status status) { done.set_value(std::move(status)); }));
+    CHECK(producer_->Append({part}, [&done](Status status) { done.set_value(std::move(status)); }));
     CHECK(done.get_future().get().ok());
     int64_t& end = ends_[partition];
     batches_.push_back({partition, now_ms_, end += static_cast<int64_t>(payloads.size())});

@@ -53,6 +53,7 @@ namespace sightline::sim {
   X(checkpoints_wiped)                \
   X(sink_emptied)                     \
   X(retention)                        \
+  X(retention_passes_everybody)       \
   X(sink_down)                        \
   /* the task's ways */               \
   X(reading_held_up)                  \
@@ -84,6 +85,14 @@ namespace sightline::sim {
   X(run_of_a_zombie)                  \
   X(zombie_may_not_remove_runs)       \
   X(zombie_misses_a_run)              \
+  X(gap_at_start)                     \
+  X(gap_while_running)                \
+  X(gap_without_checkpoint)           \
+  X(gap_cut_where_a_sink_stands)      \
+  X(gap_behind_which_a_sink_stands)   \
+  X(gap_recorded_again)               \
+  X(gap_of_a_zombie)                  \
+  X(gap_behind_a_gap)                 \
   X(drained)                          \
   X(stop_sink_lost_data)              \
   X(stop_sink_lost_everything)        \

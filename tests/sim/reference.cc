@@ -182,11 +182,41 @@ Segment Log::Expect(Offset first, Offset next) const {
       row.last_detected = std::max(row.last_detected, EventTime{a.time});
     }
   }
+  for (const auto& [from, to] : lost)
+    if (const Offset a = std::max(first, from), b = std::min(next, to); a < b)
+      ledger[{.known = false, .hour = kNoAppendTime}].lost += b.v - a.v;
   for (auto& [key, row] : counts) segment.counts.push_back(std::move(row));
   for (const auto& [key, l] : ledger) segment.ledger.push_back({key, l});
   if (const auto it = From(next); it != entries.begin())
     segment.watermark = std::prev(it)->watermark;
   return segment;
+}
+
+Log Without(const Log& log, const Ranges& lost, const PipelineSpec& spec) {
+  Log read{.entries = {}, .start = log.start, .end = log.end, .lost = lost};
+  std::vector<Message> messages;
+  for (const Entry& entry : log.entries) {
+    if (std::ranges::any_of(lost, [&](const auto& range) {
+          return entry.offset >= range.first && entry.offset < range.second;
+        }))
+      continue;
+    messages.push_back(*entry.message);
+    read.entries.push_back({.offset = entry.offset, .message = entry.message});
+  }
+  const std::vector<std::vector<Verdict>> verdicts = Judge(spec, messages);
+  Watermark watermark = kBeforeAllTime;
+  for (size_t i = 0; i < messages.size(); ++i) {
+    Entry& entry = read.entries[i];
+    entry.watermark = watermark;
+    for (size_t e = 0; e < verdicts[i].size(); ++e) {
+      const Verdict& verdict = verdicts[i][e];
+      entry.additions.push_back(
+          AdditionOf(spec, *entry.message, e, entry.offset, verdict, entry.watermark));
+      if (verdict.watermark) entry.watermark.v = std::max(entry.watermark.v, *verdict.watermark);
+    }
+    watermark = entry.watermark;
+  }
+  return read;
 }
 
 std::vector<Log> Split(Prng& prng, const PipelineSpec& spec, const std::vector<Message>& topic,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "model/segment.h"
@@ -37,9 +38,11 @@ struct Entry {
   std::vector<Addition> additions;
   Watermark watermark = kBeforeAllTime;  // the partition's, after it
 };
+using Ranges = std::vector<std::pair<Offset, Offset>>;  // half-open, rising, apart
 struct Log {
   std::vector<Entry> entries;
   Offset start, end;
+  Ranges lost;  // no entries of these were read
   std::vector<Entry>::const_iterator From(Offset offset) const;
   // What a segment of these offsets must say.
   Segment Expect(Offset first, Offset next) const;
@@ -48,6 +51,9 @@ struct Log {
 // Deals a topic out, with holes between offsets.
 std::vector<Log> Split(Prng& prng, const PipelineSpec& spec, const std::vector<Message>& topic,
                        const std::vector<std::vector<Verdict>>& verdicts, size_t partitions);
+
+// What each record must add when those of `lost` are never read.
+Log Without(const Log& log, const Ranges& lost, const PipelineSpec& spec);
 
 // Throws a Violation that says what differs.
 void MustEqual(const Segment& segment, const Segment& expected);

@@ -99,6 +99,7 @@ class Run {
  public:
   Run(Prng& prng, const PipelineSpec& spec, const Log& log)
       : w_{.log = log,
+           .spec = spec,
            .prng = prng,
            .retained = log.start,
            .visible = log.end,
@@ -107,12 +108,14 @@ class Run {
         kinds_(RandomSinks(prng)),
         options_(RandomOptions(prng, kinds_)),
         outages_(options_.spill_bytes_max > 0 && prng.OneIn(2)),
-        may_retain_(prng.OneIn(4)),
+        gaps_(prng.OneIn(6)),
+        may_retain_(gaps_ || prng.OneIn(4)),
         grow_one_in_(std::array{2, 6, 15}[static_cast<size_t>(prng.Below(3))]) {
     w_.crash_one_in = std::array{15, 60, 1'000}[static_cast<size_t>(prng.Below(3))];
     w_.fault_one_in = std::array{12, 40, 1'000}[static_cast<size_t>(prng.Below(3))];
     w_.owner_one_in = std::array{30, 80, 250}[static_cast<size_t>(prng.Below(3))];
     if (!prng.OneIn(4)) w_.visible = log.start;
+    if (gaps_) options_.on_gap = OnGap::kCount;
   }
 
   void Faulty(int64_t steps) {
@@ -144,7 +147,7 @@ class Run {
   }
 
   void MustStop();
-  const Sums& SumsOf(size_t sink) { return StateOf(kinds_[sink]).sums; }
+  void CheckSums(size_t sink);
   size_t sinks() const { return kinds_.size(); }
 
  private:
@@ -163,7 +166,7 @@ class Run {
   void Disturb() {
     if (w_.Fire(w_.owner_one_in)) NewOwner();
     if (w_.Fire(800)) WipeCheckpoints();
-    if (w_.Fire(200)) Retain();
+    if (w_.Fire(gaps_ ? 100 : 200)) Retain();
     if (w_.Fire(300)) Owner().task->Drain();
     if (w_.Fire(50)) Owner().task->Hurry();
     if (w_.Fire(grow_one_in_)) Grow();
@@ -183,7 +186,8 @@ class Run {
   }
   // By hand, so with everything stopped.
   void WipeCheckpoints() {
-    if (may_retain_) return;  // what was counted could not be replayed
+    // What was counted could not be replayed.
+    if (may_retain_ && !(gaps_ && EverySinkHasSome())) return;
     Note(Reach::checkpoints_wiped);
     Trace("{} ms: checkpoints wiped", w_.now_ms);
     instances_.clear();
@@ -191,7 +195,7 @@ class Run {
     w_.store.clear();
     w_.runs.clear();
     w_.restart = w_.retained;
-    if (w_.prng.OneIn(3)) {
+    if (!may_retain_ && w_.prng.OneIn(3)) {
       Note(Reach::sink_emptied);
       SinkState& sink = *std::array{&w_.topic, &w_.lake, &w_.remote}[size_t(w_.prng.Below(3))];
       sink = {.name = sink.name, .token = sink.token};
@@ -199,10 +203,26 @@ class Run {
     Start(std::make_shared<Process>());
   }
   void Retain() {
-    if (!may_retain_ || w_.restart == w_.retained) return;
+    if (!may_retain_) return;
+    // What it overtakes is told by its absence only to those who had begun.
+    const bool overtakes =
+        gaps_ && !w_.prng.OneIn(3) && (w_.NewestCheckpoint() != nullptr || EverySinkHasSome());
+    const Offset most = overtakes ? std::min(w_.visible, Offset{w_.restart.v + 60}) : w_.restart;
+    if (most <= w_.retained) return;
     Note(Reach::retention);
-    w_.retained.v += 1 + w_.prng.Below(w_.restart.v - w_.retained.v);
+    w_.retained.v += 1 + w_.prng.Below(most.v - w_.retained.v);
+    if (w_.NewestCheckpoint() == nullptr) w_.restart = std::max(w_.restart, w_.retained);
+    const auto passed = [this](Offset offset) { return offset < w_.retained; };
+    Note(Reach::retention_passes_everybody,
+         passed(Owner().task->position()) && std::ranges::all_of(kinds_, [&](SinkKind kind) {
+           return passed(StateOf(kind).committed);
+         }));
     Trace("{} ms: retention has passed {}", w_.now_ms, w_.retained.v);
+  }
+  bool EverySinkHasSome() {
+    return std::ranges::all_of(kinds_, [&](SinkKind kind) {
+      return StateOf(kind == kLiveSink ? kLakeSink : kind).committed != kNoneCommitted;
+    });
   }
   void Grow() {
     auto next = w_.log.From(w_.visible);
@@ -224,8 +244,11 @@ class Run {
     if (i.crashed || status.code() == StatusCode::kRebuild) Rebuild(n);
   }
   Status Step(Instance& i) {
+    const TaskStatus before = i.task->Snapshot();
     const Result<Progress> done = i.task->Step(w_.now_ms);
     const Status status = done.status();
+    if (const TaskStatus after = i.task->Snapshot(); after.lost > before.lost)
+      NoteGap(i, before, after);
     Trace("{} ms: {}{} {} {} at {}", w_.now_ms, i.is_zombie ? "zombie " : "task ", i.number,
           Text(status.code()),
           done.ok() ? (done.value() == Progress::kWorked ? "worked" : "idle") : status.message(),
@@ -235,6 +258,20 @@ class Run {
            i.task->Snapshot().spilled_bytes >= options_.spill_bytes_max);
     Note(Reach::newer_claim_seen, status.message() == "a newer owner has claimed");
     return status;
+  }
+  void NoteGap(Instance& i, const TaskStatus& before, const TaskStatus& after) {
+    const Offset next = after.position, first{next.v - (after.lost - before.lost)};
+    Trace("    [{}, {}) is lost", first.v, next.v);
+    if (next > w_.retained) throw Violation("lost what retention has not removed");
+    Note(before.running ? Reach::gap_while_running : Reach::gap_at_start);
+    Note(Reach::gap_without_checkpoint, w_.NewestCheckpoint() == nullptr);
+    Note(Reach::gap_cut_where_a_sink_stands, after.cuts > before.cuts);
+    Note(Reach::gap_behind_which_a_sink_stands,
+         std::ranges::any_of(after.sinks, [&](const auto& s) { return s.committed > next; }));
+    Note(Reach::gap_recorded_again, !w_.gaps.insert(first).second);
+    Note(Reach::gap_of_a_zombie, i.is_zombie);
+    Note(Reach::gap_behind_a_gap, !i.unread.empty() && i.unread.back().second == first);
+    i.Lose(first, next);
   }
   void Rebuild(size_t n) {
     Instance& old = *instances_[n];
@@ -309,9 +346,10 @@ class Run {
   World w_;
   const PipelineSpec& spec_;
   const std::vector<SinkKind> kinds_;
-  const TaskOptions options_;
+  TaskOptions options_;
   const bool outages_;     // sinks are away for long: what they lack is spilled
-  const bool may_retain_;  // some worlds lose old records, the others lose checkpoints
+  const bool gaps_;        // some worlds lose records that nobody has counted
+  const bool may_retain_;  // some lose old records, the others lose checkpoints
   const int64_t grow_one_in_;
   std::vector<std::unique_ptr<Instance>> instances_;  // zombies, then the owner
 };
@@ -351,8 +389,28 @@ void Run::Respill(const Checkpoint& checkpoint) {
     if (entry) entry = written;
 }
 
+// Received and lost is what was sent.
+void Run::CheckSums(size_t sink) {
+  const SinkState& state = StateOf(kinds_[sink]);
+  int64_t elements = 0, counted = 0;
+  for (const Entry& entry : w_.log.entries)
+    if (std::ranges::none_of(state.lost, [&](const auto& range) {
+          return entry.offset >= range.first && entry.offset < range.second;
+        }))
+      elements += std::ssize(entry.additions);
+  if (elements != state.elements) throw Violation("received and lost is not what was sent");
+  for (const auto& [key, n] : state.sums) counted += n;
+  if (counted != state.counted) throw Violation("a sink's sums differ from its ledger");
+  if (gaps_) return;  // what comes behind a gap depends on it
+  Sums expected;
+  for (const CountRow& row : w_.log.Expect(w_.log.start, w_.log.end).counts)
+    expected[row.key] += row.count;
+  if (state.sums != expected) throw Violation("a sink's sums differ from the reference");
+}
+
 // After the end, with everything stopped: something is not as the task left it.
 void Run::MustStop() {
+  options_.on_gap = OnGap::kStop;
   const std::string* newest = w_.NewestCheckpoint();
   if (newest == nullptr || w_.log.start == w_.log.end) return;
   const Checkpoint checkpoint = ReadCheckpoint(*newest).value();
@@ -370,7 +428,7 @@ void Run::MustStop() {
       StopsFor(Reach::stop_sink_lost_data, spec_);
       return;
     case 1:
-      if (first == w_.log.start) return;
+      if (first == checkpoint.head.origin) return;
       sink.committed = kNoneCommitted;
       StopsFor(Reach::stop_sink_lost_everything, spec_);
       return;
@@ -438,11 +496,7 @@ void RunSeed(uint64_t seed) {
     Run run(prng, spec, log);
     run.Faulty(prng.Below(100 + 30 * std::ssize(log.entries)));
     run.ToTheEnd();
-    Sums expected;
-    for (const CountRow& row : log.Expect(log.start, log.end).counts)
-      expected[row.key] += row.count;
-    for (size_t sink = 0; sink < run.sinks(); ++sink)
-      if (run.SumsOf(sink) != expected) throw Violation("a sink's sums differ from the reference");
+    for (size_t sink = 0; sink < run.sinks(); ++sink) run.CheckSums(sink);
     if (prng.OneIn(2)) run.MustStop();
   }
 }

@@ -33,7 +33,7 @@ class SimSource final : public Source {
 
   Result<Batch> Poll(int64_t max) override {
     if (w_.FailRead()) return Status::Retry("poll failed");
-    if (next_ < w_.retained) return Status::Rebuild("retention has passed the position");
+    if (next_ < w_.retained) return Status::Stop("retention has passed the position");
     if (w_.Fire(3)) {
       Note(Reach::short_poll);
       max = w_.prng.Below(max);
@@ -136,13 +136,13 @@ class LiveSink final : public Sink {
   Status Fence(const SourcePartition&, Epoch) override { return Status::Ok(); }
   Result<Offset> Committed(const SourcePartition&) override {
     if (w_.FailRead()) return Status::Retry("committed failed");
-    state_.committed = w_.lake.committed;
-    state_.sums = w_.lake.sums;
+    state_ = w_.lake;
+    state_.name = "live";
     w_.NoteStart(kLiveSink, state_.committed);
     return state_.committed;
   }
   Result<Offset> Commit(const SourcePartition&, std::span<const Segment> segments) override {
-    w_.Audit(state_, segments);
+    w_.Audit(state_, segments, *i_.read);
     i_.followed.insert(segments.front().first);
     for (const Segment& segment : segments) i_.followed.insert(segment.next);
     return state_.committed;
@@ -174,17 +174,25 @@ class TopicSink final : public SimSink {
     Sums sums = new_group ? Sums{} : totals_;
     for (const Segment& segment : segments)
       for (const CountRow& row : segment.counts) sums[row.key] += row.count;
+    int64_t lost = new_group ? 0 : lost_;
+    for (const Segment& segment : segments) lost += segment.Total().lost;
     std::vector<Segment> list(segments.begin(), segments.end());
     const Status done =
         i_.Do(commit_, Status::Rebuild,
-              [&w = w_, &s = state_, mine = token_, key, sums, list = std::move(list)] {
+              [&w = w_, &s = state_, mine = token_, key, sums, lost, list = std::move(list),
+               log = i_.read] {
                 if (auto settled = Settled(s, mine, list.front().first, list.back().next))
                   return *settled;
                 for (const auto& [cell, n] : sums) {
                   auto& record = s.records[{key, cell}];
                   if (record.second <= list.back().next) record = {n, list.back().next};
                 }
-                w.Audit(s, list);
+                if (lost > 0) s.lost_records[key] = {lost, list.back().next};
+                w.Audit(s, list, *log);
+                int64_t all_lost = 0, in_ledgers = 0;
+                for (const auto& [id, record] : s.lost_records) all_lost += record.first;
+                for (const auto& [first, next] : s.lost) in_ledgers += next.v - first.v;
+                if (all_lost != in_ledgers) throw Violation("the topic's lost offsets are wrong");
                 Sums read;
                 for (const auto& [id, record] : s.records) read[id.second] += record.first;
                 if (read != s.sums) throw Violation("sums over the topic's keys are wrong");
@@ -193,6 +201,7 @@ class TopicSink final : public SimSink {
     if (!done.ok()) return done;
     group_ = key;
     totals_ = std::move(sums);
+    lost_ = lost;
     ++commits_;
     return segments.back().next;
   }
@@ -200,6 +209,7 @@ class TopicSink final : public SimSink {
  private:
   Offset group_;
   Sums totals_;
+  int64_t lost_ = 0;
   int64_t commits_ = 0;
 };
 
@@ -211,13 +221,14 @@ class LakeSink final : public SimSink {
     MustBeFollowed(segments);
     if (Down()) return Status::Retry("down");
     std::vector<Segment> list(segments.begin(), segments.end());
-    const Status done = i_.Do(
-        commit_, Status::Retry, [&w = w_, &s = state_, mine = token_, list = std::move(list)] {
-          if (auto settled = Settled(s, mine, list.front().first, list.back().next))
-            return *settled;
-          w.Audit(s, list);
-          return Status::Ok();
-        });
+    const Status done =
+        i_.Do(commit_, Status::Retry,
+              [&w = w_, &s = state_, mine = token_, list = std::move(list), log = i_.read] {
+                if (auto settled = Settled(s, mine, list.front().first, list.back().next))
+                  return *settled;
+                w.Audit(s, list, *log);
+                return Status::Ok();
+              });
     if (!done.ok()) return done;
     return segments.back().next;
   }
@@ -234,20 +245,20 @@ class RemoteSink final : public SimSink {
     if (auto disturbed = i_.Disturbed(commit_)) return *disturbed;
     pending_ = std::make_shared<Pending>();
     pending_->list.assign(segments.begin(), segments.end());
-    w_.under_way.push_back({.ready_ms = w_.now_ms + 1 + w_.prng.Below(w_.prng.OneIn(2) ? 10 : 60),
-                            .land = [&w = w_, &s = state_, mine = token_, write = pending_] {
-                              const std::vector<Segment>& list = write->list;
-                              const auto settled =
-                                  Settled(s, mine, list.front().first, list.back().next);
-                              if (!settled) w.Audit(s, list);
-                              write->answer = settled.value_or(Status::Ok());
-                              const Status landed = *write->answer;
-                              if (w.Fire(w.fault_one_in)) {
-                                Note(Reach::lost_answer);
-                                write->answer = Status::Rebuild("answer lost");
-                              }
-                              return landed;
-                            }});
+    w_.under_way.push_back(
+        {.ready_ms = w_.now_ms + 1 + w_.prng.Below(w_.prng.OneIn(2) ? 10 : 60),
+         .land = [&w = w_, &s = state_, mine = token_, write = pending_, log = i_.read] {
+           const std::vector<Segment>& list = write->list;
+           const auto settled = Settled(s, mine, list.front().first, list.back().next);
+           if (!settled) w.Audit(s, list, *log);
+           write->answer = settled.value_or(Status::Ok());
+           const Status landed = *write->answer;
+           if (w.Fire(w.fault_one_in)) {
+             Note(Reach::lost_answer);
+             write->answer = Status::Rebuild("answer lost");
+           }
+           return landed;
+         }});
     return Status::Retry("under way");
   }
 
@@ -285,6 +296,16 @@ class SimStore final : public CheckpointStore {
     StoredCheckpoint stored;
     if (!w_.store.empty()) stored.newest = w_.store.rbegin()->first;
     if (const std::string* newest = w_.NewestCheckpoint()) stored.checkpoint = *newest;
+    if (i_.task->Snapshot().running) return stored;
+    // What a start goes on from.
+    if (stored.checkpoint) {
+      const auto newest = std::ranges::find_if(w_.store.rbegin(), w_.store.rend(),
+                                               [](const auto& e) { return e.second.has_value(); });
+      i_.SetUnread(w_.unread[newest->first]);
+    } else {
+      i_.SetUnread({});
+      if (w_.log.start < w_.retained) i_.Lose(w_.log.start, w_.retained);
+    }
     return stored;
   }
 
@@ -297,21 +318,23 @@ class SimStore final : public CheckpointStore {
       return Status::Retry("no space");
     }
     const Write write = writer != nullptr ? Write::kPut : Write::kClaim;
-    return i_.Do(write, Status::Rebuild, [&w = w_, epoch, entry = std::move(entry)] {
-      if (!w.store.try_emplace(epoch, entry).second) {
-        Note(Reach::epoch_taken);
-        return Status::Rebuild("the epoch is taken");
-      }
-      if (!entry) return Status::Ok();
-      const Offset next = ReadCheckpoint(*entry).value().head.next;
-      if (epoch == w.store.rbegin()->first) w.restart = next;
-      Trace("    checkpoint {} holds everything up to {}", epoch.v, next.v);
-      for (const SinkState* sink : {&w.topic, &w.lake, &w.remote})
-        Note(Reach::checkpoint_in_replay, next < sink->committed);
-      Note(Reach::runs_at_checkpoint, !w.NamedRuns().empty());
-      std::erase_if(w.store, [&](const auto& e) { return e.first < epoch; });
-      return Status::Ok();
-    });
+    return i_.Do(write, Status::Rebuild,
+                 [&w = w_, epoch, entry = std::move(entry), unread = i_.unread] {
+                   if (!w.store.try_emplace(epoch, entry).second) {
+                     Note(Reach::epoch_taken);
+                     return Status::Rebuild("the epoch is taken");
+                   }
+                   if (!entry) return Status::Ok();
+                   w.unread[epoch] = unread;
+                   const Offset next = ReadCheckpoint(*entry).value().head.next;
+                   if (epoch == w.store.rbegin()->first) w.restart = next;
+                   Trace("    checkpoint {} holds everything up to {}", epoch.v, next.v);
+                   for (const SinkState* sink : {&w.topic, &w.lake, &w.remote})
+                     Note(Reach::checkpoint_in_replay, next < sink->committed);
+                   Note(Reach::runs_at_checkpoint, !w.NamedRuns().empty());
+                   std::erase_if(w.store, [&](const auto& e) { return e.first < epoch; });
+                   return Status::Ok();
+                 });
   }
 
   Status PutRun(const SourcePartition&, RunId id, std::string_view bytes) override {
@@ -394,14 +417,25 @@ bool World::FailRead() {
   return true;
 }
 
-void World::Audit(SinkState& sink, std::span<const Segment> segments) {
+std::shared_ptr<const Log> World::LogWithout(const Ranges& lost) {
+  std::shared_ptr<const Log>& judged = logs[lost];
+  if (judged == nullptr) judged = std::make_shared<const Log>(Without(log, lost, spec));
+  return judged;
+}
+
+void World::Audit(SinkState& sink, std::span<const Segment> segments, const Log& read) {
   for (const Segment& segment : segments) {
     Trace("    {} takes [{}, {})", sink.name, segment.first.v, segment.next.v);
     const Offset due = sink.committed == kNoneCommitted ? log.start : sink.committed;
     if (segment.first != due)
       throw Violation(fmt::format("{}: committed segments overlap or leave a hole", sink.name));
-    MustEqual(segment, log.Expect(segment.first, segment.next));
-    if (!segment.Total().Balanced()) throw Violation("the ledger does not add up");
+    MustEqual(segment, read.Expect(segment.first, segment.next));
+    const Ledger total = segment.Total();
+    if (!total.Balanced()) throw Violation("the ledger does not add up");
+    if (segment.IsGap() != (total.lost > 0)) throw Violation("lost beside counted offsets");
+    if (segment.IsGap()) sink.lost.emplace_back(segment.first, segment.next);
+    sink.counted += total.of(Outcome::kCounted);
+    sink.elements += total.received + total.heartbeats;
     sink.committed = segment.next;
     for (const CountRow& row : segment.counts) sink.sums[row.key] += row.count;
   }
@@ -463,7 +497,8 @@ Instance::Instance(World& world, std::shared_ptr<Process> its_process, const Pip
     : w(world),
       process(std::move(its_process)),
       number(tracing ? ++instances_born : 0),
-      kinds(std::move(sink_kinds)) {
+      kinds(std::move(sink_kinds)),
+      read(&world.log, [](const Log*) {}) {
   TaskPorts ports{.source = std::make_unique<SimSource>(*this),
                   .store = std::make_unique<SimStore>(*this)};
   for (const SinkKind kind : kinds) ports.sinks.push_back(MakeSink(*this, kind));
@@ -477,6 +512,23 @@ Instance::~Instance() {
   Note(Reach::reading_held_up, status.held_up);
   Note(Reach::merged, status.merges);
   Note(Reach::spilled, status.spills);
+}
+
+void Instance::SetUnread(Ranges ranges) {
+  unread = std::move(ranges);
+  read =
+      unread.empty() ? std::shared_ptr<const Log>(&w.log, [](const Log*) {}) : w.LogWithout(unread);
+}
+
+// The ranges stay rising and apart.
+void Instance::Lose(Offset first, Offset next) {
+  Ranges ranges = unread;
+  while (!ranges.empty() && first <= ranges.back().second) {
+    first = std::min(first, ranges.back().first);
+    ranges.pop_back();
+  }
+  ranges.emplace_back(first, next);
+  SetUnread(std::move(ranges));
 }
 
 std::optional<Status> Instance::Disturbed(Write write) {

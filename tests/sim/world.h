@@ -38,8 +38,12 @@ struct SinkState {
   Sums sums;
   int64_t token = 0;  // of the newest fence
   int64_t down_until_ms = 0;
-  // The topic's: by key of the group and cell, a running total up to `next`; compacted.
+  int64_t counted = 0, elements = 0;  // as the ledgers say
+  Ranges lost;                        // likewise
+  // The topic's: by key of the group and cell, a running total up to `next`; compacted. And what
+  // the group has lost.
   std::map<std::pair<Offset, CountKey>, std::pair<int64_t, Offset>> records;
+  std::map<Offset, std::pair<int64_t, Offset>> lost_records;
 };
 
 // A write whose sender has stopped waiting for it.
@@ -50,6 +54,7 @@ struct UnderWay {
 
 struct World {
   const Log& log;
+  const PipelineSpec& spec;
   Prng& prng;
   int64_t now_ms = 0;
   int64_t tokens = 0;
@@ -59,6 +64,10 @@ struct World {
   SinkState topic{"topic"}, lake{"lake"}, remote{"remote"};
   std::map<Epoch, std::optional<std::string>> store;
   std::map<RunId, std::string> runs;
+  // What the operator of a checkpoint has never read; and the log as it must be counted then.
+  std::map<Epoch, Ranges> unread;
+  std::map<Ranges, std::shared_ptr<const Log>> logs;  // shared: writes under way have it, too
+  std::set<Offset> gaps;                              // where they began
   std::vector<UnderWay> under_way;
   bool faulty = true;
   int64_t crash_one_in = 0, fault_one_in = 0, owner_one_in = 0;
@@ -66,7 +75,8 @@ struct World {
   bool Fire(int64_t one_in) { return faulty && prng.OneIn(one_in); }
   bool FailRead();
   // Segments are contiguous, say what the reference says of their offsets, and never change again.
-  void Audit(SinkState& sink, std::span<const Segment> segments);
+  void Audit(SinkState& sink, std::span<const Segment> segments, const Log& read);
+  std::shared_ptr<const Log> LogWithout(const Ranges& lost);
   // Lands what is ready.
   void LandReady();
   const std::string* NewestCheckpoint() const;
@@ -95,11 +105,17 @@ struct Instance {
   // What a follower of the list may still be cut at: every boundary that it was given, but for
   // those that the list then no longer had.
   std::set<Offset> followed;
+  Ranges unread;                    // what its operator has not seen of the log
+  std::shared_ptr<const Log> read;  // so this is what it must say
   std::unique_ptr<PartitionTask> task;
 
   Instance(World& world, std::shared_ptr<Process> process, const PipelineSpec& spec,
            const TaskOptions& options, std::vector<SinkKind> kinds);
   ~Instance();
+
+  // Retention had passed it.
+  void SetUnread(Ranges ranges);
+  void Lose(Offset first, Offset next);
 
   using Unknown = Status (*)(std::string);  // what a sender says whose answer does not come
   // Every durable write passes here: done, refused, lost on the way, done without an answer, done

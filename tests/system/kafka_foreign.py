@@ -4,6 +4,7 @@
     kafka_foreign.py BROKERS write < commands      one JSON object a line:
         {"topic", "partition", "key", "value", "headers"}   key and value: latin-1 text, or null
         {"transaction": "commit" | "abort", "records": [...]}
+        {"delete": topic, "partition", "offset"}            records before the offset, as retention does
     kafka_foreign.py BROKERS log CLOCK < records   in order; "time" (Unix ms) is what the brokers' clock
         says then (clocks.py: CLOCK is its file), or null
     kafka_foreign.py BROKERS read TOPIC...         committed records, one JSON object a line:
@@ -37,6 +38,13 @@ def write(brokers: str) -> None:
     plain = KafkaProducer(**options)
     for line in sys.stdin:
         command = json.loads(line)
+        if "delete" in command:
+            plain.flush()
+            admin = KafkaAdminClient(bootstrap_servers=brokers)
+            admin.delete_records({TopicPartition(command["delete"], command["partition"]):
+                                  command["offset"]})
+            admin.close()
+            continue
         if "transaction" not in command:
             send(plain, command)
             continue

@@ -31,6 +31,7 @@ import test_repair
 import test_input
 import test_stream
 import test_durability
+import test_gap
 import test_lake
 import test_kafka
 import test_kafka_golden
@@ -46,7 +47,7 @@ from registry import TESTS, Entry
 from server import Failure, Test
 
 MODULES = (test_commands, test_deploy, test_readme, test_api, test_ask, test_operation, test_repair, test_input, test_stream,
-           test_durability, test_lake, test_kafka, test_kafka_golden, test_kafka_handover, test_kafka_rekey, test_kafka_tools,
+           test_durability, test_gap, test_lake, test_kafka, test_kafka_golden, test_kafka_handover, test_kafka_rekey, test_kafka_tools,
            test_kafka_steps, test_kafka_locations, test_kafka_topics,
            test_kafka_security, test_chaos)
 # Tests that mount a file system: without the right to, they run in a namespace where they have it.

@@ -266,8 +266,15 @@ def kafka_away(t: Test) -> None:
                  cluster.addresses, "--offset-json-file", ask)
     server.launch()
     expect(server.wait_door(), f"it runs: {server.last_line()}")
-    server.wait_reason(30, "retention has passed offset")
-    expect_equal(server.ledger()["counted"], 200, "counted")
+    server.wait_reason(30, "retention has removed the offsets", f", {end})", ": 9 offsets are lost",
+                       "engine.on_gap = count")
+    before = server.ledger()
+    expect_equal((before["counted"], before["lost"]), (200, 0), "counted, and lost")
+    server.stop()
+    server.options += ["--engine.on_gap", "count"]  # and told so, it goes on
+    server.start()
+    server.wait_ledger(counted=200, lost=9, malformed=before["malformed"] + 1)
+    expect_equal(cluster.counts()[1]["lost"], 9, "lost, in the topic")
     server.stop()
 
 

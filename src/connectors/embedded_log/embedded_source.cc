@@ -132,9 +132,8 @@ Status EmbeddedSource::TakeRecords(int64_t records_max, std::vector<Record>& rec
 Status EmbeddedSource::Behind(Offset oldest) const {
   return Status::Stop(fmt::format(
       "retention has removed the records [{}, {}) of topic '{}' partition {} before they were "
-      "read; "
-      "make retention longer than the longest stop, and tell the pipeline to go on from {}",
-      next_.v, oldest.v, stream_.topic, stream_.partition, oldest.v));
+      "read; make retention longer than the longest stop",
+      next_.v, oldest.v, stream_.topic, stream_.partition));
 }
 
 Status EmbeddedSource::Damaged(const Block& block) const {

@@ -10,6 +10,7 @@ Ledger Less(Ledger all, const Ledger& part) {
   for (size_t i = 0; i < kOutcomes; ++i) all.outcomes[i] -= part.outcomes[i];
   all.conflicts -= part.conflicts;
   all.heartbeats -= part.heartbeats;
+  all.lost -= part.lost;
   return all;
 }
 

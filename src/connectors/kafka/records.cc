@@ -25,6 +25,7 @@ json::object LedgerJson(const Ledger& ledger) {
     object[ToString(static_cast<Outcome>(i))] = ledger.outcomes[i];
   object["conflicts"] = ledger.conflicts;
   object["heartbeats"] = ledger.heartbeats;
+  object["lost"] = ledger.lost;
   return object;
 }
 
@@ -53,6 +54,8 @@ class Integers {
     const json::value* const value = object_.if_contains(name);
     return value != nullptr && value->is_null() ? when_null : Get(name);
   }
+  // 0 where it is missing, in records of programs that did not know it.
+  int64_t GetIfThere(std::string_view name) { return object_.contains(name) ? Get(name) : 0; }
   EventTime GetTimeOrNull(std::string_view name) { return {GetOr(name, kBeforeAllTime.v)}; }
   bool ok() const { return ok_; }
 
@@ -152,6 +155,7 @@ Result<Ledger> LedgerOf(const json::object& object) {
     ledger.outcomes[i] = numbers.Get(ToString(static_cast<Outcome>(i)));
   ledger.conflicts = numbers.Get("conflicts");
   ledger.heartbeats = numbers.Get("heartbeats");
+  ledger.lost = numbers.GetIfThere("lost");
   if (!numbers.ok() || !ledger.Balanced())
     return Status::Stop("a progress record whose ledger is not one");
   return ledger;

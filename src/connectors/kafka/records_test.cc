@@ -50,6 +50,7 @@ Progress SomeProgress() {
   for (size_t i = 0; i < kOutcomes; ++i) progress.ledger.outcomes[i] = static_cast<int64_t>(i) + 1;
   progress.ledger.conflicts = 1;
   progress.ledger.heartbeats = 8;
+  progress.ledger.lost = 9;
   return progress;
 }
 
@@ -59,6 +60,17 @@ TEST(KafkaRecords, ProgressComesBack) {
   progress.watermark = kBeforeAllTime;
   const std::string text = ProgressValueJson(kProvenance, progress);
   EXPECT_NE(text.find(R"("watermark":null)"), std::string::npos) << text;
+  EXPECT_EQ(ParseProgress(text).value(), progress);
+}
+
+// Written by a program that did not know it.
+TEST(KafkaRecords, WhatSaysNothingOfLossesHasNone) {
+  std::string text = ProgressValueJson(kProvenance, SomeProgress());
+  const std::string lost = ",\"lost\":9";
+  ASSERT_NE(text.find(lost), std::string::npos) << text;
+  text.erase(text.find(lost), lost.size());
+  Progress progress = SomeProgress();
+  progress.ledger.lost = 0;
   EXPECT_EQ(ParseProgress(text).value(), progress);
 }
 

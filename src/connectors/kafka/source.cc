@@ -102,15 +102,13 @@ Result<Offset> KafkaSource::Earliest() {
 Status KafkaSource::Seek(Offset next) {
   refused_ = false;
   // A start seeks several offsets, one after the other: what was asked for the first serves all of
-  // them, but nothing stops for a person on an old answer.
-  if (!bounds_.complete() || next < *bounds_.earliest || next > *bounds_.end) {
-    RETURN_IF_ERROR(AskBounds());
-    refused_ = next < *bounds_.earliest || next > *bounds_.end;
-  }
+  // them, but nothing stops for a person on an old answer. (What retention has passed stays
+  // passed.)
+  if (!bounds_.complete() || next > *bounds_.end) RETURN_IF_ERROR(AskBounds());
+  refused_ = next < *bounds_.earliest || next > *bounds_.end;
   if (next < *bounds_.earliest)
     return Status::Stop(fmt::format(
-        "{}: retention has passed offset {}, the oldest is {}: records are lost that nobody has "
-        "counted; start with an empty checkpoint and data directory, or restore the topic",
+        "{}: retention has passed offset {}, the oldest is {}: the records between are lost",
         Where(topic_, partition_), next.v, bounds_.earliest->v));
   if (next > *bounds_.end)
     return Status::Stop(fmt::format(
@@ -216,7 +214,7 @@ Status KafkaSource::ToStatus(const rd_kafka_message_t& message) const {
     case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
       return Status::Stop(fmt::format(
           "{}: retention has passed offset {}, or the log is shorter than it was: records are lost "
-          "that nobody has counted",
+          "that were not read",
           what, next_.v));
     default:
       return Status::Retry(what);

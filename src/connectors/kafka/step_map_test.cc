@@ -43,7 +43,10 @@ class Writer {
       totals_.clear();
       ledger_.clear();
     }
-    next_ += 1 + static_cast<int64_t>(random_() % 5);
+    const auto offsets = static_cast<int64_t>(1 + random_() % 5);
+    next_ += offsets;
+    progress_.next = {next_};
+    if (Die(6)) return Gap(offsets);
     std::vector<Written> records;
     const LocationName name{.name = "Harbour", .version = 1};
     int64_t counted = 0;
@@ -58,16 +61,18 @@ class Writer {
       records.push_back({CountKeyJson(kFrom.from, {first_}, row.key, kPane),
                          CountValueJson(kFrom, {first_}, {next_}, row, kPane, &name)});
     }
-    progress_.next = {next_};
     progress_.watermark = {next_ * 10};
     progress_.ledger.Add(Counted(counted));
     const LedgerKey camera{.location = {7}, .camera = {next_ % 3}, .hour = {0}};
-    ledger_[camera].Add(Counted(counted));
-    cameras_[camera].Add(Counted(counted));
-    records.push_back({LedgerKeyJson(kFrom.from, {first_}, camera),
-                       LedgerValueJson(kFrom, {first_}, {next_}, {camera, ledger_[camera]})});
+    records.push_back(Row(camera, Counted(counted)));
     records.push_back({ProgressKeyJson(kFrom.from), ProgressValueJson(kFrom, progress_)});
     return records;
+  }
+  // Retention had removed them.
+  std::vector<Written> Gap(int64_t offsets) {
+    progress_.ledger.lost += offsets;
+    return {Row({.known = false, .hour = kNoAppendTime}, {.lost = offsets}),
+            {ProgressKeyJson(kFrom.from), ProgressValueJson(kFrom, progress_)}};
   }
   size_t Draw(size_t sides) { return random_() % sides; }
   bool Die(unsigned sides) { return Draw(sides) == 0; }
@@ -77,6 +82,13 @@ class Writer {
   Progress progress_;
 
  private:
+  Written Row(const LedgerKey& key, const Ledger& more) {
+    ledger_[key].Add(more);
+    cameras_[key].Add(more);
+    return {LedgerKeyJson(kFrom.from, {first_}, key),
+            LedgerValueJson(kFrom, {first_}, {next_}, {key, ledger_[key]})};
+  }
+
   std::mt19937 random_;
   int64_t first_ = 0, next_ = 0;
   std::map<std::string, CountRow> totals_;

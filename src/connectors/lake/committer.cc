@@ -10,6 +10,7 @@
 #include "connectors/lake/json_text.h"
 #include "connectors/lake/log.h"
 #include "connectors/lake/log_names.h"
+#include "connectors/lake/tables.h"
 
 namespace sightline::lake {
 namespace {
@@ -38,7 +39,7 @@ Placed Place(Storage& storage, const std::string& path, const std::string& body,
 
 Status CheckSameTable(const Snapshot& from, const Snapshot& now, std::string_view table) {
   if (from.version == kNoVersion ||
-      (from.metadata->schema_json == now.metadata->schema_json &&
+      (SameColumns(from.metadata->schema_json, now.metadata->schema_json) &&
        from.metadata->partition_columns == now.metadata->partition_columns))
     return Status::Ok();
   return Status::Stop(fmt::format(

@@ -30,8 +30,8 @@ struct CommitResult {
 
 // Errors: those of the plan; kRetry if nothing was written; kRebuild if the outcome is unknown.
 // `table` is the table's directory in the storage. A table that is not there is made by a change
-// with metadata and protocol. Also kStop if the schema or the partition columns are not those of
-// `from` any more.
+// with metadata and protocol. Also kStop if the schema (but for kAddedColumns) or the partition
+// columns are not those of `from` any more.
 CommitResult CommitChange(Storage& storage, const Clock& clock, std::string_view table,
                           SnapshotPtr from, const ChangePlan& plan);
 

@@ -1,4 +1,5 @@
 // The writer, its sinks and the maintenance of the tables.
+#include <arrow/table.h>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,12 +8,15 @@
 #include <vector>
 
 #include "connectors/lake/checkpoint.h"
+#include "connectors/lake/committer.h"
+#include "connectors/lake/data_file.h"
 #include "connectors/lake/describe.h"
 #include "connectors/lake/lake_writer.h"
 #include "connectors/lake/locations_table.h"
 #include "connectors/lake/log.h"
 #include "connectors/lake/log_names.h"
 #include "connectors/lake/maintenance.h"
+#include "connectors/lake/rows.h"
 #include "connectors/lake/table_rows.h"
 #include "connectors/lake/testing.h"
 #include "connectors/lake/verify.h"
@@ -315,6 +319,84 @@ TEST_F(LakeTest, SaysWhatIsThere) {
   EXPECT_EQ(history[0].files_added, 2);
   EXPECT_EQ(history[3].operation, "CREATE TABLE");
   EXPECT_EQ(ListFiles(kIncrementsTable, *snapshot).size(), 4u);
+}
+
+int64_t LostIn(Storage& storage) {
+  int64_t lost = 0;
+  const SnapshotPtr snapshot = ReadSnapshot(storage, kLedgerTable).value();
+  const Status read = ForEachWriteBatch(storage, kLedgerTable, *snapshot, [&](WriteBatch&& batch) {
+    for (const LedgerRow& row : batch.ledger) lost += row.ledger.lost;
+  });
+  EXPECT_TRUE(read.ok()) << read.message();
+  return lost;
+}
+
+TEST_F(LakeTest, LostOffsetsAreInTheLedgerAndLeaveNoHole) {
+  Fill({Make(0, 10), GapSegment({10}, {25}, {0}), Make(25, 30)});
+  ExpectClean();
+  EXPECT_EQ(LostIn(storage_), 15);
+  EXPECT_EQ(Verify(storage_, nullptr).value().lost, 15);
+  Segment impossible = GapSegment({30}, {40}, {0});
+  impossible.ledger[0].ledger.lost = 11;
+  Fill({impossible});
+  EXPECT_THAT(Verify(storage_, nullptr).value().findings[0].what,
+              HasSubstr("a ledger row of offsets [30, 40) says that 11 of them are lost"));
+}
+
+// A table as the program before made it, with a file in it.
+void MakeLedgerWithoutLost(Storage& storage, const Clock& clock, const Segment& segment) {
+  TableSpec spec = LedgerSpec();
+  std::erase_if(spec.columns, [](const Column& column) { return column.name == "lost"; });
+  const SnapshotPtr made = OpenOrCreate(storage, clock, spec).value();
+  const WriteBatch batch = ToLedger(Partition(0), {&segment, 1});
+  const WriteBatch* const batches[] = {&batch};
+  std::vector<AddFile> files;
+  const Status written = ForEachPartition(
+      LedgerSpec(), {.today = DayOf({clock.NowMs()})}, batches,
+      [&](const PartitionValues& partition, const arrow::Table& rows) {
+        const auto old = rows.RemoveColumn(rows.schema()->GetFieldIndex("lost")).ValueOrDie();
+        files.push_back(WriteDataFile(storage, clock, spec, partition, *old).value());
+        return Status::Ok();
+      });
+  ASSERT_TRUE(written.ok()) << written.message();
+  const auto add = [&](const Snapshot&) -> Result<Change> {
+    return Change{.operation = "WRITE",
+                  .adds = files,
+                  .txns = {{OffsetTxn(kLedgerTable, Partition(0)), segment.next.v}}};
+  };
+  ASSERT_TRUE(CommitChange(storage, clock, kLedgerTable, made, add).status.ok());
+}
+
+TEST_F(LakeTest, ALedgerWithoutLostOffsetsGetsTheColumnWhenSomeAreLost) {
+  MakeLedgerWithoutLost(storage_, clock_, Make(0, 10));
+  {
+    const auto writer = Open();
+    ASSERT_TRUE(Commit(*Owner(*writer, Partition(0)), {Make(0, 10)}).ok());
+  }
+  ExpectClean();
+  EXPECT_EQ(LostIn(storage_), 0);
+  const auto beside = Open({.table = std::string(kLedgerTable)});  // writes as it did
+  const auto other = Owner(*beside, Partition(1));
+  ASSERT_TRUE(Commit(*other, {Make(0, 10)}, Partition(1)).ok());
+  for (int times = 0; times < 2; ++times) {
+    Fill({Make(10 + 20 * times, 20 + 20 * times),
+          GapSegment({20 + 20 * times}, {30 + 20 * times}, {0})});
+    ASSERT_TRUE(Commit(*other, {Make(10 * times + 10, 10 * times + 20)}, Partition(1)).ok());
+  }
+  {
+    const auto writer = Open();
+    ASSERT_TRUE(Commit(*Owner(*writer, Partition(1)), {Make(0, 30)}, Partition(1)).ok());
+  }
+  ExpectClean();
+  EXPECT_EQ(LostIn(storage_), 20);
+  int added = 0;
+  const std::vector<HistoryEntry> history = History(storage_, kLedgerTable, 100).value();
+  for (const HistoryEntry& entry : history) added += entry.operation == "ADD COLUMNS";
+  EXPECT_EQ(added, 1);
+  clock_.Advance(2 * kDayMs);
+  ASSERT_TRUE(Compact(storage_, clock_, kLedgerTable, {.all_days = true}).ok());
+  ExpectClean();
+  EXPECT_EQ(LostIn(storage_), 20);
 }
 
 TEST_F(LakeTest, AnotherSchemaIsRefused) {

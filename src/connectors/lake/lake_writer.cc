@@ -219,6 +219,22 @@ Result<std::vector<AddFile>> LakeWriter::WriteFiles(const std::vector<WriteJob>&
   return adds;
 }
 
+// Before the first row that needs them.
+Status LakeWriter::AddColumnsFor(const std::vector<WriteJob>& jobs) {
+  const bool loses = std::ranges::any_of(jobs, [](const WriteJob& job) {
+    return std::ranges::any_of(job.batch.ledger,
+                               [](const LedgerRow& row) { return row.ledger.lost > 0; });
+  });
+  if (!loses || spec_.Has("lost")) return Status::Ok();
+  const Result<SnapshotPtr> snapshot = AddColumns(storage_, clock_, current(), LedgerSpec());
+  if (!snapshot.ok()) return snapshot.status();
+  Publish(snapshot.value());
+  Result<TableSpec> spec = SpecOf(options_.table, *snapshot.value());
+  if (!spec.ok()) return spec.status();
+  spec_ = std::move(spec).value();
+  return Status::Ok();
+}
+
 void LakeWriter::RunWrites(std::vector<WriteJob> jobs) {
   while (true) {
     AnswerOld(jobs, *current());
@@ -226,6 +242,7 @@ void LakeWriter::RunWrites(std::vector<WriteJob> jobs) {
     const auto give_all = [&](const Status& status) {
       for (const WriteJob& job : jobs) Give(*job.answer, status);
     };
+    if (const Status added = AddColumnsFor(jobs); !added.ok()) return give_all(added);
     const Result<std::vector<AddFile>> files = WriteFiles(jobs);
     if (!files.ok()) {
       const std::lock_guard lock(mutex_);

@@ -108,6 +108,7 @@ class LakeWriter {
   void Run();
   void RunFences(std::vector<FenceJob> jobs);
   void RunWrites(std::vector<WriteJob> jobs);
+  Status AddColumnsFor(const std::vector<WriteJob>& jobs);
   Result<std::vector<AddFile>> WriteFiles(const std::vector<WriteJob>& jobs);
   Result<Change> PlanFences(const std::vector<FenceJob>& jobs, const Snapshot& snapshot) const;
   // True: to be written. False: it is there already. kRebuild: refused.
@@ -121,7 +122,8 @@ class LakeWriter {
   Storage& storage_;
   const Clock& clock_;
   const LakeWriterOptions options_;
-  const TableSpec spec_;
+
+  TableSpec spec_;  // the thread's
 
   mutable std::mutex mutex_;
   std::condition_variable wake_;

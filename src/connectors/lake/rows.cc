@@ -127,7 +127,8 @@ Status ForEachIncrements(const TableSpec& spec, const RowContext& context,
   return Status::Ok();
 }
 
-void WriteLedgerRow(const WriteBatch& batch, const LedgerRow& row, bool coverage, RowWriter& out) {
+void WriteLedgerRow(const WriteBatch& batch, const LedgerRow& row, bool coverage, bool has_lost,
+                    RowWriter& out) {
   out.Begin();
   WriteProvenance(batch, out);
   const bool known = row.key.known && !coverage;
@@ -138,6 +139,8 @@ void WriteLedgerRow(const WriteBatch& batch, const LedgerRow& row, bool coverage
   for (const int64_t outcome : row.ledger.outcomes) out.Long(outcome);
   out.Long(row.ledger.conflicts);
   out.Long(row.ledger.heartbeats);
+  if (has_lost) out.Long(row.ledger.lost);
+  CHECK(has_lost || row.ledger.lost == 0);
   out.Truth(coverage);
 }
 
@@ -147,8 +150,10 @@ Status ForEachLedger(const TableSpec& spec, const RowContext& context,
   Result<RowWriter> out = RowWriter::Create(spec);
   if (!out.ok()) return out.status();
   for (const WriteBatch* batch : batches) {
-    WriteLedgerRow(*batch, {}, true, out.value());
-    for (const LedgerRow& row : batch->ledger) WriteLedgerRow(*batch, row, false, out.value());
+    const bool has_lost = spec.Has("lost");
+    WriteLedgerRow(*batch, {}, /*coverage=*/true, has_lost, out.value());
+    for (const LedgerRow& row : batch->ledger)
+      WriteLedgerRow(*batch, row, /*coverage=*/false, has_lost, out.value());
   }
   const Result<std::shared_ptr<arrow::Table>> rows = out.value().Finish();
   if (!rows.ok()) return rows.status();

@@ -122,6 +122,7 @@ Status ReadLedger(const TableSpec& spec, const AddFile& file, const arrow::Recor
   for (const char* name : {"received", "counted", "duplicate", "too_late", "future", "malformed",
                            "outside", "conflicts", "heartbeats"})
     numbers.push_back(columns.Longs(name));
+  const auto* lost = spec.Has("lost") ? columns.Longs("lost") : nullptr;
   FileRow out;
   for (int64_t row = 0; row < batch.num_rows(); ++row) {
     provenance.Read(row, out);
@@ -137,6 +138,7 @@ Status ReadLedger(const TableSpec& spec, const AddFile& file, const arrow::Recor
     for (size_t i = 0; i < kOutcomes; ++i) ledger.outcomes[i] = numbers[i + 1]->Value(row);
     ledger.conflicts = numbers[kOutcomes + 1]->Value(row);
     ledger.heartbeats = numbers[kOutcomes + 2]->Value(row);
+    ledger.lost = lost == nullptr || lost->IsNull(row) ? 0 : lost->Value(row);
     take(out);
   }
   return Status::Ok();

@@ -44,6 +44,10 @@ Result<std::vector<Column>> ParseSchema(const std::string& json, std::string_vie
   return columns;
 }
 
+bool IsAdded(std::string_view column) {
+  return std::ranges::find(kAddedColumns, column) != std::end(kAddedColumns);
+}
+
 Status CheckColumns(const TableSpec& spec, const std::vector<Column>& actual) {
   const auto refuse = [&](const std::string& what) {
     return Status::Stop(
@@ -54,6 +58,7 @@ Status CheckColumns(const TableSpec& spec, const std::vector<Column>& actual) {
   for (const Column& column : spec.columns) {
     const auto same_name = [&](const Column& other) { return other.name == column.name; };
     const auto found = std::find_if(actual.begin(), actual.end(), same_name);
+    if (found == actual.end() && IsAdded(column.name)) continue;
     if (found == actual.end()) return refuse(fmt::format("has no column '{}'", column.name));
     if (found->type != column.type)
       return refuse(
@@ -75,6 +80,10 @@ std::vector<Column> ProvenanceColumns() {
 }
 
 }  // namespace
+
+bool TableSpec::Has(std::string_view column) const {
+  return std::ranges::find(columns, column, &Column::name) != columns.end();
+}
 
 bool TableSpec::IsPartition(std::string_view column) const {
   return std::find(partition_columns.begin(), partition_columns.end(), column) !=
@@ -124,7 +133,7 @@ TableSpec LedgerSpec() {
     spec.columns.push_back({name, "long"});
   spec.columns.push_back({"append_hour", "timestamp"});
   for (const char* name : {"received", "counted", "duplicate", "too_late", "future", "malformed",
-                           "outside", "conflicts", "heartbeats"})
+                           "outside", "conflicts", "heartbeats", "lost"})
     spec.columns.push_back({name, "long"});
   spec.columns.push_back({"coverage", "boolean"});
   spec.columns.push_back({"date", "date"});
@@ -158,7 +167,40 @@ Result<TableSpec> SpecOf(std::string_view table, const Snapshot& snapshot) {
         "table '{}' is partitioned by ({}), not by ({}); move it away, then it is made anew", table,
         fmt::join(snapshot.metadata->partition_columns, ", "),
         fmt::join(spec.partition_columns, ", ")));
+  std::erase_if(spec.columns, [&](const Column& column) {
+    const auto same_name = [&](const Column& other) { return other.name == column.name; };
+    return std::none_of(actual.value().begin(), actual.value().end(), same_name);
+  });
   return spec;
+}
+
+bool SameColumns(const std::string& schema_json, const std::string& other) {
+  if (schema_json == other) return true;
+  Result<std::vector<Column>> before = ParseSchema(schema_json, ""), after = ParseSchema(other, "");
+  if (!before.ok() || !after.ok()) return false;
+  const auto is_added = [](const Column& column) { return IsAdded(column.name); };
+  std::erase_if(before.value(), is_added);
+  std::erase_if(after.value(), is_added);
+  return before.value() == after.value();
+}
+
+// Only metadata: the files stay as they are.
+Result<SnapshotPtr> AddColumns(Storage& storage, const Clock& clock, SnapshotPtr snapshot,
+                               const TableSpec& spec) {
+  const auto lacks = [&](const Snapshot& now) {
+    const Result<TableSpec> actual = SpecOf(spec.name, now);
+    return actual.ok() && actual.value().columns.size() < spec.columns.size();
+  };
+  if (!lacks(*snapshot)) return snapshot;
+  const auto add = [&](const Snapshot& now) -> Result<Change> {
+    if (!lacks(now)) return Status::Retry("the columns were added meanwhile");
+    Change change{.operation = "ADD COLUMNS", .metadata = *now.metadata};
+    change.metadata->schema_json = SchemaJson(spec);
+    return change;
+  };
+  CommitResult added = CommitChange(storage, clock, spec.name, snapshot, add);
+  if (added.status.ok() || !lacks(*added.snapshot)) return added.snapshot;
+  return added.status;
 }
 
 Result<SnapshotPtr> OpenOrCreate(Storage& storage, const Clock& clock, const TableSpec& spec) {

@@ -34,6 +34,7 @@ struct TableSpec {
   std::vector<std::string> partition_columns;
   std::vector<std::string> sort_columns;  // inside a file
 
+  bool Has(std::string_view column) const;
   bool IsPartition(std::string_view column) const;
   std::vector<Column> file_columns() const;  // without the partition columns
 };
@@ -52,6 +53,16 @@ TableSpec LocationsSpec();  // not partitioned
 // The spec of the table that a snapshot shows; kStop if its columns or partition columns are not
 // ours, saying which.
 Result<TableSpec> SpecOf(std::string_view table, const Snapshot& snapshot);
+
+// Columns that tables and files of earlier programs do not have: there they are null. A table gets
+// them with the first row that needs them, so that programs that do not know them can write beside
+// ours until then.
+constexpr std::string_view kAddedColumns[] = {"lost"};  // of the ledger
+// Gives the table those of `spec` that it lacks; its newest snapshot.
+Result<SnapshotPtr> AddColumns(Storage& storage, const Clock& clock, SnapshotPtr snapshot,
+                               const TableSpec& spec);
+// Two schemas that differ in no more than them.
+bool SameColumns(const std::string& schema_json, const std::string& other);
 
 // Makes the table unless it is there; its newest snapshot.
 Result<SnapshotPtr> OpenOrCreate(Storage& storage, const Clock& clock, const TableSpec& spec);

@@ -36,6 +36,7 @@ struct VerifyReport {
   // counted. Equal, or there is a finding.
   int64_t item_count = 0;
   int64_t counted = 0;
+  int64_t lost = 0;  // offsets that were never read, as the ledger says
   bool clean() const { return findings.empty(); }
 };
 

@@ -1,0 +1,196 @@
+// What a task does where retention has overtaken it.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "engine/checkpoint.h"
+#include "engine/partition_task.h"
+#include "engine/test_ports.h"
+
+namespace sightline {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+TaskOptions Counting() { return {.on_gap = OnGap::kCount}; }
+
+// Until it is idle; a kRetry is not the end. Anything else is returned.
+Status StepUntilIdle(PartitionTask& task) {
+  for (int i = 0; i < 10'000; ++i) {
+    const Result<Progress> done = task.Step(0);
+    if (!done.ok() && done.status().code() != StatusCode::kRetry) return done.status();
+    if (done.ok() && done.value() == Progress::kIdle) return Status::Ok();
+  }
+  return Status::Stop("it is never idle");
+}
+
+// A task has counted `counted` of the records and has drained; then retention has removed some.
+void CountThenRetain(TestWorld& world, int64_t counted, Offset earliest) {
+  world.Append(counted);
+  auto task = MakeTestTask(&world, {});
+  ASSERT_TRUE(StepUntilIdle(*task).ok());
+  task->Drain();
+  ASSERT_TRUE(StepUntilIdle(*task).ok());
+  world.Append(10'000 - counted);
+  world.earliest = earliest;
+}
+
+TEST(PartitionTaskGapTest, StopsAndSaysWhatIsLostAndHowToGoOn) {
+  TestWorld world;
+  CountThenRetain(world, 10, {30});
+  auto task = MakeTestTask(&world, {});
+  const Status status = StepUntilIdle(*task);
+  EXPECT_EQ(status.code(), StatusCode::kStop);
+  EXPECT_EQ(status.message(),
+            "retention has removed the offsets [10, 30) of partition 0 of 'test' before they were "
+            "counted: 20 offsets are lost. To go on at 30, with the loss in the ledger, start with "
+            "engine.on_gap = count");
+  EXPECT_EQ(task->Snapshot().gap, (Gap{{10}, {30}}));
+  EXPECT_THAT(world.Sink(0).gaps, IsEmpty());
+}
+
+TEST(PartitionTaskGapTest, CountsWhatIsLostAndGoesOn) {
+  TestWorld world(2);
+  CountThenRetain(world, 10, {30});
+  auto task = MakeTestTask(&world, Counting());
+  ASSERT_TRUE(StepUntilIdle(*task).ok());
+  for (size_t sink : {0, 1}) {
+    EXPECT_THAT(world.Sink(sink).gaps, ElementsAre(Gap{{10}, {30}}));
+    EXPECT_EQ(world.Sink(sink).counted, 10'000 - 20);
+    EXPECT_EQ(world.Sink(sink).committed, Offset{10'000});
+  }
+  EXPECT_EQ(task->Snapshot().lost, 20);
+}
+
+TEST(PartitionTaskGapTest, ReadsNothingBehindAGapThatNoCheckpointHas) {
+  TestWorld world;
+  CountThenRetain(world, 10, {30});
+  world.put_answer = Status::Retry("no space");
+  auto task = MakeTestTask(&world, Counting());
+  ASSERT_TRUE(StepUntilIdle(*task).ok());
+  EXPECT_EQ(task->position(), Offset{30});
+  EXPECT_EQ(task->Snapshot().gap, Gap{});  // not told: it may be another one after a crash
+  world.put_answer.reset();
+  task->Hurry();
+  ASSERT_TRUE(StepUntilIdle(*task).ok());
+  EXPECT_EQ(task->position(), Offset{10'000});
+  EXPECT_EQ(ReadCheckpoint(*world.store.rbegin()->second).value().head.gap, (Gap{{10}, {30}}));
+}
+
+TEST(PartitionTaskGapTest, IsDegradedForAHorizonBehindIt) {
+  TestWorld world;
+  CountThenRetain(world, 10, {5'000});
+  auto task = MakeTestTask(&world, {.on_gap = OnGap::kCount, .records_max = 100});
+  while (task->position() < Offset{5'200}) ASSERT_TRUE(task->Step(0).ok());
+  EXPECT_TRUE(task->Snapshot().degraded);
+  EXPECT_EQ(task->Snapshot().gap, (Gap{{10}, {5'000}}));
+  // Also of the next task; a record is a second of event time, and the memory is an hour.
+  task->Drain();
+  ASSERT_TRUE(StepUntilIdle(*task).ok());
+  task = MakeTestTask(&world, {.on_gap = OnGap::kStop, .records_max = 100});
+  while (task->position() < Offset{8'000}) ASSERT_TRUE(task->Step(0).ok());
+  EXPECT_TRUE(task->Snapshot().degraded);
+  EXPECT_EQ(task->Snapshot().gap, (Gap{{10}, {5'000}}));
+  ASSERT_TRUE(StepUntilIdle(*task).ok());
+  EXPECT_FALSE(task->Snapshot().degraded);
+  EXPECT_EQ(task->Snapshot().gap, Gap{});
+}
+
+TEST(PartitionTaskGapTest, IsCutWhereTheSinksStand) {
+  TestWorld world(3);
+  CountThenRetain(world, 10, {30});
+  world.sinks[1].committed = {17};  // they had gone on, and no checkpoint was put any more
+  world.sinks[2].committed = {40};
+  auto task = MakeTestTask(&world, Counting());
+  ASSERT_TRUE(StepUntilIdle(*task).ok());
+  EXPECT_THAT(world.Sink(0).gaps, ElementsAre(Gap{{10}, {17}}, Gap{{17}, {30}}));
+  EXPECT_THAT(world.Sink(1).gaps, ElementsAre(Gap{{17}, {30}}));
+  EXPECT_THAT(world.Sink(2).gaps, IsEmpty());
+  for (size_t sink : {0, 1, 2}) EXPECT_EQ(world.Sink(sink).committed, Offset{10'000});
+}
+
+TEST(PartitionTaskGapTest, WithoutCheckpointItBeginsWhereTheSlowestSinkStands) {
+  TestWorld world(2);
+  world.Append(100);
+  world.earliest = {50};
+  world.sinks[0].committed = {20};
+  world.sinks[1].committed = {60};
+  auto task = MakeTestTask(&world, Counting());
+  ASSERT_TRUE(StepUntilIdle(*task).ok());
+  EXPECT_THAT(world.Sink(0).gaps, ElementsAre(Gap{{20}, {50}}));
+  EXPECT_EQ(world.Sink(0).counted, 50);
+  EXPECT_THAT(world.Sink(1).gaps, IsEmpty());
+  EXPECT_EQ(world.Sink(1).counted, 40);
+}
+
+TEST(PartitionTaskGapTest, OneThatNobodyHasBegunBeginsAtTheEarliest) {
+  TestWorld world;
+  world.Append(100);
+  world.earliest = {50};
+  auto task = MakeTestTask(&world, Counting());
+  ASSERT_TRUE(StepUntilIdle(*task).ok());
+  EXPECT_THAT(world.Sink(0).gaps, IsEmpty());
+  EXPECT_EQ(world.Sink(0).counted, 50);
+  EXPECT_FALSE(task->Snapshot().degraded);
+}
+
+TEST(PartitionTaskGapTest, ARunningTaskLosesOnlyWhatItHasNotRead) {
+  TestWorld world(2);
+  world.Append(100);
+  auto task =
+      MakeTestTask(&world, {.sinks = {{"fast"}, {"slow", 1'000'000}}, .on_gap = OnGap::kCount});
+  ASSERT_TRUE(StepUntilIdle(*task).ok());
+  world.Append(100);
+  world.earliest = {150};
+  task->Hurry();
+  ASSERT_TRUE(StepUntilIdle(*task).ok());
+  EXPECT_EQ(world.Sink(0).counted, 150);
+  task->Drain();
+  ASSERT_TRUE(StepUntilIdle(*task).ok());
+  for (size_t sink : {0, 1}) {
+    EXPECT_THAT(world.Sink(sink).gaps, ElementsAre(Gap{{100}, {150}}));
+    EXPECT_EQ(world.Sink(sink).counted, 150);
+  }
+}
+
+TEST(PartitionTaskGapTest, ARunningTaskThatStopsKeepsWhatItHasRead) {
+  TestWorld world;
+  world.Append(100);
+  auto task = MakeTestTask(&world, {.sinks = {{"slow", 1'000'000}}});
+  ASSERT_TRUE(StepUntilIdle(*task).ok());
+  world.Append(100);
+  world.earliest = {150};
+  const Status status = StepUntilIdle(*task);
+  EXPECT_EQ(status.code(), StatusCode::kStop);
+  EXPECT_THAT(status.message(), HasSubstr("the offsets [100, 150)"));
+  // Told so, the next one loses no more than that.
+  task = MakeTestTask(&world, Counting());
+  ASSERT_TRUE(StepUntilIdle(*task).ok());
+  EXPECT_THAT(world.Sink(0).gaps, ElementsAre(Gap{{100}, {150}}));
+  EXPECT_EQ(world.Sink(0).counted, 150);
+}
+
+TEST(PartitionTaskGapTest, AZombieNeitherStopsNorCounts) {
+  for (const OnGap on_gap : {OnGap::kStop, OnGap::kCount}) {
+    TestWorld world;
+    world.Append(100);
+    auto zombie = MakeTestTask(&world, {.on_gap = on_gap});
+    ASSERT_TRUE(StepUntilIdle(*zombie).ok());
+    auto owner = MakeTestTask(&world, {});
+    world.Append(100);
+    ASSERT_TRUE(StepUntilIdle(*owner).ok());
+    owner->Drain();
+    ASSERT_TRUE(StepUntilIdle(*owner).ok());
+    world.earliest = {150};
+    EXPECT_EQ(StepUntilIdle(*zombie).code(), StatusCode::kRebuild);
+    EXPECT_EQ(zombie->Snapshot().gap.empty() || on_gap == OnGap::kStop, true);
+    EXPECT_THAT(world.Sink(0).gaps, IsEmpty());
+    EXPECT_EQ(world.Sink(0).counted, 200);
+  }
+}
+
+}  // namespace
+}  // namespace sightline
