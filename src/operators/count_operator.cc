@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "base/check.h"
@@ -36,23 +37,28 @@ Status OtherSettings() {
       "either; restore the settings, or hand over to a new pipeline with count_from");
 }
 
+std::string TimeOrNone(EventTime time) {
+  return time == kBeforeAllTime || time == kAfterAllTime ? "not set" : fmt::format("{} ms", time.v);
+}
+
 // Whether what was decided under `old` would be decided so under `spec`, too. `greatest`: of the
 // accepted events; nothing: there are none.
 Status CheckRange(const CountRange& old, const PipelineSpec& spec,
                   std::optional<EventTime> greatest) {
   if (!greatest) return Status::Ok();
   if (old.from != spec.count_from)
-    return Status::Stop(fmt::format(
-        "the checkpoint was written with pipeline.count_from {}, not {}: other settings would "
-        "count events that are counted elsewhere, or leave out some; restore it",
-        old.from.v, spec.count_from.v));
+    return Status::Stop(
+        fmt::format("pipeline.count_from was {} and is {} now: other settings would "
+                    "count events that are counted elsewhere, or leave out some; restore it",
+                    TimeOrNone(old.from), TimeOrNone(spec.count_from)));
   if (const EventTime until = std::min(old.until, spec.count_until);
       old.until != spec.count_until && *greatest >= until)
     return Status::Stop(fmt::format(
-        "pipeline.count_until was {} and is {} now, but there are events up to {} already: other "
+        "pipeline.count_until was {} and is {} now, and there are events up to {} ms already: "
+        "other "
         "settings would count some of them otherwise; restore it, or choose a time that lies "
         "ahead of all events",
-        old.until.v, spec.count_until.v, greatest->v));
+        TimeOrNone(old.until), TimeOrNone(spec.count_until), greatest->v));
   return Status::Ok();
 }
 
