@@ -37,7 +37,7 @@ struct Planted {
 constexpr Planted kPlanted[] = {
     {Mutant::kNoFence, "NO_FENCE", 3'000},
     {Mutant::kNoClaim, "NO_CLAIM", 20'000},
-    {Mutant::kFenceFirst, "FENCE_FIRST", 20'000},
+    {Mutant::kFenceFirst, "FENCE_FIRST", 40'000},
     {Mutant::kNoSecondLook, "NO_SECOND_LOOK", 20'000},
     {Mutant::kNoCompareAndSet, "NO_COMPARE_AND_SET", 3'000},
     {Mutant::kSealBeforeS, "SEAL_BEFORE_S", 3'000},
