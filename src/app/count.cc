@@ -204,7 +204,7 @@ void Count::Settle() {
     // What it had read reaches every sink: nobody will do it later.
     if (counted && !runtime_->Remove({*counted}, kRenewTime.v))
       LogError("not everything that was read of the old topic is committed to every sink");
-    counted.emplace(topic->source, partition.partition);
+    counted = SourcePartition{topic->source, partition.partition};
     runtime_->Add(*counted);
   }
 }

@@ -144,7 +144,7 @@ int64_t ReportReach(const Reached& all, int64_t seeds) {
     fmt::print("  crash between {:13} and {:13} {}\n", kWriteNames[static_cast<size_t>(before)],
                kWriteNames[static_cast<size_t>(after)], n);
     // A short campaign (under a sanitizer) cannot prove that what is rare happens.
-    const int64_t least = seeds < 2'000 ? i < common : seeds / (i < common ? 400 : 2'000);
+    const int64_t least = seeds < 2'000 ? i < common : seeds / (i < common ? 300 : 2'000);
     missing += n < least;
   }
   return missing;

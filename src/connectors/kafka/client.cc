@@ -227,6 +227,11 @@ Result<OffsetAnswer> ReadOffsetAnswer(rd_kafka_event_t* event) {
   if (partition->err != RD_KAFKA_RESP_ERR_NO_ERROR)
     return Status::Retry(fmt::format("{}: {}", Where(partition->topic, partition->partition),
                                      ErrorText(partition->err)));
+  // A broker that has just started may answer without an offset, and without an error. Taken for an
+  // offset, it would be the end of an empty topic.
+  if (partition->offset < -1)
+    return Status::Retry(fmt::format("{}: the broker does not tell its offsets yet",
+                                     Where(partition->topic, partition->partition)));
   return OffsetAnswer{partition->topic, partition->partition, partition->offset,
                       rd_kafka_ListOffsetsResultInfo_timestamp(infos[0])};
 }

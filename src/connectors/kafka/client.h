@@ -76,7 +76,8 @@ struct OffsetAnswer {
   int64_t offset = -1;
   int64_t timestamp = -1;
 };
-// kRetry if the brokers could not say, kStop if the topic or partition is not there.
+// kRetry if the brokers could not say. An offset of -1: there is no record of the time that was
+// asked for.
 Result<OffsetAnswer> ReadOffsetAnswer(rd_kafka_event_t* event);
 
 }  // namespace sightline::kafka
