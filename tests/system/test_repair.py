@@ -225,13 +225,13 @@ def redrive_waits(t: Test) -> None:
     """The server stops taking posts in the middle, and ends, and is there again: everything arrives."""
     server = t.server("--pipeline.future_tolerance", "1s")
     server.start()
-    ahead = [_event(i, i % 7, now_ms() + 5_000) for i in range(20_000)]
+    then = now_ms() + 15_000
+    ahead = [_event(i, i % 7, then) for i in range(20_000)]
     for i in range(0, len(ahead), 5_000):
         server.post_ok(lines(ahead[i:i + 5_000]))
     server.wait_ledger(future=20_000)
-    time.sleep(1)
     url = f"http://127.0.0.1:{server.port}"
-    time.sleep(5)
+    time.sleep(max(1, (then - now_ms()) / 1_000))
     log = t.folder / "redrive.log"
     process = t.spawn("redrive", "--data", server.data, "--url", url, log=log)
     wait_until(lambda: server.ledger()["counted"] > 0, 10, "the first ones arrive")
