@@ -294,8 +294,10 @@ Status Count::OpenMonitor() {
 void Count::ReportNow(MonitorReport& report) const {
   MonitorSample& sample = report.sample;
   activity_.Fill(sample.now_ms, sample);
-  // Other processes may hear a location whose cameras here are silent: `serve` watches them.
+  // Other processes may hear a location whose cameras here are silent, and a camera in another
+  // partition: `serve` watches both.
   sample.locations.clear();
+  sample.splits.clear();
   report.ledger = *sample.ledger;
   std::vector<SinkOptions> sinks;
   {

@@ -88,6 +88,7 @@ class Serve {
   std::atomic<KafkaCountsFeed*> following_ = nullptr;  // feed_, once it is made
   std::unique_ptr<Server> server_;
   std::string url_;
+  mutable bool live_is_now_ = false;  // as the newest report had it; of its thread
   mutable std::mutex lake_mutex_;
   std::string lake_trouble_;  // under lake_mutex_
 };
@@ -269,10 +270,12 @@ Status Serve::OpenMonitor() {
 // Of what it reads: cameras, partitions and sinks are those of `count`.
 void Serve::Report(MonitorReport& report) const {
   MonitorSample& sample = report.sample;
+  const KafkaCountsFeedStats stats = feed_->stats();
+  if (!live_is_now_) activity_.ForgetSplits();
+  live_is_now_ = stats.caught_up;
   activity_.Fill(sample.now_ms, sample);
   // Those who count know their cameras: an alert of one is told once.
   sample.cameras.clear();
-  const KafkaCountsFeedStats stats = feed_->stats();
   report.ledger = live_->LedgerTotal(Scope::All());
   sample.ledger.reset();
   // Before that, the past goes by.

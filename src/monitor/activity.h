@@ -26,7 +26,9 @@ class Activity {
   void Expect(LocationId location, int64_t now_ms);
   // Another process has the partition now, and hears its cameras.
   void Forget(const SourcePartition& partition);
-  // Cameras, locations and the ledger.
+  // What came so far came in another order than it had happened: nobody is in two partitions yet.
+  void ForgetSplits();
+  // Cameras, those of them that are in two partitions, locations and the ledger.
   void Fill(int64_t now_ms, MonitorSample& sample);
   // Cameras and locations beyond subjects_max, of which nothing is known; each time one is met.
   int64_t untracked() const;

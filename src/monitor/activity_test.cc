@@ -54,6 +54,37 @@ TEST(Activity, CountsWithoutCamerasHearTheirLocations) {
   EXPECT_TRUE(sample.cameras.empty());
 }
 
+TEST(Activity, TellsWhoIsInTwoPartitions) {
+  Activity activity(10, Millis{1'000'000});
+  const auto hear = [&](const SourcePartition& from, int64_t camera, int64_t now_ms) {
+    activity.Count(from, Heard(7, camera, Of(Outcome::kCounted, 1)), now_ms);
+  };
+  // One that moves once, one that goes forth and back, one whose topic was made again.
+  hear(kFirst, 71, 1'000);
+  hear(kFirst, 72, 1'000);
+  hear({"before", 5}, 73, 1'000);
+  hear(kSecond, 71, 2'000);
+  hear(kSecond, 72, 2'000);
+  hear({"after", 6}, 73, 2'000);
+  EXPECT_TRUE(Fill(activity, 2'000).splits.empty());
+  hear(kSecond, 71, 3'000);
+  hear(kFirst, 72, 3'000);
+  hear({"before", 5}, 73, 3'000);
+  const std::vector<SplitSample> splits = Fill(activity, 63'000).splits;
+  ASSERT_EQ(splits.size(), 1);
+  EXPECT_EQ(splits[0].camera, CameraId{72});
+  EXPECT_EQ(splits[0].location, LocationId{7});
+  EXPECT_EQ(splits[0].first, 0);
+  EXPECT_EQ(splits[0].second, 1);
+  EXPECT_TRUE(Fill(activity, 63'001).splits.empty());
+  hear(kSecond, 72, 62'000);
+  EXPECT_EQ(Fill(activity, 64'000).splits.size(), 1);
+  activity.ForgetSplits();
+  EXPECT_TRUE(Fill(activity, 64'000).splits.empty());
+  hear(kFirst, 72, 200'000);  // long after: it has moved
+  EXPECT_TRUE(Fill(activity, 200'000).splits.empty());
+}
+
 TEST(Activity, ForgetsWhoIsSilentAndWhoIsHeardElsewhere) {
   Activity activity(10, Millis{10'000});
   activity.Expect(LocationId{6}, 500);

@@ -12,7 +12,7 @@ namespace {
 constexpr std::array<std::string_view, kRules> kNames = {
     "camera_silent", "location_silent", "duplicate_storm", "dead_letter_rate",  "too_late_rate",
     "clock_ahead",   "clock_behind",    "lag_growing",     "watermark_stalled", "state_near_limit",
-    "sink_failing",  "clock_unguarded", "degraded",        "records_lost"};
+    "sink_failing",  "clock_unguarded", "degraded",        "records_lost",      "camera_split"};
 constexpr int64_t kMinute = 60'000;
 // A limit is a level, not a rate: it ends so many points below.
 constexpr int64_t kLimitPointsBack = 5;
@@ -118,6 +118,7 @@ struct AlertRules::State {
   void JudgeSinks();
   void JudgeStates();
   void JudgeLosses();
+  void JudgeSplits();
   void Share(Rule rule, int64_t percent, int64_t part, int64_t whole, bool also, const char* what);
   // `describe` fills subject, text and facts; called only where somebody will read them.
   template <typename Describe>
@@ -481,6 +482,23 @@ void AlertRules::State::JudgeStates() {
   }
 }
 
+// Only while it is said, as of what is in the sample.
+void AlertRules::State::JudgeSplits() {
+  for (const SplitSample& split : sample->splits) {
+    Finding finding = Steady(true);
+    finding.start_after = {};
+    Judge({Rule::kCameraSplit, split.camera.v, {}}, finding, [&](Alert& alert) {
+      alert.subject = fmt::format("camera {}", split.camera.v);
+      alert.location = split.location;
+      alert.text = fmt::format(
+          "camera {} sends into the partitions {} and {}: copies of its detections may be counted "
+          "twice",
+          split.camera.v, split.first, split.second);
+      alert.facts = {{"first_partition", split.first}, {"second_partition", split.second}};
+    });
+  }
+}
+
 void AlertRules::State::JudgeLosses() {
   for (const PartitionSample& partition : sample->partitions) {
     const int64_t lost = partition.lost_next.v - partition.lost_first.v;
@@ -522,6 +540,7 @@ std::vector<AlertChange> AlertRules::Judge(const MonitorSample& sample) {
   s.JudgeSinks();
   s.JudgeStates();
   s.JudgeLosses();
+  s.JudgeSplits();
   s.EndGone();
   s.Summarise();
   s.sample = nullptr;

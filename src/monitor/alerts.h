@@ -37,8 +37,9 @@ enum class Rule : uint8_t {
   kClockUnguarded,
   kDegraded,
   kRecordsLost,
+  kCameraSplit,
 };
-constexpr size_t kRules = 14;
+constexpr size_t kRules = 15;
 std::string_view ToString(Rule rule);  // "camera_silent"
 
 // Of a duration or threshold 0 switches its rule off.
@@ -71,6 +72,12 @@ struct CameraSample {
   int64_t received = 0;
   int64_t future = 0;
   int64_t too_late = 0;
+};
+// A camera that sends into two partitions of a topic: its copies do not meet.
+struct SplitSample {
+  CameraId camera;
+  LocationId location;
+  int32_t first = 0, second = 0;  // the partitions
 };
 struct LocationSample {
   LocationId location;
@@ -111,6 +118,7 @@ struct MonitorSample {
   int64_t wall_ms = 0;  // Unix: what is told
   std::optional<Ledger> ledger;
   std::vector<CameraSample> cameras;
+  std::vector<SplitSample> splits;
   std::vector<LocationSample> locations;
   std::vector<PartitionSample> partitions;
   std::vector<LimitSample> limits;

@@ -18,7 +18,7 @@ from stream import Connection
 # As the rules are, only quicker. The machine's own disk and memory are none of these tests.
 QUICK = ("--alerts.window", "4s", "--alerts.start_after", "1s", "--alerts.end_after", "2s",
          "--alerts.events_min", 5, "--alerts.duplicates_per_second", 1, "--alerts.state_percent", 0)
-RULES = 14
+RULES = 15
 oids = itertools.count(1)
 
 
@@ -231,6 +231,15 @@ def kafka_monitoring(t: Test) -> None:
 
     wait_until(all_told, 30, "the ledger of serve in monitoring")
     expect_equal(now["count"]["lag"], 0, f"{now['count']}")
+    def split_tells() -> bool:
+        cluster.foreign("write", lines=[
+            {"topic": "raw_camera_events", "partition": p, "key": "x", "value": json.dumps(event(14, 1))}
+            for p in (0, 1)])
+        return ("camera_split", "camera 14") in active(page)
+
+    wait_until(split_tells, 40, "serve tells who is in two partitions")
+    expect("partitions 0 and 1" in active(page)["camera_split", "camera 14"]["text"],
+           f"{active(page)['camera_split', 'camera 14']}")
     counting.stop()
     page.stop()
     wait_until(lambda: states(cluster, "clock_ahead", "camera 12") == ["start", "end"], 20,
