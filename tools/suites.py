@@ -43,7 +43,7 @@ TEST = CHECK + [
           ["sanitized_tests"]),
     Suite("thread sanitizer", "tsan", ["-L", "^threads$"], ["thread_tests"]),
     Suite("full", "release", ["-L", "^full$"]),
-    Suite("system", "release", ["-L", "^system$"], jobs=1),
+    Suite("system", "release", ["-L", "^system$"], jobs=2),
     Suite("browser", "release", ["-L", "^browser$"], jobs=1),
 ]
 
