@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/files.h"
 #include "base/log.h"
 
 namespace sightline {
@@ -27,22 +28,6 @@ namespace fs = std::filesystem;
 constexpr int64_t kHeaderBytes = 12;
 constexpr int64_t kBodyBytesMax = 256LL << 20;  // a longer length is damage, not a body
 constexpr std::string_view kPositionMagic = "SLPOS1";
-
-// Closes on every way out of a function.
-class File {
- public:
-  explicit File(int fd) : fd_(fd) {}
-  ~File() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
-  int fd() const { return fd_; }
-  bool ok() const { return fd_ >= 0; }
-
- private:
-  int fd_;
-};
 
 uint32_t Crc32(std::string_view bytes, uint32_t before = 0) {
   return static_cast<uint32_t>(
@@ -135,12 +120,6 @@ Result<std::vector<std::pair<std::string, int64_t>>> ListFiles(const std::string
   if (error)
     return Status::Stop(fmt::format("'{}' cannot be listed: {}", directory, error.message()));
   return files;
-}
-
-// A new name is durable only when its directory is.
-void SyncDirectory(const std::string& directory) {
-  const File file(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (file.ok()) ::fsync(file.fd());
 }
 
 }  // namespace
@@ -449,7 +428,8 @@ Status Spool::SyncLocked() {
   if (segment_fd_ < 0 || !unsynced_) return Status::Ok();
   unsynced_ = false;
   last_sync_ = std::chrono::steady_clock::now();
-  if (std::exchange(directory_unsynced_, false)) SyncDirectory(options_.directory);
+  if (std::exchange(directory_unsynced_, false))
+    static_cast<void>(SyncDirectory(options_.directory));
   if (::fdatasync(segment_fd_) == 0) return Status::Ok();
   const std::string reason = Reason();
   // The kernel may have dropped the dirty pages: what follows must not stand behind a hole.

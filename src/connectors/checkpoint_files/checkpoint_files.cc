@@ -4,12 +4,10 @@
 // as %XX, and so is a '.' at its beginning. Names beginning with ".put-" are puts under way.
 #include "connectors/checkpoint_files/checkpoint_files.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <charconv>
 #include <optional>
@@ -18,6 +16,7 @@
 #include <type_traits>
 
 #include "base/check.h"
+#include "base/files.h"
 #include "connectors/checkpoint_files/entry_file.h"
 
 namespace sightline {
@@ -86,14 +85,6 @@ auto List(const fs::path& dir, Parse parse)
 }
 Result<std::vector<Epoch>> ListEntries(const fs::path& dir) { return List(dir, EpochOf); }
 
-Status SyncDirectory(const fs::path& dir) {
-  const int fd = open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return SystemError(errno, "open", dir);
-  const int error = fsync(fd) == 0 ? 0 : errno;
-  close(fd);
-  return error == 0 ? Status::Ok() : SystemError(error, "sync", dir);
-}
-
 // Makes the directory and what it lies in, each durable before anything is put into it.
 Status MakeDirectory(const fs::path& dir) {
   std::error_code error;
@@ -114,23 +105,6 @@ void RemoveInterruptedPuts(const fs::path& dir) {
     if (it->path().filename().native().starts_with(kPutPrefix)) found.push_back(it->path());
   for (const fs::path& path : found) fs::remove(path, error);
 }
-
-// The file of a put under way; its name goes when it is linked or given up.
-class PutFile {
- public:
-  explicit PutFile(const fs::path& dir) : path_(dir / Name()) {}
-  ~PutFile() { unlink(path_.c_str()); }
-  PutFile(const PutFile&) = delete;
-  PutFile& operator=(const PutFile&) = delete;
-  const fs::path& path() const { return path_; }
-
- private:
-  static std::string Name() {
-    static std::atomic<int64_t> puts = 0;
-    return fmt::format("{}{}-{}", kPutPrefix, getpid(), ++puts);
-  }
-  const fs::path path_;
-};
 
 Status Taken(const SourcePartition& partition, Epoch epoch) {
   return Status::Rebuild(
@@ -181,7 +155,7 @@ Status CheckpointFiles::PutIfAbsent(const SourcePartition& partition, Epoch epoc
   // An epoch behind the newest may be free only because its entry was removed.
   if (!entries.value().empty() && entries.value().front() >= epoch) return Taken(partition, epoch);
 
-  const PutFile put(dir);
+  const PutFile put(dir, kPutPrefix);
   const EntryKind kind = writer != nullptr ? EntryKind::kCheckpoint : EntryKind::kClaim;
   RETURN_IF_ERROR(
       WriteEntry(put.path(), {.kind = kind, .epoch = epoch, .partition = partition}, writer));
@@ -217,7 +191,7 @@ Status CheckpointFiles::PutRun(const SourcePartition& partition, RunId id, std::
   CHECK(id.owner.v > 0 && id.number > 0);
   const fs::path dir = DirectoryOf(partition);
   RETURN_IF_ERROR(MakeDirectory(dir));
-  const PutFile put(dir);
+  const PutFile put(dir, kPutPrefix);
   const CheckpointWriter writer = [bytes](const ByteSink& out) { out(bytes); };
   RETURN_IF_ERROR(WriteEntry(
       put.path(),

@@ -15,10 +15,10 @@
 #include <zlib.h>
 
 #include <cerrno>
-#include <cstring>
 #include <system_error>
 
 #include "base/bytes.h"
+#include "base/files.h"
 
 namespace sightline {
 namespace {
@@ -30,20 +30,6 @@ constexpr size_t kFixedHeader = 12;
 constexpr size_t kHeaderSizeMax = 64 * 1024;
 constexpr size_t kFooter = 16;
 constexpr size_t kBufferSize = 256 * 1024;
-
-class File {
- public:
-  explicit File(int fd) : fd_(fd) {}
-  ~File() {
-    if (fd_ >= 0) close(fd_);
-  }
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
-  int fd() const { return fd_; }
-
- private:
-  int fd_;
-};
 
 // Buffers, checksums and remembers the first error: a ByteSink has no way to say one.
 class Output {
@@ -155,27 +141,6 @@ Result<std::string> ReadUpTo(const std::filesystem::path& path, size_t size_max)
 }
 
 }  // namespace
-
-Status SystemError(int error, std::string_view doing, const std::filesystem::path& path) {
-  std::string message =
-      fmt::format("cannot {} '{}': {}", doing, path.native(), std::strerror(error));
-  switch (error) {
-    case EACCES:
-    case EPERM:
-    case EROFS:
-    case EEXIST:  // something else where a directory should be
-    case ENOTDIR:
-    case EISDIR:
-    case ENAMETOOLONG:
-    case ELOOP:
-      return Status::Stop(message + "; put that right and start again");
-    case ENOSPC:
-    case EDQUOT:
-      return Status::Retry(message + "; free some space, then it goes on by itself");
-    default:
-      return Status::Retry(message);
-  }
-}
 
 Status WriteEntry(const std::filesystem::path& path, const EntryHeader& header,
                   const CheckpointWriter* writer) {

@@ -37,7 +37,4 @@ Result<std::string> ReadCheckpoint(const std::filesystem::path& path, const Entr
 Result<std::string> ReadRunFile(const std::filesystem::path& path, const SourcePartition& partition,
                                 RunId id);
 
-// What a failed system call means: kStop if only a person can help (permissions), else kRetry.
-Status SystemError(int error, std::string_view doing, const std::filesystem::path& path);
-
 }  // namespace sightline

@@ -11,6 +11,8 @@
 #include <string_view>
 #include <system_error>
 
+#include "base/files.h"
+
 namespace sightline::embedded_log {
 namespace {
 
@@ -22,20 +24,14 @@ std::string Holder(int fd) {
   return pid.empty() ? "another process" : fmt::format("process {}", pid);
 }
 
-// The entry of a new directory is durable only when its parent has been synced.
-void SyncDirectory(const std::filesystem::path& dir) {
-  const int fd = open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return;
-  fsync(fd);
-  close(fd);
-}
-
 }  // namespace
 
 Result<DirectoryLock> DirectoryLock::Take(const std::string& dir) {
   std::error_code error;
   const std::filesystem::path absolute = std::filesystem::absolute(dir, error).lexically_normal();
-  if (std::filesystem::create_directories(absolute, error)) SyncDirectory(absolute.parent_path());
+  // The entry of a new directory is durable only when its parent has been synced, where one may.
+  if (std::filesystem::create_directories(absolute, error))
+    static_cast<void>(SyncDirectory(absolute.parent_path()));
   if (error)
     return Status::Stop(
         fmt::format("cannot make the data directory '{}': {}", dir, error.message()));

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "base/files.h"
 #include "connectors/locations/parquet_table.h"
 
 namespace sightline {
@@ -17,21 +18,6 @@ namespace {
 
 constexpr size_t kFileBytesMax = 256 << 20;
 constexpr int32_t kReadsMax = 3;  // of a file that is written to meanwhile
-
-class Descriptor {
- public:
-  Descriptor(const std::string& path, int flags)
-      : fd_(open(path.c_str(), flags | O_CLOEXEC, 0644)) {}
-  ~Descriptor() {
-    if (fd_ >= 0) close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return fd_; }
-
- private:
-  const int fd_;
-};
 
 FileVersion VersionOf(const struct stat& info) {
   return {.modified_ns = info.st_mtim.tv_sec * 1'000'000'000 + info.st_mtim.tv_nsec,
@@ -51,17 +37,17 @@ struct WholeFile {
 
 // kRetry if the file has changed between the first byte and the last.
 Result<WholeFile> ReadWhole(const std::string& path) {
-  const Descriptor file(path, O_RDONLY);
+  const File file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
   struct stat before {
   }, after{};
-  if (file.get() < 0 || fstat(file.get(), &before) != 0)
+  if (file.fd() < 0 || fstat(file.fd(), &before) != 0)
     return Failed("read the location table", path);
   WholeFile whole{.version = VersionOf(before)};
   if (static_cast<uint64_t>(before.st_size) <= kFileBytesMax)
     whole.bytes.reserve(static_cast<size_t>(before.st_size));
   char buffer[1 << 16];
   for (;;) {
-    const ssize_t size = read(file.get(), buffer, sizeof buffer);
+    const ssize_t size = read(file.fd(), buffer, sizeof buffer);
     if (size < 0 && errno == EINTR) continue;
     if (size < 0) return Failed("read the location table", path);
     if (size == 0) break;
@@ -70,7 +56,7 @@ Result<WholeFile> ReadWhole(const std::string& path) {
       return Status::Stop(fmt::format("the location table '{}' is larger than 256 MiB", path));
   }
   const bool regular = S_ISREG(before.st_mode);  // a pipe has no size
-  if (fstat(file.get(), &after) != 0) return Failed("read the location table", path);
+  if (fstat(file.fd(), &after) != 0) return Failed("read the location table", path);
   if (regular && (VersionOf(after) != whole.version ||
                   static_cast<int64_t>(whole.bytes.size()) != whole.version.bytes))
     return Status::Retry(fmt::format(
@@ -109,21 +95,19 @@ Result<std::vector<Location>> ParseLocationFile(std::string_view bytes) {
 Status WriteFileWhole(const std::string& path, std::string_view bytes) {
   const std::string fresh = path + ".new";
   {
-    const Descriptor file(fresh, O_WRONLY | O_CREAT | O_TRUNC);
-    if (file.get() < 0) return Failed("write", fresh);
+    const File file(open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+    if (file.fd() < 0) return Failed("write", fresh);
     while (!bytes.empty()) {
-      const ssize_t size = write(file.get(), bytes.data(), bytes.size());
+      const ssize_t size = write(file.fd(), bytes.data(), bytes.size());
       if (size < 0 && errno == EINTR) continue;
       if (size < 0) return Failed("write", fresh);
       bytes.remove_prefix(static_cast<size_t>(size));
     }
-    if (fsync(file.get()) != 0) return Failed("write", fresh);
+    if (fsync(file.fd()) != 0) return Failed("write", fresh);
   }
   if (rename(fresh.c_str(), path.c_str()) != 0) return Failed("write", path);
   const std::filesystem::path parent = std::filesystem::path(path).parent_path();
-  const Descriptor directory(parent.empty() ? "." : parent.string(), O_RDONLY | O_DIRECTORY);
-  if (directory.get() < 0 || fsync(directory.get()) != 0) return Failed("write", path);
-  return Status::Ok();
+  return SyncDirectory(parent.empty() ? "." : parent);
 }
 
 }  // namespace sightline

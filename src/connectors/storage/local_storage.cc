@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <cstring>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -17,6 +16,8 @@
 #include <system_error>
 #include <thread>
 #include <utility>
+
+#include "base/files.h"
 
 namespace sightline {
 namespace {
@@ -27,30 +28,6 @@ namespace fs = std::filesystem;
 constexpr size_t kThreadsMax = 16;
 // Open at once in PutAll: far below the usual limit of open files.
 constexpr size_t kFilesAtOnce = 256;
-
-Status SystemError(int error, std::string_view doing, const fs::path& path) {
-  std::string message =
-      fmt::format("cannot {} '{}': {}", doing, path.native(), std::strerror(error));
-  switch (error) {
-    case EACCES:
-    case EPERM:
-    case EROFS:
-    case EEXIST:  // something else where a directory should be
-    case ENOTDIR:
-    case EISDIR:
-    case ENAMETOOLONG:
-    case ELOOP:
-      return Status::Stop(message + "; put that right and start again");
-    case ENOSPC:
-    case EDQUOT:
-      return Status::Retry(message + "; free some space, then it goes on by itself");
-    case EMFILE:
-    case ENFILE:
-      return Status::Retry(message + "; raise the limit of open files (ulimit -n)");
-    default:
-      return Status::Retry(message);
-  }
-}
 
 Status BadPath(std::string_view path, std::string_view why) {
   return Status::Stop(fmt::format("path '{}' is refused: {}", path, why));
@@ -67,26 +44,6 @@ Status CheckText(std::string_view path) {
     start = end + 1;
   }
   return Status::Ok();
-}
-
-class File {
- public:
-  explicit File(int fd) : fd_(fd) {}
-  ~File() {
-    if (fd_ >= 0) close(fd_);
-  }
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
-  int fd() const { return fd_; }
-
- private:
-  const int fd_;
-};
-
-Status SyncDirectory(const fs::path& dir) {
-  const File file(open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (file.fd() < 0) return SystemError(errno, "open", dir);
-  return fsync(file.fd()) == 0 ? Status::Ok() : SystemError(errno, "sync", dir);
 }
 
 // Makes the directory and what it lies in. The directories that got new names, which are to be
@@ -145,27 +102,6 @@ Status SyncFile(int fd, const fs::path& path) {
   return fsync(fd) == 0 ? Status::Ok() : SystemError(errno, "sync", path);
 }
 
-// The temporary file of a put; its name goes when it has got its own or is given up.
-class PutFile {
- public:
-  explicit PutFile(const fs::path& dir) : path_(dir / Name()) {}
-  ~PutFile() { unlink(path_.c_str()); }
-  PutFile(const PutFile&) = delete;
-  PutFile& operator=(const PutFile&) = delete;
-  const fs::path& path() const { return path_; }
-
- private:
-  // The time keeps a process apart from an earlier one that had its id and was killed.
-  static std::string Name() {
-    static std::atomic<int64_t> puts = 0;
-    timespec now{};
-    clock_gettime(CLOCK_REALTIME, &now);
-    return fmt::format("{}{}-{}-{}{:09}", Storage::kPutPrefix, getpid(), ++puts, now.tv_sec,
-                       now.tv_nsec);
-  }
-  const fs::path path_;
-};
-
 FileInfo InfoOf(std::string path, const struct stat& status) {
   return {.path = std::move(path),
           .size_bytes = status.st_size,
@@ -223,7 +159,7 @@ Result<PutOutcome> LocalStorage::Put(std::string_view path, std::string_view byt
   std::set<fs::path> changed;
   RETURN_IF_ERROR(MakeDirectory(dir, changed));
   for (const fs::path& directory : changed) RETURN_IF_ERROR(SyncDirectory(directory));
-  const PutFile put(dir);
+  const PutFile put(dir, kPutPrefix);
   {
     const File file(open(put.path().c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
     if (file.fd() < 0) return SystemError(errno, "make", put.path());
@@ -261,7 +197,7 @@ Status LocalStorage::PutSome(std::span<const NewFile> files) {
     RETURN_IF_ERROR(MakeDirectory(dir, changed));
     changed.insert(dir);
     targets.push_back(std::move(target).value());
-    puts.push_back(std::make_unique<PutFile>(dir));
+    puts.push_back(std::make_unique<PutFile>(dir, kPutPrefix));
     const fs::path& path = puts.back()->path();
     open_files.push_back(
         std::make_unique<File>(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644)));

@@ -1,0 +1,59 @@
+#include "base/files.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdint>
+#include <cstring>
+#include <ctime>
+#include <string>
+
+namespace sightline {
+namespace {
+
+// The time keeps a process apart from an earlier one that had its id and was killed.
+std::string NewName(std::string_view prefix) {
+  static std::atomic<int64_t> names = 0;
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  return fmt::format("{}{}-{}-{}{:09}", prefix, getpid(), ++names, now.tv_sec, now.tv_nsec);
+}
+
+}  // namespace
+
+Status SystemError(int error, std::string_view doing, const std::filesystem::path& path) {
+  std::string message =
+      fmt::format("cannot {} '{}': {}", doing, path.native(), std::strerror(error));
+  switch (error) {
+    case EACCES:
+    case EPERM:
+    case EROFS:
+    case EEXIST:  // something else where a directory should be
+    case ENOTDIR:
+    case EISDIR:
+    case ENAMETOOLONG:
+    case ELOOP:
+      return Status::Stop(message + "; put that right and start again");
+    case ENOSPC:
+    case EDQUOT:
+      return Status::Retry(message + "; free some space, then it goes on by itself");
+    case EMFILE:
+    case ENFILE:
+      return Status::Retry(message + "; raise the limit of open files (ulimit -n)");
+    default:
+      return Status::Retry(message);
+  }
+}
+
+Status SyncDirectory(const std::filesystem::path& dir) {
+  const File file(open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!file.ok()) return SystemError(errno, "open", dir);
+  return fsync(file.fd()) == 0 ? Status::Ok() : SystemError(errno, "sync", dir);
+}
+
+PutFile::PutFile(const std::filesystem::path& dir, std::string_view prefix)
+    : path_(dir / NewName(prefix)) {}
+
+}  // namespace sightline
