@@ -30,7 +30,10 @@ Ledger& CountWindows::LedgerOf(const Event& event, const Decision& decision, App
   }
   const auto [it, is_new] = ledger_index_.try_emplace(key, static_cast<uint32_t>(ledger_.size()));
   if (is_new) ledger_.push_back({.key = key});
-  if (last != nullptr) *last = it->second;
+  if (last != nullptr) {
+    *last = it->second;
+    cameras_.push_back(decision.camera);
+  }
   return ledger_[it->second].ledger;
 }
 
@@ -58,7 +61,10 @@ void CountWindows::Count(const Event& event, const Decision& decision, Watermark
   LastSum& last = last_sum_of_fact_[decision.fact];
   const bool same_pane = event.time >= last.pane.start && event.time < last.pane.end;
   const CountKind kind = watermark >= last.window_end ? CountKind::kCorrection : CountKind::kCount;
-  if (!same_pane || last.kind != kind) last = FindSum(event, decision, watermark);
+  if (!same_pane || last.kind != kind) {
+    last = FindSum(event, decision, watermark);
+    facts_.push_back(decision.fact);
+  }
   Sum& sum = counts_[last.index];
   ++sum.count;
   sum.first = std::min(sum.first, event.time);
@@ -121,13 +127,16 @@ Segment CountWindows::Take(Offset first, Offset next, Watermark watermark,
   return segment;
 }
 
+// What was written, not all there is: a segment is often one event, of a site with a million facts.
 void CountWindows::Clear() {
+  for (const uint32_t fact : facts_) last_sum_of_fact_[fact] = {};
+  for (const uint32_t camera : cameras_) last_row_of_camera_[camera] = kNone;
+  facts_.clear();
+  cameras_.clear();
   counts_.clear();
   count_index_.clear();
-  last_sum_of_fact_.clear();
   ledger_.clear();
   ledger_index_.clear();
-  last_row_of_camera_.clear();
   set_aside_.clear();
   set_aside_bytes_ = 0;
 }

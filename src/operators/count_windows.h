@@ -85,9 +85,11 @@ class CountWindows {
   std::vector<Sum> counts_;
   boost::unordered_flat_map<Cell, uint32_t> count_index_;
   std::vector<LastSum> last_sum_of_fact_;
+  std::vector<uint32_t> facts_;  // whose last sum is set; one may be in it twice
   std::vector<LedgerRow> ledger_;
   boost::unordered_flat_map<LedgerKey, uint32_t, LedgerHash> ledger_index_;
   std::vector<uint32_t> last_row_of_camera_;
+  std::vector<uint32_t> cameras_;  // whose last row is set
   std::vector<SetAside> set_aside_;
   size_t set_aside_bytes_ = 0;
 };
