@@ -107,6 +107,13 @@ struct AlertRules::State {
     int64_t at_ms = 0;
     int64_t position = 0;  // then
   };
+  // The records that came since a watermark moved.
+  struct Standing {
+    std::optional<Watermark> watermark;
+    Offset moved_at, seen_at;  // the positions when it moved, and now
+    int64_t last_ms = 0;    // when a record came
+    int64_t stalled_ms = 0;  // between records, none of them a pause
+  };
 
   explicit State(AlertOptions given) : options(given) {}
 
@@ -149,7 +156,7 @@ struct AlertRules::State {
   std::map<CameraId, Clock> clocks;                   // of cameras whose clock was ever wrong
   std::deque<std::pair<int64_t, int64_t>> lags;       // when, records
   using Partition = std::pair<std::string, int32_t>;  // its topic
-  std::map<Partition, Moved> watermarks;
+  std::map<Partition, Standing> watermarks;
   std::map<std::pair<std::string, Partition>, Moved> sinks;
 };
 
@@ -367,14 +374,20 @@ void AlertRules::State::JudgeLag() {
 void AlertRules::State::JudgeWatermarks() {
   if (options.watermark_stalled.v == 0) return;
   for (const PartitionSample& partition : sample->partitions) {
-    if (!partition.running) continue;
-    Moved& moved = watermarks[PartitionOf(partition)];
+    if (!partition.running || !partition.watermark) continue;
+    Standing& standing = watermarks[PartitionOf(partition)];
     // A task that was built again begins with less.
-    if (moved.at_ms == 0 || moved.number != partition.watermark.v ||
-        partition.position.v < moved.position)
-      moved = {partition.watermark.v, now_ms, partition.position.v};
-    const int64_t read = partition.position.v - moved.position;
-    const int64_t stalled_ms = now_ms - moved.at_ms;
+    if (standing.watermark != partition.watermark || partition.position < standing.seen_at)
+      standing = {partition.watermark, partition.position, partition.position};
+    if (partition.position > standing.seen_at) {
+      // When nothing comes, nothing stands.
+      const int64_t since = standing.last_ms == 0 ? 0 : now_ms - standing.last_ms;
+      if (since < options.window.v) standing.stalled_ms += since;
+      standing.last_ms = now_ms;
+      standing.seen_at = partition.position;
+    }
+    const int64_t read = standing.seen_at.v - standing.moved_at.v;
+    const int64_t stalled_ms = standing.stalled_ms;
     Finding finding =
         Steady(stalled_ms >= options.watermark_stalled.v && read >= options.events_min);
     finding.start_after = finding.end_after = {};
@@ -385,7 +398,7 @@ void AlertRules::State::JudgeWatermarks() {
                                      NameOf(partition), InSeconds(stalled_ms), read);
             alert.facts = {{"stalled_ms", stalled_ms},
                            {"records", read},
-                           {"watermark_ms", partition.watermark.v}};
+                           {"watermark_ms", partition.watermark->v}};
           });
   }
   std::erase_if(watermarks, [this](const auto& entry) {

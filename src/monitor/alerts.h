@@ -96,10 +96,10 @@ struct PartitionSample {
   // Offsets that retention has removed before they were counted, as long as they are worth an
   // alert. Equal: none.
   Offset lost_first, lost_next;
-  std::string reason;  // why it does not run; may be empty
-  Offset position;     // next offset to read
-  Offset end;          // of the log; less than `position`: not known
-  Watermark watermark = kBeforeAllTime;
+  std::string reason;                  // why it does not run; may be empty
+  Offset position;                     // next offset to read
+  Offset end;                          // of the log; less than `position`: not known
+  std::optional<Watermark> watermark;  // nothing: this step has none
   std::vector<SinkSample> sinks;
 };
 struct LimitSample {

@@ -64,7 +64,7 @@ TEST_F(Alerts, NothingIsSaidOfAnEmptyOrHealthyProcess) {
     PartitionSample& partition = sample.partitions[0];
     partition.position.v += 1'000;
     partition.end = partition.position;
-    partition.watermark.v += 1'000;
+    partition.watermark = Watermark{partition.watermark.value_or(Watermark{}).v + 1'000};
     partition.sinks = {{.name = "counts", .committed = {partition.position.v - 500}}};
   };
   EXPECT_EQ(Pass(1'000), Told());
@@ -206,12 +206,24 @@ TEST_F(Alerts, LagGrows) {
 }
 
 TEST_F(Alerts, AWatermarkStandsThoughRecordsCome) {
-  sample.partitions = {{.partition = 3, .running = true, .watermark = {1'000}}};
+  sample.partitions = {{.partition = 3, .running = true, .watermark = Watermark{1'000}}};
   EXPECT_EQ(Pass(500), Told());  // nothing comes: nothing stands
   each_second = [&] { ++sample.partitions[0].position.v; };
-  EXPECT_EQ(Pass(200), Told{"+watermark_stalled partition 3"});
-  sample.partitions[0].watermark.v = 2'000;
+  EXPECT_EQ(Pass(100), Told());
+  EXPECT_EQ(Pass(50), Told{"+watermark_stalled partition 3"});
+  sample.partitions[0].watermark = Watermark{2'000};
   EXPECT_EQ(Pass(1), Told{"-watermark_stalled partition 3"});
+  // The last records of a day, in disorder: then nothing comes.
+  each_second = [] {};
+  sample.partitions[0].position.v += 1'000;
+  EXPECT_EQ(Pass(500), Told());
+  // A copy of one of them, much later.
+  sample.partitions[0].position.v += 1;
+  EXPECT_EQ(Pass(100), Told());
+  // A step that has no watermark.
+  sample.partitions[0].watermark.reset();
+  each_second = [&] { ++sample.partitions[0].position.v; };
+  EXPECT_EQ(Pass(500), Told());
 }
 
 TEST_F(Alerts, ASinkThatTakesNothingFails) {
@@ -221,7 +233,6 @@ TEST_F(Alerts, ASinkThatTakesNothingFails) {
   PartitionSample& partition = sample.partitions[0];
   each_second = [&] {
     partition.position.v += 10;
-    partition.watermark.v += 10;
     partition.sinks[1].committed = partition.position;
     if (now_ms % 60'000 == 0) partition.sinks[0].committed = partition.position;
   };
