@@ -1,12 +1,12 @@
 // Makes a benchmark's input and, on its own, the counts that must come out of it.
 //
-//   generate --events 10000000 --out events.ndjson [--truth truth.csv] [--seed 42]
+//   generate --events 10000000 --out events.ndjson [--truth truth.csv] [--seed 42] [--seconds 1800]
 //
-// Half an hour of detections from 2,000 cameras at 200 locations, 50 kinds of items; locations and
-// items are Zipf distributed, as crowds are. Lines are in order of arrival; a detection happened up
-// to 5 s before it arrives; 10 % of the lines are copies of an earlier line, up to 30 s later. The
-// truth counts first copies as they are made: it shares no code with the engine. The same seed
-// gives the same bytes.
+// Half an hour (--seconds) of detections from 2,000 cameras at 200 locations, 50 kinds of items;
+// locations and items are Zipf distributed, as crowds are. Lines are in order of arrival; a
+// detection happened up to 5 s before it arrives; 10 % of the lines are copies of an earlier line,
+// up to 30 s later. The truth counts first copies as they are made: it shares no code with the
+// engine. The same seed gives the same bytes.
 
 #include <fmt/compile.h>
 #include <fmt/format.h>
@@ -54,11 +54,9 @@ constexpr std::array<std::string_view, 50> kItems = {"person",        "car",
 constexpr uint32_t kLocations = 200;
 constexpr uint32_t kCamerasPerLocation = 10;
 constexpr int64_t kStartMs = 1'763'800'020'000;  // a whole minute
-constexpr int64_t kSpanMs = 1'800'000;
 constexpr int64_t kDisorderMs = 5'000;
 constexpr int64_t kCopyDelayMs = 30'000;
 constexpr int64_t kWindowMs = 60'000;
-constexpr size_t kWindows = kSpanMs / kWindowMs + 1;
 
 // splitmix64 (Steele, Lea, Flood 2014).
 class Random {
@@ -141,10 +139,12 @@ class Output {
 
 class Truth {
  public:
-  Truth() : counts_(kLocations * kItems.size() * kWindows) {}
+  explicit Truth(int64_t span_ms)
+      : windows_(static_cast<size_t>(span_ms / kWindowMs + 1)),
+        counts_(kLocations * kItems.size() * windows_) {}
   void Add(const Detection& detection) {
     const auto window = static_cast<size_t>((detection.time_ms - kStartMs) / kWindowMs);
-    ++counts_[(detection.location * kItems.size() + detection.item) * kWindows + window];
+    ++counts_[(detection.location * kItems.size() + detection.item) * windows_ + window];
   }
   // Sorted by location, item name in byte order, window.
   void Write(const std::string& path) const {
@@ -158,8 +158,8 @@ class Truth {
         "item_count\n";
     for (size_t location = 0; location < kLocations; ++location) {
       for (size_t item : by_name) {
-        for (size_t window = 0; window < kWindows; ++window) {
-          const int64_t count = counts_[(location * kItems.size() + item) * kWindows + window];
+        for (size_t window = 0; window < windows_; ++window) {
+          const int64_t count = counts_[(location * kItems.size() + item) * windows_ + window];
           if (count == 0) continue;
           const int64_t start = kStartMs + static_cast<int64_t>(window) * kWindowMs;
           fmt::format_to(std::back_inserter(out.buffer()), FMT_COMPILE("{},,{},{},{},{}\n"),
@@ -170,6 +170,7 @@ class Truth {
   }
 
  private:
+  size_t windows_;
   std::vector<int64_t> counts_;
 };
 
@@ -185,6 +186,7 @@ void AppendLine(const Detection& detection, std::string& out) {
 struct Options {
   uint64_t events = 1'000'000;
   uint64_t seed = 42;
+  uint64_t seconds = 1'800;
   std::string out;
   std::string truth;
 };
@@ -192,10 +194,11 @@ struct Options {
 void Generate(const Options& options) {
   Random random(options.seed);
   const Zipf locations(kLocations), items(kItems.size());
+  const auto span_ms = static_cast<int64_t>(options.seconds) * 1'000;
   const double step_ms =
-      static_cast<double>(kSpanMs - kDisorderMs) / static_cast<double>(options.events);
+      static_cast<double>(span_ms - kDisorderMs) / static_cast<double>(options.events);
   const auto copy_delay = static_cast<uint64_t>(static_cast<double>(kCopyDelayMs) / step_ms) + 1;
-  Truth truth;
+  Truth truth(span_ms);
   std::priority_queue<Copy> copies;
   Output out(options.out);
   uint64_t distinct = 0;
@@ -238,6 +241,9 @@ bool Parse(int count, char** arguments, Options* options) {
       if (!ParseNumber(value, &options->events) || options->events == 0) return false;
     } else if (name == "--seed") {
       if (!ParseNumber(value, &options->seed)) return false;
+    } else if (name == "--seconds") {
+      if (!ParseNumber(value, &options->seconds)) return false;
+      if (options->seconds < 10 || options->seconds > 1'000'000) return false;
     } else if (name == "--out") {
       options->out = value;
     } else if (name == "--truth") {
@@ -254,7 +260,9 @@ bool Parse(int count, char** arguments, Options* options) {
 int main(int count, char** arguments) {
   Options options;
   if (!Parse(count, arguments, &options)) {
-    fmt::print(stderr, "usage: {} --out FILE [--truth FILE] [--events N] [--seed N]\n",
+    fmt::print(stderr,
+               "usage: {} --out FILE [--truth FILE] [--events N] [--seed N] "
+               "[--seconds 10..1000000]\n",
                arguments[0]);
     return 2;
   }

@@ -41,13 +41,14 @@ def latency(what: str, arguments: argparse.Namespace, load: pathlib.Path, cluste
     figures: dict[str, list[float]] = {}
     for process in processes:
         process.start()
-    # More, if there was another measurement before.
     wait_until(lambda: processes[-1].ledger()["counted"] >= filled["distinct"], 600, "the backlog is counted")
     time.sleep(2)
-    for _ in range(arguments.runs):
+    # The first one warms the broker up: Java compiles what is called often.
+    for run in range(arguments.runs + 1):
         said = call(load, "latency", "--brokers", cluster.addresses, "--port", processes[-1].port,
                     "--counts", counts, "--seconds", arguments.seconds)
-        for kind in ("screen_ms", "committed_ms"):
+        filled["distinct"] += said["events"]
+        for kind in ("screen_ms", "committed_ms") if run > 0 else ():
             for part in ("p50", "p99"):
                 figures.setdefault(f"{what}: publish -> {kind[:-3]}, {part}", []).append(said[kind][part])
     for name, values in figures.items():
@@ -63,14 +64,24 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--partitions", type=int, default=4)
     parser.add_argument("--seconds", type=int, default=20)
+    parser.add_argument("--commit-intervals", type=int, nargs="*", default=[], metavar="MS",
+                        help="only the latency of one process, with several of kafka.commit_interval")
     parser.add_argument("--backoffs", type=int, nargs="*", default=[], metavar="MS")
     arguments = parser.parse_args()
     load = arguments.build.resolve() / "bench" / "kafka_load"
     test = Test(arguments.build.resolve() / "src" / "app" / "sightline", "kafka-bench")
     try:
-        cluster = Cluster(test)
+        cluster = Cluster(test, lasting=True)
         cluster.create_topics(arguments.partitions)
         filled = call(load, "fill", "--brokers", cluster.addresses, "--events", arguments.events)
+        for ms in arguments.commit_intervals:
+            cluster.create_topic(f"counts-{ms}", arguments.partitions)
+            one = test.server("--kafka.brokers", cluster.addresses, "--kafka.deployment", f"latency-{ms}",
+                              "--kafka.counts_topic", f"counts-{ms}", "--kafka.commit_interval", f"{ms}ms",
+                              name=f"latency-{ms}")
+            latency(f"one process, commits each {ms} ms", arguments, load, cluster, filled, f"counts-{ms}", one)
+        if arguments.commit_intervals:
+            return
         plans = [("true", ()), ("false", ())]
         plans += [("false", ("--kafka.queue_backoff", f"{ms}ms")) for ms in arguments.backoffs]
         for publish, more in plans:

@@ -396,8 +396,7 @@ std::vector<Option> KafkaTopicOptions(UpOptions* o) {
       Size("kafka.raw_retention_size", &o->kafka_raw_retention_size, 0,
            "of raw events in a partition of their topic, the oldest go first; 0 is any"),
       Duration("kafka.counts_retention", &o->kafka_counts_retention, 0,
-               "of published counts; a partition that is silent for longer stops at the next "
-               "start; 0 is for ever"),
+               "of published counts; longer than counting ever stands still; 0 is for ever"),
       Duration("kafka.aside_retention", &o->kafka_aside_retention, 0,
                "of dead letters, late detections and alerts; 0 is for ever"),
       Duration("kafka.monitoring_retention", &o->kafka_monitoring_retention, 0,

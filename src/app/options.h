@@ -75,7 +75,7 @@ struct UpOptions {
   int64_t alert_subjects_known = 100'000;
   Millis alert_forget{86'400'000};
   std::string kafka_deployment = "sightline";
-  Millis kafka_commit_interval{10};
+  Millis kafka_commit_interval{60};
   Millis kafka_group_interval{60'000};
   Millis kafka_session_timeout{10'000};
   std::string checkpoint_dir;  // empty: `checkpoints` in the data folder
