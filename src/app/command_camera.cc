@@ -42,6 +42,10 @@ Status UseKafka(Command& command) {
   command.options.sender.url =
       fmt::format("kafka://{}/{}", command.up.kafka.brokers, command.up.kafka_topic);
   command.options.sender.gzip = false;  // the client packs by itself
+  // One body at a time, and brokers answer when all replicas have it: what has come meanwhile goes
+  // together.
+  command.options.sender.batch_events_max = 10'000;
+  command.options.sender.queue_events_max = 50'000;
   command.options.make_client = [up = command.up, message = command.message == "frame"
                                                                 ? KafkaMessage::kFrame
                                                                 : KafkaMessage::kEvent] {

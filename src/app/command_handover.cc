@@ -5,9 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <array>
 #include <boost/json.hpp>
-#include <csignal>
 #include <cstdio>
 #include <map>
 #include <memory>
@@ -17,9 +15,11 @@
 #include <utility>
 #include <vector>
 
+#include "app/command_options.h"
 #include "app/handover.h"
 #include "app/handover_plan.h"
 #include "app/options.h"
+#include "app/process.h"
 #include "base/log.h"
 #include "operators/decode.h"
 
@@ -29,8 +29,8 @@ namespace {
 namespace json = boost::json;
 
 // Of the options of `up`, those of the old pipeline and of the cluster.
-constexpr std::array<std::string_view, 6> kWanted = {"data",   "log_level",    "lake.dir",
-                                                     "kafka.", "lake.enabled", "pipeline."};
+const std::vector<std::string_view> kWanted = {"data",   "log_level",    "lake.dir",
+                                               "kafka.", "lake.enabled", "pipeline."};
 
 struct Command {
   UpOptions options;
@@ -129,12 +129,7 @@ int PrintEnd(const KafkaCopyStats& stats, const std::string& format) {
 }
 
 int Run(Command& command) {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  std::signal(SIGPIPE, SIG_IGN);
+  BlockSignals();
   if (const Status status = Resolve(command); !status.ok()) return Fail(status.message());
   const Result<std::unique_ptr<Handover>> opened =
       Handover::Open(command.options, command.handover);
@@ -187,17 +182,7 @@ void AddHandoverCommand(CLI::App& app, int* result) {
       ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str();
   handover->add_option("--config", command->config, "TOML file of the old pipeline");
-  for (const Option& option : command->table) {
-    if (std::ranges::none_of(
-            kWanted, [&](std::string_view prefix) { return option.key.starts_with(prefix); }))
-      continue;
-    const std::string value = option.get();
-    handover
-        ->add_option((option.key == "kafka.brokers" ? "--kafka,--" : "--") + option.key,
-                     command->given[option.key],
-                     fmt::format("{} [{}]", option.help, value.empty() ? "none" : value))
-        ->type_name(option.unit);
-  }
+  AddOptions(*handover, command->table, command->given, BeginningWith(kWanted));
   handover->footer(
       "Examples:\n"
       "  sightline handover --at 2026-11-22T12:00:00Z --data /srv/sightline --kafka 127.0.0.1:9092 "

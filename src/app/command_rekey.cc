@@ -4,8 +4,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <array>
-#include <csignal>
 #include <cstdio>
 #include <map>
 #include <memory>
@@ -13,7 +11,9 @@
 #include <string_view>
 #include <vector>
 
+#include "app/command_options.h"
 #include "app/options.h"
+#include "app/process.h"
 #include "app/rekey.h"
 #include "base/log.h"
 #include "operators/decode.h"
@@ -22,13 +22,13 @@ namespace sightline {
 namespace {
 
 // Of the options of `up`, as far as they mean something here.
-constexpr std::array<std::string_view, 7> kWanted = {"data",
-                                                     "listen",
-                                                     "log_level",
-                                                     "server.connections_max",
-                                                     "alerts.",
-                                                     "kafka.",
-                                                     "pipeline.timestamp_unit"};
+const std::vector<std::string_view> kWanted = {"data",
+                                               "listen",
+                                               "log_level",
+                                               "server.connections_max",
+                                               "alerts.",
+                                               "kafka.",
+                                               "pipeline.timestamp_unit"};
 
 struct Command {
   UpOptions options;
@@ -53,16 +53,8 @@ Status Resolve(Command& command) {
   if (rekey.from == rekey.to)
     return Status::Stop(
         fmt::format("'{}' cannot be written again into itself: give two topics", rekey.from));
-  const Result<ListenAddress> listen = ParseListen(options.listen);
-  if (!listen.ok()) return listen.status();
-  if (!listen.value().is_loopback && !options.insecure)
-    return Status::Stop(fmt::format(
-        "'{}' can be reached from other machines and there is no access control: listen on "
-        "127.0.0.1, or say --insecure if that is what you want",
-        options.listen));
-  if (!SetLogLevel(options.log_level))
-    return Status::Stop(
-        fmt::format("log_level '{}' is none of debug, info, warning, error", options.log_level));
+  RETURN_IF_ERROR(CheckListen(options));
+  RETURN_IF_ERROR(ApplyLogLevel(options));
   rekey.by = command.by == "camera" ? RekeyBy::kCamera : RekeyBy::kDetection;
   if (command.start_at.empty()) return Status::Ok();
   EventTime time;
@@ -75,13 +67,7 @@ Status Resolve(Command& command) {
 }
 
 int Run(Command& command) {
-  // Every thread inherits this mask: the signals are taken by WaitForStop().
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  std::signal(SIGPIPE, SIG_IGN);
+  BlockSignals();
   if (const Status status = Resolve(command); !status.ok()) return Fail(status.message());
   const Status status =
       RunRekey(command.options, command.rekey, [&command](const std::string& url) {
@@ -113,17 +99,7 @@ void AddRekeyCommand(CLI::App& app, int* result) {
   rekey->add_option("--config", command->config, "TOML file; `sightline options` prints one");
   rekey->add_flag("--insecure", command->options.insecure,
                   "allow listening on an address that other machines can reach");
-  for (const Option& option : command->table) {
-    if (std::ranges::none_of(
-            kWanted, [&](std::string_view prefix) { return option.key.starts_with(prefix); }))
-      continue;
-    const std::string value = option.get();
-    rekey
-        ->add_option((option.key == "kafka.brokers" ? "--kafka,--" : "--") + option.key,
-                     command->given[option.key],
-                     fmt::format("{} [{}]", option.help, value.empty() ? "none" : value))
-        ->type_name(option.unit);
-  }
+  AddOptions(*rekey, command->table, command->given, BeginningWith(kWanted));
   rekey->footer(
       "Examples:\n"
       "  sightline rekey --kafka 127.0.0.1:9092 --from detections --to raw_camera_events \\\n"

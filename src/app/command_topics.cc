@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "app/command_options.h"
 #include "app/kafka_options.h"
 #include "app/options.h"
 #include "app/topics.h"
@@ -39,6 +40,7 @@ struct Command {
   std::string config;
   std::map<std::string, std::string> given;  // on the command line, by key
   std::string format = "table", timeout = "10s", principal = "User:sightline", rights_of = "up";
+  CopyNames copy;
   int64_t sample = 1'000;
   bool steps = false, yes = false;
   Millis timeout_ms;  // of `timeout`
@@ -312,9 +314,15 @@ int RunAcls(Command& command) {
       {"join", RightsOf::kJoin},     {"transform", RightsOf::kTransform},
       {"store", RightsOf::kStore},   {"serve", RightsOf::kServe},
       {"topics", RightsOf::kTopics}, {"producer", RightsOf::kProducer},
-      {"reader", RightsOf::kReader}};
+      {"reader", RightsOf::kReader}, {"rekey", RightsOf::kRekey}};
+  const RightsOf who = known.at(command.rights_of);
+  const bool copies = who == RightsOf::kRekey;
+  if (copies && (command.copy.from.empty() || command.copy.to.empty()))
+    return Fail("acls", "--for rekey: say --from TOPIC and --to TOPIC, as rekey is given them");
+  if (!copies && !(command.copy.from + command.copy.to).empty())
+    return Fail("acls", "--from and --to are for --for rekey");
   const std::vector<TopicRight> rights =
-      RightsNeeded(command.options, command.steps, known.at(command.rights_of));
+      RightsNeeded(command.options, command.steps, who, command.copy);
   if (command.format == "table") {
     PrintAclCommands(command, rights);
     return 0;
@@ -358,15 +366,9 @@ void AddTopicsCommands(CLI::App& app, int* result) {
         ->capture_default_str();
     sub->add_flag("--steps", command->steps,
                   "also the topics between steps that run apart from each other");
-    for (const Option& option : command->table) {
-      if (!option.key.starts_with("kafka.") && !option.key.starts_with("pipeline.") &&
-          option.key != "locations")
-        continue;
-      const std::string value = option.get();
-      sub->add_option("--" + option.key, command->given[option.key],
-                      fmt::format("{} [{}]", option.help, value.empty() ? "none" : value))
-          ->type_name(option.unit);
-    }
+    AddOptions(*sub, command->table, command->given, [](std::string_view key) {
+      return key.starts_with("kafka.") || key.starts_with("pipeline.") || key == "locations";
+    });
     sub->callback([name, command, run, result] { *result = Run(name, *command, run); });
     return sub;
   };
@@ -393,10 +395,12 @@ void AddTopicsCommands(CLI::App& app, int* result) {
   acls->add_option(
           "--for", command->rights_of,
           "up, count, join, transform, store, serve, topics (plan, apply, check), producer (of raw "
-          "events), reader (of outputs)")
-      ->check(CLI::IsMember(
-          {"up", "count", "join", "transform", "store", "serve", "topics", "producer", "reader"}))
+          "events), reader (of outputs), rekey")
+      ->check(CLI::IsMember({"up", "count", "join", "transform", "store", "serve", "topics",
+                             "producer", "reader", "rekey"}))
       ->capture_default_str();
+  acls->add_option("--from", command->copy.from, "of rekey: the topic that is read");
+  acls->add_option("--to", command->copy.to, "of rekey: the topic that is written");
   topics->footer(
       "Examples:\n"
       "  sightline topics plan --kafka.brokers kafka1:9092\n"

@@ -4,16 +4,19 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <csignal>
 #include <functional>
 #include <map>
 #include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
 
+#include "app/command_options.h"
 #include "app/count.h"
+#include "app/process.h"
 #include "app/serve.h"
 #include "app/step_process.h"
 #include "app/up.h"
-#include "base/log.h"
 
 namespace sightline {
 namespace {
@@ -33,29 +36,14 @@ int Fail(const std::string& message, const char* command = "up") {
 Status Resolve(Command& command) {
   RETURN_IF_ERROR(ReadOptions(command.config, command.given, command.table));
   RETURN_IF_ERROR(command.options.pipeline.Validate());
-  const Result<ListenAddress> listen = ParseListen(command.options.listen);
-  if (!listen.ok()) return listen.status();
-  if (!listen.value().is_loopback && !command.options.insecure)
-    return Status::Stop(fmt::format(
-        "'{}' can be reached from other machines and there is no access control yet: listen on "
-        "127.0.0.1 (and put a proxy in front), or say --insecure if that is what you want",
-        command.options.listen));
-  if (!SetLogLevel(command.options.log_level))
-    return Status::Stop(fmt::format("log_level '{}' is none of debug, info, warning, error",
-                                    command.options.log_level));
-  return Status::Ok();
+  RETURN_IF_ERROR(CheckListen(command.options));
+  return ApplyLogLevel(command.options);
 }
 
 using RunCommand = Status (*)(const UpOptions&, const std::function<void(const std::string&)>&);
 
 int Run(Command& command, const char* name, RunCommand run) {
-  // Every thread inherits this mask: the signals are taken by WaitForStop().
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  std::signal(SIGPIPE, SIG_IGN);
+  BlockSignals();
   if (const Status status = Resolve(command); !status.ok()) return Fail(status.message(), name);
   const Status status = run(command.options, [](const std::string& url) {
     fmt::print("Sightline is at {}  (Ctrl+C stops it)\n", url);
@@ -64,22 +52,12 @@ int Run(Command& command, const char* name, RunCommand run) {
   return status.ok() ? 0 : Fail(status.message(), name);
 }
 
-// `wanted`: which of the table's options; what begins with one of these.
-void AddOptions(CLI::App& to, Command& command, const std::vector<std::string>& wanted) {
+// Of a process that runs until SIGTERM.
+void AddProcessOptions(CLI::App& to, Command& command, const WantedOptions& wanted) {
   to.add_option("--config", command.config, "TOML file; `sightline options` prints one");
   to.add_flag("--insecure", command.options.insecure,
               "allow listening on an address that other machines can reach");
-  for (const Option& option : command.table) {
-    if (!wanted.empty() && std::ranges::none_of(wanted, [&](const std::string& prefix) {
-          return option.key.starts_with(prefix);
-        }))
-      continue;
-    const bool brokers = option.key == "kafka.brokers";
-    const std::string value = option.get();
-    to.add_option((brokers ? "--kafka,--" : "--") + option.key, command.given[option.key],
-                  fmt::format("{} [{}]", option.help, value.empty() ? "none" : value))
-        ->type_name(option.unit);
-  }
+  AddOptions(to, command.table, command.given, wanted);
 }
 
 void PrintOptions(const std::vector<Option>& table) {
@@ -101,11 +79,11 @@ void PrintOptions(const std::vector<Option>& table) {
 }
 
 void AddSteps(CLI::App& app, const std::shared_ptr<Command>& command, int* result) {
-  const std::vector<std::string> common = {
+  const std::vector<std::string_view> common = {
       "data", "listen", "locations", "log_level", "server.connections_max", "alerts.", "kafka."};
   CLI::App* join = app.add_subcommand(
       "join", "Put the locations' names to the counts of `count`, from topic to topic");
-  AddOptions(*join, *command, common);
+  AddProcessOptions(*join, *command, BeginningWith(common));
   join->footer(
       "Examples:\n"
       "  sightline count --kafka 127.0.0.1:9092 --kafka.counts_topic item_counts --data a\n"
@@ -118,7 +96,7 @@ void AddSteps(CLI::App& app, const std::shared_ptr<Command>& command, int* resul
 
   CLI::App* transform =
       app.add_subcommand("transform", "Make sealed segments for the lake of counts with names");
-  AddOptions(*transform, *command, common);
+  AddProcessOptions(*transform, *command, BeginningWith(common));
   transform->footer(
       "Examples:\n"
       "  sightline transform --kafka 127.0.0.1:9092 --listen 127.0.0.1:8084\n\n"
@@ -127,10 +105,10 @@ void AddSteps(CLI::App& app, const std::shared_ptr<Command>& command, int* resul
       "and a half behind. Any number may run: they share the partitions.");
   transform->callback([command, result] { *result = Run(*command, "transform", RunTransform); });
 
-  std::vector<std::string> stored = common;
+  std::vector<std::string_view> stored = common;
   stored.insert(stored.end(), {"lake.", "pipeline.window_size"});
   CLI::App* store = app.add_subcommand("store", "Write the segments of `transform` into the lake");
-  AddOptions(*store, *command, stored);
+  AddProcessOptions(*store, *command, BeginningWith(stored));
   store->footer(
       "Examples:\n"
       "  sightline store --kafka 127.0.0.1:9092 --lake.dir /srv/sightline/lake \\\n"
@@ -147,7 +125,7 @@ void AddUpCommands(CLI::App& app, int* result) {
   auto command = std::make_shared<Command>();
   CLI::App* up =
       app.add_subcommand("up", "Run everything in one process: ingest, counts, live page");
-  AddOptions(*up, *command, {});
+  AddProcessOptions(*up, *command, [](std::string_view) { return true; });
   up->add_flag("--demo", command->options.demo,
                "with cameras: recorded pedestrians shifted to now, and a simulated city");
   up->footer(
@@ -161,9 +139,10 @@ void AddUpCommands(CLI::App& app, int* result) {
 
   CLI::App* serve = app.add_subcommand(
       "serve", "The page and the API over the counts that other processes write to Kafka");
-  AddOptions(*serve, *command,
-             {"data", "listen", "locations", "log_level", "web_dir", "log.queue_max", "server.",
-              "live.", "lake.dir", "query.", "kafka.", "alerts.", "pipeline."});
+  AddProcessOptions(
+      *serve, *command,
+      BeginningWith({"data", "listen", "locations", "log_level", "web_dir", "log.queue_max",
+                     "server.", "live.", "lake.dir", "query.", "kafka.", "alerts.", "pipeline."}));
   serve->footer(
       "Examples:\n"
       "  sightline serve --kafka 127.0.0.1:9092 --listen 127.0.0.1:8081\n\n"
@@ -174,9 +153,10 @@ void AddUpCommands(CLI::App& app, int* result) {
 
   CLI::App* count = app.add_subcommand(
       "count", "Count a topic alone, shared with other such processes, into topics exactly once");
-  AddOptions(*count, *command,
-             {"data", "listen", "locations", "log_level", "engine.", "server.connections_max",
-              "kafka.", "lake.", "alerts.", "pipeline."});
+  AddProcessOptions(
+      *count, *command,
+      BeginningWith({"data", "listen", "locations", "log_level", "engine.",
+                     "server.connections_max", "kafka.", "lake.", "alerts.", "pipeline."}));
   count->footer(
       "Examples:\n"
       "  sightline count --kafka 127.0.0.1:9092 --data a --listen 127.0.0.1:8082 \\\n"

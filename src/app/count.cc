@@ -23,7 +23,6 @@
 #include "app/lake_service.h"
 #include "app/locations_refresh.h"
 #include "app/monitor.h"
-#include "app/monitor_topics.h"
 #include "app/observed_sink.h"
 #include "app/process.h"
 #include "base/log.h"
@@ -79,8 +78,7 @@ class Count {
   mutable Activity activity_{static_cast<size_t>(options_.alert_subjects_known),
                              options_.alert_forget};
   mutable std::mutex sinks_mutex_;
-  std::vector<SinkOptions> sinks_;         // of every task; under sinks_mutex_
-  std::unique_ptr<MonitorTopics> topics_;  // null: nothing is published
+  std::vector<SinkOptions> sinks_;  // of every task; under sinks_mutex_
   std::unique_ptr<Monitor> monitor_;
   std::unique_ptr<LocationsRefresh> locations_;
   std::unique_ptr<LakeService> lake_;  // null: no lake.dir was given
@@ -115,7 +113,8 @@ Status Count::Start() {
       .pane_size = options_.pipeline.pane_size,
       .location_name = [this](LocationId location) { return locations_->NameOf(location); },
       .locations_version = [this] { return locations_->state().version; },
-      .group_age_max = options_.kafka_group_interval});
+      .group_age_max = options_.kafka_group_interval,
+      .repeat_interval = ProgressRepeatInterval(options_)});
   const auto cores = static_cast<int>(std::thread::hardware_concurrency());
   const auto threads = static_cast<int>(options_.engine_threads);
   runtime_ = std::make_unique<Runtime>(
@@ -279,15 +278,10 @@ Status Count::StartServer() {
 }
 
 Status Count::OpenMonitor() {
-  Result<std::unique_ptr<MonitorTopics>> topics = MonitorTopics::Open(options_);
-  if (!topics.ok()) return topics.status();
-  topics_ = std::move(topics).value();
-  monitor_ = std::make_unique<Monitor>(
-      MonitorOptions{.alerts = options_.alerts,
-                     .step = "count",
-                     .clock = &clock_,
-                     .topics = topics_.get(),
-                     .report = [this](MonitorReport& report) { ReportNow(report); }});
+  Result<std::unique_ptr<Monitor>> monitor = Monitor::Open(
+      options_, "count", clock_, [this](MonitorReport& report) { ReportNow(report); });
+  if (!monitor.ok()) return monitor.status();
+  monitor_ = std::move(monitor).value();
   return Status::Ok();
 }
 

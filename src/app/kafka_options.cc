@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
@@ -35,6 +36,12 @@ Result<KafkaOptions> MakeKafkaOptions(const UpOptions& options) {
   if (!key_password.ok()) return key_password.status();
   kafka.ssl_key_password = std::move(key_password).value();
   return kafka;
+}
+
+Millis ProgressRepeatInterval(const UpOptions& options) {
+  constexpr Millis kDay{86'400'000};
+  const Millis retention = options.kafka_counts_retention;
+  return retention.v > 0 ? std::min(kDay, Millis{std::max<int64_t>(1, retention.v / 4)}) : kDay;
 }
 
 }  // namespace sightline

@@ -32,11 +32,10 @@ class HeldSource final : public Source {
 
 }  // namespace
 
-KafkaRawTopics::KafkaRawTopics(const UpOptions& options, KafkaOptions kafka, RawTopicName name,
+KafkaRawTopics::KafkaRawTopics(KafkaOptions kafka, RawTopicName name,
                                std::unique_ptr<KafkaAdmin> admin, std::string cluster_id,
                                std::shared_ptr<KafkaReader> reader)
-    : options_(options),
-      kafka_(std::move(kafka)),
+    : kafka_(std::move(kafka)),
       name_(std::move(name)),
       admin_(std::move(admin)),
       cluster_id_(std::move(cluster_id)),
@@ -55,7 +54,7 @@ Result<std::unique_ptr<KafkaRawTopics>> KafkaRawTopics::Open(const UpOptions& op
   Result<std::string> cluster = WaitForCluster(*admin.value(), options, give_up);
   if (!cluster.ok()) return cluster.status();
   std::unique_ptr<KafkaRawTopics> raw(new KafkaRawTopics(
-      options, std::move(kafka).value(), std::move(name).value(), std::move(admin).value(),
+      std::move(kafka).value(), std::move(name).value(), std::move(admin).value(),
       std::move(cluster).value(), std::move(reader).value()));
   const Result<std::vector<KafkaTopicState>> now = WaitForKafka(
       options, give_up, [r = raw.get()] { return DescribeRawTopics(*r->admin_, r->name_); });

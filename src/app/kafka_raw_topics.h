@@ -72,14 +72,12 @@ class KafkaRawTopics {
   std::string ClockUnguarded() const;
 
  private:
-  KafkaRawTopics(const UpOptions& options, KafkaOptions kafka, RawTopicName name,
-                 std::unique_ptr<KafkaAdmin> admin, std::string cluster_id,
-                 std::shared_ptr<KafkaReader> reader);
+  KafkaRawTopics(KafkaOptions kafka, RawTopicName name, std::unique_ptr<KafkaAdmin> admin,
+                 std::string cluster_id, std::shared_ptr<KafkaReader> reader);
   Result<Change> Compare(const std::vector<KafkaTopicState>& now, std::string& trouble);
   Result<KafkaRawTopicPtr> Make(const KafkaTopicState& state);
   void Tell(std::string trouble);
 
-  const UpOptions options_;
   const KafkaOptions kafka_;
   const RawTopicName name_;
   const std::unique_ptr<KafkaAdmin> admin_;

@@ -14,6 +14,7 @@
 #include <mutex>
 
 #include "app/engine_report.h"
+#include "app/monitor_topics.h"
 #include "base/log.h"
 #include "connectors/kafka/reader.h"
 
@@ -75,7 +76,13 @@ int64_t SteadyMs() {
 }
 
 struct Monitor::State {
-  explicit State(MonitorOptions given) : options(std::move(given)), rules(options.alerts) {}
+  State(AlertOptions alerts, std::string its_step, const Clock& its_clock,
+        std::function<void(MonitorReport&)> its_report, std::unique_ptr<MonitorTopics> its_topics)
+      : step(std::move(its_step)),
+        clock(its_clock),
+        report_now(std::move(its_report)),
+        topics(std::move(its_topics)),
+        rules(alerts) {}
 
   void Run();
   void Tick();
@@ -83,11 +90,14 @@ struct Monitor::State {
   void Publish(const MonitorReport& report);
   std::string Key(const json::object& key) const { return json::serialize(key); }
   std::string SubjectOf(const Alert& alert) const {
-    return alert.of_process ? fmt::format("{}@{}/{}", options.step, instance, alert.subject)
+    return alert.of_process ? fmt::format("{}@{}/{}", step, instance, alert.subject)
                             : alert.subject;
   }
 
-  const MonitorOptions options;
+  const std::string step;
+  const Clock& clock;
+  const std::function<void(MonitorReport&)> report_now;
+  const std::unique_ptr<MonitorTopics> topics;  // null: nothing is published
   std::string instance, boot;
   // The thread's.
   AlertRules rules;
@@ -119,8 +129,8 @@ void Monitor::State::Run() {
 void Monitor::State::Tick() {
   MonitorReport report;
   report.sample.now_ms = SteadyMs();
-  report.sample.wall_ms = options.clock->NowMs();
-  options.report(report);
+  report.sample.wall_ms = clock.NowMs();
+  report_now(report);
   const std::vector<AlertChange> changes = rules.Judge(report.sample);
   {
     const std::lock_guard lock(mutex);
@@ -130,7 +140,7 @@ void Monitor::State::Tick() {
   }
   for (const AlertChange& change : changes) Tell(change);
   Publish(report);
-  if (options.topics != nullptr) options.topics->Work();
+  if (topics != nullptr) topics->Work();
 }
 
 void Monitor::State::Tell(const AlertChange& change) {
@@ -141,7 +151,7 @@ void Monitor::State::Tell(const AlertChange& change) {
     LogWarning(line);
   else
     LogInfo(line);
-  if (options.topics == nullptr) return;
+  if (topics == nullptr) return;
   const std::string subject = SubjectOf(alert);
   const json::object value{
       {"schema_version", kSchemaVersion},
@@ -153,23 +163,23 @@ void Monitor::State::Tell(const AlertChange& change) {
       {"location", LocationJson(alert)},
       {"text", alert.text},
       {"facts", FactsJson(alert)},
-      {"step", options.step},
+      {"step", step},
       {"instance", instance},
       {"boot", boot}};
-  options.topics->QueueAlert(Key({{"rule", ToString(alert.rule)}, {"subject", subject}}),
-                             json::serialize(value));
+  topics->QueueAlert(Key({{"rule", ToString(alert.rule)}, {"subject", subject}}),
+                     json::serialize(value));
 }
 
 void Monitor::State::Publish(const MonitorReport& report) {
-  if (options.topics == nullptr) return;
+  if (topics == nullptr) return;
   json::array partitions;
   int64_t lag = 0;
   Watermark watermark = kAfterAllTime;
   for (const PartitionSample& partition : report.sample.partitions) {
     const int64_t behind = std::max<int64_t>(0, partition.end.v - partition.position.v);
     lag += behind;
-    const bool heard = partition.watermark != kBeforeAllTime;
-    if (heard) watermark = std::min(watermark, partition.watermark);
+    const bool heard = partition.watermark && *partition.watermark != kBeforeAllTime;
+    if (heard) watermark = std::min(watermark, *partition.watermark);
     json::object sinks;
     for (const SinkSample& sink : partition.sinks) sinks[sink.name] = sink.committed.v;
     partitions.push_back(json::object{
@@ -178,7 +188,7 @@ void Monitor::State::Publish(const MonitorReport& report) {
         {"running", partition.running},
         {"position", partition.position.v},
         {"lag", behind},
-        {"watermark", heard ? json::value(partition.watermark.v) : json::value(nullptr)},
+        {"watermark", heard ? json::value(partition.watermark->v) : json::value(nullptr)},
         {"committed", std::move(sinks)}});
   }
   const bool heard = watermark != kAfterAllTime;
@@ -192,7 +202,7 @@ void Monitor::State::Publish(const MonitorReport& report) {
   }
   const json::object value{
       {"schema_version", kSchemaVersion},
-      {"step", options.step},
+      {"step", step},
       {"instance", instance},
       {"boot", boot},
       {"time", report.sample.wall_ms},
@@ -205,11 +215,20 @@ void Monitor::State::Publish(const MonitorReport& report) {
       {"numbers", std::move(numbers)},
       {"alerts", std::move(alerts)},
       {"partitions", std::move(partitions)}};
-  options.topics->PublishMonitoring(Key({{"step", options.step}, {"instance", instance}}),
-                                    json::serialize(value));
+  topics->PublishMonitoring(Key({{"step", step}, {"instance", instance}}), json::serialize(value));
 }
 
-Monitor::Monitor(MonitorOptions options) : state_(std::make_unique<State>(std::move(options))) {}
+Monitor::Monitor(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+Result<std::unique_ptr<Monitor>> Monitor::Open(const UpOptions& options, std::string step,
+                                               const Clock& clock,
+                                               std::function<void(MonitorReport&)> report) {
+  Result<std::unique_ptr<MonitorTopics>> topics = MonitorTopics::Open(options);
+  if (!topics.ok()) return topics.status();
+  return std::unique_ptr<Monitor>(new Monitor(std::make_unique<State>(
+      options.alerts, std::move(step), clock, std::move(report), std::move(topics).value())));
+}
+
 Monitor::~Monitor() { Stop(); }
 
 void Monitor::Start(std::string instance, std::string boot) {
@@ -229,11 +248,11 @@ void Monitor::Stop() {
   s.thread.join();
   // The thread is gone: this one has taken its place.
   for (Alert& alert : s.active) {
-    alert.until_ms = s.options.clock->NowMs();
+    alert.until_ms = s.clock.NowMs();
     alert.text = "the process that watched it stopped";
     s.Tell({.started = false, .alert = alert});
   }
-  if (s.options.topics != nullptr) s.options.topics->Flush(kFlush);
+  if (s.topics != nullptr) s.topics->Flush(kFlush);
 }
 
 std::string Monitor::ActiveJson(const Scope& scope) const {
@@ -262,10 +281,10 @@ void Monitor::Gather(std::vector<Metric>& metrics) const {
   metrics.push_back({.name = "sightline_alerts_started_total",
                      .help = "alerts that were told",
                      .value = static_cast<double>(state_->started)});
-  if (state_->options.topics != nullptr)
+  if (state_->topics != nullptr)
     metrics.push_back({.name = "sightline_monitor_dropped_total",
                        .help = "records for `monitoring` and `alerts` that could not be published",
-                       .value = static_cast<double>(state_->options.topics->dropped())});
+                       .value = static_cast<double>(state_->topics->dropped())});
 }
 
 void SampleEngine(const std::vector<PartitionHealth>& partitions,

@@ -11,7 +11,6 @@
 #include <utility>
 #include <vector>
 
-#include "app/monitor_topics.h"
 #include "app/options.h"
 #include "base/clock.h"
 #include "connectors/kafka/writer.h"
@@ -35,19 +34,14 @@ struct MonitorReport {
   Ledger ledger;  // as it is published
 };
 
-struct MonitorOptions {
-  AlertOptions alerts;
-  std::string step;  // "up", "count", "serve"
-  const Clock* clock = nullptr;
-  MonitorTopics* topics = nullptr;  // null: nothing is published
-  // Called on the monitor's thread, with `sample.now_ms` and `wall_ms` set.
-  std::function<void(MonitorReport&)> report;
-};
-
 // Thread-safe but for Start() and Stop().
 class Monitor {
  public:
-  explicit Monitor(MonitorOptions options);
+  // `report` is called on the monitor's thread, with `sample.now_ms` and `wall_ms` set. `clock`
+  // outlives it. kStop: the options of the topics are refused.
+  static Result<std::unique_ptr<Monitor>> Open(const UpOptions& options, std::string step,
+                                               const Clock& clock,
+                                               std::function<void(MonitorReport&)> report);
   ~Monitor();  // Stop()
 
   // `instance`: of this process among those of its step; `boot`: of this start.
@@ -62,6 +56,7 @@ class Monitor {
 
  private:
   struct State;
+  explicit Monitor(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
 

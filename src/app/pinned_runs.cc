@@ -7,6 +7,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/files.h"
 #include "connectors/checkpoint_files/entry_file.h"
 
 namespace sightline {

@@ -16,7 +16,21 @@ namespace {
 // Longer than anything that the loop waits for: a hand-over, an answer of a cluster.
 constexpr Millis kPulseMax{60'000};
 
+sigset_t StopSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  return signals;
+}
+
 }  // namespace
+
+void BlockSignals() {
+  const sigset_t signals = StopSignals();
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);
+}
 
 bool StopAsked() {
   sigset_t pending;
@@ -25,10 +39,7 @@ bool StopAsked() {
 }
 
 Status WaitForStop(Millis interval, const std::function<Status()>& tick) {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
+  const sigset_t signals = StopSignals();
   const timespec wait{interval.v / 1'000, interval.v % 1'000 * 1'000'000};
   while (sigtimedwait(&signals, nullptr, &wait) < 0) RETURN_IF_ERROR(tick());
   return Status::Ok();

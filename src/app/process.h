@@ -1,4 +1,4 @@
-// What the commands that run until SIGTERM share. The signals must be blocked in every thread.
+// What the commands that run until SIGTERM share.
 #pragma once
 
 #include <atomic>
@@ -15,6 +15,8 @@
 
 namespace sightline {
 
+// First of all: every thread inherits the mask, and the signals are taken by WaitForStop().
+void BlockSignals();
 // SIGTERM or SIGINT has come and waits to be taken.
 bool StopAsked();
 // Until SIGTERM or SIGINT, or until `tick`, which is called every `interval`, says something else
@@ -36,12 +38,10 @@ Result<std::unique_ptr<Server>> StartServer(const UpOptions& options, ServerPort
 // Of its page, as this machine reaches it.
 std::string UrlOf(const UpOptions& options, const Server& server);
 
-// The life of one: Process(options), Start(), `ready` with url(), WaitForSignal(), and Stop() in
-// any case. What it ended with.
+// The life of one: Start(), `ready` with url(), WaitForSignal(), and Stop() in any case. What it
+// ended with.
 template <typename Process>
-Status RunProcess(const UpOptions& options,
-                  const std::function<void(const std::string& url)>& ready) {
-  Process process(options);
+Status RunProcess(Process& process, const std::function<void(const std::string& url)>& ready) {
   Status status = process.Start();
   if (!status.ok() && StopAsked()) {
     // It was told to end before it was there: that is no failure.
@@ -53,6 +53,12 @@ Status RunProcess(const UpOptions& options,
   }
   process.Stop();
   return status;
+}
+template <typename Process>
+Status RunProcess(const UpOptions& options,
+                  const std::function<void(const std::string& url)>& ready) {
+  Process process(options);
+  return RunProcess(process, ready);
 }
 
 }  // namespace sightline

@@ -12,7 +12,6 @@
 #include "app/kafka_options.h"
 #include "app/kafka_wait.h"
 #include "app/monitor.h"
-#include "app/monitor_topics.h"
 #include "app/process.h"
 #include "app/topic_copy.h"
 #include "app/topic_watch.h"
@@ -29,7 +28,7 @@ class Rekey {
   Rekey(const UpOptions& options, const RekeyOptions& rekey) : options_(options), rekey_(rekey) {}
 
   Status Start();
-  Status WaitForEnd();
+  Status WaitForSignal();
   void Stop();
   std::string url() const { return server_->url(); }
 
@@ -51,7 +50,6 @@ class Rekey {
   // In the order of the start; destroyed in reverse.
   Pulse pulse_;
   std::unique_ptr<TopicWatch> watch_;
-  std::unique_ptr<MonitorTopics> monitor_topics_;  // null: nothing is published
   std::unique_ptr<Monitor> monitor_;
   std::unique_ptr<TopicCopy> copy_;
   std::unique_ptr<CopyRunner> runner_;
@@ -112,19 +110,14 @@ Status Rekey::OpenTopics() {
 }
 
 Status Rekey::OpenMonitor() {
-  Result<std::unique_ptr<MonitorTopics>> topics = MonitorTopics::Open(options_);
-  if (!topics.ok()) return topics.status();
-  monitor_topics_ = std::move(topics).value();
-  monitor_ = std::make_unique<Monitor>(MonitorOptions{
-      .alerts = options_.alerts,
-      .step = "rekey",
-      .clock = &clock_,
-      .topics = monitor_topics_.get(),
-      .report = [this](MonitorReport& report) {
+  Result<std::unique_ptr<Monitor>> monitor =
+      Monitor::Open(options_, "rekey", clock_, [this](MonitorReport& report) {
         runner_->Sample(report);
         SampleSystem(options_.data, report);
         report.sample.troubles = {{"brokers", watch_->trouble()}, {"copy", runner_->trouble()}};
-      }});
+      });
+  if (!monitor.ok()) return monitor.status();
+  monitor_ = std::move(monitor).value();
   return Status::Ok();
 }
 
@@ -173,7 +166,7 @@ Status Rekey::Look() {
   return watch_->Look();
 }
 
-Status Rekey::WaitForEnd() {
+Status Rekey::WaitForSignal() {
   const Status status = WaitForStop(kWatch, [this] { return Look(); });
   return done_ ? Status::Ok() : status;
 }
@@ -204,13 +197,7 @@ std::string_view ToString(RekeyBy by) {
 Status RunRekey(const UpOptions& options, const RekeyOptions& rekey,
                 const std::function<void(const std::string& url)>& ready) {
   Rekey process(options, rekey);
-  Status status = process.Start();
-  if (status.ok()) {
-    ready(process.url());
-    status = process.WaitForEnd();
-  }
-  process.Stop();
-  return status;
+  return RunProcess(process, ready);
 }
 
 }  // namespace sightline

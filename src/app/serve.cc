@@ -19,7 +19,6 @@
 #include "app/lake_reader.h"
 #include "app/locations_refresh.h"
 #include "app/monitor.h"
-#include "app/monitor_topics.h"
 #include "app/process.h"
 #include "app/topic_watch.h"
 #include "base/log.h"
@@ -77,7 +76,6 @@ class Serve {
   Pulse pulse_;
   mutable Activity activity_{static_cast<size_t>(options_.alert_subjects_known),
                              options_.alert_forget};
-  std::unique_ptr<MonitorTopics> topics_;  // null: nothing is published
   std::unique_ptr<Monitor> monitor_;
   std::unique_ptr<Live> live_;
   std::unique_ptr<Hub> hub_;
@@ -255,15 +253,10 @@ Status Serve::StartServer() {
 }
 
 Status Serve::OpenMonitor() {
-  Result<std::unique_ptr<MonitorTopics>> topics = MonitorTopics::Open(options_);
-  if (!topics.ok()) return topics.status();
-  topics_ = std::move(topics).value();
-  monitor_ = std::make_unique<Monitor>(
-      MonitorOptions{.alerts = options_.alerts,
-                     .step = "serve",
-                     .clock = &clock_,
-                     .topics = topics_.get(),
-                     .report = [this](MonitorReport& report) { Report(report); }});
+  Result<std::unique_ptr<Monitor>> monitor =
+      Monitor::Open(options_, "serve", clock_, [this](MonitorReport& report) { Report(report); });
+  if (!monitor.ok()) return monitor.status();
+  monitor_ = std::move(monitor).value();
   return Status::Ok();
 }
 

@@ -73,9 +73,9 @@ void StepLoop::Run() {
 
 bool StepLoop::RunSlots() {
   bool more = false;
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   for (auto slot = slots_.begin(); slot != slots_.end();) {
-    more = RunSlot(slot->first, slot->second) || more;
+    more = RunSlot(slot->first, slot->second, lock) || more;
     const Slot& now = slot->second;
     const bool waits = now.step != nullptr && !now.step->drained() && Clock::now() < now.remove_at;
     if (!now.removing || waits) {
@@ -88,29 +88,37 @@ bool StepLoop::RunSlots() {
   return more;
 }
 
-// Under mutex_. A step never waits, so that others wait for it shortly.
-bool StepLoop::RunSlot(int32_t partition, Slot& slot) {
+// With `lock` held, but for the work itself: a loop that is behind works without a pause, and
+// whoever asks for figures, or wants to end, would not have its turn.
+bool StepLoop::RunSlot(int32_t partition, Slot& slot, std::unique_lock<std::mutex>& lock) {
   if (slot.stopped) return false;
-  if (slot.step == nullptr) {
-    if (slot.removing || Clock::now() < slot.open_at) return false;
-    slot.step = open_(partition, [this] { Wake(); });
-  }
+  if (slot.step == nullptr && (slot.removing || Clock::now() < slot.open_at)) return false;
+  const bool removing = slot.removing;
+  lock.unlock();
+  if (slot.step == nullptr) slot.step = open_(partition, [this] { Wake(); });
   Status status = Status::Ok();
-  for (int i = 0; i < kTurn && status.ok(); ++i) status = slot.step->Step(slot.removing);
-  slot.figures = slot.step->figures();
+  for (int i = 0; i < kTurn && status.ok(); ++i) status = slot.step->Step(removing);
+  StepFigures figures = slot.step->figures();
+  const bool goes_on = status.ok() || status.code() == StatusCode::kRetry;
+  if (!goes_on) {
+    slot.step = nullptr;
+    figures.running = false;
+    if (status.code() == StatusCode::kStop) {
+      LogError(fmt::format("partition {} is stopped: {}", partition, status.message()));
+    } else {
+      LogWarning(fmt::format("partition {} begins again: {}", partition, status.message()));
+    }
+  }
+  lock.lock();
+  slot.figures = figures;
   slot.reason = status.ok() ? "" : status.message();
-  if (status.ok()) return true;
-  if (status.code() == StatusCode::kRetry) return false;
-  slot.step = nullptr;
-  slot.figures.running = false;
+  if (goes_on) return status.ok();
   if (status.code() == StatusCode::kStop) {
     slot.stopped = true;
-    LogError(fmt::format("partition {} is stopped: {}", partition, status.message()));
-    return false;
+  } else {
+    ++slot.rebuilt;
+    slot.open_at = Clock::now() + kOpenAgain;
   }
-  ++slot.rebuilt;
-  LogWarning(fmt::format("partition {} begins again: {}", partition, status.message()));
-  slot.open_at = Clock::now() + kOpenAgain;
   return false;
 }
 

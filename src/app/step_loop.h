@@ -69,7 +69,8 @@ class StepLoop {
  private:
   using Clock = std::chrono::steady_clock;
   struct Slot {
-    std::unique_ptr<PartitionStep> step;
+    std::unique_ptr<PartitionStep> step;  // the thread's own
+    // Under mutex_.
     Clock::time_point open_at;
     bool removing = false;
     Clock::time_point remove_at;
@@ -80,13 +81,13 @@ class StepLoop {
   };
   void Run();
   bool RunSlots();
-  bool RunSlot(int32_t partition, Slot& slot);
+  bool RunSlot(int32_t partition, Slot& slot, std::unique_lock<std::mutex>& lock);
   void Wake();
 
   const Open open_;
   mutable std::mutex mutex_;
   std::condition_variable removed_;
-  std::map<int32_t, Slot> slots_;  // under mutex_
+  std::map<int32_t, Slot> slots_;  // under mutex_; only the thread takes out of it
   // Apart: who wakes may hold what a step waits for.
   std::mutex wake_mutex_;
   std::condition_variable wake_;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <filesystem>
@@ -15,7 +16,6 @@
 #include "app/kafka_wait.h"
 #include "app/locations_refresh.h"
 #include "app/monitor.h"
-#include "app/monitor_topics.h"
 #include "app/process.h"
 #include "app/step_loop.h"
 #include "app/store.h"
@@ -86,7 +86,8 @@ class TopicKind : public StepKind {
          .to = *to(context.options),
          .transactional_prefix = fmt::format("{}-{}-", context.options.kafka_deployment, name()),
          .commit_interval = context.options.kafka_commit_interval,
-         .group_age_max = context.options.kafka_group_interval});
+         .group_age_max = context.options.kafka_group_interval,
+         .group_memory = std::min(Millis{3'600'000}, ProgressRepeatInterval(context.options))});
     if (!steps.ok()) return steps.status();
     steps_ = std::move(steps).value();
     locations_ = &context.locations;
@@ -137,7 +138,7 @@ class StoreKind final : public StepKind {
         context.options, context.clock, context.kafka, context.from, context.locations.locations(),
         [&membership = context.membership,
          &topic = context.from.name](int32_t partition) -> Result<std::optional<Offset>> {
-          const KafkaMembership* const joined = membership;
+          KafkaMembership* const joined = membership;
           if (joined == nullptr) return Status::Retry("the group is being joined");
           return joined->Reported({topic, partition});
         });
@@ -192,7 +193,6 @@ class StepProcess {
   std::unique_ptr<TopicWatch> watch_;
   // In the order of the start; destroyed in reverse.
   Pulse pulse_;
-  std::unique_ptr<MonitorTopics> topics_;  // null: nothing is published
   std::unique_ptr<Monitor> monitor_;
   std::unique_ptr<LocationsRefresh> locations_;
   Kind kind_;
@@ -227,15 +227,10 @@ Status StepProcess<Kind>::Start() {
 
 template <typename Kind>
 Status StepProcess<Kind>::OpenMonitor() {
-  Result<std::unique_ptr<MonitorTopics>> topics = MonitorTopics::Open(options_);
-  if (!topics.ok()) return topics.status();
-  topics_ = std::move(topics).value();
-  monitor_ = std::make_unique<Monitor>(
-      MonitorOptions{.alerts = options_.alerts,
-                     .step = kind_.name(),
-                     .clock = &clock_,
-                     .topics = topics_.get(),
-                     .report = [this](MonitorReport& report) { ReportNow(report); }});
+  Result<std::unique_ptr<Monitor>> monitor = Monitor::Open(
+      options_, kind_.name(), clock_, [this](MonitorReport& report) { ReportNow(report); });
+  if (!monitor.ok()) return monitor.status();
+  monitor_ = std::move(monitor).value();
   return Status::Ok();
 }
 
@@ -352,9 +347,10 @@ void StepProcess<Kind>::Stop() {
   if (membership_)
     for (const auto& [partition, figures] : loop_->figures())
       if (figures.done.v >= 0) membership_->Report({from_.name, partition}, figures.done);
-  membership_.reset();  // gives back what is ours
+  if (membership_) membership_->Leave();  // gives back what is ours
   server_.reset();
-  loop_.reset();
+  loop_.reset();  // its steps ask the membership
+  membership_.reset();
   LogInfo("stopped");
 }
 

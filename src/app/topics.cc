@@ -329,10 +329,11 @@ class Inspection {
     const auto raw = SizeOf(kRetention, raw_retention);
     if (have && raw && *have < *raw && PoliciesOf(Get(now_, kPolicy)).contains("delete"))
       Add(kRetention, Get(now_, kRetention),
-          fmt::format("{}, less than the {} of '{}': a silent partition loses its progress record "
-                      "before its raw events, and stops at the next start",
-                      InWords(kRetention, Get(now_, kRetention)),
-                      InWords(kRetention, raw_retention), raw_topic.name));
+          fmt::format(
+              "{}, less than the {} of '{}': a partition that nobody counts for so long "
+              "loses its progress record before its raw events, and stops at the next start",
+              InWords(kRetention, Get(now_, kRetention)), InWords(kRetention, raw_retention),
+              raw_topic.name));
     if (const std::string bytes = Get(now_, kRetentionBytes); bytes != "-1")
       Add(kRetentionBytes, bytes, "the progress records of the partition may go by size");
   }
@@ -486,7 +487,8 @@ std::optional<TopicFinding> CheckCameras(const UpOptions& options,
                   fmt::join(named, ", "), several > named.size() ? ", ..." : "")};
 }
 
-std::vector<TopicRight> RightsNeeded(const UpOptions& o, bool steps, RightsOf who) {
+std::vector<TopicRight> RightsNeeded(const UpOptions& o, bool steps, RightsOf who,
+                                     const CopyNames& copy) {
   std::vector<TopicRight> rights;
   auto topic = [&rights](const std::string& name, std::vector<std::string> operations) {
     for (std::string& operation : operations)
@@ -564,6 +566,14 @@ std::vector<TopicRight> RightsNeeded(const UpOptions& o, bool steps, RightsOf wh
       topic(o.kafka_late_detections_topic, {"Read"});
       for (const std::string& name : {o.kafka_monitoring_topic, o.kafka_alerts_topic})
         if (!name.empty()) topic(name, {"Read"});
+      break;
+    case RightsOf::kRekey:
+      topic(copy.from, {"Read", "DescribeConfigs"});
+      topic(copy.to, {"Write", "DescribeConfigs"});
+      for (const char* const resource : {"transactional-id", "group"})
+        rights.push_back({resource, fmt::format("{}-rekey-{}", o.kafka_deployment, copy.to), false,
+                          resource == std::string_view("group") ? "Read" : "Write"});
+      monitor();
       break;
   }
   return rights;

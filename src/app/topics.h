@@ -74,8 +74,23 @@ struct TopicRight {
   bool prefixed = false;  // `name` is how theirs begin
   std::string operation;  // "Read", as kafka-acls takes it
 };
-enum class RightsOf { kUp, kCount, kJoin, kTransform, kStore, kServe, kTopics, kProducer, kReader };
-// The least that they need. kTopics: of plan, apply and check.
-std::vector<TopicRight> RightsNeeded(const UpOptions& options, bool steps, RightsOf who);
+enum class RightsOf {
+  kUp,
+  kCount,
+  kJoin,
+  kTransform,
+  kStore,
+  kServe,
+  kTopics,
+  kProducer,
+  kReader,
+  kRekey
+};
+struct CopyNames {
+  std::string from, to;
+};
+// The least that they need. kTopics: of plan, apply and check. `copy`: the topics of kRekey.
+std::vector<TopicRight> RightsNeeded(const UpOptions& options, bool steps, RightsOf who,
+                                     const CopyNames& copy = {});
 
 }  // namespace sightline

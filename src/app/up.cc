@@ -22,7 +22,6 @@
 #include "app/lake_service.h"
 #include "app/locations_refresh.h"
 #include "app/monitor.h"
-#include "app/monitor_topics.h"
 #include "app/observed_sink.h"
 #include "app/pinned_runs.h"
 #include "app/ports.h"
@@ -45,12 +44,13 @@ namespace {
 // SIGTERM to exit takes less than 5 s: this is the sum of the parts.
 constexpr Millis kCameraStop{500};
 constexpr Millis kServerStop{1'000};
+constexpr Millis kReadRest{500};
 constexpr Millis kEngineStop{2'500};
 constexpr Millis kDay{86'400'000};
 // A partition that still starts after it is told by /healthz.
 constexpr std::chrono::seconds kStartTime{5};
 // The door opens when what is durable is counted, or after this.
-constexpr std::chrono::seconds kCatchUpTime{2};
+constexpr Millis kCatchUpTime{2'000};
 constexpr std::chrono::milliseconds kCatchUpPoll{2};
 constexpr Millis kTick{1'000};  // of the main loop, at most
 constexpr Millis kRenewTime{10'000};
@@ -82,7 +82,7 @@ class Up {
   void StartEngine();
   std::vector<PartitionHealth> EngineSnapshot() const;
   Status WatchRawLog();
-  void CatchUp() const;
+  void CatchUp(Millis at_most) const;
   void Wake(const SourcePartition& partition);
   Result<std::unique_ptr<PartitionTask>> BuildTask(const SourcePartition& partition);
   Status StartServer();
@@ -102,7 +102,6 @@ class Up {
   // In the order of the start; destroyed in reverse.
   mutable Activity activity_{static_cast<size_t>(options_.alert_subjects_known),
                              options_.alert_forget};
-  std::unique_ptr<MonitorTopics> topics_;  // null: nothing is published
   std::unique_ptr<Monitor> monitor_;
   std::unique_ptr<EmbeddedLog> log_;
   std::unique_ptr<RawLog> raw_;
@@ -158,7 +157,7 @@ Status Up::Start() {
   locations_->OnChange([this](const std::vector<Location>& known) { SetLocations(known); });
   RETURN_IF_ERROR(LoadLive());
   StartEngine();
-  CatchUp();
+  CatchUp(kCatchUpTime);
   RETURN_IF_ERROR(StartServer());
   RETURN_IF_ERROR(WriteAddressFile(options_.data, {url_, hub_->boot()}));
   address_written_ = true;
@@ -244,7 +243,8 @@ Status Up::OpenKafka() {
       .pane_size = options_.pipeline.pane_size,
       .location_name = [this](LocationId location) { return locations_->NameOf(location); },
       .locations_version = [this] { return locations_->state().version; },
-      .group_age_max = options_.kafka_group_interval});
+      .group_age_max = options_.kafka_group_interval,
+      .repeat_interval = ProgressRepeatInterval(options_)});
   return Status::Ok();
 }
 
@@ -297,8 +297,8 @@ std::vector<PartitionHealth> Up::EngineSnapshot() const {
 // Live had shown what was durable before its counts were committed. A viewer who comes back must
 // not see less of it, so nobody is let in before it is counted again - unless that takes long: then
 // detections must be let in.
-void Up::CatchUp() const {
-  const auto until = std::chrono::steady_clock::now() + kCatchUpTime;
+void Up::CatchUp(Millis at_most) const {
+  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(at_most.v);
   const auto behind = [this](const PartitionHealth& partition) {
     const Offset next = raw_->EndOf(partition.partition).next;
     return partition.health != TaskHealth::kStopped && next.v > 0 &&
@@ -376,15 +376,10 @@ Status Up::StartServer() {
 }
 
 Status Up::OpenMonitor() {
-  Result<std::unique_ptr<MonitorTopics>> topics = MonitorTopics::Open(options_);
-  if (!topics.ok()) return topics.status();
-  topics_ = std::move(topics).value();
-  monitor_ = std::make_unique<Monitor>(
-      MonitorOptions{.alerts = options_.alerts,
-                     .step = "up",
-                     .clock = &clock_,
-                     .topics = topics_.get(),
-                     .report = [this](MonitorReport& report) { Report(report); }});
+  Result<std::unique_ptr<Monitor>> monitor =
+      Monitor::Open(options_, "up", clock_, [this](MonitorReport& report) { Report(report); });
+  if (!monitor.ok()) return monitor.status();
+  monitor_ = std::move(monitor).value();
   return Status::Ok();
 }
 
@@ -484,6 +479,9 @@ void Up::Stop() {
   cameras_.clear();
   if (server_) server_->Stop(kServerStop);
   if (monitor_) monitor_->Stop();
+  // What the door has taken is counted by who took it, if it is not much: after SIGTERM nothing is
+  // left in the log (`handover` asks for that).
+  if (options_.kafka.brokers.empty()) CatchUp(kReadRest);
   if (runtime_ && !runtime_->Drain(kEngineStop.v))
     LogWarning("not everything is committed: the next start counts the rest from the log");
   server_.reset();

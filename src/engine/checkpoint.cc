@@ -13,10 +13,11 @@
 // Layout, integers as in base/bytes.h:
 //
 //   "SLCP"            4 bytes
-//   version           varint, 3; 2 where there is no gap, so that programs that know of none read
-//   it next origin degraded_until first next        (not in versions 1 and 2) of the newest gap n,
-//   run * n        (not in version 1) owner number first rows bytes, m, boundary * m as the
-//                     difference to the one before, the first to `first`
+//   version           varint: 3, or 2 where there is no gap, which programs of before can read
+//   next origin degraded_until
+//   first next        of the newest gap; not in versions 1 and 2
+//   n, run * n        not in version 1; a run is: owner number first rows bytes, m, boundary * m as
+//                     the difference to the one before, the first to `first`
 //   n, Segment * n    the sealed list in memory (Segment::Encode)
 //   state             CountOperator::Save, up to the checksum
 //   checksum          8 bytes, over everything before it

@@ -28,8 +28,11 @@ Status CountsSink::Fence(const SourcePartition& partition, Epoch) {
             return std::nullopt;
           return std::string(static_cast<const char*>(message.payload), message.len);
         },
-        on_answer_);
-    fencing_ = Submit({});
+        on_answer_, options_.repeat_interval);
+    fencing_ = Submit({{.topic = options_.counts_topic,
+                        .key = ProgressKeyJson(partition),
+                        .value = {},
+                        .headers = {}}});
     provenance_ = {partition, options_.spec_id};
   }
   if (!fencing_->finished.load(std::memory_order_acquire))

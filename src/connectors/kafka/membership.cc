@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string_view>
 #include <thread>
 #include <utility>
@@ -18,7 +20,9 @@ namespace sightline {
 namespace {
 
 constexpr int kPollMs = 100;
-constexpr int kAskMs = 3'000;
+// SIGTERM waits for one of them.
+constexpr int kAskMs = 1'000;
+constexpr int kAsks = 3;
 constexpr std::chrono::seconds kReportInterval{5};
 constexpr std::chrono::seconds kLeaveTime{2};
 
@@ -65,6 +69,11 @@ struct KafkaMembership::State {
     if (!list.empty())
       LogInfo(fmt::format("{} go to another process{}", Text(list),
                           rd_kafka_assignment_lost(client) != 0 ? ", which has them already" : ""));
+    {
+      // Whoever has it now may be further.
+      const std::lock_guard lock(mutex);
+      for (const KafkaPartition& partition : list) answers.erase(partition);
+    }
     options.on_revoked(list);
     const kafka::Error error(rd_kafka_incremental_unassign(client, partitions));
     Note(error.get());
@@ -128,13 +137,46 @@ struct KafkaMembership::State {
     if (offsets->cnt > 0) rd_kafka_commit(client.get(), offsets.get(), 1);
   }
 
+  // On a thread of its own, for Reported(). Asked with a call that waits: librdkafka 2.15.1 ends
+  // the process when the answer to its asynchronous one (ListConsumerGroupOffsets) comes too late.
+  void Answer() {
+    rd_kafka_t* const asked = client.get();
+    std::unique_lock lock(mutex);
+    for (;;) {
+      question.wait(lock, [this] { return closing || !open.empty(); });
+      if (closing) return;
+      const std::vector<KafkaPartition> now = std::exchange(open, {});
+      const kafka::Partitions offsets(
+          rd_kafka_topic_partition_list_new(static_cast<int>(now.size())));
+      for (const auto& [topic, partition] : now)
+        rd_kafka_topic_partition_list_add(offsets.get(), topic.c_str(), partition);
+      lock.unlock();
+      bool answered = false;
+      for (int i = 0; i < kAsks && !answered && !closing; ++i)
+        answered = rd_kafka_committed(asked, offsets.get(), kAskMs) == 0;
+      lock.lock();
+      for (int i = 0; i < offsets->cnt; ++i) {
+        const rd_kafka_topic_partition_t& one = offsets->elems[i];
+        const auto asker = answers.find({one.topic, one.partition});
+        if (asker == answers.end()) continue;  // it is not ours any more
+        std::optional<Offset>& answer = asker->second.emplace();
+        if (answered && one.err == 0 && one.offset >= 0) answer = Offset{one.offset};
+      }
+    }
+  }
+
   const KafkaMembershipOptions options;
-  std::atomic<bool> closing = false;
+  std::atomic<bool> closing = false;  // set under mutex
   mutable std::mutex mutex;
   std::map<KafkaPartition, Offset> reported;  // under mutex
   std::string trouble;                        // under mutex
   kafka::Handle client;
+  std::condition_variable question;
+  std::vector<KafkaPartition> open;  // questions; under mutex
+  // To questions, nothing: not yet; under mutex.
+  std::map<KafkaPartition, std::optional<std::optional<Offset>>> answers;
   std::thread thread;
+  std::thread answerer;
 };
 
 KafkaMembership::KafkaMembership(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -168,11 +210,19 @@ Result<std::unique_ptr<KafkaMembership>> KafkaMembership::Join(KafkaMembershipOp
       error != 0)
     return Status::Stop(fmt::format("group '{}': {}", s->options.group, kafka::ErrorText(error)));
   s->thread = std::thread([s] { s->Run(); });
+  s->answerer = std::thread([s] { s->Answer(); });
   return std::unique_ptr<KafkaMembership>(new KafkaMembership(std::move(state)));
 }
 
-KafkaMembership::~KafkaMembership() {
-  state_->closing = true;
+KafkaMembership::~KafkaMembership() { Leave(); }
+
+void KafkaMembership::Leave() {
+  {
+    const std::lock_guard lock(state_->mutex);
+    if (state_->closing.exchange(true)) return;
+  }
+  state_->question.notify_one();
+  state_->answerer.join();
   state_->thread.join();
 }
 
@@ -181,14 +231,18 @@ void KafkaMembership::Report(const KafkaPartition& partition, Offset counted) {
   state_->reported[partition] = counted;
 }
 
-std::optional<Offset> KafkaMembership::Reported(const KafkaPartition& partition) const {
-  const kafka::Partitions asked(rd_kafka_topic_partition_list_new(1));
-  rd_kafka_topic_partition_t* const one =
-      rd_kafka_topic_partition_list_add(asked.get(), partition.topic.c_str(), partition.partition);
-  if (rd_kafka_committed(state_->client.get(), asked.get(), kAskMs) != 0 || one->err != 0 ||
-      one->offset < 0)
-    return std::nullopt;
-  return Offset{one->offset};
+Result<std::optional<Offset>> KafkaMembership::Reported(const KafkaPartition& partition) {
+  const std::lock_guard lock(state_->mutex);
+  const auto [answer, is_new] = state_->answers.try_emplace(partition);
+  if (is_new) {
+    state_->open.push_back(partition);
+    state_->question.notify_one();
+  }
+  if (!answer->second)
+    return Status::Retry(fmt::format("group '{}' is asked how far it is", state_->options.group));
+  const std::optional<Offset> reported = *answer->second;
+  state_->answers.erase(answer);
+  return reported;
 }
 
 std::string KafkaMembership::trouble() const {

@@ -42,18 +42,20 @@ struct KafkaMembershipOptions {
 class KafkaMembership {
  public:
   static Result<std::unique_ptr<KafkaMembership>> Join(KafkaMembershipOptions options);
-  // Leaves the group, in about 2 s at most: on_revoked is called for what is assigned. For a
-  // process that ends: where the group does not answer, its client is left behind.
-  ~KafkaMembership();
+  ~KafkaMembership();  // leaves
   KafkaMembership(const KafkaMembership&) = delete;
   KafkaMembership& operator=(const KafkaMembership&) = delete;
 
+  // Leaves the group, in about 2 s at most: on_revoked is called for what is assigned, where the
+  // group answers. Where it does not, its client is left behind: this is for a process that ends.
+  // Called by the owner.
+  void Leave();
   // Tells the group how far a partition is counted, for those who watch its lag: sent with the next
-  // report, every few seconds. Nothing starts from it.
+  // report, every few seconds. No count depends on it.
   void Report(const KafkaPartition& partition, Offset counted);
-  // What was reported last of a partition, by whatever process; nothing if that is not known within
-  // some seconds. Waits.
-  std::optional<Offset> Reported(const KafkaPartition& partition) const;
+  // What was reported last of a partition, by whatever process; nothing if the group does not know
+  // or cannot say within some seconds. kRetry until then; never waits.
+  Result<std::optional<Offset>> Reported(const KafkaPartition& partition);
   // Why there is no agreement now; empty: there is one.
   std::string trouble() const;
 

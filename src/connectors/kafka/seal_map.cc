@@ -26,8 +26,13 @@ Status SealMap::Take(Offset at, std::string_view value, StepClock::time_point no
   }
   CountsRecord& record = parsed.value();
   Source& source = sources_[record.from];
-  source.heard = now;
   source.spec_id = record.spec_id;
+  if (record.progress && !source.open && record.progress->next == source.done.next) {
+    // Said again, so that retention leaves a record of it: of ours, too.
+    messages_.push_back(ProgressMessage(record.from, source));
+    return Status::Ok();
+  }
+  source.heard = now;
   if (record.total) {
     source.pane_size = record.pane_size;
     if (record.location) names_[record.total->key.location] = *record.location;
@@ -81,13 +86,17 @@ Status SealMap::Seal(const SourcePartition& from, Source& source) {
                          .key = LedgerKeyJson(from, segment.first, row.key),
                          .value = LedgerValueJson(provenance, segment.first, segment.next, row),
                          .headers = {}});
-  messages_.push_back({.topic = options_.to,
-                       .key = ProgressKeyJson(from),
-                       .value = ProgressValueJson(provenance, source.seen),
-                       .headers = {}});
+  messages_.push_back(ProgressMessage(from, source));
   rows_ += static_cast<int64_t>(segment.rows());
   source.done = source.seen;
   return Status::Ok();
+}
+
+Message SealMap::ProgressMessage(const SourcePartition& from, const Source& source) const {
+  return {.topic = options_.to,
+          .key = ProgressKeyJson(from),
+          .value = ProgressValueJson({from, source.spec_id}, source.seen),
+          .headers = {}};
 }
 
 // What is read again from `next` are the groups that may still go on, and so all behind them.

@@ -25,7 +25,7 @@ struct SealOptions {
   // commit the last of it.
   std::chrono::milliseconds group_age_max{90'000};
   // A group that ended by its age is remembered for so long, should it go on after all.
-  std::chrono::seconds remember{3'600};
+  std::chrono::milliseconds remember{3'600'000};
 };
 
 class SealMap final : public StepMap {
@@ -50,6 +50,7 @@ class SealMap final : public StepMap {
     Millis pane_size;
   };
   Status Seal(const SourcePartition& from, Source& source);
+  Message ProgressMessage(const SourcePartition& from, const Source& source) const;
   StepPosition Position(StepClock::time_point now);
 
   const SealOptions options_;

@@ -215,6 +215,39 @@ TEST(SealMap, AGroupThatGoesOnAfterAllAddsWhatItIsMore) {
   EXPECT_EQ(reader.sum_["bus"], 5);
 }
 
+// What retention would else take, of the topic that is written and of the place in it.
+TEST(SealMap, ProgressThatIsSaidAgainIsHandedOn) {
+  const CountRow bus{.key = {.pane_start = {0}, .location = {7}, .item = "bus"}, .count = 3};
+  const LocationName name{.name = "Harbour", .version = 1};
+  const std::string done =
+      ProgressValueJson(kFrom, {.next = {5}, .watermark = {0}, .ledger = Counted(3)});
+  auto now = StepClock::time_point() + std::chrono::hours(1);
+  SealMap map = NewSeal();
+  ASSERT_TRUE(map.Take({10}, CountValueJson(kFrom, {0}, {5}, bus, kPane, &name), now).ok());
+  ASSERT_TRUE(map.Take({11}, done, now).ok());
+  ASSERT_TRUE(map.Take({12}, done, now).ok());  // of what is not sealed yet
+  Reader reader;
+  now += std::chrono::seconds(91);
+  const StepCommit sealed = map.Give(now).value();
+  reader.Take(sealed.messages);
+  EXPECT_EQ(sealed.position.next, Offset{10});
+  now += std::chrono::hours(24);
+  ASSERT_TRUE(map.Take({13}, done, now).ok());
+  const StepCommit again = map.Give(now).value();
+  ASSERT_EQ(again.messages.size(), 1);
+  EXPECT_EQ(again.messages[0].key, sealed.messages.back().key);
+  EXPECT_EQ(again.messages[0].value, sealed.messages.back().value);
+  EXPECT_EQ(again.position.next, Offset{14});
+  EXPECT_EQ(ParseStepPosition(again.messages[0].headers.back().second).value(), again.position);
+  reader.Take(again.messages);
+  EXPECT_EQ(reader.sum_["bus"], 3);
+  // Begun again on what retention has left.
+  SealMap left = NewSeal();
+  left.GoOn(again.position);
+  ASSERT_TRUE(left.Take({14}, done, now).ok());
+  EXPECT_EQ(left.Give(now).value().messages.size(), 1);
+}
+
 TEST(SealMap, ATopicThatHasLostRecordsIsSaid) {
   SealMap map = NewSeal();
   const auto now = StepClock::time_point();

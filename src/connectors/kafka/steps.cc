@@ -204,7 +204,8 @@ std::unique_ptr<KafkaStep> KafkaSteps::OpenTransform(int32_t partition,
       std::make_unique<kafka::SealMap>(kafka::SealOptions{
           .topic_id = state_->options.from.id,
           .to = state_->options.to,
-          .group_age_max = std::chrono::milliseconds(state_->options.group_age_max.v * 3 / 2)}),
+          .group_age_max = std::chrono::milliseconds(state_->options.group_age_max.v * 3 / 2),
+          .remember = std::chrono::milliseconds(state_->options.group_memory.v)}),
       std::move(wake));
 }
 

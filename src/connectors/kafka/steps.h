@@ -28,6 +28,9 @@ struct KafkaStepsOptions {
   Millis commit_interval{50};
   // Of what is written to `from` (KafkaWriterOptions::group_age_max).
   Millis group_age_max{60'000};
+  // A group that ended by its age may go on for so long, and is kept in mind; well below the
+  // retention of `from`, which has its records.
+  Millis group_memory{3'600'000};
 };
 
 struct KafkaStepStats {

@@ -12,6 +12,8 @@ namespace {
 // A blocking call is left so often to see whether anybody still waits for it.
 constexpr int kLookMs = 250;
 constexpr int kAskTimeoutMs = 5'000;
+// After a repeat that failed.
+constexpr Millis kRepeatAgain{60'000};
 // The progress record is the last of every transaction, so the end of the partition has it, unless
 // other sources write there, too. Looked for backwards in steps that grow.
 constexpr int64_t kFirstLook = 1'000;
@@ -24,6 +26,12 @@ void KeepRefusal(rd_kafka_t*, const rd_kafka_message_t* message, void*) {
   if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR && refused->empty())
     *refused = fmt::format("{}: {}", Where(rd_kafka_topic_name(message->rkt), message->partition),
                            ErrorText(message->err));
+}
+
+int64_t NowMs() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
 }
 
 // `refused`: what a message met, if that is known.
@@ -57,12 +65,13 @@ void ClosedWorkers::Bury(std::unique_ptr<TransactionWorker> worker) {
 
 TransactionWorker::TransactionWorker(KafkaOptions options, std::string transactional_id,
                                      std::string topic, int32_t partition, Finder find,
-                                     std::function<void()> on_answer)
+                                     std::function<void()> on_answer, Millis repeat_interval)
     : options_(std::move(options)),
       transactional_id_(std::move(transactional_id)),
       topic_(std::move(topic)),
       partition_(partition),
       find_(std::move(find)),
+      repeat_interval_(repeat_interval),
       on_answer_(std::move(on_answer)),
       thread_([this] { Run(); }) {}
 
@@ -90,25 +99,61 @@ void TransactionWorker::Close() {
 
 void TransactionWorker::Run() {
   while (true) {
-    Job job;
+    std::optional<Job> job;
     {
       std::unique_lock lock(mutex_);
-      wake_.wait(lock, [this] { return closing_ || job_.has_value(); });
+      const auto called = [this] { return closing_ || job_.has_value(); };
+      if (last_.has_value()) {
+        wake_.wait_until(lock, repeat_at_, called);
+      } else {
+        wake_.wait(lock, called);
+      }
       if (closing_) break;
-      job = std::move(*job_);
-      job_.reset();
+      job = std::exchange(job_, std::nullopt);
     }
-    const auto begin = std::chrono::steady_clock::now();
-    job.answer->status = producer_ == nullptr ? RunFence(*job.answer) : RunCommit(job.messages);
-    job.answer->microseconds = std::chrono::duration_cast<std::chrono::microseconds>(
-                                   std::chrono::steady_clock::now() - begin)
-                                   .count();
-    job.answer->finished.store(true, std::memory_order_release);
-    const std::lock_guard lock(mutex_);
-    if (on_answer_) on_answer_();
+    if (job.has_value()) {
+      RunJob(*job);
+    } else {
+      Repeat();
+    }
   }
   producer_ = nullptr;
   ended_ = true;
+}
+
+void TransactionWorker::RunJob(const Job& job) {
+  const auto begin = std::chrono::steady_clock::now();
+  const bool is_fence = producer_ == nullptr;
+  job.answer->status = is_fence ? RunFence(*job.answer) : RunCommit(job.messages);
+  if (repeat_interval_.v > 0 && job.answer->status.ok() && !job.messages.empty() &&
+      (!is_fence || job.answer->found.has_value())) {
+    last_ = job.messages.back();
+    if (is_fence) last_->value = *job.answer->found;
+    const int64_t age = is_fence ? found_age_.v : 0;
+    RepeatIn({repeat_interval_.v - std::clamp<int64_t>(age, 0, repeat_interval_.v)});
+  }
+  job.answer->microseconds = std::chrono::duration_cast<std::chrono::microseconds>(
+                                 std::chrono::steady_clock::now() - begin)
+                                 .count();
+  job.answer->finished.store(true, std::memory_order_release);
+  const std::lock_guard lock(mutex_);
+  if (on_answer_) on_answer_();
+}
+
+void TransactionWorker::RepeatIn(Millis time) {
+  repeat_at_ = std::chrono::steady_clock::now() + std::chrono::milliseconds(time.v);
+}
+
+// Brokers that are away fail it: it is given up, so that it does not stand in the way of the next
+// transaction, and tried again. What cannot be given up - a newer task owns the partition - is not.
+void TransactionWorker::Repeat() {
+  if (RunCommit({*last_}).ok()) return RepeatIn(repeat_interval_);
+  refused_.clear();
+  while (const Error error = Error(rd_kafka_abort_transaction(producer_.get(), kLookMs))) {
+    if (closing_) return;
+    if (!rd_kafka_error_is_retriable(error.get())) return last_.reset();
+  }
+  RepeatIn(std::min(repeat_interval_, kRepeatAgain));
 }
 
 Status TransactionWorker::RunFence(Answer& answer) {
@@ -178,7 +223,10 @@ Status TransactionWorker::Find(std::optional<std::string>& found) {
       } else {
         position = message->offset + 1;
         if (position > end) continue;
-        if (std::optional<std::string> said = find_(*message)) found = std::move(said);
+        if (std::optional<std::string> said = find_(*message)) {
+          found = std::move(said);
+          found_age_ = Millis{NowMs() - rd_kafka_message_timestamp(message.get(), nullptr)};
+        }
       }
     }
     rd_kafka_consume_stop(topic.get(), partition_);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <functional>
 #include <memory>
@@ -40,13 +41,17 @@ class TransactionWorker {
  public:
   struct Job {
     std::shared_ptr<Answer> answer;
-    std::vector<Message> messages;  // of a commit; a fence has none
+    // Of a commit. Of a fence at most one: what is repeated, with what was found as its value.
+    std::vector<Message> messages;
   };
 
   // All messages go to `partition`. A fence looks in `topic` for the newest record, committed or
-  // not, of which `find` has something to say.
+  // not, of which `find` has something to say. When the last message of the newest transaction,
+  // or what the fence found, is older than `repeat_interval` (0: never) it is written again, so
+  // that retention leaves one.
   TransactionWorker(KafkaOptions options, std::string transactional_id, std::string topic,
-                    int32_t partition, Finder find, std::function<void()> on_answer);
+                    int32_t partition, Finder find, std::function<void()> on_answer,
+                    Millis repeat_interval = {});
   // Waits for the thread: Close() before, and some time, make it short.
   ~TransactionWorker();
 
@@ -58,6 +63,9 @@ class TransactionWorker {
 
  private:
   void Run();
+  void RunJob(const Job& job);
+  void Repeat();
+  void RepeatIn(Millis time);
   Status RunFence(Answer& answer);
   Status RunCommit(const std::vector<Message>& messages);
   Status Produce(const Message& message);
@@ -68,6 +76,7 @@ class TransactionWorker {
   const std::string transactional_id_, topic_;
   const int32_t partition_;
   const Finder find_;
+  const Millis repeat_interval_;
 
   std::mutex mutex_;
   std::condition_variable wake_;
@@ -76,7 +85,10 @@ class TransactionWorker {
   std::atomic<bool> closing_ = false;
   std::atomic<bool> ended_ = false;
   // The thread's.
-  std::string refused_;  // why the first message of a failed commit was not taken
+  std::string refused_;          // why the first message of a failed commit was not taken
+  std::optional<Message> last_;  // of the newest transaction, if it is to be repeated
+  std::chrono::steady_clock::time_point repeat_at_;
+  Millis found_age_{0};  // of what the fence found
   Handle producer_;
   std::thread thread_;
 };
