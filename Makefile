@@ -37,7 +37,7 @@ fuzz: deps build/fuzz/build.ninja ## all fuzzers for T seconds each, e.g. make f
 	@tools/fuzz.sh build/fuzz $(T)
 
 chaos: deps build/release/build.ninja ## ten minutes of faults on three Kafka brokers, e.g. make chaos SEED=3 CHAOS=120
-	@cmake --build build/release --target src/app/sightline
+	@cmake --build build/release --target src/app/sightline generate
 	@python3 -B tests/system/system_test.py --binary $(SIGHTLINE) --only kafka_chaos --seed $(SEED) --seconds $(CHAOS)
 
 bench: deps-run build/release/build.ninja ## benchmarks; their results are checked (N=events)

@@ -16,6 +16,7 @@ import subprocess
 import time
 import uuid
 from collections import Counter
+from typing import IO
 
 from clocks import Clock
 from links import Links
@@ -24,6 +25,7 @@ from server import ROOT, Failure, Test, expect, free_port, wait_until
 LIBS = ROOT / ".deps" / "kafka" / "libs"
 PYTHON = ROOT / ".deps" / "venv" / "bin" / "python"
 FOREIGN = ROOT / "tests" / "system" / "kafka_foreign.py"
+SUMS = ROOT / "tests" / "system" / "kafka_sums.py"
 HEAP = "-Xmx512m"
 LOG4J = """rootLogger.level=WARN
 logger.start.name=kafka.server.KafkaRaftServer
@@ -36,10 +38,12 @@ appender.c.layout.pattern=[%d] %p %m (%c)%n
 """
 
 
-def java(main: str, *arguments: object, heap: str = HEAP) -> list[str]:
+def java(main: str, *arguments: object, lasting: bool = False) -> list[str]:
+    """`lasting`: it runs for minutes, and is compiled accordingly."""
     if shutil.which("java") is None or not LIBS.exists():
         raise Failure("there is no Java or no .deps/kafka: run tools/deps.sh test")
-    return ["java", heap, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{LIBS}/*", main,
+    compiler = [] if lasting else ["-XX:TieredStopAtLevel=1"]
+    return ["java", HEAP, "-XX:+UseSerialGC", *compiler, "-cp", f"{LIBS}/*", main,
             *map(str, arguments)]
 
 
@@ -107,7 +111,7 @@ class Broker:
     def start(self) -> None:
         clock = self.cluster.clock
         with open(self.log_path, "ab") as out:
-            command = java("kafka.Kafka", self.properties)
+            command = java("kafka.Kafka", self.properties, lasting=self.cluster.lasting)
             command.insert(1, f"-Dlog4j2.configurationFile={self.folder}/log4j2.properties")
             self.process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT,
                                             stdin=subprocess.DEVNULL,
@@ -257,11 +261,12 @@ class Security:
 class Cluster:
     """`brokers` nodes, started and ready. With `security`, one: `addresses` is then of a listener
     for the test itself, where everything is allowed. `clock`: what the brokers take for the time.
-    `links`: names of links (links.py) to every broker, for `addresses_by`."""
+    `links`: names of links (links.py) to every broker, for `addresses_by`. `lasting`: for minutes."""
 
     def __init__(self, test: Test, brokers: int = 1, settings: dict[str, object] | None = None,
                  security: "Security | None" = None, clock: Clock | None = None,
-                 links: tuple[str, ...] = ()):
+                 links: tuple[str, ...] = (), lasting: bool = False):
+        self.lasting = lasting
         self.test, self.settings, self.security = test, settings or {}, security
         self.clock = clock
         self.link_names = links
@@ -319,6 +324,20 @@ class Cluster:
         expect(done.returncode == 0, f"kafka_foreign.py {words}: {done.stderr[-2000:]}")
         return [json.loads(line) for line in done.stdout.splitlines()]
 
+    def kcat(self, *words: object, stdin: bytes = b"", stdout: int | IO = subprocess.PIPE,
+             seconds: float = 180) -> bytes | None:
+        """kcat, to its end; what it printed, where it is not to print to `stdout`."""
+        if shutil.which("kcat") is None:
+            raise Failure("there is no kcat: run tools/deps.sh test")
+        done = subprocess.run(["kcat", "-q", "-b", self.addresses, *map(str, words)], input=stdin,
+                              stdout=stdout, stderr=subprocess.PIPE, timeout=seconds)
+        expect(done.returncode == 0, f"kcat {words}: {done.stderr.decode(errors='replace')[-2000:]}")
+        return done.stdout
+
+    def elect_leaders(self) -> int:
+        """Of the partitions whose leader is not the preferred one: how many moved."""
+        return self.foreign("elect")[0]["moved"]
+
     def read(self, *topics: str, seconds: float = 60) -> list[dict]:
         """All committed records of topics, by a foreign client."""
         return self.foreign("read", *topics, seconds=seconds)
@@ -341,3 +360,20 @@ class Cluster:
             elif "ledger" in value:
                 ledger.update(value["ledger"])
         return counts, dict(ledger)
+
+    def counts_of_many(self, topic: str = "located_item_counts", seconds: float = 600
+                       ) -> tuple[dict[int, Counter], dict]:
+        """As counts(), by kcat and DuckDB: for a topic of millions of records."""
+        path = self.test.folder / f"{topic}.tsv"
+        with open(path, "wb") as out:
+            self.kcat("-C", "-t", topic, "-o", "beginning", "-e", "-f", "%k\t%s\n", stdout=out,
+                      seconds=seconds)
+        done = subprocess.run([PYTHON, "-B", SUMS, path], stdout=subprocess.PIPE, text=True,
+                              stderr=subprocess.PIPE, timeout=seconds)
+        expect(done.returncode == 0, f"{SUMS.name} {topic}: {done.stderr[-2000:]}")
+        path.unlink()
+        said = json.loads(done.stdout)
+        counts: dict[int, Counter] = {}
+        for location, item, count in said["cells"]:
+            counts.setdefault(location, Counter())[item] = count
+        return counts, said["ledger"]

@@ -11,6 +11,7 @@
         {"topic", "partition", "offset", "key", "value", "headers", "time", "appended"}  key and value as
         latin-1 text; appended: the time is when the log took it
     kafka_foreign.py BROKERS topics < topics       makes them: {"name", "partitions", "settings"}
+    kafka_foreign.py BROKERS elect                 the preferred leader wherever it is another: {"moved"}
 """
 
 from __future__ import annotations
@@ -95,6 +96,15 @@ def topics(brokers: str) -> None:
     admin.close()
 
 
+def elect(brokers: str) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=brokers, request_timeout_ms=10_000)
+    # Some may have no broker to lead them now, or no need.
+    answer = admin.elect_leaders(0, timeout_ms=5_000, raise_errors=False)
+    print(json.dumps({"moved": sum(partition.error_code == 0 for topic in answer.replica_election_results
+                                   for partition in topic.partition_result)}))
+    admin.close()
+
+
 def read(brokers: str, *topics: str) -> None:
     consumer = KafkaConsumer(bootstrap_servers=brokers, isolation_level="read_committed",
                              enable_auto_commit=False, auto_offset_reset="earliest")
@@ -116,4 +126,4 @@ def read(brokers: str, *topics: str) -> None:
 
 
 if __name__ == "__main__":
-    {"write": write, "log": log, "read": read, "topics": topics}[sys.argv[2]](sys.argv[1], *sys.argv[3:])
+    {"write": write, "log": log, "read": read, "topics": topics, "elect": elect}[sys.argv[2]](sys.argv[1], *sys.argv[3:])

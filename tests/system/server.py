@@ -12,6 +12,7 @@ import http.client
 import json
 import os
 import pathlib
+import random
 import re
 import shutil
 import signal
@@ -60,10 +61,20 @@ def wait_until(holds: Callable[[], object], seconds: float, what: str) -> object
         time.sleep(0.02)
 
 
+ports_given: set[int] = set()
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Nobody listens on it now, nobody else here was given it, and no outgoing connection comes to have it:
+    those of Linux begin at 32768."""
+    for _ in range(1000):
+        port = random.SystemRandom().randrange(10_000, 32_768)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            if port not in ports_given:
+                ports_given.add(port)
+                return port
+    raise Failure("no free port between 10000 and 32767")
 
 
 @dataclass
@@ -253,6 +264,8 @@ class Server:
 
     def stop(self, seconds: float = 5) -> float:
         """SIGTERM; it must end by itself with exit code 0 in time. How long it took."""
+        # In the first moments of its life nobody is there to take the signal.
+        wait_until(lambda: not self.running or self._takes_signals(), 20, f"{self.name} takes signals")
         begin = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         try:
@@ -261,6 +274,12 @@ class Server:
             raise Failure(f"still running {seconds:g} s after SIGTERM") from None
         expect_equal(code, 0, "exit code after SIGTERM")
         return time.monotonic() - begin
+
+    def _takes_signals(self) -> bool:
+        """It has blocked SIGTERM, and after that has come to ignore SIGPIPE: what can be seen from here."""
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        ignored = int(re.search(r"^SigIgn:\t(\w+)$", status, re.MULTILINE).group(1), 16)
+        return bool(ignored & 1 << (signal.SIGPIPE - 1))
 
     def start_refused(self, *words: str, seconds: float = 20) -> str:
         """The start must fail with a code other than 0 (no signal), saying every one of `words`."""

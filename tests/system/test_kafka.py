@@ -26,9 +26,9 @@ def kafka_server(t: Test, cluster: Cluster, *options: object, **named) -> Server
     return t.server("--kafka.brokers", cluster.addresses, *options, **named)
 
 
-def check_topics(cluster: Cluster, oracle: Oracle, ledger: dict) -> None:
+def check_topics(cluster: Cluster, oracle: Oracle, ledger: dict, many: bool = False) -> None:
     """What a foreign client reads is what was sent, cell for cell, and the ledger is the server's."""
-    counts, told = cluster.counts()
+    counts, told = cluster.counts_of_many() if many else cluster.counts()
     expect_equal(counts, oracle.counts, "located_item_counts by the reader's rule")
     expect_equal(told, ledger, "the ledger in the progress records")
     dead = cluster.read("dead_letters")

@@ -93,8 +93,8 @@ def kafka_handover_embedded(t: Test) -> None:
     base = (*RULES, "--lake.roll_interval", "300ms")
     old = t.server(*base, data=data, name="old")
     old.start()
-    for _ in range(10):
-        old.post_ok(lines(cameras.events(60)))
+    for _ in range(20):  # enough that the copier can be killed while it copies
+        old.post_ok(lines(cameras.events(2_000)))
     old.stop()
     # T lies ahead; the same folder and checkpoints go on with count_until.
     at = (now_ms() // WINDOW_MS + 2) * WINDOW_MS
@@ -126,11 +126,38 @@ def kafka_handover_embedded(t: Test) -> None:
     plan = plan_of(handover("--dry-run"), 0)
     expect(plan["ok"] and plan["copy"]["records"] > 500, f"the plan: {plan}")
     expect_equal(len(cluster.read("raw_camera_events")), 0, "records after a dry run")
-    for again in (False, True):
+
+    def in_topic() -> int:
+        return len(cluster.kcat("-C", "-t", "raw_camera_events", "-o", "beginning", "-e", "-f", "."))
+
+    def producers_may(change: str) -> None:
+        cluster.tool("kafka.admin.ConfigCommand", "--bootstrap-server", cluster.addresses, "--alter",
+                     "--entity-type", "clients", "--entity-default", f"--{change}-config",
+                     "producer_byte_rate" + ("=20000" if change == "add" else ""))
+
+    # So slow that it is still copying when the first transaction of some is there.
+    producers_may("add")
+    kills = 4
+    for kill in range(kills):
+        copier = t.spawn("handover", "--at", text_of(at), "--data", data, "--kafka", cluster.addresses,
+                         *RULES, log=t.folder / "copier.log")
+        if kill < kills - 1:
+            time.sleep(0.1 + 0.2 * kill)
+        else:
+            wait_until(lambda: in_topic() > 0, 60, "the first records are copied")
+        expect_equal(copier.poll(), None, f"the copier is still copying when it is killed ({kill})")
+        copier.kill()
+        copier.wait()
+    producers_may("delete")
+    goes_on = [check["said"] for check in plan_of(handover("--dry-run"), 0)["checks"]]
+    expect(any("it goes on" in said for said in goes_on), f"the plan of the rest: {goes_on}")
+    copied = []
+    for _ in range(2):
         done = handover()
         plan_of(done, 0)
-        copied = json.loads(done.stdout.decode().splitlines()[1])
-        expect_equal(copied["copied"], 0 if again else plan["copy"]["records"], "records copied")
+        copied.append(json.loads(done.stdout.decode().splitlines()[1])["copied"])
+    expect(0 < copied[0] < plan["copy"]["records"] and copied[1] == 0,
+           f"of {plan['copy']['records']} records, after {kills} kills, were copied {copied}")
     expect_equal(len(cluster.read("raw_camera_events")), plan["copy"]["records"], "in the topic")
 
     new = t.server(*base, "--kafka.brokers", cluster.addresses, "--pipeline.count_from", text_of(at),
@@ -147,7 +174,7 @@ def kafka_handover_embedded(t: Test) -> None:
     check_windows(new, cameras)
     expect_equal(new.ledger()["counted"], total, "counted, after a restart")
     new.stop()
-    t.note(f"{total} ids, {plan['copy']['records']} records copied")
+    t.note(f"{total} ids, {plan['copy']['records']} records copied, {kills} kills, {copied[0]} after the last")
 
 
 @test(seconds=400)

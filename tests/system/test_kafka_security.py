@@ -20,14 +20,15 @@ def secure_cluster(t: Test) -> tuple[Cluster, Security]:
     security = Security(t, {"sightline": f"secret-{uuid.uuid4().hex}",
                             "operator": f"secret-{uuid.uuid4().hex}",
                             "counter": f"secret-{uuid.uuid4().hex}",
-                            "page": f"secret-{uuid.uuid4().hex}"})
+                            "page": f"secret-{uuid.uuid4().hex}",
+                            "keyer": f"secret-{uuid.uuid4().hex}"})
     return Cluster(t, security=security), security
 
 
-def acls(t: Test, security: Security, who: str, principal: str) -> list[str]:
+def acls(t: Test, security: Security, who: str, principal: str, *options: object) -> list[str]:
     """The commands that `topics acls` prints."""
     done = t.run("topics", "acls", "--for", who, "--principal", principal, "--kafka.brokers",
-                 security.address("sasl"))
+                 security.address("sasl"), *options)
     expect_equal(done.returncode, 0, f"topics acls: {done.stderr!r}")
     return done.stdout.decode().splitlines()
 
@@ -102,6 +103,17 @@ def kafka_logins(t: Test) -> None:
         expect_equal(cluster.counts()[1], ledger, "the ledger in the topics")
         counter.stop()
         page.stop()
+    with t.case("rekey"):
+        cluster.create_topic("keyed", 3, message_timestamp_type="LogAppendTime")
+        copied = ("--from", "raw_camera_events", "--to", "keyed")
+        options = (*copied, "--until-end", *security.options("SCRAM-SHA-512", "keyer"))
+        expect_equal(t.run("topics", "acls", "--for", "rekey").returncode, 1, "acls of rekey without topics")
+        for command in acls(t, security, "rekey", "User:keyer", *copied):
+            security.acl(cluster, command)
+        done = t.run("rekey", *options, "--data", t.folder / "keyer-data", "--listen", "127.0.0.1:0", seconds=120)
+        expect_equal(done.returncode, 0, f"rekey: {done.stderr[-1000:]!r}")
+        # Several cameras in a record become a record each.
+        expect(len(cluster.read("keyed")) >= len(cluster.read("raw_camera_events")) > 100, "all are copied")
     check_no_password(t, security)
 
 

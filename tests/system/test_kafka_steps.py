@@ -10,6 +10,7 @@ import signal
 import time
 
 from brokers import Cluster
+from events import Traffic, deliver
 from registry import test
 from senders import Senders
 from server import Server, Test, expect, expect_equal, wait_until
@@ -97,15 +98,13 @@ def kafka_steps(t: Test) -> None:
     time.sleep(3)
     oracle = senders.finish()
     ledger = oracle.check(page, repeated=True, seconds=90)
-    check_topics(cluster, oracle, ledger)
-    counts, told = cluster.counts("item_counts")
-    expect_equal((counts, told), (oracle.counts, ledger), "item_counts")
+    check_topics(cluster, oracle, ledger, many=True)
+    expect_equal(cluster.counts_of_many("item_counts"), (oracle.counts, ledger), "item_counts")
 
     # A group of totals is sealed when the next begins, or by its age.
     wait_until(lambda: sum(row["n"] for row in ask(page, SUM)) == oracle.distinct, 150,
                "the lake has everything")
-    counts, told = cluster.counts("lake_rows")
-    expect_equal((counts, told), (oracle.counts, ledger), "lake_rows")
+    expect_equal(cluster.counts_of_many("lake_rows"), (oracle.counts, ledger), "lake_rows")
     names: dict[int, set] = {}
     for record in cluster.read("located_item_counts"):
         value = json.loads(record["value"].encode("latin-1"))
@@ -126,6 +125,76 @@ def kafka_steps(t: Test) -> None:
     command(t, "lake", "verify", "--lake", t.folder / "lake")
     check_readers(t, t.folder / "lake", oracle.counts)
     t.note(f"{faults}, {senders.tally().elements} elements, {len(names)} locations")
+
+
+RETENTION_S = 24
+
+
+@test(seconds=400)
+def kafka_silence(t: Test) -> None:
+    """A partition is silent for longer than the topics' retention, and everything that was said of it is
+    deleted: after kill -9 of all steps each goes on where it was."""
+    cluster = Cluster(t, settings={"log.retention.check.interval.ms": 500})
+    cluster.create_topic("raw_camera_events", 2, message_timestamp_type="LogAppendTime")
+    topics = ("item_counts", "located_item_counts", "lake_rows")
+    for name in topics:
+        cluster.create_topic(name, 2, retention_ms=RETENTION_S * 1000, segment_ms=1000,
+                             cleanup_policy="delete")
+    for name in ("dead_letters", "late_detections"):
+        cluster.create_topic(name, 2)
+    table = t.folder / "locations.csv"
+    table.write_text(table_of(NAMES))
+    steps = [step(t, cluster, kind, 1, table) for kind in STEPS]
+    for server in steps:
+        server.options += ["--kafka.counts_retention", f"{RETENTION_S}s"]
+    page = t.serve("--kafka.brokers", cluster.addresses, "--lake.dir", t.folder / "lake")
+    everybody = [*steps, page]
+    for server in everybody:
+        server.launch()
+    traffic = Traffic(0, trouble=False)
+
+    def deliver_and_check() -> None:
+        for _ in range(5):
+            deliver(page, traffic, 100)
+        wait_until(lambda: page.healthy() and sum(row["n"] for row in ask(page, SUM)) == traffic.oracle.distinct,
+                   90, "the lake has everything")
+        expect_equal(page.ledger()["counted"], traffic.oracle.distinct, "counted")
+
+    for server in everybody:
+        expect(server.wait_door(60), f"{server.name}: {server.last_line()}")
+    deliver_and_check()
+    counted = [record["offset"] for record in cluster.read("located_item_counts")
+               if "item_name" in json.loads(record["value"])]
+    expect(len(counted) > 10, f"only {len(counted)} counts")
+
+    def left(name: str) -> list[dict]:
+        return [json.loads(record["value"]) for record in cluster.read(name)]
+
+    # The count begins again and again: a start does not begin the silence anew.
+    deadline = time.monotonic() + RETENTION_S * 3
+    while any("item_count" in value for name in topics for value in left(name)):
+        expect(time.monotonic() < deadline, "retention has not deleted all counts")
+        steps[0].stop()
+        steps[0].launch()
+        expect(steps[0].wait_door(60), steps[0].last_line())
+        time.sleep(3)
+    for name in topics:
+        expect(all("ledger" in value for value in left(name)), f"what is left in {name}: {left(name)}")
+        expect(left(name), f"nothing is left in {name}")
+    for server in everybody:
+        server.kill()
+    for server in everybody:
+        server.launch()
+    for server in everybody:
+        expect(server.wait_door(60), f"{server.name}: {server.last_line()}")
+    wait_until(lambda: page.ledger()["counted"] == traffic.oracle.distinct, 60, "the ledger is told")
+    deliver_and_check()
+    wait_until(lambda: all(server.healthy() for server in everybody), 30, "all are well")
+    for server in everybody:
+        expect("is stopped" not in server.log(), f"{server.name}: {server.log()}")
+        server.stop()
+    command(t, "lake", "verify", "--lake", t.folder / "lake")
+    check_readers(t, t.folder / "lake", traffic.oracle.counts)
 
 
 @test(seconds=300)

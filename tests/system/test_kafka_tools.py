@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import time
@@ -16,17 +15,8 @@ from brokers import Cluster
 from events import Traffic
 from registry import test
 from senders import Senders
-from server import Failure, Test, expect, expect_equal, wait_until
+from server import Test, expect, expect_equal, wait_until
 from test_kafka import AWAY, check_topics, kafka_server
-
-
-def kcat(cluster: Cluster, *words: object, stdin: bytes = b"") -> bytes:
-    if shutil.which("kcat") is None:
-        raise Failure("there is no kcat: run tools/deps.sh test")
-    done = subprocess.run(["kcat", "-q", "-b", cluster.addresses, *map(str, words)], input=stdin,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=180)
-    expect(done.returncode == 0, f"kcat {words}: {done.stderr.decode(errors='replace')[-2000:]}")
-    return done.stdout
 
 
 def keyed(lines: list[bytes]) -> bytes:
@@ -63,7 +53,7 @@ def kafka_other_clients(t: Test) -> None:
     lines = [line for traffic in traffics for _ in range(2)
              for line in traffic.body(250).data.splitlines()]
     distinct = sum(traffic.oracle.distinct for traffic in traffics)
-    kcat(cluster, "-P", "-t", "raw_camera_events", "-K", "\t", "-X", "partitioner=murmur2_random",
+    cluster.kcat("-P", "-t", "raw_camera_events", "-K", "\t", "-X", "partitioner=murmur2_random",
          "-X", "acks=all", stdin=keyed(lines))
     server.wait_ledger(60, received=distinct, counted=distinct)
     again = lines[::3]
@@ -76,7 +66,7 @@ def kafka_other_clients(t: Test) -> None:
     wait_until(lambda: cluster.counts()[1] == ledger, 30, "the topics have everything")
 
     def raw_partitions() -> int:
-        text = kcat(cluster, "-C", "-t", "raw_camera_events", "-o", "beginning", "-e", "-f", "%p\n")
+        text = cluster.kcat("-C", "-t", "raw_camera_events", "-o", "beginning", "-e", "-f", "%p\n")
         return len(set(text.split()))
 
     expect(raw_partitions() == 4, "all partitions have cameras")
@@ -84,8 +74,8 @@ def kafka_other_clients(t: Test) -> None:
               for location, items in traffic.oracle.counts.items()}
     wanted = {location: sum((traffic.oracle.counts.get(location, Counter()) for traffic in traffics),
                             Counter()) for location in wanted}
-    rows = [json.loads(line) for line in kcat(
-        cluster, "-C", "-t", "located_item_counts", "-X", "isolation.level=read_committed", "-o",
+    rows = [json.loads(line) for line in cluster.kcat(
+        "-C", "-t", "located_item_counts", "-X", "isolation.level=read_committed", "-o",
         "beginning", "-e", "-J").splitlines()]
     counts, told = read_counts([(row["key"], json.loads(row["payload"])) for row in rows])
     expect_equal(counts, wanted, "located_item_counts as kcat reads them")
