@@ -309,18 +309,25 @@ void PrintAclCommands(const Command& command, const std::vector<TopicRight>& rig
 }
 
 int RunAcls(Command& command) {
-  const std::map<std::string, RightsOf> known = {
-      {"up", RightsOf::kUp},         {"count", RightsOf::kCount},
-      {"join", RightsOf::kJoin},     {"transform", RightsOf::kTransform},
-      {"store", RightsOf::kStore},   {"serve", RightsOf::kServe},
-      {"topics", RightsOf::kTopics}, {"producer", RightsOf::kProducer},
-      {"reader", RightsOf::kReader}, {"rekey", RightsOf::kRekey}};
+  const std::map<std::string, RightsOf> known = {{"up", RightsOf::kUp},
+                                                 {"count", RightsOf::kCount},
+                                                 {"join", RightsOf::kJoin},
+                                                 {"transform", RightsOf::kTransform},
+                                                 {"store", RightsOf::kStore},
+                                                 {"serve", RightsOf::kServe},
+                                                 {"topics", RightsOf::kTopics},
+                                                 {"producer", RightsOf::kProducer},
+                                                 {"reader", RightsOf::kReader},
+                                                 {"rekey", RightsOf::kRekey},
+                                                 {"handover", RightsOf::kHandover}};
   const RightsOf who = known.at(command.rights_of);
-  const bool copies = who == RightsOf::kRekey;
-  if (copies && (command.copy.from.empty() || command.copy.to.empty()))
+  const bool copies = who == RightsOf::kRekey || who == RightsOf::kHandover;
+  if (who == RightsOf::kRekey && (command.copy.from.empty() || command.copy.to.empty()))
     return Fail("acls", "--for rekey: say --from TOPIC and --to TOPIC, as rekey is given them");
+  if (who == RightsOf::kHandover && command.copy.to.empty())
+    command.copy.to = command.options.kafka_topic;  // as handover itself
   if (!copies && !(command.copy.from + command.copy.to).empty())
-    return Fail("acls", "--from and --to are for --for rekey");
+    return Fail("acls", "--from and --to are for --for rekey and --for handover");
   const std::vector<TopicRight> rights =
       RightsNeeded(command.options, command.steps, who, command.copy);
   if (command.format == "table") {
@@ -395,12 +402,12 @@ void AddTopicsCommands(CLI::App& app, int* result) {
   acls->add_option(
           "--for", command->rights_of,
           "up, count, join, transform, store, serve, topics (plan, apply, check), producer (of raw "
-          "events), reader (of outputs), rekey")
+          "events), reader (of outputs), rekey, handover")
       ->check(CLI::IsMember({"up", "count", "join", "transform", "store", "serve", "topics",
-                             "producer", "reader", "rekey"}))
+                             "producer", "reader", "rekey", "handover"}))
       ->capture_default_str();
-  acls->add_option("--from", command->copy.from, "of rekey: the topic that is read");
-  acls->add_option("--to", command->copy.to, "of rekey: the topic that is written");
+  acls->add_option("--from", command->copy.from, "of rekey and handover: the topic that is read");
+  acls->add_option("--to", command->copy.to, "of rekey and handover: the topic that is written");
   topics->footer(
       "Examples:\n"
       "  sightline topics plan --kafka.brokers kafka1:9092\n"

@@ -507,7 +507,18 @@ std::vector<TopicRight> RightsNeeded(const UpOptions& o, bool steps, RightsOf wh
   const auto monitor = [&] {
     if (!o.kafka_publish) return;
     for (const std::string& name : {o.kafka_monitoring_topic, o.kafka_alerts_topic})
-      if (!name.empty()) topic(name, {"Write"});
+      if (!name.empty()) topic(name, {"Write", "DescribeConfigs"});
+  };
+  const auto copies = [&](const char* name) {
+    if (copy.from.empty()) {
+      topic(copy.to, {"Read", "Write", "DescribeConfigs"});  // it carries the offsets itself
+    } else {
+      topic(copy.from, {"Read", "DescribeConfigs"});
+      topic(copy.to, {"Write", "DescribeConfigs"});
+    }
+    const std::string own = fmt::format("{}-{}-{}", o.kafka_deployment, name, copy.to);
+    rights.push_back({"transactional-id", own, false, "Write"});
+    rights.push_back({"group", own, false, "Read"});
   };
   // Read and Write bring Describe along.
   switch (who) {
@@ -568,12 +579,13 @@ std::vector<TopicRight> RightsNeeded(const UpOptions& o, bool steps, RightsOf wh
         if (!name.empty()) topic(name, {"Read"});
       break;
     case RightsOf::kRekey:
-      topic(copy.from, {"Read", "DescribeConfigs"});
-      topic(copy.to, {"Write", "DescribeConfigs"});
-      for (const char* const resource : {"transactional-id", "group"})
-        rights.push_back({resource, fmt::format("{}-rekey-{}", o.kafka_deployment, copy.to), false,
-                          resource == std::string_view("group") ? "Read" : "Write"});
+      copies("rekey");
       monitor();
+      break;
+    case RightsOf::kHandover:
+      copies("handover");
+      // Where the old pipeline is.
+      if (!copy.from.empty()) topic(o.kafka_counts_topic, {"Read", "DescribeConfigs"});
       break;
   }
   return rights;

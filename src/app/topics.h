@@ -84,12 +84,14 @@ enum class RightsOf {
   kTopics,
   kProducer,
   kReader,
-  kRekey
+  kRekey,
+  kHandover
 };
 struct CopyNames {
   std::string from, to;
 };
-// The least that they need. kTopics: of plan, apply and check. `copy`: the topics of kRekey.
+// The least that they need. kTopics: of plan, apply and check. `copy`: the topics of kRekey and
+// kHandover, whose `from` is empty where a data folder is handed over.
 std::vector<TopicRight> RightsNeeded(const UpOptions& options, bool steps, RightsOf who,
                                      const CopyNames& copy = {});
 

@@ -225,5 +225,23 @@ TEST(Topics, AStepMayWriteOnlyWhatItWrites) {
   EXPECT_EQ(writes(RightsOf::kStore), (Names{"monitoring", "alerts"}));
 }
 
+TEST(Topics, AHandOverOfADataFolderReadsNoOtherTopic) {
+  UpOptions options;
+  options.kafka_deployment = "north";
+  const auto named = [&](const CopyNames& copy) {
+    std::vector<std::string> names;
+    for (const TopicRight& right : RightsNeeded(options, false, RightsOf::kHandover, copy))
+      names.push_back(right.operation + " " + right.name);
+    return names;
+  };
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(named({"", "new"}), (Names{"Read new", "Write new", "DescribeConfigs new",
+                                       "Write north-handover-new", "Read north-handover-new"}));
+  EXPECT_EQ(named({"old", "new"}),
+            (Names{"Read old", "DescribeConfigs old", "Write new", "DescribeConfigs new",
+                   "Write north-handover-new", "Read north-handover-new",
+                   "Read located_item_counts", "DescribeConfigs located_item_counts"}));
+}
+
 }  // namespace
 }  // namespace sightline

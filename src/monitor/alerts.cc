@@ -111,8 +111,8 @@ struct AlertRules::State {
   struct Standing {
     std::optional<Watermark> watermark;
     Offset moved_at, seen_at;  // the positions when it moved, and now
-    int64_t last_ms = 0;    // when a record came
-    int64_t stalled_ms = 0;  // between records, none of them a pause
+    int64_t last_ms = 0;       // when a record came
+    int64_t stalled_ms = 0;    // between records, none of them a pause
   };
 
   explicit State(AlertOptions given) : options(given) {}

@@ -93,7 +93,7 @@ def kafka_handover_embedded(t: Test) -> None:
     base = (*RULES, "--lake.roll_interval", "300ms")
     old = t.server(*base, data=data, name="old")
     old.start()
-    for _ in range(20):  # enough that the copier can be killed while it copies
+    for _ in range(40):  # enough that the copier can be killed while it copies, again and again
         old.post_ok(lines(cameras.events(2_000)))
     old.stop()
     # T lies ahead; the same folder and checkpoints go on with count_until.
@@ -133,21 +133,24 @@ def kafka_handover_embedded(t: Test) -> None:
     def producers_may(change: str) -> None:
         cluster.tool("kafka.admin.ConfigCommand", "--bootstrap-server", cluster.addresses, "--alter",
                      "--entity-type", "clients", "--entity-default", f"--{change}-config",
-                     "producer_byte_rate" + ("=20000" if change == "add" else ""))
+                     "producer_byte_rate" + ("=60000" if change == "add" else ""))
 
-    # So slow that it is still copying when the first transaction of some is there.
+    # So slow that it is still copying when the first transactions of some are there: before any, and
+    # each time after others.
     producers_may("add")
-    kills = 4
+    early, kills = 2, 4
+    there = [0]
     for kill in range(kills):
         copier = t.spawn("handover", "--at", text_of(at), "--data", data, "--kafka", cluster.addresses,
                          *RULES, log=t.folder / "copier.log")
-        if kill < kills - 1:
-            time.sleep(0.1 + 0.2 * kill)
+        if kill < early:
+            time.sleep(0.2 + 0.3 * kill)
         else:
-            wait_until(lambda: in_topic() > 0, 60, "the first records are copied")
+            wait_until(lambda: in_topic() > there[-1], 60, f"more than {there[-1]} records are copied")
         expect_equal(copier.poll(), None, f"the copier is still copying when it is killed ({kill})")
         copier.kill()
         copier.wait()
+        there.append(in_topic())
     producers_may("delete")
     goes_on = [check["said"] for check in plan_of(handover("--dry-run"), 0)["checks"]]
     expect(any("it goes on" in said for said in goes_on), f"the plan of the rest: {goes_on}")
@@ -174,7 +177,7 @@ def kafka_handover_embedded(t: Test) -> None:
     check_windows(new, cameras)
     expect_equal(new.ledger()["counted"], total, "counted, after a restart")
     new.stop()
-    t.note(f"{total} ids, {plan['copy']['records']} records copied, {kills} kills, {copied[0]} after the last")
+    t.note(f"{total} ids, {plan['copy']['records']} records copied, {kills} kills after {there[1:]}, {copied[0]} after the last")
 
 
 @test(seconds=400)
