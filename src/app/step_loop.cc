@@ -12,7 +12,8 @@ namespace {
 
 // Commits go by time, so a loop that nobody wakes looks so often.
 constexpr std::chrono::milliseconds kLook{10};
-constexpr std::chrono::milliseconds kOpenAgain{200};
+// What has run for so long and fails is tried again at once.
+constexpr int64_t kLongLifeMs = 10'000;
 // Steps of one partition before the next has its turn: one that is behind holds up no other.
 constexpr int kTurn = 8;
 
@@ -92,10 +93,13 @@ bool StepLoop::RunSlots() {
 // whoever asks for figures, or wants to end, would not have its turn.
 bool StepLoop::RunSlot(int32_t partition, Slot& slot, std::unique_lock<std::mutex>& lock) {
   if (slot.stopped) return false;
-  if (slot.step == nullptr && (slot.removing || Clock::now() < slot.open_at)) return false;
+  if (slot.step == nullptr && (slot.removing || slot.backoff.Waiting(SteadyMs()))) return false;
   const bool removing = slot.removing;
   lock.unlock();
-  if (slot.step == nullptr) slot.step = open_(partition, [this] { Wake(); });
+  if (slot.step == nullptr) {
+    slot.step = open_(partition, [this] { Wake(); });
+    slot.opened_ms = SteadyMs();
+  }
   Status status = Status::Ok();
   for (int i = 0; i < kTurn && status.ok(); ++i) status = slot.step->Step(removing);
   StepFigures figures = slot.step->figures();
@@ -117,7 +121,9 @@ bool StepLoop::RunSlot(int32_t partition, Slot& slot, std::unique_lock<std::mute
     slot.stopped = true;
   } else {
     ++slot.rebuilt;
-    slot.open_at = Clock::now() + kOpenAgain;
+    const int64_t now_ms = SteadyMs();
+    if (now_ms - slot.opened_ms >= kLongLifeMs) slot.backoff.Succeeded();
+    slot.backoff.Failed(now_ms);
   }
   return false;
 }

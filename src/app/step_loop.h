@@ -14,6 +14,7 @@
 
 #include "app/monitor.h"
 #include "base/status.h"
+#include "engine/backoff.h"
 #include "model/types.h"
 #include "server/server.h"
 
@@ -69,9 +70,11 @@ class StepLoop {
  private:
   using Clock = std::chrono::steady_clock;
   struct Slot {
-    std::unique_ptr<PartitionStep> step;  // the thread's own
+    // The thread's own.
+    std::unique_ptr<PartitionStep> step;
+    int64_t opened_ms = 0;
+    Backoff backoff;  // of opening it
     // Under mutex_.
-    Clock::time_point open_at;
     bool removing = false;
     Clock::time_point remove_at;
     bool stopped = false;

@@ -312,7 +312,7 @@ def kafka_chaos(t: Test) -> None:
     # A hundred in ten minutes, or longer: a busy machine takes its time for each.
     while (time.monotonic() - begin < t.chaos_seconds or set(KINDS) - set(chaos.reached)
            or chaos.faults() < t.chaos_seconds / 6):
-        time.sleep(chaos.draw.uniform(0.2, 2))
+        time.sleep(chaos.draw.uniform(0.1, 1))
         senders.check()
         chaos.watch()
         chaos.fault()

@@ -4,6 +4,7 @@ and says what is wrong."""
 from __future__ import annotations
 
 import json
+import shlex
 import time
 import uuid
 
@@ -11,18 +12,16 @@ from brokers import Cluster, Security
 from events import Traffic, deliver
 from registry import test
 from server import Failure, Server, Test, expect, expect_equal, wait_until
+from test_lake import SUM, ask
 
 SAID_WITHIN = 20
+STEPS = ("count", "join", "transform", "store", "serve")  # each as a user of its own name
 CERTIFICATE_USER = "User:CN=sightline"
 
 
 def secure_cluster(t: Test) -> tuple[Cluster, Security]:
-    security = Security(t, {"sightline": f"secret-{uuid.uuid4().hex}",
-                            "operator": f"secret-{uuid.uuid4().hex}",
-                            "counter": f"secret-{uuid.uuid4().hex}",
-                            "page": f"secret-{uuid.uuid4().hex}",
-                            "keyer": f"secret-{uuid.uuid4().hex}",
-                            "mover": f"secret-{uuid.uuid4().hex}"})
+    security = Security(t, {user: f"secret-{uuid.uuid4().hex}" for user in
+                            ("sightline", "operator", "counter", "page", "keyer", "mover", *STEPS)})
     return Cluster(t, security=security), security
 
 
@@ -158,6 +157,73 @@ def check_handover(t: Test, cluster: Cluster, security: Security) -> None:
     expect(len(cluster.read("raised")) > 100, "the data folder is copied")
 
 
+def rights_of(commands: list[str]) -> list[tuple[str, str, str]]:
+    """(command for one operation, operation, resource) of each right."""
+    rights = []
+    for command in commands:
+        words = shlex.split(command)
+        operations = [at + 1 for at, word in enumerate(words) if word == "--operation"]
+        for kept in operations:
+            one = [word for at, word in enumerate(words)
+                   if not any(at in (other - 1, other) for other in operations if other != kept)]
+            rights.append((shlex.join(one), words[kept], words[-3 if "prefixed" in words else -1]))
+    return rights
+
+
+@test(seconds=900)
+def kafka_step_rights(t: Test) -> None:
+    """Each step is a user of its own with the rights that `topics acls` prints: they count, join,
+    transform, store and serve. Without any one of these rights a step says which, and goes on when
+    it is there."""
+    cluster, security = secure_cluster(t)
+    operator = security.options("SCRAM-SHA-512", "operator")
+    for command in acls(t, security, "topics", "User:operator", "--steps"):
+        security.acl(cluster, command)
+    done = t.run("topics", "apply", "--steps", *operator, "--kafka.partitions", 2)
+    expect_equal(done.returncode, 0, f"topics apply: {done.stderr!r}")
+    own = {"count": ("--kafka.counts_topic", "item_counts"), "serve": ("--lake.dir", t.folder / "lake"),
+           "store": ("--lake.dir", t.folder / "lake", "--lake.roll_interval", "300ms")}
+    commands, steps = {}, {}
+    for kind in STEPS:
+        commands[kind] = acls(t, security, kind, f"User:{kind}", *(own[kind] if kind == "count" else ()))
+        for command in commands[kind]:
+            security.acl(cluster, command)
+        steps[kind] = t.server(*security.options("SCRAM-SHA-512", kind), *own.get(kind, ()),
+                               "--kafka.session_timeout", "6s", "--kafka.group_interval", "6s", name=kind)
+        steps[kind].command = kind
+        steps[kind].launch()
+    page = steps["serve"]
+    page.wait_door()
+    traffic = Traffic(0)
+
+    def check() -> None:
+        deliver(page, traffic, 100)
+        ledger = traffic.oracle.check(page, repeated=False)
+        expect_equal(cluster.counts_of_many("item_counts"), (traffic.oracle.counts, ledger), "item_counts")
+        wait_until(lambda: all(step.healthy() for step in steps.values()), 60, "all are well")
+        wait_until(lambda: ask(page, SUM)[0]["n"] == traffic.oracle.distinct, 150, "the lake has everything")
+
+    check()
+    for kind, step in steps.items():
+        expect("nothing is published" not in step.log(whole=True), f"all rights of {kind} are printed")
+    for kind in ("join", "transform", "store"):
+        for one, operation, what in rights_of(commands[kind]):
+            with t.case(f"{kind}: {operation} {what}"):
+                steps[kind].stop()
+                security.acl(cluster, one.replace("--add", "--remove --force"))
+                steps[kind].launch()
+                deliver(page, traffic, 20)
+                try:
+                    wait_said(steps[kind], what)
+                finally:
+                    security.acl(cluster, one)
+                wait_until(lambda: steps[kind].answers() and steps[kind].healthy(), 60, "it goes on")
+    check()
+    for kind in reversed(STEPS):
+        steps[kind].stop()
+    check_no_password(t, security)
+
+
 @test(seconds=600)
 def kafka_locked_out(t: Test) -> None:
     """Wrong password, unknown mechanism, expired certificate, unknown CA, no client certificate, a
@@ -222,16 +288,10 @@ def kafka_rights(t: Test) -> None:
     wait_until(lambda: cluster.read("monitoring"), 30, "its numbers are published")
     server.stop()
     counted, malformed, late = 1, 0, 0
-    rights = [(command, words[at + 1]) for command in commands for words in [command.split()]
-              for at, word in enumerate(words) if word == "--operation"]
+    rights = rights_of(commands)
     expect_equal(len(rights), 12, f"rights: {rights}")
-    for command, operation in rights:
-        what = command.split()[-3 if "prefixed" in command else -1]
+    for one, operation, what in rights:
         name = f"{operation}-{what.strip(':')}"
-        one = command
-        for other in ("Read", "Write", "DescribeConfigs"):
-            if other != operation:
-                one = one.replace(f" --operation {other}", "")
         with t.case(name):
             security.acl(cluster, one.replace("--add", "--remove --force"))
             server = t.server(*security.options("PLAIN"), "--log_level", "debug", name=name)

@@ -35,7 +35,8 @@ int64_t NowMs() {
 }
 
 // `refused`: what a message met, if that is known.
-Status Failed(const char* what, const rd_kafka_error_t* error, const std::string& refused = "") {
+Status Failed(std::string_view what, const rd_kafka_error_t* error,
+              const std::string& refused = "") {
   const rd_kafka_resp_err_t code = rd_kafka_error_code(error);
   if (code == RD_KAFKA_RESP_ERR__FENCED || code == RD_KAFKA_RESP_ERR_PRODUCER_FENCED ||
       code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH)
@@ -168,7 +169,8 @@ Status TransactionWorker::RunFence(Answer& answer) {
   Handle producer = std::move(made).value();
   while (const Error error = Error(rd_kafka_init_transactions(producer.get(), kLookMs))) {
     if (closing_) return Status::Retry("closing");
-    if (!rd_kafka_error_is_retriable(error.get())) return Failed("fencing", error.get());
+    if (!rd_kafka_error_is_retriable(error.get()))
+      return Failed(fmt::format("fencing '{}'", transactional_id_), error.get());
   }
   // Everything that an earlier owner had under way is now committed or aborted.
   RETURN_IF_ERROR(Find(answer.found));
