@@ -110,6 +110,7 @@ class Broker:
 
     def start(self) -> None:
         clock = self.cluster.clock
+        self.log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
         with open(self.log_path, "ab") as out:
             command = java("kafka.Kafka", self.properties, lasting=self.cluster.lasting)
             command.insert(1, f"-Dlog4j2.configurationFile={self.folder}/log4j2.properties")
@@ -118,23 +119,33 @@ class Broker:
                                             env=clock.environment() if clock else None)
         self.cluster.test.processes.append(self.process)
 
+    @property
+    def running(self) -> bool:
+        return self.process.poll() is None
+
+    def ready(self) -> bool:
+        """After start(); a failure if it has ended."""
+        if not self.running:
+            end = self.log_path.read_text(errors="replace")[-3000:]
+            raise Failure(f"Kafka broker {self.number} ended with {self.process.returncode}: {end}")
+        with open(self.log_path, "rb") as file:
+            file.seek(self.log_start)
+            return b"Kafka Server started" in file.read()
+
     def wait(self, seconds: float = 60) -> None:
-        def ready() -> bool:
-            if self.process.poll() is not None:
-                end = self.log_path.read_text(errors="replace")[-3000:]
-                raise Failure(f"Kafka broker {self.number} ended with {self.process.returncode}: {end}")
-            return b"Kafka Server started" in self.log_path.read_bytes()[self.log_start:]
-        wait_until(ready, seconds, f"Kafka broker {self.number} is ready")
+        wait_until(self.ready, seconds, f"Kafka broker {self.number} is ready")
 
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
-        self.log_start = self.log_path.stat().st_size
+
+    def terminate(self) -> None:
+        """Asked to stop; it runs until it has."""
+        self.process.send_signal(signal.SIGTERM)
 
     def stop(self, seconds: float = 60) -> None:
-        self.process.send_signal(signal.SIGTERM)
+        self.terminate()
         self.process.wait(seconds)
-        self.log_start = self.log_path.stat().st_size
 
     def pause(self) -> None:
         os.kill(self.process.pid, signal.SIGSTOP)

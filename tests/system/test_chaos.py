@@ -127,12 +127,18 @@ class Chaos:
         if step.command == "count":
             step.options += ["--engine.checkpoint_interval", self.draw.choice(("200ms", "1s", "30s"))]
 
-    def heal(self, now: float = float("inf")) -> None:
+    def heal(self, now: float) -> None:
         """What is due by `now`."""
         for what, (due, undo) in list(self.broken.items()):
             if due <= now:
                 del self.broken[what]
                 undo()
+
+    def heal_all(self) -> None:
+        def healed() -> bool:
+            self.heal(float("inf"))
+            return not self.broken
+        wait_until(healed, 120, f"what is broken is whole again: {list(self.broken)}")
 
     def fault(self) -> None:
         """The next one of a deck that has each kind once; without a victim it is none."""
@@ -220,19 +226,26 @@ class Chaos:
             return False
         broker = self.draw.choice(self.cluster.brokers)
         end(broker)
-
-        def undo() -> None:
-            broker.start()
-            broker.wait(90)
-
-        self._break("broker", self.draw.uniform(1, 6), undo)
+        self._break("broker", self.draw.uniform(1, 6), lambda: self._start_broker(broker))
         return True
+
+    # Other faults go on while it stops and starts; until it is there, it is broken.
+    def _start_broker(self, broker: Broker) -> None:
+        if broker.running:
+            self._break("broker", 0, lambda: self._start_broker(broker))
+            return
+        broker.start()
+        self._wait_broker(broker)
+
+    def _wait_broker(self, broker: Broker) -> None:
+        if not broker.ready():
+            self._break("broker", 0, lambda: self._wait_broker(broker))
 
     def _broker_kill(self) -> bool:
         return self._broker(lambda broker: broker.kill())
 
     def _broker_stop(self) -> bool:
-        return self._broker(lambda broker: broker.stop())
+        return self._broker(lambda broker: broker.terminate())
 
     def _broker_sleep(self) -> bool:
         if "broker" in self.broken:
@@ -316,7 +329,7 @@ def kafka_chaos(t: Test) -> None:
         senders.check()
         chaos.watch()
         chaos.fault()
-    chaos.heal()
+    chaos.heal_all()
     for process in chaos.processes:
         wait_until(lambda: chaos.watch() or process.answers(), 60, f"{process.name} is there")
     oracle = senders.finish(240)
