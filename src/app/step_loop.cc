@@ -14,8 +14,9 @@ namespace {
 constexpr std::chrono::milliseconds kLook{10};
 // What has run for so long and fails is tried again at once.
 constexpr int64_t kLongLifeMs = 10'000;
-// Steps of one partition before the next has its turn: one that is behind holds up no other.
-constexpr int kTurn = 8;
+// A partition has so long, or one step, before the next has its turn: one that is behind holds up
+// no other, nor a SIGTERM.
+constexpr std::chrono::milliseconds kTurn{20};
 
 }  // namespace
 
@@ -101,7 +102,10 @@ bool StepLoop::RunSlot(int32_t partition, Slot& slot, std::unique_lock<std::mute
     slot.opened_ms = SteadyMs();
   }
   Status status = Status::Ok();
-  for (int i = 0; i < kTurn && status.ok(); ++i) status = slot.step->Step(removing);
+  const Clock::time_point turn_ends = Clock::now() + kTurn;
+  do {
+    status = slot.step->Step(removing);
+  } while (status.ok() && Clock::now() < turn_ends);
   StepFigures figures = slot.step->figures();
   const bool goes_on = status.ok() || status.code() == StatusCode::kRetry;
   if (!goes_on) {

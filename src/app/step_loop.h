@@ -39,7 +39,7 @@ class PartitionStep {
   // says kRetry or figures().next is done.
   virtual Status Step(bool draining) = 0;
   // What is read is committed.
-  virtual bool drained() const { return true; }
+  virtual bool drained() const = 0;
   virtual StepFigures figures() const = 0;
 };
 

@@ -60,7 +60,8 @@ class StepKind {
 class TopicStep final : public PartitionStep {
  public:
   explicit TopicStep(std::unique_ptr<KafkaStep> step) : step_(std::move(step)) {}
-  Status Step(bool) override { return step_->Step(); }
+  Status Step(bool draining) override { return step_->Step(draining); }
+  bool drained() const override { return step_->drained(); }
   StepFigures figures() const override {
     const KafkaStepStats stats = step_->stats();
     return {.running = stats.running,

@@ -17,7 +17,7 @@ namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 
-constexpr int64_t kRecordsMax = 4'096;
+constexpr int64_t kRecordsMax = 1'024;  // of one Step(): soon done, also on a busy machine
 // Reading stops while so many rows wait for the lake.
 constexpr int64_t kWaitingRowsMax = 262'144;
 constexpr size_t kSinks = 2;  // the tables of counts and of the ledger

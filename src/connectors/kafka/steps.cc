@@ -15,7 +15,9 @@ namespace {
 
 using kafka::StepClock;
 
-constexpr int64_t kRecordsMax = 4'096;
+constexpr int64_t kRecordsMax = 1'024;  // of one Step(): soon done, also on a busy machine
+// So many messages are written without waiting for the commit interval.
+constexpr int64_t kCommitAt = 4'096;
 // Reading stops while so many messages wait to be written.
 constexpr int64_t kWaitingMax = 65'536;
 
@@ -49,21 +51,23 @@ class PartitionStep final : public KafkaStep {
     if (worker_ != nullptr) closed_.Bury(std::move(worker_));
   }
 
-  Status Step() override {
+  Status Step(bool draining) override {
     if (source_ == nullptr) RETURN_IF_ERROR(Begin());
     if (!sought_) RETURN_IF_ERROR(Seek());
     stats_.running = true;
     if (committing_ != nullptr) RETURN_IF_ERROR(TakeAnswer());
     bool more = false;
-    if (map_->waiting() < kWaitingMax) {
+    if (!draining && map_->waiting() < kWaitingMax) {
       const Result<Batch> batch = source_->Poll(kRecordsMax);
       if (!batch.ok() && batch.status().code() != StatusCode::kRetry) return batch.status();
       if (batch.ok()) RETURN_IF_ERROR(Take(batch.value()));
       more = batch.ok() && batch.value().next > batch.value().first;
     }
-    if (committing_ == nullptr) RETURN_IF_ERROR(Commit());
+    if (committing_ == nullptr) RETURN_IF_ERROR(Commit(draining));
     return more ? Status::Ok() : Status::Retry("");
   }
+
+  bool drained() const override { return committing_ == nullptr && !unwritten_; }
 
   KafkaStepStats stats() const override {
     KafkaStepStats stats = stats_;
@@ -124,16 +128,18 @@ class PartitionStep final : public KafkaStep {
     for (const Record& record : batch.records)
       RETURN_IF_ERROR(map_->Take(record.offset, record.payload, now));
     stats_.next = batch.next;
+    unwritten_ = true;
     return Status::Ok();
   }
 
-  Status Commit() {
+  Status Commit(bool now_or_never) {
     const StepClock::time_point now = StepClock::now();
-    if (now - committed_ < std::chrono::milliseconds(options_.commit_interval.v) &&
-        map_->waiting() < kRecordsMax)
+    if (!now_or_never && now - committed_ < std::chrono::milliseconds(options_.commit_interval.v) &&
+        map_->waiting() < kCommitAt)
       return Status::Ok();
     Result<kafka::StepCommit> commit = map_->Give(now);
     if (!commit.ok()) return commit.status();
+    unwritten_ = false;
     if (commit.value().messages.empty()) return Status::Ok();
     committed_ = now;
     stats_.messages += static_cast<int64_t>(commit.value().messages.size());
@@ -166,6 +172,7 @@ class PartitionStep final : public KafkaStep {
   std::optional<Offset> begin_;  // nothing: the earliest
   std::unique_ptr<Source> source_;
   bool sought_ = false;
+  bool unwritten_ = false;  // something was read since Give()
   StepClock::time_point committed_;
   KafkaStepStats stats_;
 };

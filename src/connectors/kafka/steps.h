@@ -48,7 +48,10 @@ class KafkaStep {
   virtual ~KafkaStep() = default;
   // Does what can be done without waiting. kOk: there may be more at once; kRetry: not before it is
   // woken, or some time has passed; kRebuild: throw it away and open another; kStop: for a person.
-  virtual Status Step() = 0;
+  // `draining`: nothing more is read, and what is read is written, until drained().
+  virtual Status Step(bool draining) = 0;
+  // What is read and can be written by now is committed.
+  virtual bool drained() const = 0;
   virtual KafkaStepStats stats() const = 0;
 };
 
