@@ -229,8 +229,7 @@ Result<std::unique_ptr<PartitionTask>> Count::BuildTask(const SourcePartition& p
   const auto wake = [this, partition] { Wake(partition); };
   TaskOptions task;
   TaskPorts ports;
-  task.sinks.push_back(
-      {.name = "kafka counts", .commit_interval_ms = options_.kafka_commit_interval.v});
+  task.sinks.push_back(KafkaSinkOptions(options_));
   ports.sinks.push_back(std::make_unique<ObservedSink>(
       writer_->OpenSink(wake), [this](const SourcePartition& from, const Segment& segment) {
         activity_.Count(from, segment, SteadyMs());

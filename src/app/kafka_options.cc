@@ -7,6 +7,8 @@
 #include <fstream>
 #include <iterator>
 
+#include "engine/partition_task.h"
+
 namespace sightline {
 namespace {
 
@@ -42,6 +44,14 @@ Millis ProgressRepeatInterval(const UpOptions& options) {
   constexpr Millis kDay{86'400'000};
   const Millis retention = options.kafka_counts_retention;
   return retention.v > 0 ? std::min(kDay, Millis{std::max<int64_t>(1, retention.v / 4)}) : kDay;
+}
+
+SinkOptions KafkaSinkOptions(const UpOptions& options) {
+  // A transaction of more may not be done in its time, and then never would be.
+  constexpr int64_t kRowsMax = 16'384;
+  return {.name = "kafka counts",
+          .commit_interval_ms = options.kafka_commit_interval.v,
+          .offer_rows_max = kRowsMax};
 }
 
 }  // namespace sightline

@@ -23,13 +23,11 @@ class ObservedSink final : public Sink {
   Result<Offset> Committed(const SourcePartition& partition) override {
     return sink_->Committed(partition);
   }
-  // A sink may commit fewer segments than it is offered.
   Result<Offset> Commit(const SourcePartition& partition,
                         std::span<const Segment> segments) override {
     Result<Offset> next = sink_->Commit(partition, segments);
     if (!next.ok()) return next;
-    for (const Segment& segment : segments)
-      if (segment.next <= next.value()) on_committed_(partition, segment);
+    for (const Segment& segment : segments) on_committed_(partition, segment);
     return next;
   }
   void Follow(const SourcePartition& partition, const SealedList& list) override {

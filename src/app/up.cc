@@ -337,9 +337,7 @@ Result<std::unique_ptr<PartitionTask>> Up::BuildTask(const SourcePartition& part
     add({.name = "lake ledger", .commit_interval_ms = roll_ms, .together = true},
         lake_->OpenLedgerSink(wake));
   }
-  if (kafka_)
-    add({.name = "kafka counts", .commit_interval_ms = options_.kafka_commit_interval.v},
-        kafka_->OpenSink(wake));
+  if (kafka_) add(KafkaSinkOptions(options_), kafka_->OpenSink(wake));
   {
     const std::lock_guard lock(sinks_mutex_);
     sinks_ = task.sinks;

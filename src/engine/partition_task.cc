@@ -491,10 +491,14 @@ void PartitionTask::TellFollowers() {
 Result<Progress> PartitionTask::CommitIfDue(size_t index) {
   if (SinkDue(index) > now_ms_) return Progress::kIdle;
   SinkState& sink = sinks_[index];
-  const Offset next = sink.offered != kNoneCommitted ? sink.offered : OfferEnd(sink.committed);
+  Offset next = sink.offered;
+  if (next == kNoneCommitted) {
+    next = OfferEnd(sink.committed, options_.sinks[index].offer_rows_max);
+    sink.offered_all = next == open_first_;
+  }
   const Result<std::span<const Segment>> offer = Offer(sink, next);
   if (!offer.ok()) return Failed(sink.backoff, sink.retries, UnlessNewerOwner(offer.status()));
-  const bool beside_gap = offer.value().front().IsGap() || GapAt(next);
+  const bool at_once = !sink.offered_all || offer.value().front().IsGap() || GapAt(next);
   const Result<Offset> committed = ports_.sinks[index]->Commit(partition_, offer.value());
   if (!committed.ok()) {
     // It may be under way, so it is offered again as it is: then the answer can only be `next`,
@@ -509,21 +513,26 @@ Result<Progress> PartitionTask::CommitIfDue(size_t index) {
   sink.has_any = true;
   sink.offered = kNoneCommitted;
   sink.loaded = {};
-  sink.waiting_since_ms = next == open_first_ ? kNever : beside_gap ? kLongAgo : now_ms_;
+  sink.waiting_since_ms = next == open_first_ ? kNever : at_once ? kLongAgo : now_ms_;
   sink.backoff.Succeeded();
   ++sink.commits;
   DropCommitted();
   return Progress::kWorked;
 }
 
-// Everything; of what lies in runs, one run. A gap is offered by itself, so that a sink that keeps
-// ranges of offsets says of those that are lost and of no others that they are.
-Offset PartitionTask::OfferEnd(Offset committed) const {
-  const SpilledRun* run = sealed_.RunAt(committed);
-  if (run != nullptr) return run->next();
+// Everything that a sink takes at once; of what lies in runs, one run, or one segment where its
+// rows matter. A gap is offered by itself, so that a sink that keeps ranges of offsets says of
+// those that are lost and of no others that they are.
+Offset PartitionTask::OfferEnd(Offset committed, int64_t rows_max) const {
+  if (const SpilledRun* run = sealed_.RunAt(committed))
+    return rows_max == 0 ? run->next() : *std::ranges::upper_bound(run->boundaries, committed);
   const std::span<const Segment> all = sealed_.Between(committed, open_first_);
-  for (const Segment& segment : all)
-    if (segment.IsGap() != all.front().IsGap()) return segment.first;
+  int64_t rows = 0;
+  for (const Segment& segment : all) {
+    rows += static_cast<int64_t>(segment.rows());
+    const bool too_large = rows_max > 0 && rows > rows_max && segment.first > committed;
+    if (too_large || segment.IsGap() != all.front().IsGap()) return segment.first;
+  }
   return open_first_;
 }
 

@@ -32,6 +32,9 @@ struct SinkOptions {
   // Commit at multiples of the interval, at the same moments as the other tasks: a sink that they
   // share can put what they bring into one write.
   bool together = false;
+  // What it is offered has at most so many rows, or is one segment; 0: all there is. For one whose
+  // writes may not be large.
+  int64_t offer_rows_max = 0;
 };
 
 // What to do when retention has removed offsets that were not read.
@@ -174,6 +177,7 @@ class PartitionTask {
     // While a commit may be under way: its end. It is offered again, the same, until it is
     // answered.
     Offset offered = kNoneCommitted;
+    bool offered_all = false;  // the newest offer was all there was
     // What of the offer lies in runs, read once and kept until it is answered; empty: nothing. At
     // most a run; or, if the offer was made before it was spilled, what was in memory then.
     std::vector<Segment> loaded;
@@ -208,7 +212,7 @@ class PartitionTask {
   Result<Progress> RemoveRunsIfDue();
   Result<Progress> ReadIfDue();
 
-  Offset OfferEnd(Offset committed) const;
+  Offset OfferEnd(Offset committed, int64_t rows_max) const;
   Result<std::span<const Segment>> Offer(SinkState& sink, Offset next);
   Status LoadRun(const SpilledRun& run, Offset first, Offset next, std::vector<Segment>* into);
   Result<Progress> Read();

@@ -400,6 +400,35 @@ TEST(PartitionTaskTest, ALostRunStopsAndAZombieThatMissesOneIsBuiltAgain) {
   EXPECT_THAT(stop.message(), HasSubstr("run is missing"));
 }
 
+// What it lacks comes in several offers, one right after the other, each taken whole; in memory and
+// in runs. A task that begins again in between goes on there.
+TEST(PartitionTaskTest, ASinkIsNotOfferedMoreThanItTakes) {
+  constexpr int64_t kRowsMax = 40;
+  for (const size_t in_memory : {5, 200}) {
+    TestWorld world(2);
+    world.Append(1'000);
+    world.Answer(1, Status::Retry("away"));
+    TaskOptions options = SpillOptions();
+    options.sinks = {{.name = "any"}, {.name = "small", .offer_rows_max = kRowsMax}};
+    options.sealed_max = in_memory;
+    auto task = MakeTestTask(&world, options);
+    for (const int64_t now_ms : {0, 100, 10'000}) ASSERT_TRUE(StepUntilIdle(*task, now_ms).ok());
+    ASSERT_EQ(task->position(), Offset{1'000});
+    EXPECT_EQ(task->Snapshot().spilled_runs > 0, in_memory == 5);
+    world.Answer(1, std::nullopt);
+    task->Hurry();
+    while (world.Sink(1).counted < 500) ASSERT_TRUE(task->Step(20'000).ok());
+    ASSERT_LT(world.Sink(1).counted, 1'000);
+    task = MakeTestTask(&world, options);
+    ASSERT_TRUE(StepUntilIdle(*task, 20'000).ok());
+    EXPECT_EQ(world.Sink(1).counted, 1'000);
+    EXPECT_LE(world.Sink(1).rows_together, kRowsMax);
+    if (in_memory == 200) {
+      EXPECT_GT(world.Sink(1).rows_together, kRowsMax / 2);
+    }
+  }
+}
+
 // One that lacks little cannot empty the list: it keeps its pace while another is away.
 TEST(PartitionTaskTest, OnlyTheSinkThatFillsTheListIsHurried) {
   TestWorld world(2);

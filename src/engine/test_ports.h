@@ -27,6 +27,7 @@ struct TestWorld {
     std::vector<Gap> gaps;         // what its ledger says is lost
     int64_t calls = 0;             // of Commit
     int64_t segments = 0;          // of the newest commit
+    int64_t rows_together = 0;     // the most of a commit of several segments
     std::optional<Status> answer;  // of Commit, instead of doing it
   };
   mutable std::mutex mutex;
@@ -123,6 +124,9 @@ class TestSink final : public Sink {
       }
     }
     sink.segments = std::ssize(segments);
+    int64_t rows = 0;
+    for (const Segment& segment : segments) rows += static_cast<int64_t>(segment.rows());
+    if (sink.segments > 1) sink.rows_together = std::max(sink.rows_together, rows);
     sink.committed = segments.back().next;
     w_.changed.notify_all();
     return sink.committed;

@@ -46,6 +46,23 @@ Segment Make(int64_t first, int64_t next) {
   return segment;
 }
 
+// Rows of their own only.
+Segment MakeWide(int64_t first, int64_t next, int64_t rows) {
+  Segment segment{.first = {first}, .next = {next}, .watermark = {next * 1000}};
+  for (int64_t row = 0; row < rows; ++row)
+    segment.counts.push_back(
+        {.key = {.pane_start = {first * 1'000}, .location = {row}, .item = "bus"},
+         .count = 1,
+         .first_detected = {first * 1'000},
+         .last_detected = {first * 1'000}});
+  Ledger ledger;
+  ledger.received = rows;
+  ledger.outcomes[static_cast<size_t>(Outcome::kCounted)] = rows;
+  segment.ledger.push_back(
+      {.key = {.location = {1}, .camera = {2}, .hour = {0}}, .ledger = ledger});
+  return segment;
+}
+
 class SinkTest : public testing::TestWithParam<Implementation<SinkHarness>> {
  protected:
   std::unique_ptr<Sink> Owner(const SourcePartition& partition = kPartition) {
@@ -98,6 +115,20 @@ TEST_P(SinkTest, HasEverySegmentOnceHoweverTheyAreCut) {
   EXPECT_EQ(Committed(*sink), Offset{60});
   EXPECT_EQ(Commit(*sink, {Make(60, 70)}).value(), Offset{70});
   ExpectStored(0, 70);
+}
+
+// However much it is, the answer is the end of what was offered: whoever offers knows of no other
+// boundary.
+TEST_P(SinkTest, TakesAnOfferWhole) {
+  const auto sink = Owner();
+  std::vector<Segment> large;
+  for (int64_t n = 0; n < 4; ++n) large.push_back(MakeWide(n * 10, n * 10 + 10, 10'000));
+  EXPECT_EQ(Commit(*sink, large).value(), Offset{40});
+  EXPECT_EQ(Committed(*sink), Offset{40});
+  Segment all = large[0];
+  for (int64_t n = 1; n < 4; ++n) all.Merge(Segment(large[n]));
+  const Stored kept = home_->Kept({all.counts, all.ledger, all.set_aside});
+  EXPECT_EQ(home_->Read(kPartition).counts, kept.counts);
 }
 
 TEST_P(SinkTest, ComparesAndSets) {

@@ -80,7 +80,9 @@ TaskOptions RandomOptions(Prng& prng, const std::vector<SinkKind>& kinds) {
   options.checkpoint_interval_ms = 5 + prng.Below(200);
   for (const SinkKind kind : kinds) {
     const int64_t paces[] = {0, prng.Below(5), prng.Below(200), prng.Below(100)};
-    options.sinks.push_back({kSinkNames[kind], prng.OneIn(2) ? 0 : paces[kind]});
+    options.sinks.push_back({.name = kSinkNames[kind],
+                             .commit_interval_ms = prng.OneIn(2) ? 0 : paces[kind],
+                             .offer_rows_max = prng.OneIn(3) ? 1 + prng.Below(40) : 0});
   }
   return options;
 }

@@ -127,6 +127,70 @@ def kafka_steps(t: Test) -> None:
     t.note(f"{faults}, {senders.tally().elements} elements, {len(names)} locations")
 
 
+@test(seconds=300)
+def kafka_another_rule(t: Test) -> None:
+    """Another window, as docs/OPERATIONS.md says: a second `count` with its own deployment and topics
+    counts the same raw topic from its beginning, beside the first, while events come. The page is
+    changed over, and the first one ends; nothing is lost or counted twice by either."""
+    cluster = Cluster(t)
+    cluster.create_topics(PARTITIONS)
+
+    def pipeline(name: str, *rule: object) -> tuple[Server, Server]:
+        rule = ("--kafka.brokers", cluster.addresses, "--kafka.deployment", name, "--kafka.counts_topic",
+                f"counts_{name}", *rule)
+        cluster.create_topic(f"counts_{name}", PARTITIONS)
+        topics = []
+        for topic in ("dead_letters", "late_detections"):
+            cluster.create_topic(f"{topic}_{name}", PARTITIONS)
+            topics += [f"--kafka.{topic}_topic", f"{topic}_{name}"]
+        counter = t.server(*rule, *topics, "--lake.dir", t.folder / f"lake-{name}", "--lake.roll_interval",
+                           "500ms", name=f"count-{name}")
+        counter.command = "count"
+        counter.start()
+        page = t.serve(*rule, name=f"page-{name}")
+        page.start()
+        return counter, page
+
+    counter, page = pipeline("minutes")
+    senders = Senders(page, count=2, pause=0.01)
+    time.sleep(3)
+    senders.check()
+    before = page.ledger()["counted"]
+    newer, new_page = pipeline("seconds", "--pipeline.window_size", "10s", "--pipeline.pane_size", "5s")
+    wait_until(lambda: new_page.ledger()["counted"] > before > 0, 60, "the new one has caught up")
+    # Who posts to a page posts to the one raw topic: either will do.
+    fresh = Traffic(50, trouble=False)
+    deliver(new_page, fresh, 100)
+    senders.check()
+    oracle = senders.finish()
+    oracle.add(fresh.oracle)
+    ledger = oracle.check(page, repeated=True)
+    expect_equal(oracle.check(new_page, repeated=True), ledger, "the ledger of the new rule")
+    for name in ("minutes", "seconds"):
+        expect_equal(cluster.counts(f"counts_{name}"), (oracle.counts, ledger), name)
+        expect_equal(len(cluster.read(f"late_detections_{name}")), ledger["too_late"], f"too late, {name}")
+    with t.case("the old deployment under the new rule"):
+        counter.stop()
+        counter.options += ["--pipeline.window_size", "10s", "--pipeline.pane_size", "5s"]
+        counter.launch()
+        wait_until(lambda: "settings" in counter.log() or not counter.running, 20, "it says so")
+        expect("settings" in counter.log(), f"the reason: {counter.last_line()}")
+        counter.kill()
+    # The old pair ends; the new one goes on.
+    page.stop()
+    more = Traffic(51, trouble=False)
+    deliver(new_page, more, 100)
+    oracle.add(more.oracle)
+    oracle.check(new_page, repeated=True)
+    newer.stop()
+    new_page.stop()
+    for name in ("minutes", "seconds"):
+        command(t, "lake", "verify", "--lake", t.folder / f"lake-{name}")
+    windows = [row["s"] for row in command(t, "query", "--lake", t.folder / "lake-seconds",
+               "SELECT DISTINCT epoch_ms(window_start)::BIGINT % 60000 AS s FROM item_count_increments")]
+    expect(any(start for start in windows), f"windows of 10 s: {windows}")
+
+
 RETENTION_S = 24
 
 

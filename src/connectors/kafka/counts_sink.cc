@@ -71,11 +71,7 @@ Result<Offset> CountsSink::Commit(const SourcePartition& partition,
                                        partition.source, partition.partition, progress_->next.v,
                                        segments.front().first.v));
   }
-  int64_t rows = 0;
-  size_t count = 0;
-  while (count < segments.size() && (count == 0 || rows < options_.commit_rows_max))
-    rows += static_cast<int64_t>(segments[count++].rows());
-  std::vector<Message> messages = Prepare(segments.first(count));
+  std::vector<Message> messages = Prepare(segments);
   writer_.messages += static_cast<int64_t>(messages.size());
   committing_ = Submit(std::move(messages));
   return Status::Retry("kafka: the commit is under way");

@@ -36,8 +36,6 @@ struct KafkaWriterOptions {
   // begins.
   int64_t group_rows_max = 16'384;
   Millis group_age_max{60'000};
-  // One transaction takes segments until they have so many rows.
-  int64_t commit_rows_max = 16'384;
   // The progress record is written again after so long a silence (0: never): without one a
   // partition cannot go on, and retention takes also the newest.
   Millis repeat_interval{};
