@@ -153,11 +153,9 @@ def kafka_another_rule(t: Test) -> None:
 
     counter, page = pipeline("minutes")
     senders = Senders(page, count=2, pause=0.01)
-    time.sleep(3)
-    senders.check()
-    before = page.ledger()["counted"]
+    before = wait_until(lambda: senders.check() or page.ledger()["counted"], 60, "the first one counts")
     newer, new_page = pipeline("seconds", "--pipeline.window_size", "10s", "--pipeline.pane_size", "5s")
-    wait_until(lambda: new_page.ledger()["counted"] > before > 0, 60, "the new one has caught up")
+    wait_until(lambda: new_page.ledger()["counted"] > before, 60, "the new one has caught up")
     # Who posts to a page posts to the one raw topic: either will do.
     fresh = Traffic(50, trouble=False)
     deliver(new_page, fresh, 100)
