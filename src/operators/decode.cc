@@ -159,8 +159,8 @@ struct Decoder::Parser {
   }
 
   // One known field into the event.
-  MalformedReason Take(FieldBit bit, ondemand::value& value, Event& event, EventTime* heartbeat) {
-    std::string_view token = value.raw_json_token();
+  MalformedReason Take(FieldBit bit, ondemand::value& value, std::string_view token, Event& event,
+                       EventTime* heartbeat) {
     while (!token.empty() && IsSpace(token.back())) token.remove_suffix(1);
     switch (bit) {
       case kLocation:
@@ -203,6 +203,34 @@ struct Decoder::Parser {
     return error == simdjson::DEPTH_ERROR ? MalformedReason::kTooDeep : MalformedReason::kNotJson;
   }
 
+  // Whether a value is one and ends inside of its object: simdjson passes over others without a
+  // look, also over the end of the text. Arrays and objects are read by it.
+  static MalformedReason EndsInside(ondemand::value& value, std::string_view token,
+                                    std::string_view bytes) {
+    const char first = token.empty() ? ':' : token.front();
+    if (first == ':' || first == ',' || first == ']' || first == '}')
+      return MalformedReason::kNotJson;
+    auto error = simdjson::SUCCESS;
+    if (first == '[') {
+      ondemand::array array;
+      error = value.get_array().get(array);
+      if (error == simdjson::SUCCESS) error = array.raw_json().get(token);
+    } else if (first == '{') {
+      ondemand::object object;
+      error = value.get_object().get(object);
+      if (error == simdjson::SUCCESS) error = object.raw_json().get(token);
+    }
+    if (error != simdjson::SUCCESS) return ReasonOf(error);
+    const char last = Trim(token).back();
+    if ((first == '[' && last != ']') || (first == '{' && last != '}'))
+      return MalformedReason::kNotJson;
+    // A token and a value reach up to the next token.
+    const char* const behind = token.data() + token.size();
+    return behind < bytes.data() + bytes.size() && (*behind == ',' || *behind == '}')
+               ? MalformedReason::kNone
+               : MalformedReason::kNotJson;
+  }
+
   void Object(std::string_view bytes, Event& event) {
     ondemand::document document;
     ondemand::object object;
@@ -229,10 +257,13 @@ struct Decoder::Parser {
           return Malformed(event, MalformedReason::kNotJson);
         known = FindField(key);
       }
+      const std::string_view token = field.value().raw_json_token();
+      const MalformedReason ends = EndsInside(field.value(), token, bytes);
+      if (ends != MalformedReason::kNone) return Malformed(event, ends);
       if (!known) continue;
       if ((seen & known->bit) != 0) twice |= known->bit;
       seen |= known->bit;
-      const MalformedReason reason = Take(known->bit, field.value(), event, &heartbeat);
+      const MalformedReason reason = Take(known->bit, field.value(), token, event, &heartbeat);
       if (reason == MalformedReason::kNone) continue;
       if (reason == MalformedReason::kNotJson) return Malformed(event, reason);
       if (known->bit == kHeartbeat) {

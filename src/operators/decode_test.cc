@@ -138,6 +138,21 @@ TEST(Decode, EveryTruncationIsMalformed) {
   }
 }
 
+// The parser would pass over these up to the end of the text, and over it.
+TEST(Decode, AValueThatIsNoneOrHasNoEnd) {
+  const std::string behind(kGood.substr(1));
+  for (const char* value :
+       {R"("{a":["}"]})", R"("a":{})", R"("a":"b")", R"("a":1)", ":", ":1}", ",", "]", "}", "1 2",
+        R"("a" "b")", "[1", "[1}", R"({"a":1)", R"({"a":[1})", R"([")"})
+    for (const char* field : {"note", "published"})
+      ExpectMalformed("{\"" + std::string(field) + "\":" + value + "," + behind, R::kNotJson);
+  for (const char* value :
+       {"[]", "{}", R"([1,{"a":["}"]}])", R"({"a":{"b":"]"}})", "null", R"("\\")"})
+    EXPECT_EQ(One("{\"note\":" + std::string(value) + " ," + behind).event.kind,
+              Event::Kind::kDetection)
+        << value;
+}
+
 TEST(Decode, NoJson) {
   for (const char* text : {"", " ", "\n\n", "{", "}", "{}}", "{]", "hello", "{\"a\":}", "\xff",
                            "{\"a\" 1}", "{'a':1}", "\x01"})
