@@ -35,8 +35,8 @@ class PartitionStep {
  public:
   virtual ~PartitionStep() = default;
   // Never waits. kOk: there may be more at once; kRetry: nothing can be done now; kRebuild: throw
-  // it away and open another; kStop: for a person. `draining`: it will be thrown away as soon as it
-  // says kRetry or figures().next is done.
+  // it away and open another; kStop: for a person. `draining`: nothing more is read, and it will be
+  // thrown away when it is drained(), or after some time.
   virtual Status Step(bool draining) = 0;
   // What is read is committed.
   virtual bool drained() const = 0;
