@@ -12,8 +12,6 @@ namespace {
 
 // Commits go by time, so a loop that nobody wakes looks so often.
 constexpr std::chrono::milliseconds kLook{10};
-// What has run for so long and fails is tried again at once.
-constexpr int64_t kLongLifeMs = 10'000;
 // A partition has so long, or one step, before the next has its turn: one that is behind holds up
 // no other, nor a SIGTERM.
 constexpr std::chrono::milliseconds kTurn{20};
@@ -125,9 +123,7 @@ bool StepLoop::RunSlot(int32_t partition, Slot& slot, std::unique_lock<std::mute
     slot.stopped = true;
   } else {
     ++slot.rebuilt;
-    const int64_t now_ms = SteadyMs();
-    if (now_ms - slot.opened_ms >= kLongLifeMs) slot.backoff.Succeeded();
-    slot.backoff.Failed(now_ms);
+    slot.backoff.Died(slot.opened_ms, SteadyMs());
   }
   return false;
 }

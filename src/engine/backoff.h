@@ -18,6 +18,12 @@ class Backoff {
     until_ms_ = now_ms + delay_ms_;
   }
   void Succeeded() { *this = Backoff(); }
+  // Of something that is built again: what had lived long begins with the shortest delay.
+  void Died(int64_t built_ms, int64_t now_ms) {
+    constexpr int64_t kLongLifeMs = 10'000;
+    if (now_ms - built_ms >= kLongLifeMs) Succeeded();
+    Failed(now_ms);
+  }
   // Somebody says that trying again is worth it now. The next failure still waits longer.
   void Hurry() { until_ms_ = kBegin; }
 

@@ -28,8 +28,6 @@ constexpr int64_t kPublishIntervalMs = 50;
 constexpr int64_t kSpillOverMs = 10'000;
 // Likewise: a list that was full for so long is worth a line.
 constexpr int64_t kFullMs = 10'000;
-// A task that has lived so long was well: the wait before a rebuild begins anew.
-constexpr int64_t kLongLifeMs = 10'000;
 
 int64_t NowMs() {
   return std::chrono::duration_cast<milliseconds>(steady_clock::now().time_since_epoch()).count();
@@ -217,8 +215,7 @@ void Runtime::State::Failed(Slot& slot, const Status& status, int64_t now_ms) {
     return Finish(slot, TaskHealth::kStopped, status.message());
   }
   if (Draining(slot)) return Finish(slot, TaskHealth::kStopped, "not drained: " + status.message());
-  if (now_ms - slot.built_ms >= kLongLifeMs) slot.rebuild_backoff.Succeeded();
-  slot.rebuild_backoff.Failed(now_ms);
+  slot.rebuild_backoff.Died(slot.built_ms, now_ms);
   slot.due_ms = slot.rebuild_backoff.until_ms();
   LogWarning(fmt::format("{} is built again: {}", NameOf(slot.partition), status.message()));
   const std::lock_guard lock(slot.mutex);
