@@ -50,11 +50,12 @@ Segment Make(int64_t first, int64_t next) {
 Segment MakeWide(int64_t first, int64_t next, int64_t rows) {
   Segment segment{.first = {first}, .next = {next}, .watermark = {next * 1000}};
   for (int64_t row = 0; row < rows; ++row)
-    segment.counts.push_back(
-        {.key = {.pane_start = {first * 1'000}, .location = {row}, .item = "bus"},
-         .count = 1,
-         .first_detected = {first * 1'000},
-         .last_detected = {first * 1'000}});
+    segment.counts.push_back({.key = {.pane_start = {first * 1'000},
+                                      .location = {1},
+                                      .item = std::to_string(100'000 + row)},
+                              .count = 1,
+                              .first_detected = {first * 1'000},
+                              .last_detected = {first * 1'000}});
   Ledger ledger;
   ledger.received = rows;
   ledger.outcomes[static_cast<size_t>(Outcome::kCounted)] = rows;

@@ -3,7 +3,9 @@
 
     kafka_foreign.py BROKERS write < commands      one JSON object a line:
         {"topic", "partition", "key", "value", "headers"}   key and value: latin-1 text, or null
-        {"transaction": "commit" | "abort", "records": [...]}
+        {"transaction": "commit" | "abort" | "lose", "id": null or the transactional.id, "records": [...]}
+            lose: it has no end, and the coordinator does not know of it, as when a broker forgets one
+            (the brokers must have transaction.partition.verification.enable=false)
         {"delete": topic, "partition", "offset"}            records before the offset, as retention does
     kafka_foreign.py BROKERS log CLOCK < records   in order; "time" (Unix ms) is what the brokers' clock
         says then (clocks.py: CLOCK is its file), or null
@@ -50,14 +52,24 @@ def write(brokers: str) -> None:
             send(plain, command)
             continue
         plain.flush()
-        producer = KafkaProducer(transactional_id=f"foreign-{uuid.uuid4()}", **options)
+        lose = command["transaction"] == "lose"
+        # Since 4.0 the broker itself tells the coordinator, unless the producer is older.
+        producer = KafkaProducer(transactional_id=command.get("id") or f"foreign-{uuid.uuid4()}",
+                                 **options, **({"api_version": (3, 5)} if lose else {}))
         producer.init_transactions()
         producer.begin_transaction()
-        for record in command["records"]:
-            send(producer, record)
+        if lose:  # the partitions belong to it without having been added
+            known = producer._transaction_manager._partitions_in_transaction
+            known.update(TopicPartition(r["topic"], r["partition"]) for r in command["records"])
+        sent = [send(producer, record) for record in command["records"]]
         producer.flush()
+        for future in sent:
+            future.get(30)
         if command["transaction"] == "commit":
             producer.commit_transaction()
+        elif lose:
+            producer.close(timeout=0)
+            continue
         else:
             producer.abort_transaction()
         producer.close()

@@ -394,9 +394,8 @@ def kafka_camera(t: Test) -> None:
     oracle = traffic.oracle
     server.wait_ledger(60, counted=oracle.distinct)
     ledger = server.ledger()
-    counts, _ = cluster.counts()
-    for location, items in oracle.counts.items():
-        expect_equal(counts[location], items, f"located_item_counts of {location}")
+    # A broker that was killed may have left the end of the newest transaction out: it is seen later.
+    wait_until(lambda: cluster.counts()[0] == oracle.counts, 90, "located_item_counts has them")
     server.stop()
 
     broker.stop()

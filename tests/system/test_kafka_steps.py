@@ -189,6 +189,90 @@ def kafka_another_rule(t: Test) -> None:
     expect(any(start for start in windows), f"windows of 10 s: {windows}")
 
 
+@test(seconds=400)
+def kafka_lost_end(t: Test) -> None:
+    """A broker that starts again can leave the end of a transaction out: no reader of committed records
+    passes it. Whoever has its id next closes it: a whole one of `count` is committed, any other aborted.
+    One of another program's is waited for, and told."""
+    cluster = Cluster(t, settings={"transaction.partition.verification.enable": "false"})
+    cluster.create_topics(2)
+    cluster.create_topic("item_counts", 2)
+    table = t.folder / "locations.csv"
+    table.write_text(table_of(NAMES))
+    counter, joiner = (step(t, cluster, kind, 1, table) for kind in ("count", "join"))
+    page = t.serve("--kafka.brokers", cluster.addresses)
+    for server in (counter, joiner, page):
+        server.start()
+    traffic = Traffic(60, trouble=False)
+
+    def deliver_and_check() -> None:
+        for _ in range(4):
+            deliver(page, traffic, 200)
+        page.wait_ledger(90, counted=traffic.oracle.distinct)
+        ledger = page.ledger()
+        for topic in ("item_counts", "located_item_counts"):
+            expect_equal(cluster.counts(topic), (traffic.oracle.counts, ledger), topic)
+
+    deliver_and_check()
+    counter.stop()
+    joiner.stop()
+    listed = cluster.tool("org.apache.kafka.tools.TransactionsCommand", "--bootstrap-server",
+                          cluster.addresses, "list")
+    ids = [line.split()[0] for line in listed.splitlines() if line.startswith("sightline-")]
+
+    def records(topic: str, partition: int) -> list[dict]:
+        return [r for r in cluster.read(topic) if r["partition"] == partition]
+
+    def enlarged(topic: str) -> dict:
+        row = next(r for r in reversed(records(topic, 0)) if "item_name" in r["value"])
+        value = json.loads(row["value"].encode("latin-1"))
+        value["item_count"] += 1000
+        value["next_offset"] += 1_000_000  # the reader's rule would take it before any other
+        return {**row, "value": json.dumps(value)}
+
+    def lose(id_: str, *rows: dict) -> None:
+        """Afterwards, committed records of the topic are there up to these only."""
+        cluster.foreign("write", lines=[{"transaction": "lose", "id": id_, "records": list(rows)}])
+
+    def id_of(kind: str, partition: int) -> str:
+        found = [i for i in ids if i.endswith(f"-{partition}")
+                 and i.startswith("sightline-join") == (kind == "join")]
+        expect(len(found) == 1, f"the id of {kind} for partition {partition}: {found} of {ids}")
+        return found[0]
+
+    whole = records("item_counts", 1)[-1]
+    expect("item_name" not in whole["value"], f"the last record is the progress: {whole}")
+    before = {topic: len(cluster.read(topic)) for topic in ("item_counts", "located_item_counts")}
+    lose(id_of("count", 0), enlarged("item_counts"))
+    lose(id_of("count", 1), whole)
+    lose(id_of("join", 0), enlarged("located_item_counts"))
+    expect_equal({topic: len(cluster.read(topic)) for topic in before}, before,
+                 "nothing of them is committed")
+    counter.start()
+    joiner.start()
+    deliver_and_check()
+    expect_equal(sum(r["key"] == whole["key"] and r["value"] == whole["value"]
+                     for r in records("item_counts", 1)), 3, "the whole one and what closed it")
+    for server, partition, how in ((counter, 0, "aborted"), (counter, 1, "committed"),
+                                   (joiner, 0, "aborted")):
+        said = [line for line in server.log().splitlines()
+                if f" partition {partition}: open from offset " in line]
+        expect(len(said) == 1 and said[0].endswith(f" is {how}"), f"{server.name} says what it did: {said}")
+
+    with t.case("another program's, while they run"):
+        other = "another-program"
+        lose(other, enlarged("item_counts"), enlarged("located_item_counts"))
+        deliver(page, traffic, 200)
+        wait_until(lambda: "is not there: closing it" in counter.log(), 90, "count has looked")
+        wait_until(lambda: "find-hanging" in joiner.log(), 150, "join says what it waits for")
+        # Closed as an operator would.
+        cluster.foreign("write", lines=[{"transaction": "abort", "id": other, "records": [
+            {"topic": topic, "partition": 0, "key": "x", "value": "x"} for topic in before]}])
+        deliver_and_check()
+    for server in (counter, joiner, page):
+        server.stop()
+
+
 RETENTION_S = 24
 
 

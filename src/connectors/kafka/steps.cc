@@ -56,6 +56,10 @@ class PartitionStep final : public KafkaStep {
     if (!sought_) RETURN_IF_ERROR(Seek());
     stats_.running = true;
     if (committing_ != nullptr) RETURN_IF_ERROR(TakeAnswer());
+    if (worker_->left_open())
+      return Status::Rebuild(
+          fmt::format("kafka: {}: the end of the newest transaction is not there",
+                      kafka::Where(options_.to, partition_)));
     bool more = false;
     if (!draining && map_->waiting() < kWaitingMax) {
       const Result<Batch> batch = source_->Poll(kRecordsMax);

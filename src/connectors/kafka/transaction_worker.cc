@@ -6,6 +6,8 @@
 #include <chrono>
 #include <utility>
 
+#include "base/log.h"
+
 namespace sightline::kafka {
 namespace {
 
@@ -14,6 +16,11 @@ constexpr int kLookMs = 250;
 constexpr int kAskTimeoutMs = 5'000;
 // After a repeat that failed.
 constexpr Millis kRepeatAgain{60'000};
+// So long after a commit that no other follows, it is seen to that readers of committed records can
+// pass it; and again when nobody's transaction can be open any more that was open then: brokers
+// look for those that are too old every 10 s.
+constexpr Millis kLookAfter{5'000};
+constexpr int64_t kAbortedWithinMs = 15'000;
 // The progress record is the last of every transaction, so the end of the partition has it, unless
 // other sources write there, too. Looked for backwards in steps that grow.
 constexpr int64_t kFirstLook = 1'000;
@@ -104,8 +111,9 @@ void TransactionWorker::Run() {
     {
       std::unique_lock lock(mutex_);
       const auto called = [this] { return closing_ || job_.has_value(); };
-      if (last_.has_value()) {
-        wake_.wait_until(lock, repeat_at_, called);
+      const SteadyTime due = std::min(look_at_, last_.has_value() ? repeat_at_ : kNever);
+      if (due != kNever) {
+        wake_.wait_until(lock, due, called);
       } else {
         wake_.wait(lock, called);
       }
@@ -114,7 +122,9 @@ void TransactionWorker::Run() {
     }
     if (job.has_value()) {
       RunJob(*job);
-    } else {
+    } else if (std::chrono::steady_clock::now() >= look_at_) {
+      LookBehind();
+    } else if (last_.has_value()) {
       Repeat();
     }
   }
@@ -125,7 +135,10 @@ void TransactionWorker::Run() {
 void TransactionWorker::RunJob(const Job& job) {
   const auto begin = std::chrono::steady_clock::now();
   const bool is_fence = producer_ == nullptr;
-  job.answer->status = is_fence ? RunFence(*job.answer) : RunCommit(job.messages);
+  job.answer->status = is_fence ? RunFence(job) : RunCommit(job.messages);
+  open_since_ = std::nullopt;
+  look_at_ = kNever;
+  if (!is_fence && job.answer->status.ok()) LookIn(kLookAfter);
   if (repeat_interval_.v > 0 && job.answer->status.ok() && !job.messages.empty() &&
       (!is_fence || job.answer->found.has_value())) {
     last_ = job.messages.back();
@@ -137,6 +150,36 @@ void TransactionWorker::RunJob(const Job& job) {
                                  std::chrono::steady_clock::now() - begin)
                                  .count();
   job.answer->finished.store(true, std::memory_order_release);
+  const std::lock_guard lock(mutex_);
+  if (on_answer_) on_answer_();
+}
+
+void TransactionWorker::LookIn(Millis time) {
+  look_at_ = std::chrono::steady_clock::now() + std::chrono::milliseconds(time.v);
+}
+
+// A broker answers a commit before its end is written into the partition, and one that starts again
+// can take a partition without a leader for a deleted one and leave the end out (seen with 4.3.1):
+// the transaction is over, and open for every reader. The end of a later one closes it.
+void TransactionWorker::LookBehind() {
+  look_at_ = kNever;
+  const Result<int64_t> end = AskOffsetNow(producer_.get(), RD_KAFKA_OFFSET_SPEC_LATEST);
+  const Result<int64_t> stable = AskOffsetNow(producer_.get(), RD_KAFKA_OFFSET_SPEC_LATEST,
+                                              RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED);
+  if (!end.ok() || !stable.ok()) return LookIn(kLookAfter);
+  if (stable.value() >= end.value()) return;
+  if (open_since_ != stable.value()) {
+    open_since_ = stable.value();
+    return LookIn({options_.transaction_timeout.v + kAbortedWithinMs});
+  }
+  LogInfo(fmt::format("{}: the end of the transaction at offset {} is not there: closing it",
+                      Where(topic_, partition_), stable.value()));
+  if (last_.has_value()) {
+    if (RunCommit({*last_}).ok()) return RepeatIn(repeat_interval_);
+    // An abort would now abort the other as well, so that whoever comes next is told.
+    last_.reset();
+  }
+  left_open_ = true;
   const std::lock_guard lock(mutex_);
   if (on_answer_) on_answer_();
 }
@@ -157,7 +200,7 @@ void TransactionWorker::Repeat() {
   RepeatIn(std::min(repeat_interval_, kRepeatAgain));
 }
 
-Status TransactionWorker::RunFence(Answer& answer) {
+Status TransactionWorker::RunFence(const Job& job) {
   Result<Handle> made =
       MakeClient(RD_KAFKA_PRODUCER, options_,
                  {{"transactional.id", transactional_id_},
@@ -166,23 +209,52 @@ Status TransactionWorker::RunFence(Answer& answer) {
                   {"compression.codec", "lz4"}},
                  {.on_delivery = KeepRefusal});
   if (!made.ok()) return made.status();
-  Handle producer = std::move(made).value();
-  while (const Error error = Error(rd_kafka_init_transactions(producer.get(), kLookMs))) {
+  producer_ = std::move(made).value();
+  while (const Error error = Error(rd_kafka_init_transactions(producer_.get(), kLookMs))) {
     if (closing_) return Status::Retry("closing");
     if (!rd_kafka_error_is_retriable(error.get()))
       return Failed(fmt::format("fencing '{}'", transactional_id_), error.get());
   }
   // Everything that an earlier owner had under way is now committed or aborted.
-  RETURN_IF_ERROR(Find(answer.found));
-  producer_ = std::move(producer);
-  return Status::Ok();
+  RETURN_IF_ERROR(CloseLeftOpen(job));
+  return Find(job.answer->found);
 }
 
-Result<int64_t> TransactionWorker::AskOffsetNow(rd_kafka_t* client, int64_t spec) {
+// Whatever of this id is undecided now has lost its end (LookBehind), and would keep the committed
+// end away for ever. If it is whole - it has what the fence looks for, which is the last of every
+// transaction, and is repeated - it may have been answered as committed: it is closed by a commit
+// of that again. If not, nobody has been told that it was committed: it is closed by an abort.
+// Other ids' open transactions do not mind.
+Status TransactionWorker::CloseLeftOpen(const Job& job) {
+  const Result<int64_t> end = AskOffsetNow(producer_.get(), RD_KAFKA_OFFSET_SPEC_LATEST);
+  if (!end.ok()) return end.status();
+  const Result<int64_t> stable = AskOffsetNow(producer_.get(), RD_KAFKA_OFFSET_SPEC_LATEST,
+                                              RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED);
+  if (!stable.ok()) return stable.status();
+  if (stable.value() >= end.value()) return Status::Ok();
+  std::optional<std::string> newest;
+  if (!job.messages.empty()) {
+    Settings settings = ReaderSettings(options_);
+    settings.emplace_back("isolation.level", "read_uncommitted");
+    Result<Handle> client = MakeClient(RD_KAFKA_CONSUMER, options_, settings);
+    if (!client.ok()) return client.status();
+    RETURN_IF_ERROR(Read(client.value().get(), std::max(stable.value(), end.value() - kFirstLook),
+                         end.value(),
+                         [&](const rd_kafka_message_t& message) { newest = find_(message); }));
+  }
+  LogInfo(fmt::format("{}: open from offset {}: what '{}' left there without an end is {}",
+                      Where(topic_, partition_), stable.value(), transactional_id_,
+                      newest.has_value() ? "committed" : "aborted"));
+  if (!newest.has_value()) return RunAbort();
+  Message again = job.messages.back();
+  again.value = *newest;
+  return RunCommit({again});
+}
+
+Result<int64_t> TransactionWorker::AskOffsetNow(rd_kafka_t* client, int64_t spec,
+                                                rd_kafka_IsolationLevel_t isolation) {
   const Queue queue(rd_kafka_queue_new(client));
-  // Also what is not committed: the end must lie behind all that this id ever wrote.
-  AskOffset(client, topic_, partition_, spec, RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED,
-            kAskTimeoutMs, queue.get(), nullptr);
+  AskOffset(client, topic_, partition_, spec, isolation, kAskTimeoutMs, queue.get(), nullptr);
   while (!closing_) {
     const Event event(rd_kafka_queue_poll(queue.get(), kLookMs));
     if (event == nullptr) continue;
@@ -199,46 +271,65 @@ Status TransactionWorker::Find(std::optional<std::string>& found) {
   const Handle client = std::move(made).value();
   const Result<int64_t> earliest = AskOffsetNow(client.get(), RD_KAFKA_OFFSET_SPEC_EARLIEST);
   if (!earliest.ok()) return earliest.status();
+  // Also what is not committed: the end must lie behind all that this id ever wrote.
   const Result<int64_t> latest = AskOffsetNow(client.get(), RD_KAFKA_OFFSET_SPEC_LATEST);
   if (!latest.ok()) return latest.status();
-  const Topic topic(rd_kafka_topic_new(client.get(), topic_.c_str(), nullptr));
   int64_t end = latest.value();
   for (int64_t look = kFirstLook; end > earliest.value() && !found.has_value();
        look *= kLookGrowth) {
     const int64_t begin = std::max(earliest.value(), end - look);
-    const Queue queue(rd_kafka_queue_new(client.get()));
-    if (rd_kafka_consume_start_queue(topic.get(), partition_, begin, queue.get()) != 0)
-      return Status::Retry(
-          fmt::format("{}: {}", Where(topic_, partition_), ErrorText(rd_kafka_last_error())));
-    Status status = Status::Ok();
-    // Another task's open transaction keeps the end away for as long as the broker lets it live.
-    for (int64_t position = begin; position < end && status.ok();) {
-      if (closing_) status = Status::Retry("closing");
-      const Owned<rd_kafka_message_t, rd_kafka_message_destroy> message(
-          rd_kafka_consume_queue(queue.get(), kLookMs));
-      if (message == nullptr) continue;
-      if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-        position = std::max<int64_t>(position, message->offset);
-      } else if (message->err != 0) {
-        status = Status::Retry(fmt::format("{}: {}", Where(topic_, partition_),
-                                           rd_kafka_message_errstr(message.get())));
-      } else {
-        position = message->offset + 1;
-        if (position > end) continue;
-        if (std::optional<std::string> said = find_(*message)) {
-          found = std::move(said);
-          found_age_ = Millis{NowMs() - rd_kafka_message_timestamp(message.get(), nullptr)};
-        }
-      }
-    }
-    rd_kafka_consume_stop(topic.get(), partition_);
-    RETURN_IF_ERROR(status);
+    RETURN_IF_ERROR(Read(client.get(), begin, end, [&](const rd_kafka_message_t& message) {
+      std::optional<std::string> said = find_(message);
+      if (!said.has_value()) return;
+      found = std::move(said);
+      found_age_ = Millis{NowMs() - rd_kafka_message_timestamp(&message, nullptr)};
+    }));
     end = begin;
   }
   return Status::Ok();
 }
 
+Status TransactionWorker::Read(rd_kafka_t* client, int64_t begin, int64_t end,
+                               const std::function<void(const rd_kafka_message_t&)>& see) {
+  const Topic topic(rd_kafka_topic_new(client, topic_.c_str(), nullptr));
+  const Queue queue(rd_kafka_queue_new(client));
+  if (rd_kafka_consume_start_queue(topic.get(), partition_, begin, queue.get()) != 0)
+    return Status::Retry(
+        fmt::format("{}: {}", Where(topic_, partition_), ErrorText(rd_kafka_last_error())));
+  Status status = Status::Ok();
+  // Another id's open transaction keeps the end away for as long as the broker lets it live.
+  const std::chrono::milliseconds patience(options_.transaction_timeout.v + 2 * kAbortedWithinMs);
+  SteadyTime patient_until = std::chrono::steady_clock::now() + patience;
+  for (int64_t position = begin; position < end && status.ok();) {
+    if (closing_) status = Status::Retry("closing");
+    const Owned<rd_kafka_message_t, rd_kafka_message_destroy> message(
+        rd_kafka_consume_queue(queue.get(), kLookMs));
+    const int64_t before = position;
+    if (message == nullptr) {
+      if (std::chrono::steady_clock::now() > patient_until)
+        status = Status::Rebuild(fmt::format(
+            "{}: nothing behind offset {} can be read: the broker is away, or another program's "
+            "transaction has stayed open (`kafka-transactions.sh find-hanging` names it)",
+            Where(topic_, partition_), position));
+    } else if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+      position = std::max<int64_t>(position, message->offset);
+    } else if (message->err != 0) {
+      status = Status::Retry(
+          fmt::format("{}: {}", Where(topic_, partition_), rd_kafka_message_errstr(message.get())));
+    } else {
+      position = message->offset + 1;
+      if (position <= end) see(*message);
+    }
+    if (position > before) patient_until = std::chrono::steady_clock::now() + patience;
+  }
+  rd_kafka_consume_stop(topic.get(), partition_);
+  return status;
+}
+
 Status TransactionWorker::RunCommit(const std::vector<Message>& messages) {
+  if (left_open_)
+    return Status::Rebuild(fmt::format("kafka: {}: the end of the newest transaction is not there",
+                                       Where(topic_, partition_)));
   if (const Error error = Error(rd_kafka_begin_transaction(producer_.get())))
     return Failed("beginning a transaction", error.get());
   for (const Message& message : messages) RETURN_IF_ERROR(Produce(message));
@@ -246,6 +337,22 @@ Status TransactionWorker::RunCommit(const std::vector<Message>& messages) {
     if (closing_) return Status::Rebuild("closing");
     if (!rd_kafka_error_is_retriable(error.get()))
       return Failed("committing", error.get(), refused_);
+  }
+  return Status::Ok();
+}
+
+// One record that nobody will read: without one a transaction has no end in the partition.
+Status TransactionWorker::RunAbort() {
+  if (const Error error = Error(rd_kafka_begin_transaction(producer_.get())))
+    return Failed("beginning a transaction", error.get());
+  RETURN_IF_ERROR(
+      Produce({.topic = topic_, .key = transactional_id_, .value = "aborted", .headers = {}}));
+  // Aborting throws away what was not sent.
+  while (rd_kafka_flush(producer_.get(), kLookMs) != RD_KAFKA_RESP_ERR_NO_ERROR)
+    if (closing_) return Status::Rebuild("closing");
+  while (const Error error = Error(rd_kafka_abort_transaction(producer_.get(), kLookMs))) {
+    if (closing_) return Status::Rebuild("closing");
+    if (!rd_kafka_error_is_retriable(error.get())) return Failed("aborting", error.get(), refused_);
   }
   return Status::Ok();
 }

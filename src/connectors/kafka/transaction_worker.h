@@ -60,17 +60,32 @@ class TransactionWorker {
   // Nobody waits for answers any more: the thread ends soon, whatever it is doing.
   void Close();
   bool ended() const { return ended_.load(); }
+  // The newest commit has no end in the partition and cannot be repeated: readers of committed
+  // records stop before it. A new owner, whose fence closes it, has to write it again.
+  bool left_open() const { return left_open_.load(); }
 
  private:
+  using SteadyTime = std::chrono::steady_clock::time_point;
+  static constexpr SteadyTime kNever = SteadyTime::max();
+
   void Run();
   void RunJob(const Job& job);
+  void LookIn(Millis time);
+  void LookBehind();
   void Repeat();
   void RepeatIn(Millis time);
-  Status RunFence(Answer& answer);
+  Status RunFence(const Job& job);
+  Status CloseLeftOpen(const Job& job);
   Status RunCommit(const std::vector<Message>& messages);
+  Status RunAbort();
   Status Produce(const Message& message);
   Status Find(std::optional<std::string>& found);
-  Result<int64_t> AskOffsetNow(rd_kafka_t* client, int64_t spec);
+  // Shows `see` the records of the offsets [begin, end).
+  Status Read(rd_kafka_t* client, int64_t begin, int64_t end,
+              const std::function<void(const rd_kafka_message_t&)>& see);
+  Result<int64_t> AskOffsetNow(
+      rd_kafka_t* client, int64_t spec,
+      rd_kafka_IsolationLevel_t isolation = RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED);
 
   const KafkaOptions options_;
   const std::string transactional_id_, topic_;
@@ -84,11 +99,14 @@ class TransactionWorker {
   std::function<void()> on_answer_;  // under mutex_; null once closed
   std::atomic<bool> closing_ = false;
   std::atomic<bool> ended_ = false;
+  std::atomic<bool> left_open_ = false;
   // The thread's.
   std::string refused_;          // why the first message of a failed commit was not taken
   std::optional<Message> last_;  // of the newest transaction, if it is to be repeated
-  std::chrono::steady_clock::time_point repeat_at_;
-  Millis found_age_{0};  // of what the fence found
+  SteadyTime repeat_at_;
+  SteadyTime look_at_ = kNever;
+  std::optional<int64_t> open_since_;  // what was undecided at the last look
+  Millis found_age_{0};                // of what the fence found
   Handle producer_;
   std::thread thread_;
 };
