@@ -259,15 +259,27 @@ def kafka_lost_end(t: Test) -> None:
                 if f" partition {partition}: open from offset " in line]
         expect(len(said) == 1 and said[0].endswith(f" is {how}"), f"{server.name} says what it did: {said}")
 
+    other = "another-program"
+    end = {"transaction": "abort", "id": other, "records": [
+        {"topic": topic, "partition": p, "key": "x", "value": "x"} for topic in before for p in (0, 1)]}
+    with t.case("one of its own that was aborted, behind another program's"):
+        counter.stop()
+        value = json.loads(records("item_counts", 1)[-1]["value"])
+        value["next_offset"] += 100
+        lose(other, enlarged("item_counts"), {**whole, "key": "x"})
+        cluster.foreign("write", lines=[{"transaction": "abort", "id": id_of("count", 1), "records": [
+            {**whole, "value": json.dumps(value)}]}])
+        counter.start()
+        deliver(page, traffic, 200)
+        time.sleep(5)
+        cluster.foreign("write", lines=[end])
+        deliver_and_check()
     with t.case("another program's, while they run"):
-        other = "another-program"
         lose(other, enlarged("item_counts"), enlarged("located_item_counts"))
         deliver(page, traffic, 200)
         wait_until(lambda: "is not there: closing it" in counter.log(), 90, "count has looked")
         wait_until(lambda: "find-hanging" in joiner.log(), 150, "join says what it waits for")
-        # Closed as an operator would.
-        cluster.foreign("write", lines=[{"transaction": "abort", "id": other, "records": [
-            {"topic": topic, "partition": 0, "key": "x", "value": "x"} for topic in before]}])
+        cluster.foreign("write", lines=[end])  # as an operator would
         deliver_and_check()
     for server in (counter, joiner, page):
         server.stop()

@@ -8,6 +8,13 @@
 #include "base/check.h"
 
 namespace sightline::kafka {
+namespace {
+
+std::string_view KeyOf(const rd_kafka_message_t& message) {
+  return {static_cast<const char*>(message.key), message.key_len};
+}
+
+}  // namespace
 
 CountsSink::~CountsSink() {
   if (worker_ != nullptr) writer_.closed.Bury(std::move(worker_));
@@ -23,12 +30,13 @@ Status CountsSink::Fence(const SourcePartition& partition, Epoch) {
         options_.partition_of ? options_.partition_of(partition) : partition.partition,
         [key = ProgressKeyJson(partition)](
             const rd_kafka_message_t& message) -> std::optional<std::string> {
-          if (message.payload == nullptr ||
-              std::string_view(static_cast<const char*>(message.key), message.key_len) != key)
-            return std::nullopt;
+          if (message.payload == nullptr || KeyOf(message) != key) return std::nullopt;
           return std::string(static_cast<const char*>(message.payload), message.len);
         },
-        on_answer_, options_.repeat_interval);
+        on_answer_, options_.repeat_interval,
+        [key = ProgressKeyJson(partition)](const rd_kafka_message_t& message) {
+          return IsOfPartition(KeyOf(message), key);
+        });
     fencing_ = Submit({{.topic = options_.counts_topic,
                         .key = ProgressKeyJson(partition),
                         .value = {},

@@ -125,6 +125,12 @@ std::string ProgressKeyJson(const SourcePartition& from) {
                      from.partition);
 }
 
+bool IsOfPartition(std::string_view key, std::string_view progress_key) {
+  progress_key.remove_suffix(1);  // the brace
+  return key.starts_with(progress_key) && key.size() > progress_key.size() &&
+         (key[progress_key.size()] == ',' || key[progress_key.size()] == '}');
+}
+
 std::string ProgressValueJson(const Provenance& provenance, const Progress& progress) {
   return json::serialize(json::object{{"schema_version", kSchemaVersion},
                                       {"spec_id", provenance.spec_id},

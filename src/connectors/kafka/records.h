@@ -52,6 +52,9 @@ struct Progress {
   friend bool operator==(const Progress&, const Progress&) = default;
 };
 std::string ProgressKeyJson(const SourcePartition& from);
+// Whether a record with `key` - of a total, the ledger or the progress - is of the partition that
+// has `progress_key`: every key begins with the members of that.
+bool IsOfPartition(std::string_view key, std::string_view progress_key);
 std::string ProgressValueJson(const Provenance& provenance, const Progress& progress);
 // kStop if it is no such value, or of a version that this program does not know.
 Result<Progress> ParseProgress(std::string_view value);

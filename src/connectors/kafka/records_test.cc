@@ -15,6 +15,13 @@ TEST(KafkaRecords, KeysAreTheSameBytesForTheSameThing) {
             R"("window_start":60000,"window_end":70000,"geographical_location_oid":-7,)"
             "\"item_name\":\"a \\\"b\\\"\\n\u00e9\",\"kind\":\"count\"}");
   EXPECT_EQ(ProgressKeyJson(kFrom), R"({"source":"kafka:cluster/raw/id","source_partition":3})");
+  const std::string progress = ProgressKeyJson(kFrom);
+  EXPECT_TRUE(IsOfPartition(progress, progress));
+  EXPECT_TRUE(IsOfPartition(CountKeyJson(kFrom, {5}, key, {10'000}), progress));
+  EXPECT_TRUE(IsOfPartition(LedgerKeyJson(kFrom, {5}, {}), progress));
+  EXPECT_FALSE(IsOfPartition(ProgressKeyJson({kFrom.source, 31}), progress));
+  EXPECT_FALSE(IsOfPartition(ProgressKeyJson({kFrom.source + "x", 3}), progress));
+  EXPECT_FALSE(IsOfPartition("", progress));
 }
 
 TEST(KafkaRecords, KindsOfOneCellHaveTheirOwnKeys) {

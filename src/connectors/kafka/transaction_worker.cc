@@ -73,12 +73,14 @@ void ClosedWorkers::Bury(std::unique_ptr<TransactionWorker> worker) {
 
 TransactionWorker::TransactionWorker(KafkaOptions options, std::string transactional_id,
                                      std::string topic, int32_t partition, Finder find,
-                                     std::function<void()> on_answer, Millis repeat_interval)
+                                     std::function<void()> on_answer, Millis repeat_interval,
+                                     std::function<bool(const rd_kafka_message_t&)> own)
     : options_(std::move(options)),
       transactional_id_(std::move(transactional_id)),
       topic_(std::move(topic)),
       partition_(partition),
       find_(std::move(find)),
+      own_(std::move(own)),
       repeat_interval_(repeat_interval),
       on_answer_(std::move(on_answer)),
       thread_([this] { Run(); }) {}
@@ -221,10 +223,11 @@ Status TransactionWorker::RunFence(const Job& job) {
 }
 
 // Whatever of this id is undecided now has lost its end (LookBehind), and would keep the committed
-// end away for ever. If it is whole - it has what the fence looks for, which is the last of every
-// transaction, and is repeated - it may have been answered as committed: it is closed by a commit
-// of that again. If not, nobody has been told that it was committed: it is closed by an abort.
-// Other ids' open transactions do not mind.
+// end away for ever. The last stable offset is where the oldest undecided transaction begins. If
+// that one is ours, no end of ours lies behind it, so that all of ours behind it is undecided. If
+// the newest of it is what the fence looks for - the last of every transaction, and repeated - it
+// is whole and may have been answered as committed: it is closed by a commit of that record again.
+// If not, nobody has been told that it was committed: it is closed by an abort.
 Status TransactionWorker::CloseLeftOpen(const Job& job) {
   const Result<int64_t> end = AskOffsetNow(producer_.get(), RD_KAFKA_OFFSET_SPEC_LATEST);
   if (!end.ok()) return end.status();
@@ -233,14 +236,20 @@ Status TransactionWorker::CloseLeftOpen(const Job& job) {
   if (!stable.ok()) return stable.status();
   if (stable.value() >= end.value()) return Status::Ok();
   std::optional<std::string> newest;
-  if (!job.messages.empty()) {
+  if (own_) {
     Settings settings = ReaderSettings(options_);
     settings.emplace_back("isolation.level", "read_uncommitted");
     Result<Handle> client = MakeClient(RD_KAFKA_CONSUMER, options_, settings);
     if (!client.ok()) return client.status();
-    RETURN_IF_ERROR(Read(client.value().get(), std::max(stable.value(), end.value() - kFirstLook),
-                         end.value(),
-                         [&](const rd_kafka_message_t& message) { newest = find_(message); }));
+    std::optional<bool> begins_with_own;
+    RETURN_IF_ERROR(Read(client.value().get(), stable.value(), end.value(),
+                         [&](const rd_kafka_message_t& message) {
+                           const bool own = own_(message);
+                           if (!begins_with_own.has_value()) begins_with_own = own;
+                           if (own) newest = find_(message);
+                         }));
+    // Another id's: Find() waits for it.
+    if (!begins_with_own.value_or(false)) return Status::Ok();
   }
   LogInfo(fmt::format("{}: open from offset {}: what '{}' left there without an end is {}",
                       Where(topic_, partition_), stable.value(), transactional_id_,

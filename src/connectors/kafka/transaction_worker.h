@@ -48,10 +48,12 @@ class TransactionWorker {
   // All messages go to `partition`. A fence looks in `topic` for the newest record, committed or
   // not, of which `find` has something to say. When the last message of the newest transaction,
   // or what the fence found, is older than `repeat_interval` (0: never) it is written again, so
-  // that retention leaves one.
+  // that retention leaves one. `own`: whether a record is of this id; null: all are, and what one
+  // transaction wrote can be written again by the next.
   TransactionWorker(KafkaOptions options, std::string transactional_id, std::string topic,
                     int32_t partition, Finder find, std::function<void()> on_answer,
-                    Millis repeat_interval = {});
+                    Millis repeat_interval = {},
+                    std::function<bool(const rd_kafka_message_t&)> own = nullptr);
   // Waits for the thread: Close() before, and some time, make it short.
   ~TransactionWorker();
 
@@ -91,6 +93,7 @@ class TransactionWorker {
   const std::string transactional_id_, topic_;
   const int32_t partition_;
   const Finder find_;
+  const std::function<bool(const rd_kafka_message_t&)> own_;
   const Millis repeat_interval_;
 
   std::mutex mutex_;
