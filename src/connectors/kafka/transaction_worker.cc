@@ -21,6 +21,8 @@ constexpr Millis kRepeatAgain{60'000};
 // look for those that are too old every 10 s.
 constexpr Millis kLookAfter{5'000};
 constexpr int64_t kAbortedWithinMs = 15'000;
+// The end of a transaction that has one is seen sooner, whatever leader is new.
+constexpr std::chrono::seconds kSettle{2};
 // The progress record is the last of every transaction, so the end of the partition has it, unless
 // other sources write there, too. Looked for backwards in steps that grow.
 constexpr int64_t kFirstLook = 1'000;
@@ -165,17 +167,16 @@ void TransactionWorker::LookIn(Millis time) {
 // the transaction is over, and open for every reader. The end of a later one closes it.
 void TransactionWorker::LookBehind() {
   look_at_ = kNever;
-  const Result<int64_t> end = AskOffsetNow(producer_.get(), RD_KAFKA_OFFSET_SPEC_LATEST);
-  const Result<int64_t> stable = AskOffsetNow(producer_.get(), RD_KAFKA_OFFSET_SPEC_LATEST,
-                                              RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED);
-  if (!end.ok() || !stable.ok()) return LookIn(kLookAfter);
-  if (stable.value() >= end.value()) return;
-  if (open_since_ != stable.value()) {
-    open_since_ = stable.value();
+  const Result<Undecided> undecided = AskUndecided();
+  if (!undecided.ok()) return LookIn(kLookAfter);
+  const int64_t begin = undecided.value().begin;
+  if (begin >= undecided.value().end) return;
+  if (open_since_ != begin) {
+    open_since_ = begin;
     return LookIn({options_.transaction_timeout.v + kAbortedWithinMs});
   }
   LogInfo(fmt::format("{}: the end of the transaction at offset {} is not there: closing it",
-                      Where(topic_, partition_), stable.value()));
+                      Where(topic_, partition_), begin));
   if (last_.has_value()) {
     if (RunCommit({*last_}).ok()) return RepeatIn(repeat_interval_);
     // An abort would now abort the other as well, so that whoever comes next is told.
@@ -229,12 +230,18 @@ Status TransactionWorker::RunFence(const Job& job) {
 // is whole and may have been answered as committed: it is closed by a commit of that record again.
 // If not, nobody has been told that it was committed: it is closed by an abort.
 Status TransactionWorker::CloseLeftOpen(const Job& job) {
-  const Result<int64_t> end = AskOffsetNow(producer_.get(), RD_KAFKA_OFFSET_SPEC_LATEST);
-  if (!end.ok()) return end.status();
-  const Result<int64_t> stable = AskOffsetNow(producer_.get(), RD_KAFKA_OFFSET_SPEC_LATEST,
-                                              RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED);
-  if (!stable.ok()) return stable.status();
-  if (stable.value() >= end.value()) return Status::Ok();
+  const Result<Undecided> undecided = AskUndecided();
+  if (!undecided.ok()) return undecided.status();
+  const auto [begin, end] = undecided.value();
+  if (begin >= end) return Status::Ok();
+  const SteadyTime settled = std::chrono::steady_clock::now() + kSettle;
+  while (std::chrono::steady_clock::now() < settled) {
+    if (closing_) return Status::Retry("closing");
+    std::this_thread::sleep_for(std::chrono::milliseconds(kLookMs));
+    const Result<Undecided> again = AskUndecided();
+    if (!again.ok()) return again.status();
+    if (again.value().begin != begin) return Status::Ok();
+  }
   std::optional<std::string> newest;
   if (own_) {
     Settings settings = ReaderSettings(options_);
@@ -242,22 +249,30 @@ Status TransactionWorker::CloseLeftOpen(const Job& job) {
     Result<Handle> client = MakeClient(RD_KAFKA_CONSUMER, options_, settings);
     if (!client.ok()) return client.status();
     std::optional<bool> begins_with_own;
-    RETURN_IF_ERROR(Read(client.value().get(), stable.value(), end.value(),
-                         [&](const rd_kafka_message_t& message) {
-                           const bool own = own_(message);
-                           if (!begins_with_own.has_value()) begins_with_own = own;
-                           if (own) newest = find_(message);
-                         }));
+    RETURN_IF_ERROR(Read(client.value().get(), begin, end, [&](const rd_kafka_message_t& message) {
+      const bool own = own_(message);
+      if (!begins_with_own.has_value()) begins_with_own = own;
+      if (own) newest = find_(message);
+    }));
     // Another id's: Find() waits for it.
     if (!begins_with_own.value_or(false)) return Status::Ok();
   }
   LogInfo(fmt::format("{}: open from offset {}: what '{}' left there without an end is {}",
-                      Where(topic_, partition_), stable.value(), transactional_id_,
+                      Where(topic_, partition_), begin, transactional_id_,
                       newest.has_value() ? "committed" : "aborted"));
   if (!newest.has_value()) return RunAbort();
   Message again = job.messages.back();
   again.value = *newest;
   return RunCommit({again});
+}
+
+Result<TransactionWorker::Undecided> TransactionWorker::AskUndecided() {
+  const Result<int64_t> end = AskOffsetNow(producer_.get(), RD_KAFKA_OFFSET_SPEC_LATEST);
+  if (!end.ok()) return end.status();
+  const Result<int64_t> stable = AskOffsetNow(producer_.get(), RD_KAFKA_OFFSET_SPEC_LATEST,
+                                              RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED);
+  if (!stable.ok()) return stable.status();
+  return Undecided{stable.value(), end.value()};
 }
 
 Result<int64_t> TransactionWorker::AskOffsetNow(rd_kafka_t* client, int64_t spec,

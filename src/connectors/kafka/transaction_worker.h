@@ -69,6 +69,10 @@ class TransactionWorker {
  private:
   using SteadyTime = std::chrono::steady_clock::time_point;
   static constexpr SteadyTime kNever = SteadyTime::max();
+  // The offsets from the last stable one to the end: none, if everything is decided.
+  struct Undecided {
+    int64_t begin = 0, end = 0;
+  };
 
   void Run();
   void RunJob(const Job& job);
@@ -85,6 +89,7 @@ class TransactionWorker {
   // Shows `see` the records of the offsets [begin, end).
   Status Read(rd_kafka_t* client, int64_t begin, int64_t end,
               const std::function<void(const rd_kafka_message_t&)>& see);
+  Result<Undecided> AskUndecided();
   Result<int64_t> AskOffsetNow(
       rd_kafka_t* client, int64_t spec,
       rd_kafka_IsolationLevel_t isolation = RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED);
