@@ -99,11 +99,11 @@ def kafka_gap(t: Test) -> None:
         victim.kill()
         victim.launch()
     page.wait_ledger(60, lost=50, counted=250)
-    wait_until(lambda: any(("records_lost", "partition 0") in active(c) for c in counters), 20,
-               "the alert")
     for counter in counters:
         wait_until(lambda: counter.answers() and counter.healthy(), 30,
                    f"{counter.name}: counting on is well, though degraded")
+    wait_until(lambda: any(("records_lost", "partition 0") in active(c) for c in counters), 20,
+               "the alert")
     said = " ".join(reason for c in counters for reason in c.health()["reasons"])
     expect("partition 0 is degraded: retention had removed the offsets [100, 150)" in said, said)
     wait_until(lambda: [c.metric("sightline_count_partitions") for c in counters] == [1, 1], 30,
