@@ -32,8 +32,9 @@ namespace sightline {
 namespace {
 
 constexpr Millis kServerStop{1'000};
-// The door opens when what was there at the start is on the screen, or after this.
-constexpr std::chrono::seconds kCatchUpTime{30};
+// The door opens when what was there at the start is on the screen, or after this: detections are
+// taken then, and what is asked is told to wait.
+constexpr std::chrono::seconds kCatchUpTime{2};
 constexpr std::chrono::milliseconds kCatchUpPoll{5};
 // How often the lake and the location table are looked at: what they cost is their changes.
 constexpr Millis kWatch{1'000};
@@ -62,6 +63,8 @@ class Serve {
   void SetLocations(const std::vector<Location>& locations);
   void Apply(const SourcePartition& partition, const Segment& segment);
   std::string BrokersTrouble() const;
+  std::string LiveWaits() const;
+  std::string StillRead(const KafkaCountsFeedStats& stats) const;
   Health TellHealth() const;
   Health TellReadiness() const;
   std::vector<Metric> Gather() const;
@@ -245,6 +248,7 @@ Status Serve::StartServer() {
                  .health = [this] { return TellHealth(); },
                  .alive = [this] { return pulse_.Tell(); },
                  .ready = [this] { return TellReadiness(); },
+                 .live_waits = [this] { return LiveWaits(); },
                  .alerts = [this](const Scope& scope) { return monitor_->ActiveJson(scope); }});
   if (!server.ok()) return server.status();
   server_ = std::move(server).value();
@@ -312,6 +316,17 @@ std::string Serve::BrokersTrouble() const {
   return trouble.empty() ? raw_->trouble() : trouble;
 }
 
+std::string Serve::StillRead(const KafkaCountsFeedStats& stats) const {
+  return fmt::format("topic '{}' is still being read from its beginning: {} records so far",
+                     counts_.name, stats.records);
+}
+
+// Counts that climb through the past would be taken for those of now.
+std::string Serve::LiveWaits() const {
+  const KafkaCountsFeedStats stats = feed_->stats();
+  return stats.reading ? StillRead(stats) : "";
+}
+
 Health Serve::TellHealth() const {
   Health health;
   const KafkaCountsFeedStats stats = feed_->stats();
@@ -321,8 +336,7 @@ Health Serve::TellHealth() const {
   };
   if (!stats.trouble.empty()) broken(stats.trouble);
   if (const std::string trouble = BrokersTrouble(); !trouble.empty()) broken(trouble);
-  if (!stats.caught_up)
-    broken(fmt::format("topic '{}' is still being read from its beginning", counts_.name));
+  if (!stats.caught_up) broken(StillRead(stats));
   if (stats.refused > 0)
     health.reasons.push_back(fmt::format("{} records of topic '{}' are none of Sightline's",
                                          stats.refused, counts_.name));
@@ -341,8 +355,7 @@ Health Serve::TellReadiness() const {
   };
   if (!stats.trouble.empty()) broken(stats.trouble);
   if (const std::string trouble = BrokersTrouble(); !trouble.empty()) broken(trouble);
-  if (!stats.caught_up)
-    broken(fmt::format("topic '{}' is still being read from its beginning", counts_.name));
+  if (!stats.caught_up) broken(StillRead(stats));
   return ready;
 }
 

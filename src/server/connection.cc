@@ -173,6 +173,7 @@ class HttpConnection final : public Connection,
   asio::awaitable<void> WatchPeer();
 
   Response Answer(const Request& request, Route route);
+  std::string LiveWaits() const;
   Response AnswerHealth(const std::function<Health()>& ask, std::string_view otherwise) const;
   Response AnswerAlerts(const Request& request) const;
   Response AnswerMetrics() const;
@@ -547,6 +548,8 @@ asio::awaitable<bool> HttpConnection::Stream(const Request& request, bool head_o
   std::optional<Response> refusal;
   if (auto* bad = std::get_if<Response>(&view)) {
     refusal = std::move(*bad);
+  } else if (std::string why = LiveWaits(); !why.empty()) {
+    refusal = TryAgain(503, kSecondsUntilRetry, why);
   } else {
     auto subscribed =
         context_.ports.hub->Subscribe(std::get<View>(view), request.last_event_id, wakeup_.Waker());
@@ -631,6 +634,8 @@ Response HttpConnection::Answer(const Request& request, Route route) {
     case Route::kLedger: {
       auto view = ParseView(request, route, context_.pane_size);
       if (auto* refusal = std::get_if<Response>(&view)) return std::move(*refusal);
+      if (const std::string why = LiveWaits(); !why.empty())
+        return TryAgain(503, kSecondsUntilRetry, why);
       return AnswerView(std::get<View>(view), route, *context_.ports.live);
     }
     case Route::kAlerts:
@@ -655,6 +660,10 @@ Response HttpConnection::Answer(const Request& request, Route route) {
   }
   CHECK(false);
   return {};
+}
+
+std::string HttpConnection::LiveWaits() const {
+  return context_.ports.live_waits ? context_.ports.live_waits() : "";
 }
 
 // `otherwise`: the status where there is something to say.

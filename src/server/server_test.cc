@@ -216,17 +216,19 @@ class ServerTest : public testing::Test {
 
   void Start(ServerOptions options = {}) {
     options.port = 0;
-    Result<std::unique_ptr<Server>> server = Server::Start(options, PipelineSpec{},
-                                                           {.log = &log_,
-                                                            .live = &live_,
-                                                            .hub = &hub_,
-                                                            .query = query_.get(),
-                                                            .clock = &clock_,
-                                                            .metrics = [this] { return metrics_; },
-                                                            .health = [this] { return health_; },
-                                                            .alive = [this] { return alive_; },
-                                                            .ready = [this] { return ready_; },
-                                                            .alerts = alerts_});
+    Result<std::unique_ptr<Server>> server =
+        Server::Start(options, PipelineSpec{},
+                      {.log = &log_,
+                       .live = &live_,
+                       .hub = &hub_,
+                       .query = query_.get(),
+                       .clock = &clock_,
+                       .metrics = [this] { return metrics_; },
+                       .health = [this] { return health_; },
+                       .alive = [this] { return alive_; },
+                       .ready = [this] { return ready_; },
+                       .live_waits = [this] { return live_waits_; },
+                       .alerts = alerts_});
     ASSERT_TRUE(server.ok()) << server.status().message();
     server_ = std::move(server).value();
   }
@@ -260,6 +262,7 @@ class ServerTest : public testing::Test {
   std::vector<Metric> metrics_;
   Health health_;
   Health alive_, ready_;
+  std::string live_waits_;
   std::function<std::string(const Scope&)> alerts_;
   std::unique_ptr<QueryEngine> query_;  // null: no lake
   std::unique_ptr<Server> server_;
@@ -968,6 +971,23 @@ TEST_F(ServerTest, StopDoesNotWaitLongerThanItsGrace) {
   server_.reset();
   log_.Release();  // too late, and harmless
   EXPECT_TRUE(working.ReadsEnd());
+}
+
+TEST_F(ServerTest, WhatLiveDoesNotKnowYetIsRefused) {
+  live_waits_ = "the past is still being read";
+  Start();
+  Client client = Connect();
+  EXPECT_EQ(client.Post(Detection(1)).status, 200);
+  for (const char* path : {"/v1/top", "/v1/locations", "/v1/ledger", "/v1/stream"}) {
+    const Client::Answer answer = client.Get(path);
+    EXPECT_EQ(answer.status, 503) << path;
+    EXPECT_EQ(answer.headers.at("Retry-After"), "1") << path;
+    EXPECT_THAT(answer.body, HasSubstr(live_waits_)) << path;
+  }
+  EXPECT_EQ(client.Get("/v1/top?window=1x").status, 400);
+  EXPECT_EQ(client.Get("/v1/alerts").status, 200);
+  live_waits_.clear();
+  EXPECT_EQ(client.Get("/v1/ledger").status, 200);
 }
 
 TEST_F(ServerTest, ProbesAndAlerts) {

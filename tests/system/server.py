@@ -339,7 +339,12 @@ class Server:
             client.close()
 
     def get(self, path: str) -> dict:
+        """A page that still reads what was counted is waited for."""
         answer = self.request("GET", path)
+        deadline = time.monotonic() + 60
+        while answer.status == 503 and b"still being read" in answer.body and time.monotonic() < deadline:
+            time.sleep(0.1)
+            answer = self.request("GET", path)
         expect_equal(answer.status, 200, f"GET {path}: {answer.body[:300]!r}")
         return answer.json()
 

@@ -37,6 +37,8 @@ class Connection:
         self.socket.sendall(f"GET /v1/stream?{view} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n"
                             f"Accept: text/event-stream\r\n{resume}\r\n".encode())
         head = self._until(b"\r\n\r\n").decode()
+        if head.startswith("HTTP/1.1 503"):
+            raise ConnectionError("not yet: a page connects again")
         expect(head.startswith("HTTP/1.1 200"), f"stream {view}: {head.splitlines()[0]}")
         expect("text/event-stream" in head.lower(), f"stream {view}: {head}")
 

@@ -444,6 +444,44 @@ def kafka_serve(t: Test) -> None:
     page.expect_quiet_log(*AWAY)
 
 
+@test(seconds=300)
+def kafka_serve_reads(t: Test) -> None:
+    """A page that has much to read at its start takes posts at once. Until it has read what was counted
+    it says so to whoever asks, and never shows a part for the whole."""
+    cluster = Cluster(t, links=("page",))
+    cluster.create_topics(1)
+    engine = kafka_server(t, cluster)
+    engine.start()
+    traffic = Traffic(0, trouble=False)
+    deliver(engine, traffic, 200)
+    wait_until(lambda: engine.ledger()["counted"] == traffic.oracle.distinct, 30, "counted")
+    # None of Sightline's, but to be read before what follows; random, so that no codec makes it small.
+    draw = random.Random(5)
+    text = "".join(chr(draw.randrange(32, 127)) for _ in range(500_000))
+    cluster.foreign("write", lines=[{"topic": "located_item_counts", "value": text}] * 60)
+    deliver(engine, traffic, 200)
+    wait_until(lambda: engine.ledger()["counted"] == traffic.oracle.distinct, 30, "counted")
+    page = t.serve("--kafka.brokers", cluster.addresses_by("page"))
+    link = cluster.brokers[0].links["page"]
+    link.slow(0.05)
+    page.launch()
+    begin = time.monotonic()
+    expect(page.wait_door(10), page.last_line())
+    opened = time.monotonic() - begin
+    deliver(page, traffic, 100)
+    for path in ("/v1/ledger", "/v1/top", "/v1/locations", "/v1/stream", "/readyz", "/healthz"):
+        answer = page.request("GET", path)
+        expect_equal(answer.status, 503, f"{path}: {answer.body[:300]!r}")
+        expect(b"'located_item_counts' is still being read" in answer.body, f"{path}: {answer.body!r}")
+    link.mend()
+    waited = page.ledger()["counted"]
+    expect(waited >= traffic.oracle.distinct - 100, f"{waited} of {traffic.oracle.distinct} in its first answer")
+    traffic.oracle.check(page, repeated=True)
+    page.stop()
+    engine.stop()
+    t.note(f"its door is open after {opened:.1f} s")
+
+
 @test(seconds=600)
 def kafka_count(t: Test) -> None:
     """Three processes count a topic's 8 partitions together; they are killed, put to sleep and woken,

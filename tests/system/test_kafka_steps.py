@@ -356,6 +356,50 @@ def kafka_silence(t: Test) -> None:
 
 
 @test(seconds=300)
+def kafka_silence_broken(t: Test) -> None:
+    """While a partition is silent, its broker sleeps for longer than a transaction may take: to write the
+    progress again is given up and done later, and the partition counts on without being built again."""
+    cluster = Cluster(t)
+    cluster.create_topics(1)
+    cluster.create_topic("item_counts", 1)
+    # Its group does not lose it meanwhile.
+    counter = t.server("--kafka.brokers", cluster.addresses, "--kafka.session_timeout", "60s",
+                       "--kafka.counts_topic", "item_counts", "--kafka.counts_retention", f"{RETENTION_S}s",
+                       name="count")
+    counter.command = "count"
+    page = t.serve("--kafka.brokers", cluster.addresses)
+    counter.start()
+    page.start()
+    traffic = Traffic(70, trouble=False)
+
+    def deliver_and_check() -> None:
+        for _ in range(3):
+            deliver(page, traffic, 100)
+        wait_until(lambda: cluster.counts("item_counts")[0] == traffic.oracle.counts, 60, "every count is there")
+
+    def repeated(times: int) -> None:
+        """The newest record is the progress, written again and again."""
+        newest = cluster.read("item_counts")[-1]
+        expect("item_name" not in newest["value"], f"the last record is the progress: {newest}")
+        count = [r["value"] for r in cluster.read("item_counts")].count(newest["value"])
+        wait_until(lambda: [r["value"] for r in cluster.read("item_counts")].count(newest["value"])
+                   >= count + times, RETENTION_S * times, f"it is there {times} more times")
+
+    deliver_and_check()
+    repeated(1)
+    for times in (1, 2):
+        cluster.brokers[0].pause()
+        wait_until(lambda: counter.log().count("could not be written again") == times, 60, "it is given up")
+        cluster.brokers[0].go_on()
+        repeated(2)
+    deliver_and_check()
+    runs = counter.log().count("runs from offset")
+    expect_equal(runs, 1, f"how often its partition was built: {counter.log()}")
+    for server in (counter, page):
+        server.stop()
+
+
+@test(seconds=300)
 def kafka_steps_refused(t: Test) -> None:
     """What a step cannot do: a clear word, and an end or a stop of that partition alone."""
     cluster = Cluster(t)

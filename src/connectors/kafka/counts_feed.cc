@@ -20,6 +20,9 @@ using SteadyClock = std::chrono::steady_clock;
 constexpr int64_t kRecordsMax = 4'096;
 constexpr std::chrono::milliseconds kSleepMax{200};
 constexpr std::chrono::seconds kEndsInterval{1};
+// A partition that gives nothing for so long is waited for no more: its leader may be away for
+// good.
+constexpr std::chrono::seconds kSilentMax{10};
 // A record that is none of ours is said, not each of them.
 constexpr int64_t kRefusedLogged = 3;
 
@@ -31,6 +34,8 @@ struct KafkaCountsFeed::State {
     std::unique_ptr<Source> source;
     bool sought = false;
     bool caught_up = false;
+    SteadyClock::time_point heard = SteadyClock::now();
+    std::string trouble;
     kafka::CountsFold fold;
   };
 
@@ -74,6 +79,7 @@ struct KafkaCountsFeed::State {
       if (batch.ok()) {
         for (const Record& record : batch.value().records) Take(follower, record);
         more = batch.value().next > batch.value().first;
+        if (more) follower.heard = SteadyClock::now();
         // The end that Seek() was told; nothing to read now may also mean that nothing has come
         // yet.
         if (batch.value().next >= reader->EndOf(options.counts.id, follower.partition).next)
@@ -83,11 +89,23 @@ struct KafkaCountsFeed::State {
     // Retention has passed what is read now, while this was away: what is left is read from its
     // start.
     if (status.code() == StatusCode::kStop) follower.sought = false;
-    const std::lock_guard lock(mutex);
-    stats.trouble = status.ok() ? "" : status.message();
-    stats.caught_up = true;
-    for (const Follower& other : followers) stats.caught_up = stats.caught_up && other.caught_up;
+    follower.trouble = status.ok() ? "" : status.message();
+    Tell();
     return more;
+  }
+
+  void Tell() {
+    const auto now = SteadyClock::now();
+    const std::lock_guard lock(mutex);
+    stats.caught_up = true;
+    stats.reading = false;
+    stats.trouble.clear();
+    for (const Follower& follower : followers) {
+      if (stats.trouble.empty()) stats.trouble = follower.trouble;
+      if (follower.caught_up) continue;
+      stats.caught_up = false;
+      stats.reading = stats.reading || now - follower.heard < kSilentMax;
+    }
   }
 
   void Take(Follower& follower, const Record& record) {

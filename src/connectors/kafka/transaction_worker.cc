@@ -194,7 +194,10 @@ void TransactionWorker::RepeatIn(Millis time) {
 // Brokers that are away fail it: it is given up, so that it does not stand in the way of the next
 // transaction, and tried again. What cannot be given up - a newer task owns the partition - is not.
 void TransactionWorker::Repeat() {
-  if (RunCommit({*last_}).ok()) return RepeatIn(repeat_interval_);
+  const Status status = RunCommit({*last_});
+  if (status.ok()) return RepeatIn(repeat_interval_);
+  LogInfo(fmt::format("{}: the progress could not be written again, that is given up: {}",
+                      Where(topic_, partition_), status.message()));
   refused_.clear();
   while (const Error error = Error(rd_kafka_abort_transaction(producer_.get(), kLookMs))) {
     if (closing_) return;
