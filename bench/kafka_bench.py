@@ -57,6 +57,17 @@ def latency(what: str, arguments: argparse.Namespace, load: pathlib.Path, cluste
         process.stop()
 
 
+def page_start(test: Test, cluster: Cluster, counts_topic: str, ledger: dict) -> tuple[float, float]:
+    """Records of the counts topic that a page has read when it is ready, and after how many seconds."""
+    page = test.serve("--kafka.brokers", cluster.addresses, "--kafka.counts_topic", counts_topic,
+                      name=f"page-{counts_topic}")
+    seconds = page.start()
+    assert page.ledger() == ledger, (page.ledger(), ledger)
+    records = page.metric("sightline_feed_records_total")
+    page.stop()
+    return records, seconds
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("build", type=pathlib.Path)
@@ -85,7 +96,7 @@ def main() -> None:
         plans = [("true", ()), ("false", ())]
         plans += [("false", ("--kafka.queue_backoff", f"{ms}ms")) for ms in arguments.backoffs]
         for publish, more in plans:
-            rates, memory = [], []
+            rates, memory, reads, starts = [], [], [], []
             for run in range(arguments.runs):
                 server = test.server("--kafka.brokers", cluster.addresses, "--kafka.publish", publish,
                                      "--kafka.deployment", f"bench-{publish}-{run}", "--lake.enabled",
@@ -103,10 +114,18 @@ def main() -> None:
                     server.wait_ledger(60, received=arguments.events)
                 rates.append(arguments.events / took / 1e6)
                 memory.append(server.memory_mib())
+                ledger = server.ledger()
                 server.stop()
+                if publish == "true":
+                    records, seconds = page_start(test, cluster, f"counts-{run}", ledger)
+                    reads.append(records / seconds / 1e6)
+                    starts.append(seconds)
             what = "with exactly-once topics" if publish == "true" else "read only"
             show(f"backlog of {arguments.events:,} events, {what}{' '.join(('', *more))}", rates, "M/s")
             show("  memory", memory, "MiB", 0)
+            if starts:
+                show(f"a page over them, {records:,.0f} records, is ready after", starts, "s")
+                show("  records read", reads, "M/s")
         for topic in ("counts-latency", "items-steps", "counts-steps"):
             cluster.create_topic(topic, arguments.partitions)
         fused = test.server("--kafka.brokers", cluster.addresses, "--kafka.deployment", "latency",

@@ -44,6 +44,21 @@ void MergeSorted(std::vector<Row>& into, std::vector<Row>&& rows) {
   into = std::move(merged);
 }
 
+template <typename Row>
+void SortAndAdd(std::vector<Row>& rows) {
+  if (rows.empty()) return;
+  std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.key < b.key; });
+  auto last = rows.begin();
+  for (auto row = std::next(last); row != rows.end(); ++row) {
+    if (row->key == last->key) {
+      Accumulate(*last, *row);
+    } else if (++last != row) {
+      *last = std::move(*row);
+    }
+  }
+  rows.erase(std::next(last), rows.end());
+}
+
 // Numbers that nothing which we wrote can hold, and whose sums could overflow.
 constexpr uint64_t kCountMax = uint64_t{1} << 53;
 // In the place of an encoded ledger's first number: before that comes `lost`.
@@ -131,6 +146,9 @@ void MergeCounts(std::vector<CountRow>& into, std::vector<CountRow>&& rows) {
 void MergeLedger(std::vector<LedgerRow>& into, std::vector<LedgerRow>&& rows) {
   MergeSorted(into, std::move(rows));
 }
+
+void SortCounts(std::vector<CountRow>& rows) { SortAndAdd(rows); }
+void SortLedger(std::vector<LedgerRow>& rows) { SortAndAdd(rows); }
 
 void Segment::Merge(Segment&& after) {
   CHECK(after.first == next);

@@ -107,5 +107,8 @@ Segment GapSegment(Offset first, Offset next, Watermark watermark);
 // Adds rows that are sorted by key into `into`, which stays sorted by key.
 void MergeCounts(std::vector<CountRow>& into, std::vector<CountRow>&& rows);
 void MergeLedger(std::vector<LedgerRow>& into, std::vector<LedgerRow>&& rows);
+// Sorts rows by key and adds those of one key together.
+void SortCounts(std::vector<CountRow>& rows);
+void SortLedger(std::vector<LedgerRow>& rows);
 
 }  // namespace sightline

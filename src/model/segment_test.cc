@@ -110,6 +110,23 @@ TEST(Segment, DamageIsToldAndNeverCrashes) {
   }
 }
 
+TEST(Segment, RowsAreSortedAndThoseOfOneKeyAddedUp) {
+  std::vector<CountRow> counts;
+  SortCounts(counts);
+  EXPECT_TRUE(counts.empty());
+  counts = {Count(10, 1, "a", 1), Count(0, 2, "a", 2), Count(0, 1, "b", 4), Count(0, 2, "a", 8),
+            Count(0, 1, "a", 16)};
+  counts[3].first_detected = {-1};
+  CountRow both = Count(0, 2, "a", 10);
+  both.first_detected = {-1};
+  SortCounts(counts);
+  EXPECT_EQ(counts, (std::vector<CountRow>{Count(0, 1, "a", 16), Count(0, 1, "b", 4), both,
+                                           Count(10, 1, "a", 1)}));
+  std::vector<LedgerRow> ledger = {Row(3, 0, 1), Row(1, 3, 0), Row(3, 2, 0), Row(3, 0, 1)};
+  SortLedger(ledger);
+  EXPECT_EQ(ledger, (std::vector<LedgerRow>{Row(1, 3, 0), Row(3, 2, 2)}));
+}
+
 TEST(Segment, MergeAddsUpRowsOfOneKeyAndKeepsTheOrder) {
   Segment a{.first = {0}, .next = {5}, .watermark = {1}};
   a.counts = {Count(0, 1, "a", 1), Count(0, 1, "c", 2)};

@@ -49,6 +49,8 @@ std::optional<CountsFold::Commit> CountsFold::Take(CountsRecord record) {
                             .ledger = std::exchange(source.ledger, {}),
                             .set_aside = {},
                             .watermark = record.progress->watermark}};
+  SortCounts(commit.segment.counts);
+  SortLedger(commit.segment.ledger);
   // What no row of the ledger says is somewhere: writers before this version had no rows.
   const Ledger rest = Less(Less(record.progress->ledger, before.ledger), commit.segment.Total());
   if (rest != Ledger{}) MergeLedger(commit.segment.ledger, {{{.known = false}, rest}});
@@ -61,23 +63,19 @@ void CountsFold::TakeTotal(Source& source, CountsRecord&& record) {
   auto& [next, known] = source.group->totals[record.total->key];
   if (record.next <= next) return;
   next = record.next;
-  CountRow added = *record.total;
-  added.count -= known.count;
-  known = *std::move(record.total);
-  if (added.count == 0 || (source.progress && record.next <= source.progress->next)) return;
-  std::vector<CountRow> rows;
-  rows.push_back(std::move(added));
-  MergeCounts(source.added, std::move(rows));
+  const int64_t before = std::exchange(known, record.total->count);
+  if (known == before || (source.progress && record.next <= source.progress->next)) return;
+  record.total->count -= before;
+  source.added.push_back(*std::move(record.total));
 }
 
 void CountsFold::TakeLedger(Source& source, const CountsRecord& record) {
   auto& [next, known] = source.group->ledger[record.ledger->key];
   if (record.next <= next) return;
   next = record.next;
-  const Ledger added = Less(record.ledger->ledger, known);
-  known = record.ledger->ledger;
+  const Ledger before = std::exchange(known, record.ledger->ledger);
   if (source.progress && record.next <= source.progress->next) return;
-  MergeLedger(source.ledger, {{record.ledger->key, added}});
+  source.ledger.push_back({record.ledger->key, Less(known, before)});
 }
 
 }  // namespace sightline::kafka

@@ -37,13 +37,13 @@ class CountsFold {
   };
   struct Group {
     Offset first;  // of the newest group: older ones are final
-    std::map<CountKey, Known<CountRow>> totals;
+    std::map<CountKey, Known<int64_t>> totals;
     std::map<LedgerKey, Known<Ledger>> ledger;
   };
   struct Source {
     std::optional<Progress> progress;
     std::optional<Group> group;
-    // Since `progress`, sorted.
+    // Since `progress`, as they came.
     std::vector<CountRow> added;
     std::vector<LedgerRow> ledger;
   };

@@ -45,6 +45,20 @@ TEST(CountsFold, ARunningTotalAddsWhatItIsMore) {
   EXPECT_EQ(Take(fold, Done(9, 9)), (Added{{"bus", 5}}));
 }
 
+TEST(CountsFold, ACommitHasEachKeyOnceAndInOrder) {
+  CountsFold fold;
+  for (const auto& [next, item, count] :
+       {std::tuple{5, "car", 1}, {5, "bus", 2}, {7, "car", 4}, {7, "ant", 3}, {8, "car", 9}})
+    Take(fold, Total(0, next, 0, item, count));
+  Take(fold, Total(8, 9, 0, "bus", 1));  // a group that began meanwhile
+  const auto commit = fold.Take(Done(9, 15)).value();
+  ASSERT_TRUE(commit.has_value());
+  std::vector<std::pair<std::string, int64_t>> rows;
+  for (const CountRow& row : commit->segment.counts) rows.emplace_back(row.key.item, row.count);
+  EXPECT_EQ(rows,
+            (std::vector<std::pair<std::string, int64_t>>{{"ant", 3}, {"bus", 3}, {"car", 9}}));
+}
+
 TEST(CountsFold, ANewGroupBeginsAtNothing) {
   CountsFold fold;
   Take(fold, Total(0, 5, 0, "bus", 3));

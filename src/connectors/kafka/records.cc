@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <boost/json.hpp>
 #include <utility>
 
@@ -143,9 +144,20 @@ std::string ProgressValueJson(const Provenance& provenance, const Progress& prog
 
 namespace {
 
-Result<json::object> ParseValue(std::string_view value) {
+// What is parsed, for as long as it is looked at: larger records than most go beyond the array.
+class Memory {
+ public:
+  json::storage_ptr pointer() { return &resource_; }
+
+ private:
+  std::array<unsigned char, 8'192> first_;
+  json::monotonic_resource resource_{first_.data(), first_.size()};
+};
+
+// The object lies in `memory`.
+Result<json::object> ParseValue(std::string_view value, Memory& memory) {
   boost::system::error_code error;
-  json::value parsed = json::parse(value, error);
+  json::value parsed = json::parse(value, error, memory.pointer());
   if (error || !parsed.is_object()) return Status::Stop("a record that is no JSON object");
   json::object object = std::move(parsed.get_object());
   if (const int64_t version = Integers(object).Get("schema_version"); version != kSchemaVersion)
@@ -231,13 +243,15 @@ Status ReadTotal(const json::object& object, CountsRecord& record) {
 }  // namespace
 
 Result<Progress> ParseProgress(std::string_view value) {
-  const Result<json::object> object = ParseValue(value);
+  Memory memory;
+  const Result<json::object> object = ParseValue(value, memory);
   if (!object.ok()) return object.status();
   return ProgressOf(object.value());
 }
 
 Result<CountsRecord> ParseCountsRecord(std::string_view value) {
-  const Result<json::object> parsed = ParseValue(value);
+  Memory memory;
+  const Result<json::object> parsed = ParseValue(value, memory);
   if (!parsed.ok()) return parsed.status();
   const json::object& object = parsed.value();
   Integers fields(object);
@@ -281,7 +295,8 @@ std::string StepPositionJson(const StepPosition& position) {
 }
 
 Result<StepPosition> ParseStepPosition(std::string_view text) {
-  const Result<json::object> parsed = ParseValue(text);
+  Memory memory;
+  const Result<json::object> parsed = ParseValue(text, memory);
   if (!parsed.ok()) return parsed.status();
   Integers fields(parsed.value());
   std::optional<std::string> topic_id = TextOf(parsed.value(), "topic_id");
