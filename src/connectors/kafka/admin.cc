@@ -25,7 +25,8 @@ constexpr std::string_view kCreate = "Create it (on the topic, or on the cluster
 constexpr std::string_view kAlterConfigs = "AlterConfigs of it";
 constexpr std::string_view kDelete = "Delete it";
 
-// `right`: what the call needs, for one who lacks it.
+// `right`: what the call needs, for one who lacks it. Only what is refused for what it asks stops:
+// a client whose broker goes away says so in many ways, and new ones come with its versions.
 Status FromError(const std::string& what, rd_kafka_resp_err_t error, const char* text,
                  std::string_view right) {
   const std::string message =
@@ -35,16 +36,24 @@ Status FromError(const std::string& what, rd_kafka_resp_err_t error, const char*
     case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
       // Whoever waits for the right goes on when it is there.
       return Status::Retry(fmt::format("{}: this user lacks the right to {}", what, right));
-    case RD_KAFKA_RESP_ERR__TIMED_OUT:
-    case RD_KAFKA_RESP_ERR__TRANSPORT:
-    case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
-    case RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT:
-    case RD_KAFKA_RESP_ERR_NOT_CONTROLLER:
-    case RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE:
-    case RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION:
-      return Status::Retry(message);
-    default:
+    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+    case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
+    case RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS:
+    case RD_KAFKA_RESP_ERR_INVALID_PARTITIONS:
+    case RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR:
+    case RD_KAFKA_RESP_ERR_INVALID_REPLICA_ASSIGNMENT:
+    case RD_KAFKA_RESP_ERR_INVALID_CONFIG:
+    case RD_KAFKA_RESP_ERR_INVALID_REQUEST:
+    case RD_KAFKA_RESP_ERR_POLICY_VIOLATION:
+    case RD_KAFKA_RESP_ERR_TOPIC_DELETION_DISABLED:
+    case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
+    case RD_KAFKA_RESP_ERR_SECURITY_DISABLED:
+    case RD_KAFKA_RESP_ERR_UNSUPPORTED_VERSION:
+    case RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE:
+    case RD_KAFKA_RESP_ERR__INVALID_ARG:
       return Status::Stop(message);
+    default:
+      return Status::Retry(message);
   }
 }
 
