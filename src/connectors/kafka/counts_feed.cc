@@ -98,14 +98,16 @@ struct KafkaCountsFeed::State {
     const auto now = SteadyClock::now();
     const std::lock_guard lock(mutex);
     stats.caught_up = true;
-    stats.reading = false;
     stats.trouble.clear();
+    bool none = true, heard = false;
     for (const Follower& follower : followers) {
       if (stats.trouble.empty()) stats.trouble = follower.trouble;
-      if (follower.caught_up) continue;
-      stats.caught_up = false;
-      stats.reading = stats.reading || now - follower.heard < kSilentMax;
+      none = none && !follower.caught_up;
+      stats.caught_up = stats.caught_up && follower.caught_up;
+      heard = heard || (!follower.caught_up && now - follower.heard < kSilentMax);
     }
+    // Where there is nothing yet, there is no part to be shown either.
+    stats.reading = !stats.caught_up && (heard || none);
   }
 
   void Take(Follower& follower, const Record& record) {

@@ -37,7 +37,7 @@ struct KafkaCountsFeedStats {
   int64_t segments = 0;
   int64_t refused = 0;     // records that are none of ours, or of a version that is not known
   bool caught_up = false;  // what was there at the start has been read
-  bool reading = true;     // not yet, but it comes: false where a partition has long been silent
+  bool reading = true;     // not yet, but it comes: false where only silent partitions are missing
   std::string trouble;     // why nothing is read now; empty: all is well
 };
 
