@@ -57,6 +57,7 @@ struct KafkaCountsFeed::State {
       for (bool more = true; more;) {
         more = false;
         for (Follower& follower : followers) more = Read(follower) || more;
+        Tell();
         const std::lock_guard lock(mutex);
         if (closing) more = false;
       }
@@ -90,10 +91,10 @@ struct KafkaCountsFeed::State {
     // start.
     if (status.code() == StatusCode::kStop) follower.sought = false;
     follower.trouble = status.ok() ? "" : status.message();
-    Tell();
     return more;
   }
 
+  // Once a round: it looks at every partition.
   void Tell() {
     const auto now = SteadyClock::now();
     const std::lock_guard lock(mutex);
