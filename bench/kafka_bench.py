@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--backoffs", type=int, nargs="*", default=[], metavar="MS")
     arguments = parser.parse_args()
     load = arguments.build.resolve() / "bench" / "kafka_load"
-    test = Test(arguments.build.resolve() / "src" / "app" / "sightline", "kafka-bench")
+    test = Test(arguments.build.resolve() / "sightline", "kafka-bench")
     try:
         cluster = Cluster(test, lasting=True)
         cluster.create_topics(arguments.partitions)

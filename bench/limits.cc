@@ -19,8 +19,8 @@
 #include <string>
 #include <vector>
 
-#include "app/input.h"
 #include "base/check.h"
+#include "batch/input.h"
 #include "operators/count_operator.h"
 #include "operators/decode.h"
 #include "operators/id_memory.h"

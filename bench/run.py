@@ -114,7 +114,7 @@ def lake(build: pathlib.Path, runs: int) -> None:
 
 def events(options: argparse.Namespace) -> None:
     bench, count = options.build / "bench", options.events
-    sightline = options.build / "src" / "app" / "sightline"
+    sightline = options.build / "sightline"
     folder = options.build / "bench_data"
     folder.mkdir(exist_ok=True)
     events, truth = folder / f"events_{count}.ndjson", folder / f"truth_{count}.csv"

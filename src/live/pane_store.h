@@ -20,9 +20,9 @@
 #include "live/ranking.h"
 #include "live/running_sum.h"
 #include "live/time_zone.h"
-#include "live/window_choice.h"
 #include "model/segment.h"
 #include "model/types.h"
+#include "model/window_choice.h"
 
 namespace sightline {
 

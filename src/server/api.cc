@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/check.h"
-#include "live/window_choice.h"
+#include "model/window_choice.h"
 #include "operators/decode.h"
 #include "query/utf8.h"
 #include "query/write_result.h"

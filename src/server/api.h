@@ -8,7 +8,7 @@
 #include <string>
 #include <string_view>
 
-#include "live/scope.h"
+#include "model/scope.h"
 #include "query/query_engine.h"
 #include "server/http_message.h"
 #include "server/memory_budget.h"

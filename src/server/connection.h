@@ -12,9 +12,9 @@
 #include <mutex>
 #include <unordered_set>
 
+#include "ingest/ingest.h"
 #include "server/body.h"
 #include "server/call_pool.h"
-#include "server/ingest.h"
 #include "server/page.h"
 #include "server/server.h"
 #include "server/server_metrics.h"

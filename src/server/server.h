@@ -12,12 +12,13 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/metric.h"
 #include "base/status.h"
+#include "ingest/detection_log.h"
 #include "live/hub.h"
 #include "live/live.h"
 #include "pipeline/spec.h"
 #include "query/query_engine.h"
-#include "server/detection_log.h"
 
 namespace sightline {
 
@@ -36,20 +37,6 @@ struct ServerOptions {
   Millis body_timeout{60'000};    // from there to the end of its body
   Millis stall_timeout{30'000};   // of a client that takes nothing of its answer or stream
   std::string web_dir;            // serve the page's files from here instead of the built-in ones
-};
-
-// One metric for /metrics; the app gathers them from every room when asked.
-struct Metric {
-  std::string name;  // sightline_..._total, ..._bytes, ..._seconds
-  std::string help;
-  enum class Type : uint8_t { kCounter, kGauge } type = Type::kCounter;
-  std::vector<std::pair<std::string, std::string>> labels;
-  double value = 0;
-};
-
-struct Health {
-  bool ok = true;
-  std::vector<std::string> reasons;  // why not, or what is degraded
 };
 
 struct ServerPorts {

@@ -61,7 +61,7 @@ class Reader:
         self.server: Server | None = None
         self.done: list[str] = []
         self.last_stderr = ""
-        binary = self.folder / "build/release/src/app/sightline"
+        binary = self.folder / "build/release/sightline"
         binary.parent.mkdir(parents=True)
         binary.symlink_to(t.binary)
         (self.folder / "data").mkdir()

@@ -107,7 +107,7 @@ class AppendWatch {
 class EmbeddedLog {
  public:
   // Records for one partition, packed: each a varint length (base/bytes.h) and its bytes. The same
-  // three fields as server/detection_log.h, a room that connectors do not see.
+  // three fields as ingest/detection_log.h, a room that connectors do not see.
   struct PackedRecords {
     int32_t partition = 0;
     int64_t count = 0;
