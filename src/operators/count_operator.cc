@@ -100,8 +100,8 @@ void CountOperator::OnEvents(Offset offset, AppendTime append_time, std::span<co
   for (; !events.empty(); events = events.subspan(std::min(events.size(), kTogether))) {
     const size_t together = std::min(events.size(), kTogether);
     for (size_t i = 0; i < together; ++i) hints[i] = deduplicate.Look(events[i]);
-    for (size_t i = 0; i < together; ++i) deduplicate.Approach(hints[i]);
-    for (size_t i = 0; i < together; ++i) windows.Approach(hints[i].camera, hints[i].fact);
+    for (size_t i = 0; i < together; ++i) deduplicate.Prefetch(hints[i]);
+    for (size_t i = 0; i < together; ++i) windows.Prefetch(hints[i].camera, hints[i].fact);
     for (size_t i = 0; i < together; ++i) {
       const Watermark watermark = deduplicate.watermark();
       const Decision decision = deduplicate.Decide(events[i], append_time, hints[i]);

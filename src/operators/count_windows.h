@@ -22,7 +22,7 @@ class CountWindows {
       : pane_size_(spec.pane_size), window_size_(spec.window_size) {}
 
   // Brings near what Add() reads for these numbers of a decision; any may be given.
-  void Approach(uint32_t camera, uint32_t fact) const {
+  void Prefetch(uint32_t camera, uint32_t fact) const {
     if (camera < last_row_of_camera_.size()) {
       const uint32_t row = last_row_of_camera_[camera];
       if (row < ledger_.size()) Touch(&ledger_[row].ledger);

@@ -29,8 +29,8 @@ Deduplicate::Hint Deduplicate::Look(const Event& event) {
   return hint;
 }
 
-void Deduplicate::Approach(Hint& hint) const {
-  ids_.Approach(hint.hash);
+void Deduplicate::Prefetch(Hint& hint) const {
+  ids_.Prefetch(hint.hash);
   hint.fact = fact_index_.Guess(hint.fact_hash);
   if (hint.fact != kNone) Touch(&facts_[hint.fact]);
 }

@@ -51,7 +51,7 @@ class Deduplicate {
   explicit Deduplicate(const PipelineSpec& spec, uint64_t hash_seed = 0)
       : spec_(spec), hash_seed_(hash_seed) {}
 
-  // What can be looked up before an event's turn. Look() at several events, then Approach() each,
+  // What can be looked up before an event's turn. Look() at several events, then Prefetch() each,
   // and the cache misses of all of them overlap; each step brings near what the next one reads.
   struct Hint {
     uint64_t hash = 0;
@@ -60,7 +60,7 @@ class Deduplicate {
     uint32_t fact = FactIndex::kNone;  // a guess: Decide() checks it
   };
   Hint Look(const Event& event);
-  void Approach(Hint& hint) const;
+  void Prefetch(Hint& hint) const;
   // The outcome of the next event in the partition's order. `hint` is Look(event).
   Decision Decide(const Event& event, AppendTime now, const Hint& hint);
   Decision Decide(const Event& event, AppendTime now) { return Decide(event, now, Look(event)); }

@@ -20,7 +20,7 @@ class FactIndex {
  public:
   static constexpr uint32_t kNone = UINT32_MAX;
 
-  void Approach(uint32_t hash) const {
+  void Prefetch(uint32_t hash) const {
     if (!slots_.empty()) Touch(&slots_[Home(hash)]);
   }
   // A fact whose key has this hash, without a look at its key; kNone if there is none.

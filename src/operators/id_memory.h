@@ -46,7 +46,7 @@ class IdMemory {
   IdMemory() : shards_(new Shard[kShards]) {}
 
   // Brings near what Find(hash) will look at.
-  void Approach(uint64_t hash) const {
+  void Prefetch(uint64_t hash) const {
     const Shard& shard = shards_[ShardOf(hash)];
     if (shard.capacity == 0) return;
     const Entry* home = &shard.entries[Home(shard, hash)];
