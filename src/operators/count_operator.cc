@@ -99,7 +99,7 @@ void CountOperator::OnEvents(Offset offset, AppendTime append_time, std::span<co
   std::array<Deduplicate::Hint, kTogether> hints;
   for (; !events.empty(); events = events.subspan(std::min(events.size(), kTogether))) {
     const size_t together = std::min(events.size(), kTogether);
-    for (size_t i = 0; i < together; ++i) hints[i] = deduplicate.Look(events[i]);
+    for (size_t i = 0; i < together; ++i) hints[i] = deduplicate.MakeHint(events[i]);
     for (size_t i = 0; i < together; ++i) deduplicate.Prefetch(hints[i]);
     for (size_t i = 0; i < together; ++i) windows.Prefetch(hints[i].camera, hints[i].fact);
     for (size_t i = 0; i < together; ++i) {

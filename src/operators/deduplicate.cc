@@ -19,7 +19,7 @@ void ItemNumbers::Clear() {
   names_.clear();
 }
 
-Deduplicate::Hint Deduplicate::Look(const Event& event) {
+Deduplicate::Hint Deduplicate::MakeHint(const Event& event) {
   if (event.kind == Event::Kind::kMalformed) return {};
   Hint hint{.camera = CameraOf(event.camera)};
   if (event.kind == Event::Kind::kHeartbeat) return hint;
@@ -40,7 +40,7 @@ Decision Deduplicate::Decide(const Event& event, AppendTime now, const Hint& hin
   if (event.kind == Event::Kind::kMalformed) return {.outcome = Outcome::kMalformed};
   Camera& camera = cameras_[hint.camera];
   const bool has_clock = now != kNoAppendTime;
-  if (has_clock) Hear(camera, now);
+  if (has_clock) MarkHeard(camera, now);
   const bool future = has_clock && event.time > ToEventTime(now) + spec_.future_tolerance;
   if (event.kind == Event::Kind::kHeartbeat) {
     if (!future) Advance(camera, event.time);  // a heartbeat's clock can be wrong, too
@@ -85,10 +85,10 @@ bool Deduplicate::IsTooLate(const Event& event, const Camera& camera, AppendTime
   return spec_.max_age && now != kNoAppendTime && event.time < ToEventTime(now) - *spec_.max_age;
 }
 
-void Deduplicate::Hear(Camera& camera, AppendTime now) {
+void Deduplicate::MarkHeard(Camera& camera, AppendTime now) {
   if (camera.last_heard != kNoAppendTime && now - camera.last_heard > spec_.camera_ttl) {
-    ++camera.life;  // what it had said is forgotten; its watermark stays
-    came_back_ = true;
+    ++camera.generation;  // what it had said is forgotten; its watermark stays
+    camera_returned_ = true;
   }
   camera.last_heard = now;
 }
@@ -102,7 +102,7 @@ void Deduplicate::Advance(Camera& camera, EventTime time) {
 bool Deduplicate::IsRemembered(const IdMemory::Entry& entry, AppendTime now) const {
   const Fact& fact = facts_[entry.fact];
   const Camera& camera = cameras_[fact.camera];
-  if (fact.life != camera.life) return false;
+  if (fact.generation != camera.generation) return false;
   if (now != kNoAppendTime && camera.last_heard != kNoAppendTime &&
       now - camera.last_heard > spec_.camera_ttl)
     return false;
@@ -114,7 +114,7 @@ bool Deduplicate::Is(const Fact& fact, const FactKey& key) const {
 }
 
 bool Deduplicate::Fits(const Fact& fact, EventTime newest) const {
-  return fact.life == cameras_[fact.camera].life && newest >= fact.base &&
+  return fact.generation == cameras_[fact.camera].generation && newest >= fact.base &&
          newest.v - fact.base.v < int64_t{UINT32_MAX};
 }
 
@@ -126,7 +126,7 @@ uint32_t Deduplicate::FactFor(const FactKey& key, EventTime newest, uint32_t gue
   newest_fact = static_cast<uint32_t>(facts_.size());
   // Everything that this camera is still accepted with lies behind the base.
   facts_.push_back({.camera = key.camera,
-                    .life = cameras_[key.camera].life,
+                    .generation = cameras_[key.camera].generation,
                     .item = key.item,
                     .location = key.location,
                     .base = newest - spec_.out_of_orderness - spec_.dedup_horizon});
@@ -171,7 +171,7 @@ void Deduplicate::InsertId(const IdMemory::Entry& fresh, EventTime time, AppendT
   // No camera's watermark is past the partition's: before that, nothing can be forgotten, and a
   // full shard need not look at its entries. (Ids of cameras that are silent for camera_ttl are
   // swept when something else makes sweeping worth it.)
-  const bool sweep = came_back_ || oldest_ < watermark_ - spec_.dedup_horizon;
+  const bool sweep = camera_returned_ || oldest_ < watermark_ - spec_.dedup_horizon;
   ids_.Insert(fresh, [&](const IdMemory::Entry& e) { return !sweep || IsRemembered(e, now); });
 }
 
@@ -181,7 +181,7 @@ void Deduplicate::CompactIfDue(AppendTime now) {
   std::vector<Fact> facts;
   ItemNumbers items;
   oldest_ = kAfterAllTime;
-  came_back_ = false;
+  camera_returned_ = false;
   ids_.ForEach([&](IdMemory::Entry& entry) {
     uint32_t& fact = number[entry.fact];
     if (fact == kNone) {
@@ -191,7 +191,7 @@ void Deduplicate::CompactIfDue(AppendTime now) {
     }
     // Forgotten ones that are not swept yet keep the sweeping on.
     oldest_ = std::min(oldest_, facts[fact].base + Millis{entry.newest});
-    came_back_ = came_back_ || !IsRemembered(entry, now);
+    camera_returned_ = camera_returned_ || !IsRemembered(entry, now);
     entry.fact = fact;
   });
   facts_ = std::move(facts);
@@ -214,9 +214,9 @@ void Deduplicate::IndexFacts() {
 // Layout, integers as in base/bytes.h:
 //   hash seed (8 bytes)
 //   items:   n (string)*
-//   cameras: n (id, has greatest, greatest, last_heard, life)*
+//   cameras: n (id, has greatest, greatest, last_heard, generation)*
 //   watermark
-//   facts:   n (camera, life, item, location, base)*
+//   facts:   n (camera, generation, item, location, base)*
 //   ids:     n (hash, fact, newest: 16 bytes as in memory, little endian)*, ascending hashes
 void Deduplicate::Save(const std::function<void(std::string_view)>& out) const {
   ByteWriter writer;
@@ -229,13 +229,13 @@ void Deduplicate::Save(const std::function<void(std::string_view)>& out) const {
     writer.Varint(camera.greatest.has_value());
     writer.Signed(camera.greatest.value_or(EventTime{}).v);
     writer.Signed(camera.last_heard.v);
-    writer.Varint(camera.life);
+    writer.Varint(camera.generation);
   }
   writer.Signed(watermark_.v);
   writer.Varint(facts_.size());
   for (const Fact& fact : facts_) {
     writer.Varint(fact.camera);
-    writer.Varint(fact.life);
+    writer.Varint(fact.generation);
     writer.Varint(fact.item);
     writer.Signed(fact.location.v);
     writer.Signed(fact.base.v);
@@ -268,7 +268,7 @@ Status Deduplicate::LoadTables(ByteReader& in) {
     if (!sane(greatest)) return damaged;
     if (has_greatest) camera.greatest = greatest;
     camera.last_heard = {in.Signed()};
-    camera.life = static_cast<uint32_t>(in.Varint());
+    camera.generation = static_cast<uint32_t>(in.Varint());
     if (!camera_index_.try_emplace(camera.id, static_cast<uint32_t>(cameras_.size())).second)
       return damaged;
     cameras_.push_back(camera);
@@ -278,7 +278,7 @@ Status Deduplicate::LoadTables(ByteReader& in) {
   for (uint64_t n = in.Varint(); in.ok() && n > 0; --n) {
     Fact fact;
     fact.camera = static_cast<uint32_t>(in.Varint());
-    fact.life = static_cast<uint32_t>(in.Varint());
+    fact.generation = static_cast<uint32_t>(in.Varint());
     fact.item = static_cast<uint32_t>(in.Varint());
     fact.location = {in.Signed()};
     fact.base = {in.Signed()};
@@ -303,7 +303,7 @@ Status Deduplicate::LoadIds(ByteReader& in) {
     if (entry.fact >= facts_.size()) return damaged;
     const Fact& fact = facts_[entry.fact];
     oldest_ = std::min(oldest_, fact.base + Millis{entry.newest});
-    came_back_ = came_back_ || fact.life != cameras_[fact.camera].life;
+    camera_returned_ = camera_returned_ || fact.generation != cameras_[fact.camera].generation;
     ids_.Insert(entry, [](const IdMemory::Entry&) { return true; });
   }
   return Status::Ok();

@@ -51,19 +51,22 @@ class Deduplicate {
   explicit Deduplicate(const PipelineSpec& spec, uint64_t hash_seed = 0)
       : spec_(spec), hash_seed_(hash_seed) {}
 
-  // What can be looked up before an event's turn. Look() at several events, then Prefetch() each,
-  // and the cache misses of all of them overlap; each step brings near what the next one reads.
+  // What can be looked up before an event's turn. MakeHint() at several events, then Prefetch()
+  // each, and the cache misses of all of them overlap; each step brings near what the next one
+  // reads.
   struct Hint {
     uint64_t hash = 0;
     uint32_t fact_hash = 0;
     uint32_t camera = 0, item = 0;
     uint32_t fact = FactIndex::kNone;  // a guess: Decide() checks it
   };
-  Hint Look(const Event& event);
+  Hint MakeHint(const Event& event);
   void Prefetch(Hint& hint) const;
-  // The outcome of the next event in the partition's order. `hint` is Look(event).
+  // The outcome of the next event in the partition's order. `hint` is MakeHint(event).
   Decision Decide(const Event& event, AppendTime now, const Hint& hint);
-  Decision Decide(const Event& event, AppendTime now) { return Decide(event, now, Look(event)); }
+  Decision Decide(const Event& event, AppendTime now) {
+    return Decide(event, now, MakeHint(event));
+  }
   void BeginBatch();  // only the planted bug kBatchWatermark looks at batches
 
   Watermark watermark() const { return watermark_; }
@@ -82,13 +85,15 @@ class Deduplicate {
     CameraId id;
     std::optional<EventTime> greatest;      // accepted; its watermark is that - out_of_orderness
     AppendTime last_heard = kNoAppendTime;  // of any readable record
-    uint32_t life = 0;  // grows when the camera comes back after camera_ttl: its ids are forgotten
+    uint32_t generation =
+        0;  // grows when the camera comes back after camera_ttl: its ids are forgotten
     EventTime frozen = kBeforeAllTime;  // of kBatchWatermark only
   };
   // What the first copy of an id said. IdMemory keeps times as 32-bit ms behind `base`: a time that
-  // does not fit there (49 days on), and a camera's next life, begin a new fact of the same key.
+  // does not fit there (49 days on), and a camera's next generation, begin a new fact of the same
+  // key.
   struct Fact {
-    uint32_t camera = 0, life = 0, item = 0;
+    uint32_t camera = 0, generation = 0, item = 0;
     LocationId location;
     EventTime base;
   };
@@ -108,7 +113,7 @@ class Deduplicate {
   uint32_t CameraOf(CameraId id);
   EventTime WatermarkOf(const Camera& camera) const;
   bool IsTooLate(const Event& event, const Camera& camera, AppendTime now) const;
-  void Hear(Camera& camera, AppendTime now);
+  void MarkHeard(Camera& camera, AppendTime now);
   void Advance(Camera& camera, EventTime time);
   Decision Remember(const Event& event, AppendTime now, const Hint& hint);
   void InsertId(const IdMemory::Entry& fresh, EventTime time, AppendTime now);
@@ -131,7 +136,7 @@ class Deduplicate {
   size_t compact_at_ = kCompactMin;  // facts_.size() or items_.size()
   IdMemory ids_;
   EventTime oldest_ = kAfterAllTime;      // no remembered id has a `newest` before this
-  bool came_back_ = false;                // a camera began a new life since oldest_ was set
+  bool camera_returned_ = false;          // a camera began a new generation since oldest_ was set
   Watermark watermark_ = kBeforeAllTime;  // the partition's
 
   static constexpr size_t kCompactMin = 65'536;
