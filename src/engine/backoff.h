@@ -25,7 +25,7 @@ class Backoff {
     Failed(now_ms);
   }
   // Somebody says that trying again is worth it now. The next failure still waits longer.
-  void Hurry() { until_ms_ = kBegin; }
+  void RetryNow() { until_ms_ = kBegin; }
 
   bool Waiting(int64_t now_ms) const { return now_ms < until_ms_; }
   int64_t until_ms() const { return until_ms_; }

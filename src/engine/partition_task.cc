@@ -715,11 +715,11 @@ int64_t PartitionTask::SpillDue() const {
 bool PartitionTask::Full() const {
   return sealed_.size() >= options_.sealed_max || sealed_.bytes() >= options_.sealed_bytes_max;
 }
-void PartitionTask::Hurry() {
-  start_backoff_.Hurry();
-  read_backoff_.Hurry();
-  checkpoint_backoff_.Hurry();
-  for (SinkState& sink : sinks_) sink.backoff.Hurry();
+void PartitionTask::RetryNow() {
+  start_backoff_.RetryNow();
+  read_backoff_.RetryNow();
+  checkpoint_backoff_.RetryNow();
+  for (SinkState& sink : sinks_) sink.backoff.RetryNow();
 }
 
 void PartitionTask::Drain() {

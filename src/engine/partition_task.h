@@ -151,7 +151,7 @@ class PartitionTask {
   // When Step() has something to do, as far as the task knows by itself; kNever if it does not.
   int64_t NextDue(int64_t now_ms) const;
   // What has said kRetry may be tried at once: a port has called for it.
-  void Hurry();
+  void RetryNow();
   // Stop reading; commit everything that was read, and put a checkpoint. Cannot be undone.
   void Drain();
 

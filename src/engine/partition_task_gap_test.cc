@@ -74,7 +74,7 @@ TEST(PartitionTaskGapTest, ReadsNothingBehindAGapThatNoCheckpointHas) {
   EXPECT_EQ(task->position(), Offset{30});
   EXPECT_EQ(task->Snapshot().gap, Gap{});  // not told: it may be another one after a crash
   world.put_answer.reset();
-  task->Hurry();
+  task->RetryNow();
   ASSERT_TRUE(StepUntilIdle(*task).ok());
   EXPECT_EQ(task->position(), Offset{10'000});
   EXPECT_EQ(ReadCheckpoint(*world.store.rbegin()->second).value().head.gap, (Gap{{10}, {30}}));
@@ -145,7 +145,7 @@ TEST(PartitionTaskGapTest, ARunningTaskLosesOnlyWhatItHasNotRead) {
   ASSERT_TRUE(StepUntilIdle(*task).ok());
   world.Append(100);
   world.earliest = {150};
-  task->Hurry();
+  task->RetryNow();
   ASSERT_TRUE(StepUntilIdle(*task).ok());
   EXPECT_EQ(world.Sink(0).counted, 150);
   task->Drain();

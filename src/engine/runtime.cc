@@ -169,7 +169,7 @@ int64_t Runtime::State::Turn(Slot& slot) {
   } else if (!woken && now_ms < slot.due_ms) {
     return slot.due_ms;
   }
-  if (woken) slot.task->Hurry();
+  if (woken) slot.task->RetryNow();
   StepTask(slot, now_ms);
   return slot.finished ? PartitionTask::kNever : slot.due_ms;
 }

@@ -170,7 +170,7 @@ class Run {
     if (w_.Fire(800)) WipeCheckpoints();
     if (w_.Fire(gaps_ ? 100 : 200)) Retain();
     if (w_.Fire(300)) Owner().task->Drain();
-    if (w_.Fire(50)) Owner().task->Hurry();
+    if (w_.Fire(50)) Owner().task->RetryNow();
     if (w_.Fire(grow_one_in_)) Grow();
     for (SinkState* sink : {&w_.topic, &w_.lake, &w_.remote})
       if (w_.Fire(100)) sink->down_until_ms = w_.now_ms + w_.prng.Below(outages_ ? 2'500 : 250);
@@ -333,7 +333,7 @@ class Run {
     for (const UnderWay& write : w_.under_way) lands = std::min(lands, write.ready_ms);
     if (lands <= due && w_.prng.OneIn(2)) {
       due = std::max(lands, w_.now_ms);
-      Owner().task->Hurry();
+      Owner().task->RetryNow();
     }
     if (due == PartitionTask::kNever && !Owner().task->caught_up() && !Owner().task->drained())
       throw Violation("it sleeps for ever although there is something to do");
