@@ -17,7 +17,7 @@ std::string_view KeyOf(const rd_kafka_message_t& message) {
 }  // namespace
 
 CountsSink::~CountsSink() {
-  if (worker_ != nullptr) writer_.closed.Bury(std::move(worker_));
+  if (worker_ != nullptr) writer_.retired.Retire(std::move(worker_));
 }
 
 Status CountsSink::Fence(const SourcePartition& partition, Epoch) {
@@ -48,7 +48,7 @@ Status CountsSink::Fence(const SourcePartition& partition, Epoch) {
   const std::shared_ptr<Answer> answer = std::move(fencing_);
   fencing_ = nullptr;
   if (!answer->status.ok()) {
-    writer_.closed.Bury(std::move(worker_));
+    writer_.retired.Retire(std::move(worker_));
     return answer->status;
   }
   if (answer->found) {

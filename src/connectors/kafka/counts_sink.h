@@ -27,7 +27,7 @@ struct WriterState {
 
   const KafkaWriterOptions options;
   std::atomic<int64_t> commits = 0, messages = 0, failures = 0, commit_microseconds = 0;
-  ClosedWorkers closed;
+  RetiredWorkers retired;
 };
 
 class CountsSink final : public Sink {

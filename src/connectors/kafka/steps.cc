@@ -32,23 +32,24 @@ struct KafkaSteps::State {
   explicit State(KafkaStepsOptions given) : options(std::move(given)) {}
   const KafkaStepsOptions options;
   std::unique_ptr<KafkaReader> reader;
-  kafka::ClosedWorkers closed;
+  kafka::RetiredWorkers retired;
 };
 
 namespace {
 
 class PartitionStep final : public KafkaStep {
  public:
-  PartitionStep(const KafkaStepsOptions& options, KafkaReader& reader, kafka::ClosedWorkers& closed,
-                int32_t partition, std::unique_ptr<kafka::StepMap> map, std::function<void()> wake)
+  PartitionStep(const KafkaStepsOptions& options, KafkaReader& reader,
+                kafka::RetiredWorkers& retired, int32_t partition,
+                std::unique_ptr<kafka::StepMap> map, std::function<void()> wake)
       : options_(options),
         reader_(reader),
-        closed_(closed),
+        retired_(retired),
         partition_(partition),
         map_(std::move(map)),
         wake_(std::move(wake)) {}
   ~PartitionStep() override {
-    if (worker_ != nullptr) closed_.Bury(std::move(worker_));
+    if (worker_ != nullptr) retired_.Retire(std::move(worker_));
   }
 
   Status Step(bool draining) override {
@@ -167,7 +168,7 @@ class PartitionStep final : public KafkaStep {
 
   const KafkaStepsOptions& options_;
   KafkaReader& reader_;
-  kafka::ClosedWorkers& closed_;
+  kafka::RetiredWorkers& retired_;
   const int32_t partition_;
   const std::unique_ptr<kafka::StepMap> map_;
   const std::function<void()> wake_;
@@ -202,7 +203,7 @@ std::unique_ptr<KafkaStep> KafkaSteps::OpenJoin(
     return kafka::LocationName{.name = std::move(text), .version = version};
   };
   return std::make_unique<PartitionStep>(
-      state_->options, *state_->reader, state_->closed, partition,
+      state_->options, *state_->reader, state_->retired, partition,
       std::make_unique<kafka::JoinMap>(state_->options.from.id, state_->options.to,
                                        std::move(name)),
       std::move(wake));
@@ -211,7 +212,7 @@ std::unique_ptr<KafkaStep> KafkaSteps::OpenJoin(
 std::unique_ptr<KafkaStep> KafkaSteps::OpenTransform(int32_t partition,
                                                      std::function<void()> wake) {
   return std::make_unique<PartitionStep>(
-      state_->options, *state_->reader, state_->closed, partition,
+      state_->options, *state_->reader, state_->retired, partition,
       std::make_unique<kafka::SealMap>(kafka::SealOptions{
           .topic_id = state_->options.from.id,
           .to = state_->options.to,

@@ -66,11 +66,11 @@ std::optional<std::string> HeaderOf(const rd_kafka_message_t& message, std::stri
   return std::string(static_cast<const char*>(value), size);
 }
 
-void ClosedWorkers::Bury(std::unique_ptr<TransactionWorker> worker) {
+void RetiredWorkers::Retire(std::unique_ptr<TransactionWorker> worker) {
   worker->Close();
   const std::lock_guard lock(mutex_);
-  std::erase_if(closed_, [](const auto& old) { return old->ended(); });
-  closed_.push_back(std::move(worker));
+  std::erase_if(retired_, [](const auto& old) { return old->ended(); });
+  retired_.push_back(std::move(worker));
 }
 
 TransactionWorker::TransactionWorker(KafkaOptions options, std::string transactional_id,

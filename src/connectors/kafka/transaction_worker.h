@@ -121,13 +121,13 @@ class TransactionWorker {
 
 // Takes the workers of those that are gone. Those that have ended meanwhile are joined; the others
 // by the destructor. Thread-safe.
-class ClosedWorkers {
+class RetiredWorkers {
  public:
-  void Bury(std::unique_ptr<TransactionWorker> worker);
+  void Retire(std::unique_ptr<TransactionWorker> worker);
 
  private:
   std::mutex mutex_;
-  std::vector<std::unique_ptr<TransactionWorker>> closed_;  // under mutex_
+  std::vector<std::unique_ptr<TransactionWorker>> retired_;  // under mutex_
 };
 
 }  // namespace sightline::kafka
