@@ -10,7 +10,7 @@ namespace sightline::kafka {
 namespace {
 
 // A blocking call is left so often to see whether it should stop.
-constexpr int kLookMs = 250;
+constexpr int kCallSliceMs = 250;
 constexpr int kAskMs = 5'000;
 constexpr int kSendMs = 2'000;
 
@@ -71,7 +71,7 @@ Status CopyWriter::Fence() {
       {.on_delivery = KeepRefusal});
   if (!made.ok()) return made.status();
   producer_ = std::move(made).value();
-  while (const Error error = Error(rd_kafka_init_transactions(producer_.get(), kLookMs))) {
+  while (const Error error = Error(rd_kafka_init_transactions(producer_.get(), kCallSliceMs))) {
     if (stop_) return Status::Retry("stopped");
     if (!rd_kafka_error_is_retriable(error.get())) return Failed("fencing", error.get());
   }
@@ -91,7 +91,7 @@ Result<std::map<int32_t, Offset>> CopyWriter::Positions(int32_t partitions) {
                      std::chrono::milliseconds(options_.kafka.transaction_timeout.v + kAskMs);
   rd_kafka_resp_err_t error = rd_kafka_committed(client.value().get(), asked.get(), kAskMs);
   while (IsOnItsWay(error) && !stop_ && std::chrono::steady_clock::now() < until) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(kLookMs));
+    std::this_thread::sleep_for(std::chrono::milliseconds(kCallSliceMs));
     error = rd_kafka_committed(client.value().get(), asked.get(), kAskMs);
   }
   if (error != RD_KAFKA_RESP_ERR_NO_ERROR)
@@ -124,7 +124,7 @@ Status CopyWriter::Commit(const std::vector<KeyedRecord>& records,
     return Failed("beginning a transaction", error.get());
   for (const KeyedRecord& record : records) RETURN_IF_ERROR(Produce(record));
   RETURN_IF_ERROR(SendPositions(next));
-  while (const Error error = Error(rd_kafka_commit_transaction(producer_.get(), kLookMs))) {
+  while (const Error error = Error(rd_kafka_commit_transaction(producer_.get(), kCallSliceMs))) {
     if (stop_) return Status::Rebuild("stopped");
     if (!rd_kafka_error_is_retriable(error.get())) return Failed("committing", error.get());
   }
@@ -150,7 +150,7 @@ Status CopyWriter::Produce(const KeyedRecord& record) {
       return Status::Rebuild(
           fmt::format("{}: {}", Where(options_.to, record.partition), ErrorText(error)));
     if (stop_) return Status::Rebuild("stopped");
-    rd_kafka_poll(producer_.get(), kLookMs);
+    rd_kafka_poll(producer_.get(), kCallSliceMs);
   }
 }
 

@@ -57,7 +57,7 @@ class PartitionStep final : public KafkaStep {
     if (!sought_) RETURN_IF_ERROR(Seek());
     stats_.running = true;
     if (committing_ != nullptr) RETURN_IF_ERROR(TakeAnswer());
-    if (worker_->left_open())
+    if (worker_->has_hanging_transaction())
       return Status::Rebuild(
           fmt::format("kafka: {}: the end of the newest transaction is not there",
                       kafka::Where(options_.to, partition_)));

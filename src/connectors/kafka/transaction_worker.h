@@ -48,12 +48,12 @@ class TransactionWorker {
   // All messages go to `partition`. A fence looks in `topic` for the newest record, committed or
   // not, of which `find` has something to say. When the last message of the newest transaction,
   // or what the fence found, is older than `repeat_interval` (0: never) it is written again, so
-  // that retention leaves one. `own`: whether a record is of this id; null: all are, and what one
-  // transaction wrote can be written again by the next.
+  // that retention leaves one. `is_own`: whether a record is of this id; null: all are, and what
+  // one transaction wrote can be written again by the next.
   TransactionWorker(KafkaOptions options, std::string transactional_id, std::string topic,
                     int32_t partition, Finder find, std::function<void()> on_answer,
                     Millis repeat_interval = {},
-                    std::function<bool(const rd_kafka_message_t&)> own = nullptr);
+                    std::function<bool(const rd_kafka_message_t&)> is_own = nullptr);
   // Waits for the thread: Close() before, and some time, make it short.
   ~TransactionWorker();
 
@@ -64,24 +64,24 @@ class TransactionWorker {
   bool ended() const { return ended_.load(); }
   // The newest commit has no end in the partition and cannot be repeated: readers of committed
   // records stop before it. A new owner, whose fence closes it, has to write it again.
-  bool left_open() const { return left_open_.load(); }
+  bool has_hanging_transaction() const { return hanging_.load(); }
 
  private:
   using SteadyTime = std::chrono::steady_clock::time_point;
   static constexpr SteadyTime kNever = SteadyTime::max();
-  // The offsets from the last stable one to the end: none, if everything is decided.
-  struct Undecided {
-    int64_t begin = 0, end = 0;
+  // The offsets from the last stable offset (LSO) to the end: none, if no transaction is open.
+  struct OpenRange {
+    int64_t last_stable = 0, end = 0;
   };
 
   void Run();
   void RunJob(const Job& job);
-  void LookIn(Millis time);
-  void LookBehind();
+  void CheckIn(Millis time);
+  void CheckForHanging();
   void Repeat();
   void RepeatIn(Millis time);
   Status RunFence(const Job& job);
-  Status CloseLeftOpen(const Job& job);
+  Status EndHangingTransaction(const Job& job);
   Status RunCommit(const std::vector<Message>& messages);
   Status RunAbort();
   Status Produce(const Message& message);
@@ -89,7 +89,7 @@ class TransactionWorker {
   // Shows `see` the records of the offsets [begin, end).
   Status Read(rd_kafka_t* client, int64_t begin, int64_t end,
               const std::function<void(const rd_kafka_message_t&)>& see);
-  Result<Undecided> AskUndecided();
+  Result<OpenRange> ReadOpenRange();
   Result<int64_t> AskOffsetNow(
       rd_kafka_t* client, int64_t spec,
       rd_kafka_IsolationLevel_t isolation = RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED);
@@ -98,7 +98,7 @@ class TransactionWorker {
   const std::string transactional_id_, topic_;
   const int32_t partition_;
   const Finder find_;
-  const std::function<bool(const rd_kafka_message_t&)> own_;
+  const std::function<bool(const rd_kafka_message_t&)> is_own_;
   const Millis repeat_interval_;
 
   std::mutex mutex_;
@@ -107,14 +107,14 @@ class TransactionWorker {
   std::function<void()> on_answer_;  // under mutex_; null once closed
   std::atomic<bool> closing_ = false;
   std::atomic<bool> ended_ = false;
-  std::atomic<bool> left_open_ = false;
+  std::atomic<bool> hanging_ = false;
   // The thread's.
   std::string refused_;          // why the first message of a failed commit was not taken
   std::optional<Message> last_;  // of the newest transaction, if it is to be repeated
   SteadyTime repeat_at_;
-  SteadyTime look_at_ = kNever;
-  std::optional<int64_t> open_since_;  // what was undecided at the last look
-  Millis found_age_{0};                // of what the fence found
+  SteadyTime check_at_ = kNever;
+  std::optional<int64_t> suspect_;  // the LSO at the last check
+  Millis found_age_{0};             // of what the fence found
   Handle producer_;
   std::thread thread_;
 };
