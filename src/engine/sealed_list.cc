@@ -10,7 +10,8 @@ namespace sightline {
 int64_t SegmentBytes(const Segment& segment) {
   size_t bytes = sizeof(Segment) + segment.ledger.size() * sizeof(LedgerRow);
   for (const CountRow& row : segment.counts) bytes += sizeof row + row.key.item.size();
-  for (const SetAside& aside : segment.set_aside) bytes += sizeof aside + aside.bytes.size();
+  for (const DeadLetter& letter : segment.dead_letters)
+    bytes += sizeof letter + letter.bytes.size();
   return static_cast<int64_t>(bytes);
 }
 

@@ -154,14 +154,15 @@ void Segment::Merge(Segment&& after) {
   CHECK(after.first == next);
   MergeCounts(counts, std::move(after.counts));
   MergeLedger(ledger, std::move(after.ledger));
-  std::move(after.set_aside.begin(), after.set_aside.end(), std::back_inserter(set_aside));
+  std::move(after.dead_letters.begin(), after.dead_letters.end(), std::back_inserter(dead_letters));
   next = after.next;
   watermark = after.watermark;
 }
 
 // Layout: first next watermark | items: n (string)* | counts: n (pane, location, item index,
-// kind, count, first, last)* | ledger: n (known, location, camera, hour, outcomes...)* | set aside.
-// Times are deltas to the row before; integers are varints (base/bytes.h).
+// kind, count, first, last)* | ledger: n (known, location, camera, hour, outcomes...)* | dead
+// letters: n (outcome, reason, offset, index, append time, bytes)*. Times are deltas to the row
+// before; integers are varints (base/bytes.h).
 void Segment::Encode(ByteWriter& out) const {
   out.Signed(first.v);
   out.Signed(next.v);
@@ -193,14 +194,14 @@ void Segment::Encode(ByteWriter& out) const {
     out.Signed(row.key.hour.v);
     row.ledger.Encode(out);
   }
-  out.Varint(set_aside.size());
-  for (const SetAside& aside : set_aside) {
-    out.Varint(static_cast<uint64_t>(aside.outcome));
-    out.Varint(static_cast<uint64_t>(aside.reason));
-    out.Signed(aside.offset.v);
-    out.Signed(aside.index);
-    out.Signed(aside.append_time.v);
-    out.String(aside.bytes);
+  out.Varint(dead_letters.size());
+  for (const DeadLetter& letter : dead_letters) {
+    out.Varint(static_cast<uint64_t>(letter.outcome));
+    out.Varint(static_cast<uint64_t>(letter.reason));
+    out.Signed(letter.offset.v);
+    out.Signed(letter.index);
+    out.Signed(letter.append_time.v);
+    out.String(letter.bytes);
   }
 }
 
@@ -236,18 +237,18 @@ Result<Segment> Segment::Decode(ByteReader& in) {
     if (!ledger.ok()) return Status::Stop("segment is damaged: " + ledger.status().message());
     row.ledger = ledger.value();
   }
-  segment.set_aside.resize(ReadSize(in));
-  for (SetAside& aside : segment.set_aside) {
+  segment.dead_letters.resize(ReadSize(in));
+  for (DeadLetter& letter : segment.dead_letters) {
     const uint64_t outcome = in.Varint();
     const uint64_t reason = in.Varint();
     if (outcome >= kOutcomes || reason > static_cast<uint64_t>(MalformedReason::kTooLarge))
       return Status::Stop("segment is damaged: bad outcome");
-    aside.outcome = static_cast<Outcome>(outcome);
-    aside.reason = static_cast<MalformedReason>(reason);
-    aside.offset = {in.Signed()};
-    aside.index = static_cast<int32_t>(in.Signed());
-    aside.append_time = {in.Signed()};
-    aside.bytes = std::string(in.String());
+    letter.outcome = static_cast<Outcome>(outcome);
+    letter.reason = static_cast<MalformedReason>(reason);
+    letter.offset = {in.Signed()};
+    letter.index = static_cast<int32_t>(in.Signed());
+    letter.append_time = {in.Signed()};
+    letter.bytes = std::string(in.String());
   }
   if (!in.ok()) return Status::Stop("segment is damaged: truncated");
   return segment;

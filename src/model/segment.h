@@ -70,24 +70,24 @@ struct CountRow {
   friend bool operator==(const CountRow&, const CountRow&) = default;
 };
 
-// An event that is kept aside: malformed and future ones for `dead_letters`, too late ones for
-// `late_detections`.
-struct SetAside {
+// An event that was not counted, kept with its original bytes. Malformed and future events go to
+// `dead_letters`, events that are too late to `late_detections`.
+struct DeadLetter {
   Outcome outcome = Outcome::kMalformed;
   MalformedReason reason = MalformedReason::kNone;
   Offset offset;
   int32_t index = 0;
   AppendTime append_time = kNoAppendTime;
-  std::string bytes;  // cut at kSetAsideBytesMax
-  friend bool operator==(const SetAside&, const SetAside&) = default;
+  std::string bytes;  // cut at kDeadLetterBytesMax
+  friend bool operator==(const DeadLetter&, const DeadLetter&) = default;
 };
-constexpr size_t kSetAsideBytesMax = 64 * 1024;
+constexpr size_t kDeadLetterBytesMax = 64 * 1024;
 
 struct Segment {
   Offset first, next;
   std::vector<CountRow> counts;          // sorted by key, each key once
   std::vector<LedgerRow> ledger;         // sorted by key, each key once
-  std::vector<SetAside> set_aside;       // by offset, index
+  std::vector<DeadLetter> dead_letters;  // by offset, index
   Watermark watermark = kBeforeAllTime;  // the partition's, at `next`
 
   Ledger Total() const;
@@ -95,7 +95,7 @@ struct Segment {
   void Merge(Segment&& after);
   // Of offsets that were lost, and of nothing else.
   bool IsGap() const { return ledger.size() == 1 && counts.empty() && ledger[0].ledger.lost > 0; }
-  size_t rows() const { return counts.size() + ledger.size() + set_aside.size(); }
+  size_t rows() const { return counts.size() + ledger.size() + dead_letters.size(); }
   void Encode(ByteWriter& out) const;
   static Result<Segment> Decode(ByteReader& in);
   friend bool operator==(const Segment&, const Segment&) = default;

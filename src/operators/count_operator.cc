@@ -119,7 +119,7 @@ Segment CountOperator::TakeSegment(Offset first, Offset next) {
 }
 
 size_t CountOperator::open_rows() const { return state_->windows.rows(); }
-size_t CountOperator::open_bytes() const { return state_->windows.set_aside_bytes(); }
+size_t CountOperator::open_bytes() const { return state_->windows.dead_letter_bytes(); }
 Watermark CountOperator::watermark() const { return state_->deduplicate.watermark(); }
 int64_t CountOperator::remembered_ids() const { return state_->deduplicate.remembered_ids(); }
 int64_t CountOperator::cameras() const { return state_->deduplicate.cameras(); }

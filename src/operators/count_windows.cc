@@ -52,7 +52,7 @@ void CountWindows::Add(const Event& event, const Decision& decision, Offset offs
     Count(event, decision, watermark);
   } else if (outcome == Outcome::kMalformed || outcome == Outcome::kFuture ||
              outcome == Outcome::kTooLate) {
-    SetAsideEvent(event, outcome, offset, now);
+    KeepDeadLetter(event, outcome, offset, now);
   }
 }
 
@@ -82,16 +82,16 @@ CountWindows::LastSum CountWindows::FindSum(const Event& event, const Decision& 
   return {{pane_start, pane_start + pane_size_}, window_end, kind, it->second};
 }
 
-void CountWindows::SetAsideEvent(const Event& event, Outcome outcome, Offset offset,
-                                 AppendTime now) {
-  SetAside aside{.outcome = outcome,
-                 .reason = event.reason,
-                 .offset = offset,
-                 .index = event.index,
-                 .append_time = now,
-                 .bytes = std::string(event.bytes.substr(0, kSetAsideBytesMax))};
-  set_aside_bytes_ += aside.bytes.size();
-  set_aside_.push_back(std::move(aside));
+void CountWindows::KeepDeadLetter(const Event& event, Outcome outcome, Offset offset,
+                                  AppendTime now) {
+  DeadLetter letter{.outcome = outcome,
+                    .reason = event.reason,
+                    .offset = offset,
+                    .index = event.index,
+                    .append_time = now,
+                    .bytes = std::string(event.bytes.substr(0, kDeadLetterBytesMax))};
+  dead_letter_bytes_ += letter.bytes.size();
+  dead_letters_.push_back(std::move(letter));
 }
 
 Segment CountWindows::Take(Offset first, Offset next, Watermark watermark,
@@ -122,7 +122,7 @@ Segment CountWindows::Take(Offset first, Offset next, Watermark watermark,
             [](const LedgerRow& a, const LedgerRow& b) { return a.key < b.key; });
   for (const LedgerRow& row : ledger_) CHECK(row.ledger.Balanced());
   segment.ledger = std::move(ledger_);
-  segment.set_aside = std::move(set_aside_);
+  segment.dead_letters = std::move(dead_letters_);
   Clear();
   return segment;
 }
@@ -137,8 +137,8 @@ void CountWindows::Clear() {
   count_index_.clear();
   ledger_.clear();
   ledger_index_.clear();
-  set_aside_.clear();
-  set_aside_bytes_ = 0;
+  dead_letters_.clear();
+  dead_letter_bytes_ = 0;
 }
 
 }  // namespace sightline

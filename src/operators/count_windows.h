@@ -38,8 +38,8 @@ class CountWindows {
   // Moves out what was added since the last call; `items` names the numbers in the decisions.
   Segment Take(Offset first, Offset next, Watermark watermark, const ItemNumbers& items);
 
-  size_t rows() const { return counts_.size() + ledger_.size() + set_aside_.size(); }
-  size_t set_aside_bytes() const { return set_aside_bytes_; }
+  size_t rows() const { return counts_.size() + ledger_.size() + dead_letters_.size(); }
+  size_t dead_letter_bytes() const { return dead_letter_bytes_; }
 
  private:
   struct Cell {
@@ -79,7 +79,7 @@ class CountWindows {
   Ledger& LedgerOf(const Event& event, const Decision& decision, AppendTime now);
   void Count(const Event& event, const Decision& decision, Watermark watermark);
   void Clear();
-  void SetAsideEvent(const Event& event, Outcome outcome, Offset offset, AppendTime now);
+  void KeepDeadLetter(const Event& event, Outcome outcome, Offset offset, AppendTime now);
 
   Millis pane_size_, window_size_;
   std::vector<Sum> counts_;
@@ -90,8 +90,8 @@ class CountWindows {
   boost::unordered_flat_map<LedgerKey, uint32_t, LedgerHash> ledger_index_;
   std::vector<uint32_t> last_row_of_camera_;
   std::vector<uint32_t> cameras_;  // whose last row is set
-  std::vector<SetAside> set_aside_;
-  size_t set_aside_bytes_ = 0;
+  std::vector<DeadLetter> dead_letters_;
+  size_t dead_letter_bytes_ = 0;
 };
 
 }  // namespace sightline

@@ -44,7 +44,7 @@ class LakeSinkHarness final : public SinkHarness {
     writer_ = std::move(opened).value();
   }
   Stored Kept(Stored all) const override {
-    all.set_aside.clear();
+    all.dead_letters.clear();
     table_ == lake::kLedgerTable ? all.counts.clear() : all.ledger.clear();
     return all;
   }

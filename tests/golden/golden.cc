@@ -213,10 +213,10 @@ class Player {
     add(total.conflicts, "conflict");
     add(total.of(Outcome::kOutside), "outside");
     add(total.heartbeats, "heartbeat");
-    for (const SetAside& aside : segment.set_aside) {
-      std::string name(sightline::ToString(aside.outcome));
-      if (aside.outcome == Outcome::kMalformed)
-        name += fmt::format(" {}", sightline::ToString(aside.reason));
+    for (const DeadLetter& letter : segment.dead_letters) {
+      std::string name(sightline::ToString(letter.outcome));
+      if (letter.outcome == Outcome::kMalformed)
+        name += fmt::format(" {}", sightline::ToString(letter.reason));
       outcomes.push_back(std::move(name));
     }
   }

@@ -43,7 +43,7 @@ void RunOperator(Prng& prng, const PipelineSpec& spec, const Log& log) {
 struct Totals {
   Sums counts;
   std::map<LedgerKey, Ledger> ledger;
-  std::vector<std::pair<AppendTime, std::string>> set_aside;
+  std::vector<std::pair<AppendTime, std::string>> dead_letters;
   void Add(const Segment& segment) {
     for (const CountRow& row : segment.counts) {
       CountKey key = row.key;
@@ -51,9 +51,9 @@ struct Totals {
       counts[key] += row.count;
     }
     for (const LedgerRow& row : segment.ledger) ledger[row.key].Add(row.ledger);
-    for (const SetAside& aside : segment.set_aside)
-      set_aside.emplace_back(aside.append_time, aside.bytes);
-    std::ranges::sort(set_aside);
+    for (const DeadLetter& letter : segment.dead_letters)
+      dead_letters.emplace_back(letter.append_time, letter.bytes);
+    std::ranges::sort(dead_letters);
   }
   friend bool operator==(const Totals&, const Totals&) = default;
 };

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
-#include "connectors/embedded_log/set_aside_record.h"
+#include "connectors/embedded_log/dead_letter_record.h"
 
 namespace sightline::embedded_log {
 namespace {
@@ -16,7 +16,7 @@ EventTime NewestPane(const Segment& group) {
   return group.counts.empty() ? group.watermark : group.counts.back().key.pane_start;
 }
 
-Segment WithoutSetAside(const Segment& segment) {
+Segment WithoutDeadLetters(const Segment& segment) {
   return {.first = segment.first,
           .next = segment.next,
           .counts = segment.counts,
@@ -115,15 +115,15 @@ CountsSink::Write CountsSink::Prepare(const SourcePartition& partition,
   ByteWriter dead, late;
   for (const Segment& segment : segments) {
     write.ledger.Add(segment.Total());
-    for (const SetAside& event : segment.set_aside) {
+    for (const DeadLetter& event : segment.dead_letters) {
       const bool is_late = event.outcome == Outcome::kTooLate;
-      (is_late ? late : dead).String(EncodeSetAside(partition, event));
+      (is_late ? late : dead).String(EncodeDeadLetter(partition, event));
       ++(is_late ? write.late_detections : write.dead_letters).count;
     }
     if (group_.has_value()) {
-      group_->Merge(WithoutSetAside(segment));
+      group_->Merge(WithoutDeadLetters(segment));
     } else {
-      group_ = WithoutSetAside(segment);
+      group_ = WithoutDeadLetters(segment);
       group_begun_ms_ = now_ms;
     }
   }

@@ -148,7 +148,7 @@ class EmbeddedLog {
 
   // The transactional sink of the counts. Commits through the writer's group commit: the first call
   // of Commit() says kRetry and the next one has the answer; Fence() likewise. Set-aside events
-  // become records (set_aside_record.h) of the topics dead_letters and late_detections.
+  // become records (dead_letter_record.h) of the topics dead_letters and late_detections.
   std::unique_ptr<Sink> OpenCountsSink(CountsSinkOptions options);
   // None: nothing has been committed for this partition.
   Result<std::optional<CountsProgress>> Progress(const SourcePartition& partition);

@@ -47,7 +47,7 @@ std::optional<CountsFold::Commit> CountsFold::Take(CountsRecord record) {
                             .next = record.next,
                             .counts = std::exchange(source.added, {}),
                             .ledger = std::exchange(source.ledger, {}),
-                            .set_aside = {},
+                            .dead_letters = {},
                             .watermark = record.progress->watermark}};
   SortCounts(commit.segment.counts);
   SortLedger(commit.segment.ledger);

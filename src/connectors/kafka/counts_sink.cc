@@ -118,11 +118,11 @@ std::vector<Message> CountsSink::Prepare(std::span<const Segment> segments) {
     offered_.ledger.Add(segment.Total());
     MergeCounts(changed, std::vector<CountRow>(segment.counts));
     MergeLedger(told, std::vector<LedgerRow>(segment.ledger));
-    for (const SetAside& event : segment.set_aside)
-      messages.push_back(SetAsideMessage(event.outcome == Outcome::kTooLate
-                                             ? options_.late_detections_topic
-                                             : options_.dead_letters_topic,
-                                         provenance_.from, event));
+    for (const DeadLetter& event : segment.dead_letters)
+      messages.push_back(DeadLetterMessage(event.outcome == Outcome::kTooLate
+                                               ? options_.late_detections_topic
+                                               : options_.dead_letters_topic,
+                                           provenance_.from, event));
   }
   const Clock::time_point now = Clock::now();
   if (begun_ == Clock::time_point() ||

@@ -318,8 +318,8 @@ Result<StepPosition> ParseStepPosition(std::string_view text) {
   return position;
 }
 
-Message SetAsideMessage(const std::string& topic, const SourcePartition& from,
-                        const SetAside& event) {
+Message DeadLetterMessage(const std::string& topic, const SourcePartition& from,
+                          const DeadLetter& event) {
   Message message{
       .topic = topic,
       .key = fmt::format(R"({{"source":{},"source_partition":{},"offset":{},"index":{}}})",

@@ -89,7 +89,7 @@ std::string StepPositionJson(const StepPosition& position);
 Result<StepPosition> ParseStepPosition(std::string_view text);
 
 // The event's own bytes, with the reason in headers, as dead letters are written by others.
-Message SetAsideMessage(const std::string& topic, const SourcePartition& from,
-                        const SetAside& event);
+Message DeadLetterMessage(const std::string& topic, const SourcePartition& from,
+                          const DeadLetter& event);
 
 }  // namespace sightline::kafka

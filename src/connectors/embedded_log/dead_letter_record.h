@@ -10,14 +10,14 @@
 
 namespace sightline {
 
-struct SetAsideRecord {
+struct DeadLetterRecord {
   SourcePartition from;  // with event.offset and event.index: the key
-  SetAside event;
-  friend bool operator==(const SetAsideRecord&, const SetAsideRecord&) = default;
+  DeadLetter event;
+  friend bool operator==(const DeadLetterRecord&, const DeadLetterRecord&) = default;
 };
 
-std::string EncodeSetAside(const SourcePartition& from, const SetAside& event);
+std::string EncodeDeadLetter(const SourcePartition& from, const DeadLetter& event);
 // kStop if the bytes are not such a record.
-Result<SetAsideRecord> DecodeSetAside(std::string_view bytes);
+Result<DeadLetterRecord> DecodeDeadLetter(std::string_view bytes);
 
 }  // namespace sightline
