@@ -101,11 +101,11 @@ void LakeWriter::Give(Answer& answer, Status status) {
 
 void LakeWriter::Run() {
   std::unique_lock lock(mutex_);
-  const std::chrono::milliseconds gather(options_.gather.v);
+  const std::chrono::milliseconds linger(options_.linger.v);
   while (true) {
     wake_.wait(lock, [&] { return closing_ || !fences_.empty() || !writes_.empty(); });
     if (fences_.empty() && !closing_)
-      wake_.wait_until(lock, oldest_write_ + gather, [&] { return closing_ || !fences_.empty(); });
+      wake_.wait_until(lock, oldest_write_ + linger, [&] { return closing_ || !fences_.empty(); });
     if (closing_) break;
     // Fences first: what an older owner has queued is then refused.
     if (!fences_.empty()) {

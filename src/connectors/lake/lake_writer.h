@@ -35,7 +35,7 @@ struct LakeWriterOptions {
   std::string table = std::string(kIncrementsTable);  // or kLedgerTable
   Layout layout = Layout::kByLocation;  // only when the table is made: see kMaxPartitions
   // A waiting segment waits so long for those of other partitions.
-  Millis gather{200};
+  Millis linger{200};
   Millis window_size{60'000};
   int64_t checkpoint_commits = 100;         // a checkpoint at every version that this divides
   Millis log_retention{30 * 86'400'000LL};  // older commits that no reader needs are deleted
