@@ -255,13 +255,13 @@ Result<std::vector<std::string>> KafkaAdmin::Names() {
   return names;
 }
 
-Status KafkaAdmin::Create(const KafkaTopicWish& wish) {
-  const std::string what = fmt::format("topic '{}' cannot be made", wish.name);
+Status KafkaAdmin::Create(const KafkaTopicSpec& spec) {
+  const std::string what = fmt::format("topic '{}' cannot be made", spec.name);
   char error[512];
   const Owned<rd_kafka_NewTopic_t, rd_kafka_NewTopic_destroy> topic(rd_kafka_NewTopic_new(
-      wish.name.c_str(), wish.partitions, wish.replication, error, sizeof error));
+      spec.name.c_str(), spec.partitions, spec.replication, error, sizeof error));
   if (topic == nullptr) return Status::Stop(fmt::format("{}: {}", what, error));
-  for (const auto& [name, value] : wish.settings)
+  for (const auto& [name, value] : spec.settings)
     rd_kafka_NewTopic_set_config(topic.get(), name.c_str(), value.c_str());
   rd_kafka_NewTopic_t* topics[] = {topic.get()};
   const Result<kafka::Event> event =

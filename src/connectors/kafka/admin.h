@@ -24,7 +24,7 @@ struct KafkaTopicState {
   std::map<std::string, std::string> settings;
 };
 
-struct KafkaTopicWish {
+struct KafkaTopicSpec {
   std::string name;
   int32_t partitions = 1;
   int32_t replication = 1;
@@ -49,7 +49,7 @@ class KafkaAdmin {
   Result<std::vector<KafkaTopicState>> DescribeAll(const std::vector<std::string>& topics);
   // Of all topics that this user may describe.
   Result<std::vector<std::string>> Names();
-  Status Create(const KafkaTopicWish& wish);
+  Status Create(const KafkaTopicSpec& spec);
   // Sets these and leaves the others as they are.
   Status Alter(const std::string& topic, const std::map<std::string, std::string>& settings);
   Status Delete(const std::string& topic);
