@@ -24,7 +24,7 @@ struct KafkaCopy::State {
         writer({.kafka = options.kafka,
                 .to = options.to.name,
                 .name = options.name,
-                .carrier = options.carrier,
+                .offsets_topic = options.offsets_topic,
                 .to_id = options.to.id,
                 .what = options.what},
                stop),

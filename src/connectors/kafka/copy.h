@@ -30,7 +30,7 @@ struct KafkaCopyOptions {
   // transactional.id, and the group of the offsets: one for each topic that is written.
   std::string name;
   // The topic under whose partitions the offsets are kept; its partitions are at least as many.
-  std::string carrier;
+  std::string offsets_topic;
   // What is copied, in words: a copy goes on only where the same was copied before.
   std::string what;
   RekeyBy by = RekeyBy::kCamera;

@@ -85,7 +85,7 @@ Result<std::map<int32_t, Offset>> CopyWriter::Positions(int32_t partitions) {
   if (!client.ok()) return client.status();
   const Partitions asked(rd_kafka_topic_partition_list_new(partitions));
   for (int32_t p = 0; p < partitions; ++p)
-    rd_kafka_topic_partition_list_add(asked.get(), options_.carrier.c_str(), p);
+    rd_kafka_topic_partition_list_add(asked.get(), options_.offsets_topic.c_str(), p);
   // A transaction that a killed process has left open hides them for as long as it may live.
   const auto until = std::chrono::steady_clock::now() +
                      std::chrono::milliseconds(options_.kafka.transaction_timeout.v + kAskMs);
@@ -159,7 +159,7 @@ Status CopyWriter::SendPositions(const std::map<int32_t, Offset>& next) {
   const std::string metadata = Metadata();
   for (const auto& [partition, offset] : next) {
     rd_kafka_topic_partition_t* const one =
-        rd_kafka_topic_partition_list_add(offsets.get(), options_.carrier.c_str(), partition);
+        rd_kafka_topic_partition_list_add(offsets.get(), options_.offsets_topic.c_str(), partition);
     one->offset = offset.v;
     one->metadata = rd_kafka_mem_malloc(nullptr, metadata.size());  // the list frees it
     one->metadata_size = metadata.copy(static_cast<char*>(one->metadata), metadata.size());

@@ -23,10 +23,10 @@ namespace sightline::kafka {
 struct CopyWriterOptions {
   KafkaOptions kafka;
   std::string to;
-  std::string name;     // transactional.id, and the group of the offsets
-  std::string carrier;  // the topic under whose partitions they are kept
-  std::string to_id;    // first line of the metadata
-  std::string what;     // and the rest
+  std::string name;           // transactional.id, and the group of the offsets
+  std::string offsets_topic;  // the topic under whose partitions they are kept
+  std::string to_id;          // first line of the metadata
+  std::string what;           // and the rest
 };
 
 class CopyWriter {
