@@ -22,7 +22,7 @@ Result<std::optional<CountsFold::Commit>> CountsFold::Take(std::string_view valu
   return Take(std::move(parsed).value());
 }
 
-void CountsFold::GoOn(const SourcePartition& from, const Progress& progress) {
+void CountsFold::Resume(const SourcePartition& from, const Progress& progress) {
   sources_[from].progress = progress;
 }
 

@@ -27,7 +27,7 @@ class CountsFold {
   std::optional<Commit> Take(CountsRecord record);
   // What is read from here on goes on from `progress`: before the first record of `from`. The group
   // that is open there must be read from its start.
-  void GoOn(const SourcePartition& from, const Progress& progress);
+  void Resume(const SourcePartition& from, const Progress& progress);
 
  private:
   template <typename Value>

@@ -17,7 +17,7 @@ class JoinMap final : public StepMap {
   JoinMap(std::string topic_id, std::string to, std::function<LocationName(LocationId)> location)
       : topic_id_(std::move(topic_id)), to_(std::move(to)), location_(std::move(location)) {}
 
-  void GoOn(const StepPosition&) override {}
+  void Resume(const StepPosition&) override {}
   Status Take(Offset at, std::string_view value, StepClock::time_point now) override;
   Result<StepCommit> Give(StepClock::time_point now) override;
   int64_t waiting() const override { return static_cast<int64_t>(messages_.size()); }

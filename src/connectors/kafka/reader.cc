@@ -58,7 +58,7 @@ KafkaTopic TopicToRead(const KafkaTopicState& state) {
           .log_append_time = type != state.settings.end() && type->second == "LogAppendTime"};
 }
 
-struct KafkaReader::State final : kafka::Board {
+struct KafkaReader::State final : kafka::TopicRegistry {
   bool Replaced(const std::string& topic) const override {
     const std::lock_guard lock(mutex);
     return replaced.contains(topic);

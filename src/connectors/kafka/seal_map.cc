@@ -7,10 +7,10 @@
 
 namespace sightline::kafka {
 
-void SealMap::GoOn(const StepPosition& position) {
+void SealMap::Resume(const StepPosition& position) {
   next_ = position.next;
   for (const auto& [from, progress] : position.done) {
-    fold_.GoOn(from, progress);
+    fold_.Resume(from, progress);
     Source& source = sources_[from];
     source.done = source.seen = progress;
     source.begins_at = position.next;

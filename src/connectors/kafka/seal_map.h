@@ -32,7 +32,7 @@ class SealMap final : public StepMap {
  public:
   explicit SealMap(SealOptions options) : options_(std::move(options)) {}
 
-  void GoOn(const StepPosition& position) override;
+  void Resume(const StepPosition& position) override;
   Status Take(Offset at, std::string_view value, StepClock::time_point now) override;
   Result<StepCommit> Give(StepClock::time_point now) override;
   int64_t waiting() const override { return rows_; }

@@ -28,10 +28,10 @@ RecordExtra ExtraOf(const rd_kafka_message_t& message, int64_t timestamp) {
 
 }  // namespace
 
-KafkaSource::KafkaSource(rd_kafka_t* client, Board& board, const KafkaTopic& topic,
+KafkaSource::KafkaSource(rd_kafka_t* client, TopicRegistry& registry, const KafkaTopic& topic,
                          int32_t partition, std::function<void()> wake)
     : client_(client),
-      board_(board),
+      registry_(registry),
       topic_(topic.name),
       topic_id_(topic.id),
       partition_(partition),
@@ -119,7 +119,7 @@ Status KafkaSource::Seek(Offset next) {
   next_ = next;
   failed_ = Status::Ok();
   newest_ = next == *bounds_.end ? *bounds_.newest : kNoAppendTime;
-  board_.SetEnd(topic_id_, partition_, *bounds_.end, *bounds_.newest);
+  registry_.SetEnd(topic_id_, partition_, *bounds_.end, *bounds_.newest);
   return Status::Ok();
 }
 
@@ -151,7 +151,7 @@ Result<Batch> KafkaSource::Poll(int64_t records_max) {
   const ssize_t got =
       rd_kafka_consume_batch_queue(messages_.get(), 0, polled_.data(), polled_.size());
   const size_t count = got < 0 ? 0 : static_cast<size_t>(got);
-  if (board_.Replaced(topic_)) {
+  if (registry_.Replaced(topic_)) {
     // What lies at this offset now belongs to another source.
     for (size_t i = 0; i < count; ++i) rd_kafka_message_destroy(polled_[i]);
     return Status::Retry(fmt::format("topic '{}' was deleted and made again", topic_));
@@ -195,7 +195,7 @@ Result<Batch> KafkaSource::Poll(int64_t records_max) {
   if (batch.first != batch.next) {
     int64_t low = 0, high = 0;  // as the newest answer of the broker said
     rd_kafka_get_watermark_offsets(client_, topic_.c_str(), partition_, &low, &high);
-    board_.SetEnd(topic_id_, partition_, std::max(next_, Offset{high}), newest_);
+    registry_.SetEnd(topic_id_, partition_, std::max(next_, Offset{high}), newest_);
   }
   return batch;
 }

@@ -19,9 +19,9 @@
 namespace sightline::kafka {
 
 // What sources of a reader share. Thread-safe.
-class Board {
+class TopicRegistry {
  public:
-  virtual ~Board() = default;
+  virtual ~TopicRegistry() = default;
   // The topic was deleted and made again. True before anything of the new one is read.
   virtual bool Replaced(const std::string& topic) const = 0;
   // Where a partition ends, for those who ask while its source reads. Neither goes back.
@@ -38,9 +38,9 @@ struct RecordExtra {
 
 class KafkaSource final : public Source {
  public:
-  // `client` and `board` outlive it.
-  KafkaSource(rd_kafka_t* client, Board& board, const KafkaTopic& topic, int32_t partition,
-              std::function<void()> wake);
+  // `client` and `registry` outlive it.
+  KafkaSource(rd_kafka_t* client, TopicRegistry& registry, const KafkaTopic& topic,
+              int32_t partition, std::function<void()> wake);
   ~KafkaSource() override;
 
   Result<Offset> Earliest() override;
@@ -67,7 +67,7 @@ class KafkaSource final : public Source {
   static void Woken(rd_kafka_t* client, void* self);
 
   rd_kafka_t* const client_;
-  Board& board_;
+  TopicRegistry& registry_;
   const std::string topic_, topic_id_;
   const int32_t partition_;
   const bool log_append_time_;

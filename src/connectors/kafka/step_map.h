@@ -26,7 +26,7 @@ class StepMap {
  public:
   virtual ~StepMap() = default;
   // Where an earlier one stood: before the first Take(), which then begins at `position.next`.
-  virtual void GoOn(const StepPosition& position) = 0;
+  virtual void Resume(const StepPosition& position) = 0;
   // A committed record of the topic that is read. kStop: what it says cannot be; for a person. What
   // is no record of ours is passed over and counted.
   virtual Status Take(Offset at, std::string_view value, StepClock::time_point now) = 0;

@@ -158,7 +158,7 @@ TEST(SealMap, SealsExactlyWhatWasCountedWhateverDies) {
       }
       ++restarts;  // also after a transaction that was not committed
       map = std::make_unique<SealMap>(SealOptions{.topic_id = "in", .to = "lake_rows"});
-      map->GoOn(ParseStepPosition(StepPositionJson(position)).value());
+      map->Resume(ParseStepPosition(StepPositionJson(position)).value());
       at = static_cast<size_t>(position.next.v);
       // Up to some place the newest record of every key stays.
       const size_t compacted = ages ? 0 : at + writer.Draw(topic.size() - at + 1);
@@ -206,7 +206,7 @@ TEST(SealMap, AGroupThatGoesOnAfterAllAddsWhatItIsMore) {
   EXPECT_EQ(aged.position.next, Offset{10});  // it may go on
 
   SealMap again = NewSeal();
-  again.GoOn(aged.position);
+  again.Resume(aged.position);
   ASSERT_TRUE(again.Take({10}, total(bus, 5), now).ok());
   ASSERT_TRUE(again.Take({11}, done(5, 3), now).ok());
   ASSERT_TRUE(again.Take({14}, total(more, 9), now).ok());
@@ -243,7 +243,7 @@ TEST(SealMap, ProgressThatIsSaidAgainIsHandedOn) {
   EXPECT_EQ(reader.sum_["bus"], 3);
   // Begun again on what retention has left.
   SealMap left = NewSeal();
-  left.GoOn(again.position);
+  left.Resume(again.position);
   ASSERT_TRUE(left.Take({14}, done, now).ok());
   EXPECT_EQ(left.Give(now).value().messages.size(), 1);
 }

@@ -96,12 +96,12 @@ class PartitionStep final : public KafkaStep {
     if (!answer->status.ok())
       return answer->status.code() == StatusCode::kStop ? answer->status
                                                         : Status::Rebuild(answer->status.message());
-    if (answer->found) RETURN_IF_ERROR(GoOn(*answer->found));
+    if (answer->found) RETURN_IF_ERROR(Resume(*answer->found));
     source_ = reader_.OpenSource(options_.from, partition_, wake_);
     return Status::Ok();
   }
 
-  Status GoOn(const std::string& header) {
+  Status Resume(const std::string& header) {
     if (header.empty())
       return Status::Stop(fmt::format(
           "topic '{}' partition {} was written by another program, or by counting that writes it "
@@ -113,7 +113,7 @@ class PartitionStep final : public KafkaStep {
                                       position.status().message()));
     // Made again: another topic, read from its beginning.
     if (position.value().topic_id != options_.from.id) return Status::Ok();
-    map_->GoOn(position.value());
+    map_->Resume(position.value());
     begin_ = position.value().next;
     return Status::Ok();
   }
