@@ -41,9 +41,9 @@ PartitionTask::PartitionTask(SourcePartition partition, const PipelineSpec& spec
   CHECK(options_.sinks.size() == ports_.sinks.size());
 }
 
-Result<Progress> PartitionTask::Step(int64_t now_ms) {
+Result<StepResult> PartitionTask::Step(int64_t now_ms) {
   now_ms_ = now_ms;
-  Result<Progress> done = phase_ == Phase::kRun ? Run() : Start();
+  Result<StepResult> done = phase_ == Phase::kRun ? Run() : Start();
   if (Mutated(Mutant::kResetFields) && !done.ok() && done.status().code() == StatusCode::kRebuild)
     return ResetFields(done.status());
   return done;
@@ -51,8 +51,8 @@ Result<Progress> PartitionTask::Step(int64_t now_ms) {
 
 // ---- the start ---------------------------------------------------------------------------------
 
-Result<Progress> PartitionTask::Start() {
-  if (draining_ || start_backoff_.Waiting(now_ms_)) return Progress::kIdle;
+Result<StepResult> PartitionTask::Start() {
+  if (draining_ || start_backoff_.Waiting(now_ms_)) return StepResult::kIdle;
   const Status done = [this] {
     switch (phase_) {
       case Phase::kClaim:
@@ -73,7 +73,7 @@ Result<Progress> PartitionTask::Start() {
   }();
   if (done.ok()) {
     start_backoff_.Succeeded();
-    return Progress::kWorked;
+    return StepResult::kWorked;
   }
   return Failed(start_backoff_, counters_.retries, UnlessNewerOwner(done));
 }
@@ -344,7 +344,7 @@ Status PartitionTask::StopFor(size_t sink, const std::string& what) const {
 }
 
 // The planted bug: recovery by hand. Nobody resets the operator, or the ports.
-Result<Progress> PartitionTask::ResetFields(Status status) {
+Result<StepResult> PartitionTask::ResetFields(Status status) {
   operator_.TakeSegment(open_first_, position_);
   sealed_ = SealedList({.rows_max = options_.merged_rows_max});
   phase_ = Phase::kClaim;
@@ -358,35 +358,35 @@ Result<Progress> PartitionTask::ResetFields(Status status) {
 // ---- the duties --------------------------------------------------------------------------------
 
 // One a Step, in turn, so that in the simulator the world can end between any two of them.
-Result<Progress> PartitionTask::Run() {
-  using Duty = Result<Progress> (PartitionTask::*)();
+Result<StepResult> PartitionTask::Run() {
+  using Duty = Result<StepResult> (PartitionTask::*)();
   constexpr std::array<Duty, 4> kOthers = {
       &PartitionTask::CheckpointIfDue, &PartitionTask::SpillIfDue, &PartitionTask::RemoveRunsIfDue,
       &PartitionTask::ReadIfDue};
   const size_t duties = sinks_.size() + kOthers.size();
   for (size_t i = 0; i < duties; ++i) {
     const size_t duty = turn_++ % duties;
-    Result<Progress> done =
+    Result<StepResult> done =
         duty < sinks_.size() ? CommitIfDue(duty) : (this->*kOthers[duty - sinks_.size()])();
-    if (!done.ok() || done.value() == Progress::kWorked) return done;
+    if (!done.ok() || done.value() == StepResult::kWorked) return done;
   }
-  return Progress::kIdle;
+  return StepResult::kIdle;
 }
 
-Result<Progress> PartitionTask::ReadIfDue() {
+Result<StepResult> PartitionTask::ReadIfDue() {
   if (draining_ || range_changed_ || gap_unsaved_ || read_backoff_.Waiting(now_ms_))
-    return Progress::kIdle;
-  if (!gap_stop_.ok() && checkpointed_ != position_) return Progress::kIdle;
+    return StepResult::kIdle;
+  if (!gap_stop_.ok() && checkpointed_ != position_) return StepResult::kIdle;
   if (!gap_stop_.ok()) return Failed(read_backoff_, counters_.retries, UnlessNewerOwner(gap_stop_));
   if (Full()) {
     ++counters_.held_up;
-    return Progress::kIdle;
+    return StepResult::kIdle;
   }
   return Read();
 }
 
-Result<Progress> PartitionTask::Read() {
-  Progress progress = Progress::kIdle;
+Result<StepResult> PartitionTask::Read() {
+  StepResult result = StepResult::kIdle;
   Status failed = Status::Ok();
   for (int64_t left = options_.records_max; left > 0;) {
     Result<Batch> polled = ports_.source->Poll(left);
@@ -394,7 +394,7 @@ Result<Progress> PartitionTask::Read() {
       at_end_ = false;
       Status status = polled.status();
       if (status.code() == StatusCode::kStop) status = UnlessNewerOwner(PassGap(status));
-      if (status.ok()) return Progress::kWorked;
+      if (status.ok()) return StepResult::kWorked;
       failed = Failed(read_backoff_, counters_.retries, status);
       break;
     }
@@ -405,14 +405,14 @@ Result<Progress> PartitionTask::Read() {
     if (at_end_) break;
     Count(batch);
     left -= std::max<int64_t>(1, static_cast<int64_t>(batch.records.size()));
-    progress = Progress::kWorked;
+    result = StepResult::kWorked;
   }
-  if (progress == Progress::kWorked) ++rounds_;
+  if (result == StepResult::kWorked) ++rounds_;
   // What cannot grow now must not wait.
   const bool complete = at_end_ || !failed.ok() || rounds_ >= options_.segment_batches;
-  if (complete && Seal(position_)) progress = Progress::kWorked;
+  if (complete && Seal(position_)) result = StepResult::kWorked;
   if (!failed.ok()) return failed;
-  return progress;
+  return result;
 }
 
 void PartitionTask::Count(const Batch& batch) {
@@ -488,8 +488,8 @@ void PartitionTask::TellFollowers() {
   for (const auto& sink : ports_.sinks) sink->Follow(partition_, sealed_);
 }
 
-Result<Progress> PartitionTask::CommitIfDue(size_t index) {
-  if (SinkDue(index) > now_ms_) return Progress::kIdle;
+Result<StepResult> PartitionTask::CommitIfDue(size_t index) {
+  if (SinkDue(index) > now_ms_) return StepResult::kIdle;
   SinkState& sink = sinks_[index];
   Offset next = sink.offered;
   if (next == kNoneCommitted) {
@@ -517,7 +517,7 @@ Result<Progress> PartitionTask::CommitIfDue(size_t index) {
   sink.backoff.Succeeded();
   ++sink.commits;
   DropCommitted();
-  return Progress::kWorked;
+  return StepResult::kWorked;
 }
 
 // Everything that a sink takes at once; of what lies in runs, one run, or one segment where its
@@ -572,8 +572,8 @@ Status PartitionTask::LoadRun(const SpilledRun& run, Offset first, Offset next,
   return Status::Ok();
 }
 
-Result<Progress> PartitionTask::CheckpointIfDue() {
-  if (CheckpointDue() > now_ms_) return Progress::kIdle;
+Result<StepResult> PartitionTask::CheckpointIfDue() {
+  if (CheckpointDue() > now_ms_) return StepResult::kIdle;
   Seal(position_);
   const CheckpointWriter save_state = [this](const ByteSink& out) {
     if (Mutated(Mutant::kLoseDedup)) return CountOperator(spec_).Save(out);
@@ -607,18 +607,18 @@ Result<Progress> PartitionTask::CheckpointIfDue() {
   runs_to_remove_ |= std::exchange(runs_dropped_, false);
   ++counters_.checkpoints;
   counters_.checkpoint_bytes = bytes;
-  return Progress::kWorked;
+  return StepResult::kWorked;
 }
 
 // The list is full because some sink is away: its oldest part leaves memory, once it is durable
 // elsewhere. A run that was put and not answered is garbage until it is removed.
-Result<Progress> PartitionTask::SpillIfDue() {
+Result<StepResult> PartitionTask::SpillIfDue() {
   if (!Full()) {
     full_since_ms_ = kNever;
   } else if (full_since_ms_ == kNever) {
     full_since_ms_ = now_ms_;
   }
-  if (SpillDue() > now_ms_) return Progress::kIdle;
+  if (SpillDue() > now_ms_) return StepResult::kIdle;
   const std::span<const Segment> oldest =
       sealed_.Oldest(std::min(options_.run_bytes_max, options_.sealed_bytes_max), TakenInMemory());
   const std::string bytes = EncodeRun(oldest);
@@ -633,7 +633,7 @@ Result<Progress> PartitionTask::SpillIfDue() {
   sealed_.Spill(std::move(run));
   ++counters_.spills;
   TellFollowers();
-  return Progress::kWorked;
+  return StepResult::kWorked;
 }
 
 // Where the part of the memory ends that every sink has but those that lack all of it: the slow
@@ -647,8 +647,8 @@ Offset PartitionTask::TakenInMemory() const {
 }
 
 // After a checkpoint that does not name them is durable; and at the start.
-Result<Progress> PartitionTask::RemoveRunsIfDue() {
-  if (!runs_to_remove_ || remove_backoff_.Waiting(now_ms_)) return Progress::kIdle;
+Result<StepResult> PartitionTask::RemoveRunsIfDue() {
+  if (!runs_to_remove_ || remove_backoff_.Waiting(now_ms_)) return StepResult::kIdle;
   std::vector<RunId> kept;
   if (!Mutated(Mutant::kRunsRemovedEarly)) kept = named_;
   for (const SpilledRun& run : sealed_.runs()) kept.push_back(run.id);
@@ -656,7 +656,7 @@ Result<Progress> PartitionTask::RemoveRunsIfDue() {
   if (!removed.ok()) return Failed(remove_backoff_, counters_.retries, removed);
   remove_backoff_.Succeeded();
   runs_to_remove_ = false;
-  return Progress::kWorked;
+  return StepResult::kWorked;
 }
 
 Status PartitionTask::Failed(Backoff& backoff, int64_t& retries, Status status) {

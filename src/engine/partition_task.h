@@ -85,7 +85,7 @@ struct TaskPorts {
   std::unique_ptr<CheckpointStore> store;
 };
 
-enum class Progress : uint8_t { kWorked, kIdle };
+enum class StepResult : uint8_t { kWorked, kIdle };
 
 struct SinkStatus {
   Offset committed = kNoneCommitted;
@@ -147,7 +147,7 @@ class PartitionTask {
   // `now_ms` is of any clock that does not go backwards. kWorked: call again. kIdle: nothing to do
   // before NextDue() or until there is more to read. kRetry: the duty of this Step failed; call
   // again at NextDue(). kRebuild, kStop: the task is dead; destroy it.
-  Result<Progress> Step(int64_t now_ms);
+  Result<StepResult> Step(int64_t now_ms);
   // When Step() has something to do, as far as the task knows by itself; kNever if it does not.
   int64_t NextDue(int64_t now_ms) const;
   // What has said kRetry may be tried at once: a port has called for it.
@@ -188,7 +188,7 @@ class PartitionTask {
   };
 
   // The start, in this order.
-  Result<Progress> Start();
+  Result<StepResult> Start();
   Status Claim();
   Status FenceSink();
   Status Load();
@@ -205,17 +205,17 @@ class PartitionTask {
   Phase AfterClaim() const;
   Phase AfterFence() const;
   // The duties.
-  Result<Progress> Run();
-  Result<Progress> CommitIfDue(size_t sink);
-  Result<Progress> CheckpointIfDue();
-  Result<Progress> SpillIfDue();
-  Result<Progress> RemoveRunsIfDue();
-  Result<Progress> ReadIfDue();
+  Result<StepResult> Run();
+  Result<StepResult> CommitIfDue(size_t sink);
+  Result<StepResult> CheckpointIfDue();
+  Result<StepResult> SpillIfDue();
+  Result<StepResult> RemoveRunsIfDue();
+  Result<StepResult> ReadIfDue();
 
   Offset OfferEnd(Offset committed, int64_t rows_max) const;
   Result<std::span<const Segment>> Offer(SinkState& sink, Offset next);
   Status LoadRun(const SpilledRun& run, Offset first, Offset next, std::vector<Segment>* into);
-  Result<Progress> Read();
+  Result<StepResult> Read();
   void Count(const Batch& batch);
   void AdvanceTo(Offset next);
   bool Seal(Offset next);
@@ -231,7 +231,7 @@ class PartitionTask {
   bool Full() const;
   Status Failed(Backoff& backoff, int64_t& retries, Status status);
   Status StopFor(size_t sink, const std::string& what) const;
-  Result<Progress> ResetFields(Status status);
+  Result<StepResult> ResetFields(Status status);
 
   // Given at birth.
   const SourcePartition partition_;

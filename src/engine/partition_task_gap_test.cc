@@ -20,9 +20,9 @@ TaskOptions Counting() { return {.on_gap = OnGap::kCount}; }
 // Until it is idle; a kRetry is not the end. Anything else is returned.
 Status StepUntilIdle(PartitionTask& task) {
   for (int i = 0; i < 10'000; ++i) {
-    const Result<Progress> done = task.Step(0);
+    const Result<StepResult> done = task.Step(0);
     if (!done.ok() && done.status().code() != StatusCode::kRetry) return done.status();
-    if (done.ok() && done.value() == Progress::kIdle) return Status::Ok();
+    if (done.ok() && done.value() == StepResult::kIdle) return Status::Ok();
   }
   return Status::Stop("it is never idle");
 }

@@ -17,9 +17,9 @@ using testing::HasSubstr;
 // Steps until the task is idle; a kRetry is not the end. Anything else is returned.
 Status StepUntilIdle(PartitionTask& task, int64_t now_ms) {
   for (int i = 0; i < 10'000; ++i) {
-    const Result<Progress> done = task.Step(now_ms);
+    const Result<StepResult> done = task.Step(now_ms);
     if (!done.ok() && done.status().code() != StatusCode::kRetry) return done.status();
-    if (done.ok() && done.value() == Progress::kIdle) return Status::Ok();
+    if (done.ok() && done.value() == StepResult::kIdle) return Status::Ok();
   }
   return Status::Stop("it is never idle");
 }
@@ -30,8 +30,8 @@ TEST(PartitionTaskTest, ALowRateStreamReachesTheSinkWithTheNextStep) {
   ASSERT_TRUE(StepUntilIdle(*task, 0).ok());
   EXPECT_EQ(task->committed(0), kNoneCommitted);
   world.Append();
-  ASSERT_EQ(task->Step(1).value(), Progress::kWorked);  // reads
-  ASSERT_EQ(task->Step(1).value(), Progress::kWorked);  // commits
+  ASSERT_EQ(task->Step(1).value(), StepResult::kWorked);  // reads
+  ASSERT_EQ(task->Step(1).value(), StepResult::kWorked);  // commits
   EXPECT_EQ(world.Sink(0).counted, 1);
   EXPECT_EQ(task->committed(0), Offset{1});
   EXPECT_TRUE(task->caught_up());
@@ -85,9 +85,9 @@ TEST(PartitionTaskTest, ASinkThatFailsHoldsUpNeitherTheOthersNorTheCheckpoint) {
   for (int64_t now_ms = 0; now_ms < 3'000; ++now_ms) {
     if (now_ms % 10 == 0) world.Append();
     for (;;) {
-      const Result<Progress> done = task->Step(now_ms);
+      const Result<StepResult> done = task->Step(now_ms);
       retries += !done.ok();
-      if (done.ok() && done.value() == Progress::kIdle) break;
+      if (done.ok() && done.value() == StepResult::kIdle) break;
     }
     ASSERT_EQ(world.Sink(1).counted, now_ms / 10 + 1);
   }

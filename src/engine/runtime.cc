@@ -190,7 +190,7 @@ bool Runtime::State::Build(Slot& slot, int64_t now_ms) {
 void Runtime::State::StepTask(Slot& slot, int64_t now_ms) {
   PartitionTask& task = *slot.task;
   if (Draining(slot)) task.Drain();
-  const Result<Progress> done = task.Step(now_ms);
+  const Result<StepResult> done = task.Step(now_ms);
   if (!done.ok() && done.status().code() != StatusCode::kRetry)
     return Failed(slot, done.status(), now_ms);
   if (!done.ok()) {
@@ -201,7 +201,7 @@ void Runtime::State::StepTask(Slot& slot, int64_t now_ms) {
     Publish(slot, now_ms);
     return Finish(slot, TaskHealth::kDrained, "");
   }
-  const bool worked = done.ok() && done.value() == Progress::kWorked;
+  const bool worked = done.ok() && done.value() == StepResult::kWorked;
   slot.due_ms = worked ? now_ms : std::min(task.NextDue(now_ms), now_ms + options.sleep_ms_max);
   if (!worked || now_ms - slot.published_ms >= kPublishIntervalMs) Publish(slot, now_ms);
 }

@@ -194,8 +194,8 @@ class Player {
     }
     const Offset end{static_cast<int64_t>(partition.log.size())};
     for (int step = 0; partition.committed != end && end.v > 0; ++step) {
-      const Result<Progress> progress = partition.task->Step(++now_ms_);
-      CHECK(progress.ok() && step < kStepsMax);
+      const Result<StepResult> done = partition.task->Step(++now_ms_);
+      CHECK(done.ok() && step < kStepsMax);
     }
   }
 

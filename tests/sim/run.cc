@@ -247,13 +247,13 @@ class Run {
   }
   Status Step(Instance& i) {
     const TaskStatus before = i.task->Snapshot();
-    const Result<Progress> done = i.task->Step(w_.now_ms);
+    const Result<StepResult> done = i.task->Step(w_.now_ms);
     const Status status = done.status();
     if (const TaskStatus after = i.task->Snapshot(); after.lost > before.lost)
       NoteGap(i, before, after);
     Trace("{} ms: {}{} {} {} at {}", w_.now_ms, i.is_zombie ? "zombie " : "task ", i.number,
           Text(status.code()),
-          done.ok() ? (done.value() == Progress::kWorked ? "worked" : "idle") : status.message(),
+          done.ok() ? (done.value() == StepResult::kWorked ? "worked" : "idle") : status.message(),
           i.task->position().v);
     if (options_.spill_bytes_max > 0)
       Note(Reach::spilled_to_the_bound,
