@@ -21,12 +21,12 @@ namespace sightline::lake {
 
 // done of total partition values, days or files. False: stop here, with kRetry; what was done
 // stays.
-using Progress = std::function<bool(int64_t done, int64_t total)>;
+using ProgressCallback = std::function<bool(int64_t done, int64_t total)>;
 
 struct CompactOptions {
   bool all_days = false;  // also the day that is not over yet (UTC)
   bool dry_run = false;
-  Progress progress;             // may be null
+  ProgressCallback progress;     // may be null
   int64_t rows_max = 2'000'000;  // of one file: what is held in memory
 };
 struct CompactResult {
@@ -43,7 +43,7 @@ Result<CompactResult> Compact(Storage& storage, const Clock& clock, std::string_
 struct RetentionOptions {
   int64_t days = 0;  // the days older than so many before today (UTC) go; at least 1
   bool dry_run = false;
-  Progress progress;  // may be null
+  ProgressCallback progress;  // may be null
 };
 struct RetentionResult {
   std::vector<std::string> days;  // that were removed, oldest first
@@ -57,7 +57,7 @@ Result<RetentionResult> RemoveOldDays(Storage& storage, const Clock& clock, std:
 struct VacuumOptions {
   Millis retention{7 * 86'400'000LL};  // vacuum_retention; at most kTombstoneRetentionMs
   bool dry_run = false;
-  Progress progress;  // may be null
+  ProgressCallback progress;  // may be null
 };
 struct VacuumResult {
   int64_t files = 0, bytes = 0;  // deleted; dry run: that would be
