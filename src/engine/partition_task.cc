@@ -139,7 +139,7 @@ Status PartitionTask::Load() {
   open_first_ = checkpointed_ = position_;
   // What crashes and zombies have left.
   runs_to_remove_ = true;
-  TellFollowers();
+  NotifyFollowers();
   phase_ = Phase::kReadCommitted;
   return Status::Ok();
 }
@@ -481,10 +481,10 @@ void PartitionTask::DropCommitted() {
   if (Mutated(Mutant::kOneAccumulator)) return sealed_.MergeAll();
   const int64_t merged = sealed_.Merge(kept);
   counters_.merges += merged;
-  if (merged > 0) TellFollowers();
+  if (merged > 0) NotifyFollowers();
 }
 
-void PartitionTask::TellFollowers() {
+void PartitionTask::NotifyFollowers() {
   for (const auto& sink : ports_.sinks) sink->Follow(partition_, sealed_);
 }
 
@@ -632,7 +632,7 @@ Result<StepResult> PartitionTask::SpillIfDue() {
   spill_backoff_.Succeeded();
   sealed_.Spill(std::move(run));
   ++counters_.spills;
-  TellFollowers();
+  NotifyFollowers();
   return StepResult::kWorked;
 }
 

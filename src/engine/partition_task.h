@@ -223,7 +223,7 @@ class PartitionTask {
   void AddSealed(Segment segment);
   bool GapAt(Offset boundary) const;
   void DropCommitted();
-  void TellFollowers();
+  void NotifyFollowers();
   Offset TakenInMemory() const;
   int64_t SinkDue(size_t sink) const;
   int64_t CheckpointDue() const;

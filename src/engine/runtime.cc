@@ -104,8 +104,8 @@ struct Runtime::State {
   void Finish(Slot& slot, TaskHealth health, const std::string& reason);
   int64_t FinishWithoutTask(Slot& slot);
   void Publish(Slot& slot, int64_t now_ms);
-  static void TellSpill(Slot& slot, const TaskStatus& status, int64_t now_ms);
-  static void TellGap(Slot& slot, const TaskStatus& status);
+  static void ReportSpill(Slot& slot, const TaskStatus& status, int64_t now_ms);
+  static void ReportGap(Slot& slot, const TaskStatus& status);
   void Wake(Slot& slot);
   void Stop();
 };
@@ -258,15 +258,15 @@ void Runtime::State::Publish(Slot& slot, int64_t now_ms) {
     slot.was_running = true;
     LogInfo(fmt::format("{} runs from offset {}", NameOf(slot.partition), status.position.v));
   }
-  if (status.running) TellSpill(slot, status, now_ms);
-  if (status.running) TellGap(slot, status);
+  if (status.running) ReportSpill(slot, status, now_ms);
+  if (status.running) ReportGap(slot, status);
   const std::lock_guard lock(slot.mutex);
   slot.health.health = status.running ? TaskHealth::kRunning : TaskHealth::kStarting;
   slot.health.task = std::move(status);
 }
 
 // What is lost for good, in the log, too; after a restart again, as long as it is told at all.
-void Runtime::State::TellGap(Slot& slot, const TaskStatus& status) {
+void Runtime::State::ReportGap(Slot& slot, const TaskStatus& status) {
   if (status.gap.empty() || status.gap == slot.gap) return;
   slot.gap = status.gap;
   LogError(
@@ -276,7 +276,7 @@ void Runtime::State::TellGap(Slot& slot, const TaskStatus& status) {
 }
 
 // What lasts is told once, when it begins and when it ends.
-void Runtime::State::TellSpill(Slot& slot, const TaskStatus& status, int64_t now_ms) {
+void Runtime::State::ReportSpill(Slot& slot, const TaskStatus& status, int64_t now_ms) {
   if (status.spilled_runs > 0) slot.spilled_ms = now_ms;
   if (status.spilled_runs > 0 && !slot.spills) {
     slot.spills = true;
