@@ -57,7 +57,7 @@ struct KafkaCountsFeed::State {
       for (bool more = true; more;) {
         more = false;
         for (Follower& follower : followers) more = Read(follower) || more;
-        Tell();
+        UpdateStats();
         const std::lock_guard lock(mutex);
         if (closing) more = false;
       }
@@ -95,7 +95,7 @@ struct KafkaCountsFeed::State {
   }
 
   // Once a round: it looks at every partition.
-  void Tell() {
+  void UpdateStats() {
     const auto now = SteadyClock::now();
     const std::lock_guard lock(mutex);
     stats.caught_up = true;

@@ -113,11 +113,11 @@ std::vector<Message> CountsSink::Prepare(std::span<const Segment> segments) {
   offered_.watermark = segments.back().watermark;
   std::vector<Message> messages;
   std::vector<CountRow> changed;
-  std::vector<LedgerRow> told;
+  std::vector<LedgerRow> added;
   for (const Segment& segment : segments) {
     offered_.ledger.Add(segment.Total());
     MergeCounts(changed, std::vector<CountRow>(segment.counts));
-    MergeLedger(told, std::vector<LedgerRow>(segment.ledger));
+    MergeLedger(added, std::vector<LedgerRow>(segment.ledger));
     for (const DeadLetter& event : segment.dead_letters)
       messages.push_back(DeadLetterMessage(event.outcome == Outcome::kTooLate
                                                ? options_.late_detections_topic
@@ -139,9 +139,9 @@ std::vector<Message> CountsSink::Prepare(std::span<const Segment> segments) {
   MergeCounts(totals_, std::move(changed));
   for (const CountKey& key : keys) messages.push_back(CountMessage(key));
   std::vector<LedgerKey> rows;
-  rows.reserve(told.size());
-  for (const LedgerRow& row : told) rows.push_back(row.key);
-  MergeLedger(ledger_, std::move(told));
+  rows.reserve(added.size());
+  for (const LedgerRow& row : added) rows.push_back(row.key);
+  MergeLedger(ledger_, std::move(added));
   for (const LedgerKey& key : rows) messages.push_back(LedgerMessage(key));
   messages.push_back({.topic = options_.counts_topic,
                       .key = ProgressKeyJson(provenance_.from),

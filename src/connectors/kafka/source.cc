@@ -172,7 +172,7 @@ Result<Batch> KafkaSource::Poll(int64_t records_max) {
       batch.next = std::max(batch.next, Offset{message->offset});
     } else if (message->err != 0) {
       if (failed_.ok()) failed_ = ToStatus(*message);
-      Tell(failed_.message());
+      LogOnce(failed_.message());
     } else if (failed_.ok() && Offset{message->offset} >= batch.next) {
       rd_kafka_timestamp_type_t type = RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
       const int64_t time = rd_kafka_message_timestamp(message, &type);
@@ -185,7 +185,7 @@ Result<Batch> KafkaSource::Poll(int64_t records_max) {
       if (keeps_extras_) extras_.push_back(ExtraOf(*message, time));
       to += message->len;
       batch.next = {message->offset + 1};
-      told_.clear();
+      logged_.clear();
     }
     rd_kafka_message_destroy(message);
   }
@@ -201,8 +201,8 @@ Result<Batch> KafkaSource::Poll(int64_t records_max) {
 }
 
 // A task that runs says no more than that it will ask again.
-void KafkaSource::Tell(const std::string& trouble) {
-  if (std::exchange(told_, trouble) != trouble) LogWarning("kafka: " + trouble);
+void KafkaSource::LogOnce(const std::string& trouble) {
+  if (std::exchange(logged_, trouble) != trouble) LogWarning("kafka: " + trouble);
 }
 
 Status KafkaSource::ToStatus(const rd_kafka_message_t& message) const {

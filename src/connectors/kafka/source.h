@@ -62,7 +62,7 @@ class KafkaSource final : public Source {
   Status AskBounds();
   Status Begin();
   void End();
-  void Tell(const std::string& trouble);
+  void LogOnce(const std::string& trouble);
   Status ToStatus(const rd_kafka_message_t& message) const;
   static void Woken(rd_kafka_t* client, void* self);
 
@@ -81,7 +81,7 @@ class KafkaSource final : public Source {
   Offset next_;
   AppendTime newest_ = kNoAppendTime;
   Status failed_ = Status::Ok();             // met behind records that were given first
-  std::string told_;                         // the newest trouble in the log, until records come
+  std::string logged_;                       // the newest trouble in the log, until records come
   std::vector<rd_kafka_message_t*> polled_;  // of one Poll; a member for its memory
   bool keeps_extras_ = false;
   std::vector<RecordExtra> extras_;
