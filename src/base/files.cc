@@ -53,7 +53,7 @@ Status SyncDirectory(const std::filesystem::path& dir) {
   return fsync(file.fd()) == 0 ? Status::Ok() : SystemError(errno, "sync", dir);
 }
 
-PutFile::PutFile(const std::filesystem::path& dir, std::string_view prefix)
+TemporaryFile::TemporaryFile(const std::filesystem::path& dir, std::string_view prefix)
     : path_(dir / NewName(prefix)) {}
 
 }  // namespace sightline

@@ -35,12 +35,12 @@ Status SyncDirectory(const std::filesystem::path& dir);
 
 // The name of a temporary file in `dir`, that no other process has; nothing lies there yet. What
 // lies there later is removed by the destructor.
-class PutFile {
+class TemporaryFile {
  public:
-  PutFile(const std::filesystem::path& dir, std::string_view prefix);
-  ~PutFile() { unlink(path_.c_str()); }
-  PutFile(const PutFile&) = delete;
-  PutFile& operator=(const PutFile&) = delete;
+  TemporaryFile(const std::filesystem::path& dir, std::string_view prefix);
+  ~TemporaryFile() { unlink(path_.c_str()); }
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
   const std::filesystem::path& path() const { return path_; }
 
  private:

@@ -155,7 +155,7 @@ Status CheckpointFiles::PutIfAbsent(const SourcePartition& partition, Epoch epoc
   // An epoch behind the newest may be free only because its entry was removed.
   if (!entries.value().empty() && entries.value().front() >= epoch) return Taken(partition, epoch);
 
-  const PutFile put(dir, kPutPrefix);
+  const TemporaryFile put(dir, kPutPrefix);
   const EntryKind kind = writer != nullptr ? EntryKind::kCheckpoint : EntryKind::kClaim;
   RETURN_IF_ERROR(
       WriteEntry(put.path(), {.kind = kind, .epoch = epoch, .partition = partition}, writer));
@@ -191,7 +191,7 @@ Status CheckpointFiles::PutRun(const SourcePartition& partition, RunId id, std::
   CHECK(id.owner.v > 0 && id.number > 0);
   const fs::path dir = DirectoryOf(partition);
   RETURN_IF_ERROR(MakeDirectory(dir));
-  const PutFile put(dir, kPutPrefix);
+  const TemporaryFile put(dir, kPutPrefix);
   const CheckpointWriter writer = [bytes](const ByteSink& out) { out(bytes); };
   RETURN_IF_ERROR(WriteEntry(
       put.path(),

@@ -159,7 +159,7 @@ Result<PutOutcome> LocalStorage::Put(std::string_view path, std::string_view byt
   std::set<fs::path> changed;
   RETURN_IF_ERROR(MakeDirectory(dir, changed));
   for (const fs::path& directory : changed) RETURN_IF_ERROR(SyncDirectory(directory));
-  const PutFile put(dir, kPutPrefix);
+  const TemporaryFile put(dir, kPutPrefix);
   {
     const File file(open(put.path().c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
     if (file.fd() < 0) return SystemError(errno, "make", put.path());
@@ -188,7 +188,7 @@ Status LocalStorage::PutAll(std::span<const NewFile> files) {
 Status LocalStorage::PutSome(std::span<const NewFile> files) {
   std::set<fs::path> changed;
   std::vector<fs::path> targets;
-  std::vector<std::unique_ptr<PutFile>> puts;
+  std::vector<std::unique_ptr<TemporaryFile>> puts;
   std::vector<std::unique_ptr<File>> open_files;
   for (const NewFile& file : files) {
     Result<fs::path> target = Resolve(file.path);
@@ -197,7 +197,7 @@ Status LocalStorage::PutSome(std::span<const NewFile> files) {
     RETURN_IF_ERROR(MakeDirectory(dir, changed));
     changed.insert(dir);
     targets.push_back(std::move(target).value());
-    puts.push_back(std::make_unique<PutFile>(dir, kPutPrefix));
+    puts.push_back(std::make_unique<TemporaryFile>(dir, kPutPrefix));
     const fs::path& path = puts.back()->path();
     open_files.push_back(
         std::make_unique<File>(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644)));
