@@ -19,7 +19,7 @@ class JoinMap final : public StepMap {
 
   void Resume(const StepPosition&) override {}
   Status Take(Offset at, std::string_view value, StepClock::time_point now) override;
-  Result<StepCommit> Give(StepClock::time_point now) override;
+  Result<StepCommit> NextCommit(StepClock::time_point now) override;
   int64_t waiting() const override { return static_cast<int64_t>(messages_.size()); }
   int64_t refused() const override { return refused_; }
 

@@ -110,7 +110,7 @@ StepPosition SealMap::Position(StepClock::time_point now) {
   return position;
 }
 
-Result<StepCommit> SealMap::Give(StepClock::time_point now) {
+Result<StepCommit> SealMap::NextCommit(StepClock::time_point now) {
   for (auto& [from, source] : sources_)
     if (source.open && now - source.begun > options_.group_age_max)
       RETURN_IF_ERROR(Seal(from, source));

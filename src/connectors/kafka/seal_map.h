@@ -34,7 +34,7 @@ class SealMap final : public StepMap {
 
   void Resume(const StepPosition& position) override;
   Status Take(Offset at, std::string_view value, StepClock::time_point now) override;
-  Result<StepCommit> Give(StepClock::time_point now) override;
+  Result<StepCommit> NextCommit(StepClock::time_point now) override;
   int64_t waiting() const override { return rows_; }
   int64_t refused() const override { return refused_; }
 

@@ -31,8 +31,8 @@ class StepMap {
   // is no record of ours is passed over and counted.
   virtual Status Take(Offset at, std::string_view value, StepClock::time_point now) = 0;
   // What can be written by now. Each is asked for once, and written whole before the next.
-  virtual Result<StepCommit> Give(StepClock::time_point now) = 0;
-  // About how much Give() has: reading stops while it is large.
+  virtual Result<StepCommit> NextCommit(StepClock::time_point now) = 0;
+  // About how much NextCommit() has: reading stops while it is large.
   virtual int64_t waiting() const = 0;
   virtual int64_t refused() const = 0;
 };

@@ -142,7 +142,7 @@ class PartitionStep final : public KafkaStep {
     if (!now_or_never && now - committed_ < std::chrono::milliseconds(options_.commit_interval.v) &&
         map_->waiting() < kCommitAt)
       return Status::Ok();
-    Result<kafka::StepCommit> commit = map_->Give(now);
+    Result<kafka::StepCommit> commit = map_->NextCommit(now);
     if (!commit.ok()) return commit.status();
     unwritten_ = false;
     if (commit.value().messages.empty()) return Status::Ok();
@@ -177,7 +177,7 @@ class PartitionStep final : public KafkaStep {
   std::optional<Offset> begin_;  // nothing: the earliest
   std::unique_ptr<Source> source_;
   bool sought_ = false;
-  bool unwritten_ = false;  // something was read since Give()
+  bool unwritten_ = false;  // something was read since NextCommit()
   StepClock::time_point committed_;
   KafkaStepStats stats_;
 };
