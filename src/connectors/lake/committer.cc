@@ -18,23 +18,24 @@ namespace {
 // Each conflict is another writer's success; more than this in a row is a fault.
 constexpr int64_t kConflictsMax = 1000;
 
-enum class Placed { kMine, kTaken, kFailed, kUnknown };
+enum class PutAttempt { kCommitted, kTaken, kFailed, kUnknown };
 
 // Puts the commit and, where the answer is no plain yes, reads what is there: an answer can be
 // lost.
-Placed Place(Storage& storage, const std::string& path, const std::string& body, Status& status) {
+PutAttempt TryPut(Storage& storage, const std::string& path, const std::string& body,
+                  Status& status) {
   const Result<PutOutcome> put = storage.Put(path, body, PutMode::kIfAbsent);
-  if (put.ok() && put.value() == PutOutcome::kWritten) return Placed::kMine;
+  if (put.ok() && put.value() == PutOutcome::kWritten) return PutAttempt::kCommitted;
   status = put.status();
-  if (!put.ok() && put.status().code() != StatusCode::kRebuild) return Placed::kFailed;
+  if (!put.ok() && put.status().code() != StatusCode::kRebuild) return PutAttempt::kFailed;
   const Result<std::optional<std::string>> there = storage.ReadWhole(path);
   if (!there.ok()) {
     status = Status::Rebuild("it is unknown whether '" + path +
                              "' was written: " + there.status().message());
-    return Placed::kUnknown;
+    return PutAttempt::kUnknown;
   }
-  if (there.value() == body) return Placed::kMine;
-  return there.value().has_value() ? Placed::kTaken : Placed::kUnknown;
+  if (there.value() == body) return PutAttempt::kCommitted;
+  return there.value().has_value() ? PutAttempt::kTaken : PutAttempt::kUnknown;
 }
 
 Status CheckSameTable(const Snapshot& from, const Snapshot& now, std::string_view table) {
@@ -70,13 +71,13 @@ CommitResult CommitChange(Storage& storage, const Clock& clock, std::string_view
           "a commit to table '{}' is no UTF-8: a source or item name is damaged", table)));
     const std::string path = CommitPath(table, {base.version.v + 1});
     Status status = Status::Ok();
-    const Placed placed = Place(storage, path, body, status);
-    if (placed == Placed::kFailed) return fail(std::move(status));
-    if (placed == Placed::kUnknown) {
+    const PutAttempt attempt = TryPut(storage, path, body, status);
+    if (attempt == PutAttempt::kFailed) return fail(std::move(status));
+    if (attempt == PutAttempt::kUnknown) {
       result.known = false;
       return fail(Status::Rebuild(status.message()));
     }
-    if (placed == Placed::kMine) {
+    if (attempt == PutAttempt::kCommitted) {
       auto next = std::make_shared<Snapshot>(base);
       Result<Commit> commit = ParseCommit(body, path);
       if (!commit.ok()) return fail(commit.status());

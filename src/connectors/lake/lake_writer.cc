@@ -75,7 +75,7 @@ void LakeWriter::Fence(const SourcePartition& partition, Epoch epoch,
   std::unique_lock lock(mutex_);
   if (closing_) {
     lock.unlock();
-    return Give(*answer, Closing());
+    return Finish(*answer, Closing());
   }
   fences_.push_back({partition, epoch, std::move(answer)});
   wake_.notify_all();
@@ -85,14 +85,14 @@ void LakeWriter::Write(WriteBatch batch, int64_t token, std::shared_ptr<Answer> 
   std::unique_lock lock(mutex_);
   if (closing_) {
     lock.unlock();
-    return Give(*answer, Closing());
+    return Finish(*answer, Closing());
   }
   if (writes_.empty()) oldest_write_ = std::chrono::steady_clock::now();
   writes_.push_back({std::move(batch), token, std::move(answer)});
   wake_.notify_all();
 }
 
-void LakeWriter::Give(Answer& answer, Status status) {
+void LakeWriter::Finish(Answer& answer, Status status) {
   answer.status = std::move(status);
   const std::function<void()> notify = answer.notify;
   answer.finished.store(true, std::memory_order_release);
@@ -122,8 +122,8 @@ void LakeWriter::Run() {
   const auto fences = std::exchange(fences_, {});
   const auto writes = std::exchange(writes_, {});
   lock.unlock();
-  for (const FenceJob& job : fences) Give(*job.answer, Closing());
-  for (const WriteJob& job : writes) Give(*job.answer, Closing());
+  for (const FenceJob& job : fences) Finish(*job.answer, Closing());
+  for (const WriteJob& job : writes) Finish(*job.answer, Closing());
 }
 
 // The owner is the task's epoch, or one more than the owner before where epochs have started again
@@ -158,7 +158,7 @@ void LakeWriter::RunFences(std::vector<FenceJob> jobs) {
   // One that is refused must not hold up the others.
   const auto refused = [&](const FenceJob& job) {
     const Result<Change> alone = PlanFences({job}, *current());
-    if (!alone.ok()) Give(*job.answer, alone.status());
+    if (!alone.ok()) Finish(*job.answer, alone.status());
     return !alone.ok();
   };
   std::erase_if(jobs, refused);
@@ -172,7 +172,7 @@ void LakeWriter::RunFences(std::vector<FenceJob> jobs) {
   const Status status = result.status.code() == StatusCode::kRebuild
                             ? Status::Retry(result.status.message())
                             : result.status;
-  for (const FenceJob& job : jobs) Give(*job.answer, status);
+  for (const FenceJob& job : jobs) Finish(*job.answer, status);
 }
 
 Result<bool> LakeWriter::IsNew(const WriteJob& job, const Snapshot& snapshot) const {
@@ -189,11 +189,11 @@ Result<bool> LakeWriter::IsNew(const WriteJob& job, const Snapshot& snapshot) co
                                      *committed, job.batch.first.v));
 }
 
-void LakeWriter::AnswerOld(std::vector<WriteJob>& jobs, const Snapshot& snapshot) const {
+void LakeWriter::FinishDuplicates(std::vector<WriteJob>& jobs, const Snapshot& snapshot) const {
   std::erase_if(jobs, [&](const WriteJob& job) {
     const Result<bool> is_new = IsNew(job, snapshot);
     if (is_new.ok() && is_new.value()) return false;
-    Give(*job.answer, is_new.status());
+    Finish(*job.answer, is_new.status());
     return true;
   });
 }
@@ -237,18 +237,18 @@ Status LakeWriter::AddColumnsFor(const std::vector<WriteJob>& jobs) {
 
 void LakeWriter::RunWrites(std::vector<WriteJob> jobs) {
   while (true) {
-    AnswerOld(jobs, *current());
+    FinishDuplicates(jobs, *current());
     if (jobs.empty()) return;
-    const auto give_all = [&](const Status& status) {
-      for (const WriteJob& job : jobs) Give(*job.answer, status);
+    const auto finish_all = [&](const Status& status) {
+      for (const WriteJob& job : jobs) Finish(*job.answer, status);
     };
-    if (const Status added = AddColumnsFor(jobs); !added.ok()) return give_all(added);
+    if (const Status added = AddColumnsFor(jobs); !added.ok()) return finish_all(added);
     const Result<std::vector<AddFile>> files = WriteFiles(jobs);
     if (!files.ok()) {
       const std::lock_guard lock(mutex_);
       ++stats_.failures;
     }
-    if (!files.ok()) return give_all(files.status());
+    if (!files.ok()) return finish_all(files.status());
     bool stale = false;  // another writer has taken a partition of this group
     const auto plan = [&](const Snapshot& snapshot) -> Result<Change> {
       Change change{.operation = "WRITE", .adds = files.value()};
@@ -275,7 +275,7 @@ void LakeWriter::RunWrites(std::vector<WriteJob> jobs) {
     }
     Publish(result.snapshot);
     if (stale) continue;
-    give_all(result.status);
+    finish_all(result.status);
     if (result.status.ok()) Maintain(*result.snapshot);
     return;
   }

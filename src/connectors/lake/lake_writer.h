@@ -113,10 +113,10 @@ class LakeWriter {
   Result<Change> PlanFences(const std::vector<FenceJob>& jobs, const Snapshot& snapshot) const;
   // True: to be written. False: it is there already. kRebuild: refused.
   Result<bool> IsNew(const WriteJob& job, const Snapshot& snapshot) const;
-  void AnswerOld(std::vector<WriteJob>& jobs, const Snapshot& snapshot) const;
+  void FinishDuplicates(std::vector<WriteJob>& jobs, const Snapshot& snapshot) const;
   void Publish(const SnapshotPtr& snapshot);
   void Maintain(const Snapshot& snapshot);
-  static void Give(Answer& answer, Status status);
+  static void Finish(Answer& answer, Status status);
 
   // Given at birth.
   Storage& storage_;

@@ -15,9 +15,9 @@ namespace sightline::lake {
 namespace {
 
 // What a file in the table's directory is to the snapshot.
-class Keep {
+class FileStates {
  public:
-  explicit Keep(const Snapshot& snapshot) {
+  explicit FileStates(const Snapshot& snapshot) {
     snapshot.files.ForEach([&](const FilePtr& file) { known_[UrlDecoded(file->path)] = kLive; });
     snapshot.tombstones.ForEach([&](const std::shared_ptr<const Tombstone>& tombstone) {
       // A file may be in the table under another spelling of its path.
@@ -57,7 +57,7 @@ Result<VacuumResult> Vacuum(Storage& storage, const Clock& clock, std::string_vi
   if (!snapshot.ok()) return snapshot.status();
   if (snapshot.value()->version == kNoVersion)
     return Status::Stop(fmt::format("there is no table '{}'", table));
-  const Keep keep(*snapshot.value());
+  const FileStates states(*snapshot.value());
   const std::string log = LogDirectory(table) + "/";
   VacuumResult result;
   int64_t done = 0;
@@ -67,8 +67,8 @@ Result<VacuumResult> Vacuum(Storage& storage, const Clock& clock, std::string_vi
         file.path.substr(file.path.rfind('/') + 1).starts_with(Storage::kPutPrefix);
     if (file.path.starts_with(log) && !interrupted_put) continue;
     const std::string inside = file.path.substr(table.size() + 1);
-    if (keep.IsLive(inside)) continue;
-    if (keep.LeftAt(inside, file.modified_ms) > limit_ms) {
+    if (states.IsLive(inside)) continue;
+    if (states.LeftAt(inside, file.modified_ms) > limit_ms) {
       ++result.kept;
       continue;
     }

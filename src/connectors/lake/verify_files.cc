@@ -160,8 +160,8 @@ void CompareReplay(const Snapshot& replayed, const Snapshot& snapshot, std::stri
   });
 }
 
-void NoteStrays(Storage& storage, std::string_view table, const Snapshot& snapshot,
-                VerifyReport& report) {
+void NoteOrphans(Storage& storage, std::string_view table, const Snapshot& snapshot,
+                 VerifyReport& report) {
   const Result<std::vector<FileInfo>> files = storage.List(table);
   if (!files.ok()) return;
   std::set<std::string> known;
@@ -230,7 +230,7 @@ Result<std::optional<TableCheck>> CheckTable(Storage& storage, std::string_view 
     check.table.bytes += file->size_bytes;
     if (progress) progress(table, ++done, check.table.files);
   });
-  NoteStrays(storage, table, *check.snapshot, report);
+  NoteOrphans(storage, table, *check.snapshot, report);
   return std::optional<TableCheck>(std::move(check));
 }
 

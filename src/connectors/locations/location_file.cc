@@ -67,7 +67,7 @@ Result<WholeFile> ReadWhole(const std::string& path) {
 
 }  // namespace
 
-std::optional<FileVersion> LookAtFile(const std::string& path) {
+std::optional<FileVersion> ReadFileVersion(const std::string& path) {
   struct stat info {};
   if (stat(path.c_str(), &info) != 0) return std::nullopt;
   return VersionOf(info);

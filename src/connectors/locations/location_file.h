@@ -20,7 +20,7 @@ struct FileVersion {
   friend bool operator==(const FileVersion&, const FileVersion&) = default;
 };
 // Nothing if there is no such file.
-std::optional<FileVersion> LookAtFile(const std::string& path);
+std::optional<FileVersion> ReadFileVersion(const std::string& path);
 
 struct LocationFile {
   std::vector<Location> locations;
