@@ -75,19 +75,19 @@ Result<StepResult> PartitionTask::Start() {
     start_backoff_.Succeeded();
     return StepResult::kWorked;
   }
-  return Failed(start_backoff_, counters_.retries, UnlessNewerOwner(done));
+  return Failed(start_backoff_, counters_.retries, UnlessSuperseded(done));
 }
 
 // What looks like a loss may be a newer owner's progress: a person is called only by the newest.
-Status PartitionTask::UnlessNewerOwner(Status stop) {
-  if (stop.code() != StatusCode::kStop || !LooksAtClaim()) return stop;
+Status PartitionTask::UnlessSuperseded(Status stop) {
+  if (stop.code() != StatusCode::kStop || !ChecksClaim()) return stop;
   const Result<StoredCheckpoint> stored = ports_.store->Latest(partition_);
   if (!stored.ok()) return stored.status();
   if (stored.value().newest != epoch_) return Status::Rebuild("a newer owner has claimed");
   return stop;
 }
 
-bool PartitionTask::LooksAtClaim() const {
+bool PartitionTask::ChecksClaim() const {
   return !Mutated(Mutant::kNoSecondLook) && !Mutated(Mutant::kNoClaim);
 }
 
@@ -126,7 +126,7 @@ Status PartitionTask::FenceSink() {
 Status PartitionTask::Load() {
   Result<StoredCheckpoint> stored = ports_.store->Latest(partition_);
   if (!stored.ok()) return stored.status();
-  if (LooksAtClaim() && stored.value().newest != epoch_)
+  if (ChecksClaim() && stored.value().newest != epoch_)
     return Status::Rebuild("a newer owner has claimed");
   has_checkpoint_ = stored.value().checkpoint.has_value();
   if (has_checkpoint_) {
@@ -159,7 +159,7 @@ Status PartitionTask::LoadCheckpoint(std::string_view bytes) {
   degraded_from_ = operator_.watermark();
   gap_ = checkpoint.head.gap;
   for (SpilledRun& run : checkpoint.runs) {
-    named_.push_back(run.id);
+    runs_in_checkpoint_.push_back(run.id);
     sealed_.AddRun(std::move(run));
   }
   for (Segment& segment : checkpoint.sealed) sealed_.Add(std::move(segment));
@@ -169,22 +169,22 @@ Status PartitionTask::LoadCheckpoint(std::string_view bytes) {
 // 4. Read each sink's committed offset S. A sink takes the segments from S on and no other, so
 // replay needs no mode: all it needs is that no segment straddles S, hence the cut exactly there.
 Status PartitionTask::ReadCommitted() {
-  if (found_.size() < sinks_.size()) {
-    const Result<Offset> committed = ports_.sinks[found_.size()]->Committed(partition_);
+  if (committed_offsets_.size() < sinks_.size()) {
+    const Result<Offset> committed = ports_.sinks[committed_offsets_.size()]->Committed(partition_);
     if (!committed.ok()) return committed.status();
-    found_.push_back(committed.value());
+    committed_offsets_.push_back(committed.value());
     return Status::Ok();
   }
-  if (!has_checkpoint_) BeginAtOldest();
+  if (!has_checkpoint_) BeginAtOldestOffset();
   for (size_t sink = 0; sink < sinks_.size(); ++sink)
-    RETURN_IF_ERROR(TakeCommitted(sink, found_[sink]));
+    RETURN_IF_ERROR(TakeCommitted(sink, committed_offsets_[sink]));
   phase_ = Phase::kSeek;
   return Status::Ok();
 }
 
 // Without a checkpoint, what a sink lacks before the earliest offset is a gap like any other.
-void PartitionTask::BeginAtOldest() {
-  for (const Offset committed : found_)
+void PartitionTask::BeginAtOldestOffset() {
+  for (const Offset committed : committed_offsets_)
     if (committed != kNoneCommitted) position_ = std::min(position_, committed);
   open_first_ = checkpointed_ = origin_ = position_;
 }
@@ -245,7 +245,7 @@ Status PartitionTask::SeekToStart() {
   if (here.code() == StatusCode::kStop && !has_checkpoint_ && !anyone_here)
     return Status::Rebuild("retention has passed the earliest offset meanwhile");
   if (here.code() == StatusCode::kStop) {
-    RETURN_IF_ERROR(PassGap(here));
+    RETURN_IF_ERROR(SkipGap(here));
   } else {
     RETURN_IF_ERROR(here);
   }
@@ -281,7 +281,7 @@ Status PartitionTask::SeekCommitted(size_t sink) {
 // what is between, and that is a gap: segments like all others, cut where the sinks stand, whose
 // ledger says how much was lost. It is a boundary for what is read behind it, too: nobody must
 // decide that with another memory after a crash, so it is not read before a checkpoint has the gap.
-Status PartitionTask::PassGap(const Status& refused) {
+Status PartitionTask::SkipGap(const Status& refused) {
   const Result<Offset> earliest = ports_.source->Earliest();
   if (!earliest.ok()) return earliest.status();
   if (earliest.value() <= position_) return refused;
@@ -350,7 +350,7 @@ Result<StepResult> PartitionTask::ResetFields(Status status) {
   phase_ = Phase::kClaim;
   turn_ = 0;
   cuts_.clear();
-  found_.clear();
+  committed_offsets_.clear();
   rounds_ = unsaved_records_ = 0;
   return Status::Retry(status.message());
 }
@@ -377,7 +377,7 @@ Result<StepResult> PartitionTask::ReadIfDue() {
   if (draining_ || range_changed_ || gap_unsaved_ || read_backoff_.Waiting(now_ms_))
     return StepResult::kIdle;
   if (!gap_stop_.ok() && checkpointed_ != position_) return StepResult::kIdle;
-  if (!gap_stop_.ok()) return Failed(read_backoff_, counters_.retries, UnlessNewerOwner(gap_stop_));
+  if (!gap_stop_.ok()) return Failed(read_backoff_, counters_.retries, UnlessSuperseded(gap_stop_));
   if (Full()) {
     ++counters_.held_up;
     return StepResult::kIdle;
@@ -393,7 +393,7 @@ Result<StepResult> PartitionTask::Read() {
     if (!polled.ok()) {
       at_end_ = false;
       Status status = polled.status();
-      if (status.code() == StatusCode::kStop) status = UnlessNewerOwner(PassGap(status));
+      if (status.code() == StatusCode::kStop) status = UnlessSuperseded(SkipGap(status));
       if (status.ok()) return StepResult::kWorked;
       failed = Failed(read_backoff_, counters_.retries, status);
       break;
@@ -497,7 +497,7 @@ Result<StepResult> PartitionTask::CommitIfDue(size_t index) {
     sink.offered_all = next == open_first_;
   }
   const Result<std::span<const Segment>> offer = Offer(sink, next);
-  if (!offer.ok()) return Failed(sink.backoff, sink.retries, UnlessNewerOwner(offer.status()));
+  if (!offer.ok()) return Failed(sink.backoff, sink.retries, UnlessSuperseded(offer.status()));
   const bool at_once = !sink.offered_all || offer.value().front().IsGap() || GapAt(next);
   const Result<Offset> committed = ports_.sinks[index]->Commit(partition_, offer.value());
   if (!committed.ok()) {
@@ -602,8 +602,8 @@ Result<StepResult> PartitionTask::CheckpointIfDue() {
   checkpointed_ms_ = now_ms_;
   unsaved_records_ = 0;
   gap_unsaved_ = false;
-  named_.clear();
-  for (const SpilledRun& run : sealed_.runs()) named_.push_back(run.id);
+  runs_in_checkpoint_.clear();
+  for (const SpilledRun& run : sealed_.runs()) runs_in_checkpoint_.push_back(run.id);
   runs_to_remove_ |= std::exchange(runs_dropped_, false);
   ++counters_.checkpoints;
   counters_.checkpoint_bytes = bytes;
@@ -650,7 +650,7 @@ Offset PartitionTask::TakenInMemory() const {
 Result<StepResult> PartitionTask::RemoveRunsIfDue() {
   if (!runs_to_remove_ || remove_backoff_.Waiting(now_ms_)) return StepResult::kIdle;
   std::vector<RunId> kept;
-  if (!Mutated(Mutant::kRunsRemovedEarly)) kept = named_;
+  if (!Mutated(Mutant::kRunsRemovedEarly)) kept = runs_in_checkpoint_;
   for (const SpilledRun& run : sealed_.runs()) kept.push_back(run.id);
   const Status removed = ports_.store->RemoveRuns(partition_, epoch_, kept);
   if (!removed.ok()) return Failed(remove_backoff_, counters_.retries, removed);

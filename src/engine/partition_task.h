@@ -195,13 +195,13 @@ class PartitionTask {
   Status LoadCheckpoint(std::string_view bytes);
   Status ReadCommitted();
   Status TakeCommitted(size_t sink, Offset committed);
-  void BeginAtOldest();
+  void BeginAtOldestOffset();
   Status SeekToStart();
   Status SeekCommitted(size_t sink);
-  Status PassGap(const Status& refused);
+  Status SkipGap(const Status& refused);
   Status StopForGap(Offset earliest);
-  bool LooksAtClaim() const;
-  Status UnlessNewerOwner(Status stop);
+  bool ChecksClaim() const;
+  Status UnlessSuperseded(Status stop);
   Phase AfterClaim() const;
   Phase AfterFence() const;
   // The duties.
@@ -252,8 +252,9 @@ class PartitionTask {
   Epoch epoch_;  // of the newest entry that this task put
   Epoch claim_;  // the first of them
   std::vector<SinkState> sinks_;
-  std::vector<Offset> found_;  // what they have committed; until the last of them has said so
-  std::vector<Offset> cuts_;   // committed offsets that replay has not reached yet, falling
+  std::vector<Offset>
+      committed_offsets_;     // what they have committed; until the last of them has said so
+  std::vector<Offset> cuts_;  // committed offsets that replay has not reached yet, falling
   bool has_checkpoint_ = false;
   // The checkpoint is of another range [count_from, count_until): nothing is read before there is
   // one of this range, so that no replay ever has records of both.
@@ -271,10 +272,10 @@ class PartitionTask {
   Offset checkpointed_;  // where a restart would go on
   int64_t checkpointed_ms_ = 0;
   int64_t unsaved_records_ = 0;  // since then
-  // Runs. `named_` are those of the newest checkpoint; a run is removed when neither that nor the
-  // list has it.
+  // Runs. `runs_in_checkpoint_` are those of the newest checkpoint; a run is removed when neither
+  // that nor the list has it.
   int64_t run_number_ = 0;  // of the newest that this task tried to put
-  std::vector<RunId> named_;
+  std::vector<RunId> runs_in_checkpoint_;
   bool runs_dropped_ = false;  // since the newest checkpoint: it names more than the list has
   bool runs_to_remove_ = false;
   int64_t full_since_ms_ = kNever;
