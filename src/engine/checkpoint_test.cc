@@ -126,7 +126,7 @@ TEST(CheckpointTest, RunsAndSegmentsMustBeContiguous) {
   runs.front().boundaries = {{5}};
   EXPECT_THAT(message(runs, {}), HasSubstr("runs are not contiguous"));
   runs.front().boundaries = {{5}, {5}, {6}};
-  EXPECT_THAT(message(runs, {}), HasSubstr("a run of it cannot be read"));
+  EXPECT_THAT(message(runs, {}), HasSubstr("the description of a spilled run cannot be decoded"));
 }
 
 }  // namespace

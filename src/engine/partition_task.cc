@@ -17,7 +17,8 @@ namespace {
 
 constexpr int64_t kLongAgo = INT64_MIN;
 
-// When a sink is due for what waits since then.
+// When a sink is due to commit a segment that has waited since `since_ms`. Sinks with `together`
+// round up to the next multiple of the interval, so that all tasks commit at the same moments.
 int64_t CommitTime(const SinkOptions& sink, int64_t since_ms) {
   const int64_t interval = sink.commit_interval_ms;
   if (!sink.together || interval <= 0) return since_ms + interval;
@@ -78,7 +79,8 @@ Result<StepResult> PartitionTask::Start() {
   return Failed(start_backoff_, counters_.retries, UnlessSuperseded(done));
 }
 
-// What looks like a loss may be a newer owner's progress: a person is called only by the newest.
+// Turns kStop into kRebuild if a newer owner has claimed the partition. To a zombie, the progress
+// of its successor can look like a loss of data; only the newest owner may call for a person.
 Status PartitionTask::UnlessSuperseded(Status stop) {
   if (stop.code() != StatusCode::kStop || !ChecksClaim()) return stop;
   const Result<StoredCheckpoint> stored = ports_.store->Latest(partition_);
@@ -98,7 +100,7 @@ PartitionTask::Phase PartitionTask::AfterFence() const {
   return Mutated(Mutant::kFenceFirst) ? Phase::kClaim : Phase::kLoad;
 }
 
-// 1. Claim: owners are ordered by their claims. An older one can put no checkpoint from here on.
+// 1. Claim. Claims order the owners: from here on, an older owner cannot put a checkpoint.
 Status PartitionTask::Claim() {
   Result<StoredCheckpoint> stored = ports_.store->Latest(partition_);
   if (!stored.ok()) return stored.status();
@@ -112,7 +114,7 @@ Status PartitionTask::Claim() {
   return Status::Ok();
 }
 
-// 2. Fence every sink: an older owner can commit nothing from here on.
+// 2. Fence every sink, one a Step. From here on, an older owner cannot commit anything.
 Status PartitionTask::FenceSink() {
   RETURN_IF_ERROR(ports_.sinks[turn_]->Fence(partition_, epoch_));
   if (++turn_ == sinks_.size()) {
@@ -122,7 +124,8 @@ Status PartitionTask::FenceSink() {
   return Status::Ok();
 }
 
-// 3. Load, after the fences: a claim that is still the newest proves that these fences are, too.
+// 3. Load the newest checkpoint, after the fences. If the claim is still the newest entry now, no
+//    newer owner had claimed while this task fenced, so its fences are the newest, too.
 Status PartitionTask::Load() {
   Result<StoredCheckpoint> stored = ports_.store->Latest(partition_);
   if (!stored.ok()) return stored.status();
@@ -137,7 +140,7 @@ Status PartitionTask::Load() {
     position_ = origin_ = earliest.value();
   }
   open_first_ = checkpointed_ = position_;
-  // What crashes and zombies have left.
+  // Runs that crashes and zombies have left behind are removed at the first chance.
   runs_to_remove_ = true;
   NotifyFollowers();
   phase_ = Phase::kReadCommitted;
@@ -166,8 +169,9 @@ Status PartitionTask::LoadCheckpoint(std::string_view bytes) {
   return Status::Ok();
 }
 
-// 4. Read each sink's committed offset S. A sink takes the segments from S on and no other, so
-// replay needs no mode: all it needs is that no segment straddles S, hence the cut exactly there.
+// 4. Read each sink's committed offset S. A sink takes the segments from S on and no others. So
+//    replay needs no mode of its own: it only needs that no segment straddles S, hence the cut
+//    exactly there.
 Status PartitionTask::ReadCommitted() {
   if (committed_offsets_.size() < sinks_.size()) {
     const Result<Offset> committed = ports_.sinks[committed_offsets_.size()]->Committed(partition_);
@@ -182,7 +186,8 @@ Status PartitionTask::ReadCommitted() {
   return Status::Ok();
 }
 
-// Without a checkpoint, what a sink lacks before the earliest offset is a gap like any other.
+// Without a checkpoint, counting begins at the smallest committed offset if that lies before the
+// earliest retained one. The offsets between them are a gap like any other.
 void PartitionTask::BeginAtOldestOffset() {
   for (const Offset committed : committed_offsets_)
     if (committed != kNoneCommitted) position_ = std::min(position_, committed);
@@ -193,35 +198,32 @@ Status PartitionTask::TakeCommitted(size_t sink, Offset committed) {
   SinkState& state = sinks_[sink] = {};
   const Offset first = sealed_.empty() ? position_ : sealed_.first();
   state.has_any = committed != kNoneCommitted;
+  // A sink without this partition may begin only where counting began. Anywhere else it has lost
+  // its data, or is new, and would silently miss what came before.
   if (!state.has_any) {
     if (first != origin_)
       return StopFor(
           sink,
-          fmt::format(
-              "it has nothing of this partition, whose checkpoint begins at offset {}, after {} "
-              "where "
-              "counting began: it is new here or has lost its data. Restore it; or stop every task "
-              "and "
-              "delete the checkpoints of this partition, which fills it from the earliest retained "
-              "offset",
-              first.v, origin_.v));
+          fmt::format("it has nothing of this partition, whose checkpoint begins at offset {}, but "
+                      "counting began at {}: the sink is new here, or has lost its data. Restore "
+                      "it; or stop every task and delete the checkpoints of this partition, which "
+                      "fills the sink from the earliest retained offset",
+                      first.v, origin_.v));
     committed = first;
   }
   if (committed < first)
-    return StopFor(sink, fmt::format("it has everything up to offset {}, but the checkpoint begins "
-                                     "at {}: it has lost what it "
-                                     "had committed. Restore it; or stop every task, delete the "
-                                     "checkpoints of this partition, "
-                                     "and let it be replayed",
-                                     committed.v, first.v));
-  if (committed < position_ && !sealed_.IsBoundary(committed))
     return StopFor(
-        sink,
-        fmt::format(
-            "its committed offset {} lies inside a sealed segment of the checkpoint, which goes up "
-            "to "
-            "{}: there were two owners, or it was restored from a backup without the checkpoint",
-            committed.v, position_.v));
+        sink, fmt::format("it has everything up to offset {}, but the checkpoint begins at {}: it "
+                          "has lost what it had committed. Restore it; or stop every task, delete "
+                          "the checkpoints of this partition, and let the partition be replayed",
+                          committed.v, first.v));
+  if (committed < position_ && !sealed_.IsBoundary(committed))
+    return StopFor(sink,
+                   fmt::format("its committed offset {} lies inside a sealed segment of the "
+                               "checkpoint, which ends at {}: the partition had two owners, or the "
+                               "sink was restored from a backup without the checkpoint",
+                               committed.v, position_.v));
+  // The sink is ahead of the checkpoint: replay reaches S and must cut the open segment there.
   if (committed > position_ && !Mutated(Mutant::kSealBeforeS) &&
       std::ranges::find(cuts_, committed) == cuts_.end()) {
     cuts_.push_back(committed);
@@ -229,19 +231,24 @@ Status PartitionTask::TakeCommitted(size_t sink, Offset committed) {
   }
   state.committed = committed;
   if (Mutated(Mutant::kReplayOutputOn)) state.committed = std::min(committed, position_);
-  // What the checkpoint holds has waited long enough: a task that never lives as long as the
-  // interval commits, too.
+  // Segments from the checkpoint have waited long enough. Committing them at once lets even a task
+  // that never lives as long as the commit interval make progress.
   if (state.committed < position_) state.waiting_since_ms = kLongAgo;
+  // The sink has counts, but the ids behind them are not remembered: copies of them could be
+  // counted again until a horizon has passed.
   if (state.has_any && !has_checkpoint_ && position_.v > 0) degraded_until_ = kAfterAllTime;
   return Status::Ok();
 }
 
-// 5. Seek: first to the furthest committed offset, which must exist, then to where reading goes on.
+// 5. Seek: first to each committed offset ahead of the position, which must exist in the source,
+//    and then to where reading continues.
 Status PartitionTask::SeekToStart() {
   for (size_t sink = 0; sink < sinks_.size(); ++sink) RETURN_IF_ERROR(SeekCommitted(sink));
   const Status here = ports_.source->Seek(position_);
   const bool anyone_here = std::ranges::any_of(
       sinks_, [&](const SinkState& s) { return s.has_any && s.committed == position_; });
+  // No sink stands at this offset: it only was the earliest one a moment ago, so nothing is lost.
+  // Begin again with the present one.
   if (here.code() == StatusCode::kStop && !has_checkpoint_ && !anyone_here)
     return Status::Rebuild("retention has passed the earliest offset meanwhile");
   if (here.code() == StatusCode::kStop) {
@@ -255,32 +262,36 @@ Status PartitionTask::SeekToStart() {
   return Status::Ok();
 }
 
-// Where retention has passed it, too, that is said of where reading goes on.
+// Checks that the source still has a sink's committed offset. If retention has passed that as well,
+// the gap is reported for the position where reading continues, so this check passes.
 Status PartitionTask::SeekCommitted(size_t sink) {
   const Offset committed = sinks_[sink].committed;
   if (committed <= position_) return Status::Ok();
   if (range_changed_)
-    return StopFor(sink, fmt::format("pipeline.count_from or count_until has changed, and the "
-                                     "offsets [{}, {}) behind the checkpoint were counted before "
-                                     "that: start it once with the settings of before and stop it "
-                                     "with SIGTERM, then change them",
-                                     position_.v, committed.v));
+    return StopFor(
+        sink, fmt::format("pipeline.count_from or count_until has changed, but the offsets [{}, "
+                          "{}) behind the checkpoint were counted with the earlier settings: start "
+                          "once with the earlier settings, stop with SIGTERM, and then change them",
+                          position_.v, committed.v));
   const Status there = ports_.source->Seek(committed);
   if (there.code() != StatusCode::kStop) return there;
   const Result<Offset> earliest = ports_.source->Earliest();
   if (!earliest.ok()) return earliest.status();
   if (earliest.value() > committed) return Status::Ok();
-  return StopFor(sink, fmt::format("the source does not have its committed offset {} ({}): is it "
-                                   "the source that it was?",
-                                   committed.v, there.message()));
+  return StopFor(
+      sink,
+      fmt::format(
+          "the source does not have its committed offset {} ({}): is it still the same source?",
+          committed.v, there.message()));
 }
 
 // ---- gaps --------------------------------------------------------------------------------------
 
-// The source has refused position_. Where its earliest offset lies behind it, retention has removed
-// what is between, and that is a gap: segments like all others, cut where the sinks stand, whose
-// ledger says how much was lost. It is a boundary for what is read behind it, too: nobody must
-// decide that with another memory after a crash, so it is not read before a checkpoint has the gap.
+// The source has refused position_. If its earliest offset lies behind the position, retention has
+// removed what is between: that is a gap. It becomes segments like all others, cut at each sink's
+// committed offset, whose ledger says how much was lost. The gap also bounds what is read: which
+// copies count behind it depends on where it began. So nothing behind it is read before a
+// checkpoint has the gap, and after a crash everybody finds the same one.
 Status PartitionTask::SkipGap(const Status& refused) {
   const Result<Offset> earliest = ports_.source->Earliest();
   if (!earliest.ok()) return earliest.status();
@@ -295,6 +306,7 @@ Status PartitionTask::SkipGap(const Status& refused) {
   while (position_ < gap_.next) {
     const bool cut = !cuts_.empty() && cuts_.back() < gap_.next && !Mutated(Mutant::kGapStraddles);
     SealGap(cut ? cuts_.back() : gap_.next);
+    // A cut inside the gap is done; a cut at its end is the boundary of the gap itself.
     for (; !cuts_.empty() && cuts_.back() <= position_; cuts_.pop_back()) ++counters_.cuts;
   }
   counters_.lost += gap_.next.v - gap_.first.v;
@@ -320,18 +332,19 @@ Status PartitionTask::StopForGap(Offset earliest) {
     if (sinks_[sink].committed > position_)
       ahead += fmt::format("; sink '{}' has what lies before {}", options_.sinks[sink].name,
                            sinks_[sink].committed.v);
-  gap_stop_ = Status::Stop(fmt::format(
-      "retention has removed the offsets [{}, {}) of partition {} of '{}' before they were "
-      "counted: {} offsets are lost{}. To go on at {}, with the loss in the ledger, start with "
-      "engine.on_gap = count",
-      gap_.first.v, gap_.next.v, partition_.partition, partition_.source,
-      gap_.next.v - gap_.first.v, ahead, gap_.next.v));
-  // What was read is still good: with a checkpoint of it, no more is lost than must be.
+  gap_stop_ = Status::Stop(
+      fmt::format("retention has removed the offsets [{}, {}) of partition {} of '{}' before they "
+                  "were counted: {} offsets are lost{}. To continue at {} and record the loss in "
+                  "the ledger, start with engine.on_gap = count",
+                  gap_.first.v, gap_.next.v, partition_.partition, partition_.source,
+                  gap_.next.v - gap_.first.v, ahead, gap_.next.v));
+  // What was read before the gap is still good. Put a checkpoint of it before stopping, so that no
+  // more is lost than must be.
   if (phase_ == Phase::kRun && checkpointed_ != position_) return Status::Ok();
   return gap_stop_;
 }
 
-// Does a gap begin at this boundary of the list?
+// True if a gap begins at this boundary of the list.
 bool PartitionTask::GapAt(Offset boundary) const {
   return boundary < open_first_ && sealed_.RunAt(boundary) == nullptr &&
          sealed_.Between(boundary, open_first_).front().IsGap();
@@ -343,7 +356,7 @@ Status PartitionTask::StopFor(size_t sink, const std::string& what) const {
                                   partition_.source, what));
 }
 
-// The planted bug: recovery by hand. Nobody resets the operator, or the ports.
+// The planted bug kResetFields: recovery by hand. It resets neither the operator nor the ports.
 Result<StepResult> PartitionTask::ResetFields(Status status) {
   operator_.TakeSegment(open_first_, position_);
   sealed_ = SealedList({.rows_max = options_.merged_rows_max});
@@ -357,7 +370,7 @@ Result<StepResult> PartitionTask::ResetFields(Status status) {
 
 // ---- the duties --------------------------------------------------------------------------------
 
-// One a Step, in turn, so that in the simulator the world can end between any two of them.
+// One duty per Step, in turn, so that the simulator can crash the world between any two of them.
 Result<StepResult> PartitionTask::Run() {
   using Duty = Result<StepResult> (PartitionTask::*)();
   constexpr std::array<Duty, 4> kOthers = {
@@ -376,6 +389,7 @@ Result<StepResult> PartitionTask::Run() {
 Result<StepResult> PartitionTask::ReadIfDue() {
   if (draining_ || range_changed_ || gap_unsaved_ || read_backoff_.Waiting(now_ms_))
     return StepResult::kIdle;
+  // To stop for a gap: first the checkpoint of what was read, then the report.
   if (!gap_stop_.ok() && checkpointed_ != position_) return StepResult::kIdle;
   if (!gap_stop_.ok()) return Failed(read_backoff_, counters_.retries, UnlessSuperseded(gap_stop_));
   if (Full()) {
@@ -400,6 +414,8 @@ Result<StepResult> PartitionTask::Read() {
     }
     read_backoff_.Succeeded();
     const Batch& batch = polled.value();
+    // The source must continue exactly where the last batch ended: a hole here would be a silent
+    // loss.
     CHECK(batch.first == position_ && batch.first <= batch.next);
     at_end_ = batch.first == batch.next;
     if (at_end_) break;
@@ -408,7 +424,7 @@ Result<StepResult> PartitionTask::Read() {
     result = StepResult::kWorked;
   }
   if (result == StepResult::kWorked) ++rounds_;
-  // What cannot grow now must not wait.
+  // A segment that cannot grow now must not wait for more records.
   const bool complete = at_end_ || !failed.ok() || rounds_ >= options_.segment_batches;
   if (complete && Seal(position_)) result = StepResult::kWorked;
   if (!failed.ok()) return failed;
@@ -418,6 +434,8 @@ Result<StepResult> PartitionTask::Read() {
 void PartitionTask::Count(const Batch& batch) {
   operator_.BeginBatch();
   for (const Record& record : batch.records) {
+    // Advance twice: up to the record, because holes in the offsets may contain a cut, and past it,
+    // because a cut may lie right behind it.
     AdvanceTo(record.offset);
     operator_.OnRecord(record.offset, record.append_time, record.payload);
     AdvanceTo({record.offset.v + 1});
@@ -431,12 +449,15 @@ void PartitionTask::Count(const Batch& batch) {
   counters_.records += records;
   unsaved_records_ += records;
   if (records > 0) append_time_ = batch.records.back().append_time;
+  // The first record that moves the watermark fixes when results are whole again: one horizon
+  // later, every copy of what was forgotten is too late.
   if (degraded_until_ == kAfterAllTime && operator_.watermark() > degraded_from_)
     degraded_until_ = operator_.watermark() + spec_.dedup_horizon;
 }
 
 void PartitionTask::AdvanceTo(Offset next) {
   CHECK(next >= position_);
+  // Exactly at each committed offset, wherever the batch ends: no segment may straddle one.
   while (!cuts_.empty() && cuts_.back() <= next) {
     Seal(cuts_.back());
     cuts_.pop_back();
@@ -463,7 +484,8 @@ void PartitionTask::AddSealed(Segment segment) {
   DropCommitted();
 }
 
-// A segment stays until the slowest sink has it.
+// Drops what every sink has, and merges neighbours in what is left. The boundaries at committed and
+// offered offsets stay, because later offers are cut there (SealedList::Merge).
 void PartitionTask::DropCommitted() {
   Offset all = open_first_;
   std::vector<Offset> kept;
@@ -501,18 +523,24 @@ Result<StepResult> PartitionTask::CommitIfDue(size_t index) {
   const bool at_once = !sink.offered_all || offer.value().front().IsGap() || GapAt(next);
   const Result<Offset> committed = ports_.sinks[index]->Commit(partition_, offer.value());
   if (!committed.ok()) {
-    // It may be under way, so it is offered again as it is: then the answer can only be `next`,
-    // also if the sink looks up what became of an earlier offer, and one boundary is kept for it.
+    // The write may be under way, so the same offer is repeated. Then the only possible answer is
+    // `next`, even if the sink looks up what became of an earlier offer, and one boundary has to be
+    // kept for it.
     if (committed.status().code() == StatusCode::kRetry) sink.offered = next;
     return Failed(sink.backoff, sink.retries, committed.status());
   }
+  // Any other answer would leave the sink inside a segment of the list, where no later offer could
+  // begin.
   if (committed.value() != next)
-    return StopFor(index, fmt::format("it was offered [{}, {}) and says that it committed up to {}",
-                                      sink.committed.v, next.v, committed.value().v));
+    return StopFor(index,
+                   fmt::format("it was offered [{}, {}) and says that it has committed up to {}",
+                               sink.committed.v, next.v, committed.value().v));
   sink.committed = next;
   sink.has_any = true;
   sink.offered = kNoneCommitted;
   sink.loaded = {};
+  // If more is left, the rest commits at once when the offer was cut short by a limit or by a gap;
+  // otherwise it waits for its interval.
   sink.waiting_since_ms = next == open_first_ ? kNever : at_once ? kLongAgo : now_ms_;
   sink.backoff.Succeeded();
   ++sink.commits;
@@ -520,9 +548,10 @@ Result<StepResult> PartitionTask::CommitIfDue(size_t index) {
   return StepResult::kWorked;
 }
 
-// Everything that a sink takes at once; of what lies in runs, one run, or one segment where its
-// rows matter. A gap is offered by itself, so that a sink that keeps ranges of offsets says of
-// those that are lost and of no others that they are.
+// Where an offer that begins at `committed` ends. It is everything there is; or, if the sink limits
+// its rows, as many segments as fit, but at least one. Of what lies in runs, it is one run or one
+// segment. A gap is offered alone, so that a sink that stores ranges of offsets reports exactly the
+// lost ones.
 Offset PartitionTask::OfferEnd(Offset committed, int64_t rows_max) const {
   if (const SpilledRun* run = sealed_.RunAt(committed))
     return rows_max == 0 ? run->next() : *std::ranges::upper_bound(run->boundaries, committed);
@@ -536,8 +565,8 @@ Offset PartitionTask::OfferEnd(Offset committed, int64_t rows_max) const {
   return open_first_;
 }
 
-// [sink.committed, next) of the list. An offer that was made when it was in memory may lie in
-// several runs and in memory when it is repeated.
+// The segments [sink.committed, next) of the list. An offer that was made when they were in memory
+// may, when it is repeated, lie in several runs and in memory.
 Result<std::span<const Segment>> PartitionTask::Offer(SinkState& sink, Offset next) {
   if (!sink.loaded.empty()) return std::span<const Segment>(sink.loaded);
   if (sealed_.RunAt(sink.committed) == nullptr) return sealed_.Between(sink.committed, next);
@@ -556,7 +585,8 @@ Result<std::span<const Segment>> PartitionTask::Offer(SinkState& sink, Offset ne
   return std::span<const Segment>(sink.loaded);
 }
 
-// The segments of `run` in [first, next): both are boundaries, or lie beyond it.
+// Appends the segments of `run` within [first, next). Both offsets are boundaries, or lie beyond
+// the run.
 Status PartitionTask::LoadRun(const SpilledRun& run, Offset first, Offset next,
                               std::vector<Segment>* into) {
   const Result<std::string> bytes = ports_.store->ReadRun(partition_, run.id);
@@ -597,6 +627,7 @@ Result<StepResult> PartitionTask::CheckpointIfDue() {
   if (!put.ok()) return Failed(checkpoint_backoff_, counters_.retries, put);
   checkpoint_backoff_.Succeeded();
   epoch_ = epoch;
+  // From here on, the checkpoint is durable: whatever waited for one may go on.
   range_changed_ = false;
   checkpointed_ = position_;
   checkpointed_ms_ = now_ms_;
@@ -610,8 +641,9 @@ Result<StepResult> PartitionTask::CheckpointIfDue() {
   return StepResult::kWorked;
 }
 
-// The list is full because some sink is away: its oldest part leaves memory, once it is durable
-// elsewhere. A run that was put and not answered is garbage until it is removed.
+// Spills the oldest part of the list when it has been full for a while because some sink is away.
+// The segments leave memory only once their run is durable. A run that was put without an answer is
+// garbage until it is removed.
 Result<StepResult> PartitionTask::SpillIfDue() {
   if (!Full()) {
     full_since_ms_ = kNever;
@@ -636,8 +668,9 @@ Result<StepResult> PartitionTask::SpillIfDue() {
   return StepResult::kWorked;
 }
 
-// Where the part of the memory ends that every sink has but those that lack all of it: the slow
-// ones. So the others never have to read a run.
+// Where the part of the list that may be spilled ends: the smallest committed offset of the sinks
+// that have some of the segments in memory. So only the sinks that lack all of them, the slow ones,
+// ever have to read a run.
 Offset PartitionTask::TakenInMemory() const {
   const Offset first = sealed_.in_memory().front().first;
   Offset taken = open_first_;
@@ -646,7 +679,9 @@ Offset PartitionTask::TakenInMemory() const {
   return taken;
 }
 
-// After a checkpoint that does not name them is durable; and at the start.
+// Removes runs that nobody needs, at the start and after a checkpoint that no longer names them has
+// become durable. Runs that the newest checkpoint names are kept even if the list has dropped them:
+// a restart would load them.
 Result<StepResult> PartitionTask::RemoveRunsIfDue() {
   if (!runs_to_remove_ || remove_backoff_.Waiting(now_ms_)) return StepResult::kIdle;
   std::vector<RunId> kept;
@@ -673,7 +708,8 @@ int64_t PartitionTask::SinkDue(size_t index) const {
   const SinkState& sink = sinks_[index];
   if (sink.offered != kNoneCommitted) return sink.backoff.until_ms();
   if (sink.waiting_since_ms == kNever) return kNever;
-  // What is in runs has waited long enough. One that lacks little does not empty the list.
+  // What lies in runs has waited long enough. A sink that lacks much commits at once, to empty the
+  // list; one that lacks little keeps its interval, as committing early would not help.
   const bool at_once =
       draining_ || sink.waiting_since_ms == kLongAgo || sealed_.RunAt(sink.committed) != nullptr ||
       sealed_.Exceeds(sink.committed, options_.sealed_max / 2, options_.sealed_bytes_max / 2);

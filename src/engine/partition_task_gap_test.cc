@@ -44,10 +44,11 @@ TEST(PartitionTaskGapTest, StopsAndSaysWhatIsLostAndHowToGoOn) {
   auto task = MakeTestTask(&world, {});
   const Status status = StepUntilIdle(*task);
   EXPECT_EQ(status.code(), StatusCode::kStop);
-  EXPECT_EQ(status.message(),
-            "retention has removed the offsets [10, 30) of partition 0 of 'test' before they were "
-            "counted: 20 offsets are lost. To go on at 30, with the loss in the ledger, start with "
-            "engine.on_gap = count");
+  EXPECT_EQ(
+      status.message(),
+      "retention has removed the offsets [10, 30) of partition 0 of 'test' before they were "
+      "counted: 20 offsets are lost. To continue at 30 and record the loss in the ledger, start "
+      "with engine.on_gap = count");
   EXPECT_EQ(task->Snapshot().gap, (Gap{{10}, {30}}));
   EXPECT_THAT(world.Sink(0).gaps, IsEmpty());
 }

@@ -22,6 +22,8 @@ LedgerKey KeyOf(const Event& event, AppendTime now) {
 Ledger& CountWindows::LedgerOf(const Event& event, const Decision& decision, AppendTime now) {
   const LedgerKey key = KeyOf(event, now);
   uint32_t* last = nullptr;
+  // Consecutive elements of one camera nearly always share location and hour, so that its last row
+  // saves the hash look-up. Malformed elements have no camera and take the index.
   if (key.known) {
     if (decision.camera >= last_row_of_camera_.size())
       last_row_of_camera_.resize(decision.camera + 1, kNone);
@@ -61,6 +63,8 @@ void CountWindows::Count(const Event& event, const Decision& decision, Watermark
   LastSum& last = last_sum_of_fact_[decision.fact];
   const bool same_pane = event.time >= last.pane.start && event.time < last.pane.end;
   const CountKind kind = watermark >= last.window_end ? CountKind::kCorrection : CountKind::kCount;
+  // The kind is part of the check: between two events of one pane, the partition's watermark may
+  // have passed the end of their window.
   if (!same_pane || last.kind != kind) {
     last = FindSum(event, decision, watermark);
     facts_.push_back(decision.fact);
@@ -97,7 +101,7 @@ void CountWindows::KeepDeadLetter(const Event& event, Outcome outcome, Offset of
 Segment CountWindows::Take(Offset first, Offset next, Watermark watermark,
                            const ItemNumbers& items) {
   Segment segment{.first = first, .next = next, .watermark = watermark};
-  // Item names are compared once an item, not once a row.
+  // Sort by item rank: the names are compared once per item, not once per row.
   std::vector<uint32_t> by_name;
   std::vector<uint32_t> rank(items.size(), kNone);
   for (const Sum& sum : counts_)
@@ -120,6 +124,7 @@ Segment CountWindows::Take(Offset first, Offset next, Watermark watermark,
          .last_detected = last_time});
   std::sort(ledger_.begin(), ledger_.end(),
             [](const LedgerRow& a, const LedgerRow& b) { return a.key < b.key; });
+  // Every event has exactly one outcome; the ledger balances at every commit.
   for (const LedgerRow& row : ledger_) CHECK(row.ledger.Balanced());
   segment.ledger = std::move(ledger_);
   segment.dead_letters = std::move(dead_letters_);
@@ -127,7 +132,8 @@ Segment CountWindows::Take(Offset first, Offset next, Watermark watermark,
   return segment;
 }
 
-// What was written, not all there is: a segment is often one event, of a site with a million facts.
+// Resets only the entries that were written. A segment often holds a single event, and a site may
+// have a million facts.
 void CountWindows::Clear() {
   for (const uint32_t fact : facts_) last_sum_of_fact_[fact] = {};
   for (const uint32_t camera : cameras_) last_row_of_camera_[camera] = kNone;

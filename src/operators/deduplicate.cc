@@ -35,7 +35,7 @@ void Deduplicate::Prefetch(Hint& hint) const {
   if (hint.fact != kNone) Touch(&facts_[hint.fact]);
 }
 
-// The first rule that matches decides, in the order of the table in docs/SEMANTICS.md.
+// The first matching rule decides, in the order of the outcome table in docs/SEMANTICS.md.
 Decision Deduplicate::Decide(const Event& event, AppendTime now, const Hint& hint) {
   if (event.kind == Event::Kind::kMalformed) return {.outcome = Outcome::kMalformed};
   Camera& camera = cameras_[hint.camera];
@@ -43,12 +43,14 @@ Decision Deduplicate::Decide(const Event& event, AppendTime now, const Hint& hin
   if (has_clock) MarkHeard(camera, now);
   const bool future = has_clock && event.time > ToEventTime(now) + spec_.future_tolerance;
   if (event.kind == Event::Kind::kHeartbeat) {
-    if (!future) Advance(camera, event.time);  // a heartbeat's clock can be wrong, too
+    if (!future) Advance(camera, event.time);  // the camera's clock can be wrong in heartbeats, too
     return {.camera = hint.camera};
   }
   if (future) return {.outcome = Outcome::kFuture, .camera = hint.camera};
   if (IsTooLate(event, camera, now)) return {.outcome = Outcome::kTooLate, .camera = hint.camera};
   const bool outside = event.time < spec_.count_from || event.time >= spec_.count_until;
+  // An event outside [count_from, count_until) is remembered all the same: so the memory does not
+  // depend on the range, and the range may change (CountOperator::Load).
   const Decision decision = Remember(event, now, hint);
   Advance(camera, event.time);
   if (outside) return {.outcome = Outcome::kOutside, .camera = hint.camera};
@@ -63,7 +65,7 @@ void Deduplicate::BeginBatch() {
 uint64_t Deduplicate::HashOf(const Event& event) const {
   const uint64_t id = static_cast<uint64_t>(event.id.v) ^ hash_seed_;
   if (spec_.identity == Identity::kDetection) return HashId(id);
-  // For one camera a bijection of the id; which camera it is, the entry's fact says.
+  // A bijection of the id for each camera. Which camera an entry belongs to, its fact says.
   return HashId(id + HashId(static_cast<uint64_t>(event.camera.v)));
 }
 
@@ -87,7 +89,7 @@ bool Deduplicate::IsTooLate(const Event& event, const Camera& camera, AppendTime
 
 void Deduplicate::MarkHeard(Camera& camera, AppendTime now) {
   if (camera.last_heard != kNoAppendTime && now - camera.last_heard > spec_.camera_ttl) {
-    ++camera.generation;  // what it had said is forgotten; its watermark stays
+    ++camera.generation;  // forgets its ids; its watermark stays
     camera_returned_ = true;
   }
   camera.last_heard = now;
@@ -98,7 +100,10 @@ void Deduplicate::Advance(Camera& camera, EventTime time) {
   watermark_ = std::max(watermark_, WatermarkOf(camera));
 }
 
-// With the same inequality that IsTooLate refuses with: no copy falls between the two.
+// Uses the same inequality with which IsTooLate() refuses events, so that no copy falls between the
+// two: as long as a copy is accepted, its id is remembered. Facts of an older generation are
+// forgotten, and so are those of a camera that is silent for too long now but has not been heard
+// since.
 bool Deduplicate::IsRemembered(const IdMemory::Entry& entry, AppendTime now) const {
   const Fact& fact = facts_[entry.fact];
   const Camera& camera = cameras_[fact.camera];
@@ -119,12 +124,15 @@ bool Deduplicate::Fits(const Fact& fact, EventTime newest) const {
 }
 
 uint32_t Deduplicate::FactFor(const FactKey& key, EventTime newest, uint32_t guess) {
+  // The guess matches by hash only, so its key is compared here. Most events repeat a known fact,
+  // and the check saves the index look-up.
   if (guess != kNone && Is(facts_[guess], key) && Fits(facts_[guess], newest)) return guess;
   uint32_t& newest_fact =
       fact_index_.At(key.Hash(), [&](uint32_t fact) { return Is(facts_[fact], key); });
   if (newest_fact != kNone && Fits(facts_[newest_fact], newest)) return newest_fact;
   newest_fact = static_cast<uint32_t>(facts_.size());
-  // Everything that this camera is still accepted with lies behind the base.
+  // No accepted event time of this camera lies before the base, so that the difference is not
+  // negative.
   facts_.push_back({.camera = key.camera,
                     .generation = cameras_[key.camera].generation,
                     .item = key.item,
@@ -141,6 +149,7 @@ Decision Deduplicate::Remember(const Event& event, AppendTime now, const Hint& h
     e.fact = FactFor(key, newest, guess);
     e.newest = static_cast<uint32_t>(newest.v - facts_[e.fact].base.v);
   };
+  // A forgotten entry is as good as none: this event is a first copy and takes the entry's place.
   if (entry == nullptr || !IsRemembered(*entry, now)) {
     IdMemory::Entry fresh{.hash = hint.hash};
     with_fact(fresh, {hint.camera, hint.item, event.location}, event.time, hint.fact);
@@ -153,10 +162,13 @@ Decision Deduplicate::Remember(const Event& event, AppendTime now, const Hint& h
     return {
         .outcome = Outcome::kCounted, .camera = hint.camera, .fact = fresh.fact, .item = hint.item};
   }
+  // A copy: by value, because with_fact() may add a fact and move the vector.
   const Fact fact = facts_[entry->fact];
   const bool same =
       fact.camera == hint.camera && fact.location == event.location && fact.item == hint.item;
   const EventTime known = fact.base + Millis{entry->newest};
+  // The greatest time counts, not the last copy's: otherwise an old copy that arrives late would
+  // shorten the memory.
   EventTime newest = std::max(known, event.time);
   if (Mutated(Mutant::kLastCopy)) newest = event.time;
   if (newest != known) {
@@ -168,15 +180,18 @@ Decision Deduplicate::Remember(const Event& event, AppendTime now, const Hint& h
 
 void Deduplicate::InsertId(const IdMemory::Entry& fresh, EventTime time, AppendTime now) {
   oldest_ = std::min(oldest_, time);
-  // No camera's watermark is past the partition's: before that, nothing can be forgotten, and a
-  // full shard need not look at its entries. (Ids of cameras that are silent for camera_ttl are
-  // swept when something else makes sweeping worth it.)
+  // No camera's watermark is ahead of the partition's. While the oldest remembered time is within
+  // the horizon of that, nothing can have been forgotten, and a full shard need not check its
+  // entries. (The ids of a camera that is silent for camera_ttl are swept once another reason makes
+  // sweeping worthwhile.)
   const bool sweep = camera_returned_ || oldest_ < watermark_ - spec_.dedup_horizon;
   ids_.Insert(fresh, [&](const IdMemory::Entry& e) { return !sweep || IsRemembered(e, now); });
 }
 
 void Deduplicate::CompactIfDue(AppendTime now) {
   if (facts_.size() < compact_at_ && items_.size() < compact_at_) return;
+  // Renumbers the facts and items that remembered ids still use, in the order in which the ids meet
+  // them, and drops the others.
   std::vector<uint32_t> number(facts_.size(), kNone);
   std::vector<Fact> facts;
   ItemNumbers items;
@@ -189,7 +204,7 @@ void Deduplicate::CompactIfDue(AppendTime now) {
       facts.push_back(facts_[entry.fact]);
       facts.back().item = items.Intern(items_.name(facts.back().item));
     }
-    // Forgotten ones that are not swept yet keep the sweeping on.
+    // Ids that are forgotten but not yet swept keep the sweeping switched on.
     oldest_ = std::min(oldest_, facts[fact].base + Millis{entry.newest});
     camera_returned_ = camera_returned_ || !IsRemembered(entry, now);
     entry.fact = fact;
@@ -243,6 +258,7 @@ void Deduplicate::Save(const std::function<void(std::string_view)>& out) const {
   writer.Varint(static_cast<uint64_t>(ids_.size()));
   ids_.ForEach([&](const IdMemory::Entry& entry) {
     writer.Raw(&entry, sizeof entry);
+    // In pieces of about 1 MiB: the ids are far too many to be in memory twice.
     if (writer.size() < 1 << 20) return;
     const std::string piece = writer.Take();
     out(piece);
@@ -296,6 +312,8 @@ Status Deduplicate::LoadIds(ByteReader& in) {
   const uint64_t n = in.Varint();
   if (!in.ok() || n > in.remaining() || in.remaining() != n * sizeof(IdMemory::Entry))
     return damaged;
+  // Ids are stored in ascending order of hashes. Without room for all of them, they would fill the
+  // shards one after the other and rebuild each many times.
   ids_.Reserve(n);
   for (uint64_t i = 0; i < n; ++i) {
     IdMemory::Entry entry;
