@@ -20,7 +20,7 @@ constexpr int kRecordOverhead = 64;
 constexpr std::chrono::seconds kReplaceAfter{1};
 constexpr std::chrono::seconds kLogAgainAfter{30};
 
-// The records of one Append(). Freed by the answer to the last of them.
+// The records of one Append(). It deletes itself with the answer to its last record.
 struct PendingAppend {
   std::atomic<int64_t> remaining = 0;
   std::atomic<int64_t>* in_flight = nullptr;
@@ -41,7 +41,7 @@ struct PendingAppend {
   }
 };
 
-// Senders only hear that they should come again; why is in the log, once in a while.
+// Senders only learn that they should send again. The reason is logged, at most once in a while.
 Status NotSent(const char* topic, int32_t partition, rd_kafka_resp_err_t error) {
   static std::mutex mutex;
   static std::string logged;
@@ -88,7 +88,8 @@ struct KafkaProducer::State {
     }
   }
 
-  // A client with a fatal error (no right to write to any topic, for one) never sends again.
+  // Replaces the client after a fatal error (such as a missing right to write to any topic): such a
+  // client never sends again.
   void ReplaceClient() {
     opened = std::chrono::steady_clock::now();
     Result<kafka::Handle> fresh =
@@ -101,7 +102,7 @@ struct KafkaProducer::State {
     Purge(fresh.value().get());
   }
 
-  // What is left is answered: it failed.
+  // Answers every record that is left with a failure.
   static void Purge(rd_kafka_t* client) {
     rd_kafka_purge(client, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
     while (rd_kafka_outq_len(client) > 0) rd_kafka_poll(client, kPollMs);
@@ -115,10 +116,11 @@ Result<std::unique_ptr<KafkaProducer>> KafkaProducer::Open(const KafkaProducerOp
       {"enable.idempotence", "true"},
       {"acks", "all"},
       {"compression.codec", "lz4"},
-      // Half a millisecond gathers what comes together; the answer waits no longer.
+      // Half a millisecond collects records that arrive together; the answer waits no longer than
+      // that.
       {"linger.ms", "0.5"},
       {"message.timeout.ms", fmt::format("{}", options.delivery_timeout.v)},
-      // Ours is the bound that holds: theirs is beyond it.
+      // `bytes_max` is the bound that takes effect; librdkafka's own limits lie beyond it.
       {"queue.buffering.max.messages", "10000000"},
       {"queue.buffering.max.kbytes", fmt::format("{}", options.bytes_max / 1024 * 4 + 1'024)}};
   Result<kafka::Handle> client =
@@ -148,7 +150,7 @@ bool KafkaProducer::Append(const std::vector<Part>& parts, std::function<void(St
       bytes += static_cast<int64_t>(record.value.size()) + kRecordOverhead;
     count += static_cast<int64_t>(part.records.size());
   }
-  // What is larger than the bound has its turn when nothing else is there.
+  // Records that are larger than the bound are accepted when nothing else is in flight.
   if (const int64_t before = state_->bytes.fetch_add(bytes);
       before > 0 && before + bytes > state_->bytes_max) {
     state_->bytes -= bytes;
@@ -156,7 +158,7 @@ bool KafkaProducer::Append(const std::vector<Part>& parts, std::function<void(St
   }
   auto* const pending = new PendingAppend{
       .in_flight = &state_->bytes, .bytes = bytes, .mutex = {}, .done = std::move(done)};
-  // One more than there are: the object lives until the loop has ended.
+  // One more than there are records, so that the object lives until the loop has ended.
   pending->remaining = count + 1;
   std::shared_lock lock(state_->mutex);
   for (const Part& part : parts) {

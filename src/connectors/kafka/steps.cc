@@ -15,13 +15,14 @@ namespace {
 
 using kafka::StepClock;
 
-constexpr int64_t kRecordsMax = 1'024;  // of one Step(): soon done, also on a busy machine
-// So many messages are written without waiting for the commit interval.
+constexpr int64_t kRecordsMax = 1'024;  // read by one Step(): done soon, even on a busy machine
+// This many messages are written without waiting for the commit interval.
 constexpr int64_t kCommitAt = 4'096;
-// Reading stops while so many messages wait to be written.
+// Reading stops while this many messages wait to be written.
 constexpr int64_t kWaitingMax = 65'536;
 
-// Every record: the newest one of a step's topic has a position, or is not a step's.
+// Finds something in every record: the newest record of a step's topic has a position, or was not
+// written by a step.
 std::optional<std::string> PositionOf(const rd_kafka_message_t& message) {
   return kafka::HeaderOf(message, kafka::kPositionHeader).value_or("");
 }
@@ -58,9 +59,9 @@ class PartitionStep final : public KafkaStep {
     stats_.running = true;
     if (committing_ != nullptr) RETURN_IF_ERROR(TakeAnswer());
     if (worker_->has_hanging_transaction())
-      return Status::Rebuild(
-          fmt::format("kafka: {}: the end of the newest transaction is not there",
-                      kafka::Where(options_.to, partition_)));
+      return Status::Rebuild(fmt::format(
+          "kafka: {}: the newest transaction is hanging: its end is missing in the partition",
+          kafka::Where(options_.to, partition_)));
     bool more = false;
     if (!draining && map_->waiting() < kWaitingMax) {
       const Result<Batch> batch = source_->Poll(kRecordsMax);
@@ -82,7 +83,7 @@ class PartitionStep final : public KafkaStep {
   }
 
  private:
-  // Becomes the owner, and learns where the one before stood.
+  // Fences the owner before it, and learns where that one stood.
   Status Begin() {
     if (worker_ == nullptr) {
       worker_ = std::make_unique<kafka::TransactionWorker>(
@@ -103,15 +104,15 @@ class PartitionStep final : public KafkaStep {
 
   Status Resume(const std::string& header) {
     if (header.empty())
-      return Status::Stop(fmt::format(
-          "topic '{}' partition {} was written by another program, or by counting that writes it "
-          "itself: what is there would count twice; use another topic",
-          options_.to, partition_));
+      return Status::Stop(
+          fmt::format("topic '{}' partition {} was written by another program, or by a `count` "
+                      "that writes it itself: its records would count twice; use another topic",
+                      options_.to, partition_));
     const Result<kafka::StepPosition> position = kafka::ParseStepPosition(header);
     if (!position.ok())
       return Status::Stop(fmt::format("topic '{}' partition {}: {}", options_.to, partition_,
                                       position.status().message()));
-    // Made again: another topic, read from its beginning.
+    // The topic was created again: it is another one, and is read from its beginning.
     if (position.value().topic_id != options_.from.id) return Status::Ok();
     map_->Resume(position.value());
     begin_ = position.value().next;
@@ -174,10 +175,10 @@ class PartitionStep final : public KafkaStep {
   const std::function<void()> wake_;
   std::unique_ptr<kafka::TransactionWorker> worker_;
   std::shared_ptr<kafka::Answer> fencing_, committing_;
-  std::optional<Offset> begin_;  // nothing: the earliest
+  std::optional<Offset> begin_;  // nothing: the earliest offset
   std::unique_ptr<Source> source_;
   bool sought_ = false;
-  bool unwritten_ = false;  // something was read since NextCommit()
+  bool unwritten_ = false;  // something was read since the last NextCommit()
   StepClock::time_point committed_;
   KafkaStepStats stats_;
 };
