@@ -15,8 +15,8 @@
 
 #include "app/redrive_cursor.h"
 #include "camera/sender.h"
-#include "connectors/embedded_log/log.h"
 #include "connectors/embedded_log/dead_letter_reader.h"
+#include "connectors/embedded_log/log.h"
 #include "operators/decode.h"
 
 namespace sightline {

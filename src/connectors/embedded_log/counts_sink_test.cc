@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "connectors/embedded_log/log.h"
 #include "connectors/embedded_log/dead_letter_record.h"
+#include "connectors/embedded_log/log.h"
 #include "connectors/embedded_log/testing.h"
 
 namespace sightline {

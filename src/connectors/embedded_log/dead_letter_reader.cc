@@ -1,3 +1,5 @@
+#include "connectors/embedded_log/dead_letter_reader.h"
+
 #include <fmt/format.h>
 
 #include <filesystem>
@@ -6,7 +8,6 @@
 #include "base/bytes.h"
 #include "connectors/embedded_log/batch_table.h"
 #include "connectors/embedded_log/layout.h"
-#include "connectors/embedded_log/dead_letter_reader.h"
 #include "connectors/embedded_log/sqlite.h"
 #include "connectors/embedded_log/tail.h"
 
@@ -19,7 +20,7 @@ constexpr int64_t kReadBytes = 1 << 20;
 }  // namespace
 
 struct DeadLetterReader::File {
-  Database database;  // before its statements: they go first
+  Database database;  // declared before its statements, which must go first
   BatchReader batches;
   Statement held;
 };

@@ -1,8 +1,8 @@
-// DeadLetterReader: the records of dead_letters and late_detections, read beside the log's owner.
+// DeadLetterReader: reads the topics dead_letters and late_detections beside the log's owner.
 //
-// A read-only connection of its own: works while a server has the log open (write-ahead log) and
-// when none has. Holds no snapshot between calls, so that it does not keep the write-ahead log from
-// starting over. One thread. Does not show SQLite.
+// It has a read-only connection of its own, so it works while a server has the log open
+// (write-ahead log), and also when none has. It holds no snapshot between calls, because that would
+// keep the write-ahead log from starting over. One thread. It does not expose SQLite.
 #pragma once
 
 #include <cstdint>
@@ -19,14 +19,15 @@ namespace sightline {
 
 class DeadLetterReader {
  public:
-  // `dir`: a data folder. kStop: there is no log, or it cannot be read.
+  // `dir` is a data folder. kStop: there is no log in it, or it cannot be read.
   static Result<std::unique_ptr<DeadLetterReader>> Open(const std::string& dir);
   ~DeadLetterReader();
 
   const std::string& log_id() const { return log_id_; }
   int32_t partitions() const { return partitions_; }
 
-  // What a topic's partition holds now: [oldest, next). Both 0 if it was never appended to.
+  // The offsets [oldest, next) that a topic's partition holds now. Both are 0 if nothing was ever
+  // appended to it.
   struct Held {
     Offset oldest, next;
   };
@@ -36,7 +37,8 @@ class DeadLetterReader {
     Offset offset;  // in the topic
     DeadLetterRecord record;
   };
-  // From `from` on, about a MiB of them, all before `end`; empty if retention has removed `from`.
+  // Reads about 1 MiB of entries from `from` on, all before `end`. Empty if retention has removed
+  // `from`.
   Result<std::vector<Entry>> Read(std::string_view topic, int32_t partition, Offset from,
                                   Offset end);
 

@@ -1,3 +1,5 @@
+#include "connectors/embedded_log/dead_letter_reader.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sqlite3.h>
@@ -7,7 +9,6 @@
 #include <vector>
 
 #include "connectors/embedded_log/log.h"
-#include "connectors/embedded_log/dead_letter_reader.h"
 #include "connectors/embedded_log/testing.h"
 
 namespace sightline {

@@ -1,7 +1,8 @@
 // Layout (base/bytes.h): version 1 | source (string) | partition | offset | index | outcome |
 // reason | append time | bytes (string). Outcome and reason are the numbers of their enums.
-#include "base/bytes.h"
 #include "connectors/embedded_log/dead_letter_record.h"
+
+#include "base/bytes.h"
 
 namespace sightline {
 namespace {
@@ -26,7 +27,7 @@ std::string EncodeDeadLetter(const SourcePartition& from, const DeadLetter& even
 
 Result<DeadLetterRecord> DecodeDeadLetter(std::string_view bytes) {
   ByteReader in(bytes);
-  if (in.Varint() != kVersion) return Status::Stop("dead letter record: unknown version");
+  if (in.Varint() != kVersion) return Status::Stop("the dead letter record has an unknown version");
   DeadLetterRecord record;
   record.from.source = std::string(in.String());
   record.from.partition = static_cast<int32_t>(in.Signed());
@@ -36,9 +37,10 @@ Result<DeadLetterRecord> DecodeDeadLetter(std::string_view bytes) {
   const uint64_t reason = in.Varint();
   record.event.append_time = {in.Signed()};
   record.event.bytes = std::string(in.String());
-  if (!in.done()) return Status::Stop("dead letter record: truncated, or more behind it");
+  if (!in.done())
+    return Status::Stop("the dead letter record is truncated, or has bytes behind its end");
   if (outcome >= kOutcomes || reason > static_cast<uint64_t>(MalformedReason::kTooLarge))
-    return Status::Stop("dead letter record: unknown outcome or reason");
+    return Status::Stop("the dead letter record has an unknown outcome or reason");
   record.event.outcome = static_cast<Outcome>(outcome);
   record.event.reason = static_cast<MalformedReason>(reason);
   return record;

@@ -11,7 +11,7 @@
 namespace sightline {
 
 struct DeadLetterRecord {
-  SourcePartition from;  // with event.offset and event.index: the key
+  SourcePartition from;  // with event.offset and event.index: the record's identity
   DeadLetter event;
   friend bool operator==(const DeadLetterRecord&, const DeadLetterRecord&) = default;
 };

@@ -1,8 +1,8 @@
+#include "connectors/embedded_log/dead_letter_record.h"
+
 #include <gtest/gtest.h>
 
 #include <string>
-
-#include "connectors/embedded_log/dead_letter_record.h"
 
 namespace sightline {
 namespace {

@@ -46,11 +46,11 @@ class TransactionWorker {
     std::vector<Message> messages;
   };
 
-  // All messages go to `partition`. A fence searches `topic` for the newest record in which `find`
-  // finds something, whether it was committed before or not. When the last message of the newest
-  // transaction, or what the fence found, is older than `repeat_interval` (0: never), it is written
-  // again, so that retention leaves one. `is_own` tells whether a record is of this id. Null: all
-  // are, and what one transaction wrote must be written again by the next.
+  // All messages go to `partition`. A fence ends a hanging transaction of this id, and then
+  // searches `topic` for the newest committed record in which `find` finds something. When the last
+  // message of the newest transaction, or what the fence found, is older than `repeat_interval` (0:
+  // never), it is written again, so that retention leaves one. `is_own` tells whether a record is
+  // of this id. Null: all are, and what one transaction wrote can be written again by the next.
   TransactionWorker(KafkaOptions options, std::string transactional_id, std::string topic,
                     int32_t partition, Finder find, std::function<void()> on_answer,
                     Millis repeat_interval = {},
