@@ -102,7 +102,7 @@ TEST(CheckpointTest, AnotherVersionSaysSo) {
   std::string bytes = Sample();
   bytes[4] = 4;
   EXPECT_THAT(ReadCheckpoint(bytes).status().message(),
-              HasSubstr("has version 4, this program reads versions 1 to 3"));
+              HasSubstr("has version 4, and this program reads versions 1 to 3"));
 }
 
 TEST(CheckpointTest, SegmentsMustReachItsOffset) {

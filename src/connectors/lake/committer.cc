@@ -15,13 +15,13 @@
 namespace sightline::lake {
 namespace {
 
-// Each conflict is another writer's success; more than this in a row is a fault.
+// Each conflict is another writer's success. More than this in a row means that something is wrong.
 constexpr int64_t kConflictsMax = 1000;
 
 enum class PutAttempt { kCommitted, kTaken, kFailed, kUnknown };
 
-// Puts the commit and, where the answer is no plain yes, reads what is there: an answer can be
-// lost.
+// Puts the commit file. Unless the answer is a plain yes, it reads what is there: the answer to a
+// put that succeeded may have been lost. The id in the body tells our commit from any other.
 PutAttempt TryPut(Storage& storage, const std::string& path, const std::string& body,
                   Status& status) {
   const Result<PutOutcome> put = storage.Put(path, body, PutMode::kIfAbsent);
@@ -44,7 +44,8 @@ Status CheckSameTable(const Snapshot& from, const Snapshot& now, std::string_vie
        from.metadata->partition_columns == now.metadata->partition_columns))
     return Status::Ok();
   return Status::Stop(fmt::format(
-      "another writer has changed the columns of table '{}'; start again, to check them", table));
+      "another writer has changed the columns of table '{}'; start again, so that they are checked",
+      table));
 }
 
 }  // namespace
@@ -52,6 +53,7 @@ Status CheckSameTable(const Snapshot& from, const Snapshot& now, std::string_vie
 CommitResult CommitChange(Storage& storage, const Clock& clock, std::string_view table,
                           SnapshotPtr from, const ChangePlan& plan) {
   CommitResult result{.snapshot = from};
+  // One id for all attempts: whichever of them took effect is recognised as ours.
   const std::string id = RandomId();
   const auto fail = [&result](Status status) {
     result.status = std::move(status);
@@ -59,16 +61,19 @@ CommitResult CommitChange(Storage& storage, const Clock& clock, std::string_view
   };
   for (; result.conflicts <= kConflictsMax; ++result.conflicts) {
     const Snapshot& base = *result.snapshot;
+    // Every attempt checks everything again on the snapshot that it builds on, since another writer
+    // may have changed any of it.
     if (Status writable = CheckWritable(base.protocol, table); !writable.ok())
       return fail(std::move(writable));
     if (Status same = CheckSameTable(*from, base, table); !same.ok()) return fail(std::move(same));
     const Result<Change> change = plan(base);
     if (!change.ok()) return fail(change.status());
     const std::string body = EncodeCommit(change.value(), clock.NowMs(), id);
-    // A log that cannot be parsed is a lost table.
+    // A log entry that cannot be parsed would make the whole table unreadable.
     if (!simdjson::validate_utf8(body))
       return fail(Status::Stop(fmt::format(
-          "a commit to table '{}' is no UTF-8: a source or item name is damaged", table)));
+          "a commit to table '{}' is not valid UTF-8: a source name or an item name is damaged",
+          table)));
     const std::string path = CommitPath(table, {base.version.v + 1});
     Status status = Status::Ok();
     const PutAttempt attempt = TryPut(storage, path, body, status);
@@ -79,6 +84,7 @@ CommitResult CommitChange(Storage& storage, const Clock& clock, std::string_view
     }
     if (attempt == PutAttempt::kCommitted) {
       auto next = std::make_shared<Snapshot>(base);
+      // The new snapshot comes from the bytes that were written, as for every other reader.
       Result<Commit> commit = ParseCommit(body, path);
       if (!commit.ok()) return fail(commit.status());
       next->Apply(std::move(commit).value());
@@ -89,8 +95,10 @@ CommitResult CommitChange(Storage& storage, const Clock& clock, std::string_view
     if (!refreshed.ok()) return fail(refreshed.status());
     result.snapshot = std::move(refreshed).value();
   }
-  return fail(Status::Retry(
-      fmt::format("table '{}' is committed to so often that no commit comes through", table)));
+  return fail(
+      Status::Retry(fmt::format("table '{}' has so many other writers that no commit succeeds; "
+                                "reduce their number or their rate",
+                                table)));
 }
 
 Status CheckStillThere(const Snapshot& snapshot, const std::vector<FilePtr>& files) {

@@ -15,7 +15,8 @@
 namespace sightline::lake {
 namespace {
 
-// Partition values of one commit: bounds what is written for nothing when one of them is gone.
+// How many partition values one commit rewrites. It bounds the work that is lost when another
+// writer has taken one of them.
 constexpr size_t kPartitionsPerCommit = 32;
 constexpr int64_t kAttempts = 20;
 
@@ -30,7 +31,8 @@ std::string ValueOf(const PartitionValues& values, std::string_view column) {
   return {};
 }
 
-// Files are packed in their order, up to rows_max together.
+// Splits a partition's files, in order, into packs of up to rows_max rows. A pack of a single file
+// would gain nothing and is left out.
 std::vector<std::vector<FilePtr>> Packs(const PartitionFiles& partition, int64_t rows_max) {
   std::vector<std::vector<FilePtr>> packs;
   int64_t rows = 0;
@@ -47,7 +49,7 @@ std::vector<std::vector<FilePtr>> Packs(const PartitionFiles& partition, int64_t
   return packs;
 }
 
-// What has more files than it needs, among the days that are over.
+// Chooses the partitions with more files than they need, among the days that are over.
 std::vector<PartitionFiles> Choose(const Snapshot& snapshot, const std::string& today,
                                    const CompactOptions& options) {
   std::map<PartitionValues, std::vector<FilePtr>> by_partition;
@@ -84,7 +86,7 @@ struct Written {
   std::vector<FilePtr> removes;
 };
 
-// Writes the new files of some partitions; on failure none is left.
+// Writes the new files of some partitions. If one fails, none is left behind.
 Status WritePartitions(Storage& storage, const Clock& clock, const TableSpec& spec,
                        int64_t rows_max, std::span<const PartitionFiles> partitions,
                        Written& written) {
@@ -165,10 +167,11 @@ Result<CompactResult> Compact(Storage& storage, const Clock& clock, std::string_
       CountPartitions(part, written, result);
       done = next;
       if (options.progress && !options.progress(static_cast<int64_t>(done), total))
-        return Status::Retry("stopped before its end");
+        return Status::Retry("stopped before it was finished");
       continue;
     }
-    // A file that another compactor has taken is no fault: choose again from what is there now.
+    // If another compactor has taken a file, that is not an error: choose again from what is there
+    // now.
     Result<SnapshotPtr> refreshed = Refresh(storage, table, snapshot);
     if (!refreshed.ok()) return refreshed.status();
     snapshot = std::move(refreshed).value();
