@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "config/data_folder.h"
 #include "connectors/checkpoint_files/checkpoint_files.h"
-#include "connectors/embedded_log/set_aside_reader.h"
+#include "connectors/embedded_log/dead_letter_reader.h"
 #include "connectors/kafka/topic_copy.h"
 #include "connectors/lake/log.h"
 #include "connectors/lake/tables.h"
@@ -83,7 +83,7 @@ Result<Offset> FindAppendTime(Source& source, Offset earliest, Offset end, Appen
 Result<std::unique_ptr<EmbeddedCopy>> EmbeddedCopy::Open(const UpOptions& options) {
   int32_t partitions = 0;
   {
-    const auto file = SetAsideReader::Open(options.data);  // is there a log, and of what form
+    const auto file = DeadLetterReader::Open(options.data);  // is there a log, and of what form
     if (!file.ok()) return file.status();
     partitions = file.value()->partitions();
   }

@@ -93,13 +93,13 @@ class HandoverTo : public Handover {
   virtual Result<std::unique_ptr<KafkaCopy>> OpenCopy(const std::atomic<bool>& stop) = 0;
   virtual int32_t partitions() const = 0;
   virtual std::string source_name() const = 0;  // its identity
-  virtual const std::string& carrier() const = 0;
+  virtual const std::string& offsets_topic() const = 0;
 
   KafkaCopyOptions CopyOptions() const {
     return {.kafka = kafka_,
             .to = TopicToRead(*to_),
             .name = fmt::format("{}-handover-{}", options_.kafka_deployment, handover_.to),
-            .carrier = carrier(),
+            .offsets_topic = offsets_topic(),
             .what = fmt::format("hand-over at {} of {} into {} partitions", TimeText(handover_.at),
                                 source_name(), to_->partitions),
             .by = handover_.by,
@@ -165,7 +165,7 @@ class EmbeddedHandover final : public HandoverTo {
   }
   int32_t partitions() const override { return source_->partitions(); }
   std::string source_name() const override { return source_->source_name(); }
-  const std::string& carrier() const override { return to_->name; }
+  const std::string& offsets_topic() const override { return to_->name; }
 
  private:
   std::unique_ptr<EmbeddedCopy> source_;
@@ -198,7 +198,7 @@ class TopicHandover final : public HandoverTo {
   }
   int32_t partitions() const override { return from_.partitions; }
   std::string source_name() const override { return KafkaSourceName(cluster_id_, from_); }
-  const std::string& carrier() const override { return from_.name; }
+  const std::string& offsets_topic() const override { return from_.name; }
 
  private:
   Status LookAtCounts(HandoverFacts& facts) const;

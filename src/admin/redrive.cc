@@ -15,8 +15,8 @@
 
 #include "admin/redrive_cursor.h"
 #include "camera/sender.h"
+#include "connectors/embedded_log/dead_letter_reader.h"
 #include "connectors/embedded_log/log.h"
-#include "connectors/embedded_log/set_aside_reader.h"
 #include "operators/decode.h"
 
 namespace sightline {
@@ -28,7 +28,7 @@ constexpr std::chrono::milliseconds kStopTick{50};
 // One topic's partition up to where it ended at the start, entry by entry.
 class TopicReader {
  public:
-  TopicReader(SetAsideReader& reader, std::string_view topic, int32_t partition)
+  TopicReader(DeadLetterReader& reader, std::string_view topic, int32_t partition)
       : reader_(reader), topic_(topic), partition_(partition) {}
 
   Status Start() {
@@ -39,7 +39,7 @@ class TopicReader {
     return Fill();
   }
   // Null at the end; valid until Pop().
-  const SetAsideReader::Entry* Peek() const {
+  const DeadLetterReader::Entry* Peek() const {
     return entries_.empty() ? nullptr : &entries_.front();
   }
   Status Pop() {
@@ -70,11 +70,11 @@ class TopicReader {
     return Status::Ok();
   }
 
-  SetAsideReader& reader_;
+  DeadLetterReader& reader_;
   const std::string topic_;
   const int32_t partition_;
   Offset oldest_, next_, end_;
-  std::deque<SetAsideReader::Entry> entries_;
+  std::deque<DeadLetterReader::Entry> entries_;
 };
 
 // A line of a body, and where it comes from.
@@ -87,7 +87,7 @@ struct Line {
 class Redrive {
  public:
   Redrive(const RedriveOptions& options, const RedrivePorts& ports, RedriveResult& result,
-          SetAsideReader& reader, RedriveCursor& cursor)
+          DeadLetterReader& reader, RedriveCursor& cursor)
       : options_(options),
         ports_(ports),
         result_(result),
@@ -103,7 +103,7 @@ class Redrive {
 
  private:
   Status RunPartition(int32_t partition);
-  Status Take(const SetAsideReader::Entry& entry, OffsetSet& sent);
+  Status Take(const DeadLetterReader::Entry& entry, OffsetSet& sent);
   Status Send();
   Status Deliver(std::span<const Line> lines);
   Result<Sender::Answer> PostUntilAnswered(const std::string& body);
@@ -112,7 +112,7 @@ class Redrive {
   const RedriveOptions& options_;
   const RedrivePorts& ports_;
   RedriveResult& result_;
-  SetAsideReader& reader_;
+  DeadLetterReader& reader_;
   RedriveCursor& cursor_;
   PostBackoff backoff_;
   // The unit matters to times only, which are not looked at; any integer is a time in ns.
@@ -138,7 +138,7 @@ Status Redrive::RunPartition(int32_t partition) {
   for (;;) {
     TopicReader* first = nullptr;
     const auto place = [](const TopicReader& topic) {
-      const SetAside& event = topic.Peek()->record.event;
+      const DeadLetter& event = topic.Peek()->record.event;
       return std::pair(event.offset, event.index);
     };
     for (const auto& topic : topics)
@@ -150,8 +150,8 @@ Status Redrive::RunPartition(int32_t partition) {
   }
 }
 
-Status Redrive::Take(const SetAsideReader::Entry& entry, OffsetSet& sent) {
-  const SetAside& event = entry.record.event;
+Status Redrive::Take(const DeadLetterReader::Entry& entry, OffsetSet& sent) {
+  const DeadLetter& event = entry.record.event;
   if (event.outcome != Outcome::kFuture && event.outcome != Outcome::kTooLate) {
     sent.Add(entry.offset, {entry.offset.v + 1});  // never to be sent; keeps the ranges few
     return Status::Ok();
@@ -170,7 +170,7 @@ Status Redrive::Take(const SetAsideReader::Entry& entry, OffsetSet& sent) {
   decoder_.Clear();
   decoder_.Decode(std::string_view(padded).substr(0, line.text.size()), decoded_);
   if (decoded_.size() != 1 || decoded_[0].kind != Event::Kind::kDetection) {
-    if (event.bytes.size() < kSetAsideBytesMax)
+    if (event.bytes.size() < kDeadLetterBytesMax)
       return Status::Stop(fmt::format("an event of partition {} offset {} cannot be read any more",
                                       entry.record.from.partition, event.offset.v));
     ++result_.cut;
@@ -251,7 +251,7 @@ Status Redrive::Wait(Millis length) const {
 }  // namespace
 
 Status RunRedrive(const RedriveOptions& options, const RedrivePorts& ports, RedriveResult* result) {
-  const auto reader = SetAsideReader::Open(options.data);
+  const auto reader = DeadLetterReader::Open(options.data);
   if (!reader.ok()) return reader.status();
   Result<RedriveCursor> cursor =
       RedriveCursor::Open(options.data, reader.value()->log_id(), options.dry_run);

@@ -63,7 +63,7 @@ Status Rekey::Start() {
       .copy = {.kafka = kafka_,
                .to = to,
                .name = fmt::format("{}-rekey-{}", options_.kafka_deployment, to.name),
-               .carrier = from.name,
+               .offsets_topic = from.name,
                .what = fmt::format("rekey by {} of {} into {} partitions", ToString(rekey_.by),
                                    KafkaSourceName(cluster_id_, from), to.partitions),
                .by = rekey_.by,

@@ -399,20 +399,20 @@ Result<TopicsPlan> PlanTopics(const UpOptions& options, bool steps, const Topics
   for (const Wanted& topic : WantedTopics(options, steps, now)) {
     const auto found = now.topics.find(topic.name);
     if (found == now.topics.end()) {
-      KafkaTopicWish wish{.name = topic.name,
+      KafkaTopicSpec spec{.name = topic.name,
                           .partitions = PartitionsOf(options, topic.role, sizes),
                           .replication = sizes.replication,
                           .settings = SettingsOf(options, topic, sizes.replication)};
       std::string text =
-          fmt::format("{} partitions, replication {}", wish.partitions, wish.replication);
-      for (const auto& [name, value] : wish.settings) text += fmt::format(", {}={}", name, value);
+          fmt::format("{} partitions, replication {}", spec.partitions, spec.replication);
+      for (const auto& [name, value] : spec.settings) text += fmt::format(", {}={}", name, value);
       plan.differences.push_back({.action = TopicAction::kMake,
                                   .topic = topic.name,
                                   .setting = {},
                                   .now = {},
                                   .wanted = std::move(text),
                                   .note = {}});
-      plan.wishes.emplace(topic.name, std::move(wish));
+      plan.specs.emplace(topic.name, std::move(spec));
       continue;
     }
     Comparison comparison(options, topic, found->second, plan.differences);

@@ -45,7 +45,7 @@ struct TopicDifference {
 
 struct TopicsPlan {
   std::vector<TopicDifference> differences;
-  std::map<std::string, KafkaTopicWish> wishes;  // by name, whole: of those to make
+  std::map<std::string, KafkaTopicSpec> specs;  // by name, whole: of those to make
 };
 
 // The names of all topics that `options` ask for, the raw topic first; but of raw topics by

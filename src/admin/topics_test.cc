@@ -15,12 +15,12 @@ TopicsNow Applied(const UpOptions& options, int32_t brokers = 3) {
   TopicsNow now{.brokers = brokers, .topics = {}};
   const Result<TopicsPlan> plan = PlanTopics(options, false, now);
   EXPECT_TRUE(plan.ok()) << plan.status().message();
-  for (const auto& [name, wish] : plan.value().wishes)
+  for (const auto& [name, spec] : plan.value().specs)
     now.topics[name] = {.name = name,
                         .id = "id",
-                        .partitions = wish.partitions,
-                        .replication = wish.replication,
-                        .settings = wish.settings};
+                        .partitions = spec.partitions,
+                        .replication = spec.replication,
+                        .settings = spec.settings};
   return now;
 }
 
@@ -83,7 +83,7 @@ TEST(Topics, OutputsHaveThePartitionsOfTheRawTopic) {
   now.topics.at("late_detections").partitions = 5;
   // More than needed does no harm, and 0 takes what the raw topic has.
   const Result<TopicsPlan> plan = PlanTopics(options, false, now);
-  EXPECT_EQ(plan.value().wishes.at("dead_letters").partitions, 5);
+  EXPECT_EQ(plan.value().specs.at("dead_letters").partitions, 5);
   EXPECT_EQ(plan.value().differences.size(), 1);
   now.topics.at("late_detections").partitions = 4;
   options.kafka_partitions = 5;
@@ -162,7 +162,7 @@ TEST(Topics, OneALocation) {
   const Result<TopicsPlan> plan = PlanTopics(options, false, now);
   ASSERT_TRUE(plan.ok()) << plan.status().message();
   std::map<std::string, int32_t> made;
-  for (const auto& [name, wish] : plan.value().wishes) made[name] = wish.partitions;
+  for (const auto& [name, spec] : plan.value().specs) made[name] = spec.partitions;
   EXPECT_EQ(made, (std::map<std::string, int32_t>{{"raw_-8", 2},
                                                   {"raw_7", 2},
                                                   {"raw_other", 2},
@@ -171,7 +171,7 @@ TEST(Topics, OneALocation) {
                                                   {"late_detections", 12},
                                                   {"monitoring", 1},
                                                   {"alerts", 1}}));
-  EXPECT_EQ(plan.value().wishes.at("raw_7").settings.at("message.timestamp.type"), "LogAppendTime");
+  EXPECT_EQ(plan.value().specs.at("raw_7").settings.at("message.timestamp.type"), "LogAppendTime");
   // Of the one that is there only its settings are wrong; its partitions are its own affair.
   for (const TopicDifference& difference : plan.value().differences)
     if (difference.topic == "raw_9") {

@@ -119,7 +119,7 @@ class Replayer {
 
   void TakeOpen() {
     Segment segment = op_.TakeSegment(result_.next, {result_.next.v + 1});
-    segment.set_aside.clear();
+    segment.dead_letters.clear();
     result_.Merge(std::move(segment));
   }
 

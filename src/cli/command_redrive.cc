@@ -139,7 +139,7 @@ int Run(Command& command) {
   if (result.cut > 0)
     fmt::print(stderr,
                "sightline redrive: {} events are skipped: longer than the {} bytes that are kept\n",
-               result.cut, kSetAsideBytesMax);
+               result.cut, kDeadLetterBytesMax);
   const int printed =
       options.dry_run ? PrintGroups(result, command.format) : PrintTotals(result, command.format);
   if (!status.ok()) return Fail(status.message());

@@ -164,7 +164,7 @@ std::pair<bool, std::string> Apply(const Command& command, KafkaAdmin& admin,
     return {false, "not done without --yes" + tail};
   const Status done =
       difference.action == TopicAction::kMake
-          ? admin.Create(plan.wishes.at(difference.topic))
+          ? admin.Create(plan.specs.at(difference.topic))
           : admin.Alter(difference.topic, {{difference.setting, difference.wanted}});
   if (!done.ok()) return {false, "failed: " + done.message()};
   return {true, "done" + tail};

@@ -128,7 +128,7 @@ void LakeService::RunMaintenance() {
 }
 
 Status LakeService::Maintain(std::string_view table) {
-  const lake::Progress progress = [this](int64_t, int64_t) {
+  const lake::ProgressCallback progress = [this](int64_t, int64_t) {
     const std::lock_guard lock(mutex_);
     return !closing_;
   };

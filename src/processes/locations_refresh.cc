@@ -10,9 +10,9 @@ namespace sightline {
 
 Status LocationsRefresh::Load() {
   if (path_.empty()) return Status::Ok();
-  looked_at_ = LookAtFile(path_);
+  looked_at_ = ReadFileVersion(path_);
   const Status status = Read();
-  if (status.ok() || !LookAtFile(copy_)) return status;
+  if (status.ok() || !ReadFileVersion(copy_)) return status;
   if (const Status copied = LoadCopy(); !copied.ok()) {
     LogError(fmt::format("nor is there a good copy of an earlier one: {}", copied.message()));
     return status;
@@ -25,7 +25,7 @@ Status LocationsRefresh::Load() {
 void LocationsRefresh::Refresh() {
   if (path_.empty()) return;
   KeepCopy();
-  const std::optional<FileVersion> version = LookAtFile(path_);
+  const std::optional<FileVersion> version = ReadFileVersion(path_);
   if (!version) {
     looked_at_.reset();
     const std::string reason = fmt::format("the location table '{}' is gone", path_);

@@ -133,7 +133,7 @@ Result<std::vector<Offset>> TopicCopy::StartOf(KafkaCopy& copy) {
           topic.name, p, from.back().v, b.earliest.v, b.end.v,
           from.back() < b.earliest ? "retention has removed records before they were copied"
                                    : "it has lost records",
-          options_.copy.name, options_.copy.carrier, p));
+          options_.copy.name, options_.copy.offsets_topic, p));
   }
   if (options_.until_end && !until_) until_ = until;
   return from;

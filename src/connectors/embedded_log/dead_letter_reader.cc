@@ -1,4 +1,4 @@
-#include "connectors/embedded_log/set_aside_reader.h"
+#include "connectors/embedded_log/dead_letter_reader.h"
 
 #include <fmt/format.h>
 
@@ -19,16 +19,16 @@ namespace {
 constexpr int64_t kReadBytes = 1 << 20;
 }  // namespace
 
-struct SetAsideReader::File {
-  Database database;  // before its statements: they go first
+struct DeadLetterReader::File {
+  Database database;  // declared before its statements, which must go first
   BatchReader batches;
   Statement held;
 };
 
-SetAsideReader::SetAsideReader(std::unique_ptr<File> file) : file_(std::move(file)) {}
-SetAsideReader::~SetAsideReader() = default;
+DeadLetterReader::DeadLetterReader(std::unique_ptr<File> file) : file_(std::move(file)) {}
+DeadLetterReader::~DeadLetterReader() = default;
 
-Result<std::unique_ptr<SetAsideReader>> SetAsideReader::Open(const std::string& dir) {
+Result<std::unique_ptr<DeadLetterReader>> DeadLetterReader::Open(const std::string& dir) {
   const std::string path = (std::filesystem::path(dir) / "log.db").string();
   std::error_code error;
   if (!std::filesystem::exists(path, error))
@@ -56,13 +56,13 @@ Result<std::unique_ptr<SetAsideReader>> SetAsideReader::Open(const std::string& 
       "SELECT oldest, next FROM streams WHERE topic = ? AND partition = ?", "read table 'streams'");
   if (!held.ok()) return held.status();
   file->held = std::move(held).value();
-  std::unique_ptr<SetAsideReader> reader(new SetAsideReader(std::move(file)));
+  std::unique_ptr<DeadLetterReader> reader(new DeadLetterReader(std::move(file)));
   reader->log_id_ = id.value();
   reader->partitions_ = static_cast<int32_t>(partitions.value());
   return reader;
 }
 
-Result<SetAsideReader::Held> SetAsideReader::Look(std::string_view topic, int32_t partition) {
+Result<DeadLetterReader::Held> DeadLetterReader::Look(std::string_view topic, int32_t partition) {
   const RowsOf reset(file_->held);
   const Result<bool> row = file_->held.Bind(topic, int64_t{partition}).Step();
   if (!row.ok()) return row.status();
@@ -70,9 +70,9 @@ Result<SetAsideReader::Held> SetAsideReader::Look(std::string_view topic, int32_
   return Held{{file_->held.Int(0)}, {file_->held.Int(1)}};
 }
 
-Result<std::vector<SetAsideReader::Entry>> SetAsideReader::Read(std::string_view topic,
-                                                                int32_t partition, Offset from,
-                                                                Offset end) {
+Result<std::vector<DeadLetterReader::Entry>> DeadLetterReader::Read(std::string_view topic,
+                                                                    int32_t partition, Offset from,
+                                                                    Offset end) {
   const Stream stream{.topic = std::string(topic), .partition = partition};
   auto blocks = file_->batches.Read(stream, from, end, kReadBytes);
   if (!blocks.ok()) return blocks.status();
@@ -82,7 +82,7 @@ Result<std::vector<SetAsideReader::Entry>> SetAsideReader::Read(std::string_view
     for (Offset at = block->first; at < block->next && at < end; at.v += 1) {
       const std::string_view bytes = in.String();
       if (at < from) continue;
-      Result<SetAsideRecord> record = DecodeSetAside(bytes);
+      Result<DeadLetterRecord> record = DecodeDeadLetter(bytes);
       if (!record.ok())
         return Status::Stop(fmt::format("topic '{}' partition {} offset {}: {}", topic, partition,
                                         at.v, record.status().message()));

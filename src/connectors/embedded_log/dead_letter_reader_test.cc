@@ -1,4 +1,4 @@
-#include "connectors/embedded_log/set_aside_reader.h"
+#include "connectors/embedded_log/dead_letter_reader.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -20,9 +20,9 @@ using testing::HasSubstr;
 
 constexpr int64_t kNowMs = 1'763'800'000'000;
 
-class SetAsideReaderTest : public testing::Test {
+class DeadLetterReaderTest : public testing::Test {
  protected:
-  SetAsideReaderTest() { OpenLog({}); }
+  DeadLetterReaderTest() { OpenLog({}); }
 
   // `options`: what is not of every test.
   void OpenLog(EmbeddedLogOptions options) {
@@ -36,7 +36,7 @@ class SetAsideReaderTest : public testing::Test {
   }
   std::string Dir() const { return directory_.path() + "/data"; }
   // The event at offset `n` of the raw topic.
-  SetAsideRecord Record(int64_t n, size_t bytes = 20) const {
+  DeadLetterRecord Record(int64_t n, size_t bytes = 20) const {
     return {.from = {log_->SourceName("raw_camera_events"), 1},
             .event = {.outcome = n % 2 == 0 ? Outcome::kFuture : Outcome::kTooLate,
                       .offset = {n},
@@ -49,8 +49,8 @@ class SetAsideReaderTest : public testing::Test {
               size_t bytes = 20) {
     std::vector<std::string> records;
     for (int64_t n = first; n < next; ++n) {
-      const SetAsideRecord record = Record(n, bytes);
-      records.push_back(EncodeSetAside(record.from, record.event));
+      const DeadLetterRecord record = Record(n, bytes);
+      records.push_back(EncodeDeadLetter(record.from, record.event));
     }
     const Status appended = AppendAndWait(*log_, topic, 1, records);
     ASSERT_TRUE(appended.ok()) << appended.message();
@@ -62,12 +62,12 @@ class SetAsideReaderTest : public testing::Test {
         << sqlite3_errmsg(database);
     sqlite3_close(database);
   }
-  std::unique_ptr<SetAsideReader> Open() {
-    Result<std::unique_ptr<SetAsideReader>> reader = SetAsideReader::Open(Dir());
+  std::unique_ptr<DeadLetterReader> Open() {
+    Result<std::unique_ptr<DeadLetterReader>> reader = DeadLetterReader::Open(Dir());
     EXPECT_TRUE(reader.ok()) << reader.status().message();
     return std::move(reader).value();
   }
-  std::vector<int64_t> Offsets(const std::vector<SetAsideReader::Entry>& entries) {
+  std::vector<int64_t> Offsets(const std::vector<DeadLetterReader::Entry>& entries) {
     std::vector<int64_t> offsets;
     for (const auto& entry : entries) {
       offsets.push_back(entry.offset.v);
@@ -82,7 +82,7 @@ class SetAsideReaderTest : public testing::Test {
   std::unique_ptr<EmbeddedLog> log_;
 };
 
-TEST_F(SetAsideReaderTest, ReadsBesideTheOwner) {
+TEST_F(DeadLetterReaderTest, ReadsBesideTheOwner) {
   const auto reader = Open();
   EXPECT_EQ(reader->partitions(), 2);
   EXPECT_THAT(log_->SourceName("x"), HasSubstr(reader->log_id()));
@@ -105,7 +105,7 @@ TEST_F(SetAsideReaderTest, ReadsBesideTheOwner) {
             (std::vector<int64_t>{5}));
 }
 
-TEST_F(SetAsideReaderTest, ReadsWhatIsAskedFor) {
+TEST_F(DeadLetterReaderTest, ReadsWhatIsAskedFor) {
   Append(0, 3);
   Append(3, 8);
   const auto reader = Open();
@@ -119,7 +119,7 @@ TEST_F(SetAsideReaderTest, ReadsWhatIsAskedFor) {
   EXPECT_EQ(read(5, 5), std::vector<int64_t>{});
 }
 
-TEST_F(SetAsideReaderTest, ReadsInPieces) {
+TEST_F(DeadLetterReaderTest, ReadsInPieces) {
   constexpr int64_t kRecords = 100;  // 6 MB
   for (int64_t n = 0; n < kRecords; n += 5) Append(n, n + 5, kDeadLettersTopic, 60'000);
   const auto reader = Open();
@@ -139,10 +139,10 @@ TEST_F(SetAsideReaderTest, ReadsInPieces) {
   for (int64_t n = 0; n < kRecords; ++n) ASSERT_EQ(all[static_cast<size_t>(n)], n);
 }
 
-TEST_F(SetAsideReaderTest, ReadsWithoutAnOwner) {
+TEST_F(DeadLetterReaderTest, ReadsWithoutAnOwner) {
   Append(0, 4);
   const std::string source = log_->SourceName("x");
-  const SetAsideRecord last = Record(3);
+  const DeadLetterRecord last = Record(3);
   log_->Close();
   log_ = nullptr;
   const auto reader = Open();
@@ -153,7 +153,7 @@ TEST_F(SetAsideReaderTest, ReadsWithoutAnOwner) {
   EXPECT_EQ(entries.value()[0].record, last);
 }
 
-TEST_F(SetAsideReaderTest, WhatRetentionHasRemovedIsNotThere) {
+TEST_F(DeadLetterReaderTest, WhatRetentionHasRemovedIsNotThere) {
   OpenLog({.retention_age = {10'000}});
   Append(0, 2);
   clock_.Advance(20'000);
@@ -167,8 +167,8 @@ TEST_F(SetAsideReaderTest, WhatRetentionHasRemovedIsNotThere) {
   EXPECT_EQ(reader->Read(kLateDetectionsTopic, 1, {2}, {4}).value().size(), 2u);
 }
 
-TEST_F(SetAsideReaderTest, SaysWhatItCannotRead) {
-  const Result<std::unique_ptr<SetAsideReader>> nothing = SetAsideReader::Open("/nowhere");
+TEST_F(DeadLetterReaderTest, SaysWhatItCannotRead) {
+  const Result<std::unique_ptr<DeadLetterReader>> nothing = DeadLetterReader::Open("/nowhere");
   ASSERT_FALSE(nothing.ok());
   EXPECT_EQ(nothing.status().code(), StatusCode::kStop);
   EXPECT_THAT(nothing.status().message(), HasSubstr("there is no log in '/nowhere'"));
@@ -183,9 +183,9 @@ TEST_F(SetAsideReaderTest, SaysWhatItCannotRead) {
   log_->Close();
   log_ = nullptr;
   Sql("PRAGMA user_version = 99");
-  EXPECT_THAT(SetAsideReader::Open(Dir()).status().message(), HasSubstr("has data format 99"));
+  EXPECT_THAT(DeadLetterReader::Open(Dir()).status().message(), HasSubstr("has data format 99"));
   std::ofstream(Dir() + "/log.db", std::ios::trunc) << std::string(8'192, 'x');
-  EXPECT_FALSE(SetAsideReader::Open(Dir()).ok());
+  EXPECT_FALSE(DeadLetterReader::Open(Dir()).ok());
 }
 
 }  // namespace

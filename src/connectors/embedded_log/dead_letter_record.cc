@@ -1,6 +1,6 @@
 // Layout (base/bytes.h): version 1 | source (string) | partition | offset | index | outcome |
 // reason | append time | bytes (string). Outcome and reason are the numbers of their enums.
-#include "connectors/embedded_log/set_aside_record.h"
+#include "connectors/embedded_log/dead_letter_record.h"
 
 #include "base/bytes.h"
 
@@ -11,7 +11,7 @@ constexpr uint64_t kVersion = 1;
 
 }  // namespace
 
-std::string EncodeSetAside(const SourcePartition& from, const SetAside& event) {
+std::string EncodeDeadLetter(const SourcePartition& from, const DeadLetter& event) {
   ByteWriter out;
   out.Varint(kVersion);
   out.String(from.source);
@@ -25,10 +25,10 @@ std::string EncodeSetAside(const SourcePartition& from, const SetAside& event) {
   return out.Take();
 }
 
-Result<SetAsideRecord> DecodeSetAside(std::string_view bytes) {
+Result<DeadLetterRecord> DecodeDeadLetter(std::string_view bytes) {
   ByteReader in(bytes);
-  if (in.Varint() != kVersion) return Status::Stop("set-aside record: unknown version");
-  SetAsideRecord record;
+  if (in.Varint() != kVersion) return Status::Stop("the dead letter record has an unknown version");
+  DeadLetterRecord record;
   record.from.source = std::string(in.String());
   record.from.partition = static_cast<int32_t>(in.Signed());
   record.event.offset = {in.Signed()};
@@ -37,9 +37,10 @@ Result<SetAsideRecord> DecodeSetAside(std::string_view bytes) {
   const uint64_t reason = in.Varint();
   record.event.append_time = {in.Signed()};
   record.event.bytes = std::string(in.String());
-  if (!in.done()) return Status::Stop("set-aside record: truncated, or more behind it");
+  if (!in.done())
+    return Status::Stop("the dead letter record is truncated, or has bytes behind its end");
   if (outcome >= kOutcomes || reason > static_cast<uint64_t>(MalformedReason::kTooLarge))
-    return Status::Stop("set-aside record: unknown outcome or reason");
+    return Status::Stop("the dead letter record has an unknown outcome or reason");
   record.event.outcome = static_cast<Outcome>(outcome);
   record.event.reason = static_cast<MalformedReason>(reason);
   return record;
