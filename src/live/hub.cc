@@ -73,7 +73,7 @@ struct Hub::State {
 
     // The hub's thread's: the state as of log.seq().
     bool is_computed = false;
-    uint64_t told_step = 0;  // of board->locations
+    uint64_t sent_version = 0;  // of board->locations
     int64_t now_ms = 0;
     int64_t changed_at_ms = 0;
     Top top;
@@ -113,7 +113,7 @@ struct Hub::State {
                             std::string_view ledger) const;
   SseMessage SnapshotOf(ViewState& view, int64_t seq) const;
   SseMessage HeartbeatOf(const ViewState& view, int64_t seq, Watermark complete_until) const;
-  bool IsNews(const ViewState& view, const Top& top, const Ledger& ledger) const;
+  bool HasChanged(const ViewState& view, const Top& top, const Ledger& ledger) const;
   void DropExpired();
 
   const Live* const live;
@@ -321,14 +321,14 @@ void Hub::State::Publish(const Job& job, const Reading* reading, Top top, bool h
   view.is_busy = false;
 }
 
-bool Hub::State::IsNews(const ViewState& view, const Top& top, const Ledger& ledger) const {
+bool Hub::State::HasChanged(const ViewState& view, const Top& top, const Ledger& ledger) const {
   // complete_until moves with the clock; what it changes is which panes of the window are complete.
   const auto complete = [this](const Top& of) {
     return std::clamp(WindowStart(of.complete_until, live->options().pane_size), of.window.start,
                       of.window.end);
   };
   const Top& was = view.top;
-  return view.told_step != view.board->locations.step() || was.window != top.window ||
+  return view.sent_version != view.board->locations.version() || was.window != top.window ||
          was.total != top.total || was.items != top.items || was.rows != top.rows ||
          complete(was) != complete(top) || view.ledger != ledger;
 }
@@ -337,22 +337,22 @@ bool Hub::State::IsNews(const ViewState& view, const Top& top, const Ledger& led
 // or nobody was told anything yet.
 SseMessage Hub::State::Advance(ViewState& view, const Reading& reading, Top top) {
   LocationBoard& locations = view.board->locations;
-  const bool tell = view.is_computed && IsNews(view, top, reading.ledger);
-  const bool as_snapshot = view.told_step < locations.snapshot_step();
+  const bool publish = view.is_computed && HasChanged(view, top, reading.ledger);
+  const bool as_snapshot = view.sent_version < locations.snapshot_version();
   const std::string moves =
-      tell ? ToJson(std::span<const Move>(MovesBetween(view.top.rows, top.rows))) : "";
-  const uint64_t told_step = std::exchange(view.told_step, locations.step());
+      publish ? ToJson(std::span<const Move>(MovesBetween(view.top.rows, top.rows))) : "";
+  const uint64_t sent_version = std::exchange(view.sent_version, locations.version());
   view.is_computed = true;
   view.now_ms = reading.now_ms;
   view.changed_at_ms = reading.changed_at_ms;
   view.top = std::move(top);
   view.ledger = reading.ledger;
-  if (!tell) return nullptr;
+  if (!publish) return nullptr;
   const int64_t seq = view.log.seq() + 1;
   if (as_snapshot) return SnapshotOf(view, seq);
   const std::string top_json = ToJson(view.top), ledger_json = ToJson(view.ledger);
   StreamState state = StreamStateOf(view, seq, top_json, ledger_json);
-  state.locations = locations.ChangedJson(told_step);
+  state.locations = locations.ChangedJson(sent_version);
   state.moves = moves;
   return Message(ChangeEvent(state));
 }
