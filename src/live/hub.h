@@ -20,7 +20,7 @@
 #include "base/status.h"
 #include "live/live.h"
 #include "live/scope.h"
-#include "live/view_log.h"
+#include "live/view_history.h"
 
 namespace sightline {
 
