@@ -98,7 +98,7 @@ void PaneStore::AdvanceRetention(EventTime now) {
     until = std::max(until, WindowStart(reference - age, grid_.block));
   };
   grow(retention_.dropped_until, std::max(kKept, pane_retention_));
-  grow(retention_.folded_until, pane_retention_);
+  grow(retention_.downsampled_until, pane_retention_);
   grow(retention_.packed_until, std::min(kPackAfter, pane_retention_));
 }
 
@@ -115,7 +115,7 @@ void PaneStore::MaintainSome() {
 // ---------------------------------------------------------------------------------------
 
 EventTime PaneStore::Align(EventTime time) const {
-  return WindowStart(time, time < retention_.folded_until ? grid_.window : grid_.pane);
+  return WindowStart(time, time < retention_.downsampled_until ? grid_.window : grid_.pane);
 }
 
 Window PaneStore::WindowOf(const WindowChoice& choice, std::optional<Index> index,
@@ -181,7 +181,8 @@ PaneStore::Followed* PaneStore::MovedTo(const WindowChoice& choice, EventTime no
 RunningSum& PaneStore::Valid(Followed& followed, std::optional<Index> index) {
   RunningSum& sum = index ? followed.locations[*index] : followed.all;
   const PaneSeries& series = SeriesOf(index);
-  // When old panes were folded or dropped since, the window may have to start at a coarser step.
+  // When old panes were downsampled or dropped since, the window may have to start at a coarser
+  // step.
   const EventTime start = Align(sum.window().start);
   if (!sum.is_valid(series) || start != sum.window().start)
     sum.MoveTo(series, {start, sum.window().end}, NextStamp());
