@@ -56,7 +56,7 @@ void QueryEngine::Interrupt() {
     const std::lock_guard lock(core_->mutex);
     core_->ending = true;
   }
-  core_->place_free.notify_all();
+  core_->slot_free.notify_all();
   core_->watchdog.EndAll();
 }
 

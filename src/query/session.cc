@@ -66,12 +66,12 @@ Result<std::unique_ptr<QueryEngine::Session>> QueryEngine::Session::Begin(
   const auto deadline = limits.start.value_or(now) + std::chrono::milliseconds(limits.time.v);
   {
     std::unique_lock lock(core->mutex);
-    const bool has_place = core->place_free.wait_until(lock, limits.abandoned, deadline, [&] {
+    const bool has_slot = core->slot_free.wait_until(lock, limits.abandoned, deadline, [&] {
       return core->ending || core->running < core->queries_max;
     });
     if (limits.abandoned.stop_requested()) return Abandoned();
     if (core->ending) return Stopping();
-    if (!has_place || now >= deadline) {
+    if (!has_slot || now >= deadline) {
       return Status::Retry(fmt::format(
           "other queries ran for all of its {} ms (query.running_max is {}): try again later",
           limits.time.v, core->queries_max));
@@ -97,7 +97,7 @@ QueryEngine::Session::~Session() {
     const std::lock_guard lock(core_->mutex);
     --core_->running;
   }
-  core_->place_free.notify_one();
+  core_->slot_free.notify_one();
 }
 
 Status QueryEngine::Session::Reached(QueryLimit limit, std::string why) const {
