@@ -189,8 +189,8 @@ std::vector<ViewPart> QueryEngine::Session::FileParts(const FileList& files,
 std::string QueryEngine::Session::Increments(const ReadBounds& bounds, Status& failed) {
   std::vector<ViewPart> parts =
       FileParts(state_->counts_files, bounds, /*is_ledger=*/false, failed);
-  offers_.push_back(core_->scans.Add(PendingCounts(*state_, scope_)));
-  parts.push_back({.from = offers_.back().Sql()});
+  handles_.push_back(core_->scans.Add(PendingCounts(*state_, scope_)));
+  parts.push_back({.from = handles_.back().Sql()});
   return IncrementsSql(parts, scope_);
 }
 
@@ -201,14 +201,14 @@ std::string QueryEngine::Session::Ledger(const ReadBounds& bounds, Status& faile
                                            .first_append = bounds.first_append,
                                            .end_append = bounds.end_append},
                                           /*is_ledger=*/true, failed);
-  offers_.push_back(core_->scans.Add(PendingLedger(*state_, scope_)));
-  parts.push_back({.from = offers_.back().Sql()});
+  handles_.push_back(core_->scans.Add(PendingLedger(*state_, scope_)));
+  parts.push_back({.from = handles_.back().Sql()});
   return LedgerSql(parts, scope_);
 }
 
 std::string QueryEngine::Session::LocationNames() {
-  offers_.push_back(core_->scans.Add(LocationRows(*state_, scope_)));
-  return offers_.back().Sql();
+  handles_.push_back(core_->scans.Add(LocationRows(*state_, scope_)));
+  return handles_.back().Sql();
 }
 
 Status QueryEngine::Session::AddView(std::string_view view, ReadBounds bounds) {

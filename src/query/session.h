@@ -69,7 +69,7 @@ class QueryEngine::Session {
   const Scope scope_;
   const QueryLimits limits_;
   std::shared_ptr<const LakeState> state_;
-  std::vector<RowScans::Offer> offers_;
+  std::vector<RowScans::Handle> handles_;
   duck::Connection connection_;
   std::optional<Watchdog::Watch> watch_;  // before the connection ends
   int32_t variables_ = 0;
