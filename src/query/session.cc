@@ -155,11 +155,11 @@ Status QueryEngine::Session::SetPaths(const std::string& variable,
   if (duckdb_bind_value(prepared.value().get(), 1, list.get()) != DuckDBSuccess) {
     return Status::Stop("cannot hand the file list to DuckDB");
   }
-  duck::Answer answer;
-  if (duckdb_execute_prepared(prepared.value().get(), answer.out()) == DuckDBSuccess) {
+  duck::ResultSet result_set;
+  if (duckdb_execute_prepared(prepared.value().get(), result_set.out()) == DuckDBSuccess) {
     return Status::Ok();
   }
-  return Status::Stop(duckdb_result_error(answer.out()));
+  return Status::Stop(duckdb_result_error(result_set.out()));
 }
 
 // Files by how they say their partition, and by their columns: in a part all say the same.
