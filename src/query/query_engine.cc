@@ -57,7 +57,7 @@ void QueryEngine::Interrupt() {
     core_->ending = true;
   }
   core_->slot_free.notify_all();
-  core_->watchdog.EndAll();
+  core_->watchdog.StopAll();
 }
 
 Millis QueryEngine::window_size() const { return core_->window_size; }

@@ -107,19 +107,19 @@ Status QueryEngine::Session::Reached(QueryLimit limit, std::string why) const {
 
 Status QueryEngine::Session::Explain(Status status) const {
   if (status.ok()) return status;
-  switch (watch_->ended()) {
-    case Watchdog::End::kNot:
+  switch (watch_->stop_reason()) {
+    case Watchdog::StopReason::kNone:
       break;
-    case Watchdog::End::kStopping:
+    case Watchdog::StopReason::kStopping:
       return Stopping();
-    case Watchdog::End::kAbandoned:
+    case Watchdog::StopReason::kAbandoned:
       return Abandoned();
-    case Watchdog::End::kTime:
+    case Watchdog::StopReason::kTime:
       return Reached(QueryLimit::kTime,
                      fmt::format("the query took longer than {} ms and was stopped: ask for fewer "
                                  "days or locations",
                                  limits_.time.v));
-    case Watchdog::End::kMemory:
+    case Watchdog::StopReason::kMemory:
       return OutOfMemory();
   }
   // The C API has this only in words.
