@@ -147,9 +147,9 @@ class AnswerBody {
     return Status::Ok();
   }
   // What becomes text later. Not given back before the whole is.
-  Status Hold(int64_t bytes) {
-    held_ += bytes;
-    if (held_ > memory_.bytes_max) return TooLarge();
+  Status Reserve(int64_t bytes) {
+    reserved_ += bytes;
+    if (reserved_ > memory_.bytes_max) return TooLarge();
     return Claim(static_cast<int64_t>(text_.capacity()));
   }
   bool too_large() const { return too_large_; }
@@ -160,7 +160,7 @@ class AnswerBody {
 
  private:
   Status Claim(int64_t bytes) {
-    if (claim_.Resize(held_ + bytes)) return Status::Ok();
+    if (claim_.Resize(reserved_ + bytes)) return Status::Ok();
     return Status::Retry(
         "the answers that are being made and sent fill query.answer_memory_max: ask again, or for "
         "fewer rows");
@@ -176,7 +176,7 @@ class AnswerBody {
   const AnswerMemory memory_;
   MemoryClaim claim_;
   std::string text_;
-  int64_t held_ = 0;
+  int64_t reserved_ = 0;
   bool too_large_ = false;
 };
 
@@ -196,9 +196,9 @@ class Answering {
   Response Write(Result<ResultTable> table, ResultFormat format) {
     if (!table.ok()) return Explain(table.status());
     AnswerBody body(memory_);
-    const Status written = WriteResult(table.value(), format,
-                                       [&](std::string_view bytes) { return body.Append(bytes); },
-                                       {.hold = [&](int64_t bytes) { return body.Hold(bytes); }});
+    const Status written = WriteResult(
+        table.value(), format, [&](std::string_view bytes) { return body.Append(bytes); },
+        {.reserve = [&](int64_t bytes) { return body.Reserve(bytes); }});
     if (body.too_large()) reached_ = QueryLimit::kMemory;
     if (!written.ok()) return Explain(written);
     Response response{.content_type = std::string(ContentType(format))};
