@@ -364,7 +364,7 @@ asio::awaitable<HttpConnection::BodyRead> HttpConnection::ReadBody(Body& body, u
   BodyRead read;
   stream_.expires_after(milliseconds(context_.options.body_timeout.v));
   while (bytes > 0 && read.outcome == Body::Outcome::kOk && !read.cut) {
-    const std::span<char> room = body.Room(bytes);
+    const std::span<char> room = body.Prepare(bytes);
     if (room.empty()) {
       read.outcome = Body::Outcome::kNoMemory;
       break;
@@ -381,7 +381,7 @@ asio::awaitable<HttpConnection::BodyRead> HttpConnection::ReadBody(Body& body, u
     }
     bytes -= came;
     context_.metrics.bytes_received += static_cast<int64_t>(came);
-    read.outcome = body.Received(came);
+    read.outcome = body.Commit(came);
   }
   body_unread_ = bytes > 0;
   co_return read;
@@ -392,7 +392,7 @@ asio::awaitable<HttpConnection::BodyRead> HttpConnection::ReadChunkedBody(Body& 
   stream_.expires_after(milliseconds(context_.options.body_timeout.v));
   buffer_.reserve(kChunkedReadBytes);  // Beast reads no more at a time than it has room for
   while (!parser_->is_done() && read.outcome == Body::Outcome::kOk && !read.cut) {
-    const std::span<char> room = body.Room(kChunkedReadBytes);
+    const std::span<char> room = body.Prepare(kChunkedReadBytes);
     if (room.empty()) {
       read.outcome = Body::Outcome::kNoMemory;
       break;
@@ -405,7 +405,7 @@ asio::awaitable<HttpConnection::BodyRead> HttpConnection::ReadChunkedBody(Body& 
     if (error != http::error::need_buffer) read.cut = error;
     const size_t came = room.size() - target.size;
     context_.metrics.bytes_received += static_cast<int64_t>(came);
-    read.outcome = body.Received(came);
+    read.outcome = body.Commit(came);
   }
   body_unread_ = !parser_->is_done();
   co_return read;
