@@ -137,8 +137,8 @@ class HttpConnection final : public Connection,
   ~HttpConnection() override;
 
   asio::awaitable<void> Run();
-  void EndSoon() override;
-  void Abandon() override {
+  void BeginShutdown() override;
+  void CloseWakeups() override {
     wakeup_.Close();
     answered_.Close();
   }
@@ -163,8 +163,8 @@ class HttpConnection final : public Connection,
   asio::awaitable<Ingested> Decode(std::string_view text);
   asio::awaitable<Response> MakeDurable(Ingested ingested);
 
-  asio::awaitable<Response> AskLake(const Request& request, Route route);
-  asio::awaitable<void> WatchAsker();
+  asio::awaitable<Response> QueryLake(const Request& request, Route route);
+  asio::awaitable<void> WatchQueryClient();
   asio::awaitable<Response> ReadQuery(const Request& request, std::string& text);
 
   asio::awaitable<bool> Stream(const Request& request, bool head_only);
@@ -185,12 +185,12 @@ class HttpConnection final : public Connection,
   beast::flat_buffer buffer_;     // read, but not used yet: also of the next request
   std::optional<Parser> parser_;  // of the request in work
   Wakeup wakeup_;                 // by the log (kServing) or the hub (kStreaming)
-  Wakeup answered_;               // by the lake's answer, or the end of WatchAsker()
+  Wakeup answered_;               // by the lake's answer, or the end of WatchQueryClient()
   Phase phase_ = Phase::kIdle;
-  bool body_unread_ = false;  // of the request in work: the connection cannot be used again
-  bool peer_gone_ = false;    // while streaming, or while the lake is asked
-  bool watching_ = false;     // WatchAsker() runs
-  bool watched_ = false;      // and shall end
+  bool body_unread_ = false;    // of the request in work: the connection cannot be used again
+  bool peer_gone_ = false;      // while streaming, or while the lake is asked
+  bool watching_ = false;       // WatchQueryClient() runs
+  bool stop_watching_ = false;  // and shall end
 };
 
 HttpConnection::~HttpConnection() {
@@ -199,7 +199,7 @@ HttpConnection::~HttpConnection() {
   if (--context_.metrics.connections == 0) context_.closed.notify_all();
 }
 
-void HttpConnection::EndSoon() {
+void HttpConnection::BeginShutdown() {
   if (phase_ == Phase::kServing) return;  // it sees `stopping` when the answer is sent
   stream_.close();
   wakeup_.Fire();
@@ -255,8 +255,8 @@ asio::awaitable<bool> HttpConnection::ServeOne() {
       response = std::move(*refusal);
     } else if (route == Route::kDetections) {
       response = co_await TakeDetections(request);
-    } else if (AsksLake(route, request.query)) {
-      response = co_await AskLake(request, route);
+    } else if (IsLakeRequest(route, request.query)) {
+      response = co_await QueryLake(request, route);
       if (peer_gone_) co_return false;
     } else if (route == Route::kStream) {
       const bool again = co_await Stream(request, head_only);
@@ -447,65 +447,65 @@ asio::awaitable<Response> HttpConnection::MakeDurable(Ingested ingested) {
 
 // -- what the lake answers ----------------------------------------
 
-asio::awaitable<Response> HttpConnection::AskLake(const Request& request, Route route) {
+asio::awaitable<Response> HttpConnection::QueryLake(const Request& request, Route route) {
   if (context_.ports.query == nullptr)
     co_return Problem(404, "there is no lake here: start the server with lake.enabled = true");
   // Shared, because the answer may come after a Stop() that did not wait for it.
-  struct Asked {
+  struct LakeQuery {
     ApiCall call;
     Response response;  // read when `answered`
     std::atomic<bool> answered = false;
     std::stop_source abandoned;
   };
-  const auto asked = std::make_shared<Asked>();
-  asked->call = {.route = route,
-                 .query = std::string(request.query),
-                 .body = {},
-                 .scope = ScopeOf(request),
-                 .start = steady_clock::now(),
-                 .abandoned = asked->abandoned.get_token()};
+  const auto lake_query = std::make_shared<LakeQuery>();
+  lake_query->call = {.route = route,
+                      .query = std::string(request.query),
+                      .body = {},
+                      .scope = ScopeOf(request),
+                      .start = steady_clock::now(),
+                      .abandoned = lake_query->abandoned.get_token()};
   if (route == Route::kQuery) {
-    Response refusal = co_await ReadQuery(request, asked->call.body);
+    Response refusal = co_await ReadQuery(request, lake_query->call.body);
     if (refusal.status != 200) co_return refusal;
   }
-  auto answer = [asked, &context = context_, wake = answered_.Waker()] {
-    asked->response =
-        AnswerFromLake(asked->call, *context.ports.query, context.ports.clock->NowMs(),
+  auto answer = [lake_query, &context = context_, wake = answered_.Waker()] {
+    lake_query->response =
+        AnswerFromLake(lake_query->call, *context.ports.query, context.ports.clock->NowMs(),
                        ShareOf(&context.answer_memory, context.options.answer_memory_bytes_max));
-    asked->answered = true;
+    lake_query->answered = true;
     wake();
   };
-  if (!context_.calls->Submit(std::move(answer), asked->call.abandoned))
+  if (!context_.calls->Submit(std::move(answer), lake_query->call.abandoned))
     co_return TryAgain(429, kSecondsUntilRetry,
                        "too many questions are waiting (query.waiting_max): ask again");
   watching_ = true;
-  watched_ = false;
+  stop_watching_ = false;
   asio::co_spawn(
-      stream_.get_executor(), [self = shared_from_this()] { return self->WatchAsker(); },
+      stream_.get_executor(), [self = shared_from_this()] { return self->WatchQueryClient(); },
       asio::detached);
-  while (!asked->answered && !peer_gone_) co_await answered_.Wait();
+  while (!lake_query->answered && !peer_gone_) co_await answered_.Wait();
   // Until it has ended, the buffer is its own.
-  watched_ = true;
+  stop_watching_ = true;
   error_code ignored;
   stream_.socket().cancel(ignored);
   while (watching_) co_await answered_.Wait();
   if (peer_gone_) {
-    asked->abandoned.request_stop();
+    lake_query->abandoned.request_stop();
     ++context_.metrics.calls_abandoned;
     co_return Response();  // to nobody
   }
-  co_return std::move(asked->response);
+  co_return std::move(lake_query->response);
 }
 
 // A question whose asker left must not keep its place. What the asker says meanwhile is its next
 // request, and is kept; one that says very much is no longer watched. Whoever closes its side of
 // the connection has left: whether it would still read cannot be seen.
-asio::awaitable<void> HttpConnection::WatchAsker() {
-  while (!watched_ && buffer_.size() < kHeaderBytesMax) {
+asio::awaitable<void> HttpConnection::WatchQueryClient() {
+  while (!stop_watching_ && buffer_.size() < kHeaderBytesMax) {
     auto [error, bytes] =
         co_await stream_.socket().async_read_some(buffer_.prepare(kReadBytes), kToken);
     buffer_.commit(bytes);
-    if (!error || watched_) continue;
+    if (!error || stop_watching_) continue;
     peer_gone_ = true;
     break;
   }
