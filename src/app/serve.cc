@@ -63,7 +63,7 @@ class Serve {
   void SetLocations(const std::vector<Location>& locations);
   void Apply(const SourcePartition& partition, const Segment& segment);
   std::string BrokersTrouble() const;
-  std::string LiveWaits() const;
+  std::string LiveNotReady() const;
   std::string StillRead(const KafkaCountsFeedStats& stats) const;
   Health TellHealth() const;
   Health TellReadiness() const;
@@ -248,7 +248,7 @@ Status Serve::StartServer() {
                  .health = [this] { return TellHealth(); },
                  .alive = [this] { return pulse_.Tell(); },
                  .ready = [this] { return TellReadiness(); },
-                 .live_waits = [this] { return LiveWaits(); },
+                 .live_not_ready = [this] { return LiveNotReady(); },
                  .alerts = [this](const Scope& scope) { return monitor_->ActiveJson(scope); }});
   if (!server.ok()) return server.status();
   server_ = std::move(server).value();
@@ -322,7 +322,7 @@ std::string Serve::StillRead(const KafkaCountsFeedStats& stats) const {
 }
 
 // Counts that climb through the past would be taken for those of now.
-std::string Serve::LiveWaits() const {
+std::string Serve::LiveNotReady() const {
   const KafkaCountsFeedStats stats = feed_->stats();
   return stats.reading ? StillRead(stats) : "";
 }

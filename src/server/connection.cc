@@ -173,7 +173,7 @@ class HttpConnection final : public Connection,
   asio::awaitable<void> WatchPeer();
 
   Response Answer(const Request& request, Route route);
-  std::string LiveWaits() const;
+  std::string LiveNotReady() const;
   Response AnswerHealth(const std::function<Health()>& ask, std::string_view otherwise) const;
   Response AnswerAlerts(const Request& request) const;
   Response AnswerMetrics() const;
@@ -548,7 +548,7 @@ asio::awaitable<bool> HttpConnection::Stream(const Request& request, bool head_o
   std::optional<Response> refusal;
   if (auto* bad = std::get_if<Response>(&view)) {
     refusal = std::move(*bad);
-  } else if (std::string why = LiveWaits(); !why.empty()) {
+  } else if (std::string why = LiveNotReady(); !why.empty()) {
     refusal = TryAgain(503, kSecondsUntilRetry, why);
   } else {
     auto subscribed =
@@ -634,7 +634,7 @@ Response HttpConnection::Answer(const Request& request, Route route) {
     case Route::kLedger: {
       auto view = ParseView(request, route, context_.pane_size);
       if (auto* refusal = std::get_if<Response>(&view)) return std::move(*refusal);
-      if (const std::string why = LiveWaits(); !why.empty())
+      if (const std::string why = LiveNotReady(); !why.empty())
         return TryAgain(503, kSecondsUntilRetry, why);
       return AnswerView(std::get<View>(view), route, *context_.ports.live);
     }
@@ -662,8 +662,8 @@ Response HttpConnection::Answer(const Request& request, Route route) {
   return {};
 }
 
-std::string HttpConnection::LiveWaits() const {
-  return context_.ports.live_waits ? context_.ports.live_waits() : "";
+std::string HttpConnection::LiveNotReady() const {
+  return context_.ports.live_not_ready ? context_.ports.live_not_ready() : "";
 }
 
 // `otherwise`: the status where there is something to say.
