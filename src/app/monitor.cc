@@ -131,7 +131,7 @@ void Monitor::State::Tick() {
   report.sample.now_ms = SteadyMs();
   report.sample.wall_ms = clock.NowMs();
   report_now(report);
-  const std::vector<AlertChange> changes = rules.Judge(report.sample);
+  const std::vector<AlertChange> changes = rules.Evaluate(report.sample);
   {
     const std::lock_guard lock(mutex);
     active = rules.Active();

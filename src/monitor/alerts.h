@@ -152,7 +152,7 @@ class AlertRules {
 
   // What started and ended since the sample before. A subject that is not in the sample any more
   // has ended.
-  std::vector<AlertChange> Judge(const MonitorSample& sample);
+  std::vector<AlertChange> Evaluate(const MonitorSample& sample);
   // By rule, then subject, with the facts of the last sample.
   std::vector<Alert> Active() const;
 
