@@ -262,10 +262,10 @@ void AlertRules::State::Summarise() {
 // -- the rules ------------------------------------------------------------------------------------
 
 void AlertRules::State::EvaluateSilence() {
-  const auto silence = [this](const Key& key, int64_t heard_ms, Millis threshold, LocationId place,
-                              const char* what) {
+  const auto silence = [this](const Key& key, int64_t last_seen_ms, Millis threshold,
+                              LocationId place, const char* what) {
     if (threshold.v == 0) return;
-    const int64_t silent_ms = now_ms - heard_ms;
+    const int64_t silent_ms = now_ms - last_seen_ms;
     const bool bad = silent_ms >= threshold.v;
     // The threshold is a time already, and one word ends it.
     Evaluate(
@@ -277,10 +277,10 @@ void AlertRules::State::EvaluateSilence() {
         });
   };
   for (const CameraSample& camera : sample->cameras)
-    silence({Rule::kCameraSilent, camera.camera.v, {}}, camera.heard_ms, options.camera_silent,
+    silence({Rule::kCameraSilent, camera.camera.v, {}}, camera.last_seen_ms, options.camera_silent,
             camera.location, "camera");
   for (const LocationSample& location : sample->locations)
-    silence({Rule::kLocationSilent, location.location.v, {}}, location.heard_ms,
+    silence({Rule::kLocationSilent, location.location.v, {}}, location.last_seen_ms,
             options.location_silent, location.location, "location");
 }
 

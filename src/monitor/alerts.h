@@ -67,8 +67,8 @@ struct AlertOptions {
 // What is known of a camera; the numbers since it was first heard of.
 struct CameraSample {
   CameraId camera;
-  LocationId location;   // where it was last
-  int64_t heard_ms = 0;  // by the clock of MonitorSample::now_ms
+  LocationId location;       // where it was last
+  int64_t last_seen_ms = 0;  // by the clock of MonitorSample::now_ms
   int64_t received = 0;
   int64_t future = 0;
   int64_t too_late = 0;
@@ -81,7 +81,7 @@ struct SplitSample {
 };
 struct LocationSample {
   LocationId location;
-  int64_t heard_ms = 0;
+  int64_t last_seen_ms = 0;
 };
 struct SinkSample {
   std::string name;

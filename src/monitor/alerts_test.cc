@@ -31,9 +31,9 @@ class Alerts : public testing::Test {
     }
     return reported;
   }
-  void Hear(int64_t camera) {
+  void See(int64_t camera) {
     for (CameraSample& known : sample.cameras)
-      if (known.camera.v == camera) known.heard_ms = now_ms;
+      if (known.camera.v == camera) known.last_seen_ms = now_ms;
   }
   Ledger& ledger() {
     if (!sample.ledger) sample.ledger.emplace();
@@ -54,10 +54,10 @@ class Alerts : public testing::Test {
 
 TEST_F(Alerts, NothingIsSaidOfAnEmptyOrHealthyProcess) {
   EXPECT_EQ(Pass(100), Reported());
-  sample.cameras = {{.camera = {1}, .location = {7}, .heard_ms = now_ms}};
+  sample.cameras = {{.camera = {1}, .location = {7}, .last_seen_ms = now_ms}};
   sample.partitions = {{.partition = 0, .running = true, .position = {0}, .end = {0}}};
   each_second = [this] {
-    Hear(1);
+    See(1);
     Receive(Outcome::kCounted, 1'000);
     Receive(Outcome::kDuplicate, 90);
     Receive(Outcome::kMalformed, 2);
@@ -72,7 +72,7 @@ TEST_F(Alerts, NothingIsSaidOfAnEmptyOrHealthyProcess) {
 }
 
 TEST_F(Alerts, ACameraIsSilentUntilItsNextWord) {
-  sample.cameras = {{.camera = {71}, .location = {7}, .heard_ms = now_ms}};
+  sample.cameras = {{.camera = {71}, .location = {7}, .last_seen_ms = now_ms}};
   EXPECT_EQ(Pass(299), Reported());
   EXPECT_EQ(Pass(1), Reported{"+camera_silent camera 71"});
   EXPECT_EQ(last.location, LocationId{7});
@@ -80,7 +80,7 @@ TEST_F(Alerts, ACameraIsSilentUntilItsNextWord) {
   EXPECT_EQ(Pass(1'000), Reported());
   ASSERT_EQ(rules.Active().size(), 1);
   EXPECT_EQ(rules.Active()[0].facts[0], std::pair(std::string("silent_ms"), int64_t{1'300'000}));
-  Hear(71);
+  See(71);
   EXPECT_EQ(Pass(1), Reported{"-camera_silent camera 71"});
   EXPECT_EQ(last.until_ms, kWall + now_ms);
   EXPECT_LT(last.since_ms, last.until_ms);
@@ -88,8 +88,8 @@ TEST_F(Alerts, ACameraIsSilentUntilItsNextWord) {
 }
 
 TEST_F(Alerts, WhatIsNotInTheSampleAnyMoreHasEnded) {
-  sample.cameras = {{.camera = {71}, .location = {7}, .heard_ms = now_ms}};
-  sample.locations = {{.location = {7}, .heard_ms = now_ms}};
+  sample.cameras = {{.camera = {71}, .location = {7}, .last_seen_ms = now_ms}};
+  sample.locations = {{.location = {7}, .last_seen_ms = now_ms}};
   EXPECT_EQ(Pass(600), (Reported{"+camera_silent camera 71", "+location_silent location 7"}));
   sample.cameras.clear();
   EXPECT_EQ(Pass(1), Reported{"-camera_silent camera 71"});
@@ -174,8 +174,8 @@ TEST_F(Alerts, AClockIsTheCamerasOwn) {
   sample.cameras = {{.camera = {1}, .location = {7}}, {.camera = {2}, .location = {8}}};
   CameraSample &good = sample.cameras[0], &bad = sample.cameras[1];
   each_second = [&] {
-    Hear(1);
-    Hear(2);
+    See(1);
+    See(2);
     good.received += 10;
     bad.received += 10;
   };
@@ -286,14 +286,14 @@ TEST_F(Alerts, LostRecordsAreToldAtOnceAndUntilTheyAreOld) {
 
 TEST_F(Alerts, ThousandsAreOneMore) {
   for (int64_t camera = 0; camera < 5'000; ++camera)
-    sample.cameras.push_back({.camera = {camera}, .location = {7}, .heard_ms = now_ms});
+    sample.cameras.push_back({.camera = {camera}, .location = {7}, .last_seen_ms = now_ms});
   Reported reported = Pass(300);
   ASSERT_EQ(reported.size(), 21);
   EXPECT_EQ(reported.back(), "+camera_silent others");
   EXPECT_EQ(last.facts[0], std::pair(std::string("subjects"), int64_t{4'980}));
   EXPECT_EQ(rules.Active().size(), 21);
   EXPECT_EQ(Pass(600), Reported());
-  for (CameraSample& camera : sample.cameras) camera.heard_ms = now_ms;
+  for (CameraSample& camera : sample.cameras) camera.last_seen_ms = now_ms;
   reported = Pass(40);
   ASSERT_EQ(reported.size(), 21);
   EXPECT_EQ(reported.back(), "-camera_silent others");
@@ -309,7 +309,7 @@ TEST_F(Alerts, WhatComesAndGoesIsNoFloodEither) {
   for (int64_t second = 0; second < 120; ++second) {
     sample.cameras.clear();
     for (int64_t camera = 0; camera < 100; ++camera)
-      sample.cameras.push_back({.camera = {second * 100 + camera}, .heard_ms = now_ms - 5'000});
+      sample.cameras.push_back({.camera = {second * 100 + camera}, .last_seen_ms = now_ms - 5'000});
     reported += static_cast<int64_t>(Pass(1).size());
   }
   // Each of 20 starts and ends a minute, for two minutes and their edges, and the others once.
