@@ -425,8 +425,9 @@ Status Up::StartDemo() {
   const Result<std::string> recording = WriteDemoRecording(folder);
   if (!recording.ok()) return recording.status();
   CameraOptions pedestrians;
-  pedestrians.source = CameraOptions::Source::kReplay;
-  pedestrians.replay = {.path = recording.value(), .speed = 1, .shift_to_now = true, .loop = true};
+  pedestrians.source = CameraOptions::Source::kPlayback;
+  pedestrians.playback = {
+      .path = recording.value(), .speed = 1, .shift_to_now = true, .loop = true};
   pedestrians.spool.directory = folder + "/spool-pedestrians";
   CameraOptions city;
   city.spool.directory = folder + "/spool-city";

@@ -1,4 +1,4 @@
-#include "camera/replay.h"
+#include "camera/playback.h"
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
@@ -96,7 +96,7 @@ std::string FormatRfc3339(EventTime time) {
 
 std::unique_ptr<Pacer> CreateSteadyPacer() { return std::make_unique<SteadyPacer>(); }
 
-Status ReplayOptions::Validate() const {
+Status PlaybackOptions::Validate() const {
   if (!std::isfinite(speed) || speed < 0)
     return Status::Stop(
         fmt::format("replay: speed {} is not 0 (as fast as possible) or more", speed));
@@ -180,7 +180,7 @@ int64_t LineRewriter::State::NewId(int64_t recorded) {
   if (const auto known = ids.find(recorded); known != ids.end()) return known->second;
   if (ids.size() >= kIdsKept) older_ids = std::exchange(ids, {});
   const auto older = older_ids.find(recorded);
-  const int64_t id = older != older_ids.end() ? older->second : ReplayedId(pass_ms, ids_given++).v;
+  const int64_t id = older != older_ids.end() ? older->second : PlayedId(pass_ms, ids_given++).v;
   ids.emplace(recorded, id);
   return id;
 }
@@ -244,7 +244,7 @@ std::string_view LineRewriter::Rewrite(const TimeShift& shift) {
 }
 
 int64_t LineRewriter::StartPass(int64_t wall_ms) {
-  state_->pass_ms = std::max(wall_ms, state_->pass_ms + ReplayedIdMillis(state_->ids_given));
+  state_->pass_ms = std::max(wall_ms, state_->pass_ms + PlayedIdMillis(state_->ids_given));
   state_->ids_given = 0;
   state_->ids.clear();
   state_->older_ids.clear();
@@ -254,10 +254,10 @@ int64_t LineRewriter::StartPass(int64_t wall_ms) {
 namespace {
 
 // One pass after the other over the recording, on one line of sent time.
-class ReplayRun {
+class PlaybackRun {
  public:
-  ReplayRun(const ReplayOptions& options, const Clock& clock, Pacer& pacer,
-            const std::atomic<bool>& stop, const std::function<bool(std::string_view)>& offer)
+  PlaybackRun(const PlaybackOptions& options, const Clock& clock, Pacer& pacer,
+              const std::atomic<bool>& stop, const std::function<bool(std::string_view)>& offer)
       : options_(options),
         clock_(clock),
         pacer_(pacer),
@@ -351,7 +351,7 @@ class ReplayRun {
     if (std::abs((due - target_).v) > kClockDriftMs || late_ms > kClockDriftMs) Anchor();
   }
 
-  const ReplayOptions& options_;
+  const PlaybackOptions& options_;
   const Clock& clock_;
   Pacer& pacer_;
   const std::atomic<bool>& stop_;
@@ -372,10 +372,10 @@ class ReplayRun {
 
 }  // namespace
 
-Status Replay(const ReplayOptions& options, const Clock& clock, Pacer& pacer,
-              const std::atomic<bool>& stop, const std::function<bool(std::string_view)>& offer) {
+Status PlayBack(const PlaybackOptions& options, const Clock& clock, Pacer& pacer,
+                const std::atomic<bool>& stop, const std::function<bool(std::string_view)>& offer) {
   RETURN_IF_ERROR(options.Validate());
-  return ReplayRun(options, clock, pacer, stop, offer).Run();
+  return PlaybackRun(options, clock, pacer, stop, offer).Run();
 }
 
 }  // namespace sightline
