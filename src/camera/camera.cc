@@ -56,10 +56,10 @@ Status RunSource(const CameraOptions& options, const Clock& clock, const std::at
 }
 
 // The progress line, and the rate since the last one.
-class Progress {
+class ProgressLine {
  public:
-  Progress(const Sender& sender, const CameraOptions& options,
-           const std::function<void(std::string_view)>& print)
+  ProgressLine(const Sender& sender, const CameraOptions& options,
+               const std::function<void(std::string_view)>& print)
       : sender_(sender), interval_(options.progress_interval.v), print_(print) {}
 
   void TickIfDue() {
@@ -95,7 +95,7 @@ class Progress {
 
 // Waits until everything is acknowledged, or nothing has been for drain_time.
 void Drain(const CameraOptions& options, const Sender& sender, const std::atomic<bool>& stop,
-           Progress& progress) {
+           ProgressLine& progress) {
   auto last_change = SteadyClock::now();
   int64_t left_before = -1;
   while (!stop && !sender.idle()) {
@@ -130,7 +130,7 @@ Status RunCamera(const CameraOptions& options, const std::atomic<bool>& stop,
   sender_options.overflow = plays_back ? Overflow::kWait : Overflow::kSpool;
   const SystemClock clock;
   Sender sender(sender_options, spool.value().get(), client.value().get(), &clock);
-  Progress progress(sender, options, progress_line);
+  ProgressLine progress(sender, options, progress_line);
 
   // The source may wait in Offer(), so it has a thread of its own; Stop() ends that wait.
   Status source_status = Status::Ok();

@@ -26,8 +26,8 @@ constexpr int64_t kStopCheckMs = 20;
 constexpr int64_t kClockDriftMs = 2'000;
 // A time further than this from the recording's present is a wrong clock, unless so many lines in a
 // row say the same; then it is a pause, which is skipped.
-constexpr int64_t kLeapMs = 600'000;
-constexpr int32_t kLeapsBelieved = 20;
+constexpr int64_t kJumpMs = 600'000;
+constexpr int32_t kJumpsUntilBelieved = 20;
 constexpr Millis kSeamWithoutTimes{1'000};
 // Of one generation of known ids. Copies up to this many detections apart keep one id.
 constexpr size_t kIdsKept = 1 << 20;
@@ -289,7 +289,7 @@ class PlaybackRun {
     if (!reader.ok()) return reader.status();
     started_ = false;
     lines_ = steps_ = 0;
-    leaps_ = 0;
+    jumps_ = 0;
     // Nothing of a line matters when it is sent at once and unchanged.
     const bool parse = options_.shift_to_now || options_.speed > 0;
     while (!stop_) {
@@ -316,7 +316,7 @@ class PlaybackRun {
       started_ = true;
       last_ = *time;
       shift_ = {last_, target_, options_.speed};
-    } else if (Believed(*time) && *time > last_) {
+    } else if (IsPlausible(*time) && *time > last_) {
       ++steps_;
       last_ = *time;
     }
@@ -325,13 +325,13 @@ class PlaybackRun {
 
   // One camera's wrong clock must neither halt the recording nor let it run away; but when all
   // lines agree on another time, it is the recording's time from now on.
-  bool Believed(EventTime time) {
-    if (std::abs((time - last_).v) <= kLeapMs) {
-      leaps_ = 0;
+  bool IsPlausible(EventTime time) {
+    if (std::abs((time - last_).v) <= kJumpMs) {
+      jumps_ = 0;
       return true;
     }
-    if (++leaps_ < kLeapsBelieved) return false;
-    leaps_ = 0;
+    if (++jumps_ < kJumpsUntilBelieved) return false;
+    jumps_ = 0;
     shift_ = {time, shift_(last_), options_.speed};
     last_ = time;
     return true;
@@ -366,7 +366,7 @@ class PlaybackRun {
   EventTime last_;        // the recording's present: the greatest time that is believed
   int64_t lines_ = 0;
   int64_t steps_ = 0;  // how often the recording's present went on
-  int32_t leaps_ = 0;  // lines in a row that are far from it
+  int32_t jumps_ = 0;  // lines in a row that are far from it
   TimeShift shift_;
 };
 
