@@ -172,12 +172,12 @@ std::string SqlOf(const Question& question, std::string_view from) {
 }
 
 std::string PlainDuckDb(const duck::Connection& connection, const std::string& sql) {
-  duck::Answer answer;
-  if (duckdb_query(connection.get(), sql.c_str(), answer.out()) != DuckDBSuccess) {
-    return duckdb_result_error(answer.out());
+  duck::ResultSet result_set;
+  if (duckdb_query(connection.get(), sql.c_str(), result_set.out()) != DuckDBSuccess) {
+    return duckdb_result_error(result_set.out());
   }
   std::string text;
-  while (duck::Chunk chunk{duckdb_fetch_chunk(answer.get())}) {
+  while (duck::Chunk chunk{duckdb_fetch_chunk(result_set.get())}) {
     void* items = duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk.get(), 0));
     void* counts = duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk.get(), 1));
     for (idx_t row = 0; row < duckdb_data_chunk_get_size(chunk.get()); ++row) {

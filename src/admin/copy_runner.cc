@@ -128,14 +128,14 @@ std::string CopyRunner::Progress() {
                      now.awaited ? fmt::format("; partition {} is waited for", *now.awaited) : "");
 }
 
-void CopyRunner::Tell(Health& health) const {
+void CopyRunner::ReportHealth(Health& health) const {
   const std::lock_guard lock(mutex_);
   if (trouble_.empty()) return;
   health.ok = false;
   health.reasons.push_back("the copy does not run: " + trouble_);
 }
 
-void CopyRunner::Gather(std::vector<Metric>& metrics) const {
+void CopyRunner::CollectMetrics(std::vector<Metric>& metrics) const {
   const KafkaCopyStats now = stats();
   const auto add = [&](const char* name, const char* help, Metric::Type type, int64_t value) {
     metrics.push_back(

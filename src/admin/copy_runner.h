@@ -36,8 +36,8 @@ class CopyRunner {
   // A line for people, when there is something new to say since the last call.
   std::string Progress();
 
-  void Tell(Health& health) const;  // what is wrong, also for readiness
-  void Gather(std::vector<Metric>& metrics) const;
+  void ReportHealth(Health& health) const;  // what is wrong, also for readiness
+  void CollectMetrics(std::vector<Metric>& metrics) const;
   void Sample(MonitorReport& report) const;
 
  private:

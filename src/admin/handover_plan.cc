@@ -33,7 +33,7 @@ class Planner {
     CheckTarget();
     CheckBegun();
     Measure();
-    Tell();
+    Recommend();
     return std::move(plan_);
   }
 
@@ -224,7 +224,7 @@ class Planner {
     plan_.bytes = plan_.records * f_.bytes_a_record;
   }
 
-  void Tell() {
+  void Recommend() {
     const std::string at = TimeText(f_.at);
     plan_.options = {"--pipeline.count_from " + at, "--kafka.topic " + f_.to};
     if (!f_.embedded)

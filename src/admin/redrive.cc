@@ -227,7 +227,7 @@ Result<Sender::Answer> Redrive::PostUntilAnswered(const std::string& body) {
       return Status::Retry("stopped; the next run sends the rest");
     const HttpResponse response = ports_.client->Post(options_.url + "/v1/detections",
                                                       {"Content-Type: application/x-ndjson"}, body);
-    Sender::Answer answer = Sender::Judge(response);
+    Sender::Answer answer = Sender::Classify(response);
     if (answer.kind != Sender::Answer::Kind::kAway) {
       backoff_.Reset();
       away_ = false;

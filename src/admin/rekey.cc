@@ -37,7 +37,7 @@ class Rekey {
   Status OpenMonitor();
   Status StartServer();
   Status Look();
-  Health Tell() const;
+  Health ReportHealth() const;
 
   const UpOptions options_;
   const RekeyOptions rekey_;
@@ -127,13 +127,13 @@ Status Rekey::StartServer() {
       {.metrics =
            [this] {
              std::vector<Metric> metrics;
-             monitor_->Gather(metrics);
-             runner_->Gather(metrics);
+             monitor_->CollectMetrics(metrics);
+             runner_->CollectMetrics(metrics);
              return metrics;
            },
-       .health = [this] { return Tell(); },
-       .alive = [this] { return pulse_.Tell(); },
-       .ready = [this] { return Tell(); },
+       .health = [this] { return ReportHealth(); },
+       .alive = [this] { return pulse_.ReportHealth(); },
+       .ready = [this] { return ReportHealth(); },
        .alerts = [this](const Scope& scope) { return monitor_->ActiveJson(scope); },
        .alerts_version = [this] { return monitor_->version(); }});
   if (!server.ok()) return server.status();
@@ -141,9 +141,9 @@ Status Rekey::StartServer() {
   return Status::Ok();
 }
 
-Health Rekey::Tell() const {
+Health Rekey::ReportHealth() const {
   Health health;
-  runner_->Tell(health);
+  runner_->ReportHealth(health);
   if (const std::string trouble = watch_->trouble(); !trouble.empty()) {
     health.ok = false;
     health.reasons.push_back(trouble);

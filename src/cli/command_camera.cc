@@ -57,8 +57,8 @@ Status UseKafka(Command& command) {
 int Run(Command& command) {
   CameraOptions& options = command.options;
   options.source =
-      command.simulate ? CameraOptions::Source::kSimulate : CameraOptions::Source::kReplay;
-  options.replay.path = command.replay;
+      command.simulate ? CameraOptions::Source::kSimulate : CameraOptions::Source::kPlayback;
+  options.playback.path = command.replay;
   auto fail = [](const std::string& message) {
     fmt::print(stderr, "sightline camera: {}\n", message);
     return 1;
@@ -66,7 +66,7 @@ int Run(Command& command) {
   if (command.simulate == !command.replay.empty())
     return fail("say either --replay FILE or --simulate");
   try {
-    options.replay.speed = command.speed == "max" ? 0 : std::stod(command.speed);
+    options.playback.speed = command.speed == "max" ? 0 : std::stod(command.speed);
   } catch (const std::exception&) {
     return fail(fmt::format("--speed '{}' is no number: 1 is real time, max is as fast as possible",
                             command.speed));
@@ -123,9 +123,9 @@ void AddCameraCommand(CLI::App& app, int* result) {
   camera->add_option("--speed", command->speed, "of a recording: 1 is real time; max")
       ->capture_default_str()
       ->group("Recording");
-  camera->add_flag("--shift-to-now", options.replay.shift_to_now, "move its times to the present")
+  camera->add_flag("--shift-to-now", options.playback.shift_to_now, "move its times to the present")
       ->group("Recording");
-  camera->add_flag("--loop", options.replay.loop, "again and again (with --shift-to-now)")
+  camera->add_flag("--loop", options.playback.loop, "again and again (with --shift-to-now)")
       ->group("Recording");
   camera->add_option("--seed", options.seed, "the same city for the same seed")
       ->capture_default_str()

@@ -90,20 +90,20 @@ std::string_view WithoutMark(std::string_view body) {
 
 bool IsBlank(std::string_view body) { return Trim(WithoutMark(body)).empty(); }
 
-BodyCutter::BodyCutter(std::string_view body) : body_(WithoutMark(body)), rest_(body_) {
+BodySplitter::BodySplitter(std::string_view body) : body_(WithoutMark(body)), rest_(body_) {
   const std::string_view text = Trim(body_);
   spans_lines_ = SpansLines(text);
   one_array_ = text.starts_with('[') && (spans_lines_ || text.find('\n') == std::string_view::npos);
 }
 
-void BodyCutter::ByLines() {
+void BodySplitter::RestartByLines() {
   spans_lines_ = one_array_ = in_array_ = false;
   span_ = {};
   rest_ = body_;
   line_ = 0;
 }
 
-bool BodyCutter::NextSpan() {
+bool BodySplitter::NextSpan() {
   if (rest_.empty()) return false;
   const bool all = spans_lines_;
   const size_t end = all ? rest_.size() : std::min(rest_.find('\n'), rest_.size());
@@ -113,13 +113,13 @@ bool BodyCutter::NextSpan() {
   return true;
 }
 
-bool BodyCutter::Next(Element* element) {
+bool BodySplitter::Next(Element* element) {
   for (;;) {
     span_ = Trim(span_);
     if (in_array_ && span_.starts_with(']') && array_empty_) {
       EndArray(1);
     } else if (in_array_) {
-      return CutFromArray(element);
+      return SplitArray(element);
     } else if (span_.starts_with('[')) {
       span_.remove_prefix(1);
       in_array_ = array_empty_ = true;
@@ -133,7 +133,7 @@ bool BodyCutter::Next(Element* element) {
   }
 }
 
-bool BodyCutter::CutFromArray(Element* element) {
+bool BodySplitter::SplitArray(Element* element) {
   array_empty_ = false;
   const size_t end = EndOfElement(span_);
   *element = {.bytes = Trim(span_.substr(0, end)),
@@ -151,7 +151,7 @@ bool BodyCutter::CutFromArray(Element* element) {
 }
 
 // `bytes` of the span are the rest of the array. Behind an array over lines come lines.
-void BodyCutter::EndArray(size_t bytes) {
+void BodySplitter::EndArray(size_t bytes) {
   in_array_ = false;
   span_.remove_prefix(bytes);
   if (!spans_lines_) return;
@@ -159,20 +159,20 @@ void BodyCutter::EndArray(size_t bytes) {
   rest_ = std::exchange(span_, {});
 }
 
-int64_t BodyCutter::Number() { return one_array_ ? ++number_ : line_; }
+int64_t BodySplitter::Number() { return one_array_ ? ++number_ : line_; }
 
 Ingest::Ingest(std::string_view body, int32_t partitions, IngestScratch* scratch)
-    : body_bytes_(body.size()), scratch_(scratch), cutter_(body) {
+    : body_bytes_(body.size()), scratch_(scratch), splitter_(body) {
   CHECK(partitions >= 1);
   slots_.resize(static_cast<size_t>(partitions));
 }
 
 bool Ingest::Step(size_t bytes) {
-  const size_t until = cutter_.position() + bytes;
+  const size_t until = splitter_.position() + bytes;
   bool done = true;
-  for (BodyCutter::Element element; cutter_.Next(&element);) {
+  for (BodySplitter::Element element; splitter_.Next(&element);) {
     Decode(element);
-    if (cutter_.position() < until) continue;
+    if (splitter_.position() < until) continue;
     done = false;
     break;
   }
@@ -180,7 +180,7 @@ bool Ingest::Step(size_t bytes) {
   return done;
 }
 
-void Ingest::Decode(const BodyCutter::Element& element) {
+void Ingest::Decode(const BodySplitter::Element& element) {
   if (element.unfinished || element.bytes.empty())
     return Reject(element, MalformedReason::kNotJson, {});
   scratch_->events.clear();
@@ -188,7 +188,7 @@ void Ingest::Decode(const BodyCutter::Element& element) {
   CHECK(scratch_->events.size() == 1);
   const Event& event = scratch_->events.front();
   if (event.kind != Event::Kind::kMalformed) return Accept(event, element.bytes);
-  if (element.whole_object) return cutter_.ByLines();
+  if (element.whole_object) return splitter_.RestartByLines();
   Reject(element, event.reason, event.field);
 }
 
@@ -203,7 +203,7 @@ void Ingest::Accept(const Event& event, std::string_view bytes) {
   std::replace(packed.end() - static_cast<ptrdiff_t>(bytes.size()), packed.end(), '\n', ' ');
 }
 
-void Ingest::Reject(const BodyCutter::Element& element, MalformedReason reason,
+void Ingest::Reject(const BodySplitter::Element& element, MalformedReason reason,
                     std::string_view field) {
   ++done_.rejected;
   ++done_.rejected_by[static_cast<size_t>(reason)];

@@ -56,23 +56,23 @@ struct IngestScratch {
 
 // Cuts a body into its elements: the lines of NDJSON, the elements of arrays. Looks only at braces,
 // strings and commas; whether an element is valid is the decoder's to say.
-class BodyCutter {
+class BodySplitter {
  public:
   struct Element {
     std::string_view bytes;  // trimmed; empty between two commas
     int64_t line = 0;
     bool unfinished = false;    // the rest of an array that never ends: whatever it says, rejected
-    bool whole_object = false;  // the body as one object over lines, a guess: see ByLines()
+    bool whole_object = false;  // the body as one object over lines, a guess: see RestartByLines()
   };
-  explicit BodyCutter(std::string_view body);
+  explicit BodySplitter(std::string_view body);
   bool Next(Element* element);
   // The guess was wrong: start again, line by line.
-  void ByLines();
+  void RestartByLines();
   size_t position() const { return body_.size() - rest_.size() - span_.size(); }
 
  private:
   bool NextSpan();
-  bool CutFromArray(Element* element);
+  bool SplitArray(Element* element);
   void EndArray(size_t bytes);
   int64_t Number();
 
@@ -97,16 +97,16 @@ class Ingest {
   Ingested Take();
 
  private:
-  void Decode(const BodyCutter::Element& element);
+  void Decode(const BodySplitter::Element& element);
   void Accept(const Event& event, std::string_view bytes);
-  void Reject(const BodyCutter::Element& element, MalformedReason reason, std::string_view field);
+  void Reject(const BodySplitter::Element& element, MalformedReason reason, std::string_view field);
   // The partition's records, of which the new one is the last.
   std::string& Pack(int32_t partition, std::optional<DetectionOrigin> origin,
                     std::string_view record);
 
   const size_t body_bytes_;
   IngestScratch* const scratch_;
-  BodyCutter cutter_;
+  BodySplitter splitter_;
   std::vector<PackedRecords> slots_;  // by partition
   Ingested done_;
 };

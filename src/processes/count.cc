@@ -64,9 +64,9 @@ class Count {
   void Settle();
   void Wake(const SourcePartition& partition);
   void Report();
-  Health TellHealth() const;
-  Health TellReadiness() const;
-  std::vector<Metric> Gather() const;
+  Health ReportHealth() const;
+  Health ReportReadiness() const;
+  std::vector<Metric> CollectMetrics() const;
 
   const UpOptions options_;
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
@@ -265,10 +265,10 @@ Result<std::unique_ptr<PartitionTask>> Count::BuildTask(const SourcePartition& p
 Status Count::StartServer() {
   Result<std::unique_ptr<BareServer>> server = BareServer::Start(
       options_, clock_,
-      {.metrics = [this] { return Gather(); },
-       .health = [this] { return TellHealth(); },
-       .alive = [this] { return pulse_.Tell(); },
-       .ready = [this] { return TellReadiness(); },
+      {.metrics = [this] { return CollectMetrics(); },
+       .health = [this] { return ReportHealth(); },
+       .alive = [this] { return pulse_.ReportHealth(); },
+       .ready = [this] { return ReportReadiness(); },
        .alerts = [this](const Scope& scope) { return monitor_->ActiveJson(scope); },
        .alerts_version = [this] { return monitor_->version(); }});
   if (!server.ok()) return server.status();
@@ -344,10 +344,10 @@ void Count::Stop() {
   LogInfo("stopped");
 }
 
-Health Count::TellHealth() const {
+Health Count::ReportHealth() const {
   Health health;
-  TellEngine(runtime_->Snapshot(), std::chrono::steady_clock::now() - started_ > kStartTime,
-             health);
+  ReportEngineHealth(runtime_->Snapshot(), std::chrono::steady_clock::now() - started_ > kStartTime,
+                     health);
   for (const std::string& trouble :
        {locations_->state().refused, lake_ ? lake_->trouble() : std::string(),
         membership_->trouble(), raw_->trouble()}) {
@@ -359,9 +359,9 @@ Health Count::TellHealth() const {
 }
 
 // One that has no partition can do all there is for it.
-Health Count::TellReadiness() const {
+Health Count::ReportReadiness() const {
   Health ready;
-  TellReady(runtime_->Snapshot(), ready);
+  ReportEngineReadiness(runtime_->Snapshot(), ready);
   for (const std::string& trouble : {membership_->trouble(), raw_->trouble()}) {
     if (trouble.empty()) continue;
     ready.ok = false;
@@ -370,16 +370,16 @@ Health Count::TellReadiness() const {
   return ready;
 }
 
-std::vector<Metric> Count::Gather() const {
+std::vector<Metric> Count::CollectMetrics() const {
   std::vector<Metric> metrics;
-  monitor_->Gather(metrics);
+  monitor_->CollectMetrics(metrics);
   const std::vector<PartitionHealth> partitions = runtime_->Snapshot();
   metrics.push_back({.name = "sightline_count_partitions",
                      .help = "that this process counts",
                      .type = Metric::Type::kGauge,
                      .value = static_cast<double>(partitions.size())});
-  GatherEngine(partitions, metrics);
-  GatherKafka(writer_->stats(), metrics);
+  CollectEngineMetrics(partitions, metrics);
+  CollectKafkaMetrics(writer_->stats(), metrics);
   return metrics;
 }
 

@@ -102,16 +102,16 @@ KafkaRawTopics::Change KafkaRawTopics::Look() {
   Result<std::vector<KafkaTopicState>> now = DescribeRawTopics(*admin_, name_);
   looked_ = std::chrono::steady_clock::now();
   if (!now.ok()) {
-    Tell("Kafka does not answer: " + now.status().message());
+    ReportTrouble("Kafka does not answer: " + now.status().message());
     return {};
   }
   std::string trouble;
   Result<Change> change = Compare(now.value(), trouble);
   if (!change.ok()) {
-    Tell(change.status().message());
+    ReportTrouble(change.status().message());
     return {};
   }
-  Tell(std::move(trouble));
+  ReportTrouble(std::move(trouble));
   return std::move(change).value();
 }
 
@@ -178,7 +178,7 @@ Result<KafkaRawTopics::Change> KafkaRawTopics::Compare(const std::vector<KafkaTo
   return change;
 }
 
-void KafkaRawTopics::Tell(std::string trouble) {
+void KafkaRawTopics::ReportTrouble(std::string trouble) {
   const std::lock_guard lock(mutex_);
   if (trouble_ != trouble && !trouble.empty()) LogWarning(trouble);
   if (!trouble_.empty() && trouble.empty()) LogInfo("Kafka answers again");

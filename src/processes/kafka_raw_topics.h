@@ -76,7 +76,7 @@ class KafkaRawTopics {
                  std::string cluster_id, std::shared_ptr<KafkaReader> reader);
   Result<Change> Compare(const std::vector<KafkaTopicState>& now, std::string& trouble);
   Result<KafkaRawTopicPtr> Make(const KafkaTopicState& state);
-  void Tell(std::string trouble);
+  void ReportTrouble(std::string trouble);
 
   const KafkaOptions kafka_;
   const RawTopicName name_;

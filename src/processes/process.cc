@@ -48,7 +48,7 @@ Status WaitForStop(Millis interval, const std::function<Status()>& tick) {
 Pulse::Pulse() { Beat(); }
 void Pulse::Beat() { beat_ms_ = SteadyMs(); }
 
-Health Pulse::Tell() const {
+Health Pulse::ReportHealth() const {
   const int64_t silent_ms = SteadyMs() - beat_ms_;
   if (silent_ms < kPulseMax.v) return {};
   return {.ok = false,

@@ -22,13 +22,13 @@ bool StopAsked();
 // Until SIGTERM or SIGINT, or until `tick`, which is called every `interval`, says something else
 // than kOk, which is returned.
 Status WaitForStop(Millis interval, const std::function<Status()>& tick);
-// Whether the main loop goes round. Beat() is the loop's, Tell() any thread's.
+// Whether the main loop goes round. Beat() is the loop's, ReportHealth() any thread's.
 class Pulse {
  public:
   Pulse();
   void Beat();
   // Not ok: it has not come round for so long that it will not by itself.
-  Health Tell() const;
+  Health ReportHealth() const;
 
  private:
   std::atomic<int64_t> beat_ms_;

@@ -46,7 +46,7 @@ class RawLog {
   virtual Status Health() const { return Status::Ok(); }
   // Why nobody knows when a record came (docs/KAFKA.md, "clock_unguarded"); empty: it is known.
   virtual std::string ClockUnguarded() const { return {}; }
-  virtual void Gather(std::vector<Metric>& metrics) const = 0;
+  virtual void CollectMetrics(std::vector<Metric>& metrics) const = 0;
 };
 
 // `log` outlives it.

@@ -46,7 +46,8 @@ class EmbeddedRawLog final : public RawLog {
     return log_->OpenSource(kRawTopic, partition.partition);
   }
   DetectionLog& detections() override { return detections_; }
-  void Gather(std::vector<Metric>&) const override {}  // the log's own are gathered in any case
+  // Nothing: the process collects the metrics of its embedded log in any case.
+  void CollectMetrics(std::vector<Metric>&) const override {}
 
  private:
   EmbeddedLog* const log_;

@@ -54,7 +54,7 @@ class KafkaRawLog final : public RawLog {
 
   std::string ClockUnguarded() const override { return topics_->ClockUnguarded(); }
 
-  void Gather(std::vector<Metric>& metrics) const override {
+  void CollectMetrics(std::vector<Metric>& metrics) const override {
     metrics.push_back({.name = "sightline_kafka_producer_bytes",
                        .help = "posted and not yet acknowledged by the brokers",
                        .type = Metric::Type::kGauge,

@@ -63,11 +63,11 @@ class Serve {
   void SetLocations(const std::vector<Location>& locations);
   void Apply(const SourcePartition& partition, const Segment& segment);
   std::string BrokersTrouble() const;
-  std::string LiveWaits() const;
+  std::string LiveNotReady() const;
   std::string StillRead(const KafkaCountsFeedStats& stats) const;
-  Health TellHealth() const;
-  Health TellReadiness() const;
-  std::vector<Metric> Gather() const;
+  Health ReportHealth() const;
+  Health ReportReadiness() const;
+  std::vector<Metric> CollectMetrics() const;
 
   const UpOptions options_;
   SystemClock clock_;
@@ -244,11 +244,11 @@ Status Serve::StartServer() {
                  .hub = hub_.get(),
                  .query = lake_ ? &lake_->query() : nullptr,
                  .clock = &clock_,
-                 .metrics = [this] { return Gather(); },
-                 .health = [this] { return TellHealth(); },
-                 .alive = [this] { return pulse_.Tell(); },
-                 .ready = [this] { return TellReadiness(); },
-                 .live_waits = [this] { return LiveWaits(); },
+                 .metrics = [this] { return CollectMetrics(); },
+                 .health = [this] { return ReportHealth(); },
+                 .alive = [this] { return pulse_.ReportHealth(); },
+                 .ready = [this] { return ReportReadiness(); },
+                 .live_not_ready = [this] { return LiveNotReady(); },
                  .alerts = [this](const Scope& scope) { return monitor_->ActiveJson(scope); }});
   if (!server.ok()) return server.status();
   server_ = std::move(server).value();
@@ -322,12 +322,12 @@ std::string Serve::StillRead(const KafkaCountsFeedStats& stats) const {
 }
 
 // Counts that climb through the past would be taken for those of now.
-std::string Serve::LiveWaits() const {
+std::string Serve::LiveNotReady() const {
   const KafkaCountsFeedStats stats = feed_->stats();
   return stats.reading ? StillRead(stats) : "";
 }
 
-Health Serve::TellHealth() const {
+Health Serve::ReportHealth() const {
   Health health;
   const KafkaCountsFeedStats stats = feed_->stats();
   const auto broken = [&health](std::string reason) {
@@ -346,7 +346,7 @@ Health Serve::TellHealth() const {
   return health;
 }
 
-Health Serve::TellReadiness() const {
+Health Serve::ReportReadiness() const {
   Health ready;
   const KafkaCountsFeedStats stats = feed_->stats();
   const auto broken = [&ready](std::string reason) {
@@ -359,9 +359,9 @@ Health Serve::TellReadiness() const {
   return ready;
 }
 
-std::vector<Metric> Serve::Gather() const {
+std::vector<Metric> Serve::CollectMetrics() const {
   std::vector<Metric> metrics;
-  monitor_->Gather(metrics);
+  monitor_->CollectMetrics(metrics);
   const auto add = [&metrics](const char* name, const char* help, Metric::Type type,
                               int64_t value) {
     metrics.push_back(

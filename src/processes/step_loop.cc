@@ -135,7 +135,7 @@ std::map<int32_t, StepFigures> StepLoop::figures() const {
   return figures;
 }
 
-void StepLoop::Tell(bool late, Health& health) const {
+void StepLoop::ReportHealth(bool late, Health& health) const {
   const std::lock_guard lock(mutex_);
   const auto broken = [&health](std::string reason) {
     health.ok = false;
@@ -150,7 +150,7 @@ void StepLoop::Tell(bool late, Health& health) const {
   }
 }
 
-void StepLoop::TellReady(Health& ready) const {
+void StepLoop::ReportReadiness(Health& ready) const {
   const std::lock_guard lock(mutex_);
   for (const auto& [partition, slot] : slots_) {
     if (slot.figures.running && !slot.stopped) continue;
@@ -187,7 +187,7 @@ void StepLoop::Sample(MonitorReport& report) const {
     report.numbers.emplace_back(name, number);
 }
 
-void StepLoop::Gather(std::vector<Metric>& metrics) const {
+void StepLoop::CollectMetrics(std::vector<Metric>& metrics) const {
   const std::lock_guard lock(mutex_);
   metrics.push_back({.name = "sightline_step_partitions",
                      .help = "that this process has",

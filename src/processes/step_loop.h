@@ -61,10 +61,10 @@ class StepLoop {
 
   std::map<int32_t, StepFigures> figures() const;
   // Partitions that are stopped, or that do not start, with the reason.
-  void Tell(bool late, Health& health) const;
+  void ReportHealth(bool late, Health& health) const;
   // Those that do not run now.
-  void TellReady(Health& ready) const;
-  void Gather(std::vector<Metric>& metrics) const;
+  void ReportReadiness(Health& ready) const;
+  void CollectMetrics(std::vector<Metric>& metrics) const;
   void Sample(MonitorReport& report) const;
 
  private:

@@ -183,8 +183,8 @@ class StepProcess {
   Status JoinGroup();
   Status StartServer();
   void ReportNow(MonitorReport& report) const;
-  Health TellHealth() const;
-  Health TellReadiness() const;
+  Health ReportHealth() const;
+  Health ReportReadiness() const;
 
   const UpOptions options_;
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
@@ -252,13 +252,13 @@ Status StepProcess<Kind>::StartServer() {
       {.metrics =
            [this] {
              std::vector<Metric> metrics;
-             monitor_->Gather(metrics);
-             loop_->Gather(metrics);
+             monitor_->CollectMetrics(metrics);
+             loop_->CollectMetrics(metrics);
              return metrics;
            },
-       .health = [this] { return TellHealth(); },
-       .alive = [this] { return pulse_.Tell(); },
-       .ready = [this] { return TellReadiness(); },
+       .health = [this] { return ReportHealth(); },
+       .alive = [this] { return pulse_.ReportHealth(); },
+       .ready = [this] { return ReportReadiness(); },
        .alerts = [this](const Scope& scope) { return monitor_->ActiveJson(scope); },
        .alerts_version = [this] { return monitor_->version(); }});
   if (!server.ok()) return server.status();
@@ -356,9 +356,9 @@ void StepProcess<Kind>::Stop() {
 }
 
 template <typename Kind>
-Health StepProcess<Kind>::TellHealth() const {
+Health StepProcess<Kind>::ReportHealth() const {
   Health health;
-  loop_->Tell(std::chrono::steady_clock::now() - started_ > kStartTime, health);
+  loop_->ReportHealth(std::chrono::steady_clock::now() - started_ > kStartTime, health);
   for (const std::string& trouble :
        {locations_->state().refused, kind_.trouble(), membership_->trouble(), watch_->trouble()}) {
     if (trouble.empty()) continue;
@@ -369,9 +369,9 @@ Health StepProcess<Kind>::TellHealth() const {
 }
 
 template <typename Kind>
-Health StepProcess<Kind>::TellReadiness() const {
+Health StepProcess<Kind>::ReportReadiness() const {
   Health ready;
-  loop_->TellReady(ready);
+  loop_->ReportReadiness(ready);
   for (const std::string& trouble : {membership_->trouble(), watch_->trouble()}) {
     if (trouble.empty()) continue;
     ready.ok = false;

@@ -91,10 +91,10 @@ class Up {
   void Report(MonitorReport& report) const;
   Status StartDemo();
   void RunDemoCamera(CameraOptions camera);
-  Health TellHealth() const;
-  Health TellReadiness() const;
-  std::vector<Metric> Gather() const;
-  void GatherLog(std::vector<Metric>& metrics) const;
+  Health ReportHealth() const;
+  Health ReportReadiness() const;
+  std::vector<Metric> CollectMetrics() const;
+  void CollectLogMetrics(std::vector<Metric>& metrics) const;
 
   const UpOptions options_;
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
@@ -362,10 +362,10 @@ Status Up::StartServer() {
                  .hub = hub_.get(),
                  .query = lake_ ? &lake_->query() : nullptr,
                  .clock = &clock_,
-                 .metrics = [this] { return Gather(); },
-                 .health = [this] { return TellHealth(); },
-                 .alive = [this] { return pulse_.Tell(); },
-                 .ready = [this] { return TellReadiness(); },
+                 .metrics = [this] { return CollectMetrics(); },
+                 .health = [this] { return ReportHealth(); },
+                 .alive = [this] { return pulse_.ReportHealth(); },
+                 .ready = [this] { return ReportReadiness(); },
                  .alerts = [this](const Scope& scope) { return monitor_->ActiveJson(scope); }});
   if (!server.ok()) return server.status();
   server_ = std::move(server).value();
@@ -425,8 +425,9 @@ Status Up::StartDemo() {
   const Result<std::string> recording = WriteDemoRecording(folder);
   if (!recording.ok()) return recording.status();
   CameraOptions pedestrians;
-  pedestrians.source = CameraOptions::Source::kReplay;
-  pedestrians.replay = {.path = recording.value(), .speed = 1, .shift_to_now = true, .loop = true};
+  pedestrians.source = CameraOptions::Source::kPlayback;
+  pedestrians.playback = {
+      .path = recording.value(), .speed = 1, .shift_to_now = true, .loop = true};
   pedestrians.spool.directory = folder + "/spool-pedestrians";
   CameraOptions city;
   city.spool.directory = folder + "/spool-city";
@@ -492,7 +493,7 @@ void Up::Stop() {
   LogInfo("stopped");
 }
 
-Health Up::TellHealth() const {
+Health Up::ReportHealth() const {
   Health health;
   auto broken = [&](std::string reason) {
     health.ok = false;
@@ -500,30 +501,31 @@ Health Up::TellHealth() const {
   };
   if (const Status log = log_->Health(); !log.ok()) broken("log: " + log.message());
   if (const Status raw = raw_->Health(); !raw.ok()) broken(raw.message());
-  TellEngine(EngineSnapshot(), std::chrono::steady_clock::now() - started_ > kStartTime, health);
+  ReportEngineHealth(EngineSnapshot(), std::chrono::steady_clock::now() - started_ > kStartTime,
+                     health);
   if (const std::string trouble = lake_ ? lake_->trouble() : ""; !trouble.empty()) broken(trouble);
   if (const std::string refused = locations_->state().refused; !refused.empty()) broken(refused);
   return health;
 }
 
-Health Up::TellReadiness() const {
+Health Up::ReportReadiness() const {
   Health ready;
   for (const Status& status : {log_->Health(), raw_->Health()}) {
     if (status.ok()) continue;
     ready.ok = false;
     ready.reasons.push_back(status.message());
   }
-  TellReady(EngineSnapshot(), ready);
+  ReportEngineReadiness(EngineSnapshot(), ready);
   return ready;
 }
 
-std::vector<Metric> Up::Gather() const {
+std::vector<Metric> Up::CollectMetrics() const {
   std::vector<Metric> metrics;
-  monitor_->Gather(metrics);
-  GatherEngine(EngineSnapshot(), metrics);
-  GatherLog(metrics);
-  raw_->Gather(metrics);
-  if (kafka_) GatherKafka(kafka_->stats(), metrics);
+  monitor_->CollectMetrics(metrics);
+  CollectEngineMetrics(EngineSnapshot(), metrics);
+  CollectLogMetrics(metrics);
+  raw_->CollectMetrics(metrics);
+  if (kafka_) CollectKafkaMetrics(kafka_->stats(), metrics);
   auto gauge = [&](const char* name, const char* help, int64_t value) {
     metrics.push_back({.name = name,
                        .help = help,
@@ -557,7 +559,7 @@ std::vector<Metric> Up::Gather() const {
   return metrics;
 }
 
-void Up::GatherLog(std::vector<Metric>& metrics) const {
+void Up::CollectLogMetrics(std::vector<Metric>& metrics) const {
   const EmbeddedLogStats stats = log_->stats();
   auto add = [&](const char* name, const char* help, Metric::Type type, double value) {
     metrics.push_back({.name = name, .help = help, .type = type, .value = value});

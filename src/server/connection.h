@@ -71,9 +71,9 @@ class Connection {
 
   virtual ~Connection() = default;
   // The server stops: idle connections and streams end now, requests under way are answered first.
-  virtual void EndSoon() = 0;
+  virtual void BeginShutdown() = 0;
   // The worker's thread is gone: nothing may wake this any more.
-  virtual void Abandon() = 0;
+  virtual void CloseWakeups() = 0;
 };
 
 }  // namespace sightline

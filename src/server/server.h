@@ -50,7 +50,7 @@ struct ServerPorts {
   std::function<Health()> alive;  // whether the process's main loop is
   std::function<Health()> ready;  // whether it can do its work now
   // Why live's numbers cannot be told yet: a 503 says it. Empty, or null: they can.
-  std::function<std::string()> live_waits;
+  std::function<std::string()> live_not_ready;
   std::function<std::string(const Scope&)> alerts;  // active ones as JSON; null: none are known
 };
 

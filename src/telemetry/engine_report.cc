@@ -26,7 +26,7 @@ std::string NameOf(const SourcePartition& partition, bool several) {
 
 }  // namespace
 
-void TellEngine(const std::vector<PartitionHealth>& partitions, bool late, Health& health) {
+void ReportEngineHealth(const std::vector<PartitionHealth>& partitions, bool late, Health& health) {
   const auto broken = [&health](std::string reason) {
     health.ok = false;
     health.reasons.push_back(std::move(reason));
@@ -50,7 +50,7 @@ void TellEngine(const std::vector<PartitionHealth>& partitions, bool late, Healt
   }
 }
 
-void TellReady(const std::vector<PartitionHealth>& partitions, Health& ready) {
+void ReportEngineReadiness(const std::vector<PartitionHealth>& partitions, Health& ready) {
   const bool several = SeveralTopics(partitions);
   for (const PartitionHealth& partition : partitions) {
     if (partition.health == TaskHealth::kRunning) continue;
@@ -60,7 +60,8 @@ void TellReady(const std::vector<PartitionHealth>& partitions, Health& ready) {
   }
 }
 
-void GatherEngine(const std::vector<PartitionHealth>& partitions, std::vector<Metric>& metrics) {
+void CollectEngineMetrics(const std::vector<PartitionHealth>& partitions,
+                          std::vector<Metric>& metrics) {
   const bool several = SeveralTopics(partitions);
   for (const PartitionHealth& partition : partitions) {
     const TaskStatus& task = partition.task;
@@ -102,7 +103,7 @@ void GatherEngine(const std::vector<PartitionHealth>& partitions, std::vector<Me
   }
 }
 
-void GatherKafka(const KafkaWriterStats& stats, std::vector<Metric>& metrics) {
+void CollectKafkaMetrics(const KafkaWriterStats& stats, std::vector<Metric>& metrics) {
   auto add = [&](const char* name, const char* help, int64_t value) {
     metrics.push_back({.name = name, .help = help, .value = static_cast<double>(value)});
   };

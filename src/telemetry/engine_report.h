@@ -12,10 +12,11 @@ namespace sightline {
 // They read from more than one topic: the number of a partition does not say which it is.
 bool SeveralTopics(const std::vector<PartitionHealth>& partitions);
 // `late`: the start is over, so that a partition that still starts is told.
-void TellEngine(const std::vector<PartitionHealth>& partitions, bool late, Health& health);
+void ReportEngineHealth(const std::vector<PartitionHealth>& partitions, bool late, Health& health);
 // Not ok while a partition does not run.
-void TellReady(const std::vector<PartitionHealth>& partitions, Health& ready);
-void GatherEngine(const std::vector<PartitionHealth>& partitions, std::vector<Metric>& metrics);
-void GatherKafka(const KafkaWriterStats& stats, std::vector<Metric>& metrics);
+void ReportEngineReadiness(const std::vector<PartitionHealth>& partitions, Health& ready);
+void CollectEngineMetrics(const std::vector<PartitionHealth>& partitions,
+                          std::vector<Metric>& metrics);
+void CollectKafkaMetrics(const KafkaWriterStats& stats, std::vector<Metric>& metrics);
 
 }  // namespace sightline

@@ -86,7 +86,7 @@ struct Monitor::State {
 
   void Run();
   void Tick();
-  void Tell(const AlertChange& change);
+  void Report(const AlertChange& change);
   void Publish(const MonitorReport& report);
   std::string Key(const json::object& key) const { return json::serialize(key); }
   std::string SubjectOf(const Alert& alert) const {
@@ -131,19 +131,19 @@ void Monitor::State::Tick() {
   report.sample.now_ms = SteadyMs();
   report.sample.wall_ms = clock.NowMs();
   report_now(report);
-  const std::vector<AlertChange> changes = rules.Judge(report.sample);
+  const std::vector<AlertChange> changes = rules.Evaluate(report.sample);
   {
     const std::lock_guard lock(mutex);
     active = rules.Active();
     if (!changes.empty()) ++version;
     for (const AlertChange& change : changes) ++(change.started ? started : ended);
   }
-  for (const AlertChange& change : changes) Tell(change);
+  for (const AlertChange& change : changes) Report(change);
   Publish(report);
   if (topics != nullptr) topics->Work();
 }
 
-void Monitor::State::Tell(const AlertChange& change) {
+void Monitor::State::Report(const AlertChange& change) {
   const Alert& alert = change.alert;
   const std::string line = fmt::format("alert {} {} ({}): {}", change.started ? "starts" : "ends",
                                        ToString(alert.rule), alert.subject, alert.text);
@@ -250,7 +250,7 @@ void Monitor::Stop() {
   for (Alert& alert : s.active) {
     alert.until_ms = s.clock.NowMs();
     alert.text = "the process that watched it stopped";
-    s.Tell({.started = false, .alert = alert});
+    s.Report({.started = false, .alert = alert});
   }
   if (s.topics != nullptr) s.topics->Flush(kFlush);
 }
@@ -268,7 +268,7 @@ int64_t Monitor::version() const {
   return state_->version;
 }
 
-void Monitor::Gather(std::vector<Metric>& metrics) const {
+void Monitor::CollectMetrics(std::vector<Metric>& metrics) const {
   std::array<int64_t, kRules> active{};
   const std::lock_guard lock(state_->mutex);
   for (const Alert& alert : state_->active) ++active[static_cast<size_t>(alert.rule)];

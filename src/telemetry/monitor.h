@@ -52,7 +52,7 @@ class Monitor {
   // {"version":3,"alerts":[...]} of those that the scope sees; see docs/PROTOCOL.md.
   std::string ActiveJson(const Scope& scope) const;
   int64_t version() const;  // grows when an alert starts or ends
-  void Gather(std::vector<Metric>& metrics) const;
+  void CollectMetrics(std::vector<Metric>& metrics) const;
 
  private:
   struct State;

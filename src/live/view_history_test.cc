@@ -1,4 +1,4 @@
-#include "live/view_log.h"
+#include "live/view_history.h"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,7 @@ namespace {
 constexpr int64_t kNoLimit = INT64_MAX;
 SseMessage Text(std::string text) { return std::make_shared<const std::string>(std::move(text)); }
 
-std::string Taken(const ViewLog& log, ViewLog::Cursor& cursor) {
+std::string Taken(const ViewHistory& log, ViewHistory::Cursor& cursor) {
   const bool has = log.HasFor(cursor);
   std::string all;
   for (const SseMessage& message : log.Take(cursor)) all += (all.empty() ? "" : " ") + *message;
@@ -17,15 +17,15 @@ std::string Taken(const ViewLog& log, ViewLog::Cursor& cursor) {
   return all;
 }
 
-class ViewLogTest : public testing::Test {
+class ViewHistoryTest : public testing::Test {
  protected:
   void Append(int n) {
     for (int i = 0; i < n; ++i) log_.Append(Text(std::to_string(log_.seq() + 1)), kNoLimit);
   }
-  ViewLog log_{100, 4};
+  ViewHistory log_{100, 4};
 };
 
-TEST_F(ViewLogTest, NewViewerGetsTheSnapshotThenWhatFollows) {
+TEST_F(ViewHistoryTest, NewViewerGetsTheSnapshotThenWhatFollows) {
   auto cursor = log_.Resume(std::nullopt);
   EXPECT_TRUE(log_.NeedsSnapshot(cursor));
   EXPECT_EQ(Taken(log_, cursor), "");
@@ -39,7 +39,7 @@ TEST_F(ViewLogTest, NewViewerGetsTheSnapshotThenWhatFollows) {
   EXPECT_EQ(Taken(log_, cursor), "103");
 }
 
-TEST_F(ViewLogTest, SnapshotIsServedUntilTheNextMessage) {
+TEST_F(ViewHistoryTest, SnapshotIsServedUntilTheNextMessage) {
   log_.SetSnapshot(Text("s100"));
   auto early = log_.Resume(std::nullopt);
   EXPECT_EQ(Taken(log_, early), "s100");
@@ -48,7 +48,7 @@ TEST_F(ViewLogTest, SnapshotIsServedUntilTheNextMessage) {
   EXPECT_EQ(Taken(log_, late), "");
 }
 
-TEST_F(ViewLogTest, ResumeTakesWhatIsMissing) {
+TEST_F(ViewHistoryTest, ResumeTakesWhatIsMissing) {
   Append(6);  // 103..106 are kept
   auto a = log_.Resume(104);
   EXPECT_EQ(Taken(log_, a), "105 106");
@@ -63,7 +63,7 @@ TEST_F(ViewLogTest, ResumeTakesWhatIsMissing) {
   EXPECT_TRUE(log_.NeedsSnapshot(log_.Resume(INT64_MAX)));
 }
 
-TEST_F(ViewLogTest, SlowViewerGetsOneSnapshotOfTheLatest) {
+TEST_F(ViewHistoryTest, SlowViewerGetsOneSnapshotOfTheLatest) {
   Append(1);
   auto cursor = log_.Resume(101);
   Append(5);  // 102 has fallen out
@@ -75,7 +75,7 @@ TEST_F(ViewLogTest, SlowViewerGetsOneSnapshotOfTheLatest) {
   EXPECT_EQ(Taken(log_, cursor), "107");
 }
 
-TEST_F(ViewLogTest, SnapshotThatWasNotTakenInTimeIsReplaced) {
+TEST_F(ViewHistoryTest, SnapshotThatWasNotTakenInTimeIsReplaced) {
   auto cursor = log_.Resume(std::nullopt);
   log_.SetSnapshot(Text("s100"));
   log_.Serve(cursor);
@@ -85,7 +85,7 @@ TEST_F(ViewLogTest, SnapshotThatWasNotTakenInTimeIsReplaced) {
   EXPECT_EQ(Taken(log_, cursor), "s106");
 }
 
-TEST_F(ViewLogTest, HeartbeatsComeInTheirPlaceAndOnce) {
+TEST_F(ViewHistoryTest, HeartbeatsComeInTheirPlaceAndOnce) {
   auto cursor = log_.Resume(100);
   log_.SetHeartbeat(Text("h100"));
   EXPECT_EQ(Taken(log_, cursor), "h100");
@@ -99,7 +99,7 @@ TEST_F(ViewLogTest, HeartbeatsComeInTheirPlaceAndOnce) {
   EXPECT_EQ(Taken(log_, cursor), "h102b");
 }
 
-TEST_F(ViewLogTest, HeartbeatOlderThanTheSnapshotIsNotSent) {
+TEST_F(ViewHistoryTest, HeartbeatOlderThanTheSnapshotIsNotSent) {
   auto cursor = log_.Resume(std::nullopt);
   log_.SetHeartbeat(Text("h100"));
   EXPECT_EQ(Taken(log_, cursor), "");
@@ -113,7 +113,7 @@ TEST_F(ViewLogTest, HeartbeatOlderThanTheSnapshotIsNotSent) {
   EXPECT_EQ(Taken(log_, behind), "");
 }
 
-TEST_F(ViewLogTest, BytesAreBoundedButTheNewestStays) {
+TEST_F(ViewHistoryTest, BytesAreBoundedButTheNewestStays) {
   log_.Append(Text(std::string(100, 'a')), 250);
   log_.Append(Text(std::string(100, 'b')), 250);
   EXPECT_EQ(log_.bytes(), 200);

@@ -1,10 +1,10 @@
-#include "live/view_log.h"
+#include "live/view_history.h"
 
 #include <utility>
 
 namespace sightline {
 
-void ViewLog::Append(SseMessage message, int64_t bytes_max) {
+void ViewHistory::Append(SseMessage message, int64_t bytes_max) {
   ++seq_;
   bytes_ += static_cast<int64_t>(message->size());
   kept_.push_back(std::move(message));
@@ -15,15 +15,15 @@ void ViewLog::Append(SseMessage message, int64_t bytes_max) {
   snapshot_.reset();
 }
 
-void ViewLog::SetHeartbeat(SseMessage heartbeat) {
+void ViewHistory::SetHeartbeat(SseMessage heartbeat) {
   heartbeat_ = std::move(heartbeat);
   heartbeat_seq_ = seq_;
   ++heartbeats_;
 }
 
-void ViewLog::SetSnapshot(SseMessage snapshot) { snapshot_ = std::move(snapshot); }
+void ViewHistory::SetSnapshot(SseMessage snapshot) { snapshot_ = std::move(snapshot); }
 
-ViewLog::Cursor ViewLog::Resume(std::optional<int64_t> seq) const {
+ViewHistory::Cursor ViewHistory::Resume(std::optional<int64_t> seq) const {
   Cursor cursor;
   cursor.heartbeats = heartbeats_;
   // A client says it: compared before anything is added.
@@ -31,24 +31,24 @@ ViewLog::Cursor ViewLog::Resume(std::optional<int64_t> seq) const {
   return cursor;
 }
 
-bool ViewLog::NeedsSnapshot(const Cursor& cursor) const {
+bool ViewHistory::NeedsSnapshot(const Cursor& cursor) const {
   return !cursor.next || *cursor.next < first_kept();
 }
 
-void ViewLog::Serve(Cursor& cursor) const {
+void ViewHistory::Serve(Cursor& cursor) const {
   if (snapshot_ == nullptr || !NeedsSnapshot(cursor)) return;
   cursor.snapshot = snapshot_;
   cursor.next = seq_ + 1;
   cursor.heartbeats = heartbeats_;
 }
 
-bool ViewLog::HasFor(const Cursor& cursor) const {
+bool ViewHistory::HasFor(const Cursor& cursor) const {
   if (NeedsSnapshot(cursor)) return snapshot_ != nullptr;
   return cursor.snapshot != nullptr || *cursor.next <= seq_ ||
          (cursor.heartbeats < heartbeats_ && heartbeat_seq_ + 1 >= *cursor.next);
 }
 
-std::vector<SseMessage> ViewLog::Take(Cursor& cursor) const {
+std::vector<SseMessage> ViewHistory::Take(Cursor& cursor) const {
   std::vector<SseMessage> messages;
   if (NeedsSnapshot(cursor)) {
     cursor.snapshot.reset();  // if it has one, that is too old to go on from

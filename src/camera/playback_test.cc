@@ -1,4 +1,4 @@
-#include "camera/replay.h"
+#include "camera/playback.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -54,7 +54,7 @@ class FakePacer final : public Pacer {
   ManualClock& clock_;
 };
 
-class ReplayTest : public ::testing::Test {
+class PlaybackTest : public ::testing::Test {
  protected:
   void SetUp() override {
     std::string name = (fs::temp_directory_path() / "replay_test.XXXXXX").string();
@@ -69,7 +69,7 @@ class ReplayTest : public ::testing::Test {
   }
   // Runs until `lines_max` lines are sent.
   Status Run(size_t lines_max = 1'000'000) {
-    return Replay(options_, clock_, pacer_, stop_, [&](std::string_view line) {
+    return PlayBack(options_, clock_, pacer_, stop_, [&](std::string_view line) {
       sent_.emplace_back(line);
       sent_at_.push_back(pacer_.steady_ms_ - 5'000'000);
       return sent_.size() < lines_max;
@@ -77,7 +77,7 @@ class ReplayTest : public ::testing::Test {
   }
 
   fs::path root_;
-  ReplayOptions options_;
+  PlaybackOptions options_;
   ManualClock clock_{kNow};
   FakePacer pacer_{clock_};
   std::atomic<bool> stop_{false};
@@ -85,7 +85,7 @@ class ReplayTest : public ::testing::Test {
   std::vector<int64_t> sent_at_;
 };
 
-TEST_F(ReplayTest, WithoutShiftLinesAreUntouchedAndPaced) {
+TEST_F(PlaybackTest, WithoutShiftLinesAreUntouchedAndPaced) {
   const std::string odd = "{ \"timestamp_detected\" : 1763800020500, \"x\":0.50 }";
   Record(Line(1, kRecorded) + "\n" + Line(2, kRecorded + 300) + "\r\nnonsense\n" +
          Line(1, kRecorded + 100) + "\n" + odd);
@@ -96,7 +96,7 @@ TEST_F(ReplayTest, WithoutShiftLinesAreUntouchedAndPaced) {
   EXPECT_EQ(sent_at_, (std::vector<int64_t>{0, 150, 150, 150, 250}));
 }
 
-TEST_F(ReplayTest, AsFastAsPossible) {
+TEST_F(PlaybackTest, AsFastAsPossible) {
   Record(Line(1, kRecorded) + "\n" + Line(2, kRecorded + 3'000'000) + "\n");
   options_.speed = 0;
   ASSERT_TRUE(Run().ok());
@@ -104,7 +104,7 @@ TEST_F(ReplayTest, AsFastAsPossible) {
   EXPECT_EQ(sent_at_.back(), 0);
 }
 
-TEST_F(ReplayTest, ShiftMovesTheFirstEventToNowAndKeepsCopiesTogether) {
+TEST_F(PlaybackTest, ShiftMovesTheFirstEventToNowAndKeepsCopiesTogether) {
   Record(Line(7, kRecorded) + "\n" + Line(8, kRecorded + 100) + "\n" + Line(7, kRecorded + 100) +
          "\n" + Line(8, kRecorded - 50) + "\n");
   options_.shift_to_now = true;
@@ -113,27 +113,27 @@ TEST_F(ReplayTest, ShiftMovesTheFirstEventToNowAndKeepsCopiesTogether) {
   EXPECT_EQ(Decode(sent_[0]).time, kNow);
   EXPECT_EQ(Decode(sent_[1]).time, kNow + 100);
   EXPECT_EQ(Decode(sent_[3]).time, kNow - 50);
-  EXPECT_EQ(Decode(sent_[0]).id, ReplayedId(kNow, 0).v);
-  EXPECT_EQ(Decode(sent_[1]).id, ReplayedId(kNow, 1).v);
+  EXPECT_EQ(Decode(sent_[0]).id, PlayedId(kNow, 0).v);
+  EXPECT_EQ(Decode(sent_[1]).id, PlayedId(kNow, 1).v);
   EXPECT_EQ(Decode(sent_[2]).id, Decode(sent_[0]).id);
   EXPECT_EQ(Decode(sent_[3]).id, Decode(sent_[1]).id);
 }
 
-TEST_F(ReplayTest, ShiftedTimesKeepStepWithTheClockAtAnySpeed) {
+TEST_F(PlaybackTest, ShiftedTimesKeepStepWithTheClockAtAnySpeed) {
   for (const double speed : {0.5, 1.0, 7.0, 0.0}) {
     std::string recording;
     for (int i = 0; i < 100; ++i) recording += Line(i, kRecorded + i * 1'000) + "\n";
     Record(recording);
     options_.shift_to_now = true;
     options_.speed = speed;
-    ASSERT_TRUE(Replay(options_, clock_, pacer_, stop_, [&](std::string_view line) {
+    ASSERT_TRUE(PlayBack(options_, clock_, pacer_, stop_, [&](std::string_view line) {
                   EXPECT_EQ(Decode(line).time, clock_.NowMs()) << speed;
                   return true;
                 }).ok());
   }
 }
 
-TEST_F(ReplayTest, LoopsGoOnSeamlesslyWithNewIds) {
+TEST_F(PlaybackTest, LoopsGoOnSeamlesslyWithNewIds) {
   std::string recording;
   for (int i = 0; i < 10; ++i) recording += Line(i / 2, kRecorded + i * 100) + "\n";
   Record(recording);
@@ -154,7 +154,7 @@ TEST_F(ReplayTest, LoopsGoOnSeamlesslyWithNewIds) {
   for (const std::string& line : sent_) EXPECT_EQ(ids.count(Decode(line).id), 0u);
 }
 
-TEST_F(ReplayTest, LoopsAtFullSpeedNeverRepeatAnId) {
+TEST_F(PlaybackTest, LoopsAtFullSpeedNeverRepeatAnId) {
   std::string recording;
   for (int i = 0; i < 10; ++i) recording += Line(i, kRecorded + i * 100) + "\n";
   Record(recording);
@@ -166,10 +166,10 @@ TEST_F(ReplayTest, LoopsAtFullSpeedNeverRepeatAnId) {
   EXPECT_EQ(ids.size(), 200u);
 }
 
-TEST_F(ReplayTest, ANewPassFollowsTheWallClockWhenTheMachineSlept) {
+TEST_F(PlaybackTest, ANewPassFollowsTheWallClockWhenTheMachineSlept) {
   Record(Line(1, kRecorded) + "\n" + Line(2, kRecorded + 1'000) + "\n");
   options_.shift_to_now = options_.loop = true;
-  ASSERT_TRUE(Replay(options_, clock_, pacer_, stop_, [&](std::string_view line) {
+  ASSERT_TRUE(PlayBack(options_, clock_, pacer_, stop_, [&](std::string_view line) {
                 sent_.emplace_back(line);
                 if (sent_.size() == 2) clock_.Advance(3'600'000);
                 return sent_.size() < 4;
@@ -177,7 +177,7 @@ TEST_F(ReplayTest, ANewPassFollowsTheWallClockWhenTheMachineSlept) {
   EXPECT_EQ(Decode(sent_[2]).time, kNow + 1'000 + 3'600'000);
 }
 
-TEST_F(ReplayTest, AWrongClockDoesNotHaltTheRecording) {
+TEST_F(PlaybackTest, AWrongClockDoesNotHaltTheRecording) {
   std::string recording = Line(1, kRecorded) + "\n" + Line(2, kRecorded + 3'600'000) + "\n" +
                           Line(3, 1'763'800) + "\n" + Line(4, kRecorded + 200) + "\n";
   // A pause of a day, on which all lines agree, is skipped.
@@ -189,7 +189,7 @@ TEST_F(ReplayTest, AWrongClockDoesNotHaltTheRecording) {
   EXPECT_EQ(sent_at_.back(), 200 + 20 * 100);
 }
 
-TEST_F(ReplayTest, StopAndRefusalEndIt) {
+TEST_F(PlaybackTest, StopAndRefusalEndIt) {
   Record(Line(1, kRecorded) + "\n" + Line(2, kRecorded) + "\n");
   ASSERT_TRUE(Run(1).ok());
   EXPECT_EQ(sent_.size(), 1u);
@@ -199,7 +199,7 @@ TEST_F(ReplayTest, StopAndRefusalEndIt) {
   EXPECT_TRUE(sent_.empty());
 }
 
-TEST_F(ReplayTest, SaysWhatIsWrong) {
+TEST_F(PlaybackTest, SaysWhatIsWrong) {
   EXPECT_EQ(Run().code(), StatusCode::kStop);  // no file
   Record("");
   EXPECT_TRUE(Run().ok());
@@ -209,11 +209,11 @@ TEST_F(ReplayTest, SaysWhatIsWrong) {
   EXPECT_EQ(Run().code(), StatusCode::kStop);  // nothing to loop over
   options_.path = "-";
   EXPECT_EQ(Run().code(), StatusCode::kStop);
-  EXPECT_FALSE(ReplayOptions{.speed = -1}.Validate().ok());
-  EXPECT_FALSE(ReplayOptions{.units_per_second = 60}.Validate().ok());
+  EXPECT_FALSE(PlaybackOptions{.speed = -1}.Validate().ok());
+  EXPECT_FALSE(PlaybackOptions{.units_per_second = 60}.Validate().ok());
 }
 
-TEST_F(ReplayTest, ReadsGzipOfSeveralMembers) {
+TEST_F(PlaybackTest, ReadsGzipOfSeveralMembers) {
   options_.speed = 0;
   std::string recording, expected_last;
   for (int i = 0; i < 5'000; ++i) recording += Line(i, kRecorded + i) + "\n";
@@ -232,7 +232,7 @@ TEST_F(ReplayTest, ReadsGzipOfSeveralMembers) {
   EXPECT_EQ(Run().code(), StatusCode::kStop);
 }
 
-TEST_F(ReplayTest, SkipsALineThatIsTooLong) {
+TEST_F(PlaybackTest, SkipsALineThatIsTooLong) {
   options_.speed = 0;
   Record("first\n" + std::string(LineReader::kLineBytesMax + 600'000, 'x') + "\nlast\n");
   ASSERT_TRUE(Run().ok());
@@ -247,7 +247,7 @@ std::string Rewritten(std::string_view line, int64_t units_per_second = 1'000) {
 }
 
 TEST(LineRewriter, KeepsFormsAndOtherFields) {
-  const int64_t id = ReplayedId(kNow, 0).v;
+  const int64_t id = PlayedId(kNow, 0).v;
   EXPECT_EQ(Rewritten(R"({"detection_oid":"9","n":"x\u00e9","timestamp_detected":"1763800020123",)"
                       R"("timestamp":1763800021000,"box":[1,2]})"),
             fmt::format(R"({{"detection_oid":"{}","n":"xé","timestamp_detected":"{}",)"
@@ -283,13 +283,13 @@ TEST(LineRewriter, OtherUnits) {
 
 TEST(DetectionIds, AreDistinctAndPositive) {
   EXPECT_GT(SimulatedId(kNow, 0, 0).v, 0);
-  EXPECT_LT(SimulatedId(INT64_MAX, 1'023, 1'023).v, ReplayedId(kIdEpochMs, 0).v);
-  EXPECT_GT(ReplayedId(INT64_MAX, INT64_MAX).v, 0);
+  EXPECT_LT(SimulatedId(INT64_MAX, 1'023, 1'023).v, PlayedId(kIdEpochMs, 0).v);
+  EXPECT_GT(PlayedId(INT64_MAX, INT64_MAX).v, 0);
   EXPECT_NE(SimulatedId(kNow, 1, 0), SimulatedId(kNow, 0, 1));
   EXPECT_LT(SimulatedId(kNow, 1'023, 1'023), SimulatedId(kNow + 1, 0, 0));
-  EXPECT_EQ(ReplayedId(kNow, 1 << 20), ReplayedId(kNow + 1, 0));
-  EXPECT_EQ(ReplayedIdMillis(0), 1);
-  EXPECT_EQ(ReplayedIdMillis(1 << 20), 2);
+  EXPECT_EQ(PlayedId(kNow, 1 << 20), PlayedId(kNow + 1, 0));
+  EXPECT_EQ(PlayedIdMillis(0), 1);
+  EXPECT_EQ(PlayedIdMillis(1 << 20), 2);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Replay: sends a recording of detections (NDJSON, plain or gzip) in its own rhythm.
+// PlayBack: sends a recording of detections (NDJSON, plain or gzip) in its own rhythm.
 //
 // Without shift_to_now every line is sent as it is. With it the recording happens now: its first
 // event time becomes the present, later ones follow at `speed` (so that event times keep step with
@@ -23,7 +23,7 @@
 
 namespace sightline {
 
-struct ReplayOptions {
+struct PlaybackOptions {
   std::string path = "-";     // a file, or "-" for standard input
   double speed = 1;           // 1: as recorded, 10: ten times as fast; 0: as fast as possible
   bool shift_to_now = false;  // move times to the present and give new ids
@@ -33,7 +33,7 @@ struct ReplayOptions {
   Status Validate() const;
 };
 
-// The steady clock and waiting on it. Called by the replay's thread only.
+// The steady clock and waiting on it. Called by the playback's thread only.
 class Pacer {
  public:
   virtual ~Pacer() = default;
@@ -76,7 +76,7 @@ class LineRewriter {
 
 // Runs until the recording ends, `stop` is set or `offer` returns false. kStop when the options are
 // not valid or the recording cannot be read.
-Status Replay(const ReplayOptions& options, const Clock& clock, Pacer& pacer,
-              const std::atomic<bool>& stop, const std::function<bool(std::string_view)>& offer);
+Status PlayBack(const PlaybackOptions& options, const Clock& clock, Pacer& pacer,
+                const std::atomic<bool>& stop, const std::function<bool(std::string_view)>& offer);
 
 }  // namespace sightline

@@ -1,4 +1,4 @@
-#include "camera/replay.h"
+#include "camera/playback.h"
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
@@ -26,8 +26,8 @@ constexpr int64_t kStopCheckMs = 20;
 constexpr int64_t kClockDriftMs = 2'000;
 // A time further than this from the recording's present is a wrong clock, unless so many lines in a
 // row say the same; then it is a pause, which is skipped.
-constexpr int64_t kLeapMs = 600'000;
-constexpr int32_t kLeapsBelieved = 20;
+constexpr int64_t kJumpMs = 600'000;
+constexpr int32_t kJumpsUntilBelieved = 20;
 constexpr Millis kSeamWithoutTimes{1'000};
 // Of one generation of known ids. Copies up to this many detections apart keep one id.
 constexpr size_t kIdsKept = 1 << 20;
@@ -96,7 +96,7 @@ std::string FormatRfc3339(EventTime time) {
 
 std::unique_ptr<Pacer> CreateSteadyPacer() { return std::make_unique<SteadyPacer>(); }
 
-Status ReplayOptions::Validate() const {
+Status PlaybackOptions::Validate() const {
   if (!std::isfinite(speed) || speed < 0)
     return Status::Stop(
         fmt::format("replay: speed {} is not 0 (as fast as possible) or more", speed));
@@ -180,7 +180,7 @@ int64_t LineRewriter::State::NewId(int64_t recorded) {
   if (const auto known = ids.find(recorded); known != ids.end()) return known->second;
   if (ids.size() >= kIdsKept) older_ids = std::exchange(ids, {});
   const auto older = older_ids.find(recorded);
-  const int64_t id = older != older_ids.end() ? older->second : ReplayedId(pass_ms, ids_given++).v;
+  const int64_t id = older != older_ids.end() ? older->second : PlayedId(pass_ms, ids_given++).v;
   ids.emplace(recorded, id);
   return id;
 }
@@ -244,7 +244,7 @@ std::string_view LineRewriter::Rewrite(const TimeShift& shift) {
 }
 
 int64_t LineRewriter::StartPass(int64_t wall_ms) {
-  state_->pass_ms = std::max(wall_ms, state_->pass_ms + ReplayedIdMillis(state_->ids_given));
+  state_->pass_ms = std::max(wall_ms, state_->pass_ms + PlayedIdMillis(state_->ids_given));
   state_->ids_given = 0;
   state_->ids.clear();
   state_->older_ids.clear();
@@ -254,10 +254,10 @@ int64_t LineRewriter::StartPass(int64_t wall_ms) {
 namespace {
 
 // One pass after the other over the recording, on one line of sent time.
-class ReplayRun {
+class PlaybackRun {
  public:
-  ReplayRun(const ReplayOptions& options, const Clock& clock, Pacer& pacer,
-            const std::atomic<bool>& stop, const std::function<bool(std::string_view)>& offer)
+  PlaybackRun(const PlaybackOptions& options, const Clock& clock, Pacer& pacer,
+              const std::atomic<bool>& stop, const std::function<bool(std::string_view)>& offer)
       : options_(options),
         clock_(clock),
         pacer_(pacer),
@@ -289,7 +289,7 @@ class ReplayRun {
     if (!reader.ok()) return reader.status();
     started_ = false;
     lines_ = steps_ = 0;
-    leaps_ = 0;
+    jumps_ = 0;
     // Nothing of a line matters when it is sent at once and unchanged.
     const bool parse = options_.shift_to_now || options_.speed > 0;
     while (!stop_) {
@@ -316,7 +316,7 @@ class ReplayRun {
       started_ = true;
       last_ = *time;
       shift_ = {last_, target_, options_.speed};
-    } else if (Believed(*time) && *time > last_) {
+    } else if (IsPlausible(*time) && *time > last_) {
       ++steps_;
       last_ = *time;
     }
@@ -325,13 +325,13 @@ class ReplayRun {
 
   // One camera's wrong clock must neither halt the recording nor let it run away; but when all
   // lines agree on another time, it is the recording's time from now on.
-  bool Believed(EventTime time) {
-    if (std::abs((time - last_).v) <= kLeapMs) {
-      leaps_ = 0;
+  bool IsPlausible(EventTime time) {
+    if (std::abs((time - last_).v) <= kJumpMs) {
+      jumps_ = 0;
       return true;
     }
-    if (++leaps_ < kLeapsBelieved) return false;
-    leaps_ = 0;
+    if (++jumps_ < kJumpsUntilBelieved) return false;
+    jumps_ = 0;
     shift_ = {time, shift_(last_), options_.speed};
     last_ = time;
     return true;
@@ -351,7 +351,7 @@ class ReplayRun {
     if (std::abs((due - target_).v) > kClockDriftMs || late_ms > kClockDriftMs) Anchor();
   }
 
-  const ReplayOptions& options_;
+  const PlaybackOptions& options_;
   const Clock& clock_;
   Pacer& pacer_;
   const std::atomic<bool>& stop_;
@@ -366,16 +366,16 @@ class ReplayRun {
   EventTime last_;        // the recording's present: the greatest time that is believed
   int64_t lines_ = 0;
   int64_t steps_ = 0;  // how often the recording's present went on
-  int32_t leaps_ = 0;  // lines in a row that are far from it
+  int32_t jumps_ = 0;  // lines in a row that are far from it
   TimeShift shift_;
 };
 
 }  // namespace
 
-Status Replay(const ReplayOptions& options, const Clock& clock, Pacer& pacer,
-              const std::atomic<bool>& stop, const std::function<bool(std::string_view)>& offer) {
+Status PlayBack(const PlaybackOptions& options, const Clock& clock, Pacer& pacer,
+                const std::atomic<bool>& stop, const std::function<bool(std::string_view)>& offer) {
   RETURN_IF_ERROR(options.Validate());
-  return ReplayRun(options, clock, pacer, stop, offer).Run();
+  return PlaybackRun(options, clock, pacer, stop, offer).Run();
 }
 
 }  // namespace sightline

@@ -1,4 +1,4 @@
-// ViewLog: the last messages of one view, and what a viewer of it lacks.
+// ViewHistory: the last messages of one view, and what a viewer of it lacks.
 //
 // One log serves any number of viewers; a viewer is only a Cursor. Not thread-safe: the hub's mutex
 // guards it.
@@ -17,7 +17,7 @@ namespace sightline {
 // ...\n\n"). Shared, because every viewer of the view sends the same bytes at its own pace.
 using SseMessage = std::shared_ptr<const std::string>;
 
-class ViewLog {
+class ViewHistory {
  public:
   // Where a viewer stands.
   struct Cursor {
@@ -27,7 +27,7 @@ class ViewLog {
   };
 
   // The view's state before its first message is `seq`. At most `kept_max` messages are kept.
-  ViewLog(int64_t seq, size_t kept_max) : seq_(seq), kept_max_(kept_max) {}
+  ViewHistory(int64_t seq, size_t kept_max) : seq_(seq), kept_max_(kept_max) {}
 
   int64_t seq() const { return seq_; }
   int64_t bytes() const { return bytes_; }
