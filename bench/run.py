@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""All benchmarks, results checked: bench/run.py BUILD_DIRECTORY [EVENTS] [--runs N] [--only events|lake]
+"""Runs all benchmarks and checks their results: bench/run.py BUILD_DIRECTORY [EVENTS] [--runs N] [--only events|lake]
 
 Prints the machine's load and, for each figure, the median of N runs (min..max). `generate` makes the events
-and, on its own, their counts: replay's rows must be the same, byte for byte. parse and insert are the limits
-of the same machine in the same minutes. Only a wrong result fails; a slow one is a figure.
+and, independently, their counts: the rows of replay must be the same, byte for byte. parse and insert are the
+limits of the same machine in the same minutes. Only a wrong result fails; a slow one is a figure.
 """
 
 import argparse
