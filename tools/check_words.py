@@ -11,6 +11,7 @@ What is checked, for every tracked or new file:
   to files and headings that exist, and so do paths such as `src/base` in code spans.
 - everywhere: documents that are named exist (docs/X.md, adr/0001), and so do their sections where one is
   named in quotes: docs/X.md, "Section".
+- OPERATIONS.md quotes messages of the program: each is in a string of src/.
 - WORDS: phrases that are hardly ever good English, in documents, in the comments and strings of C++, and in
   the other files of PLAIN. Each comes with what to write instead.
 - HELP: help texts of options and metrics that begin in the middle of a sentence ("of the tables").
@@ -227,6 +228,20 @@ class Tree:
                 self.check_document(name)
             elif not self.docs_only:
                 self.check_other(name, text)
+        if not self.docs_only:
+            self.check_quoted("docs/OPERATIONS.md")
+
+    def check_quoted(self, name: str) -> None:
+        """The first cells of its tables quote what one sees: such a message must exist."""
+        if name not in self.text:
+            return
+        said = "\n".join(re.sub(r"\s+", " ", piece.text) for path, text in self.text.items()
+                         if path.startswith("src/") and path.endswith((".h", ".cc"))
+                         for piece in pieces_of(text) if piece.kind == "string")
+        for row in re.finditer(r"^\| ([^|\n]*) \|", self.text[name], re.MULTILINE):
+            for quoted in re.finditer(r'"([^"]+)"', CODE.sub("", row.group(1))):
+                if quoted.group(1) not in said:
+                    self.fail(name, row.start(), f"no message of src/ says '{quoted.group(1)}'")
 
     def check_document(self, name: str) -> None:
         prose = self.prose[name]
@@ -328,6 +343,7 @@ CLEAN = {
                      'auto s = "there is no topic"; char q = \'"\'; int Told = 0;\n'
                      'Add("sightline_x", "Memory of the tables");\n',
     "src/config/options.cc": 'Text("lake.dir", "folder", &o, "folder of the tables"); Find("of the");\n',
+    "docs/OPERATIONS.md": '| you see | do |\n|---|---|\n| `x`: "there is no topic" | "make" it |\n',
     "src/base/a_test.cc": 'EXPECT_EQ(x, "of the tables");\n',
 }
 # file, text, words that the finding must hold
@@ -356,6 +372,7 @@ PLANTED = [
     ("src/cli/command_x.cc", 'add_option("--a", b, "of a server");\n', "names its subject"),
     ("src/base/x.h", "class LakeAsker;\n", "the field says LakeClient"),
     ("src/base/x.h", "void TellHealth();\n", "the field says Report..."),
+    ("docs/OPERATIONS.md", '| you see | do |\n|---|---|\n| "it is gone" | no |\n', "no message of src/"),
     ("deploy/x.service", "# a step likewise\n", "'the same'"),
 ]
 
