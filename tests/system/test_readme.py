@@ -28,7 +28,8 @@ def blocks_of(text: str) -> list[list[str]]:
     fences = re.findall(r"^```([^\n]*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     for kind, drawing in fences:
         expect_equal(kind, "text", "a fenced block of README.md, which is not run")
-        expect(not COMMAND.search(drawing), f"a command in a fenced block of README.md, which is not run: {drawing}")
+        expect(not COMMAND.search(drawing),
+               f"a command in a fenced block of README.md, which is not run: {drawing}")
     text = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
     blocks: list[list[str]] = []
     inside = False
