@@ -80,7 +80,7 @@ Result<Offset> FindAppendTime(Source& source, Offset earliest, Offset end, Appen
   return Offset{before};
 }
 
-Result<std::unique_ptr<EmbeddedCopy>> EmbeddedCopy::Open(const UpOptions& options) {
+Result<std::unique_ptr<EmbeddedCopy>> EmbeddedCopy::Open(const Settings& options) {
   int32_t partitions = 0;
   {
     const auto file = DeadLetterReader::Open(options.data);  // is there a log, and of what form
@@ -108,7 +108,7 @@ Status EmbeddedCopy::Look(AppendTime start, HandoverFacts& facts) {
     if (!partition.ok()) return partition.status();
     facts.partitions.push_back(std::move(partition).value());
   }
-  return options_.lake_enabled ? LookAtLake(facts) : Status::Ok();
+  return options_.lake.enabled ? LookAtLake(facts) : Status::Ok();
 }
 
 Result<HandoverPartition> EmbeddedCopy::LookAt(int32_t partition, AppendTime start,
@@ -151,7 +151,7 @@ Result<HandoverPartition> EmbeddedCopy::LookAt(int32_t partition, AppendTime sta
 // What the lake lacks lies in checkpoints that nobody would look at any more.
 Status EmbeddedCopy::LookAtLake(HandoverFacts& facts) const {
   const std::string folder =
-      options_.lake_dir.empty() ? DefaultLakeDir(options_.data) : options_.lake_dir;
+      options_.lake.dir.empty() ? DefaultLakeDir(options_.data) : options_.lake.dir;
   std::error_code error;
   if (!std::filesystem::is_directory(folder, error)) return Status::Ok();
   LocalStorage storage(folder);
@@ -179,7 +179,7 @@ Result<std::unique_ptr<KafkaCopy>> EmbeddedCopy::OpenCopy(KafkaCopyOptions optio
   RETURN_IF_ERROR(copy->Fence());
   const auto known = copy->Positions(partitions());
   if (!known.ok()) return known.status();
-  if (known.value().empty()) RETURN_IF_ERROR(CheckEmpty(options.kafka, options.to));
+  if (known.value().empty()) RETURN_IF_ERROR(CheckEmpty(options.kafka.client, options.to));
   std::vector<std::unique_ptr<CopyInput>> inputs;
   std::vector<Offset> from, until;
   for (int32_t p = 0; p < partitions(); ++p) {

@@ -22,7 +22,7 @@ namespace sightline {
 class EmbeddedCopy {
  public:
   // kStop: there is no log in options.data, or somebody else owns it.
-  static Result<std::unique_ptr<EmbeddedCopy>> Open(const UpOptions& options);
+  static Result<std::unique_ptr<EmbeddedCopy>> Open(const Settings& options);
 
   int32_t partitions() const { return log_->partitions(); }
   std::string source_name() const;
@@ -33,11 +33,11 @@ class EmbeddedCopy {
                                               const std::atomic<bool>& stop);
 
  private:
-  explicit EmbeddedCopy(const UpOptions& options) : options_(options) {}
+  explicit EmbeddedCopy(const Settings& options) : options_(options) {}
   Result<HandoverPartition> LookAt(int32_t partition, AppendTime start, HandoverFacts& facts);
   Status LookAtLake(HandoverFacts& facts) const;
 
-  const UpOptions options_;
+  const Settings options_;
   SystemClock clock_;
   std::unique_ptr<EmbeddedLog> log_;
 };

@@ -32,21 +32,21 @@ constexpr int64_t kProgressRecords = 2'000;  // of a counts topic's partition, f
 // What both kinds have: the cluster and the topic that is written.
 class HandoverTo : public Handover {
  public:
-  HandoverTo(const UpOptions& options, const HandoverOptions& handover)
+  HandoverTo(const Settings& options, const HandoverOptions& handover)
       : options_(options), handover_(handover) {}
 
   Status Connect() {
-    Result<KafkaOptions> kafka = MakeKafkaOptions(options_);
+    Result<KafkaOptions> kafka = MakeKafkaOptions(options_.kafka);
     if (!kafka.ok()) return kafka.status();
     kafka_ = std::move(kafka).value();
     Result<std::unique_ptr<KafkaAdmin>> admin = KafkaAdmin::Open(kafka_, kKafkaAskTime);
     if (!admin.ok()) return admin.status();
     admin_ = std::move(admin).value();
-    const Result<std::string> cluster = WaitForCluster(*admin_, options_, StopAsked);
+    const Result<std::string> cluster = WaitForCluster(*admin_, options_.kafka, StopAsked);
     if (!cluster.ok()) return cluster.status();
     cluster_id_ = cluster.value();
     const Result<std::optional<KafkaTopicState>> to =
-        WaitForKafka(options_, StopAsked, [&] { return admin_->Describe(handover_.to); });
+        WaitForKafka(options_.kafka, StopAsked, [&] { return admin_->Describe(handover_.to); });
     if (!to.ok()) return to.status();
     to_ = to.value();
     return ConnectSource();
@@ -60,7 +60,7 @@ class HandoverTo : public Handover {
     facts.until_end = handover_.until_end;
     facts.to = handover_.to;
     facts.data = options_.data;
-    facts.brokers = options_.kafka.brokers;
+    facts.brokers = options_.kafka.client.brokers;
     RETURN_IF_ERROR(LookAtSource(facts));
     if (to_) RETURN_IF_ERROR(LookAtTarget(facts));
     return facts;
@@ -98,7 +98,7 @@ class HandoverTo : public Handover {
   KafkaCopyOptions CopyOptions() const {
     return {.kafka = kafka_,
             .to = TopicToRead(*to_),
-            .name = fmt::format("{}-handover-{}", options_.kafka_deployment, handover_.to),
+            .name = fmt::format("{}-handover-{}", options_.kafka.deployment, handover_.to),
             .offsets_topic = offsets_topic(),
             .what = fmt::format("hand-over at {} of {} into {} partitions", TimeText(handover_.at),
                                 source_name(), to_->partitions),
@@ -107,7 +107,7 @@ class HandoverTo : public Handover {
   }
   AppendTime start() const { return HandoverStart(handover_.at, options_.pipeline); }
 
-  const UpOptions options_;
+  const Settings options_;
   const HandoverOptions handover_;
   KafkaOptions kafka_;
   std::unique_ptr<KafkaAdmin> admin_;
@@ -178,11 +178,11 @@ class TopicHandover final : public HandoverTo {
  protected:
   Status ConnectSource() override {
     const Result<std::optional<KafkaTopicState>> from =
-        WaitForKafka(options_, StopAsked, [&] { return admin_->Describe(handover_.from); });
+        WaitForKafka(options_.kafka, StopAsked, [&] { return admin_->Describe(handover_.from); });
     if (!from.ok()) return from.status();
     if (!from.value())
       return Status::Stop(fmt::format("there is no topic '{}' at {}: give one with --from",
-                                      handover_.from, options_.kafka.brokers));
+                                      handover_.from, options_.kafka.client.brokers));
     if (to_) RETURN_IF_ERROR(CheckCopyTopics({*from.value(), *to_}));
     from_ = TopicToRead(*from.value());
     return Status::Ok();
@@ -231,9 +231,9 @@ Status TopicHandover::LookAtSource(HandoverFacts& facts) {
 
 // What the old pipeline says in its counts topic: its progress records.
 Status TopicHandover::LookAtCounts(HandoverFacts& facts) const {
-  const std::string& name = options_.kafka_counts_topic;
+  const std::string& name = options_.kafka.counts_topic;
   const Result<std::optional<KafkaTopicState>> counts =
-      WaitForKafka(options_, StopAsked, [&] { return admin_->Describe(name); });
+      WaitForKafka(options_.kafka, StopAsked, [&] { return admin_->Describe(name); });
   if (!counts.ok()) return counts.status();
   if (!counts.value()) return Status::Ok();
   std::string spec_id;
@@ -263,7 +263,7 @@ Status TopicHandover::LookAtCounts(HandoverFacts& facts) const {
 
 }  // namespace
 
-Result<std::unique_ptr<Handover>> Handover::Open(const UpOptions& options,
+Result<std::unique_ptr<Handover>> Handover::Open(const Settings& options,
                                                  const HandoverOptions& handover) {
   std::unique_ptr<HandoverTo> opened;
   if (handover.from.empty()) {

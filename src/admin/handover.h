@@ -27,7 +27,7 @@ struct HandoverOptions {
 // blocked in the calling thread; they end either.
 class Handover {
  public:
-  static Result<std::unique_ptr<Handover>> Open(const UpOptions& options,
+  static Result<std::unique_ptr<Handover>> Open(const Settings& options,
                                                 const HandoverOptions& handover);
   virtual ~Handover() = default;
 

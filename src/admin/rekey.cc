@@ -25,7 +25,7 @@ constexpr int64_t kProgressMs = 10'000;
 
 class Rekey {
  public:
-  Rekey(const UpOptions& options, const RekeyOptions& rekey) : options_(options), rekey_(rekey) {}
+  Rekey(const Settings& options, const RekeyOptions& rekey) : options_(options), rekey_(rekey) {}
 
   Status Start();
   Status WaitForSignal();
@@ -39,7 +39,7 @@ class Rekey {
   Status Look();
   Health ReportHealth() const;
 
-  const UpOptions options_;
+  const Settings options_;
   const RekeyOptions rekey_;
   SystemClock clock_;
   KafkaOptions kafka_;
@@ -62,7 +62,7 @@ Status Rekey::Start() {
   copy_ = std::make_unique<TopicCopy>(TopicCopyOptions{
       .copy = {.kafka = kafka_,
                .to = to,
-               .name = fmt::format("{}-rekey-{}", options_.kafka_deployment, to.name),
+               .name = fmt::format("{}-rekey-{}", options_.kafka.deployment, to.name),
                .offsets_topic = from.name,
                .what = fmt::format("rekey by {} of {} into {} partitions", ToString(rekey_.by),
                                    KafkaSourceName(cluster_id_, from), to.partitions),
@@ -76,29 +76,29 @@ Status Rekey::Start() {
       [this](const std::atomic<bool>& stop) { return copy_->Open(stop); });
   RETURN_IF_ERROR(OpenMonitor());
   RETURN_IF_ERROR(StartServer());
-  monitor_->Start(InstanceOf(options_, server_->url()), server_->boot());
+  monitor_->Start(InstanceOf(options_.alerts, server_->url()), server_->boot());
   return Status::Ok();
 }
 
 Status Rekey::OpenTopics() {
-  Result<KafkaOptions> kafka = MakeKafkaOptions(options_);
+  Result<KafkaOptions> kafka = MakeKafkaOptions(options_.kafka);
   if (!kafka.ok()) return kafka.status();
   kafka_ = std::move(kafka).value();
   Result<std::unique_ptr<KafkaAdmin>> admin = KafkaAdmin::Open(kafka_, kKafkaAskTime);
   if (!admin.ok()) return admin.status();
-  const Result<std::string> cluster = WaitForCluster(*admin.value(), options_, StopAsked);
+  const Result<std::string> cluster = WaitForCluster(*admin.value(), options_.kafka, StopAsked);
   if (!cluster.ok()) return cluster.status();
   cluster_id_ = cluster.value();
   for (const bool is_from : {true, false}) {
     const std::string& name = is_from ? rekey_.from : rekey_.to;
     const Result<std::optional<KafkaTopicState>> found =
-        WaitForKafka(options_, StopAsked, [&] { return admin.value()->Describe(name); });
+        WaitForKafka(options_.kafka, StopAsked, [&] { return admin.value()->Describe(name); });
     if (!found.ok()) return found.status();
     if (!found.value())
       return Status::Stop(is_from
                               ? fmt::format("there is no topic '{}' at {}: give one with --from",
-                                            name, options_.kafka.brokers)
-                              : NoTopicToWrite(name, options_.kafka.brokers));
+                                            name, options_.kafka.client.brokers)
+                              : NoTopicToWrite(name, options_.kafka.client.brokers));
     (is_from ? topics_.from : topics_.to) = *found.value();
   }
   RETURN_IF_ERROR(CheckCopyTopics(topics_));
@@ -194,7 +194,7 @@ std::string_view ToString(RekeyBy by) {
   return by == RekeyBy::kCamera ? "camera" : "detection_oid";
 }
 
-Status RunRekey(const UpOptions& options, const RekeyOptions& rekey,
+Status RunRekey(const Settings& options, const RekeyOptions& rekey,
                 const std::function<void(const std::string& url)>& ready) {
   Rekey process(options, rekey);
   return RunProcess(process, ready);

@@ -24,7 +24,7 @@ std::string_view ToString(RekeyBy by);
 
 // Runs until SIGTERM or SIGINT, which must be blocked in the calling thread; with `until_end` until
 // everything that was there at the start is copied.
-Status RunRekey(const UpOptions& options, const RekeyOptions& rekey,
+Status RunRekey(const Settings& options, const RekeyOptions& rekey,
                 const std::function<void(const std::string& url)>& ready);
 
 }  // namespace sightline

@@ -36,8 +36,8 @@ constexpr std::string_view kUnclean = "unclean.leader.election.enable";
 
 enum class Role { kRaw, kCounts, kLatest, kByTime, kNumbers };
 // A name that is refused where it is used is only a name here.
-RawTopicName RawNameOf(const UpOptions& o) {
-  Result<RawTopicName> name = RawTopicName::Parse(o.kafka_topic);
+RawTopicName RawNameOf(const Settings& o) {
+  Result<RawTopicName> name = RawTopicName::Parse(o.kafka.topic);
   return name.ok() ? std::move(name).value() : RawTopicName::Parse("raw").value();
 }
 
@@ -48,27 +48,27 @@ struct Wanted {
 };
 
 // Of raw topics by location none.
-std::vector<Wanted> FixedTopics(const UpOptions& o, bool steps) {
+std::vector<Wanted> FixedTopics(const Settings& o, bool steps) {
   std::vector<Wanted> wanted;
   if (!RawNameOf(o).by_location())
-    wanted.push_back({o.kafka_topic, Role::kRaw, o.kafka_raw_retention});
-  if (o.kafka_publish) {
-    wanted.push_back({o.kafka_counts_topic, Role::kCounts, o.kafka_counts_retention});
-    wanted.push_back({o.kafka_dead_letters_topic, Role::kByTime, o.kafka_aside_retention});
-    wanted.push_back({o.kafka_late_detections_topic, Role::kByTime, o.kafka_aside_retention});
-    if (!o.kafka_monitoring_topic.empty())
-      wanted.push_back({o.kafka_monitoring_topic, Role::kNumbers, o.kafka_monitoring_retention});
-    if (!o.kafka_alerts_topic.empty())
-      wanted.push_back({o.kafka_alerts_topic, Role::kLatest, o.kafka_aside_retention});
+    wanted.push_back({o.kafka.topic, Role::kRaw, o.kafka.raw_retention});
+  if (o.kafka.publish) {
+    wanted.push_back({o.kafka.counts_topic, Role::kCounts, o.kafka.counts_retention});
+    wanted.push_back({o.kafka.dead_letters_topic, Role::kByTime, o.kafka.aside_retention});
+    wanted.push_back({o.kafka.late_detections_topic, Role::kByTime, o.kafka.aside_retention});
+    if (!o.kafka.monitoring_topic.empty())
+      wanted.push_back({o.kafka.monitoring_topic, Role::kNumbers, o.kafka.monitoring_retention});
+    if (!o.kafka.alerts_topic.empty())
+      wanted.push_back({o.kafka.alerts_topic, Role::kLatest, o.kafka.aside_retention});
   }
   if (steps) {
-    wanted.push_back({o.kafka_item_counts_topic, Role::kCounts, o.kafka_counts_retention});
-    wanted.push_back({o.kafka_lake_rows_topic, Role::kByTime, o.kafka_counts_retention});
+    wanted.push_back({o.kafka.item_counts_topic, Role::kCounts, o.kafka.counts_retention});
+    wanted.push_back({o.kafka.lake_rows_topic, Role::kByTime, o.kafka.counts_retention});
   }
   return wanted;
 }
 
-std::vector<Wanted> WantedTopics(const UpOptions& o, bool steps, const TopicsNow& now) {
+std::vector<Wanted> WantedTopics(const Settings& o, bool steps, const TopicsNow& now) {
   std::vector<Wanted> wanted = FixedTopics(o, steps);
   const RawTopicName name = RawNameOf(o);
   if (!name.by_location()) return wanted;
@@ -77,7 +77,7 @@ std::vector<Wanted> WantedTopics(const UpOptions& o, bool steps, const TopicsNow
   for (const auto& [topic, state] : now.topics)
     if (name.Matches(topic)) raw.insert(topic);
   std::vector<Wanted> first;
-  for (const std::string& topic : raw) first.push_back({topic, Role::kRaw, o.kafka_raw_retention});
+  for (const std::string& topic : raw) first.push_back({topic, Role::kRaw, o.kafka.raw_retention});
   wanted.insert(wanted.begin(), first.begin(), first.end());
   return wanted;
 }
@@ -137,34 +137,34 @@ struct Sizes {
   int32_t replication = 0;
 };
 
-Sizes SizesOf(const UpOptions& o, const TopicsNow& now) {
+Sizes SizesOf(const Settings& o, const TopicsNow& now) {
   // Raw topics by location are counted into partitions that they have nothing to do with.
   const bool by_location = RawNameOf(o).by_location();
-  const auto like = now.topics.find(by_location ? o.kafka_counts_topic : o.kafka_topic);
+  const auto like = now.topics.find(by_location ? o.kafka.counts_topic : o.kafka.topic);
   Sizes sizes;
   if (like != now.topics.end()) {
     sizes.partitions = like->second.partitions;
   } else {
     sizes.partitions =
-        o.kafka_partitions > 0 ? static_cast<int32_t>(o.kafka_partitions) : kPartitionsOfNew;
+        o.kafka.partitions > 0 ? static_cast<int32_t>(o.kafka.partitions) : kPartitionsOfNew;
   }
-  sizes.replication = o.kafka_replication > 0 ? static_cast<int32_t>(o.kafka_replication)
+  sizes.replication = o.kafka.replication > 0 ? static_cast<int32_t>(o.kafka.replication)
                                               : std::min(kReplicationMax, now.brokers);
   return sizes;
 }
 
-int32_t PartitionsOf(const UpOptions& o, Role role, const Sizes& sizes) {
+int32_t PartitionsOf(const Settings& o, Role role, const Sizes& sizes) {
   if (StandsAlone(role)) return 1;
   return role == Role::kRaw && RawNameOf(o).by_location()
-             ? static_cast<int32_t>(o.kafka_location_partitions)
+             ? static_cast<int32_t>(o.kafka.location_partitions)
              : sizes.partitions;
 }
 
-int64_t MinIsr(const UpOptions& o, int32_t replication) {
-  return o.kafka_min_isr > 0 ? o.kafka_min_isr : std::max(1, replication - 1);
+int64_t MinIsr(const Settings& o, int32_t replication) {
+  return o.kafka.min_isr > 0 ? o.kafka.min_isr : std::max(1, replication - 1);
 }
 
-std::map<std::string, std::string> SettingsOf(const UpOptions& o, const Wanted& topic,
+std::map<std::string, std::string> SettingsOf(const Settings& o, const Wanted& topic,
                                               int32_t replication) {
   const bool raw = topic.role == Role::kRaw;
   std::map<std::string, std::string> settings;
@@ -174,7 +174,7 @@ std::map<std::string, std::string> SettingsOf(const UpOptions& o, const Wanted& 
   const bool compact = topic.role == Role::kCounts || topic.role == Role::kLatest;
   set(kPolicy, compact ? "compact,delete" : "delete");
   set(kRetention, Forever(topic.retention.v));
-  set(kRetentionBytes, Forever(raw ? o.kafka_raw_retention_size : 0));
+  set(kRetentionBytes, Forever(raw ? o.kafka.raw_retention_size : 0));
   // More than there are replicas would be a topic that nobody can write.
   set(kMinIsr, fmt::format("{}", std::min<int64_t>(MinIsr(o, replication), replication)));
   set(kMessageMax, fmt::format("{}", raw ? kRawBytesMax : kOutputBytesMax));
@@ -188,7 +188,7 @@ std::map<std::string, std::string> SettingsOf(const UpOptions& o, const Wanted& 
 
 class Comparison {
  public:
-  Comparison(const UpOptions& options, const Wanted& wanted, const KafkaTopicState& now,
+  Comparison(const Settings& options, const Wanted& wanted, const KafkaTopicState& now,
              std::vector<TopicDifference>& out)
       : options_(options), wanted_(wanted), now_(now), out_(out) {}
 
@@ -205,7 +205,7 @@ class Comparison {
   }
 
   void Replication(int32_t replication) {
-    if (options_.kafka_replication > 0 ? now_.replication == replication
+    if (options_.kafka.replication > 0 ? now_.replication == replication
                                        : now_.replication >= replication)
       return;
     Add(TopicAction::kByHand, kReplication, fmt::format("{}", now_.replication),
@@ -225,7 +225,7 @@ class Comparison {
     const std::optional<int64_t> want = SizeOf(setting, value);
     const bool at_least =
         setting == kMessageMax ||
-        (setting == kMinIsr && options_.kafka_min_isr == 0 && have <= now_.replication);
+        (setting == kMinIsr && options_.kafka.min_isr == 0 && have <= now_.replication);
     if (have && want && at_least && *have >= *want) return;
     const bool lower =
         have && want && *want < *have && (setting == kMinIsr || IsRetention(setting));
@@ -254,13 +254,13 @@ class Comparison {
                     .note = std::move(note)});
   }
 
-  const UpOptions& options_;
+  const Settings& options_;
   const Wanted& wanted_;
   const KafkaTopicState& now_;
   std::vector<TopicDifference>& out_;
 };
 
-Status ValidateSizes(const UpOptions& o, const TopicsNow& now, const Sizes& sizes) {
+Status ValidateSizes(const Settings& o, const TopicsNow& now, const Sizes& sizes) {
   if (sizes.replication > now.brokers)
     return Status::Stop(fmt::format("kafka.replication is {}, but there are {} brokers",
                                     sizes.replication, now.brokers));
@@ -275,7 +275,7 @@ Status ValidateSizes(const UpOptions& o, const TopicsNow& now, const Sizes& size
 
 class Inspection {
  public:
-  Inspection(const UpOptions& options, const Wanted& wanted, const KafkaTopicState& now,
+  Inspection(const Settings& options, const Wanted& wanted, const KafkaTopicState& now,
              std::vector<TopicFinding>& out)
       : options_(options), wanted_(wanted), now_(now), out_(out) {}
 
@@ -363,7 +363,7 @@ class Inspection {
     out_.push_back({wanted_.name, std::string(setting), std::move(value), std::move(note)});
   }
 
-  const UpOptions& options_;
+  const Settings& options_;
   const Wanted& wanted_;
   const KafkaTopicState& now_;
   std::vector<TopicFinding>& out_;
@@ -385,14 +385,14 @@ std::string_view ToString(TopicAction action) {
   return "";
 }
 
-std::vector<std::string> TopicNames(const UpOptions& options, bool steps) {
+std::vector<std::string> TopicNames(const Settings& options, bool steps) {
   std::vector<std::string> names;
   for (const Wanted& topic : FixedTopics(options, steps)) names.push_back(topic.name);
   return names;
 }
 
-Result<TopicsPlan> PlanTopics(const UpOptions& options, bool steps, const TopicsNow& now) {
-  if (const auto name = RawTopicName::Parse(options.kafka_topic); !name.ok()) return name.status();
+Result<TopicsPlan> PlanTopics(const Settings& options, bool steps, const TopicsNow& now) {
+  if (const auto name = RawTopicName::Parse(options.kafka.topic); !name.ok()) return name.status();
   const Sizes sizes = SizesOf(options, now);
   RETURN_IF_ERROR(ValidateSizes(options, now, sizes));
   TopicsPlan plan;
@@ -419,8 +419,8 @@ Result<TopicsPlan> PlanTopics(const UpOptions& options, bool steps, const Topics
     // A location's topic has the partitions that it has.
     const bool free = topic.role == Role::kRaw && RawNameOf(options).by_location();
     if (!StandsAlone(topic.role) && !free)
-      comparison.Partitions(topic.role == Role::kRaw && options.kafka_partitions > 0
-                                ? static_cast<int32_t>(options.kafka_partitions)
+      comparison.Partitions(topic.role == Role::kRaw && options.kafka.partitions > 0
+                                ? static_cast<int32_t>(options.kafka.partitions)
                                 : sizes.partitions);
     comparison.Replication(sizes.replication);
     comparison.Settings();
@@ -428,13 +428,13 @@ Result<TopicsPlan> PlanTopics(const UpOptions& options, bool steps, const Topics
   return plan;
 }
 
-std::vector<TopicFinding> CheckTopics(const UpOptions& options, bool steps, const TopicsNow& now) {
+std::vector<TopicFinding> CheckTopics(const Settings& options, bool steps, const TopicsNow& now) {
   std::vector<TopicFinding> findings;
   const RawTopicName name = RawNameOf(options);
   // What the outputs must have: the partitions of `counted`, and the longest retention of raw
   // events.
   const auto counted =
-      now.topics.find(name.by_location() ? options.kafka_counts_topic : name.text());
+      now.topics.find(name.by_location() ? options.kafka.counts_topic : name.text());
   const KafkaTopicState* longest = nullptr;
   for (const auto& [topic, state] : now.topics)
     if (name.Matches(topic) &&
@@ -465,8 +465,7 @@ std::vector<TopicFinding> CheckTopics(const UpOptions& options, bool steps, cons
   return findings;
 }
 
-std::optional<TopicFinding> CheckCameras(const UpOptions& options,
-                                         const CameraPartitions& cameras) {
+std::optional<TopicFinding> CheckCameras(const Settings& options, const CameraPartitions& cameras) {
   const bool by_location = RawNameOf(options).by_location();
   std::vector<std::string> named;
   size_t several = 0;
@@ -481,13 +480,13 @@ std::optional<TopicFinding> CheckCameras(const UpOptions& options,
   }
   if (several == 0) return std::nullopt;
   return TopicFinding{
-      options.kafka_topic, "cameras in several partitions", fmt::format("{}", several),
+      options.kafka.topic, "cameras in several partitions", fmt::format("{}", several),
       fmt::format("copies are only known within a partition: camera {}{}; producers must key by "
                   "camera with the partitioner murmur2_random (the Java client's)",
                   fmt::join(named, ", "), several > named.size() ? ", ..." : "")};
 }
 
-std::vector<TopicRight> RightsNeeded(const UpOptions& o, bool steps, RightsOf who,
+std::vector<TopicRight> RightsNeeded(const Settings& o, bool steps, RightsOf who,
                                      const CopyNames& copy) {
   std::vector<TopicRight> rights;
   auto topic = [&rights](const std::string& name, std::vector<std::string> operations) {
@@ -500,13 +499,13 @@ std::vector<TopicRight> RightsNeeded(const UpOptions& o, bool steps, RightsOf wh
       rights.push_back({"topic", raw_name.prefix(), raw_name.by_location(), operation});
   };
   const auto step = [&](const char* name) {
-    const std::string own = fmt::format("{}-{}", o.kafka_deployment, name);
+    const std::string own = fmt::format("{}-{}", o.kafka.deployment, name);
     rights.push_back({"transactional-id", own + "-", true, "Write"});
     rights.push_back({"group", own, false, "Read"});
   };
   const auto monitor = [&] {
-    if (!o.kafka_publish) return;
-    for (const std::string& name : {o.kafka_monitoring_topic, o.kafka_alerts_topic})
+    if (!o.kafka.publish) return;
+    for (const std::string& name : {o.kafka.monitoring_topic, o.kafka.alerts_topic})
       if (!name.empty()) topic(name, {"Write", "DescribeConfigs"});
   };
   const auto copies = [&](const char* name) {
@@ -516,7 +515,7 @@ std::vector<TopicRight> RightsNeeded(const UpOptions& o, bool steps, RightsOf wh
       topic(copy.from, {"Read", "DescribeConfigs"});
       topic(copy.to, {"Write", "DescribeConfigs"});
     }
-    const std::string own = fmt::format("{}-{}-{}", o.kafka_deployment, name, copy.to);
+    const std::string own = fmt::format("{}-{}-{}", o.kafka.deployment, name, copy.to);
     rights.push_back({"transactional-id", own, false, "Write"});
     rights.push_back({"group", own, false, "Read"});
   };
@@ -524,42 +523,42 @@ std::vector<TopicRight> RightsNeeded(const UpOptions& o, bool steps, RightsOf wh
   switch (who) {
     case RightsOf::kUp:
       raw({"Read", "Write", "DescribeConfigs"});
-      if (!o.kafka_publish) break;
-      topic(o.kafka_counts_topic, {"Read", "Write"});
-      topic(o.kafka_dead_letters_topic, {"Write"});
-      topic(o.kafka_late_detections_topic, {"Write"});
+      if (!o.kafka.publish) break;
+      topic(o.kafka.counts_topic, {"Read", "Write"});
+      topic(o.kafka.dead_letters_topic, {"Write"});
+      topic(o.kafka.late_detections_topic, {"Write"});
       monitor();
-      rights.push_back({"transactional-id", o.kafka_deployment + "-kafka:", true, "Write"});
+      rights.push_back({"transactional-id", o.kafka.deployment + "-kafka:", true, "Write"});
       break;
     case RightsOf::kCount:
       raw({"Read", "DescribeConfigs"});
-      topic(o.kafka_counts_topic, {"Read", "Write"});
-      topic(o.kafka_dead_letters_topic, {"Write"});
-      topic(o.kafka_late_detections_topic, {"Write"});
+      topic(o.kafka.counts_topic, {"Read", "Write"});
+      topic(o.kafka.dead_letters_topic, {"Write"});
+      topic(o.kafka.late_detections_topic, {"Write"});
       monitor();
-      rights.push_back({"transactional-id", o.kafka_deployment + "-kafka:", true, "Write"});
-      rights.push_back({"group", o.kafka_deployment + "-count", false, "Read"});
+      rights.push_back({"transactional-id", o.kafka.deployment + "-kafka:", true, "Write"});
+      rights.push_back({"group", o.kafka.deployment + "-count", false, "Read"});
       break;
     case RightsOf::kJoin:
-      topic(o.kafka_item_counts_topic, {"Read", "DescribeConfigs"});
-      topic(o.kafka_counts_topic, {"Read", "Write", "DescribeConfigs"});
+      topic(o.kafka.item_counts_topic, {"Read", "DescribeConfigs"});
+      topic(o.kafka.counts_topic, {"Read", "Write", "DescribeConfigs"});
       step("join");
       monitor();
       break;
     case RightsOf::kTransform:
-      topic(o.kafka_counts_topic, {"Read", "DescribeConfigs"});
-      topic(o.kafka_lake_rows_topic, {"Read", "Write", "DescribeConfigs"});
+      topic(o.kafka.counts_topic, {"Read", "DescribeConfigs"});
+      topic(o.kafka.lake_rows_topic, {"Read", "Write", "DescribeConfigs"});
       step("transform");
       monitor();
       break;
     case RightsOf::kStore:
-      topic(o.kafka_lake_rows_topic, {"Read", "DescribeConfigs"});
-      rights.push_back({"group", o.kafka_deployment + "-store", false, "Read"});
+      topic(o.kafka.lake_rows_topic, {"Read", "DescribeConfigs"});
+      rights.push_back({"group", o.kafka.deployment + "-store", false, "Read"});
       monitor();
       break;
     case RightsOf::kServe:
       raw({"Write", "DescribeConfigs"});  // its posts, and where the topic ends
-      topic(o.kafka_counts_topic, {"Read", "DescribeConfigs"});
+      topic(o.kafka.counts_topic, {"Read", "DescribeConfigs"});
       monitor();
       break;
     case RightsOf::kTopics:
@@ -572,10 +571,10 @@ std::vector<TopicRight> RightsNeeded(const UpOptions& o, bool steps, RightsOf wh
       raw({"Write"});
       break;
     case RightsOf::kReader:
-      topic(o.kafka_counts_topic, {"Read"});
-      topic(o.kafka_dead_letters_topic, {"Read"});
-      topic(o.kafka_late_detections_topic, {"Read"});
-      for (const std::string& name : {o.kafka_monitoring_topic, o.kafka_alerts_topic})
+      topic(o.kafka.counts_topic, {"Read"});
+      topic(o.kafka.dead_letters_topic, {"Read"});
+      topic(o.kafka.late_detections_topic, {"Read"});
+      for (const std::string& name : {o.kafka.monitoring_topic, o.kafka.alerts_topic})
         if (!name.empty()) topic(name, {"Read"});
       break;
     case RightsOf::kRekey:
@@ -585,7 +584,7 @@ std::vector<TopicRight> RightsNeeded(const UpOptions& o, bool steps, RightsOf wh
     case RightsOf::kHandover:
       copies("handover");
       // Where the old pipeline is.
-      if (!copy.from.empty()) topic(o.kafka_counts_topic, {"Read", "DescribeConfigs"});
+      if (!copy.from.empty()) topic(o.kafka.counts_topic, {"Read", "DescribeConfigs"});
       break;
   }
   return rights;

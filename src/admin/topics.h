@@ -50,22 +50,22 @@ struct TopicsPlan {
 
 // The names of all topics that `options` ask for, the raw topic first; but of raw topics by
 // location. `steps`: also those between steps that run apart from each other.
-std::vector<std::string> TopicNames(const UpOptions& options, bool steps);
+std::vector<std::string> TopicNames(const Settings& options, bool steps);
 
 // kStop: the options contradict each other.
-Result<TopicsPlan> PlanTopics(const UpOptions& options, bool steps, const TopicsNow& now);
+Result<TopicsPlan> PlanTopics(const Settings& options, bool steps, const TopicsNow& now);
 
 // A setting that breaks a guarantee.
 struct TopicFinding {
   std::string topic, setting, value;
   std::string note;
 };
-std::vector<TopicFinding> CheckTopics(const UpOptions& options, bool steps, const TopicsNow& now);
+std::vector<TopicFinding> CheckTopics(const Settings& options, bool steps, const TopicsNow& now);
 
 // What a sample of the newest raw records has: the partitions of each camera.
 using CameraPartitions = std::map<CameraId, std::set<KafkaPartition>>;
 // One finding with a few of the cameras that are in several partitions, if there are any.
-std::optional<TopicFinding> CheckCameras(const UpOptions& options, const CameraPartitions& cameras);
+std::optional<TopicFinding> CheckCameras(const Settings& options, const CameraPartitions& cameras);
 
 // A right in Kafka's words.
 struct TopicRight {
@@ -92,7 +92,7 @@ struct CopyNames {
 };
 // The least that they need. kTopics: of plan, apply and check. `copy`: the topics of kRekey and
 // kHandover, whose `from` is empty where a data folder is handed over.
-std::vector<TopicRight> RightsNeeded(const UpOptions& options, bool steps, RightsOf who,
+std::vector<TopicRight> RightsNeeded(const Settings& options, bool steps, RightsOf who,
                                      const CopyNames& copy = {});
 
 }  // namespace sightline

@@ -11,7 +11,7 @@ namespace sightline {
 namespace {
 
 // As a cluster of three brokers has them after `apply`.
-TopicsNow Applied(const UpOptions& options, int32_t brokers = 3) {
+TopicsNow Applied(const Settings& options, int32_t brokers = 3) {
   TopicsNow now{.brokers = brokers, .topics = {}};
   const Result<TopicsPlan> plan = PlanTopics(options, false, now);
   EXPECT_TRUE(plan.ok()) << plan.status().message();
@@ -24,7 +24,7 @@ TopicsNow Applied(const UpOptions& options, int32_t brokers = 3) {
   return now;
 }
 
-std::vector<TopicDifference> Differences(const UpOptions& options, const TopicsNow& now) {
+std::vector<TopicDifference> Differences(const Settings& options, const TopicsNow& now) {
   const Result<TopicsPlan> plan = PlanTopics(options, false, now);
   EXPECT_TRUE(plan.ok()) << plan.status().message();
   return plan.value().differences;
@@ -38,7 +38,7 @@ std::string Only(const std::vector<TopicDifference>& differences) {
 }
 
 TEST(Topics, WhatWasMadeNeedsNothingAndBreaksNothing) {
-  const UpOptions options;
+  const Settings options;
   const TopicsNow now = Applied(options);
   EXPECT_EQ(now.topics.size(), 6);
   EXPECT_EQ(now.topics.at("monitoring").partitions, 1);
@@ -49,7 +49,7 @@ TEST(Topics, WhatWasMadeNeedsNothingAndBreaksNothing) {
 }
 
 TEST(Topics, DefaultsFollowTheNumberOfBrokers) {
-  const UpOptions options;
+  const Settings options;
   const TopicsNow one = Applied(options, 1);
   EXPECT_EQ(one.topics.at("dead_letters").replication, 1);
   EXPECT_EQ(one.topics.at("dead_letters").settings.at("min.insync.replicas"), "1");
@@ -65,18 +65,18 @@ TEST(Topics, DefaultsFollowTheNumberOfBrokers) {
 }
 
 TEST(Topics, OptionsThatContradictTheClusterAreRefused) {
-  UpOptions options;
-  options.kafka_replication = 4;
+  Settings options;
+  options.kafka.replication = 4;
   EXPECT_EQ(PlanTopics(options, false, {.brokers = 3, .topics = {}}).status().code(),
             StatusCode::kStop);
-  options.kafka_replication = 2;
-  options.kafka_min_isr = 3;
+  options.kafka.replication = 2;
+  options.kafka.min_isr = 3;
   EXPECT_EQ(PlanTopics(options, false, {.brokers = 3, .topics = {}}).status().code(),
             StatusCode::kStop);
 }
 
 TEST(Topics, OutputsHaveThePartitionsOfTheRawTopic) {
-  UpOptions options;
+  Settings options;
   TopicsNow now = Applied(options);
   now.topics.at("raw_camera_events").partitions = 5;
   now.topics.erase("dead_letters");
@@ -86,14 +86,14 @@ TEST(Topics, OutputsHaveThePartitionsOfTheRawTopic) {
   EXPECT_EQ(plan.value().specs.at("dead_letters").partitions, 5);
   EXPECT_EQ(plan.value().differences.size(), 1);
   now.topics.at("late_detections").partitions = 4;
-  options.kafka_partitions = 5;
+  options.kafka.partitions = 5;
   now.topics["dead_letters"] = now.topics.at("late_detections");
   now.topics["dead_letters"].partitions = 6;
   EXPECT_EQ(Only(Differences(options, now)), "by hand partitions 4 5");
 }
 
 TEST(Topics, OnlyLosingIsLowering) {
-  const UpOptions options;
+  const Settings options;
   const TopicsNow applied = Applied(options);
   const auto with = [&](const char* topic, const char* setting, const char* value) {
     TopicsNow now = applied;
@@ -122,7 +122,7 @@ TEST(Topics, OnlyLosingIsLowering) {
 }
 
 TEST(Topics, RetentionMustOutliveWhatDeduplicationNeeds) {
-  UpOptions options;
+  Settings options;
   TopicsNow now = Applied(options);
   std::string& retention = now.topics.at("raw_camera_events").settings["retention.ms"];
   const auto finds = [&] { return CheckTopics(options, false, now).size(); };
@@ -141,7 +141,7 @@ TEST(Topics, RetentionMustOutliveWhatDeduplicationNeeds) {
 }
 
 TEST(Topics, CamerasInSeveralPartitions) {
-  const UpOptions options;
+  const Settings options;
   CameraPartitions cameras;
   for (int64_t camera = 0; camera < 100; ++camera) cameras[CameraId{camera}] = {{"raw", 0}};
   EXPECT_FALSE(CheckCameras(options, cameras).has_value());
@@ -154,9 +154,9 @@ TEST(Topics, CamerasInSeveralPartitions) {
 }
 
 TEST(Topics, OneALocation) {
-  UpOptions options;
-  options.kafka_topic = "raw_<location>";
-  options.kafka_location_partitions = 2;
+  Settings options;
+  options.kafka.topic = "raw_<location>";
+  options.kafka.location_partitions = 2;
   TopicsNow now{.brokers = 1, .topics = {}, .locations = {{7}, {-8}}, .unread = {"raw_harbour"}};
   now.topics["raw_9"] = {.name = "raw_9", .id = "x", .partitions = 5, .replication = 1};
   const Result<TopicsPlan> plan = PlanTopics(options, false, now);
@@ -195,13 +195,13 @@ TEST(Topics, OneALocation) {
 }
 
 TEST(Topics, RightsAreOfWhatTheOptionsName) {
-  UpOptions options;
-  options.kafka_topic = "raw";
-  options.kafka_deployment = "north";
-  options.kafka_publish = false;
+  Settings options;
+  options.kafka.topic = "raw";
+  options.kafka.deployment = "north";
+  options.kafka.publish = false;
   for (const TopicRight& right : RightsNeeded(options, false, RightsOf::kUp))
     EXPECT_EQ(right.name, "raw");
-  options.kafka_publish = true;
+  options.kafka.publish = true;
   const TopicRight last = RightsNeeded(options, false, RightsOf::kUp).back();
   EXPECT_EQ(last.resource, "transactional-id");
   EXPECT_EQ(last.name, "north-kafka:");
@@ -209,8 +209,8 @@ TEST(Topics, RightsAreOfWhatTheOptionsName) {
 }
 
 TEST(Topics, AStepMayWriteOnlyWhatItWrites) {
-  UpOptions options;
-  options.kafka_deployment = "north";
+  Settings options;
+  options.kafka.deployment = "north";
   const auto writes = [&](RightsOf who) {
     std::vector<std::string> names;
     for (const TopicRight& right : RightsNeeded(options, true, who))
@@ -226,8 +226,8 @@ TEST(Topics, AStepMayWriteOnlyWhatItWrites) {
 }
 
 TEST(Topics, AHandOverOfADataFolderReadsNoOtherTopic) {
-  UpOptions options;
-  options.kafka_deployment = "north";
+  Settings options;
+  options.kafka.deployment = "north";
   const auto named = [&](const CopyNames& copy) {
     std::vector<std::string> names;
     for (const TopicRight& right : RightsNeeded(options, false, RightsOf::kHandover, copy))

@@ -24,7 +24,7 @@ struct Command {
   bool simulate = false;
   std::string replay, speed = "1", heartbeat;
   // Of `up`, those of kafka.*: where the topic is and how to log in.
-  UpOptions up;
+  Settings up;
   std::vector<Option> table = OptionTable(&up);
   std::map<std::string, std::string> given;
   std::string message = "event";  // of the topic
@@ -38,9 +38,9 @@ Status UseKafka(Command& command) {
     if (const Status status = option.set(it->second); !status.ok())
       return Status::Stop(fmt::format("--{}: {}", option.key, status.message()));
   }
-  if (command.up.kafka.brokers.empty()) return Status::Ok();
+  if (command.up.kafka.client.brokers.empty()) return Status::Ok();
   command.options.sender.url =
-      fmt::format("kafka://{}/{}", command.up.kafka.brokers, command.up.kafka_topic);
+      fmt::format("kafka://{}/{}", command.up.kafka.client.brokers, command.up.kafka.topic);
   command.options.sender.gzip = false;  // the client packs by itself
   // One body at a time, and brokers answer when all replicas have it: what has come meanwhile goes
   // together.

@@ -33,7 +33,7 @@ const std::vector<std::string_view> kWanted = {"data",   "log_level",    "lake.d
                                                "kafka.", "lake.enabled", "pipeline."};
 
 struct Command {
-  UpOptions options;
+  Settings options;
   std::vector<Option> table = OptionTable(&options);
   std::string config;
   std::map<std::string, std::string> given;  // on the command line, by key
@@ -49,17 +49,17 @@ int Fail(const std::string& message) {
 
 Status Resolve(Command& command) {
   RETURN_IF_ERROR(ReadOptions(command.config, command.given, command.table));
-  UpOptions& options = command.options;
+  Settings& options = command.options;
   HandoverOptions& handover = command.handover;
   RETURN_IF_ERROR(options.pipeline.Validate());
-  if (options.kafka.brokers.empty())
+  if (options.kafka.client.brokers.empty())
     return Status::Stop("handover writes a topic of Kafka: say --kafka host:port");
   if (!ParseTime(command.at, TimeUnit::kMillis, &handover.at))
     return Status::Stop(fmt::format(
         "--at '{}' is no time: write 2026-11-22T12:00:00Z or milliseconds", command.at));
   if (handover.to.empty() && !handover.from.empty())
     return Status::Stop("say with --to which topic is written");
-  if (handover.to.empty()) handover.to = options.kafka_topic;
+  if (handover.to.empty()) handover.to = options.kafka.topic;
   if (handover.from == handover.to)
     return Status::Stop(
         fmt::format("'{}' cannot be handed over to itself: partitions are never "

@@ -28,13 +28,13 @@ void AddOptions(CLI::App& to, const std::vector<Option>& table,
   }
 }
 
-Status ApplyLogLevel(const UpOptions& options) {
+Status ApplyLogLevel(const Settings& options) {
   if (SetLogLevel(options.log_level)) return Status::Ok();
   return Status::Stop(
       fmt::format("log_level '{}' is none of debug, info, warning, error", options.log_level));
 }
 
-Status CheckListen(const UpOptions& options) {
+Status CheckListen(const Settings& options) {
   const Result<ListenAddress> listen = ParseListen(options.listen);
   if (!listen.ok()) return listen.status();
   if (listen.value().is_loopback || options.insecure) return Status::Ok();

@@ -24,8 +24,8 @@ void AddOptions(CLI::App& to, const std::vector<Option>& table,
                 std::map<std::string, std::string>& given, const WantedOptions& wanted);
 
 // The log begins at options.log_level. kStop: there is no such level.
-Status ApplyLogLevel(const UpOptions& options);
+Status ApplyLogLevel(const Settings& options);
 // kStop: options.listen is no address, or one that other machines reach without options.insecure.
-Status CheckListen(const UpOptions& options);
+Status CheckListen(const Settings& options);
 
 }  // namespace sightline

@@ -31,7 +31,7 @@ const std::vector<std::string_view> kWanted = {"data",
                                                "pipeline.timestamp_unit"};
 
 struct Command {
-  UpOptions options;
+  Settings options;
   std::vector<Option> table = OptionTable(&options);
   std::string config;
   std::map<std::string, std::string> given;  // on the command line, by key
@@ -46,9 +46,9 @@ int Fail(const std::string& message) {
 
 Status Resolve(Command& command) {
   RETURN_IF_ERROR(ReadOptions(command.config, command.given, command.table));
-  UpOptions& options = command.options;
+  Settings& options = command.options;
   RekeyOptions& rekey = command.rekey;
-  if (options.kafka.brokers.empty())
+  if (options.kafka.client.brokers.empty())
     return Status::Stop("rekey reads and writes topics of Kafka: say --kafka host:port");
   if (rekey.from == rekey.to)
     return Status::Stop(

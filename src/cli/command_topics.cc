@@ -35,7 +35,7 @@ constexpr int kDiffers = 2;
 constexpr std::chrono::milliseconds kLookAgain{50};
 
 struct Command {
-  UpOptions options;
+  Settings options;
   std::vector<Option> table = OptionTable(&options);
   std::string config;
   std::map<std::string, std::string> given;  // on the command line, by key
@@ -92,9 +92,9 @@ Status AddLocations(const Command& command, TopicsNow& now) {
 }
 
 Result<Cluster> Look(const Command& command) {
-  if (command.options.kafka.brokers.empty())
+  if (command.options.kafka.client.brokers.empty())
     return Status::Stop("give --kafka.brokers, or a --config that has it");
-  Result<KafkaOptions> kafka = MakeKafkaOptions(command.options);
+  Result<KafkaOptions> kafka = MakeKafkaOptions(command.options.kafka);
   if (!kafka.ok()) return kafka.status();
   Cluster cluster{.kafka = std::move(kafka).value(), .admin = nullptr, .now = {}};
   Result<std::unique_ptr<KafkaAdmin>> admin = KafkaAdmin::Open(cluster.kafka, command.timeout_ms);
@@ -104,7 +104,7 @@ Result<Cluster> Look(const Command& command) {
   if (!brokers.ok()) return Refused(cluster.kafka, brokers.status());
   cluster.now.brokers = brokers.value();
   std::vector<std::string> names = TopicNames(command.options, command.steps);
-  const Result<RawTopicName> raw = RawTopicName::Parse(command.options.kafka_topic);
+  const Result<RawTopicName> raw = RawTopicName::Parse(command.options.kafka.topic);
   if (!raw.ok()) return raw.status();
   if (raw.value().by_location()) {
     RETURN_IF_ERROR(AddLocations(command, cluster.now));
@@ -248,7 +248,7 @@ int RunCheck(Command& command) {
   const TopicsNow& now = cluster.value().now;
   std::vector<TopicFinding> findings = CheckTopics(command.options, command.steps, now);
   std::string sampled = "no sample: there is no raw topic";
-  const Result<RawTopicName> name = RawTopicName::Parse(command.options.kafka_topic);
+  const Result<RawTopicName> name = RawTopicName::Parse(command.options.kafka.topic);
   Sample sample;
   int32_t partitions = 0;
   for (const auto& [topic, state] : now.topics) {
@@ -291,7 +291,7 @@ std::string InShell(const std::string& text) {
 
 // One command for all rights on one thing.
 void PrintAclCommands(const Command& command, const std::vector<TopicRight>& rights) {
-  const std::string& brokers = command.options.kafka.brokers;
+  const std::string& brokers = command.options.kafka.client.brokers;
   for (size_t i = 0; i < rights.size();) {
     std::string operations;
     const TopicRight& right = rights[i];
@@ -325,7 +325,7 @@ int RunAcls(Command& command) {
   if (who == RightsOf::kRekey && (command.copy.from.empty() || command.copy.to.empty()))
     return Fail("acls", "--for rekey: say --from TOPIC and --to TOPIC, as rekey is given them");
   if (who == RightsOf::kHandover && command.copy.to.empty())
-    command.copy.to = command.options.kafka_topic;  // as handover itself
+    command.copy.to = command.options.kafka.topic;  // as handover itself
   if (!copies && !(command.copy.from + command.copy.to).empty())
     return Fail("acls", "--from and --to are for --for rekey and --for handover");
   const std::vector<TopicRight> rights =

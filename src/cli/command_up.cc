@@ -22,7 +22,7 @@ namespace sightline {
 namespace {
 
 struct Command {
-  UpOptions options;
+  Settings options;
   std::vector<Option> table = OptionTable(&options);
   std::string config;
   std::map<std::string, std::string> given;  // on the command line, by key
@@ -40,7 +40,7 @@ Status Resolve(Command& command) {
   return ApplyLogLevel(command.options);
 }
 
-using RunCommand = Status (*)(const UpOptions&, const std::function<void(const std::string&)>&);
+using RunCommand = Status (*)(const Settings&, const std::function<void(const std::string&)>&);
 
 int Run(Command& command, const char* name, RunCommand run) {
   BlockSignals();

@@ -21,7 +21,7 @@ std::filesystem::path Normal(const std::string& path) {
 
 void AddLakePlace(CLI::App* command, LakePlaceOptions* options) {
   command->add_option("--data", options->data, "data folder of `sightline up`")
-      ->default_str(UpOptions().data);
+      ->default_str(Settings().data);
   command->add_option("--config", options->config,
                       "of `sightline up`, for its data folder and lake.dir; by default "
                       "./sightline.toml if the data folder is its");
@@ -29,7 +29,7 @@ void AddLakePlace(CLI::App* command, LakePlaceOptions* options) {
 }
 
 Result<LakePlace> FindLake(const LakePlaceOptions& given) {
-  UpOptions configured;
+  Settings configured;
   if (!given.lake.empty()) {
     const std::string data = given.data.empty() ? configured.data : given.data;
     return LakePlace{.data = data, .lake = given.lake, .files_only = true};
@@ -41,10 +41,10 @@ Result<LakePlace> FindLake(const LakePlaceOptions& given) {
     RETURN_IF_ERROR(LoadConfig(kConfigHere, OptionTable(&configured)));
     // It says nothing about another folder.
     if (!given.data.empty() && Normal(given.data) != Normal(configured.data))
-      configured.lake_dir.clear();
+      configured.lake.dir.clear();
   }
   LakePlace place{.data = given.data.empty() ? configured.data : given.data};
-  place.lake = configured.lake_dir.empty() ? DefaultLakeDir(place.data) : configured.lake_dir;
+  place.lake = configured.lake.dir.empty() ? DefaultLakeDir(place.data) : configured.lake.dir;
   return place;
 }
 

@@ -27,30 +27,29 @@ Result<std::string> Secret(const char* variable, const std::string& file) {
 
 }  // namespace
 
-Result<KafkaOptions> MakeKafkaOptions(const UpOptions& options) {
-  KafkaOptions kafka = options.kafka;
-  Result<std::string> password =
-      Secret("SIGHTLINE_KAFKA_PASSWORD", options.kafka_sasl_password_file);
+Result<KafkaOptions> MakeKafkaOptions(const KafkaSettings& settings) {
+  KafkaOptions kafka = settings.client;
+  Result<std::string> password = Secret("SIGHTLINE_KAFKA_PASSWORD", settings.sasl_password_file);
   if (!password.ok()) return password.status();
   kafka.sasl_password = std::move(password).value();
   Result<std::string> key_password =
-      Secret("SIGHTLINE_KAFKA_KEY_PASSWORD", options.kafka_ssl_key_password_file);
+      Secret("SIGHTLINE_KAFKA_KEY_PASSWORD", settings.ssl_key_password_file);
   if (!key_password.ok()) return key_password.status();
   kafka.ssl_key_password = std::move(key_password).value();
   return kafka;
 }
 
-Millis ProgressRepeatInterval(const UpOptions& options) {
+Millis ProgressRepeatInterval(const KafkaSettings& settings) {
   constexpr Millis kDay{86'400'000};
-  const Millis retention = options.kafka_counts_retention;
+  const Millis retention = settings.counts_retention;
   return retention.v > 0 ? std::min(kDay, Millis{std::max<int64_t>(1, retention.v / 4)}) : kDay;
 }
 
-SinkOptions KafkaSinkOptions(const UpOptions& options) {
+SinkOptions KafkaSinkOptions(const KafkaSettings& settings) {
   // A transaction of more may not be done in its time, and then never would be.
   constexpr int64_t kRowsMax = 16'384;
   return {.name = "kafka counts",
-          .commit_interval_ms = options.kafka_commit_interval.v,
+          .commit_interval_ms = settings.commit_interval.v,
           .offer_rows_max = kRowsMax};
 }
 

@@ -29,24 +29,24 @@ Status KafkaPatience::GivenUp() const {
   return Status::Stop("stopped while waiting for Kafka at " + brokers_);
 }
 
-Result<std::string> WaitForCluster(KafkaAdmin& admin, const UpOptions& options,
+Result<std::string> WaitForCluster(KafkaAdmin& admin, const KafkaSettings& settings,
                                    const std::function<bool()>& give_up) {
-  return WaitForKafka(options, give_up, [&admin] { return admin.ClusterId(); });
+  return WaitForKafka(settings, give_up, [&admin] { return admin.ClusterId(); });
 }
 
-Result<KafkaTopic> WaitForTopic(KafkaAdmin& admin, const UpOptions& options,
+Result<KafkaTopic> WaitForTopic(KafkaAdmin& admin, const KafkaSettings& settings,
                                 const std::string& topic, const std::function<bool()>& give_up) {
   const Result<std::optional<KafkaTopicState>> described =
-      WaitForKafka(options, give_up, [&] { return admin.Describe(topic); });
+      WaitForKafka(settings, give_up, [&] { return admin.Describe(topic); });
   if (!described.ok()) return described.status();
-  if (!described.value()) return NoTopic(options, topic);
+  if (!described.value()) return NoTopic(settings, topic);
   return TopicToRead(*described.value());
 }
 
-Status NoTopic(const UpOptions& options, const std::string& topic) {
+Status NoTopic(const KafkaSettings& settings, const std::string& topic) {
   return Status::Stop(
       fmt::format("there is no topic '{}' at {}: `sightline topics apply` makes it and the others",
-                  topic, options.kafka.brokers));
+                  topic, settings.client.brokers));
 }
 
 std::string ClockUnguarded(const KafkaTopic& topic) {

@@ -33,9 +33,9 @@ class KafkaPatience {
 // `ask` again and again until there is an answer or a reason to stop; its last answer. kStop: given
 // up, or refused.
 template <typename Ask>
-auto WaitForKafka(const UpOptions& options, const std::function<bool()>& give_up, const Ask& ask)
-    -> decltype(ask()) {
-  KafkaPatience patience(options.kafka.brokers);
+auto WaitForKafka(const KafkaSettings& settings, const std::function<bool()>& give_up,
+                  const Ask& ask) -> decltype(ask()) {
+  KafkaPatience patience(settings.client.brokers);
   while (true) {
     auto answer = ask();
     if (answer.ok() || answer.status().code() == StatusCode::kStop) return answer;
@@ -45,13 +45,13 @@ auto WaitForKafka(const UpOptions& options, const std::function<bool()>& give_up
   }
 }
 
-Result<std::string> WaitForCluster(KafkaAdmin& admin, const UpOptions& options,
+Result<std::string> WaitForCluster(KafkaAdmin& admin, const KafkaSettings& settings,
                                    const std::function<bool()>& give_up);
 // kStop also if there is no such topic.
-Result<KafkaTopic> WaitForTopic(KafkaAdmin& admin, const UpOptions& options,
+Result<KafkaTopic> WaitForTopic(KafkaAdmin& admin, const KafkaSettings& settings,
                                 const std::string& topic, const std::function<bool()>& give_up);
 // What to do where there is no such topic.
-Status NoTopic(const UpOptions& options, const std::string& topic);
+Status NoTopic(const KafkaSettings& settings, const std::string& topic);
 
 // Why nobody knows when a record of the topic came; empty: the broker stamps it.
 std::string ClockUnguarded(const KafkaTopic& topic);

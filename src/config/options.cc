@@ -243,7 +243,7 @@ Status LoadTable(const toml::table& values, const std::string& prefix, const std
   return Status::Ok();
 }
 
-std::vector<Option> ProcessOptions(UpOptions* o) {
+std::vector<Option> ProcessOptions(Settings* o) {
   return {
       Text("data", "folder", &o->data, "where everything durable lies; one process owns it"),
       Text("listen", "address:port", &o->listen, "of the page and the API; port 0 is any free one"),
@@ -256,161 +256,161 @@ std::vector<Option> ProcessOptions(UpOptions* o) {
            "serve the page from here instead of the built-in one"),
       Integer("partitions", "number", &o->partitions, 1, 1'024,
               "of the embedded log; fixed when the data folder is made"),
-      Integer("engine.threads", "number", &o->engine_threads, 0, 256,
+      Integer("engine.threads", "number", &o->engine.threads, 0, 256,
               "that count; 0 is as many as cores"),
-      Duration("engine.commit_interval", &o->commit_interval, 1,
+      Duration("engine.commit_interval", &o->engine.commit_interval, 1,
                "how long counts gather before they are committed to disk"),
-      Duration("engine.checkpoint_interval", &o->checkpoint_interval, 100,
+      Duration("engine.checkpoint_interval", &o->engine.checkpoint_interval, 100,
                "how much is read again after a crash, at most about this"),
-      Choice("engine.on_gap", &o->on_gap, {{"stop", OnGap::kStop}, {"count", OnGap::kCount}},
+      Choice("engine.on_gap", &o->engine.on_gap, {{"stop", OnGap::kStop}, {"count", OnGap::kCount}},
              "what a partition does when retention has removed records before they were counted: "
              "stop and wait for a person, or count them as lost, in the ledger, and go on"),
-      Size("engine.pending_max", &o->pending_max, 1 << 16,
+      Size("engine.pending_max", &o->engine.pending_max, 1 << 16,
            "of counts in memory that the lake (or another sink) does not have yet, all partitions "
            "together; older ones go to disk"),
-      Size("engine.spill_max", &o->spill_max, 0,
+      Size("engine.spill_max", &o->engine.spill_max, 0,
            "of such counts on disk, in checkpoints/, all partitions together; beyond it counting "
            "waits; 0 is none"),
-      Text("engine.checkpoint_dir", "folder", &o->checkpoint_dir,
+      Text("engine.checkpoint_dir", "folder", &o->engine.checkpoint_dir,
            "of `count`: shared by all its processes, or what one had is counted again by the next; "
            "by default `checkpoints` in the data folder"),
-      Duration("log.retention", &o->log_retention, 1'000, "how long raw events are kept"),
-      Size("log.size_max", &o->log_size_max, 1 << 20, "of raw events on disk; the oldest go first"),
-      Size("log.queue_max", &o->log_queue_max, 1 << 16,
+      Duration("log.retention", &o->log.retention, 1'000, "how long raw events are kept"),
+      Size("log.size_max", &o->log.size_max, 1 << 20, "of raw events on disk; the oldest go first"),
+      Size("log.queue_max", &o->log.queue_max, 1 << 16,
            "of events waiting for the disk; beyond it senders get 429"),
   };
 }
 
-std::vector<Option> ServerOptions(UpOptions* o) {
+std::vector<Option> ServerOptions(Settings* o) {
   return {
-      Integer("server.threads", "number", &o->server_threads, 1, 64, "that serve HTTP"),
-      Size("server.body_max", &o->server_body_max, 1 << 10,
+      Integer("server.threads", "number", &o->server.threads, 1, 64, "that serve HTTP"),
+      Size("server.body_max", &o->server.body_max, 1 << 10,
            "of one POST, as sent and unpacked, at most half of memory_max; beyond it 413"),
-      Size("server.memory_max", &o->server_memory_max, 1 << 16,
+      Size("server.memory_max", &o->server.memory_max, 1 << 16,
            "of all POST bodies in work; beyond it 429"),
-      Integer("server.connections_max", "number", &o->server_connections_max, 1, 100'000,
+      Integer("server.connections_max", "number", &o->server.connections_max, 1, 100'000,
               "open at a time"),
-      Duration("live.push_interval", &o->live_push_interval, 1,
+      Duration("live.push_interval", &o->live.push_interval, 1,
                "shortest time between two changes of one view"),
-      Duration("live.pane_retention", &o->live_pane_retention, 3'600'000,
+      Duration("live.pane_retention", &o->live.pane_retention, 3'600'000,
                "how far back the screen's panes reach"),
   };
 }
 
-std::vector<Option> LakeOptions(UpOptions* o) {
+std::vector<Option> LakeOptions(Settings* o) {
   return {
-      Choice<bool>("lake.enabled", &o->lake_enabled, {{"true", true}, {"false", false}},
+      Choice<bool>("lake.enabled", &o->lake.enabled, {{"true", true}, {"false", false}},
                    "keep counts for ever in Delta tables, for SQL and other tools"),
-      Text("lake.dir", "folder", &o->lake_dir,
+      Text("lake.dir", "folder", &o->lake.dir,
            "of the tables; by default `lake` in the data folder"),
-      Duration("lake.roll_interval", &o->lake_roll_interval, 100,
+      Duration("lake.roll_interval", &o->lake.roll_interval, 100,
                "how often counts are written; other tools lag by as much"),
-      Integer("lake.max_partitions", "locations", &o->lake_max_partitions, 1, 100'000,
+      Integer("lake.max_partitions", "locations", &o->lake.max_partitions, 1, 100'000,
               "above them a new table has a directory a day, not one a location and day"),
-      Integer("lake.retention_days", "days", &o->lake_retention_days, 0, 100'000,
+      Integer("lake.retention_days", "days", &o->lake.retention_days, 0, 100'000,
               "older days are removed; 0 keeps them for ever"),
-      Duration("lake.vacuum_retention", &o->lake_vacuum_retention, 3'600'000,
+      Duration("lake.vacuum_retention", &o->lake.vacuum_retention, 3'600'000,
                "files that left the tables stay so long for those who read older versions"),
-      Duration("lake.maintenance_interval", &o->lake_maintenance_interval, 1'000,
+      Duration("lake.maintenance_interval", &o->lake.maintenance_interval, 1'000,
                "between two rounds of compaction, retention and vacuum"),
-      Size("query.memory_max", &o->query_memory_max, 64 << 20, "of all SQL together"),
-      Integer("query.threads", "number", &o->query_threads, 1, 256, "that SQL may use"),
-      Integer("query.running_max", "number", &o->query_running_max, 1, 64,
+      Size("query.memory_max", &o->query.memory_max, 64 << 20, "of all SQL together"),
+      Integer("query.threads", "number", &o->query.threads, 1, 256, "that SQL may use"),
+      Integer("query.running_max", "number", &o->query.running_max, 1, 64,
               "questions at a time; others wait"),
-      Integer("query.waiting_max", "number", &o->query_waiting_max, 1, 100'000,
+      Integer("query.waiting_max", "number", &o->query.waiting_max, 1, 100'000,
               "questions that may wait for their turn; others are told to come again"),
-      Size("query.answer_memory_max", &o->query_answer_memory_max, 1 << 20,
+      Size("query.answer_memory_max", &o->query.answer_memory_max, 1 << 20,
            "of all answers that are being made or sent; one has at most half of it"),
   };
 }
 
-std::vector<Option> KafkaClientOptions(UpOptions* o) {
+std::vector<Option> KafkaClientOptions(Settings* o) {
   return {
-      Text("kafka.brokers", "host:port,...", &o->kafka.brokers,
+      Text("kafka.brokers", "host:port,...", &o->kafka.client.brokers,
            "read raw events from Kafka; without it they lie in the data folder"),
-      Text("kafka.topic", "topic", &o->kafka_topic,
+      Text("kafka.topic", "topic", &o->kafka.topic,
            "of the raw events; with <location> in it there is one a location: "
            "raw_camera_events_<location>"),
-      Choice<bool>("kafka.publish", &o->kafka_publish, {{"true", true}, {"false", false}},
+      Choice<bool>("kafka.publish", &o->kafka.publish, {{"true", true}, {"false", false}},
                    "write counts, dead letters and late detections to topics, exactly once"),
-      Text("kafka.counts_topic", "topic", &o->kafka_counts_topic,
+      Text("kafka.counts_topic", "topic", &o->kafka.counts_topic,
            "of the counts with their locations' names; with as many partitions as kafka.topic"),
-      Text("kafka.item_counts_topic", "topic", &o->kafka_item_counts_topic,
+      Text("kafka.item_counts_topic", "topic", &o->kafka.item_counts_topic,
            "of counts without names, which `join` reads"),
-      Text("kafka.lake_rows_topic", "topic", &o->kafka_lake_rows_topic,
+      Text("kafka.lake_rows_topic", "topic", &o->kafka.lake_rows_topic,
            "of sealed segments, from `transform` to `store`"),
-      Text("kafka.dead_letters_topic", "topic", &o->kafka_dead_letters_topic,
+      Text("kafka.dead_letters_topic", "topic", &o->kafka.dead_letters_topic,
            "of malformed and future events"),
-      Text("kafka.late_detections_topic", "topic", &o->kafka_late_detections_topic,
+      Text("kafka.late_detections_topic", "topic", &o->kafka.late_detections_topic,
            "of events that came too late"),
-      Text("kafka.monitoring_topic", "topic", &o->kafka_monitoring_topic,
+      Text("kafka.monitoring_topic", "topic", &o->kafka.monitoring_topic,
            "of a process's numbers, once a second; empty is none"),
-      Text("kafka.alerts_topic", "topic", &o->kafka_alerts_topic,
+      Text("kafka.alerts_topic", "topic", &o->kafka.alerts_topic,
            "of alerts that start and end; empty is none"),
-      Text("kafka.deployment", "name", &o->kafka_deployment,
+      Text("kafka.deployment", "name", &o->kafka.deployment,
            "begins every transactional.id; two that read the same topic need two names"),
       Text("kafka.security_protocol", "PLAINTEXT | SSL | SASL_PLAINTEXT | SASL_SSL",
-           &o->kafka.security_protocol, "of the connection to the brokers"),
+           &o->kafka.client.security_protocol, "of the connection to the brokers"),
       Text("kafka.sasl_mechanism", "PLAIN | SCRAM-SHA-256 | SCRAM-SHA-512",
-           &o->kafka.sasl_mechanism, "of the login"),
-      Text("kafka.sasl_username", "name", &o->kafka.sasl_username, "of the login"),
-      Text("kafka.sasl_password_file", "file", &o->kafka_sasl_password_file,
+           &o->kafka.client.sasl_mechanism, "of the login"),
+      Text("kafka.sasl_username", "name", &o->kafka.client.sasl_username, "of the login"),
+      Text("kafka.sasl_password_file", "file", &o->kafka.sasl_password_file,
            "with the password; or set SIGHTLINE_KAFKA_PASSWORD"),
-      Text("kafka.ssl_ca", "PEM file", &o->kafka.ssl_ca,
+      Text("kafka.ssl_ca", "PEM file", &o->kafka.client.ssl_ca,
            "who signs the brokers' certificates; by default whom this system trusts"),
-      Text("kafka.ssl_certificate", "PEM file", &o->kafka.ssl_certificate,
+      Text("kafka.ssl_certificate", "PEM file", &o->kafka.client.ssl_certificate,
            "of this process, for mutual TLS"),
-      Text("kafka.ssl_key", "PEM file", &o->kafka.ssl_key, "of that certificate"),
-      Text("kafka.ssl_key_password_file", "file", &o->kafka_ssl_key_password_file,
+      Text("kafka.ssl_key", "PEM file", &o->kafka.client.ssl_key, "of that certificate"),
+      Text("kafka.ssl_key_password_file", "file", &o->kafka.ssl_key_password_file,
            "with the key's password; or set SIGHTLINE_KAFKA_KEY_PASSWORD"),
-      Size("kafka.queue_max", &o->kafka.queue_bytes_max, 1 << 20,
+      Size("kafka.queue_max", &o->kafka.client.queue_bytes_max, 1 << 20,
            "read ahead of the engine, a partition"),
-      Duration("kafka.queue_backoff", &o->kafka.queue_backoff, 1,
+      Duration("kafka.queue_backoff", &o->kafka.client.queue_backoff, 1,
                "how long a partition that is read ahead that far is left alone"),
-      Duration("kafka.session_timeout", &o->kafka_session_timeout, 6'000,
+      Duration("kafka.session_timeout", &o->kafka.session_timeout, 6'000,
                "a counting process that is silent for so long loses its partitions to the others"),
-      Duration("kafka.commit_interval", &o->kafka_commit_interval, 1,
+      Duration("kafka.commit_interval", &o->kafka.commit_interval, 1,
                "how long counts gather before they are published"),
       Duration(
-          "kafka.group_interval", &o->kafka_group_interval, 1'000,
+          "kafka.group_interval", &o->kafka.group_interval, 1'000,
           "how long a running total goes on under one key; the lake behind `transform` lags by "
           "as much and a half"),
-      Duration("kafka.transaction_timeout", &o->kafka.transaction_timeout, 1'000,
+      Duration("kafka.transaction_timeout", &o->kafka.client.transaction_timeout, 1'000,
                "after which the broker gives up a transaction of a process that hangs"),
   };
 }
 
-std::vector<Option> KafkaTopicOptions(UpOptions* o) {
+std::vector<Option> KafkaTopicOptions(Settings* o) {
   return {
-      Integer("kafka.partitions", "number", &o->kafka_partitions, 0, 10'000,
+      Integer("kafka.partitions", "number", &o->kafka.partitions, 0, 10'000,
               "of the topics that `topics apply` makes, fixed then; 0 is as kafka.topic has them, "
               "12 where it is made"),
-      Integer("kafka.location_partitions", "number", &o->kafka_location_partitions, 1, 1'000,
+      Integer("kafka.location_partitions", "number", &o->kafka.location_partitions, 1, 1'000,
               "of a location's raw topic, where kafka.topic has <location> in it"),
-      Integer("kafka.replication", "brokers", &o->kafka_replication, 0, 100,
+      Integer("kafka.replication", "brokers", &o->kafka.replication, 0, 100,
               "that hold each record; 0 is 3, or as many as there are"),
-      Integer("kafka.min_isr", "brokers", &o->kafka_min_isr, 0, 100,
+      Integer("kafka.min_isr", "brokers", &o->kafka.min_isr, 0, 100,
               "that must have a record before it is acknowledged; 0 is one less than replication"),
-      Duration("kafka.raw_retention", &o->kafka_raw_retention, 0,
+      Duration("kafka.raw_retention", &o->kafka.raw_retention, 0,
                "of raw events in their topic; 0 is for ever"),
-      Size("kafka.raw_retention_size", &o->kafka_raw_retention_size, 0,
+      Size("kafka.raw_retention_size", &o->kafka.raw_retention_size, 0,
            "of raw events in a partition of their topic, the oldest go first; 0 is any"),
-      Duration("kafka.counts_retention", &o->kafka_counts_retention, 0,
+      Duration("kafka.counts_retention", &o->kafka.counts_retention, 0,
                "of published counts; longer than counting ever stands still; 0 is for ever"),
-      Duration("kafka.aside_retention", &o->kafka_aside_retention, 0,
+      Duration("kafka.aside_retention", &o->kafka.aside_retention, 0,
                "of dead letters, late detections and alerts; 0 is for ever"),
-      Duration("kafka.monitoring_retention", &o->kafka_monitoring_retention, 0,
+      Duration("kafka.monitoring_retention", &o->kafka.monitoring_retention, 0,
                "of the processes' numbers; 0 is for ever"),
   };
 }
 
-std::vector<Option> AlertsOptions(UpOptions* o) {
-  AlertOptions& a = o->alerts;
+std::vector<Option> AlertsOptions(Settings* o) {
+  AlertOptions& a = o->alerts.rules;
   const auto percent = [](std::string key, int64_t* value, std::string help) {
     return Integer(std::move(key), "percent", value, 0, 100, std::move(help));
   };
   return {
-      Text("alerts.instance", "name", &o->instance,
+      Text("alerts.instance", "name", &o->alerts.instance,
            "of this process in alerts and monitoring; by default its host and port"),
       Duration("alerts.window", &a.window, 1'000, "of rates and shares"),
       Duration("alerts.start_after", &a.start_after, 0,
@@ -423,9 +423,9 @@ std::vector<Option> AlertsOptions(UpOptions* o) {
               "in a window; of fewer no share is told"),
       Integer("alerts.subjects_max", "number", &a.subjects_max, 1, 1'000,
               "of a rule that are told one by one, at a time and a minute; the rest are one alert"),
-      Integer("alerts.subjects_known", "number", &o->alert_subjects_known, 1, 10'000'000,
+      Integer("alerts.subjects_known", "number", &o->alerts.subjects_known, 1, 10'000'000,
               "cameras, and as many locations, that are watched; beyond them none"),
-      Duration("alerts.forget", &o->alert_forget, 1'000,
+      Duration("alerts.forget", &o->alerts.forget, 1'000,
                "a camera or location silent for longer is not expected any more"),
       Duration("alerts.camera_silent", &a.camera_silent, 0,
                "without any detection or heartbeat; 0 is off"),
@@ -451,7 +451,7 @@ std::vector<Option> AlertsOptions(UpOptions* o) {
   };
 }
 
-std::vector<Option> PipelineOptions(UpOptions* o) {
+std::vector<Option> PipelineOptions(Settings* o) {
   PipelineSpec& p = o->pipeline;
   return {
       Choice<TimeUnit>("pipeline.timestamp_unit", &p.timestamp_unit,
@@ -484,7 +484,7 @@ std::vector<Option> PipelineOptions(UpOptions* o) {
 
 }  // namespace
 
-std::vector<Option> OptionTable(UpOptions* o) {
+std::vector<Option> OptionTable(Settings* o) {
   std::vector<Option> table;
   for (const auto part : {ProcessOptions, ServerOptions, LakeOptions, KafkaClientOptions,
                           KafkaTopicOptions, AlertsOptions, PipelineOptions})

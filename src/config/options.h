@@ -20,77 +20,111 @@ namespace sightline {
 
 enum class OnGap : uint8_t;  // engine/partition_task.h
 
-struct UpOptions {
-  std::string data = "data";
-  std::string listen = "127.0.0.1:8080";
-  std::string locations;  // empty: none
-  std::string log_level = "info";
-  std::string web_dir;  // empty: the pages in the binary
-  int64_t partitions = 4;
-  int64_t engine_threads = 0;  // 0: as many as cores
+// The settings of a process, by the sections of the config file: `kafka.topic` in the file is
+// `kafka.topic` here. Each component takes the sections that it needs.
+struct EngineSettings {
+  int64_t threads = 0;  // 0: as many as cores
   Millis commit_interval{250};
   Millis checkpoint_interval{30'000};
   OnGap on_gap{};  // stop
   int64_t pending_max = 128 << 20;
   int64_t spill_max = int64_t{8} << 30;
-  Millis locations_refresh{5'000};
-  Millis log_retention{7 * 86'400'000LL};
-  int64_t log_size_max = int64_t{10} << 30;
-  int64_t log_queue_max = 64 << 20;
-  int64_t server_threads = 1;
-  int64_t server_body_max = 16 << 20;
-  int64_t server_memory_max = 64 << 20;
-  int64_t server_connections_max = 4'096;
-  Millis live_push_interval{2};
-  Millis live_pane_retention{24 * 3'600'000LL};
-  bool lake_enabled = true;
-  std::string lake_dir;  // empty: "lake" in the data folder
-  Millis lake_roll_interval{60'000};
-  int64_t lake_max_partitions = 200;
-  int64_t lake_retention_days = 0;  // 0: for ever
-  Millis lake_vacuum_retention{7 * 86'400'000LL};
-  Millis lake_maintenance_interval{3'600'000};
-  int64_t query_memory_max = 512 << 20;
-  int64_t query_threads = 2;
-  int64_t query_running_max = 4;
-  int64_t query_waiting_max = 64;
-  int64_t query_answer_memory_max = 256 << 20;
-  // Empty brokers: raw events lie in the embedded log. The passwords are not in here.
-  KafkaOptions kafka;
-  std::string kafka_sasl_password_file;
-  std::string kafka_ssl_key_password_file;
-  std::string kafka_topic =
-      "raw_camera_events";  // or a pattern (connectors/kafka/raw_topic_name.h)
-  bool kafka_publish = true;
-  std::string kafka_counts_topic = "located_item_counts";
-  std::string kafka_item_counts_topic = "item_counts";
-  std::string kafka_lake_rows_topic = "lake_rows";
-  std::string kafka_dead_letters_topic = "dead_letters";
-  std::string kafka_late_detections_topic = "late_detections";
-  // Empty: nothing is published there.
-  std::string kafka_monitoring_topic = "monitoring";
-  std::string kafka_alerts_topic = "alerts";
-  std::string instance;  // empty: host:port
-  AlertOptions alerts;
-  int64_t alert_subjects_known = 100'000;
-  Millis alert_forget{86'400'000};
-  std::string kafka_deployment = "sightline";
-  Millis kafka_commit_interval{60};
-  Millis kafka_group_interval{60'000};
-  Millis kafka_session_timeout{10'000};
   std::string checkpoint_dir;  // empty: `checkpoints` in the data folder
+};
+
+struct LogSettings {
+  Millis retention{7 * 86'400'000LL};
+  int64_t size_max = int64_t{10} << 30;
+  int64_t queue_max = 64 << 20;
+};
+
+struct ServerSettings {
+  int64_t threads = 1;
+  int64_t body_max = 16 << 20;
+  int64_t memory_max = 64 << 20;
+  int64_t connections_max = 4'096;
+};
+
+struct LiveSettings {
+  Millis push_interval{2};
+  Millis pane_retention{24 * 3'600'000LL};
+};
+
+struct LakeSettings {
+  bool enabled = true;
+  std::string dir;  // empty: "lake" in the data folder
+  Millis roll_interval{60'000};
+  int64_t max_partitions = 200;
+  int64_t retention_days = 0;  // 0: for ever
+  Millis vacuum_retention{7 * 86'400'000LL};
+  Millis maintenance_interval{3'600'000};
+};
+
+struct QuerySettings {
+  int64_t memory_max = 512 << 20;
+  int64_t threads = 2;
+  int64_t running_max = 4;
+  int64_t waiting_max = 64;
+  int64_t answer_memory_max = 256 << 20;
+};
+
+struct KafkaSettings {
+  KafkaOptions client;  // empty brokers: raw events lie in the embedded log; without the passwords
+  std::string sasl_password_file;
+  std::string ssl_key_password_file;
+  std::string topic = "raw_camera_events";  // or a pattern (connectors/kafka/raw_topic_name.h)
+  bool publish = true;
+  std::string counts_topic = "located_item_counts";
+  std::string item_counts_topic = "item_counts";
+  std::string lake_rows_topic = "lake_rows";
+  std::string dead_letters_topic = "dead_letters";
+  std::string late_detections_topic = "late_detections";
+  // Empty: nothing is published there.
+  std::string monitoring_topic = "monitoring";
+  std::string alerts_topic = "alerts";
+  std::string deployment = "sightline";
+  Millis commit_interval{60};
+  Millis group_interval{60'000};
+  Millis session_timeout{10'000};
   // Of the topics, for `sightline topics`. 0: see OptionTable().
-  int64_t kafka_partitions = 0;
-  int64_t kafka_location_partitions = 1;
-  int64_t kafka_replication = 0;
-  int64_t kafka_min_isr = 0;
+  int64_t partitions = 0;
+  int64_t location_partitions = 1;
+  int64_t replication = 0;
+  int64_t min_isr = 0;
   // Longer than copies may be apart (pipeline.max_age and future_tolerance), so that a start
   // without checkpoint finds every first copy.
-  Millis kafka_raw_retention{8 * 86'400'000LL};
-  int64_t kafka_raw_retention_size = int64_t{10} << 30;
-  Millis kafka_counts_retention{30 * 86'400'000LL};
-  Millis kafka_aside_retention{30 * 86'400'000LL};
-  Millis kafka_monitoring_retention{7 * 86'400'000LL};
+  Millis raw_retention{8 * 86'400'000LL};
+  int64_t raw_retention_size = int64_t{10} << 30;
+  Millis counts_retention{30 * 86'400'000LL};
+  Millis aside_retention{30 * 86'400'000LL};
+  Millis monitoring_retention{7 * 86'400'000LL};
+
+  bool enabled() const { return !client.brokers.empty(); }
+};
+
+struct AlertSettings {
+  std::string instance;  // empty: host:port
+  AlertOptions rules;
+  int64_t subjects_known = 100'000;
+  Millis forget{86'400'000};
+};
+
+struct Settings {
+  std::string data = "data";
+  std::string listen = "127.0.0.1:8080";
+  std::string locations;  // empty: none
+  Millis locations_refresh{5'000};
+  std::string log_level = "info";
+  std::string web_dir;  // empty: the pages in the binary
+  int64_t partitions = 4;
+  EngineSettings engine;
+  LogSettings log;
+  ServerSettings server;
+  LiveSettings live;
+  LakeSettings lake;
+  QuerySettings query;
+  KafkaSettings kafka;
+  AlertSettings alerts;
   PipelineSpec pipeline;
   // Not in the config file.
   bool demo = false;
@@ -107,7 +141,7 @@ struct Option {
 };
 
 // The table over `options`, which must outlive it.
-std::vector<Option> OptionTable(UpOptions* options);
+std::vector<Option> OptionTable(Settings* options);
 
 // Reads a TOML file into the table. kStop names the file, the line and, for an unknown key, the
 // nearest known one.

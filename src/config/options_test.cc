@@ -8,14 +8,14 @@
 namespace sightline {
 namespace {
 
-Status Load(std::string_view toml, UpOptions* options) {
+Status Load(std::string_view toml, Settings* options) {
   const std::string path = testing::TempDir() + "/options_test.toml";
   std::ofstream(path) << toml;
   return LoadConfig(path, OptionTable(options));
 }
 
 TEST(Options, EveryOptionHasADefaultThatItTakesItselfAUnitAndHelp) {
-  UpOptions options;
+  Settings options;
   for (const Option& option : OptionTable(&options)) {
     EXPECT_FALSE(option.unit.empty()) << option.key;
     EXPECT_FALSE(option.help.empty()) << option.key;
@@ -26,7 +26,7 @@ TEST(Options, EveryOptionHasADefaultThatItTakesItselfAUnitAndHelp) {
 }
 
 TEST(Options, ReadsAConfig) {
-  UpOptions options;
+  Settings options;
   const Status status = Load(
       "data = '/tmp/x'\npartitions = 16\n[pipeline]\nwindow_size = '5m'\nmax_age = 'off'\n"
       "count_from = '2026-11-22T00:00:00Z'\n[server]\nbody_max = '1MiB'\n",
@@ -37,11 +37,11 @@ TEST(Options, ReadsAConfig) {
   EXPECT_EQ(options.pipeline.window_size.v, 300'000);
   EXPECT_FALSE(options.pipeline.max_age.has_value());
   EXPECT_EQ(options.pipeline.count_from.v, 1795305600000);
-  EXPECT_EQ(options.server_body_max, 1 << 20);
+  EXPECT_EQ(options.server.body_max, 1 << 20);
 }
 
 TEST(Options, ErrorsNameLineKeyAndTheNearestKey) {
-  UpOptions options;
+  Settings options;
   for (const auto& [toml, words] : std::vector<std::pair<const char*, std::vector<const char*>>>{
            {"\n[pipeline]\nwindow_sise = '1m'\n", {":3:", "'pipeline.window_size'"}},
            {"[pipelin]\nwindow_size = '1m'\n", {"unknown section 'pipelin'", "'pipeline'"}},

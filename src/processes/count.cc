@@ -43,7 +43,7 @@ constexpr Millis kWatch{1'000};
 
 class Count {
  public:
-  explicit Count(const UpOptions& options) : options_(options) {}
+  explicit Count(const Settings& options) : options_(options) {}
 
   Status Start();
   Status WaitForSignal();
@@ -68,15 +68,15 @@ class Count {
   Health ReportReadiness() const;
   std::vector<Metric> CollectMetrics() const;
 
-  const UpOptions options_;
+  const Settings options_;
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
   SystemClock clock_;
   KafkaOptions kafka_;
   std::unique_ptr<KafkaRawTopics> raw_;
   // In the order of the start; destroyed in reverse.
   Pulse pulse_;
-  mutable Activity activity_{static_cast<size_t>(options_.alert_subjects_known),
-                             options_.alert_forget};
+  mutable Activity activity_{static_cast<size_t>(options_.alerts.subjects_known),
+                             options_.alerts.forget};
   mutable std::mutex sinks_mutex_;
   std::vector<SinkOptions> sinks_;  // of every task; under sinks_mutex_
   std::unique_ptr<Monitor> monitor_;
@@ -94,29 +94,29 @@ class Count {
 };
 
 Status Count::Start() {
-  if (options_.kafka.brokers.empty())
+  if (options_.kafka.client.brokers.empty())
     return Status::Stop("count reads raw events from Kafka: say --kafka host:port");
   RETURN_IF_ERROR(OpenTopic());
   RETURN_IF_ERROR(OpenLocations());
   RETURN_IF_ERROR(OpenLake());
   RETURN_IF_ERROR(OpenMonitor());
-  auto partition_of = CountsPartitions(*raw_, options_, StopAsked);
+  auto partition_of = CountsPartitions(*raw_, options_.kafka, StopAsked);
   if (!partition_of.ok()) return partition_of.status();
   writer_ = std::make_unique<KafkaWriter>(KafkaWriterOptions{
       .kafka = kafka_,
-      .deployment = options_.kafka_deployment,
-      .counts_topic = options_.kafka_counts_topic,
-      .dead_letters_topic = options_.kafka_dead_letters_topic,
-      .late_detections_topic = options_.kafka_late_detections_topic,
+      .deployment = options_.kafka.deployment,
+      .counts_topic = options_.kafka.counts_topic,
+      .dead_letters_topic = options_.kafka.dead_letters_topic,
+      .late_detections_topic = options_.kafka.late_detections_topic,
       .partition_of = std::move(partition_of).value(),
       .spec_id = fmt::format("{:016x}", options_.pipeline.Fingerprint()),
       .pane_size = options_.pipeline.pane_size,
       .location_name = [this](LocationId location) { return locations_->NameOf(location); },
       .locations_version = [this] { return locations_->state().version; },
-      .group_age_max = options_.kafka_group_interval,
-      .repeat_interval = ProgressRepeatInterval(options_)});
+      .group_age_max = options_.kafka.group_interval,
+      .repeat_interval = ProgressRepeatInterval(options_.kafka)});
   const auto cores = static_cast<int>(std::thread::hardware_concurrency());
-  const auto threads = static_cast<int>(options_.engine_threads);
+  const auto threads = static_cast<int>(options_.engine.threads);
   runtime_ = std::make_unique<Runtime>(
       std::vector<SourcePartition>(),
       [this](const SourcePartition& partition) { return BuildTask(partition); },
@@ -124,15 +124,15 @@ Status Count::Start() {
   running_ = runtime_.get();
   RETURN_IF_ERROR(JoinGroup());
   RETURN_IF_ERROR(StartServer());
-  monitor_->Start(InstanceOf(options_, server_->url()), server_->boot());
+  monitor_->Start(InstanceOf(options_.alerts, server_->url()), server_->boot());
   return Status::Ok();
 }
 
 Status Count::OpenTopic() {
-  Result<KafkaOptions> kafka = MakeKafkaOptions(options_);
+  Result<KafkaOptions> kafka = MakeKafkaOptions(options_.kafka);
   if (!kafka.ok()) return kafka.status();
   kafka_ = std::move(kafka).value();
-  Result<std::unique_ptr<KafkaRawTopics>> raw = KafkaRawTopics::Open(options_, StopAsked);
+  Result<std::unique_ptr<KafkaRawTopics>> raw = KafkaRawTopics::Open(options_.kafka, StopAsked);
   if (!raw.ok()) return raw.status();
   raw_ = std::move(raw).value();
   return Status::Ok();
@@ -152,14 +152,14 @@ Status Count::OpenLocations() {
 
 // A lake that all counting processes share: each commits its own partitions' offsets.
 Status Count::OpenLake() {
-  if (options_.lake_dir.empty()) return Status::Ok();
+  if (options_.lake.dir.empty()) return Status::Ok();
   Result<std::unique_ptr<LakeService>> lake = LakeService::Open(
-      {.dir = options_.lake_dir,
+      {.dir = options_.lake.dir,
        .window_size = options_.pipeline.window_size,
-       .max_partitions = options_.lake_max_partitions,
-       .retention_days = options_.lake_retention_days,
-       .vacuum_retention = options_.lake_vacuum_retention,
-       .maintenance_interval = options_.lake_maintenance_interval,
+       .max_partitions = options_.lake.max_partitions,
+       .retention_days = options_.lake.retention_days,
+       .vacuum_retention = options_.lake.vacuum_retention,
+       .maintenance_interval = options_.lake.maintenance_interval,
        .location_name = [this](LocationId location) { return locations_->NameOf(location); },
        .query = {}},
       clock_, locations_->locations());
@@ -211,11 +211,11 @@ void Count::Settle() {
 Status Count::JoinGroup() {
   Result<std::unique_ptr<KafkaMembership>> joined = KafkaMembership::Join(
       {.kafka = kafka_,
-       .group = options_.kafka_deployment + "-count",
+       .group = options_.kafka.deployment + "-count",
        .topics = raw_->name().Subscription(),
        .on_assigned = [this](const std::vector<KafkaPartition>& ours) { Take(ours); },
        .on_revoked = [this](const std::vector<KafkaPartition>& lost) { Give(lost); },
-       .session_timeout = options_.kafka_session_timeout});
+       .session_timeout = options_.kafka.session_timeout});
   if (!joined.ok()) return joined.status();
   membership_ = std::move(joined).value();
   return Status::Ok();
@@ -229,13 +229,13 @@ Result<std::unique_ptr<PartitionTask>> Count::BuildTask(const SourcePartition& p
   const auto wake = [this, partition] { Wake(partition); };
   TaskOptions task;
   TaskPorts ports;
-  task.sinks.push_back(KafkaSinkOptions(options_));
+  task.sinks.push_back(KafkaSinkOptions(options_.kafka));
   ports.sinks.push_back(std::make_unique<ObservedSink>(
       writer_->OpenSink(wake), [this](const SourcePartition& from, const Segment& segment) {
         activity_.Count(from, segment, SteadyMs());
       }));
   if (lake_) {
-    const int64_t roll_ms = options_.lake_roll_interval.v;
+    const int64_t roll_ms = options_.lake.roll_interval.v;
     task.sinks.push_back({.name = "lake counts", .commit_interval_ms = roll_ms, .together = true});
     ports.sinks.push_back(lake_->OpenCountsSink(wake));
     task.sinks.push_back({.name = "lake ledger", .commit_interval_ms = roll_ms, .together = true});
@@ -246,18 +246,18 @@ Result<std::unique_ptr<PartitionTask>> Count::BuildTask(const SourcePartition& p
     sinks_ = task.sinks;
   }
   task.hash_seed = std::random_device()() | uint64_t{std::random_device()()} << 32;
-  task.on_gap = options_.on_gap;
-  task.checkpoint_interval_ms = options_.checkpoint_interval.v;
+  task.on_gap = options_.engine.on_gap;
+  task.checkpoint_interval_ms = options_.engine.checkpoint_interval.v;
   const KafkaRawTopicPtr topic = raw_->FindSource(partition.source);
   if (topic == nullptr) return Status::Retry("its topic is gone");
   const int32_t partitions = std::max(1, raw_->partitions());
-  task.sealed_bytes_max = options_.pending_max / partitions;
-  task.spill_bytes_max = options_.spill_max / partitions;
+  task.sealed_bytes_max = options_.engine.pending_max / partitions;
+  task.spill_bytes_max = options_.engine.spill_max / partitions;
   ports.source = raw_->OpenSource(topic, partition.partition, wake);
   ports.store = std::make_unique<CheckpointFiles>(
-      options_.checkpoint_dir.empty()
+      options_.engine.checkpoint_dir.empty()
           ? (std::filesystem::path(options_.data) / "checkpoints").string()
-          : options_.checkpoint_dir);
+          : options_.engine.checkpoint_dir);
   return std::make_unique<PartitionTask>(partition, options_.pipeline, std::move(task),
                                          std::move(ports));
 }
@@ -385,8 +385,7 @@ std::vector<Metric> Count::CollectMetrics() const {
 
 }  // namespace
 
-Status RunCount(const UpOptions& options,
-                const std::function<void(const std::string& url)>& ready) {
+Status RunCount(const Settings& options, const std::function<void(const std::string& url)>& ready) {
   return RunProcess<Count>(options, ready);
 }
 

@@ -12,6 +12,6 @@ namespace sightline {
 
 // As RunUp() in processes/up.h: runs until SIGTERM or SIGINT, which must be blocked in the calling
 // thread.
-Status RunCount(const UpOptions& options, const std::function<void(const std::string& url)>& ready);
+Status RunCount(const Settings& options, const std::function<void(const std::string& url)>& ready);
 
 }  // namespace sightline

@@ -121,10 +121,10 @@ class KafkaPost final : public HttpClient {
 
 }  // namespace
 
-Result<std::unique_ptr<HttpClient>> OpenKafkaPost(const UpOptions& options, KafkaMessage message) {
-  const Result<KafkaOptions> kafka = MakeKafkaOptions(options);
+Result<std::unique_ptr<HttpClient>> OpenKafkaPost(const Settings& options, KafkaMessage message) {
+  const Result<KafkaOptions> kafka = MakeKafkaOptions(options.kafka);
   if (!kafka.ok()) return kafka.status();
-  const Result<RawTopicName> name = RawTopicName::Parse(options.kafka_topic);
+  const Result<RawTopicName> name = RawTopicName::Parse(options.kafka.topic);
   if (!name.ok()) return name.status();
   // What librdkafka would refuse, now and not with the first post.
   if (const auto tried = KafkaAdmin::Open(kafka.value(), kAskTime); !tried.ok())

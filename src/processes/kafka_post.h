@@ -16,6 +16,6 @@ enum class KafkaMessage : uint8_t { kEvent, kFrame };
 
 // Connects with the first post; a cluster that is away is an answer that did not come. kStop: the
 // options are refused.
-Result<std::unique_ptr<HttpClient>> OpenKafkaPost(const UpOptions& options, KafkaMessage message);
+Result<std::unique_ptr<HttpClient>> OpenKafkaPost(const Settings& options, KafkaMessage message);
 
 }  // namespace sightline

@@ -41,26 +41,25 @@ KafkaRawTopics::KafkaRawTopics(KafkaOptions kafka, RawTopicName name,
       cluster_id_(std::move(cluster_id)),
       reader_(std::move(reader)) {}
 
-Result<std::unique_ptr<KafkaRawTopics>> KafkaRawTopics::Open(const UpOptions& options,
+Result<std::unique_ptr<KafkaRawTopics>> KafkaRawTopics::Open(const KafkaSettings& settings,
                                                              const std::function<bool()>& give_up) {
-  Result<RawTopicName> name = RawTopicName::Parse(options.kafka_topic);
+  Result<RawTopicName> name = RawTopicName::Parse(settings.topic);
   if (!name.ok()) return name.status();
-  Result<KafkaOptions> kafka = MakeKafkaOptions(options);
+  Result<KafkaOptions> kafka = MakeKafkaOptions(settings);
   if (!kafka.ok()) return kafka.status();
   Result<std::unique_ptr<KafkaReader>> reader = KafkaReader::Open(kafka.value());
   if (!reader.ok()) return reader.status();
   Result<std::unique_ptr<KafkaAdmin>> admin = KafkaAdmin::Open(kafka.value(), kKafkaAskTime);
   if (!admin.ok()) return admin.status();
-  Result<std::string> cluster = WaitForCluster(*admin.value(), options, give_up);
+  Result<std::string> cluster = WaitForCluster(*admin.value(), settings, give_up);
   if (!cluster.ok()) return cluster.status();
   std::unique_ptr<KafkaRawTopics> raw(new KafkaRawTopics(
       std::move(kafka).value(), std::move(name).value(), std::move(admin).value(),
       std::move(cluster).value(), std::move(reader).value()));
   const Result<std::vector<KafkaTopicState>> now = WaitForKafka(
-      options, give_up, [r = raw.get()] { return DescribeRawTopics(*r->admin_, r->name_); });
+      settings, give_up, [r = raw.get()] { return DescribeRawTopics(*r->admin_, r->name_); });
   if (!now.ok()) return now.status();
-  if (!raw->name_.by_location() && now.value().empty())
-    return NoTopic(options, options.kafka_topic);
+  if (!raw->name_.by_location() && now.value().empty()) return NoTopic(settings, settings.topic);
   std::string trouble;
   const Result<Change> change = raw->Compare(now.value(), trouble);
   if (!change.ok()) return change.status();
@@ -234,10 +233,10 @@ Result<std::vector<KafkaTopicState>> DescribeRawTopics(KafkaAdmin& admin,
 }
 
 Result<std::function<int32_t(const SourcePartition&)>> CountsPartitions(
-    KafkaRawTopics& raw, const UpOptions& options, const std::function<bool()>& give_up) {
+    KafkaRawTopics& raw, const KafkaSettings& settings, const std::function<bool()>& give_up) {
   if (!raw.name().by_location()) return std::function<int32_t(const SourcePartition&)>();
   const Result<KafkaTopic> counts =
-      WaitForTopic(raw.admin(), options, options.kafka_counts_topic, give_up);
+      WaitForTopic(raw.admin(), settings, settings.counts_topic, give_up);
   if (!counts.ok()) return counts.status();
   return std::function<int32_t(const SourcePartition&)>(
       [n = counts.value().partitions](const SourcePartition& partition) {

@@ -38,7 +38,7 @@ class KafkaRawTopics {
  public:
   // Waits for the cluster, and looks. kStop: given up; the one topic is not there; options that
   // cannot be. By location there may be none yet.
-  static Result<std::unique_ptr<KafkaRawTopics>> Open(const UpOptions& options,
+  static Result<std::unique_ptr<KafkaRawTopics>> Open(const KafkaSettings& settings,
                                                       const std::function<bool()>& give_up);
 
   const RawTopicName& name() const { return name_; }
@@ -102,6 +102,6 @@ Result<std::vector<KafkaTopicState>> DescribeRawTopics(KafkaAdmin& admin, const 
 // Into which partition of the counts a source's partition goes (KafkaWriterOptions::partition_of):
 // null where there is one raw topic. kStop, given up or none: the counts topic is not there.
 Result<std::function<int32_t(const SourcePartition&)>> CountsPartitions(
-    KafkaRawTopics& raw, const UpOptions& options, const std::function<bool()>& give_up);
+    KafkaRawTopics& raw, const KafkaSettings& settings, const std::function<bool()>& give_up);
 
 }  // namespace sightline

@@ -9,7 +9,7 @@ constexpr Millis kServerStop{500};
 
 }  // namespace
 
-Result<std::unique_ptr<BareServer>> BareServer::Start(const UpOptions& options, const Clock& clock,
+Result<std::unique_ptr<BareServer>> BareServer::Start(const Settings& options, const Clock& clock,
                                                       BareServerPorts ports) {
   std::unique_ptr<BareServer> bare(new BareServer());
   bare->live_ = std::make_unique<Live>(LiveOptions{.pane_size = options.pipeline.pane_size,

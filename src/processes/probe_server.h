@@ -27,7 +27,7 @@ struct BareServerPorts {
 class BareServer {
  public:
   // kStop: it cannot listen there.
-  static Result<std::unique_ptr<BareServer>> Start(const UpOptions& options, const Clock& clock,
+  static Result<std::unique_ptr<BareServer>> Start(const Settings& options, const Clock& clock,
                                                    BareServerPorts ports);
   ~BareServer();
   BareServer(const BareServer&) = delete;

@@ -55,29 +55,29 @@ Health Pulse::ReportHealth() const {
           .reasons = {fmt::format("the main loop has not come round for {} s", silent_ms / 1'000)}};
 }
 
-Result<std::unique_ptr<Server>> StartServer(const UpOptions& options, ServerPorts ports) {
+Result<std::unique_ptr<Server>> StartServer(const Settings& options, ServerPorts ports) {
   const ListenAddress listen = ParseListen(options.listen).value();
   // A body must fit into the memory of all of them, or it would be told to come again for ever.
-  const int64_t body_max = std::min(options.server_body_max, options.server_memory_max / 2);
-  if (body_max < options.server_body_max)
+  const int64_t body_max = std::min(options.server.body_max, options.server.memory_max / 2);
+  if (body_max < options.server.body_max)
     LogWarning(
         fmt::format("bodies are limited to {}, half of server.memory_max, not to "
                     "server.body_max",
                     FormatBytes(body_max)));
   return Server::Start({.address = listen.address,
                         .port = listen.port,
-                        .threads = static_cast<int32_t>(options.server_threads),
+                        .threads = static_cast<int32_t>(options.server.threads),
                         .body_bytes_max = body_max,
-                        .ingest_memory_bytes_max = options.server_memory_max,
-                        .connections_max = static_cast<int32_t>(options.server_connections_max),
-                        .queries_max = static_cast<int32_t>(options.query_running_max),
-                        .queries_waiting_max = static_cast<int32_t>(options.query_waiting_max),
-                        .answer_memory_bytes_max = options.query_answer_memory_max,
+                        .ingest_memory_bytes_max = options.server.memory_max,
+                        .connections_max = static_cast<int32_t>(options.server.connections_max),
+                        .queries_max = static_cast<int32_t>(options.query.running_max),
+                        .queries_waiting_max = static_cast<int32_t>(options.query.waiting_max),
+                        .answer_memory_bytes_max = options.query.answer_memory_max,
                         .web_dir = options.web_dir},
                        options.pipeline, std::move(ports));
 }
 
-std::string UrlOf(const UpOptions& options, const Server& server) {
+std::string UrlOf(const Settings& options, const Server& server) {
   const ListenAddress listen = ParseListen(options.listen).value();
   // Every address is also this machine's own.
   const std::string address = listen.address == "0.0.0.0" ? "127.0.0.1"

@@ -34,9 +34,9 @@ class Pulse {
   std::atomic<int64_t> beat_ms_;
 };
 // A server as the options say. kStop: it cannot listen there.
-Result<std::unique_ptr<Server>> StartServer(const UpOptions& options, ServerPorts ports);
+Result<std::unique_ptr<Server>> StartServer(const Settings& options, ServerPorts ports);
 // Of its page, as this machine reaches it.
-std::string UrlOf(const UpOptions& options, const Server& server);
+std::string UrlOf(const Settings& options, const Server& server);
 
 // The life of one: Start(), `ready` with url(), WaitForSignal(), and Stop() in any case. What it
 // ended with.
@@ -55,7 +55,7 @@ Status RunProcess(Process& process, const std::function<void(const std::string& 
   return status;
 }
 template <typename Process>
-Status RunProcess(const UpOptions& options,
+Status RunProcess(const Settings& options,
                   const std::function<void(const std::string& url)>& ready) {
   Process process(options);
   return RunProcess(process, ready);

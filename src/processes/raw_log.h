@@ -54,7 +54,9 @@ std::unique_ptr<RawLog> OpenEmbeddedRawLog(EmbeddedLog* log);
 
 class KafkaRawTopics;
 // kStop: options that cannot be.
-Result<std::unique_ptr<RawLog>> OpenKafkaRawLog(const UpOptions& options,
-                                                std::shared_ptr<KafkaRawTopics> topics);
+// `queue_bytes_max`: of posted detections that the brokers have not acknowledged.
+Result<std::unique_ptr<RawLog>> OpenKafkaRawLog(const KafkaSettings& settings,
+                                                std::shared_ptr<KafkaRawTopics> topics,
+                                                int64_t queue_bytes_max);
 
 }  // namespace sightline

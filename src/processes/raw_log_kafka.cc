@@ -81,12 +81,13 @@ class KafkaRawLog final : public RawLog {
 
 }  // namespace
 
-Result<std::unique_ptr<RawLog>> OpenKafkaRawLog(const UpOptions& options,
-                                                std::shared_ptr<KafkaRawTopics> topics) {
-  const Result<KafkaOptions> kafka = MakeKafkaOptions(options);
+Result<std::unique_ptr<RawLog>> OpenKafkaRawLog(const KafkaSettings& settings,
+                                                std::shared_ptr<KafkaRawTopics> topics,
+                                                int64_t queue_bytes_max) {
+  const Result<KafkaOptions> kafka = MakeKafkaOptions(settings);
   if (!kafka.ok()) return kafka.status();
   Result<std::unique_ptr<KafkaProducer>> producer =
-      KafkaProducer::Open({.kafka = kafka.value(), .bytes_max = options.log_queue_max});
+      KafkaProducer::Open({.kafka = kafka.value(), .bytes_max = queue_bytes_max});
   if (!producer.ok()) return producer.status();
   return std::unique_ptr<RawLog>(
       std::make_unique<KafkaRawLog>(std::move(topics), std::move(producer).value()));

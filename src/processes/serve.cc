@@ -41,7 +41,7 @@ constexpr Millis kWatch{1'000};
 
 class Serve {
  public:
-  explicit Serve(const UpOptions& options) : options_(options) {}
+  explicit Serve(const Settings& options) : options_(options) {}
 
   Status Start();
   Status WaitForSignal();
@@ -69,7 +69,7 @@ class Serve {
   Health ReportReadiness() const;
   std::vector<Metric> CollectMetrics() const;
 
-  const UpOptions options_;
+  const Settings options_;
   SystemClock clock_;
   KafkaOptions kafka_;
   std::unique_ptr<KafkaRawTopics> raw_;
@@ -77,8 +77,8 @@ class Serve {
   std::unique_ptr<TopicWatch> watch_;
   // In the order of the start; destroyed in reverse.
   Pulse pulse_;
-  mutable Activity activity_{static_cast<size_t>(options_.alert_subjects_known),
-                             options_.alert_forget};
+  mutable Activity activity_{static_cast<size_t>(options_.alerts.subjects_known),
+                             options_.alerts.forget};
   std::unique_ptr<Monitor> monitor_;
   std::unique_ptr<Live> live_;
   std::unique_ptr<Hub> hub_;
@@ -95,13 +95,13 @@ class Serve {
 };
 
 Status Serve::Start() {
-  if (options_.kafka.brokers.empty())
+  if (options_.kafka.client.brokers.empty())
     return Status::Stop("serve reads counts from Kafka: say --kafka host:port");
   RETURN_IF_ERROR(OpenTopics());
   live_ =
       std::make_unique<Live>(LiveOptions{.pane_size = options_.pipeline.pane_size,
                                          .window_size = options_.pipeline.window_size,
-                                         .pane_retention = options_.live_pane_retention,
+                                         .pane_retention = options_.live.pane_retention,
                                          .idle_timeout = options_.pipeline.idle_timeout,
                                          .out_of_orderness = options_.pipeline.out_of_orderness,
                                          .log_end =
@@ -120,33 +120,33 @@ Status Serve::Start() {
   RETURN_IF_ERROR(OpenMonitor());
   hub_ =
       std::make_unique<Hub>(live_.get(), &clock_,
-                            HubOptions{.min_interval = options_.live_push_interval,
+                            HubOptions{.min_interval = options_.live.push_interval,
                                        .alerts_version = [this] { return monitor_->version(); }});
   RETURN_IF_ERROR(OpenLocations());
   RETURN_IF_ERROR(OpenLake());
   RETURN_IF_ERROR(OpenFeed());
   CatchUp();
   RETURN_IF_ERROR(StartServer());
-  monitor_->Start(InstanceOf(options_, url_), hub_->boot());
+  monitor_->Start(InstanceOf(options_.alerts, url_), hub_->boot());
   return Status::Ok();
 }
 
 Status Serve::OpenTopics() {
-  Result<KafkaOptions> kafka = MakeKafkaOptions(options_);
+  Result<KafkaOptions> kafka = MakeKafkaOptions(options_.kafka);
   if (!kafka.ok()) return kafka.status();
   kafka_ = std::move(kafka).value();
-  Result<std::unique_ptr<KafkaRawTopics>> raw = KafkaRawTopics::Open(options_, StopAsked);
+  Result<std::unique_ptr<KafkaRawTopics>> raw = KafkaRawTopics::Open(options_.kafka, StopAsked);
   if (!raw.ok()) return raw.status();
   raw_ = std::move(raw).value();
   Result<KafkaTopic> counts =
-      WaitForTopic(raw_->admin(), options_, options_.kafka_counts_topic, StopAsked);
+      WaitForTopic(raw_->admin(), options_.kafka, options_.kafka.counts_topic, StopAsked);
   if (!counts.ok()) return counts.status();
   counts_ = std::move(counts).value();
   Result<std::unique_ptr<KafkaAdmin>> admin = KafkaAdmin::Open(kafka_, kKafkaAskTime);
   if (!admin.ok()) return admin.status();
   watch_ = std::make_unique<TopicWatch>(std::move(admin).value(), std::vector<KafkaTopic>{counts_});
   Result<std::unique_ptr<KafkaProducer>> producer =
-      KafkaProducer::Open({.kafka = kafka_, .bytes_max = options_.log_queue_max});
+      KafkaProducer::Open({.kafka = kafka_, .bytes_max = options_.log.queue_max});
   if (!producer.ok()) return producer.status();
   detections_ = std::make_unique<KafkaDetections>(std::move(producer).value(), raw_->name(),
                                                   TopicsToPost(*raw_));
@@ -179,11 +179,11 @@ void Serve::SetLocations(const std::vector<Location>& locations) {
 }
 
 Status Serve::OpenLake() {
-  if (options_.lake_dir.empty()) return Status::Ok();
+  if (options_.lake.dir.empty()) return Status::Ok();
   Result<std::unique_ptr<LakeReader>> lake = LakeReader::OpenEarly(
-      options_.lake_dir, {.memory_bytes_max = options_.query_memory_max,
-                          .threads = static_cast<int32_t>(options_.query_threads),
-                          .queries_max = static_cast<int32_t>(options_.query_running_max)});
+      options_.lake.dir, {.memory_bytes_max = options_.query.memory_max,
+                          .threads = static_cast<int32_t>(options_.query.threads),
+                          .queries_max = static_cast<int32_t>(options_.query.running_max)});
   if (!lake.ok()) return lake.status();
   lake_ = std::move(lake).value();
   if (!lake_->complete()) RefreshLake();
@@ -384,8 +384,7 @@ std::vector<Metric> Serve::CollectMetrics() const {
 
 }  // namespace
 
-Status RunServe(const UpOptions& options,
-                const std::function<void(const std::string& url)>& ready) {
+Status RunServe(const Settings& options, const std::function<void(const std::string& url)>& ready) {
   return RunProcess<Serve>(options, ready);
 }
 

@@ -34,7 +34,7 @@ constexpr Millis kWatch{1'000};
 
 // What a step has from its process.
 struct StepContext {
-  const UpOptions& options;
+  const Settings& options;
   const Clock& clock;
   KafkaOptions kafka;
   const KafkaTopic& from;
@@ -47,9 +47,9 @@ class StepKind {
  public:
   virtual ~StepKind() = default;
   virtual const char* name() const = 0;
-  virtual const std::string& from(const UpOptions& options) const = 0;
+  virtual const std::string& from(const Settings& options) const = 0;
   // The topic that is written; null: none is.
-  virtual const std::string* to(const UpOptions& options) const = 0;
+  virtual const std::string* to(const Settings& options) const = 0;
   virtual Status Open(const StepContext& context) = 0;
   virtual std::unique_ptr<PartitionStep> OpenPartition(int32_t partition,
                                                        std::function<void()> wake) = 0;
@@ -85,10 +85,11 @@ class TopicKind : public StepKind {
         {.kafka = context.kafka,
          .from = context.from,
          .to = *to(context.options),
-         .transactional_prefix = fmt::format("{}-{}-", context.options.kafka_deployment, name()),
-         .commit_interval = context.options.kafka_commit_interval,
-         .group_age_max = context.options.kafka_group_interval,
-         .group_memory = std::min(Millis{3'600'000}, ProgressRepeatInterval(context.options))});
+         .transactional_prefix = fmt::format("{}-{}-", context.options.kafka.deployment, name()),
+         .commit_interval = context.options.kafka.commit_interval,
+         .group_age_max = context.options.kafka.group_interval,
+         .group_memory =
+             std::min(Millis{3'600'000}, ProgressRepeatInterval(context.options.kafka))});
     if (!steps.ok()) return steps.status();
     steps_ = std::move(steps).value();
     locations_ = &context.locations;
@@ -103,8 +104,8 @@ class TopicKind : public StepKind {
 class Join final : public TopicKind {
  public:
   const char* name() const override { return "join"; }
-  const std::string& from(const UpOptions& o) const override { return o.kafka_item_counts_topic; }
-  const std::string* to(const UpOptions& o) const override { return &o.kafka_counts_topic; }
+  const std::string& from(const Settings& o) const override { return o.kafka.item_counts_topic; }
+  const std::string* to(const Settings& o) const override { return &o.kafka.counts_topic; }
   std::unique_ptr<PartitionStep> OpenPartition(int32_t partition,
                                                std::function<void()> wake) override {
     return std::make_unique<TopicStep>(steps_->OpenJoin(
@@ -119,8 +120,8 @@ class Join final : public TopicKind {
 class Transform final : public TopicKind {
  public:
   const char* name() const override { return "transform"; }
-  const std::string& from(const UpOptions& o) const override { return o.kafka_counts_topic; }
-  const std::string* to(const UpOptions& o) const override { return &o.kafka_lake_rows_topic; }
+  const std::string& from(const Settings& o) const override { return o.kafka.counts_topic; }
+  const std::string* to(const Settings& o) const override { return &o.kafka.lake_rows_topic; }
   std::unique_ptr<PartitionStep> OpenPartition(int32_t partition,
                                                std::function<void()> wake) override {
     return std::make_unique<TopicStep>(steps_->OpenTransform(partition, std::move(wake)));
@@ -130,10 +131,10 @@ class Transform final : public TopicKind {
 class StoreKind final : public StepKind {
  public:
   const char* name() const override { return "store"; }
-  const std::string& from(const UpOptions& o) const override { return o.kafka_lake_rows_topic; }
-  const std::string* to(const UpOptions&) const override { return nullptr; }
+  const std::string& from(const Settings& o) const override { return o.kafka.lake_rows_topic; }
+  const std::string* to(const Settings&) const override { return nullptr; }
   Status Open(const StepContext& context) override {
-    if (context.options.lake_dir.empty())
+    if (context.options.lake.dir.empty())
       return Status::Stop("store writes a lake: say --lake.dir FOLDER");
     Result<std::unique_ptr<Store>> store = Store::Open(
         context.options, context.clock, context.kafka, context.from, context.locations.locations(),
@@ -169,7 +170,7 @@ std::vector<int32_t> NumbersOf(const std::vector<KafkaPartition>& partitions) {
 template <typename Kind>
 class StepProcess {
  public:
-  explicit StepProcess(const UpOptions& options) : options_(options) {}
+  explicit StepProcess(const Settings& options) : options_(options) {}
 
   Status Start();
   Status WaitForSignal();
@@ -186,7 +187,7 @@ class StepProcess {
   Health ReportHealth() const;
   Health ReportReadiness() const;
 
-  const UpOptions options_;
+  const Settings options_;
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
   SystemClock clock_;
   KafkaOptions kafka_;
@@ -205,7 +206,7 @@ class StepProcess {
 
 template <typename Kind>
 Status StepProcess<Kind>::Start() {
-  if (options_.kafka.brokers.empty())
+  if (options_.kafka.client.brokers.empty())
     return Status::Stop(fmt::format("{} reads '{}' from Kafka: say --kafka host:port", kind_.name(),
                                     kind_.from(options_)));
   RETURN_IF_ERROR(OpenTopics());
@@ -222,7 +223,7 @@ Status StepProcess<Kind>::Start() {
   RETURN_IF_ERROR(OpenMonitor());
   RETURN_IF_ERROR(JoinGroup());
   RETURN_IF_ERROR(StartServer());
-  monitor_->Start(InstanceOf(options_, server_->url()), server_->boot());
+  monitor_->Start(InstanceOf(options_.alerts, server_->url()), server_->boot());
   return Status::Ok();
 }
 
@@ -268,19 +269,20 @@ Status StepProcess<Kind>::StartServer() {
 
 template <typename Kind>
 Status StepProcess<Kind>::OpenTopics() {
-  Result<KafkaOptions> kafka = MakeKafkaOptions(options_);
+  Result<KafkaOptions> kafka = MakeKafkaOptions(options_.kafka);
   if (!kafka.ok()) return kafka.status();
   kafka_ = std::move(kafka).value();
   Result<std::unique_ptr<KafkaAdmin>> admin = KafkaAdmin::Open(kafka_, kKafkaAskTime);
   if (!admin.ok()) return admin.status();
-  const Result<std::string> cluster = WaitForCluster(*admin.value(), options_, StopAsked);
+  const Result<std::string> cluster = WaitForCluster(*admin.value(), options_.kafka, StopAsked);
   if (!cluster.ok()) return cluster.status();
-  Result<KafkaTopic> from = WaitForTopic(*admin.value(), options_, kind_.from(options_), StopAsked);
+  Result<KafkaTopic> from =
+      WaitForTopic(*admin.value(), options_.kafka, kind_.from(options_), StopAsked);
   if (!from.ok()) return from.status();
   from_ = std::move(from).value();
   std::vector<KafkaTopic> watched = {from_};
   if (const std::string* const to = kind_.to(options_)) {
-    const Result<KafkaTopic> topic = WaitForTopic(*admin.value(), options_, *to, StopAsked);
+    const Result<KafkaTopic> topic = WaitForTopic(*admin.value(), options_.kafka, *to, StopAsked);
     if (!topic.ok()) return topic.status();
     if (topic.value().partitions < from_.partitions)
       return Status::Stop(fmt::format(
@@ -314,7 +316,7 @@ template <typename Kind>
 Status StepProcess<Kind>::JoinGroup() {
   Result<std::unique_ptr<KafkaMembership>> joined = KafkaMembership::Join(
       {.kafka = kafka_,
-       .group = fmt::format("{}-{}", options_.kafka_deployment, kind_.name()),
+       .group = fmt::format("{}-{}", options_.kafka.deployment, kind_.name()),
        .topics = from_.name,
        .on_assigned =
            [this](const std::vector<KafkaPartition>& ours) { loop_->Add(NumbersOf(ours)); },
@@ -322,7 +324,7 @@ Status StepProcess<Kind>::JoinGroup() {
            [this](const std::vector<KafkaPartition>& lost) {
              loop_->Remove(NumbersOf(lost), kHandOver);
            },
-       .session_timeout = options_.kafka_session_timeout});
+       .session_timeout = options_.kafka.session_timeout});
   if (!joined.ok()) return joined.status();
   membership_ = std::move(joined).value();
   joined_ = membership_.get();
@@ -382,15 +384,14 @@ Health StepProcess<Kind>::ReportReadiness() const {
 
 }  // namespace
 
-Status RunJoin(const UpOptions& options, const std::function<void(const std::string& url)>& ready) {
+Status RunJoin(const Settings& options, const std::function<void(const std::string& url)>& ready) {
   return RunProcess<StepProcess<Join>>(options, ready);
 }
-Status RunTransform(const UpOptions& options,
+Status RunTransform(const Settings& options,
                     const std::function<void(const std::string& url)>& ready) {
   return RunProcess<StepProcess<Transform>>(options, ready);
 }
-Status RunStore(const UpOptions& options,
-                const std::function<void(const std::string& url)>& ready) {
+Status RunStore(const Settings& options, const std::function<void(const std::string& url)>& ready) {
   return RunProcess<StepProcess<StoreKind>>(options, ready);
 }
 

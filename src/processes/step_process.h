@@ -14,11 +14,11 @@ namespace sightline {
 // calling thread.
 //
 // Names to counts: kafka.item_counts_topic to kafka.counts_topic.
-Status RunJoin(const UpOptions& options, const std::function<void(const std::string& url)>& ready);
+Status RunJoin(const Settings& options, const std::function<void(const std::string& url)>& ready);
 // Counts to sealed segments: kafka.counts_topic to kafka.lake_rows_topic.
-Status RunTransform(const UpOptions& options,
+Status RunTransform(const Settings& options,
                     const std::function<void(const std::string& url)>& ready);
 // Sealed segments into the lake: kafka.lake_rows_topic to lake.dir.
-Status RunStore(const UpOptions& options, const std::function<void(const std::string& url)>& ready);
+Status RunStore(const Settings& options, const std::function<void(const std::string& url)>& ready);
 
 }  // namespace sightline

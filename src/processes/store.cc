@@ -44,7 +44,7 @@ class Store::Writing final : public PartitionStep {
     }
     const bool due = draining || waiting_rows_ >= kWaitingRowsMax ||
                      SteadyClock::now() - oldest_ >
-                         std::chrono::milliseconds(store_.options_.lake_roll_interval.v);
+                         std::chrono::milliseconds(store_.options_.lake.roll_interval.v);
     for (auto& [from, stored] : sources_) RETURN_IF_ERROR(Write(from, stored, due));
     return more ? Status::Ok() : Status::Retry("");
   }
@@ -157,7 +157,7 @@ class Store::Writing final : public PartitionStep {
             fmt::format("partition {} of '{}' is read from its beginning: the lake lacks what the "
                         "group '{}-store' "
                         "has as stored",
-                        partition_, store_.from_.name, store_.options_.kafka_deployment));
+                        partition_, store_.from_.name, store_.options_.kafka.deployment));
         return StartOver();
       }
       int64_t sum = 0;
@@ -235,17 +235,17 @@ class Store::Writing final : public PartitionStep {
   StepFigures figures_;
 };
 
-Result<std::unique_ptr<Store>> Store::Open(const UpOptions& options, const Clock& clock,
+Result<std::unique_ptr<Store>> Store::Open(const Settings& options, const Clock& clock,
                                            const KafkaOptions& kafka, const KafkaTopic& from,
                                            std::vector<Location> locations, StoredHint hint) {
   std::unique_ptr<Store> store(new Store(options, from, std::move(hint)));
   Result<std::unique_ptr<LakeService>> lake = LakeService::Open(
-      {.dir = options.lake_dir,
+      {.dir = options.lake.dir,
        .window_size = options.pipeline.window_size,
-       .max_partitions = options.lake_max_partitions,
-       .retention_days = options.lake_retention_days,
-       .vacuum_retention = options.lake_vacuum_retention,
-       .maintenance_interval = options.lake_maintenance_interval,
+       .max_partitions = options.lake.max_partitions,
+       .retention_days = options.lake.retention_days,
+       .vacuum_retention = options.lake.vacuum_retention,
+       .maintenance_interval = options.lake.maintenance_interval,
        .location_name = [s = store.get()](LocationId location) { return s->NameOf(location); },
        .query = {}},
       clock, std::move(locations));

@@ -31,7 +31,7 @@ using StoredHint = std::function<Result<std::optional<Offset>>(int32_t partition
 class Store {
  public:
   // kStop: the lake cannot be used.
-  static Result<std::unique_ptr<Store>> Open(const UpOptions& options, const Clock& clock,
+  static Result<std::unique_ptr<Store>> Open(const Settings& options, const Clock& clock,
                                              const KafkaOptions& kafka, const KafkaTopic& from,
                                              std::vector<Location> locations, StoredHint hint);
 
@@ -42,12 +42,12 @@ class Store {
 
  private:
   class Writing;
-  Store(const UpOptions& options, KafkaTopic from, StoredHint hint)
+  Store(const Settings& options, KafkaTopic from, StoredHint hint)
       : options_(options), from_(std::move(from)), hint_(std::move(hint)) {}
   std::string NameOf(LocationId location) const;
   void Learn(LocationId location, const std::string& name);
 
-  const UpOptions options_;
+  const Settings options_;
   const KafkaTopic from_;
   const StoredHint hint_;
   mutable std::mutex mutex_;

@@ -55,17 +55,17 @@ constexpr std::chrono::milliseconds kCatchUpPoll{2};
 constexpr Millis kTick{1'000};  // of the main loop, at most
 constexpr Millis kRenewTime{10'000};
 
-std::string DemoFolder(const UpOptions& options) {
+std::string DemoFolder(const Settings& options) {
   return (std::filesystem::path(options.data) / "demo").string();
 }
 
-std::string CheckpointFolder(const UpOptions& options) {
+std::string CheckpointFolder(const Settings& options) {
   return (std::filesystem::path(options.data) / "checkpoints").string();
 }
 
 class Up {
  public:
-  explicit Up(const UpOptions& options) : options_(options) {}
+  explicit Up(const Settings& options) : options_(options) {}
 
   Status Start();
   Status WaitForSignal();
@@ -96,12 +96,12 @@ class Up {
   std::vector<Metric> CollectMetrics() const;
   void CollectLogMetrics(std::vector<Metric>& metrics) const;
 
-  const UpOptions options_;
+  const Settings options_;
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
   SystemClock clock_;
   // In the order of the start; destroyed in reverse.
-  mutable Activity activity_{static_cast<size_t>(options_.alert_subjects_known),
-                             options_.alert_forget};
+  mutable Activity activity_{static_cast<size_t>(options_.alerts.subjects_known),
+                             options_.alerts.forget};
   std::unique_ptr<Monitor> monitor_;
   std::unique_ptr<EmbeddedLog> log_;
   std::unique_ptr<RawLog> raw_;
@@ -133,7 +133,7 @@ Status Up::Start() {
       LiveOptions{
           .pane_size = options_.pipeline.pane_size,
           .window_size = options_.pipeline.window_size,
-          .pane_retention = options_.live_pane_retention,
+          .pane_retention = options_.live.pane_retention,
           .idle_timeout = options_.pipeline.idle_timeout,
           .out_of_orderness = options_.pipeline.out_of_orderness,
           .log_end = [this](const SourcePartition& partition) { return raw_->EndOf(partition); }},
@@ -141,7 +141,7 @@ Status Up::Start() {
   RETURN_IF_ERROR(OpenMonitor());
   hub_ =
       std::make_unique<Hub>(live_.get(), &clock_,
-                            HubOptions{.min_interval = options_.live_push_interval,
+                            HubOptions{.min_interval = options_.live.push_interval,
                                        .alerts_version = [this] { return monitor_->version(); }});
   std::string table = options_.locations;
   if (table.empty() && options_.demo) {
@@ -152,7 +152,7 @@ Status Up::Start() {
   locations_ = std::make_unique<LocationsRefresh>(
       table, (std::filesystem::path(options_.data) / "locations.last_good").string());
   RETURN_IF_ERROR(locations_->Load());
-  if (options_.lake_enabled) RETURN_IF_ERROR(OpenLake());
+  if (options_.lake.enabled) RETURN_IF_ERROR(OpenLake());
   if (!table.empty()) SetLocations(locations_->locations());
   locations_->OnChange([this](const std::vector<Location>& known) { SetLocations(known); });
   RETURN_IF_ERROR(LoadLive());
@@ -162,13 +162,13 @@ Status Up::Start() {
   RETURN_IF_ERROR(WriteAddressFile(options_.data, {url_, hub_->boot()}));
   address_written_ = true;
   ExpectLocations();
-  monitor_->Start(InstanceOf(options_, url_), hub_->boot());
+  monitor_->Start(InstanceOf(options_.alerts, url_), hub_->boot());
   return options_.demo ? StartDemo() : Status::Ok();
 }
 
 Status Up::OpenLake() {
   const std::string dir =
-      options_.lake_dir.empty() ? DefaultLakeDir(options_.data) : options_.lake_dir;
+      options_.lake.dir.empty() ? DefaultLakeDir(options_.data) : options_.lake.dir;
   Result<std::unique_ptr<PinnedRuns>> runs = PinnedRuns::Open(
       CheckpointFolder(options_), (std::filesystem::path(options_.data) / "pending").string());
   if (!runs.ok()) return runs.status();
@@ -176,15 +176,15 @@ Status Up::OpenLake() {
   Result<std::unique_ptr<LakeService>> lake = LakeService::Open(
       {.dir = dir,
        .window_size = options_.pipeline.window_size,
-       .max_partitions = options_.lake_max_partitions,
-       .retention_days = options_.lake_retention_days,
-       .vacuum_retention = options_.lake_vacuum_retention,
-       .maintenance_interval = options_.lake_maintenance_interval,
+       .max_partitions = options_.lake.max_partitions,
+       .retention_days = options_.lake.retention_days,
+       .vacuum_retention = options_.lake.vacuum_retention,
+       .maintenance_interval = options_.lake.maintenance_interval,
        .location_name = [this](LocationId location) { return locations_->NameOf(location); },
        .runs = runs_.get(),
-       .query = {.memory_bytes_max = options_.query_memory_max,
-                 .threads = static_cast<int32_t>(options_.query_threads),
-                 .queries_max = static_cast<int32_t>(options_.query_running_max)}},
+       .query = {.memory_bytes_max = options_.query.memory_max,
+                 .threads = static_cast<int32_t>(options_.query.threads),
+                 .queries_max = static_cast<int32_t>(options_.query.running_max)}},
       clock_, locations_->locations());
   if (!lake.ok()) return lake.status();
   lake_ = std::move(lake).value();
@@ -210,41 +210,42 @@ Status Up::OpenLog() {
       EmbeddedLog::Open({.dir = options_.data,
                          .partitions = static_cast<int32_t>(options_.partitions),
                          .clock = &clock_,
-                         .retention_age = options_.log_retention,
-                         .retention_bytes = options_.log_size_max,
-                         .queue_bytes_max = options_.log_queue_max});
+                         .retention_age = options_.log.retention,
+                         .retention_bytes = options_.log.size_max,
+                         .queue_bytes_max = options_.log.queue_max});
   if (!log.ok()) return log.status();
   log_ = std::move(log).value();
-  if (!options_.kafka.brokers.empty()) return OpenKafka();
+  if (!options_.kafka.client.brokers.empty()) return OpenKafka();
   raw_ = OpenEmbeddedRawLog(log_.get());
   return Status::Ok();
 }
 
 Status Up::OpenKafka() {
-  Result<std::unique_ptr<KafkaRawTopics>> opened = KafkaRawTopics::Open(options_, StopAsked);
+  Result<std::unique_ptr<KafkaRawTopics>> opened = KafkaRawTopics::Open(options_.kafka, StopAsked);
   if (!opened.ok()) return opened.status();
   const std::shared_ptr<KafkaRawTopics> topics = std::move(opened).value();
-  Result<std::unique_ptr<RawLog>> raw = OpenKafkaRawLog(options_, topics);
+  Result<std::unique_ptr<RawLog>> raw =
+      OpenKafkaRawLog(options_.kafka, topics, options_.log.queue_max);
   if (!raw.ok()) return raw.status();
   raw_ = std::move(raw).value();
-  if (!options_.kafka_publish) return Status::Ok();
-  Result<KafkaOptions> kafka = MakeKafkaOptions(options_);
+  if (!options_.kafka.publish) return Status::Ok();
+  Result<KafkaOptions> kafka = MakeKafkaOptions(options_.kafka);
   if (!kafka.ok()) return kafka.status();
-  auto partition_of = CountsPartitions(*topics, options_, StopAsked);
+  auto partition_of = CountsPartitions(*topics, options_.kafka, StopAsked);
   if (!partition_of.ok()) return partition_of.status();
   kafka_ = std::make_unique<KafkaWriter>(KafkaWriterOptions{
       .kafka = std::move(kafka).value(),
-      .deployment = options_.kafka_deployment,
-      .counts_topic = options_.kafka_counts_topic,
-      .dead_letters_topic = options_.kafka_dead_letters_topic,
-      .late_detections_topic = options_.kafka_late_detections_topic,
+      .deployment = options_.kafka.deployment,
+      .counts_topic = options_.kafka.counts_topic,
+      .dead_letters_topic = options_.kafka.dead_letters_topic,
+      .late_detections_topic = options_.kafka.late_detections_topic,
       .partition_of = std::move(partition_of).value(),
       .spec_id = fmt::format("{:016x}", options_.pipeline.Fingerprint()),
       .pane_size = options_.pipeline.pane_size,
       .location_name = [this](LocationId location) { return locations_->NameOf(location); },
       .locations_version = [this] { return locations_->state().version; },
-      .group_age_max = options_.kafka_group_interval,
-      .repeat_interval = ProgressRepeatInterval(options_)});
+      .group_age_max = options_.kafka.group_interval,
+      .repeat_interval = ProgressRepeatInterval(options_.kafka)});
   return Status::Ok();
 }
 
@@ -280,7 +281,7 @@ Status Up::LoadLive(const SourcePartition& partition) {
 void Up::StartEngine() {
   raw_->Watch([this](const SourcePartition& partition) { Wake(partition); });
   const auto cores = static_cast<int32_t>(std::thread::hardware_concurrency());
-  const auto threads = static_cast<int32_t>(options_.engine_threads);
+  const auto threads = static_cast<int32_t>(options_.engine.threads);
   auto runtime = std::make_unique<Runtime>(
       raw_->Partitions(), [this](const SourcePartition& partition) { return BuildTask(partition); },
       RuntimeOptions{.threads = threads > 0 ? threads : std::max(1, cores)});
@@ -328,28 +329,28 @@ Result<std::unique_ptr<PartitionTask>> Up::BuildTask(const SourcePartition& part
                                      [this](const SourcePartition& from, const Segment& segment) {
                                        activity_.Count(from, segment, SteadyMs());
                                      }));
-  add({.name = "counts", .commit_interval_ms = options_.commit_interval.v},
+  add({.name = "counts", .commit_interval_ms = options_.engine.commit_interval.v},
       log_->OpenCountsSink({.on_answer = wake}));
   if (lake_) {
-    const int64_t roll_ms = options_.lake_roll_interval.v;
+    const int64_t roll_ms = options_.lake.roll_interval.v;
     add({.name = "lake counts", .commit_interval_ms = roll_ms, .together = true},
         lake_->OpenCountsSink(wake));
     add({.name = "lake ledger", .commit_interval_ms = roll_ms, .together = true},
         lake_->OpenLedgerSink(wake));
   }
-  if (kafka_) add(KafkaSinkOptions(options_), kafka_->OpenSink(wake));
+  if (kafka_) add(KafkaSinkOptions(options_.kafka), kafka_->OpenSink(wake));
   {
     const std::lock_guard lock(sinks_mutex_);
     sinks_ = task.sinks;
   }
   task.hash_seed = std::random_device()() | uint64_t{std::random_device()()} << 32;
-  task.on_gap = options_.on_gap;
-  task.checkpoint_interval_ms = options_.checkpoint_interval.v;
+  task.on_gap = options_.engine.on_gap;
+  task.checkpoint_interval_ms = options_.engine.checkpoint_interval.v;
   ports.source = raw_->OpenSource(partition);
   if (ports.source == nullptr) return Status::Retry("its topic is gone");
   const auto partitions = static_cast<int64_t>(std::max<size_t>(1, raw_->Partitions().size()));
-  task.sealed_bytes_max = options_.pending_max / partitions;
-  task.spill_bytes_max = options_.spill_max / partitions;
+  task.sealed_bytes_max = options_.engine.pending_max / partitions;
+  task.spill_bytes_max = options_.engine.spill_max / partitions;
   ports.store = std::make_unique<CheckpointFiles>(CheckpointFolder(options_));
   return std::make_unique<PartitionTask>(partition, options_.pipeline, std::move(task),
                                          std::move(ports));
@@ -404,7 +405,7 @@ void Up::Report(MonitorReport& report) const {
   int64_t spilled = 0;
   for (const auto& [name, value] : report.numbers)
     if (name == "spilled_bytes") spilled = value;
-  sample.limits.push_back({"spill", spilled, options_.spill_max});
+  sample.limits.push_back({"spill", spilled, options_.engine.spill_max});
   sample.clock_unguarded = raw_->ClockUnguarded();
   sample.troubles = {{"log", log_->Health().message()},
                      {"raw log", raw_->Health().message()},
@@ -480,7 +481,7 @@ void Up::Stop() {
   if (monitor_) monitor_->Stop();
   // What the door has taken is counted by who took it, if it is not much: after SIGTERM nothing is
   // left in the log (`handover` asks for that).
-  if (options_.kafka.brokers.empty()) CatchUp(kReadRest);
+  if (options_.kafka.client.brokers.empty()) CatchUp(kReadRest);
   if (runtime_ && !runtime_->Drain(kEngineStop.v))
     LogWarning("not everything is committed: the next start counts the rest from the log");
   server_.reset();
@@ -586,7 +587,7 @@ void Up::CollectLogMetrics(std::vector<Metric>& metrics) const {
 
 }  // namespace
 
-Status RunUp(const UpOptions& options, const std::function<void(const std::string& url)>& ready) {
+Status RunUp(const Settings& options, const std::function<void(const std::string& url)>& ready) {
   return RunProcess<Up>(options, ready);
 }
 

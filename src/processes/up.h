@@ -16,6 +16,6 @@ namespace sightline {
 
 // Runs until SIGTERM or SIGINT, which must be blocked in the calling thread. Returns within 5 s of
 // the signal with everything committed. `ready` is called with the page's address.
-Status RunUp(const UpOptions& options, const std::function<void(const std::string& url)>& ready);
+Status RunUp(const Settings& options, const std::function<void(const std::string& url)>& ready);
 
 }  // namespace sightline

@@ -220,13 +220,13 @@ void Monitor::State::Publish(const MonitorReport& report) {
 
 Monitor::Monitor(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
-Result<std::unique_ptr<Monitor>> Monitor::Open(const UpOptions& options, std::string step,
+Result<std::unique_ptr<Monitor>> Monitor::Open(const Settings& options, std::string step,
                                                const Clock& clock,
                                                std::function<void(MonitorReport&)> report) {
-  Result<std::unique_ptr<MonitorTopics>> topics = MonitorTopics::Open(options);
+  Result<std::unique_ptr<MonitorTopics>> topics = MonitorTopics::Open(options.kafka);
   if (!topics.ok()) return topics.status();
   return std::unique_ptr<Monitor>(new Monitor(std::make_unique<State>(
-      options.alerts, std::move(step), clock, std::move(report), std::move(topics).value())));
+      options.alerts.rules, std::move(step), clock, std::move(report), std::move(topics).value())));
 }
 
 Monitor::~Monitor() { Stop(); }
@@ -345,8 +345,8 @@ void SampleKafka(const KafkaWriterStats& stats, MonitorReport& report) {
   report.numbers.emplace_back("kafka_commit_microseconds", stats.commit_microseconds);
 }
 
-std::string InstanceOf(const UpOptions& options, const std::string& url) {
-  if (!options.instance.empty()) return options.instance;
+std::string InstanceOf(const AlertSettings& settings, const std::string& url) {
+  if (!settings.instance.empty()) return settings.instance;
   std::array<char, 256> host{};
   if (gethostname(host.data(), host.size() - 1) != 0) host[0] = '?';
   return fmt::format("{}:{}", host.data(), url.substr(url.rfind(':') + 1));

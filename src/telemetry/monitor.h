@@ -39,7 +39,7 @@ class Monitor {
  public:
   // `report` is called on the monitor's thread, with `sample.now_ms` and `wall_ms` set. `clock`
   // outlives it. kStop: the options of the topics are refused.
-  static Result<std::unique_ptr<Monitor>> Open(const UpOptions& options, std::string step,
+  static Result<std::unique_ptr<Monitor>> Open(const Settings& options, std::string step,
                                                const Clock& clock,
                                                std::function<void(MonitorReport&)> report);
   ~Monitor();  // Stop()
@@ -70,6 +70,6 @@ void SampleEngine(const std::vector<PartitionHealth>& partitions,
 void SampleSystem(const std::string& folder, MonitorReport& report);
 void SampleKafka(const KafkaWriterStats& stats, MonitorReport& report);
 // alerts.instance, or this host and the port of `url`.
-std::string InstanceOf(const UpOptions& options, const std::string& url);
+std::string InstanceOf(const AlertSettings& settings, const std::string& url);
 
 }  // namespace sightline

@@ -29,11 +29,11 @@ int32_t PartitionOf(const std::string& key, int32_t partitions) {
 
 }  // namespace
 
-Result<std::unique_ptr<MonitorTopics>> MonitorTopics::Open(const UpOptions& options) {
-  const bool none = options.kafka_monitoring_topic.empty() && options.kafka_alerts_topic.empty();
-  if (options.kafka.brokers.empty() || !options.kafka_publish || none)
+Result<std::unique_ptr<MonitorTopics>> MonitorTopics::Open(const KafkaSettings& settings) {
+  const bool none = settings.monitoring_topic.empty() && settings.alerts_topic.empty();
+  if (settings.client.brokers.empty() || !settings.publish || none)
     return std::unique_ptr<MonitorTopics>();
-  Result<KafkaOptions> kafka = MakeKafkaOptions(options);
+  Result<KafkaOptions> kafka = MakeKafkaOptions(settings);
   if (!kafka.ok()) return kafka.status();
   Result<std::unique_ptr<KafkaAdmin>> admin = KafkaAdmin::Open(kafka.value(), kKafkaAskTime);
   if (!admin.ok()) return admin.status();
@@ -41,8 +41,8 @@ Result<std::unique_ptr<MonitorTopics>> MonitorTopics::Open(const UpOptions& opti
       {.kafka = kafka.value(), .bytes_max = kBytesMax, .delivery_timeout = kDeliveryTime});
   if (!producer.ok()) return producer.status();
   std::unique_ptr<MonitorTopics> topics(new MonitorTopics);
-  topics->monitoring_.name = options.kafka_monitoring_topic;
-  topics->alerts_.name = options.kafka_alerts_topic;
+  topics->monitoring_.name = settings.monitoring_topic;
+  topics->alerts_.name = settings.alerts_topic;
   topics->admin_ = std::move(admin).value();
   topics->producer_ = std::move(producer).value();
   return topics;

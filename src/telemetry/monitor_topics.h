@@ -23,7 +23,7 @@ namespace sightline {
 class MonitorTopics {
  public:
   // Null: the options ask for neither topic. kStop: they are refused.
-  static Result<std::unique_ptr<MonitorTopics>> Open(const UpOptions& options);
+  static Result<std::unique_ptr<MonitorTopics>> Open(const KafkaSettings& settings);
 
   void PublishMonitoring(const std::string& key, const std::string& value);
   void QueueAlert(std::string key, std::string value);
