@@ -48,12 +48,12 @@ class Rekey {
   bool done_ = false;
   int64_t told_ms_ = SteadyMs();
   // In the order of the start; destroyed in reverse.
-  Pulse pulse_;
+  LivenessProbe liveness_;
   std::unique_ptr<TopicWatch> watch_;
   std::unique_ptr<Monitor> monitor_;
   std::unique_ptr<TopicCopy> copy_;
   std::unique_ptr<CopyRunner> runner_;
-  std::unique_ptr<BareServer> server_;
+  std::unique_ptr<ProbeServer> server_;
 };
 
 Status Rekey::Start() {
@@ -122,7 +122,7 @@ Status Rekey::OpenMonitor() {
 }
 
 Status Rekey::StartServer() {
-  Result<std::unique_ptr<BareServer>> server = BareServer::Start(
+  Result<std::unique_ptr<ProbeServer>> server = ProbeServer::Start(
       options_, clock_,
       {.metrics =
            [this] {
@@ -132,7 +132,7 @@ Status Rekey::StartServer() {
              return metrics;
            },
        .health = [this] { return ReportHealth(); },
-       .alive = [this] { return pulse_.ReportHealth(); },
+       .alive = [this] { return liveness_.ReportHealth(); },
        .ready = [this] { return ReportHealth(); },
        .alerts = [this](const Scope& scope) { return monitor_->ActiveJson(scope); },
        .alerts_version = [this] { return monitor_->version(); }});
@@ -153,7 +153,7 @@ Health Rekey::ReportHealth() const {
 
 // kRetry: everything is copied.
 Status Rekey::Look() {
-  pulse_.Beat();
+  liveness_.Beat();
   if (SteadyMs() - told_ms_ >= kProgressMs) {
     told_ms_ = SteadyMs();
     if (const std::string line = runner_->Progress(); !line.empty()) LogInfo(line);

@@ -24,7 +24,7 @@ constexpr auto kWatchPause = std::chrono::seconds(1);
 constexpr Millis kMinute{60'000};
 
 struct Options {
-  LakeAskerOptions where;
+  LakeClientOptions where;
   std::string format = "table";
   std::string sql;
   int64_t rows_max = 1'000'000;
@@ -44,8 +44,8 @@ Status ToStdout(std::string_view bytes) {
   return Status::Ok();
 }
 
-Result<std::unique_ptr<LakeAsker>> Open(const Options& options, std::string_view command) {
-  return LakeAsker::Open(options.where, [&](const std::string& note) {
+Result<std::unique_ptr<LakeClient>> Open(const Options& options, std::string_view command) {
+  return LakeClient::Open(options.where, [&](const std::string& note) {
     fmt::print(stderr, "sightline {}: {}\n", command, note);
   });
 }
@@ -55,13 +55,13 @@ int RunQuery(const Options& options) {
   if (!format.ok()) return Fail("query", format.status().message());
   if (format.value() == ResultFormat::kParquet && isatty(STDOUT_FILENO) != 0)
     return Fail("query", "Parquet is not for a terminal: send it to a file with >");
-  auto asker = Open(options, "query");
-  if (!asker.ok()) return Fail("query", asker.status().message());
+  auto client = Open(options, "query");
+  if (!client.ok()) return Fail("query", client.status().message());
   std::string sql = options.sql;
   if (sql == "-") sql.assign(std::istreambuf_iterator<char>(std::cin), {});
-  const Status done = asker.value()->Query(sql, format.value(), options.rows_max, ToStdout);
+  const Status done = client.value()->Query(sql, format.value(), options.rows_max, ToStdout);
   if (!done.ok()) return Fail("query", done.message());
-  if (asker.value()->truncated())
+  if (client.value()->truncated())
     fmt::print(stderr, "sightline query: only the first {} rows; say --limit for more\n",
                options.rows_max);
   return std::fflush(stdout) == 0 ? 0 : Fail("query", "cannot write to standard output");
@@ -86,14 +86,14 @@ Result<std::string> TopParameters(const Options& options) {
 }
 
 int RunTop(const Options& options) {
-  auto asker = Open(options, "top");
-  if (!asker.ok()) return Fail("top", asker.status().message());
+  auto client = Open(options, "top");
+  if (!client.ok()) return Fail("top", client.status().message());
   for (;;) {
     const Result<std::string> parameters = TopParameters(options);
     if (!parameters.ok()) return Fail("top", parameters.status().message());
-    if (const Status fresh = asker.value()->Refresh(); !fresh.ok())
+    if (const Status fresh = client.value()->Refresh(); !fresh.ok())
       return Fail("top", fresh.message());
-    const Result<std::string> answer = asker.value()->Get("/v1/top", parameters.value());
+    const Result<std::string> answer = client.value()->Get("/v1/top", parameters.value());
     if (!answer.ok()) return Fail("top", answer.status().message());
     if (options.watch && isatty(STDOUT_FILENO) != 0) fmt::print("\x1b[H\x1b[2J");
     if (!ToStdout(answer.value()).ok() || std::fflush(stdout) != 0)
@@ -104,14 +104,14 @@ int RunTop(const Options& options) {
 }
 
 int RunLedger(const Options& options) {
-  auto asker = Open(options, "ledger");
-  if (!asker.ok()) return Fail("ledger", asker.status().message());
+  auto client = Open(options, "ledger");
+  if (!client.ok()) return Fail("ledger", client.status().message());
   std::string parameters =
       fmt::format("group={}&format={}", UrlEncoded(options.group), UrlEncoded(options.format));
   if (options.location != "all") parameters += "&location=" + UrlEncoded(options.location);
   if (!options.from.empty()) parameters += "&from=" + UrlEncoded(options.from);
   if (!options.to.empty()) parameters += "&to=" + UrlEncoded(options.to);
-  const Result<std::string> answer = asker.value()->Get("/v1/ledger", parameters);
+  const Result<std::string> answer = client.value()->Get("/v1/ledger", parameters);
   if (!answer.ok()) return Fail("ledger", answer.status().message());
   if (!ToStdout(answer.value()).ok() || std::fflush(stdout) != 0)
     return Fail("ledger", "cannot write to standard output");

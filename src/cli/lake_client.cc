@@ -49,45 +49,45 @@ std::string Detail(const std::string& body) {
 
 }  // namespace
 
-Result<std::unique_ptr<LakeAsker>> LakeAsker::Open(const LakeAskerOptions& options,
-                                                   const std::function<void(std::string)>& note) {
-  std::unique_ptr<LakeAsker> asker(new LakeAsker);
+Result<std::unique_ptr<LakeClient>> LakeClient::Open(const LakeClientOptions& options,
+                                                     const std::function<void(std::string)>& note) {
+  std::unique_ptr<LakeClient> client(new LakeClient);
   // Whoever names a server needs no folder.
   const Result<LakePlace> found =
       options.url.empty() || !options.place.lake.empty() ? FindLake(options.place) : LakePlace();
   if (!found.ok()) return found.status();
   const LakePlace& place = found.value();
   if (place.files_only) {
-    RETURN_IF_ERROR(asker->OpenFiles(place.lake));
-    return asker;
+    RETURN_IF_ERROR(client->OpenFiles(place.lake));
+    return client;
   }
   const std::optional<ServerAddress> owner = ReadAddressFile(place.data);
   if (!options.url.empty() || owner) {
-    asker->url_ = options.url.empty() ? owner->url : options.url;
-    while (asker->url_.ends_with('/')) asker->url_.pop_back();
-    auto client = CreateCurlClient(kPatience);
-    if (!client.ok()) return client.status();
-    asker->client_ = std::move(client).value();
-    const HttpResponse health = asker->client_->Get(asker->url_ + "/healthz");
+    client->url_ = options.url.empty() ? owner->url : options.url;
+    while (client->url_.ends_with('/')) client->url_.pop_back();
+    auto http = CreateCurlClient(kPatience);
+    if (!http.ok()) return http.status();
+    client->http_ = std::move(http).value();
+    const HttpResponse health = client->http_->Get(client->url_ + "/healthz");
     if (!options.url.empty()) {
-      if (health.status != 0) return asker;
-      return Status::Stop(fmt::format("'{}' does not answer: {}", asker->url_, health.error));
+      if (health.status != 0) return client;
+      return Status::Stop(fmt::format("'{}' does not answer: {}", client->url_, health.error));
     }
     // After a crash another server may have the address: its answers are of another folder.
-    if (health.status != 0 && IsOf(*owner, health.body)) return asker;
+    if (health.status != 0 && IsOf(*owner, health.body)) return client;
     note(fmt::format(
         "the server of '{}' does not answer ({}): reading the lake's files, which have what it had "
         "committed",
         place.data,
-        health.status == 0 ? health.error : "another program has the address " + asker->url_));
+        health.status == 0 ? health.error : "another program has the address " + client->url_));
   }
-  RETURN_IF_ERROR(asker->OpenFiles(place.lake));
-  return asker;
+  RETURN_IF_ERROR(client->OpenFiles(place.lake));
+  return client;
 }
 
-Status LakeAsker::OpenFiles(const std::string& lake) {
+Status LakeClient::OpenFiles(const std::string& lake) {
   url_.clear();
-  client_.reset();
+  http_.reset();
   std::error_code error;
   if (!std::filesystem::is_directory(lake, error))
     return Status::Stop(
@@ -101,19 +101,19 @@ Status LakeAsker::OpenFiles(const std::string& lake) {
   return Status::Ok();
 }
 
-Status LakeAsker::Refresh() { return files_ == nullptr ? Status::Ok() : files_->Refresh(); }
+Status LakeClient::Refresh() { return files_ == nullptr ? Status::Ok() : files_->Refresh(); }
 
-Result<std::string> LakeAsker::Get(std::string_view path, const std::string& query) {
-  if (client_ != nullptr) return Explain(client_->Get(fmt::format("{}{}?{}", url_, path, query)));
+Result<std::string> LakeClient::Get(std::string_view path, const std::string& query) {
+  if (http_ != nullptr) return Explain(http_->Get(fmt::format("{}{}?{}", url_, path, query)));
   const ApiCall call{.route = RouteOf(path), .query = query, .body = {}, .scope = Scope::All()};
   Response response = AnswerFromLake(call, files_->query(), clock_.NowMs());
   if (response.status != 200) return Status::Stop(Detail(response.body));
   return std::move(response.body);
 }
 
-Status LakeAsker::Query(const std::string& sql, ResultFormat format, int64_t rows_max,
-                        const ByteSink& out) {
-  if (client_ == nullptr) {
+Status LakeClient::Query(const std::string& sql, ResultFormat format, int64_t rows_max,
+                         const ByteSink& out) {
+  if (http_ == nullptr) {
     Result<ResultTable> table =
         files_->query().Run(sql, Scope::All(), {.time = Millis{INT32_MAX}, .rows_max = rows_max});
     if (!table.ok()) return table.status();
@@ -122,14 +122,14 @@ Status LakeAsker::Query(const std::string& sql, ResultFormat format, int64_t row
     return written;
   }
   const boost::json::object body = {{"sql", sql}, {"format", NameOf(format)}, {"limit", rows_max}};
-  HttpResponse response = client_->Post(url_ + "/v1/query", {"Content-Type: application/json"},
-                                        boost::json::serialize(body));
+  HttpResponse response = http_->Post(url_ + "/v1/query", {"Content-Type: application/json"},
+                                      boost::json::serialize(body));
   truncated_ = response.truncated;
   Result<std::string> answer = Explain(std::move(response));
   return answer.ok() ? out(answer.value()) : answer.status();
 }
 
-Result<std::string> LakeAsker::Explain(HttpResponse response) const {
+Result<std::string> LakeClient::Explain(HttpResponse response) const {
   if (response.status == 0)
     return Status::Stop(fmt::format("'{}' does not answer: {}", url_, response.error));
   if (response.status != 200) return Status::Stop(Detail(response.body));

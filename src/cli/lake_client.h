@@ -1,7 +1,7 @@
-// LakeAsker: asks the server that owns a data folder or, where none runs, the lake's files.
+// LakeClient asks the server that owns a data folder; where none runs, it reads the lake's files.
 //
-// A server's answers hold what is pending too; the files' are those of the newest commits. Both go
-// through the same code (server/api.h). For commands; one thread.
+// A server's answers include pending rows. Answers from files end with the newest commits. Both
+// come from the same code (server/api.h). The commands use it, on one thread.
 #pragma once
 
 #include <cstdint>
@@ -19,16 +19,16 @@
 
 namespace sightline {
 
-struct LakeAskerOptions {
+struct LakeClientOptions {
   LakePlaceOptions place;
   std::string url;  // of a server; empty: the one of the data folder
 };
 
-class LakeAsker {
+class LakeClient {
  public:
   // `note` is told when files are read although a server was expected.
-  static Result<std::unique_ptr<LakeAsker>> Open(const LakeAskerOptions& options,
-                                                 const std::function<void(std::string)>& note);
+  static Result<std::unique_ptr<LakeClient>> Open(const LakeClientOptions& options,
+                                                  const std::function<void(std::string)>& note);
 
   // Where files are read: brings what is asked to their newest version. Costs the new commits.
   Status Refresh();
@@ -45,8 +45,8 @@ class LakeAsker {
   Result<std::string> Explain(HttpResponse response) const;
 
   SystemClock clock_;
-  std::string url_;                     // empty: files are read
-  std::unique_ptr<HttpClient> client_;  // with url_
+  std::string url_;                   // empty: files are read
+  std::unique_ptr<HttpClient> http_;  // with url_
   // Without.
   std::unique_ptr<LakeReader> files_;
   bool truncated_ = false;

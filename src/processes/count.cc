@@ -74,7 +74,7 @@ class Count {
   KafkaOptions kafka_;
   std::unique_ptr<KafkaRawTopics> raw_;
   // In the order of the start; destroyed in reverse.
-  Pulse pulse_;
+  LivenessProbe liveness_;
   mutable Activity activity_{static_cast<size_t>(options_.alerts.subjects_known),
                              options_.alerts.forget};
   mutable std::mutex sinks_mutex_;
@@ -90,7 +90,7 @@ class Count {
   // Under ours_mutex_, as are Add() and Remove() of the runtime.
   std::map<KafkaPartition, std::optional<SourcePartition>> ours_;
   std::unique_ptr<KafkaMembership> membership_;
-  std::unique_ptr<BareServer> server_;
+  std::unique_ptr<ProbeServer> server_;
 };
 
 Status Count::Start() {
@@ -263,11 +263,11 @@ Result<std::unique_ptr<PartitionTask>> Count::BuildTask(const SourcePartition& p
 }
 
 Status Count::StartServer() {
-  Result<std::unique_ptr<BareServer>> server = BareServer::Start(
+  Result<std::unique_ptr<ProbeServer>> server = ProbeServer::Start(
       options_, clock_,
       {.metrics = [this] { return CollectMetrics(); },
        .health = [this] { return ReportHealth(); },
-       .alive = [this] { return pulse_.ReportHealth(); },
+       .alive = [this] { return liveness_.ReportHealth(); },
        .ready = [this] { return ReportReadiness(); },
        .alerts = [this](const Scope& scope) { return monitor_->ActiveJson(scope); },
        .alerts_version = [this] { return monitor_->version(); }});
@@ -312,7 +312,7 @@ void Count::ReportNow(MonitorReport& report) const {
 
 Status Count::WaitForSignal() {
   return WaitForStop(kWatch, [this] {
-    pulse_.Beat();
+    liveness_.Beat();
     locations_->Refresh();
     Report();
     const KafkaRawTopics::Change change = raw_->Look();

@@ -9,19 +9,19 @@ constexpr Millis kServerStop{500};
 
 }  // namespace
 
-Result<std::unique_ptr<BareServer>> BareServer::Start(const Settings& options, const Clock& clock,
-                                                      BareServerPorts ports) {
-  std::unique_ptr<BareServer> bare(new BareServer());
-  bare->live_ = std::make_unique<Live>(LiveOptions{.pane_size = options.pipeline.pane_size,
-                                                   .window_size = options.pipeline.window_size,
-                                                   .log_end = nullptr},
-                                       &clock);
-  bare->hub_ = std::make_unique<Hub>(bare->live_.get(), &clock,
-                                     HubOptions{.alerts_version = std::move(ports.alerts_version)});
+Result<std::unique_ptr<ProbeServer>> ProbeServer::Start(const Settings& options, const Clock& clock,
+                                                        ProbeServerPorts ports) {
+  std::unique_ptr<ProbeServer> probe(new ProbeServer());
+  probe->live_ = std::make_unique<Live>(LiveOptions{.pane_size = options.pipeline.pane_size,
+                                                    .window_size = options.pipeline.window_size,
+                                                    .log_end = nullptr},
+                                        &clock);
+  probe->hub_ = std::make_unique<Hub>(
+      probe->live_.get(), &clock, HubOptions{.alerts_version = std::move(ports.alerts_version)});
   Result<std::unique_ptr<Server>> server =
-      StartServer(options, {.log = &bare->no_detections_,
-                            .live = bare->live_.get(),
-                            .hub = bare->hub_.get(),
+      StartServer(options, {.log = &probe->no_detections_,
+                            .live = probe->live_.get(),
+                            .hub = probe->hub_.get(),
                             .query = nullptr,
                             .clock = &clock,
                             .metrics = std::move(ports.metrics),
@@ -30,14 +30,14 @@ Result<std::unique_ptr<BareServer>> BareServer::Start(const Settings& options, c
                             .ready = std::move(ports.ready),
                             .alerts = std::move(ports.alerts)});
   if (!server.ok()) return server.status();
-  bare->server_ = std::move(server).value();
-  bare->url_ = UrlOf(options, *bare->server_);
-  return bare;
+  probe->server_ = std::move(server).value();
+  probe->url_ = UrlOf(options, *probe->server_);
+  return probe;
 }
 
-BareServer::~BareServer() { Stop(); }
+ProbeServer::~ProbeServer() { Stop(); }
 
-void BareServer::Stop() {
+void ProbeServer::Stop() {
   if (server_) server_->Stop(kServerStop);
 }
 

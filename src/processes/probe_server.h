@@ -1,4 +1,4 @@
-// BareServer: the server of a process without a page of its own: probes, /metrics, /v1/alerts.
+// ProbeServer: serves the probes, /metrics and /v1/alerts of a process that has no page.
 #pragma once
 
 #include <functional>
@@ -17,21 +17,21 @@
 namespace sightline {
 
 // As of ServerPorts and HubOptions. Called on the server's threads.
-struct BareServerPorts {
+struct ProbeServerPorts {
   std::function<std::vector<Metric>()> metrics;
   std::function<Health()> health, alive, ready;
   std::function<std::string(const Scope&)> alerts;
   std::function<int64_t()> alerts_version;
 };
 
-class BareServer {
+class ProbeServer {
  public:
   // kStop: it cannot listen there.
-  static Result<std::unique_ptr<BareServer>> Start(const Settings& options, const Clock& clock,
-                                                   BareServerPorts ports);
-  ~BareServer();
-  BareServer(const BareServer&) = delete;
-  BareServer& operator=(const BareServer&) = delete;
+  static Result<std::unique_ptr<ProbeServer>> Start(const Settings& options, const Clock& clock,
+                                                    ProbeServerPorts ports);
+  ~ProbeServer();
+  ProbeServer(const ProbeServer&) = delete;
+  ProbeServer& operator=(const ProbeServer&) = delete;
 
   // Nobody is answered any more, and the functions are not called.
   void Stop();
@@ -45,7 +45,7 @@ class BareServer {
     int32_t partitions() const override { return 1; }
     bool Append(std::vector<PackedRecords>, std::function<void(Status)>) override { return false; }
   };
-  BareServer() = default;
+  ProbeServer() = default;
 
   NoDetections no_detections_;
   std::unique_ptr<Live> live_;  // empty: the page belongs to `serve`

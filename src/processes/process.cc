@@ -14,7 +14,7 @@ namespace sightline {
 namespace {
 
 // Longer than anything that the loop waits for: a hand-over, an answer of a cluster.
-constexpr Millis kPulseMax{60'000};
+constexpr Millis kSilenceMax{60'000};
 
 sigset_t StopSignals() {
   sigset_t signals;
@@ -45,12 +45,12 @@ Status WaitForStop(Millis interval, const std::function<Status()>& tick) {
   return Status::Ok();
 }
 
-Pulse::Pulse() { Beat(); }
-void Pulse::Beat() { beat_ms_ = SteadyMs(); }
+LivenessProbe::LivenessProbe() { Beat(); }
+void LivenessProbe::Beat() { beat_ms_ = SteadyMs(); }
 
-Health Pulse::ReportHealth() const {
+Health LivenessProbe::ReportHealth() const {
   const int64_t silent_ms = SteadyMs() - beat_ms_;
-  if (silent_ms < kPulseMax.v) return {};
+  if (silent_ms < kSilenceMax.v) return {};
   return {.ok = false,
           .reasons = {fmt::format("the main loop has not come round for {} s", silent_ms / 1'000)}};
 }

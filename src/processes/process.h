@@ -22,12 +22,13 @@ bool StopAsked();
 // Until SIGTERM or SIGINT, or until `tick`, which is called every `interval`, says something else
 // than kOk, which is returned.
 Status WaitForStop(Millis interval, const std::function<Status()>& tick);
-// Whether the main loop goes round. Beat() is the loop's, ReportHealth() any thread's.
-class Pulse {
+// Tells whether the main loop still runs. The loop calls Beat(); any thread may call
+// ReportHealth().
+class LivenessProbe {
  public:
-  Pulse();
+  LivenessProbe();
   void Beat();
-  // Not ok: it has not come round for so long that it will not by itself.
+  // Not ok: the loop has been silent for so long that it will not go on by itself.
   Health ReportHealth() const;
 
  private:

@@ -76,7 +76,7 @@ class Serve {
   KafkaTopic counts_;
   std::unique_ptr<TopicWatch> watch_;
   // In the order of the start; destroyed in reverse.
-  Pulse pulse_;
+  LivenessProbe liveness_;
   mutable Activity activity_{static_cast<size_t>(options_.alerts.subjects_known),
                              options_.alerts.forget};
   std::unique_ptr<Monitor> monitor_;
@@ -246,7 +246,7 @@ Status Serve::StartServer() {
                  .clock = &clock_,
                  .metrics = [this] { return CollectMetrics(); },
                  .health = [this] { return ReportHealth(); },
-                 .alive = [this] { return pulse_.ReportHealth(); },
+                 .alive = [this] { return liveness_.ReportHealth(); },
                  .ready = [this] { return ReportReadiness(); },
                  .live_not_ready = [this] { return LiveNotReady(); },
                  .alerts = [this](const Scope& scope) { return monitor_->ActiveJson(scope); }});
@@ -294,7 +294,7 @@ void Serve::RefreshLake() {
 
 Status Serve::WaitForSignal() {
   return WaitForStop(kWatch, [this] {
-    pulse_.Beat();
+    liveness_.Beat();
     locations_->Refresh();
     LookForTopics();
     RefreshLake();

@@ -194,14 +194,14 @@ class StepProcess {
   KafkaTopic from_;
   std::unique_ptr<TopicWatch> watch_;
   // In the order of the start; destroyed in reverse.
-  Pulse pulse_;
+  LivenessProbe liveness_;
   std::unique_ptr<Monitor> monitor_;
   std::unique_ptr<LocationsRefresh> locations_;
   Kind kind_;
   std::atomic<KafkaMembership*> joined_ = nullptr;  // membership_, once it is made
   std::unique_ptr<KafkaMembership> membership_;
   std::unique_ptr<StepLoop> loop_;
-  std::unique_ptr<BareServer> server_;
+  std::unique_ptr<ProbeServer> server_;
 };
 
 template <typename Kind>
@@ -248,7 +248,7 @@ void StepProcess<Kind>::ReportNow(MonitorReport& report) const {
 
 template <typename Kind>
 Status StepProcess<Kind>::StartServer() {
-  Result<std::unique_ptr<BareServer>> server = BareServer::Start(
+  Result<std::unique_ptr<ProbeServer>> server = ProbeServer::Start(
       options_, clock_,
       {.metrics =
            [this] {
@@ -258,7 +258,7 @@ Status StepProcess<Kind>::StartServer() {
              return metrics;
            },
        .health = [this] { return ReportHealth(); },
-       .alive = [this] { return pulse_.ReportHealth(); },
+       .alive = [this] { return liveness_.ReportHealth(); },
        .ready = [this] { return ReportReadiness(); },
        .alerts = [this](const Scope& scope) { return monitor_->ActiveJson(scope); },
        .alerts_version = [this] { return monitor_->version(); }});
@@ -334,7 +334,7 @@ Status StepProcess<Kind>::JoinGroup() {
 template <typename Kind>
 Status StepProcess<Kind>::WaitForSignal() {
   return WaitForStop(kWatch, [this] {
-    pulse_.Beat();
+    liveness_.Beat();
     locations_->Refresh();
     for (const auto& [partition, figures] : loop_->figures())
       if (figures.done.v >= 0) membership_->Report({from_.name, partition}, figures.done);

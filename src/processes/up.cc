@@ -115,7 +115,7 @@ class Up {
   std::unique_ptr<Runtime> runtime_;  // for other threads than the main one: under runtime_mutex_
   std::atomic<Runtime*> running_ = nullptr;  // runtime_, once it is made
   int64_t locations_looked_ms_ = SteadyMs();
-  Pulse pulse_;
+  LivenessProbe liveness_;
   mutable std::mutex sinks_mutex_;
   std::vector<SinkOptions> sinks_;  // of every task; under sinks_mutex_
   std::unique_ptr<Server> server_;
@@ -365,7 +365,7 @@ Status Up::StartServer() {
                  .clock = &clock_,
                  .metrics = [this] { return CollectMetrics(); },
                  .health = [this] { return ReportHealth(); },
-                 .alive = [this] { return pulse_.ReportHealth(); },
+                 .alive = [this] { return liveness_.ReportHealth(); },
                  .ready = [this] { return ReportReadiness(); },
                  .alerts = [this](const Scope& scope) { return monitor_->ActiveJson(scope); }});
   if (!server.ok()) return server.status();
@@ -448,7 +448,7 @@ void Up::RunDemoCamera(CameraOptions camera) {
 Status Up::WaitForSignal() {
   const Millis tick = std::min(kTick, options_.locations_refresh);
   return WaitForStop(tick, [this] {
-    pulse_.Beat();
+    liveness_.Beat();
     if (SteadyMs() - locations_looked_ms_ >= options_.locations_refresh.v) {
       locations_->Refresh();
       locations_looked_ms_ = SteadyMs();
