@@ -47,7 +47,7 @@ class CheckpointStoreTest : public testing::TestWithParam<Implementation<StoreHa
     EXPECT_TRUE(latest.ok()) << latest.status().message();
     return latest.ok() ? std::move(latest).value() : StoredCheckpoint{};
   }
-  // As a new instance sees it: what is put is there for whoever comes.
+  // Checks with a new instance, because what is put must be there for every later owner.
   void ExpectLatest(Epoch newest, const std::optional<std::string>& checkpoint) {
     const StoredCheckpoint latest = Latest(*home_->Open());
     EXPECT_EQ(latest.newest, newest);
@@ -83,7 +83,8 @@ TEST_P(CheckpointStoreTest, AnEpochIsPutOnceWhateverItIs) {
   ExpectLatest({2}, "mine");
 }
 
-// A store may delete what is older than its newest checkpoint, but an epoch never comes free.
+// A store may delete what is older than its newest checkpoint, but an epoch never becomes free
+// again.
 TEST_P(CheckpointStoreTest, AnEpochStaysTakenWhenItsEntryIsDeleted) {
   const auto store = home_->Open();
   for (int64_t epoch = 1; epoch <= 9; ++epoch)
@@ -148,13 +149,14 @@ TEST_P(CheckpointStoreTest, OfManyWhoClaimOneWins) {
     });
   for (std::thread& owner : owners) owner.join();
   EXPECT_EQ(wrong, 0);
-  // A put that a newer one overtook may say that it does not know; it is never won twice.
+  // A put that a newer one has overtaken may report an unknown outcome, but an epoch is never won
+  // twice.
   for (int64_t epoch = 1; epoch <= kEpochs; ++epoch) EXPECT_LE(won[epoch], 1) << epoch;
   EXPECT_EQ(won[kEpochs], 1);
   EXPECT_EQ(Latest(*home_->Open()).newest, Epoch{kEpochs});
 }
 
-// Runs beside them.
+// Spilled runs beside the entries.
 
 TEST_P(CheckpointStoreTest, ARunIsThereForWhoeverComes) {
   const std::string odd = std::string("\0\xff\n", 3) + std::string(300'000, 'x');
@@ -162,7 +164,7 @@ TEST_P(CheckpointStoreTest, ARunIsThereForWhoeverComes) {
   ASSERT_TRUE(home_->Open()->PutRun(kPartition, {{3}, 2}, "").ok());
   EXPECT_EQ(home_->Open()->ReadRun(kPartition, {{3}, 1}).value(), odd);
   EXPECT_EQ(home_->Open()->ReadRun(kPartition, {{3}, 2}).value(), "");
-  ExpectLatest({0}, std::nullopt);  // it is no entry
+  ExpectLatest({0}, std::nullopt);  // a run is not an entry
 }
 
 TEST_P(CheckpointStoreTest, ARunIsNeverOverwritten) {
@@ -194,7 +196,7 @@ TEST_P(CheckpointStoreTest, TheNewestOwnerRemovesTheRunsThatItDoesNotKeep) {
   for (int64_t owner = 3; owner <= 6; ++owner)
     for (int64_t number = 1; number <= 2; ++number) {
       const RunId id{{owner}, number};
-      // The sixth is a newer owner than this.
+      // Owner 6 is newer than this one.
       const bool there = id == kept[0] || id == kept[1] || owner == 6;
       EXPECT_EQ(store->ReadRun(kPartition, id).ok(), there) << owner << "-" << number;
     }

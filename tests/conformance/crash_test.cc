@@ -1,4 +1,5 @@
-// kill -9 at any moment: what the embedded log has acknowledged is there exactly once and in order.
+// kill -9 at any moment: what the embedded log has acknowledged is there exactly once, and in
+// order.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -32,7 +33,7 @@ constexpr int kRounds = 20;
 constexpr char kTopic[] = "raw";
 const SourcePartition kCounted{"elsewhere", 0};
 
-// What the child tells: an append to a partition, or (kPartitions) the counts, up to `next`.
+// What the child reports: an append to a partition, or (kPartitions) the counts, each up to `next`.
 struct Acknowledged {
   int64_t what = 0;
   int64_t next = 0;
@@ -48,7 +49,7 @@ std::unique_ptr<EmbeddedLog> Open(const std::string& dir, const Clock& clock) {
   return std::move(opened).value();
 }
 
-// A record says its own offset.
+// A record contains its own offset.
 std::string RecordAt(int64_t offset) {
   std::string record = fmt::format("{} ", offset);
   record.resize(static_cast<size_t>(offset * 7919 % 3000) + 12, 'x');
@@ -64,7 +65,7 @@ Segment CountsOf(int64_t first, int64_t next) {
   return segment;
 }
 
-// In the child: appends and commits until it is killed.
+// Runs in the child: appends and commits until it is killed.
 [[noreturn]] void AppendForEver(const std::string& dir, int pipe) {
   const SystemClock clock;
   const auto log = Open(dir, clock);
@@ -82,7 +83,7 @@ Segment CountsOf(int64_t first, int64_t next) {
   int64_t counted = std::max<int64_t>(0, sink->Committed(kCounted).value().v);
   std::atomic<int> under_way = 0;
   for (int turn = 0;; ++turn) {
-    // Bounds the files of all rounds; whoever is killed later only commits.
+    // Bounds the files of all rounds: a child that is killed later only commits.
     if (turn > 300) std::this_thread::sleep_for(std::chrono::milliseconds(1));
     std::vector<EmbeddedLog::PackedRecords> packed;
     for (int32_t partition = 0; partition < kPartitions; ++partition) {
@@ -107,7 +108,7 @@ Segment CountsOf(int64_t first, int64_t next) {
   }
 }
 
-// Runs a child for a while; what it was told, by Acknowledged::what.
+// Runs a child for a while, and returns what it reported, by Acknowledged::what.
 std::array<int64_t, kPartitions + 1> RunAndKill(const std::string& dir,
                                                 std::chrono::microseconds life) {
   int ends[2];
@@ -126,8 +127,8 @@ std::array<int64_t, kPartitions + 1> RunAndKill(const std::string& dir,
     return true;
   };
   EXPECT_TRUE(take()) << "the child ended by itself";
-  // Dies at a random moment of its work; the pipe is read meanwhile, or the child would wait for
-  // it.
+  // The child dies at a random moment of its work. The pipe is read meanwhile; otherwise the child
+  // would wait for it.
   std::thread killer([child, life] {
     std::this_thread::sleep_for(life);
     kill(child, SIGKILL);

@@ -1,4 +1,4 @@
-// The embedded log behind the harnesses of its two ports.
+// The harnesses of the embedded log, for its two ports.
 #include <algorithm>
 #include <utility>
 

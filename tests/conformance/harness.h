@@ -1,4 +1,4 @@
-// What a suite needs of an implementation beside its port: somewhere that outlives the instances.
+// What a suite needs of an implementation besides its port: a home that outlives the instances.
 #pragma once
 
 #include <chrono>
@@ -19,23 +19,24 @@
 
 namespace sightline::conformance {
 
-// A log of two partitions. Its sources are gone before Reopen().
+// A log with two partitions. Its sources must be gone before Reopen().
 class SourceHarness {
  public:
   virtual ~SourceHarness() = default;
   virtual std::unique_ptr<Source> Open(int32_t partition) = 0;
-  // As one stored batch, durable when it returns.
+  // Appends the payloads as one stored batch, which is durable when it returns.
   virtual void Append(int32_t partition, const std::vector<std::string>& payloads) = 0;
   virtual void SetClock(int64_t now_ms) = 0;
   // Removes the stored batches that were appended before `time`.
   virtual void Retain(AppendTime time) = 0;
-  // As if the process had ended and begun again.
+  // Acts as if the process had ended and started again.
   virtual void Reopen() = 0;
-  // SetClock() sets the clock of the records' append times; otherwise it is a server's own.
+  // True if SetClock() sets the clock of the records' append times; false if that clock is a
+  // server's own.
   virtual bool clock_is_ours() const { return true; }
 };
 
-// What a sink has, summed up over everything that it has ever committed for a partition.
+// What a sink has stored, summed up over everything that it ever committed for a partition.
 struct Stored {
   std::vector<CountRow> counts;
   std::vector<LedgerRow> ledger;
@@ -49,7 +50,7 @@ class SinkHarness {
   virtual std::unique_ptr<Sink> Open() = 0;
   virtual Stored Read(const SourcePartition& partition) = 0;
   virtual void Reopen() = 0;
-  // What a sink keeps of `all`: not every sink keeps every part of a segment.
+  // The part of `all` that a sink keeps: not every sink keeps every part of a segment.
   virtual Stored Kept(Stored all) const { return all; }
 };
 
@@ -68,7 +69,7 @@ struct Implementation {
   }
 };
 
-// A call that is under way says kRetry: ask again.
+// Repeats a call as long as it says kRetry.
 template <typename Call>
 auto Ask(const Call& call) {
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
@@ -85,7 +86,7 @@ auto Ask(const Call& call) {
   }
 }
 
-// What a program of the suites is about: implementations.cc, kafka.cc.
+// The implementations that a program of the suites tests: implementations.cc, kafka.cc.
 std::vector<Implementation<SourceHarness>> Sources();
 std::vector<Implementation<SinkHarness>> Sinks();
 
@@ -96,7 +97,7 @@ std::unique_ptr<StoreHarness> MakeMemoryStore();
 std::unique_ptr<SourceHarness> MakeEmbeddedSource();
 std::unique_ptr<SourceHarness> MakeEmbeddedSourceWithoutTail();
 std::unique_ptr<SinkHarness> MakeEmbeddedSink();
-// One sink a table: together they have what a segment has, but for the events set aside.
+// One sink per table. Together they store what a segment contains, except the dead letters.
 std::unique_ptr<SinkHarness> MakeLakeIncrementsSink();
 std::unique_ptr<SinkHarness> MakeLakeLedgerSink();
 

@@ -1,4 +1,4 @@
-// Those that need nothing but this machine.
+// The implementations that need nothing but this machine.
 #include "harness.h"
 
 namespace sightline::conformance {

@@ -1,4 +1,4 @@
-// Topics of a real broker behind the harnesses: SIGHTLINE_KAFKA says where it is.
+// The harnesses of Kafka, with topics of a real broker, whose address is in SIGHTLINE_KAFKA.
 #include <fmt/format.h>
 #include <librdkafka/rdkafka.h>
 
@@ -26,7 +26,7 @@ namespace json = boost::json;
 KafkaOptions Options() {
   const char* const brokers = std::getenv("SIGHTLINE_KAFKA");
   if (brokers == nullptr) {
-    fmt::print(stderr, "SIGHTLINE_KAFKA must say where the broker is: host:port\n");
+    fmt::print(stderr, "SIGHTLINE_KAFKA must be the address of the broker: host:port\n");
     std::exit(2);
   }
   KafkaOptions options;
@@ -61,7 +61,7 @@ KafkaTopic NewTopic(std::string_view what, std::map<std::string, std::string> se
   return TopicToRead(described.value());
 }
 
-// Only one source of a reader may read a partition, so each has a reader of its own.
+// Only one source of a reader may read a partition, so each source has a reader of its own.
 class OwnReaderSource final : public Source {
  public:
   OwnReaderSource(const KafkaTopic& topic, int32_t partition)
@@ -92,7 +92,7 @@ class KafkaSourceHarness final : public SourceHarness {
     batches_.push_back({partition, now_ms_, end += static_cast<int64_t>(payloads.size())});
   }
   void SetClock(int64_t now_ms) override { now_ms_ = now_ms; }
-  // As the broker's retention would, by the harness's clock.
+  // Deletes what the broker's retention would, by the harness's clock.
   void Retain(AppendTime time) override {
     std::map<int32_t, int64_t> before;
     for (const Stored& batch : batches_)
@@ -171,7 +171,8 @@ std::vector<Seen> ReadCommitted(const std::string& topic, int32_t partition) {
 class KafkaSinkHarness final : public SinkHarness {
  public:
   std::unique_ptr<Sink> Open() override { return writer_->OpenSink(nullptr); }
-  // The reader's rule: of a key the larger next_offset wins, the truth is the sum over keys.
+  // Applies the reader's rule: of one key the larger next_offset wins, and the truth is the sum
+  // over keys.
   Stored Read(const SourcePartition& partition) override {
     std::map<std::string, json::object> newest;
     for (const Seen& seen : ReadCommitted(counts_.name, partition.partition)) {
@@ -211,7 +212,7 @@ class KafkaSinkHarness final : public SinkHarness {
     return stored;
   }
   void Reopen() override { writer_ = MakeWriter(); }
-  // The ledger is there as a total.
+  // The ledger is stored as a total only.
   Stored Kept(Stored all) const override {
     all.ledger.clear();
     return all;

@@ -1,5 +1,5 @@
-// The lake's two sinks behind the harness. Windows are as long as panes, so that what is read back
-// can be compared with what was given; files are read by the room's own reader.
+// The harness of the lake's two sinks. Windows are as long as panes, so that what is read back can
+// be compared with what was given. Files are read by the room's own reader.
 #include <algorithm>
 #include <utility>
 

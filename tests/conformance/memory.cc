@@ -1,4 +1,4 @@
-// The ports in memory, as simply as their comments allow.
+// The ports in memory, as simple as their comments allow.
 #include <algorithm>
 #include <deque>
 #include <map>

@@ -16,7 +16,7 @@ namespace {
 
 const SourcePartition kPartition{"cluster/raw_camera_events/id", 1};
 
-// Some of everything. Sums over segments do not depend on where the offsets are cut.
+// A segment with some of everything. Sums over segments do not depend on where the offsets are cut.
 Segment Make(int64_t first, int64_t next) {
   Segment segment{.first = {first}, .next = {next}, .watermark = {next * 1000}};
   Ledger ledger;
@@ -46,7 +46,7 @@ Segment Make(int64_t first, int64_t next) {
   return segment;
 }
 
-// Rows of their own only.
+// A segment whose rows occur in no other one.
 Segment MakeWide(int64_t first, int64_t next, int64_t rows) {
   Segment segment{.first = {first}, .next = {next}, .watermark = {next * 1000}};
   for (int64_t row = 0; row < rows; ++row)
@@ -118,8 +118,7 @@ TEST_P(SinkTest, HasEverySegmentOnceHoweverTheyAreCut) {
   ExpectStored(0, 70);
 }
 
-// However much it is, the answer is the end of what was offered: whoever offers knows of no other
-// boundary.
+// However large it is, the answer is the end of the offer: the task knows no other boundary.
 TEST_P(SinkTest, TakesAnOfferWhole) {
   const auto sink = Owner();
   std::vector<Segment> large;
@@ -178,7 +177,8 @@ TEST_P(SinkTest, FencesPartitionByPartition) {
   ExpectStored(0, 10);
 }
 
-// After a fence, what an earlier owner had under way either has taken effect already or never will.
+// After a fence, what an earlier owner had under way has either taken effect already, or never
+// will.
 TEST_P(SinkTest, NothingUnderWayTakesEffectAfterAFence) {
   int64_t next = 0;
   int applied = 0;

@@ -23,8 +23,8 @@ class SourceTest : public testing::TestWithParam<Implementation<SourceHarness>> 
   static Offset Earliest(Source& source) {
     return Ask([&] { return source.Earliest(); }).value();
   }
-  // The first answer that has records, or that says something else than "not yet". A source may
-  // need a while for what is durable already.
+  // The first answer that has records, or that is not "not yet". A source may need a while even for
+  // what is durable already.
   static Result<Batch> PollSome(Source& source, int64_t records_max) {
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
     while (true) {
@@ -35,7 +35,7 @@ class SourceTest : public testing::TestWithParam<Implementation<SourceHarness>> 
       std::this_thread::sleep_for(std::chrono::microseconds(100));
     }
   }
-  // Reads `count` records and once more, and checks what every answer must be.
+  // Reads `count` records, polls once more, and checks what every answer must satisfy.
   std::vector<std::string> ReadToEnd(Source& source, Offset from, int64_t records_max,
                                      size_t count) {
     std::vector<std::string> payloads;
@@ -65,7 +65,7 @@ class SourceTest : public testing::TestWithParam<Implementation<SourceHarness>> 
         newest_ = record.append_time;
         next = {record.offset.v + 1};
         payloads.emplace_back(record.payload);
-        // The padding behind the payload is there to be read.
+        // The padding behind the payload must be readable.
         for (size_t i = 0; i < 64; ++i) padding_ = record.payload.data()[record.payload.size() + i];
       }
       EXPECT_LE(next, batch.next);
@@ -168,7 +168,7 @@ TEST_P(SourceTest, RetentionIsNeverPassedInSilence) {
   ASSERT_TRUE(Seek(*source, {0}).ok());
   log_->Retain({2000});
   EXPECT_EQ(Earliest(*source), Offset{10});
-  // It may still have what it had read; it must not jump.
+  // The source may still have what it had fetched, but it must not jump.
   const Result<Batch> batch = PollSome(*source, 100);
   if (batch.ok()) {
     EXPECT_EQ(batch.value().first, Offset{0});
@@ -206,7 +206,7 @@ TEST_P(SourceTest, AppendTimesNeverGoBack) {
     log_->SetClock(now_ms);
     log_->Append(0, {"x"});
   }
-  EXPECT_EQ(ReadToEnd(*log_->Open(0), {0}, 4, 6).size(), 6u);  // checks the times
+  EXPECT_EQ(ReadToEnd(*log_->Open(0), {0}, 4, 6).size(), 6u);  // ReadToEnd() checks the times
   if (log_->clock_is_ours()) {
     EXPECT_EQ(newest_, AppendTime{3001});
   }

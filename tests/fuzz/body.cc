@@ -1,5 +1,5 @@
-// Body: whatever comes as gzip, in whatever pieces, stays within its bounds, gives its memory back
-// and says the same. The first byte of an input chooses the size of the pieces.
+// Body: whatever arrives as gzip, in pieces of any size, stays within its bounds, returns its
+// memory, and decodes to the same bytes. The first byte of an input chooses the size of the pieces.
 
 #include "server/body.h"
 

@@ -1,5 +1,5 @@
-// ReadCheckpoint: damaged bytes are refused; what is accepted comes back the same when it is
-// written and read again.
+// ReadCheckpoint: damaged bytes are refused. What is accepted stays the same when it is written and
+// read again.
 
 #include "engine/checkpoint.h"
 

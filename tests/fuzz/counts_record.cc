@@ -1,5 +1,5 @@
-// CountsFold: whatever lies in a topic of counts, nothing crashes, what is read twice adds nothing,
-// and a commit's ledger balances. An input is the values of some records, a line each.
+// CountsFold: whatever a counts topic contains, nothing crashes, what is read twice adds nothing,
+// and the ledger of every commit balances. An input is the values of some records, one a line.
 
 #include <algorithm>
 #include <cstdint>
@@ -23,7 +23,7 @@ void Check(std::string_view input) {
       const Segment& segment = taken.value()->segment;
       CHECK(segment.first < segment.next || segment.first == Offset{0});
       CHECK(segment.Total().Balanced());
-      // Everything before its end is known from now on.
+      // Everything before the end of this commit is known from now on.
       CHECK(!fold.Take(line).value());
     }
   }

@@ -1,5 +1,6 @@
-// Decoder: whatever the bytes, every element is explained, its views are readable, and the same
-// bytes say the same again - in another decoder, with other bytes behind them, element by element.
+// Decoder: whatever the bytes, every element is accounted for, its views are readable, and the same
+// bytes decode to the same again - in another decoder, with other bytes behind them, and element by
+// element.
 
 #include "operators/decode.h"
 

@@ -1,5 +1,5 @@
-// What every fuzzer needs: the input in a buffer of its own, so that AddressSanitizer sees each
-// byte that is read outside of it.
+// What every fuzzer needs: the input in a buffer of its own, so that AddressSanitizer detects every
+// byte that is read outside it.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +10,7 @@
 
 namespace sightline {
 
-// A copy of `input` with `padding` bytes of `filler` behind it, and nothing behind those.
+// A copy of `input`, followed by `padding` bytes of `filler` and nothing else.
 class FuzzInput {
  public:
   FuzzInput(std::string_view input, size_t padding, char filler)

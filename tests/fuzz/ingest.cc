@@ -1,5 +1,5 @@
-// Ingest: the body of a POST becomes records; however it is cut into steps, nothing is lost,
-// doubled or accepted that the engine would not decode again.
+// Ingest: the body of a POST becomes records. However it is divided into steps, nothing is lost or
+// doubled, and nothing is accepted that the engine would not decode again.
 
 #include "ingest/ingest.h"
 
@@ -33,7 +33,7 @@ Ingested Run(std::string_view body, int32_t partitions, size_t step) {
   const FuzzInput input(body, kDecodePadding, '"');
   IngestScratch scratch(TimeUnit::kMillis);
   Ingest ingest(input.view(), partitions, &scratch);
-  // Every step does something: an element at least.
+  // Every step makes progress: at least one element.
   for (size_t steps = 0; !ingest.Step(step); ++steps) CHECK(steps <= body.size() + 2);
   return ingest.Take();
 }

@@ -1,5 +1,5 @@
-// DecodeCheckpoint: damaged Parquet is refused with its name; what is read can be written and comes
-// back. Arrow is not instrumented: what is found there is a crash, not an overread.
+// DecodeCheckpoint: damaged Parquet is refused by name. What is accepted can be written and stays
+// the same. Arrow is not instrumented: a fault in it shows as a crash, not as an overread.
 
 #include <cstdint>
 #include <string>

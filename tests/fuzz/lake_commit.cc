@@ -1,4 +1,4 @@
-// ParseCommit: a commit of the lake's log is read or refused with its name; never a crash.
+// ParseCommit: a commit of the lake's log is read, or refused by name; it never causes a crash.
 
 #include <cstdint>
 #include <string>
@@ -23,7 +23,7 @@ void Check(std::string_view bytes) {
     change.adds.push_back(file);
   }
   for (const auto& [app, version] : commit.value().txns) change.txns[app] = version;
-  // What was read can be written, and comes back.
+  // What was read can be written, and stays the same.
   const Result<lake::Commit> again =
       lake::ParseCommit(lake::EncodeCommit(change, 1, "id"), "written");
   CHECK(again.ok() && again.value().adds.size() == change.adds.size());

@@ -1,5 +1,6 @@
-// FilesOf: an add of the log, whatever its path, partition values and statistics, is a file for
-// queries. Lines: path, location, date, bucket; the rest is the statistics.
+// FilesOf: an add action of the log, whatever its path, partition values and statistics, becomes a
+// file for queries. The input's lines are path, location, date and bucket; the rest is the
+// statistics.
 
 #include "history/lake_files.h"
 

@@ -1,4 +1,5 @@
-// ParseLocations: a table is taken whole or refused; a taken one has rows, each oid once.
+// ParseLocations: a table is accepted whole or refused. An accepted table has rows, and each oid
+// occurs once.
 
 #include "connectors/locations/locations.h"
 

@@ -1,5 +1,5 @@
-// CountOperator::Load: a damaged checkpoint is refused; one that is accepted works, and comes back
-// the same when it is saved and loaded again.
+// CountOperator::Load: a damaged checkpoint is refused. One that is accepted works, and stays the
+// same when it is saved and loaded again.
 
 #include <cstdint>
 #include <string>
@@ -22,7 +22,7 @@ std::string Saved(const CountOperator& count) {
   return state;
 }
 
-// A version, a fingerprint, and two varints of at most ten bytes.
+// A version, a fingerprint, and two varints of at most ten bytes each.
 std::string HeaderOf(const std::string& state) {
   size_t end = 9;
   for (int varints = 0; varints < 2; ++end) varints += (state[end] & 0x80) == 0;

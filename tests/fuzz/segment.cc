@@ -1,5 +1,5 @@
-// Segment::Decode: damaged bytes are refused; what is accepted comes back the same when it is
-// written and read again.
+// Segment::Decode: damaged bytes are refused. What is accepted stays the same when it is written
+// and read again.
 
 #include "model/segment.h"
 

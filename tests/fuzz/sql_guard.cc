@@ -1,5 +1,5 @@
-// SqlGuard::Check: no text crashes it, and what it lets pass is one statement that DuckDB itself
-// calls a SELECT. DuckDB is not instrumented.
+// SqlGuard::Check: no text makes it crash, and what it accepts is a single statement that DuckDB
+// itself classifies as a SELECT. DuckDB is not instrumented.
 
 #include "query/sql_guard.h"
 
@@ -42,7 +42,7 @@ void Check(std::string_view bytes) {
   duck::Statements statements;
   CHECK(duckdb_extract_statements(database->connection.get(), sql.c_str(), statements.out()) == 1);
   duck::Prepared prepared;
-  // A SELECT that does not bind (an unknown column) is refused by DuckDB, not by the guard.
+  // DuckDB, not the guard, refuses a SELECT that does not bind (an unknown column).
   if (duckdb_prepare_extracted_statement(database->connection.get(), statements.get(), 0,
                                          prepared.out()) != DuckDBSuccess)
     return;

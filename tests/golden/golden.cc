@@ -1,5 +1,5 @@
-// Runs the scripts: each through the engine's own task over 1, 4 and 16 partitions, without a
-// restart and with a crash after each of its messages in turn. A script is a test.
+// Runs the golden scripts. Each goes through the engine's own task with 1, 4 and 16 partitions,
+// once without a restart and once with a crash after each of its messages. Each script is a test.
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -18,11 +18,11 @@
 namespace sightline::golden {
 namespace {
 
-constexpr int kStepsMax = 10'000;  // of one message: far more than any takes
+constexpr int kStepsMax = 10'000;  // for one message: far more than any needs
 
-// What survives a crash: the log, what the sink has, the checkpoints.
+// What survives a crash: the log, the sink's content and the checkpoints.
 struct Partition {
-  std::vector<std::pair<AppendTime, std::string>> log;  // payloads with padding
+  std::vector<std::pair<AppendTime, std::string>> log;  // the payloads, with padding
   Offset committed = kNoneCommitted;
   std::vector<Segment> segments;
   Epoch newest;
@@ -39,7 +39,7 @@ class LogSource final : public Source {
     return Status::Ok();
   }
   Result<Batch> Poll(int64_t records_max) override {
-    // A copy: the log's own strings move when it grows.
+    // A copy, because the log's own strings move when it grows.
     auto storage = std::make_shared<std::vector<std::string>>();
     storage->reserve(partition_.log.size());
     Batch batch{.first = next_, .storage = storage};
@@ -90,7 +90,7 @@ class MemoryStore final : public CheckpointStore {
     partition_.checkpoint = bytes;
     return Status::Ok();
   }
-  // No script has a sink that is away.
+  // No script has an absent sink, so nothing is ever spilled.
   Status PutRun(const SourcePartition&, RunId, std::string_view) override {
     return Status::Stop("no runs here");
   }
@@ -107,7 +107,7 @@ class MemoryStore final : public CheckpointStore {
 
 struct Variant {
   int32_t partitions = 1;
-  size_t restart_after = SIZE_MAX;  // messages; SIZE_MAX: no restart
+  size_t restart_after = SIZE_MAX;  // after this many messages; SIZE_MAX: no restart
 };
 
 std::string ToString(const Variant& variant) {
@@ -167,7 +167,8 @@ class Player {
     EXPECT_EQ(outcomes, message.outcomes) << "in line " << message.line;
   }
 
-  // As producers choose it: by the camera of the first element; what has none goes to 0.
+  // The partition that producers choose: by the camera of the first element. A message without one
+  // goes to partition 0.
   size_t PartitionOf(const Message& message) {
     const std::string padded = message.payload + std::string(kDecodePadding, ' ');
     decoder_.Clear();
@@ -182,7 +183,7 @@ class Player {
   void CatchUp(size_t index) {
     Partition& partition = partitions_[index];
     if (!partition.task) {
-      // Checkpoints lie at many distances from the restart.
+      // Checkpoints lie at varying distances from the restart.
       TaskOptions options{
           .sinks = {{.name = "golden"}}, .checkpoint_records_min = 3, .checkpoint_records_max = 3};
       TaskPorts ports{.source = std::make_unique<LogSource>(partition),
@@ -238,7 +239,7 @@ class Player {
     sums.emplace_back("heartbeats", ledger.heartbeats);
     return sums;
   }
-  // What a script does not name is 0.
+  // Ledger numbers that a script does not name are 0.
   static Sums LedgerOf(const Script& script) {
     Sums sums = LedgerOf(Ledger{});
     size_t known = 0;
@@ -275,7 +276,7 @@ class GoldenTest : public testing::Test {
 
  private:
   void PlayVariant(const Script& script, const Variant& variant) {
-    if (HasFailure()) return;  // one variant says enough
+    if (HasFailure()) return;  // one failing variant is enough
     SCOPED_TRACE(fmt::format("{}: {} ({})", path_, script.title, ToString(variant)));
     Player(script, variant).Play();
   }
@@ -298,7 +299,7 @@ void Register(const std::filesystem::path& folder) {
 
 int main(int count, char** arguments) {
   testing::InitGoogleTest(&count, arguments);
-  CHECK(count == 2);  // the folder of the scripts
+  CHECK(count == 2);  // the argument is the folder of the scripts
   sightline::golden::Register(arguments[1]);
   return RUN_ALL_TESTS();
 }

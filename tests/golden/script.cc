@@ -31,7 +31,7 @@ int64_t Number(std::string_view text) {
   return value;
 }
 
-// Words, and "words in quotes" as one.
+// Splits a line into words; "words in quotes" are one.
 std::vector<std::string> Words(std::string_view text) {
   std::vector<std::string> words;
   for (text = Trim(text); !text.empty(); text = Trim(text)) {
@@ -44,7 +44,7 @@ std::vector<std::string> Words(std::string_view text) {
   return words;
 }
 
-// "10s", "500ms", "2min", "1h", "7d".
+// Parses a length: "10s", "500ms", "2min", "1h", "7d".
 Millis Length(std::string_view text) {
   const size_t digits = text.find_first_not_of("0123456789");
   const std::string_view unit = digits == std::string_view::npos ? "" : text.substr(digits);
@@ -57,7 +57,8 @@ Millis Length(std::string_view text) {
   throw Mistake{fmt::format("'{}' is no length: say 500ms, 10s, 2min, 1h or 7d", text)};
 }
 
-// "12:00", "12:00:01", "12:00:01.250", "day9/12:00", "day-1/23:59", "@-1500" (ms since 1970).
+// Parses a time: "12:00", "12:00:01", "12:00:01.250", "day9/12:00", "day-1/23:59", "@-1500" (ms
+// since 1970).
 int64_t Time(std::string_view text) {
   if (text.starts_with('@')) return Number(text.substr(1));
   int64_t day = 0;
@@ -110,8 +111,8 @@ void Set(const std::vector<std::string>& words, Script& script) {
   }
 }
 
-// "camera 1 location 7 id 100 item car time 12:00:01" or "heartbeat camera 1 location 7 time 12:00"
-// as JSON. A script that is about bytes writes the JSON itself, with <FF> for a byte.
+// Turns "camera 1 location 7 id 100 item car time 12:00:01" or "heartbeat camera 1 location 7 time
+// 12:00" into JSON. A script that is about bytes writes the JSON itself, with <FF> for a byte.
 std::string Payload(std::string_view text) {
   if (!text.starts_with("camera ") && !text.starts_with("heartbeat ")) {
     std::string bytes;
@@ -137,7 +138,7 @@ std::string Payload(std::string_view text) {
                             fields["id"], fields["item"], Time(fields["time"]));
 }
 
-// "TIME | MESSAGE -> OUTCOME, ..."; without a time: more of the message before it.
+// Parses "TIME | MESSAGE -> OUTCOME, ...". A line without a time continues the message before it.
 void AddMessage(std::string_view line, size_t bar, int number, Script& script) {
   const std::string_view time = Trim(line.substr(0, bar));
   std::string_view text = line.substr(bar + 1);

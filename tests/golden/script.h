@@ -1,5 +1,5 @@
-// A golden script: what the log holds and what must come out of it, as text that reads like the
-// table in docs/SEMANTICS.md. README.md of this folder describes the format.
+// A golden script: what the log contains and what must come out of it, as text that reads like the
+// table in docs/SEMANTICS.md. The README.md of this folder describes the format.
 #pragma once
 
 #include <cstdint>
@@ -31,19 +31,21 @@ struct Cell {
 using Cells = std::map<Cell, int64_t>;
 
 struct Script {
-  std::string title;  // the first comment
+  std::string title;  // the script's first comment
   PipelineSpec spec;
-  std::optional<int32_t> partitions;  // set where copies reach one partition only if there is one
+  std::optional<int32_t> partitions;  // set if the copies meet only in a single partition
   std::vector<Message> messages;
   Cells counts;
-  std::optional<Cells> corrections;  // of one partition: its watermark decides what is one
+  std::optional<Cells>
+      corrections;  // with one partition: its watermark decides what is a correction
   std::map<std::string, int64_t> ledger;
 };
 
-// kStop with file and line of the first mistake.
+// Parses a script. kStop with the file and line of the first mistake.
 Result<Script> ReadScript(const std::string& path);
 
-// "12:00:00.123" of the scripts' first day, with the day before it if it is another.
+// Formats a time as "12:00:00.123" of the scripts' first day, preceded by the day if it is another
+// one.
 std::string FormatTime(EventTime time);
 
 }  // namespace sightline::golden

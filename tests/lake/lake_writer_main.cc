@@ -1,10 +1,10 @@
-// The lake driven from outside: what tests/lake/lake_test.py kills, races and compares.
+// Drives the lake from outside: the program that tests/lake/lake_test.py kills, races and compares.
 //
-//   lake_writer write ROOT UNTIL SEED [engine]   both tables, as tasks would, until offset UNTIL
-//   lake_writer oracle UNTIL                     what `write` must have counted
-//   lake_writer sums ROOT                        what the table holds, by our own reader
+//   lake_writer write ROOT UNTIL SEED [engine]   writes both tables, as tasks would, up to offset
+//   UNTIL lake_writer oracle UNTIL                     prints what `write` must have counted
+//   lake_writer sums ROOT                        prints the table's content, with our own reader
 //   lake_writer compact|vacuum|checkpoint|describe|files ROOT TABLE
-//   lake_writer verify ROOT                      findings; exit code 1 if there are any
+//   lake_writer verify ROOT                      prints findings; exit code 1 if there are any
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -41,7 +41,7 @@ int64_t Number(const std::string& text) {
 
 [[noreturn]] void Fail(const Status& status) {
   fmt::print(stderr, "lake_writer: {}\n", status.message());
-  // Not exit(): the writers' threads still run, and would meet destroyed statics.
+  // _exit(), not exit(): the writers' threads are still running and would meet destroyed statics.
   std::_Exit(status.code() == StatusCode::kRebuild ? 3 : 2);
 }
 template <typename T>
@@ -50,7 +50,7 @@ T Get(Result<T> result) {
   return std::move(result).value();
 }
 
-// One task's sink: fences, then commits segments of random sizes until the end.
+// The sink of one task: it fences, and then commits segments of random sizes until the end.
 struct Task {
   std::unique_ptr<Sink> sink;
   int32_t partition = 0;

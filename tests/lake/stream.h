@@ -1,5 +1,5 @@
-// A made-up stream whose segments can be made anywhere, however it is cut: the oracle of the lake's
-// tests. Offset n of partition p always adds the same.
+// An artificial stream whose segments can be computed anywhere, however it is divided: the oracle
+// of the lake's tests. Offset n of partition p always adds the same.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ struct Stream {
   SourcePartition Partition(int32_t partition) const {
     return {"embedded:0123456789abcdef/raw_camera_events", partition};
   }
-  // Every 7th offset is a duplicate; every offset is a second later than the one before.
+  // Every seventh offset is a duplicate. Every offset is a second later than the one before it.
   Segment Make(int32_t partition, int64_t first, int64_t next) const {
     static const std::vector<std::string> kItems = {
         "car", "bus", "Fußgänger", "a\"b\\c\n\t'; DROP", "../../etc/passwd", "truck%2F\u0001"};

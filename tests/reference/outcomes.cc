@@ -1,11 +1,11 @@
-// What our operator makes of each element of a file, for reference.py to compare.
+// The operator's outcome of each element of a file, which reference.py compares with its own.
 //
 //   outcomes INPUT COUNTS [NAME=VALUE]...
 //
-// INPUT holds lines of `<append time in ms>\t<message>`. A line for each element goes to stdout:
-// its outcome, "heartbeat", or "duplicate conflict". The counts per window go to COUNTS as CSV.
-// Settings are those of PipelineSpec, in ms ("off" for none); restart_every=N saves the operator's
-// state after every N messages and goes on with a new operator that has loaded it.
+// INPUT has lines of `<append time in ms>\t<message>`. For each element, a line goes to stdout: its
+// outcome, "heartbeat", or "duplicate conflict". The counts per window go to COUNTS as CSV.
+// Settings are those of PipelineSpec, in ms ("off" for none). restart_every=N saves the operator's
+// state after every N messages and continues with a new operator that has loaded it.
 
 #include <fmt/format.h>
 
@@ -83,7 +83,7 @@ void Set(std::string_view name, std::string_view value, Settings* settings) {
   }
 }
 
-// The outcome of the one element that a segment is about.
+// The outcome of the only element in a segment.
 std::string OutcomeOf(const Segment& segment) {
   const Ledger ledger = segment.Total();
   CHECK(ledger.Balanced() && ledger.received + ledger.heartbeats == 1);

@@ -1,8 +1,9 @@
 // sightline_sim: deterministic simulation of the engine. A seed in, a verdict out.
 //
 //   sightline_sim [--first SEED] [--seeds N] [--threads N] [--mutant NAME]   a range of seeds
-//   sightline_sim --seed SEED [--trace]                                      one, told step by step
-//   sightline_sim --mutants                    every planted bug must be caught within its limit
+//   sightline_sim --seed SEED [--trace]                                      one seed, traced step
+//   by step sightline_sim --mutants                    every planted bug must be caught within its
+//   limit
 //
 // Exit code 0: no seed failed and everything was reached that must be (with --mutant: some seed
 // failed).
@@ -32,7 +33,7 @@ namespace {
 struct Planted {
   Mutant mutant;
   const char* name;
-  int64_t seeds;  // within which it must be caught
+  int64_t seeds;  // it must be caught within this many seeds
 };
 constexpr Planted kPlanted[] = {
     {Mutant::kNoFence, "NO_FENCE", 3'000},
@@ -68,7 +69,7 @@ struct Options {
 struct Failures {
   int64_t seeds = 0;
   uint64_t first_seed = 0;
-  std::map<std::string, std::pair<int64_t, uint64_t>> reasons;  // how often, first seed
+  std::map<std::string, std::pair<int64_t, uint64_t>> reasons;  // how often, and the first seed
 };
 
 class Campaign {
@@ -103,7 +104,7 @@ class Campaign {
     const std::lock_guard lock(mutex_);
     failed_ = true;
     if (failures_.seeds++ == 0 || seed < failures_.first_seed) failures_.first_seed = seed;
-    std::string kind;  // offsets differ from seed to seed; the reason does not
+    std::string kind;  // without digits: offsets differ from seed to seed, reasons do not
     for (const char c : reason)
       if (c < '0' || c > '9') kind += c;
     auto& [times, example] = failures_.reasons[kind.substr(0, 120)];
@@ -115,12 +116,13 @@ class Campaign {
   const bool until_first_failure_;
   std::atomic<int64_t> taken_ = 0;
   std::atomic<bool> failed_ = false;
-  std::mutex mutex_;  // the rest
+  std::mutex mutex_;  // guards the members below
   Failures failures_;
   Reached reached_;
 };
 
-// What must have happened, or the run proves little. Returns how much is missing.
+// Prints how often everything happened that must happen for the run to prove anything. Returns how
+// many of these things are missing.
 int64_t ReportReach(const Reached& all, int64_t seeds) {
   int64_t missing = 0;
   for (size_t i = 0; i < all.times.size(); ++i) {
@@ -134,7 +136,7 @@ int64_t ReportReach(const Reached& all, int64_t seeds) {
                                                  {kFenceLake, kFenceRemote}};
   for (const Write before : {kFenceRemote, kTopic, kLake, kRemote, kPut})
     for (const Write after : {kTopic, kLake, kRemote, kPut}) points.push_back({before, after});
-  const size_t common = points.size();  // the others need a sink that is away
+  const size_t common = points.size();  // the points after these need an absent sink
   for (const Write after : {kTopic, kLake, kRemote, kPut, kRun}) points.push_back({kRun, after});
   for (const Write before : {kTopic, kLake, kRemote, kPut}) points.push_back({before, kRun});
   points.insert(points.end(), {{kPut, kRemoveRuns}, {kFenceRemote, kRemoveRuns}});
@@ -143,7 +145,7 @@ int64_t ReportReach(const Reached& all, int64_t seeds) {
     const int64_t n = all.crashes[static_cast<size_t>(before)][static_cast<size_t>(after)];
     fmt::print("  crash between {:13} and {:13} {}\n", kWriteNames[static_cast<size_t>(before)],
                kWriteNames[static_cast<size_t>(after)], n);
-    // A short campaign (under a sanitizer) cannot prove that what is rare happens.
+    // A short campaign (under a sanitizer) cannot prove that rare things happen.
     const int64_t least = seeds < 2'000 ? i < common : seeds / (i < common ? 300 : 2'000);
     missing += n < least;
   }

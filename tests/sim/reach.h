@@ -1,4 +1,5 @@
-// What the simulated world has seen. What never happened proves nothing, so the run asserts it.
+// What has happened in the simulated world. A check that was never exercised proves nothing, so the
+// run asserts that each of these things happened.
 #pragma once
 
 #include <array>
@@ -140,7 +141,7 @@ struct Reached {
       for (size_t j = 0; j < crashes.size(); ++j) crashes[i][j] += other.crashes[i][j];
   }
 };
-inline thread_local Reached reached;  // of this thread's seeds
+inline thread_local Reached reached;  // over this thread's seeds
 inline void Note(Reach what, int64_t times = 1) {
   reached.times[static_cast<size_t>(what)] += times;
 }
@@ -158,7 +159,7 @@ struct Prng {
   bool OneIn(int64_t n) { return Below(n) == 0; }
 };
 
-// A seed fails by throwing one.
+// A failing seed throws one of these.
 struct Violation : std::logic_error {
   using std::logic_error::logic_error;
 };

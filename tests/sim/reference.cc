@@ -47,7 +47,7 @@ class Judgement {
   };
   using Identity = std::pair<int64_t, int64_t>;
 
-  // What a camera had said before a silence of camera_ttl is forgotten; its watermark is not.
+  // After a silence of camera_ttl, what a camera had sent is forgotten, but its watermark is not.
   void Hear(int64_t camera, int64_t now) {
     if (const auto it = heard_.find(camera); it != heard_.end() && IsSilent(camera, now))
       std::erase_if(seen_, [&](const auto& s) { return s.second.first.camera == camera; });
@@ -93,8 +93,8 @@ class Judgement {
     return verdict;
   }
 
-  // The promise itself: an exact copy counts twice only after the silence of its camera, and never
-  // while max_age is on.
+  // Checks the promise itself: an exact copy counts twice only after a silence of its camera, and
+  // never while max_age is on.
   void CountOnce(const Element& e, int64_t now) {
     Note(Reach::window_before_1970, e.time < 0);
     if (counted_.emplace(e.camera, e.location, e.id, e.time, e.item).second) return;
@@ -104,8 +104,8 @@ class Judgement {
 
   const PipelineSpec& spec_;
   std::map<Identity, Seen> seen_;
-  std::map<int64_t, int64_t> greatest_;  // accepted event time of each camera
-  std::map<int64_t, int64_t> heard_;     // append time of each camera's last readable element
+  std::map<int64_t, int64_t> greatest_;  // the greatest accepted event time of each camera
+  std::map<int64_t, int64_t> heard_;     // the append time of each camera's last readable element
   std::set<std::tuple<int64_t, int64_t, int64_t, int64_t, std::string>> counted_;
 };
 
@@ -234,7 +234,7 @@ std::vector<Log> Split(Prng& prng, const PipelineSpec& spec, const std::vector<M
       if (verdict.watermark) entry.watermark.v = std::max(entry.watermark.v, *verdict.watermark);
     }
     log.entries.push_back(std::move(entry));
-    const int64_t hole = prng.OneIn(6) ? 1 + prng.Below(2) : 0;  // transaction markers
+    const int64_t hole = prng.OneIn(6) ? 1 + prng.Below(2) : 0;  // like transaction markers
     Note(Reach::hole, hole);
     log.end.v += 1 + hole;
   }

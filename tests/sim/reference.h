@@ -1,5 +1,5 @@
-// The reference: docs/SEMANTICS.md said once more, slowly and over the whole topic. It shares no
-// code with src/operators.
+// The reference: docs/SEMANTICS.md implemented once more, slowly and over the whole topic. It
+// shares no code with src/operators.
 #pragma once
 
 #include <optional>
@@ -13,11 +13,11 @@
 
 namespace sightline::sim {
 
-// What must become of one element.
+// The required outcome of one element.
 struct Verdict {
   std::optional<Outcome> outcome;  // none: a heartbeat
   bool conflict = false;
-  std::optional<int64_t> watermark;  // its camera's, if the element is accepted
+  std::optional<int64_t> watermark;  // the camera's watermark, if the element is accepted
 };
 std::vector<std::vector<Verdict>> Judge(const PipelineSpec& spec,
                                         const std::vector<Message>& topic);
@@ -31,31 +31,31 @@ struct Addition {
   std::optional<DeadLetter> dead_letter;
 };
 
-// One source partition: its records, and what each must add.
+// One record of a source partition, and what it must add.
 struct Entry {
   Offset offset;
   const Message* message = nullptr;
   std::vector<Addition> additions;
-  Watermark watermark = kBeforeAllTime;  // the partition's, after it
+  Watermark watermark = kBeforeAllTime;  // the partition's, after this record
 };
-using Ranges = std::vector<std::pair<Offset, Offset>>;  // half-open, rising, apart
+using Ranges = std::vector<std::pair<Offset, Offset>>;  // half-open, ascending, disjoint
 struct Log {
   std::vector<Entry> entries;
   Offset start, end;
-  Ranges lost;  // no entries of these were read
+  Ranges lost;  // the ranges that were never read
   std::vector<Entry>::const_iterator From(Offset offset) const;
-  // What a segment of these offsets must say.
+  // What a segment of these offsets must contain.
   Segment Expect(Offset first, Offset next) const;
 };
 
-// Deals a topic out, with holes between offsets.
+// Distributes a topic over partitions, with holes between offsets.
 std::vector<Log> Split(Prng& prng, const PipelineSpec& spec, const std::vector<Message>& topic,
                        const std::vector<std::vector<Verdict>>& verdicts, size_t partitions);
 
-// What each record must add when those of `lost` are never read.
+// What each record must add if the records of `lost` are never read.
 Log Without(const Log& log, const Ranges& lost, const PipelineSpec& spec);
 
-// Throws a Violation that says what differs.
+// Throws a Violation that names the difference.
 void MustEqual(const Segment& segment, const Segment& expected);
 
 }  // namespace sightline::sim

@@ -24,7 +24,7 @@ const char* Text(StatusCode code) {
   return kTexts[static_cast<size_t>(code)];
 }
 
-// The operator alone, without an engine: any number of partitions, any batches.
+// Tests the operator alone, without an engine: with any number of partitions and any batches.
 void RunOperator(Prng& prng, const PipelineSpec& spec, const Log& log) {
   CountOperator op(spec);
   for (const Entry& entry : log.entries) {
@@ -39,7 +39,7 @@ void RunOperator(Prng& prng, const PipelineSpec& spec, const Log& log) {
     MustEqual(op.TakeSegment(log.start, log.end), log.Expect(log.start, log.end));
 }
 
-// Sums that do not say in which partition: offsets and the kind of counts are left out.
+// Sums that do not depend on the partitioning: offsets and the kind of counts are left out.
 struct Totals {
   Sums counts;
   std::map<LedgerKey, Ledger> ledger;
@@ -129,7 +129,7 @@ class Run {
     }
   }
 
-  // Without faults it must finish, and sleep only when there is nothing to do.
+  // Without faults the task must finish, and sleep only when there is nothing to do.
   void ToTheEnd() {
     w_.faulty = false;
     Trace("{} ms: the faults are over", w_.now_ms);
@@ -141,7 +141,7 @@ class Run {
       if (sink.committed != w_.log.end && w_.log.start != w_.log.end)
         throw Violation(fmt::format("{} does not have everything", sink.name));
     }
-    StepUntil([&] {  // a rebuilt task is told again
+    StepUntil([&] {  // a rebuilt task must be told again
       Owner().task->Drain();
       return Owner().task->drained();
     });
@@ -164,7 +164,7 @@ class Run {
         std::make_unique<Instance>(w_, std::move(process), spec_, options_, kinds_));
   }
 
-  // ---- what goes wrong beside failing calls ----
+  // ---- faults other than failing calls ----
   void Disturb() {
     if (w_.Fire(w_.owner_one_in)) NewOwner();
     if (w_.Fire(800)) WipeCheckpoints();
@@ -186,9 +186,9 @@ class Run {
     Trace("{} ms: a new owner", w_.now_ms);
     Start(std::make_shared<Process>());
   }
-  // By hand, so with everything stopped.
+  // Deletes the checkpoints as a person would, so with everything stopped.
   void WipeCheckpoints() {
-    // What was counted could not be replayed.
+    // With retention, what was counted could not be replayed.
     if (may_retain_ && !(gaps_ && EverySinkHasSome())) return;
     Note(Reach::checkpoints_wiped);
     Trace("{} ms: checkpoints wiped", w_.now_ms);
@@ -206,7 +206,7 @@ class Run {
   }
   void Retain() {
     if (!may_retain_) return;
-    // What it overtakes is told by its absence only to those who had begun.
+    // A gap is noticed only by tasks or sinks that had begun before it.
     const bool overtakes =
         gaps_ && !w_.prng.OneIn(3) && (w_.NewestCheckpoint() != nullptr || EverySinkHasSome());
     const Offset most = overtakes ? std::min(w_.visible, Offset{w_.restart.v + 60}) : w_.restart;
@@ -278,7 +278,8 @@ class Run {
   void Rebuild(size_t n) {
     Instance& old = *instances_[n];
     const bool was_zombie = old.is_zombie;
-    const bool again = !was_zombie || w_.Fire(2);  // its process believes that it owns this
+    const bool again =
+        !was_zombie || w_.Fire(2);  // its process believes that it owns the partition
     if (!again) {
       instances_.erase(instances_.begin() + static_cast<ptrdiff_t>(n));
       return;
@@ -287,7 +288,7 @@ class Run {
     instances_[n] = std::make_unique<Instance>(w_, std::move(process), spec_, options_, kinds_);
     instances_[n]->is_zombie = was_zombie;
   }
-  // A drained process has nothing left to lose: it may go, and the next one goes on where it was.
+  // A drained process has nothing to lose: it may exit, and the next one continues where it was.
   void Exit(size_t n) {
     CheckDrained(*instances_[n]);
     const bool was_zombie = instances_[n]->is_zombie;
@@ -296,13 +297,13 @@ class Run {
   }
   void CheckDrained(Instance& i) {
     const TaskStatus status = i.task->Snapshot();
-    if (!status.running) return;  // it had not started
+    if (!status.running) return;  // the task had not started
     Note(Reach::drained);
     const Offset position = i.task->position();
     for (size_t sink = 0; sink < kinds_.size(); ++sink)
       if (i.task->committed(sink) < position && position != w_.log.start)
         throw Violation(fmt::format("drained, but {} lacks offsets", kSinkNames[kinds_[sink]]));
-    // A zombie's entry may have got the place of one that was deleted: it is not the newest.
+    // A zombie's entry may have taken the place of a deleted one; then it is not the newest.
     const bool owner = !w_.store.empty() && w_.store.rbegin()->first == status.epoch;
     if (owner && w_.restart < position) throw Violation("drained without a checkpoint");
   }
@@ -316,14 +317,16 @@ class Run {
         throw Violation("stopped for a person without a reason: " + status.message());
       if (status.code() == StatusCode::kRebuild) {
         Rebuild(instances_.size() - 1);
-      } else if (Owner().task->drained() && !done()) {  // told so while there were faults
+      } else if (Owner().task->drained() &&
+                 !done()) {  // it was told to drain while there were faults
         Exit(instances_.size() - 1);
       } else if (w_.prng.OneIn(4)) {
         Sleep();
       }
     }
   }
-  // As the runtime does: until the task is due, a write lands (which wakes it) or the log grows.
+  // Sleeps like the runtime: until the task is due, a write lands (which wakes the task), or the
+  // log grows.
   void Sleep() {
     int64_t due = Owner().task->NextDue(w_.now_ms);
     if (due < w_.now_ms) throw Violation("due in the past");
@@ -349,14 +352,14 @@ class Run {
   const PipelineSpec& spec_;
   const std::vector<SinkKind> kinds_;
   TaskOptions options_;
-  const bool outages_;     // sinks are away for long: what they lack is spilled
-  const bool gaps_;        // some worlds lose records that nobody has counted
-  const bool may_retain_;  // some lose old records, the others lose checkpoints
+  const bool outages_;     // sinks are absent for long: what they lack is spilled
+  const bool gaps_;        // in some worlds, records are lost that nobody has counted
+  const bool may_retain_;  // some worlds lose old records, the others lose checkpoints
   const int64_t grow_one_in_;
-  std::vector<std::unique_ptr<Instance>> instances_;  // zombies, then the owner
+  std::vector<std::unique_ptr<Instance>> instances_;  // zombies first, the owner last
 };
 
-// ---- what a task must not go on with -----------------------------------------------------------
+// ---- states in which a task must stop -----------------------------------------------------------
 
 bool Run::StopsFor(Reach reason, const PipelineSpec& spec) {
   instances_.clear();
@@ -373,8 +376,8 @@ bool Run::StopsFor(Reach reason, const PipelineSpec& spec) {
       fmt::format("went on although it had to stop: {}", kReachNames[static_cast<size_t>(reason)]));
 }
 
-// The newest checkpoint as it would be if all that it holds had been spilled, to a run that is
-// damaged or lost.
+// Replaces the newest checkpoint by one whose segments are all spilled, to a run that is damaged or
+// missing.
 void Run::Respill(const Checkpoint& checkpoint) {
   const RunId id{w_.store.rbegin()->first, 1'000'000};
   std::string bytes = EncodeRun(checkpoint.sealed);
@@ -391,7 +394,7 @@ void Run::Respill(const Checkpoint& checkpoint) {
     if (entry) entry = written;
 }
 
-// Received and lost is what was sent.
+// Checks that what was received plus what was lost is what was sent.
 void Run::CheckSums(size_t sink) {
   const SinkState& state = StateOf(kinds_[sink]);
   int64_t elements = 0, counted = 0;
@@ -403,14 +406,15 @@ void Run::CheckSums(size_t sink) {
   if (elements != state.elements) throw Violation("received and lost is not what was sent");
   for (const auto& [key, n] : state.sums) counted += n;
   if (counted != state.counted) throw Violation("a sink's sums differ from its ledger");
-  if (gaps_) return;  // what comes behind a gap depends on it
+  if (gaps_) return;  // behind a gap, the sums depend on the gap
   Sums expected;
   for (const CountRow& row : w_.log.Expect(w_.log.start, w_.log.end).counts)
     expected[row.key] += row.count;
   if (state.sums != expected) throw Violation("a sink's sums differ from the reference");
 }
 
-// After the end, with everything stopped: something is not as the task left it.
+// Run after the end, with everything stopped: changes the state that the task left behind, and
+// checks that the next task stops.
 void Run::MustStop() {
   options_.on_gap = OnGap::kStop;
   const std::string* newest = w_.NewestCheckpoint();
@@ -492,7 +496,7 @@ void RunSeed(uint64_t seed) {
     if (!totals) totals = of_these;
     if (*totals != of_these) throw Violation("sums depend on the number of partitions");
   }
-  // The engine, with everything that can go wrong, on one of them. Each partition its own mix.
+  // Tests the engine, with everything that can go wrong. Each partition gets its own mix of faults.
   const size_t partitions = std::array<size_t, 3>{1, 4, 16}[seed % 3];
   for (const Log& log : Split(prng, spec, topic, verdicts, partitions)) {
     Run run(prng, spec, log);

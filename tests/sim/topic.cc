@@ -85,7 +85,8 @@ void WriteValid(Prng& prng, const PipelineSpec& spec, bool pretty, Element& e) {
   e.bytes = Object(prng, std::move(fields), pretty);
 }
 
-// Breaks one rule, so that there is one right reason. Balanced: may stand in an array.
+// Writes an element that breaks exactly one rule, so that there is one right reason. It is
+// balanced, so that it may stand in an array.
 void WriteMalformed(Prng& prng, const PipelineSpec& spec, Element& e) {
   using enum MalformedReason;
   std::vector<std::string> fields = Fields(prng, spec, e);
@@ -147,7 +148,7 @@ std::string Array(Prng& prng, const std::vector<Element>& elements, size_t from,
   return text + "]";
 }
 
-// The last element loses its end, and the message with it.
+// Cuts off the end of the last element and of the message.
 void CutOff(Prng& prng, Message& message) {
   Note(Reach::message_cut_off);
   Element& last = message.elements.back();
@@ -189,7 +190,7 @@ void WritePayload(Prng& prng, Message& message) {
   }
 }
 
-// A message without a single readable element.
+// Writes a message without a readable element.
 void WriteGarbage(Prng& prng, Message& message) {
   Note(Reach::message_empty);
   static const char* const kGarbage[] = {"", " \n ", "oops", "\x01\xff\xfe",
@@ -206,13 +207,13 @@ void WriteGarbage(Prng& prng, Message& message) {
 struct Camera {
   int64_t id = 0;
   int64_t clock = 0, back_at = INT64_MIN;
-  bool spooling = false;  // sends what it kept while it was cut off, in order
+  bool spooling = false;  // it sends, in order, what it kept while it was offline
 };
 
 class Generator {
  public:
   Generator(Prng& prng, const PipelineSpec& spec) : prng_(prng), spec_(spec) {
-    // An hour of append time ends inside the topic; the epoch is one such hour.
+    // An hour of append time ends inside the topic. The epoch is the start of such an hour.
     const int64_t hour = 3'600'000;
     const int64_t bases[] = {0, hour, 472'222 * hour, -1'000'000 * hour};
     base_ = spec.count_from != kBeforeAllTime || spec.count_until != kAfterAllTime
@@ -233,7 +234,7 @@ class Generator {
       now_ += prng_.Below(24);
       Camera& camera = cameras_[static_cast<size_t>(prng_.Below(std::ssize(cameras_)))];
       if (camera.back_at > now_) continue;
-      if (prng_.OneIn(20)) {  // cut off
+      if (prng_.OneIn(20)) {  // goes offline
         camera.back_at = now_ + 50 + prng_.Below(prng_.OneIn(3) ? 2'500 : 600);
         camera.spooling = prng_.OneIn(2);
         continue;
@@ -289,7 +290,7 @@ class Generator {
     return e;
   }
 
-  // A copy of something sent recently, or long ago.
+  // Copies something that was sent recently, or long ago.
   Element Copy(const Camera& camera, const std::vector<Element>& others, int64_t kind) {
     const int64_t all = std::ssize(others);
     const int64_t last = prng_.OneIn(4) ? all : std::min(all, int64_t{6});
@@ -307,7 +308,7 @@ class Generator {
   Prng& prng_;
   const PipelineSpec& spec_;
   std::vector<Camera> cameras_;
-  std::map<int64_t, std::vector<Element>> sent_;  // by partition of 16
+  std::map<int64_t, std::vector<Element>> sent_;  // by partition, of 16
   int64_t base_ = 0, now_ = 0, next_id_ = 0;
   bool has_append_time_ = true;
 };

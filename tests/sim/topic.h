@@ -1,4 +1,4 @@
-// A random topic: what cameras say, as messages of bytes, and what each element of them means.
+// A random topic: what cameras send, as messages of bytes, and what each element means.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,8 @@
 
 namespace sightline::sim {
 
-// One element of a message as the camera meant it. The reference model reads this; the program
-// under test reads the bytes.
+// One element of a message as the camera meant it. The reference reads this; the program under test
+// reads the bytes.
 struct Element {
   Event::Kind kind = Event::Kind::kDetection;
   MalformedReason reason = MalformedReason::kNone;
@@ -23,18 +23,18 @@ struct Element {
 };
 
 struct Message {
-  int64_t camera = 0;       // the key
+  int64_t camera = 0;       // the message key
   int64_t append_time = 0;  // kNoAppendTime.v if the log has none
   std::vector<Element> elements;
   std::string payload;
 };
 
-// A valid spec with times of tens of milliseconds, so that a short topic holds many windows,
+// A valid spec with lengths of tens of milliseconds, so that a short topic covers many windows,
 // horizons and ages.
 PipelineSpec RandomSpec(Prng& prng);
 
-// Camera c's and c + 16's messages lie in one partition whether there are 1, 4 or 16; only such
-// cameras share ids.
+// The messages of the cameras c and c + 16 lie in one partition whether there are 1, 4 or 16. Only
+// such cameras share ids.
 std::vector<Message> RandomTopic(Prng& prng, const PipelineSpec& spec);
 
 }  // namespace sightline::sim

@@ -10,7 +10,7 @@
 namespace sightline::sim {
 namespace {
 
-int instances_born = 0;  // for traces, which one thread makes
+int instances_born = 0;  // for traces, which a single thread writes
 
 // ---- the source --------------------------------------------------------------------------------
 
@@ -38,7 +38,8 @@ class SimSource final : public Source {
       Note(Reach::short_poll);
       max = w_.prng.Below(max);
     }
-    auto block = std::make_shared<std::string>();  // dies with the batch, so that views are noticed
+    auto block =
+        std::make_shared<std::string>();  // dies with the batch, so that dangling views are noticed
     Batch batch{.first = next_, .next = next_};
     std::vector<size_t> begins;
     auto it = w_.log.From(next_);
@@ -66,7 +67,7 @@ class SimSource final : public Source {
 
 // ---- the sinks ---------------------------------------------------------------------------------
 
-// Fenced by the last to come, compare-and-set, audited.
+// A sink that is fenced by the last owner to come, compares and sets, and audits every commit.
 class SimSink : public Sink {
  public:
   SimSink(Instance& instance, SinkKind kind, SinkState& state, Write fence, Write commit)
@@ -90,7 +91,7 @@ class SimSink : public Sink {
   }
 
  protected:
-  // What a sink is offered ends where a follower of the list can be cut, too, if it has that much.
+  // Checks that an offer ends where a follower of the list could be cut, too, if it has that much.
   void MustBeFollowed(std::span<const Segment> segments) const {
     Note(Reach::offer_in_runs_and_memory,
          segments.front().first < spilled_to_ && spilled_to_ < segments.back().next);
@@ -104,7 +105,7 @@ class SimSink : public Sink {
     Note(Reach::sink_down, down);
     return down;
   }
-  // What a sink checks in one atomic act with the write; none: go on and write.
+  // What a sink checks atomically with the write; nothing: go on and write.
   static std::optional<Status> Settled(const SinkState& s, int64_t mine, Offset first,
                                        Offset next) {
     if (s.token != mine && !Mutated(Mutant::kNoFence)) {
@@ -114,7 +115,7 @@ class SimSink : public Sink {
     const bool fits = s.committed == kNoneCommitted || s.committed == first;
     if (fits || Mutated(Mutant::kNoCompareAndSet)) return std::nullopt;
     Note(Reach::compare_and_set);
-    if (s.committed == next) return Status::Ok();  // it was done
+    if (s.committed == next) return Status::Ok();  // that commit was done already
     return Status::Rebuild("compare-and-set");
   }
 
@@ -127,8 +128,8 @@ class SimSink : public Sink {
   Offset spilled_to_;
 };
 
-// In the process's memory; loaded from what the lake has, after the lake is fenced. Each task loads
-// it again: what an earlier one had counted beyond the lake may be cut differently now.
+// Lives in the process's memory, and is loaded from the lake after the lake is fenced. Each task
+// loads it again: what an earlier task had counted beyond the lake may be cut differently now.
 class LiveSink final : public Sink {
  public:
   explicit LiveSink(Instance& instance)
@@ -160,9 +161,9 @@ class LiveSink final : public Sink {
   SinkState& state_;
 };
 
-// Writes running totals, keyed by the first offset of the group of segments that they cover: a
-// reader takes the largest `next` per key and adds the keys up. An answer that does not come is an
-// unknown outcome; the next instance's fence decides it.
+// Writes running totals, keyed by the first offset of the group of segments that they cover. A
+// reader takes the largest `next` per key and adds up the keys. A missing answer is an unknown
+// outcome, which the next instance's fence decides.
 class TopicSink final : public SimSink {
  public:
   using SimSink::SimSink;
@@ -213,7 +214,7 @@ class TopicSink final : public SimSink {
   int64_t commits_ = 0;
 };
 
-// An answer that does not come: the task may repeat, the lake looks whether it is done.
+// If an answer is missing, the task may repeat the commit: the lake looks whether it is done.
 class LakeSink final : public SimSink {
  public:
   using SimSink::SimSink;
@@ -234,7 +235,7 @@ class LakeSink final : public SimSink {
   }
 };
 
-// Writes while the task goes on: kRetry until the answer is there.
+// Writes in the background: kRetry until the answer is there.
 class RemoteSink final : public SimSink {
  public:
   using SimSink::SimSink;
@@ -282,7 +283,8 @@ class RemoteSink final : public SimSink {
     i_.last = commit_;
     return next;
   }
-  std::shared_ptr<Pending> pending_;  // shared with the write, which may land when this is gone
+  std::shared_ptr<Pending>
+      pending_;  // shared with the write, which may land after this sink is gone
 };
 
 // ---- the checkpoint store ----------------------------------------------------------------------
@@ -297,7 +299,7 @@ class SimStore final : public CheckpointStore {
     if (!w_.store.empty()) stored.newest = w_.store.rbegin()->first;
     if (const std::string* newest = w_.NewestCheckpoint()) stored.checkpoint = *newest;
     if (i_.task->Snapshot().running) return stored;
-    // What a start goes on from.
+    // Records what this start will continue from.
     if (stored.checkpoint) {
       const auto newest = std::ranges::find_if(w_.store.rbegin(), w_.store.rend(),
                                                [](const auto& e) { return e.second.has_value(); });
@@ -311,7 +313,7 @@ class SimStore final : public CheckpointStore {
 
   Status PutIfAbsent(const SourcePartition&, Epoch epoch, const CheckpointWriter* writer) override {
     std::optional<std::string> entry;
-    if (writer != nullptr && !w_.Fire(w_.fault_one_in)) {  // it may fail before it is written
+    if (writer != nullptr && !w_.Fire(w_.fault_one_in)) {  // the put may fail before it is written
       entry.emplace();
       (*writer)([&](std::string_view piece) { entry->append(piece); });
     } else if (writer != nullptr) {
@@ -357,7 +359,8 @@ class SimStore final : public CheckpointStore {
     return run->second;
   }
 
-  // The look and the removal are apart: what was found to be garbage may go much later.
+  // The check and the removal are separate steps: what was found to be garbage may be removed much
+  // later.
   Status RemoveRuns(const SourcePartition&, Epoch newest, std::span<const RunId> kept) override {
     if (w_.FailRead()) return Status::Retry("list failed");
     const bool careless = Mutated(Mutant::kZombieRemovesRuns);
@@ -385,7 +388,7 @@ class SimStore final : public CheckpointStore {
  private:
   Instance& i_;
   World& w_;
-  std::set<RunId> runs_put_;  // by this task
+  std::set<RunId> runs_put_;  // put by this task
 };
 
 std::unique_ptr<Sink> MakeSink(Instance& instance, SinkKind kind) {
@@ -520,7 +523,7 @@ void Instance::SetUnread(Ranges ranges) {
       unread.empty() ? std::shared_ptr<const Log>(&w.log, [](const Log*) {}) : w.LogWithout(unread);
 }
 
-// The ranges stay rising and apart.
+// The ranges stay ascending and disjoint.
 void Instance::Lose(Offset first, Offset next) {
   Ranges ranges = unread;
   while (!ranges.empty() && first <= ranges.back().second) {
