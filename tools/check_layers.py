@@ -47,8 +47,9 @@ ROOMS = {
                "connectors/locations engine operators model base",
     "telemetry": "config monitor connectors/kafka engine model base",
     "batch": "connectors/locations operators pipeline model base",
-    "processes": "server telemetry history config ingest live monitor camera connectors/kafka "
-                 "connectors/embedded_log connectors/checkpoint_files connectors/locations "
+    "processes": "server telemetry history query config ingest live monitor camera "
+                 "connectors/kafka connectors/embedded_log connectors/checkpoint_files "
+                 "connectors/locations "
                  "engine operators pipeline model base",
     "admin": "processes telemetry config camera connectors/kafka connectors/embedded_log "
              "connectors/checkpoint_files connectors/lake connectors/storage connectors/locations "

@@ -140,7 +140,7 @@ Result<HandoverPartition> EmbeddedCopy::LookAt(int32_t partition, AppendTime sta
   found.counted = progress.value()->next;
   found.watermark = progress.value()->watermark;
   const Result<std::optional<EventTime>> until =
-      CountUntilOf((std::filesystem::path(options_.data) / "checkpoints").string(), id);
+      CountUntilOf(DataFolder(options_.data).checkpoints(), id);
   if (!until.ok()) return until.status();
   // Two that differ are told as the one that is not T.
   if (until.value() && facts.count_until.value_or(facts.at) == facts.at)
@@ -151,7 +151,7 @@ Result<HandoverPartition> EmbeddedCopy::LookAt(int32_t partition, AppendTime sta
 // What the lake lacks lies in checkpoints that nobody would look at any more.
 Status EmbeddedCopy::LookAtLake(HandoverFacts& facts) const {
   const std::string folder =
-      options_.lake.dir.empty() ? DefaultLakeDir(options_.data) : options_.lake.dir;
+      options_.lake.dir.empty() ? DataFolder(options_.data).lake() : options_.lake.dir;
   std::error_code error;
   if (!std::filesystem::is_directory(folder, error)) return Status::Ok();
   LocalStorage storage(folder);
@@ -179,7 +179,7 @@ Result<std::unique_ptr<KafkaCopy>> EmbeddedCopy::OpenCopy(KafkaCopyOptions optio
   RETURN_IF_ERROR(copy->Fence());
   const auto known = copy->Positions(partitions());
   if (!known.ok()) return known.status();
-  if (known.value().empty()) RETURN_IF_ERROR(CheckEmpty(options.kafka.client, options.to));
+  if (known.value().empty()) RETURN_IF_ERROR(CheckEmpty(options.kafka, options.to));
   std::vector<std::unique_ptr<CopyInput>> inputs;
   std::vector<Offset> from, until;
   for (int32_t p = 0; p < partitions(); ++p) {

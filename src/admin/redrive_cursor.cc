@@ -13,6 +13,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "config/data_folder.h"
 #include "connectors/locations/location_file.h"
 
 namespace sightline {
@@ -38,10 +39,10 @@ bool OffsetSet::Contains(Offset offset) const {
 Result<RedriveCursor> RedriveCursor::Open(const std::string& data, const std::string& log_id,
                                           bool dry_run) {
   RedriveCursor cursor;
-  cursor.path_ = (std::filesystem::path(data) / "redrive.json").string();
+  cursor.path_ = DataFolder(data).redrive_cursor();
   cursor.log_id_ = log_id;
   if (!dry_run) {
-    const std::string lock = (std::filesystem::path(data) / "redrive.lock").string();
+    const std::string lock = DataFolder(data).redrive_lock();
     cursor.lock_ = open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (cursor.lock_ < 0)
       return Status::Stop(fmt::format("cannot open '{}': {}", lock, std::strerror(errno)));

@@ -212,7 +212,7 @@ class Comparison {
         fmt::format("{}", replication), "brokers' disks are filled by kafka-reassign-partitions");
   }
 
-  void Settings() {
+  void CompareSettings() {
     for (const auto& [setting, value] : SettingsOf(options_, wanted_, now_.replication))
       Setting(setting, Get(now_, setting), value);
   }
@@ -423,7 +423,7 @@ Result<TopicsPlan> PlanTopics(const Settings& options, bool steps, const TopicsN
                                 ? static_cast<int32_t>(options.kafka.partitions)
                                 : sizes.partitions);
     comparison.Replication(sizes.replication);
-    comparison.Settings();
+    comparison.CompareSettings();
   }
   return plan;
 }

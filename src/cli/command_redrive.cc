@@ -89,7 +89,7 @@ Result<std::unique_ptr<HttpClient>> FindServer(RedriveOptions* options) {
   const std::string start = fmt::format(
       "start it with `sightline up --data {}`, or name another one with --url", options->data);
   const std::optional<ServerAddress> owner =
-      options->url.empty() ? ReadAddressFile(options->data) : std::nullopt;
+      options->url.empty() ? DataFolder(options->data).ReadAddress() : std::nullopt;
   if (owner) options->url = owner->url;
   if (options->url.empty())
     return Status::Stop(fmt::format("no server of '{}' runs: {}", options->data, start));

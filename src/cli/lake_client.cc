@@ -61,7 +61,7 @@ Result<std::unique_ptr<LakeClient>> LakeClient::Open(const LakeClientOptions& op
     RETURN_IF_ERROR(client->OpenFiles(place.lake));
     return client;
   }
-  const std::optional<ServerAddress> owner = ReadAddressFile(place.data);
+  const std::optional<ServerAddress> owner = DataFolder(place.data).ReadAddress();
   if (!options.url.empty() || owner) {
     client->url_ = options.url.empty() ? owner->url : options.url;
     while (client->url_.ends_with('/')) client->url_.pop_back();

@@ -44,7 +44,7 @@ Result<LakePlace> FindLake(const LakePlaceOptions& given) {
       configured.lake.dir.clear();
   }
   LakePlace place{.data = given.data.empty() ? configured.data : given.data};
-  place.lake = configured.lake.dir.empty() ? DefaultLakeDir(place.data) : configured.lake.dir;
+  place.lake = configured.lake.dir.empty() ? DataFolder(place.data).lake() : configured.lake.dir;
   return place;
 }
 

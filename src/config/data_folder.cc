@@ -9,27 +9,38 @@
 namespace sightline {
 namespace {
 
-std::filesystem::path AddressPath(const std::string& data) {
-  return std::filesystem::path(data) / "address";
-}
+constexpr const char* kAddress = "address";
 
 }  // namespace
 
-Status WriteAddressFile(const std::string& data, const ServerAddress& address) {
-  const std::filesystem::path path = AddressPath(data);
+Status DataFolder::Create() const {
+  std::error_code error;
+  std::filesystem::create_directories(path_, error);
+  if (!error) return Status::Ok();
+  return Status::Stop(
+      fmt::format("cannot make the data folder '{}': {}", path_.string(), error.message()));
+}
+
+std::string DataFolder::last_good_locations(std::string_view step) const {
+  const std::string file = "locations.last_good";
+  return (path_ / (step.empty() ? file : fmt::format("{}_{}", step, file))).string();
+}
+
+Status DataFolder::WriteAddress(const ServerAddress& address) const {
+  const std::filesystem::path path = path_ / kAddress;
   std::ofstream file(path, std::ios::binary | std::ios::trunc);
   file << address.url << '\n' << address.boot << '\n';
   if (!file.flush()) return Status::Stop(fmt::format("cannot write '{}'", path.string()));
   return Status::Ok();
 }
 
-void RemoveAddressFile(const std::string& data) {
+void DataFolder::RemoveAddress() const {
   std::error_code ignored;
-  std::filesystem::remove(AddressPath(data), ignored);
+  std::filesystem::remove(path_ / kAddress, ignored);
 }
 
-std::optional<ServerAddress> ReadAddressFile(const std::string& data) {
-  std::ifstream file(AddressPath(data), std::ios::binary);
+std::optional<ServerAddress> DataFolder::ReadAddress() const {
+  std::ifstream file(path_ / kAddress, std::ios::binary);
   ServerAddress address;
   if (!std::getline(file, address.url) || !address.url.starts_with("http://") ||
       !std::getline(file, address.boot))
@@ -44,10 +55,6 @@ bool IsOf(const ServerAddress& address, const std::string& health) {
   const boost::json::value* const boot = body.get_object().if_contains("boot");
   return boot != nullptr && boot->is_string() &&
          std::string_view(boot->get_string()) == address.boot;
-}
-
-std::string DefaultLakeDir(const std::string& data) {
-  return (std::filesystem::path(data) / "lake").string();
 }
 
 }  // namespace sightline

@@ -1,27 +1,52 @@
-// The address of the server that owns a data folder, for commands that ask it.
+// DataFolder: where each thing in the data folder of a process lies, and the address of the server
+// that owns the folder, for commands that ask it.
 #pragma once
 
+#include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "base/status.h"
 
 namespace sightline {
 
-// Two lines: the URL, and the `boot` of the server's /healthz. Another server may have taken the
-// address since.
+// What the file `address` holds, a line each: the URL, and the `boot` of the server's /healthz.
+// Another server may have taken the address since.
 struct ServerAddress {
   std::string url, boot;
 };
 
-Status WriteAddressFile(const std::string& data, const ServerAddress& address);
-void RemoveAddressFile(const std::string& data);
-// Nothing if no server says that it owns the folder. It may be gone without having said so.
-std::optional<ServerAddress> ReadAddressFile(const std::string& data);
-// Whether an answer of /healthz is of the server that wrote the file.
-bool IsOf(const ServerAddress& address, const std::string& health);
+// A value: it names paths and touches a file only where a function says so. Thread-safe.
+class DataFolder {
+ public:
+  explicit DataFolder(std::filesystem::path path) : path_(std::move(path)) {}
 
-// Where the lake is when nobody says otherwise.
-std::string DefaultLakeDir(const std::string& data);
+  // Makes the folder if it is not there. kStop: it cannot be made.
+  Status Create() const;
+
+  std::string path() const { return path_.string(); }
+  std::string lake() const { return (path_ / "lake").string(); }  // unless lake.dir says otherwise
+  std::string checkpoints() const { return (path_ / "checkpoints").string(); }
+  std::string pending() const { return (path_ / "pending").string(); }
+  std::string demo() const { return (path_ / "demo").string(); }
+  std::string redrive_cursor() const { return (path_ / "redrive.json").string(); }
+  std::string redrive_lock() const { return (path_ / "redrive.lock").string(); }
+  // The copy of the location table that a process used last. Several processes may share a folder,
+  // so each step but `up` has a copy of its own.
+  std::string last_good_locations(std::string_view step = {}) const;
+
+  // kStop: the file cannot be written.
+  Status WriteAddress(const ServerAddress& address) const;
+  void RemoveAddress() const;
+  // Nothing if no server says that it owns the folder. A server that was killed leaves its address.
+  std::optional<ServerAddress> ReadAddress() const;
+
+ private:
+  const std::filesystem::path path_;
+};
+
+// Whether an answer of /healthz comes from the server that wrote the address.
+bool IsOf(const ServerAddress& address, const std::string& health);
 
 }  // namespace sightline

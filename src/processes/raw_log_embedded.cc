@@ -22,9 +22,24 @@ class EmbeddedDetections final : public DetectionLog {
   EmbeddedLog* const log_;
 };
 
+// A source that wakes its task when records are appended to its partition, as long as it lives.
+class WatchedSource final : public Source {
+ public:
+  WatchedSource(std::unique_ptr<Source> source, std::unique_ptr<AppendWatch> watch)
+      : source_(std::move(source)), watch_(std::move(watch)) {}
+  Result<Offset> Earliest() override { return source_->Earliest(); }
+  Status Seek(Offset next) override { return source_->Seek(next); }
+  Result<Batch> Poll(int64_t records_max) override { return source_->Poll(records_max); }
+
+ private:
+  const std::unique_ptr<Source> source_;
+  const std::unique_ptr<AppendWatch> watch_;
+};
+
 class EmbeddedRawLog final : public RawLog {
  public:
   explicit EmbeddedRawLog(EmbeddedLog* log) : log_(log), detections_(log) {}
+  DetectionLog& detections() { return detections_; }
   std::vector<SourcePartition> Partitions() const override {
     std::vector<SourcePartition> partitions;
     for (int32_t p = 0; p < log_->partitions(); ++p)
@@ -35,30 +50,29 @@ class EmbeddedRawLog final : public RawLog {
     const EmbeddedLog::End end = log_->EndOf(kRawTopic, partition.partition);
     return {end.next, end.newest};
   }
-  void Watch(std::function<void(const SourcePartition&)> wake) override {
-    watch_ = log_->OnAppend(kRawTopic, [source = log_->SourceName(kRawTopic),
-                                        wake = std::move(wake)](int32_t partition) {
-      wake({source, partition});
-    });
+  std::unique_ptr<Source> OpenSource(const SourcePartition& partition,
+                                     std::function<void()> wake) override {
+    std::unique_ptr<AppendWatch> watch = log_->OnAppend(
+        kRawTopic, [ours = partition.partition, wake = std::move(wake)](int32_t appended) {
+          if (appended == ours) wake();
+        });
+    return std::make_unique<WatchedSource>(log_->OpenSource(kRawTopic, partition.partition),
+                                           std::move(watch));
   }
-  void Unwatch() override { watch_.reset(); }
-  std::unique_ptr<Source> OpenSource(const SourcePartition& partition) override {
-    return log_->OpenSource(kRawTopic, partition.partition);
-  }
-  DetectionLog& detections() override { return detections_; }
-  // Nothing: the process collects the metrics of its embedded log in any case.
-  void CollectMetrics(std::vector<Metric>&) const override {}
+  // The embedded log reports for itself: it is there in any case.
+  RawLogReport Report() const override { return {}; }
 
  private:
   EmbeddedLog* const log_;
   EmbeddedDetections detections_;
-  std::unique_ptr<AppendWatch> watch_;
 };
 
 }  // namespace
 
-std::unique_ptr<RawLog> OpenEmbeddedRawLog(EmbeddedLog* log) {
-  return std::make_unique<EmbeddedRawLog>(log);
+OpenedRawLog OpenEmbeddedRawLog(EmbeddedLog* log) {
+  auto opened = std::make_unique<EmbeddedRawLog>(log);
+  DetectionLog& detections = opened->detections();
+  return {.log = std::move(opened), .detections = &detections};
 }
 
 }  // namespace sightline

@@ -27,15 +27,13 @@ class KafkaRawLog final : public RawLog {
     const KafkaEnd end = topics_->EndOf(partition);
     return {end.next, end.newest};
   }
-  void Watch(std::function<void(const SourcePartition&)> wake) override { wake_ = std::move(wake); }
-  // Each source ends its own calls.
-  void Unwatch() override {}
-  std::unique_ptr<Source> OpenSource(const SourcePartition& partition) override {
+  std::unique_ptr<Source> OpenSource(const SourcePartition& partition,
+                                     std::function<void()> wake) override {
     const KafkaRawTopicPtr topic = topics_->FindSource(partition.source);
     if (topic == nullptr) return nullptr;
-    return topics_->OpenSource(topic, partition.partition, [this, partition] { wake_(partition); });
+    return topics_->OpenSource(topic, partition.partition, std::move(wake));
   }
-  DetectionLog& detections() override { return detections_; }
+  DetectionLog& detections() { return detections_; }
 
   Change Look() override {
     Change change;
@@ -47,26 +45,23 @@ class KafkaRawLog final : public RawLog {
     return change;
   }
 
-  Status Health() const override {
-    const std::string trouble = topics_->trouble();
-    return trouble.empty() ? Status::Ok() : Status::Retry(trouble);
-  }
-
-  std::string ClockUnguarded() const override { return topics_->ClockUnguarded(); }
-
-  void CollectMetrics(std::vector<Metric>& metrics) const override {
-    metrics.push_back({.name = "sightline_kafka_producer_bytes",
-                       .help = "posted and not yet acknowledged by the brokers",
-                       .type = Metric::Type::kGauge,
-                       .value = static_cast<double>(detections_.bytes())});
+  RawLogReport Report() const override {
+    RawLogReport report{.clock_unguarded = topics_->ClockUnguarded()};
+    if (const std::string trouble = topics_->trouble(); !trouble.empty())
+      report.health = Status::Retry(trouble);
+    report.metrics.push_back(
+        Metric::Gauge("sightline_kafka_producer_bytes",
+                      "Bytes of posted detections that the brokers have not acknowledged yet.",
+                      detections_.bytes()));
     for (const KafkaRawTopicPtr& topic : topics_->topics())
-      for (int32_t p = 0; p < topic->topic.partitions; ++p)
-        metrics.push_back(
-            {.name = "sightline_kafka_end_offset",
-             .help = "end of the raw topic's partition as last heard",
-             .type = Metric::Type::kGauge,
-             .labels = {{"topic", topic->topic.name}, {"partition", fmt::format("{}", p)}},
-             .value = static_cast<double>(EndOf({topic->source, p}).next.v)});
+      for (int32_t p = 0; p < topic->topic.partitions; ++p) {
+        Metric& end = report.metrics.emplace_back(Metric::Gauge(
+            "sightline_kafka_end_offset",
+            "The end offset of the raw topic's partition, as the broker reported it last.",
+            EndOf({topic->source, p}).next.v));
+        end.labels = {{"topic", topic->topic.name}, {"partition", fmt::format("{}", p)}};
+      }
+    return report;
   }
 
  private:
@@ -76,21 +71,21 @@ class KafkaRawLog final : public RawLog {
 
   const std::shared_ptr<KafkaRawTopics> topics_;
   KafkaDetections detections_;
-  std::function<void(const SourcePartition&)> wake_;
 };
 
 }  // namespace
 
-Result<std::unique_ptr<RawLog>> OpenKafkaRawLog(const KafkaSettings& settings,
-                                                std::shared_ptr<KafkaRawTopics> topics,
-                                                int64_t queue_bytes_max) {
+Result<OpenedRawLog> OpenKafkaRawLog(const KafkaSettings& settings,
+                                     std::shared_ptr<KafkaRawTopics> topics,
+                                     int64_t queue_bytes_max) {
   const Result<KafkaOptions> kafka = MakeKafkaOptions(settings);
   if (!kafka.ok()) return kafka.status();
   Result<std::unique_ptr<KafkaProducer>> producer =
       KafkaProducer::Open({.kafka = kafka.value(), .bytes_max = queue_bytes_max});
   if (!producer.ok()) return producer.status();
-  return std::unique_ptr<RawLog>(
-      std::make_unique<KafkaRawLog>(std::move(topics), std::move(producer).value()));
+  auto opened = std::make_unique<KafkaRawLog>(std::move(topics), std::move(producer).value());
+  DetectionLog& detections = opened->detections();
+  return OpenedRawLog{.log = std::move(opened), .detections = &detections};
 }
 
 }  // namespace sightline

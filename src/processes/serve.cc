@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <filesystem>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -13,6 +12,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "config/data_folder.h"
 #include "config/kafka_options.h"
 #include "config/kafka_wait.h"
 #include "connectors/kafka/counts_feed.h"
@@ -22,11 +22,11 @@
 #include "live/hub.h"
 #include "live/live.h"
 #include "monitor/activity.h"
+#include "processes/component_options.h"
 #include "processes/kafka_raw_topics.h"
 #include "processes/locations_refresh.h"
 #include "processes/process.h"
-#include "server/server.h"
-#include "telemetry/monitor.h"
+#include "processes/service_shell.h"
 
 namespace sightline {
 namespace {
@@ -41,12 +41,12 @@ constexpr Millis kWatch{1'000};
 
 class Serve {
  public:
-  explicit Serve(const Settings& options) : options_(options) {}
+  explicit Serve(const Settings& settings) : settings_(settings) {}
 
   Status Start();
   Status WaitForSignal();
   void Stop();
-  std::string url() const { return url_; }
+  std::string url() const { return shell_.url(); }
 
  private:
   Status OpenTopics();
@@ -57,29 +57,27 @@ class Serve {
   void Expect(const std::vector<KafkaRawTopicPtr>& topics);
   void LookForTopics();
   void RefreshLake();
-  Status StartServer();
-  Status OpenMonitor();
-  void Report(MonitorReport& report) const;
+  void Sample(MonitorReport& report) const;
   void SetLocations(const std::vector<Location>& locations);
   void Apply(const SourcePartition& partition, const Segment& segment);
+  LogEnd LogEndOfTopic(const SourcePartition& partition) const;
   std::string BrokersTrouble() const;
   std::string LiveNotReady() const;
   std::string StillRead(const KafkaCountsFeedStats& stats) const;
   Health ReportHealth() const;
   Health ReportReadiness() const;
-  std::vector<Metric> CollectMetrics() const;
+  void CollectMetrics(std::vector<Metric>& metrics) const;
 
-  const Settings options_;
+  const Settings settings_;
+  const DataFolder folder_{settings_.data};
   SystemClock clock_;
   KafkaOptions kafka_;
   std::unique_ptr<KafkaRawTopics> raw_;
   KafkaTopic counts_;
   std::unique_ptr<TopicWatch> watch_;
   // In the order of the start; destroyed in reverse.
-  LivenessProbe liveness_;
-  mutable Activity activity_{static_cast<size_t>(options_.alerts.subjects_known),
-                             options_.alerts.forget};
-  std::unique_ptr<Monitor> monitor_;
+  mutable Activity activity_{static_cast<size_t>(settings_.alerts.subjects_known),
+                             settings_.alerts.forget};
   std::unique_ptr<Live> live_;
   std::unique_ptr<Hub> hub_;
   std::unique_ptr<LocationsRefresh> locations_;
@@ -87,66 +85,60 @@ class Serve {
   std::unique_ptr<KafkaDetections> detections_;
   std::unique_ptr<KafkaCountsFeed> feed_;
   std::atomic<KafkaCountsFeed*> following_ = nullptr;  // feed_, once it is made
-  std::unique_ptr<Server> server_;
-  std::string url_;
+  ServiceShell shell_{settings_,
+                      "serve",
+                      clock_,
+                      {.sample = [this](MonitorReport& report) { Sample(report); },
+                       .metrics = [this](std::vector<Metric>& all) { CollectMetrics(all); },
+                       .health = [this] { return ReportHealth(); },
+                       .ready = [this] { return ReportReadiness(); }}};
   mutable bool live_is_now_ = false;  // as the newest report had it; of its thread
   mutable std::mutex lake_mutex_;
   std::string lake_trouble_;  // under lake_mutex_
 };
 
 Status Serve::Start() {
-  if (options_.kafka.client.brokers.empty())
+  if (settings_.kafka.client.brokers.empty())
     return Status::Stop("serve reads counts from Kafka: say --kafka host:port");
   RETURN_IF_ERROR(OpenTopics());
-  live_ =
-      std::make_unique<Live>(LiveOptions{.pane_size = options_.pipeline.pane_size,
-                                         .window_size = options_.pipeline.window_size,
-                                         .pane_retention = options_.live.pane_retention,
-                                         .idle_timeout = options_.pipeline.idle_timeout,
-                                         .out_of_orderness = options_.pipeline.out_of_orderness,
-                                         .log_end =
-                                             [this](const SourcePartition& partition) {
-                                               // Of a topic that is gone no more will come.
-                                               if (!raw_->FindSource(partition.source))
-                                                 return LogEnd{};
-                                               const KafkaCountsFeed* const feed = following_;
-                                               // Not known yet: more may come.
-                                               if (feed == nullptr)
-                                                 return LogEnd{Offset{INT64_MAX}, AppendTime{0}};
-                                               const KafkaEnd end = feed->EndOf(partition);
-                                               return LogEnd{end.next, end.newest};
-                                             }},
-                             &clock_);
-  RETURN_IF_ERROR(OpenMonitor());
-  hub_ =
-      std::make_unique<Hub>(live_.get(), &clock_,
-                            HubOptions{.min_interval = options_.live.push_interval,
-                                       .alerts_version = [this] { return monitor_->version(); }});
+  live_ = std::make_unique<Live>(
+      LiveOptionsOf(settings_,
+                    [this](const SourcePartition& partition) { return LogEndOfTopic(partition); }),
+      &clock_);
+  RETURN_IF_ERROR(shell_.Open());
+  hub_ = std::make_unique<Hub>(
+      live_.get(), &clock_,
+      HubOptions{.min_interval = settings_.live.push_interval,
+                 .alerts_version = [this] { return shell_.alerts_version(); }});
   RETURN_IF_ERROR(OpenLocations());
   RETURN_IF_ERROR(OpenLake());
   RETURN_IF_ERROR(OpenFeed());
   CatchUp();
-  RETURN_IF_ERROR(StartServer());
-  monitor_->Start(InstanceOf(options_.alerts, url_), hub_->boot());
+  RETURN_IF_ERROR(shell_.Serve({.log = detections_.get(),
+                                .live = live_.get(),
+                                .hub = hub_.get(),
+                                .query = lake_ ? &lake_->query() : nullptr,
+                                .live_not_ready = [this] { return LiveNotReady(); }}));
+  shell_.StartMonitor();
   return Status::Ok();
 }
 
 Status Serve::OpenTopics() {
-  Result<KafkaOptions> kafka = MakeKafkaOptions(options_.kafka);
+  Result<KafkaOptions> kafka = MakeKafkaOptions(settings_.kafka);
   if (!kafka.ok()) return kafka.status();
   kafka_ = std::move(kafka).value();
-  Result<std::unique_ptr<KafkaRawTopics>> raw = KafkaRawTopics::Open(options_.kafka, StopAsked);
+  Result<std::unique_ptr<KafkaRawTopics>> raw = KafkaRawTopics::Open(settings_.kafka, StopAsked);
   if (!raw.ok()) return raw.status();
   raw_ = std::move(raw).value();
   Result<KafkaTopic> counts =
-      WaitForTopic(raw_->admin(), options_.kafka, options_.kafka.counts_topic, StopAsked);
+      WaitForTopic(raw_->admin(), settings_.kafka, settings_.kafka.counts_topic, StopAsked);
   if (!counts.ok()) return counts.status();
   counts_ = std::move(counts).value();
   Result<std::unique_ptr<KafkaAdmin>> admin = KafkaAdmin::Open(kafka_, kKafkaAskTime);
   if (!admin.ok()) return admin.status();
   watch_ = std::make_unique<TopicWatch>(std::move(admin).value(), std::vector<KafkaTopic>{counts_});
   Result<std::unique_ptr<KafkaProducer>> producer =
-      KafkaProducer::Open({.kafka = kafka_, .bytes_max = options_.log.queue_max});
+      KafkaProducer::Open({.kafka = kafka_, .bytes_max = settings_.log.queue_max});
   if (!producer.ok()) return producer.status();
   detections_ = std::make_unique<KafkaDetections>(std::move(producer).value(), raw_->name(),
                                                   TopicsToPost(*raw_));
@@ -154,16 +146,9 @@ Status Serve::OpenTopics() {
 }
 
 Status Serve::OpenLocations() {
-  std::string copy;
-  if (!options_.locations.empty()) {
-    std::error_code error;
-    std::filesystem::create_directories(options_.data, error);
-    if (error)
-      return Status::Stop(
-          fmt::format("cannot make the data folder '{}': {}", options_.data, error.message()));
-    copy = (std::filesystem::path(options_.data) / "serve_locations.last_good").string();
-  }
-  locations_ = std::make_unique<LocationsRefresh>(options_.locations, copy);
+  if (!settings_.locations.empty()) RETURN_IF_ERROR(folder_.Create());
+  locations_ =
+      std::make_unique<LocationsRefresh>(settings_.locations, folder_.last_good_locations("serve"));
   RETURN_IF_ERROR(locations_->Load());
   SetLocations(locations_->locations());
   locations_->OnChange([this](const std::vector<Location>& known) { SetLocations(known); });
@@ -171,19 +156,13 @@ Status Serve::OpenLocations() {
 }
 
 void Serve::SetLocations(const std::vector<Location>& locations) {
-  std::vector<LocationInfo> infos;
-  infos.reserve(locations.size());
-  for (const Location& location : locations)
-    infos.push_back({location.location, location.name, location.time_zone});
-  live_->SetLocations(std::move(infos));
+  live_->SetLocations(LocationInfosOf(locations));
 }
 
 Status Serve::OpenLake() {
-  if (options_.lake.dir.empty()) return Status::Ok();
-  Result<std::unique_ptr<LakeReader>> lake = LakeReader::OpenEarly(
-      options_.lake.dir, {.memory_bytes_max = options_.query.memory_max,
-                          .threads = static_cast<int32_t>(options_.query.threads),
-                          .queries_max = static_cast<int32_t>(options_.query.running_max)});
+  if (settings_.lake.dir.empty()) return Status::Ok();
+  Result<std::unique_ptr<LakeReader>> lake =
+      LakeReader::OpenEarly(settings_.lake.dir, QueryOptionsOf(settings_.query));
   if (!lake.ok()) return lake.status();
   lake_ = std::move(lake).value();
   if (!lake_->complete()) RefreshLake();
@@ -237,35 +216,18 @@ void Serve::CatchUp() const {
     std::this_thread::sleep_for(kCatchUpPoll);
 }
 
-Status Serve::StartServer() {
-  Result<std::unique_ptr<Server>> server = sightline::StartServer(
-      options_, {.log = detections_.get(),
-                 .live = live_.get(),
-                 .hub = hub_.get(),
-                 .query = lake_ ? &lake_->query() : nullptr,
-                 .clock = &clock_,
-                 .metrics = [this] { return CollectMetrics(); },
-                 .health = [this] { return ReportHealth(); },
-                 .alive = [this] { return liveness_.ReportHealth(); },
-                 .ready = [this] { return ReportReadiness(); },
-                 .live_not_ready = [this] { return LiveNotReady(); },
-                 .alerts = [this](const Scope& scope) { return monitor_->ActiveJson(scope); }});
-  if (!server.ok()) return server.status();
-  server_ = std::move(server).value();
-  url_ = UrlOf(options_, *server_);
-  return Status::Ok();
-}
-
-Status Serve::OpenMonitor() {
-  Result<std::unique_ptr<Monitor>> monitor =
-      Monitor::Open(options_, "serve", clock_, [this](MonitorReport& report) { Report(report); });
-  if (!monitor.ok()) return monitor.status();
-  monitor_ = std::move(monitor).value();
-  return Status::Ok();
+LogEnd Serve::LogEndOfTopic(const SourcePartition& partition) const {
+  // No more will come of a topic that is gone.
+  if (!raw_->FindSource(partition.source)) return LogEnd{};
+  const KafkaCountsFeed* const feed = following_;
+  // Before the feed is there, more may come.
+  if (feed == nullptr) return LogEnd{Offset{INT64_MAX}, AppendTime{0}};
+  const KafkaEnd end = feed->EndOf(partition);
+  return LogEnd{end.next, end.newest};
 }
 
 // Of what it reads: cameras, partitions and sinks are those of `count`.
-void Serve::Report(MonitorReport& report) const {
+void Serve::Sample(MonitorReport& report) const {
   MonitorSample& sample = report.sample;
   const KafkaCountsFeedStats stats = feed_->stats();
   if (!live_is_now_) activity_.ForgetSplits();
@@ -277,7 +239,7 @@ void Serve::Report(MonitorReport& report) const {
   sample.ledger.reset();
   // Before that, the past goes by.
   if (stats.caught_up) sample.ledger = report.ledger;
-  SampleSystem(options_.data, report);
+  SampleSystem(settings_.data, report);
   report.numbers.emplace_back("records", stats.records);
   report.numbers.emplace_back("viewers", hub_->viewers());
   report.numbers.emplace_back("complete_until", live_->CompleteUntil().v);
@@ -293,8 +255,7 @@ void Serve::RefreshLake() {
 }
 
 Status Serve::WaitForSignal() {
-  return WaitForStop(kWatch, [this] {
-    liveness_.Beat();
+  return shell_.WaitForStop(kWatch, [this] {
     locations_->Refresh();
     LookForTopics();
     RefreshLake();
@@ -304,10 +265,9 @@ Status Serve::WaitForSignal() {
 
 void Serve::Stop() {
   LogInfo("stopping");
-  if (server_) server_->Stop(kServerStop);
-  if (monitor_) monitor_->Stop();
+  shell_.Stop(kServerStop);
   feed_.reset();
-  server_.reset();
+  shell_.Release();
   LogInfo("stopped");
 }
 
@@ -330,62 +290,55 @@ std::string Serve::LiveNotReady() const {
 Health Serve::ReportHealth() const {
   Health health;
   const KafkaCountsFeedStats stats = feed_->stats();
-  const auto broken = [&health](std::string reason) {
-    health.ok = false;
-    health.reasons.push_back(std::move(reason));
-  };
-  if (!stats.trouble.empty()) broken(stats.trouble);
-  if (const std::string trouble = BrokersTrouble(); !trouble.empty()) broken(trouble);
-  if (!stats.caught_up) broken(StillRead(stats));
+  health.FailIf(stats.trouble);
+  health.FailIf(BrokersTrouble());
+  if (!stats.caught_up) health.Fail(StillRead(stats));
   if (stats.refused > 0)
     health.reasons.push_back(fmt::format("{} records of topic '{}' are none of Sightline's",
                                          stats.refused, counts_.name));
-  if (const std::string refused = locations_->state().refused; !refused.empty()) broken(refused);
+  health.FailIf(locations_->state().refused);
   const std::lock_guard lock(lake_mutex_);
-  if (!lake_trouble_.empty()) broken(lake_trouble_);
+  health.FailIf(lake_trouble_);
   return health;
 }
 
 Health Serve::ReportReadiness() const {
   Health ready;
   const KafkaCountsFeedStats stats = feed_->stats();
-  const auto broken = [&ready](std::string reason) {
-    ready.ok = false;
-    ready.reasons.push_back(std::move(reason));
-  };
-  if (!stats.trouble.empty()) broken(stats.trouble);
-  if (const std::string trouble = BrokersTrouble(); !trouble.empty()) broken(trouble);
-  if (!stats.caught_up) broken(StillRead(stats));
+  ready.FailIf(stats.trouble);
+  ready.FailIf(BrokersTrouble());
+  if (!stats.caught_up) ready.Fail(StillRead(stats));
   return ready;
 }
 
-std::vector<Metric> Serve::CollectMetrics() const {
-  std::vector<Metric> metrics;
-  monitor_->CollectMetrics(metrics);
-  const auto add = [&metrics](const char* name, const char* help, Metric::Type type,
-                              int64_t value) {
-    metrics.push_back(
-        {.name = name, .help = help, .type = type, .value = static_cast<double>(value)});
-  };
-  using enum Metric::Type;
+void Serve::CollectMetrics(std::vector<Metric>& metrics) const {
   const KafkaCountsFeedStats stats = feed_->stats();
-  add("sightline_feed_records_total", "read from the topic of the counts", kCounter, stats.records);
-  add("sightline_feed_segments_total", "commits of the counting processes", kCounter,
-      stats.segments);
-  add("sightline_feed_refused_total", "records that are none of ours", kCounter, stats.refused);
-  add("sightline_live_bytes", "memory of live's panes", kGauge, live_->memory_bytes());
-  add("sightline_live_viewers", "open streams", kGauge, hub_->viewers());
-  add("sightline_live_complete_until_ms", "windows that end before it are complete", kGauge,
-      live_->CompleteUntil().v);
-  add("sightline_kafka_producer_bytes", "posted and not yet acknowledged by the brokers", kGauge,
-      detections_->bytes());
-  return metrics;
+  const auto counter = [&metrics](const char* name, const char* help, int64_t value) {
+    metrics.push_back(Metric::Counter(name, help, value));
+  };
+  const auto gauge = [&metrics](const char* name, const char* help, int64_t value) {
+    metrics.push_back(Metric::Gauge(name, help, value));
+  };
+  counter("sightline_feed_records_total", "Records read from the counts topic.", stats.records);
+  counter("sightline_feed_segments_total",
+          "Commits of the counting processes that were read from the counts topic.",
+          stats.segments);
+  counter("sightline_feed_refused_total",
+          "Records of the counts topic that Sightline did not write.", stats.refused);
+  gauge("sightline_live_bytes", "Bytes of memory that live panes take.", live_->memory_bytes());
+  gauge("sightline_live_viewers", "Event streams that are open.", hub_->viewers());
+  gauge("sightline_live_complete_until_ms",
+        "Windows that end before this time (Unix ms) are complete.", live_->CompleteUntil().v);
+  gauge("sightline_kafka_producer_bytes",
+        "Bytes of posted detections that the brokers have not acknowledged yet.",
+        detections_->bytes());
 }
 
 }  // namespace
 
-Status RunServe(const Settings& options, const std::function<void(const std::string& url)>& ready) {
-  return RunProcess<Serve>(options, ready);
+Status RunServe(const Settings& settings,
+                const std::function<void(const std::string& url)>& ready) {
+  return RunProcess<Serve>(settings, ready);
 }
 
 }  // namespace sightline

@@ -5,24 +5,25 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "base/log.h"
+#include "config/data_folder.h"
 #include "config/kafka_options.h"
 #include "config/kafka_wait.h"
 #include "connectors/kafka/membership.h"
 #include "connectors/kafka/steps.h"
 #include "connectors/kafka/topic_watch.h"
 #include "processes/locations_refresh.h"
-#include "processes/probe_server.h"
 #include "processes/process.h"
+#include "processes/service_shell.h"
 #include "processes/step_loop.h"
 #include "processes/store.h"
-#include "telemetry/monitor.h"
 
 namespace sightline {
 namespace {
@@ -31,30 +32,36 @@ namespace {
 constexpr Millis kHandOver{2'500};
 constexpr std::chrono::seconds kStartTime{5};
 constexpr Millis kWatch{1'000};
+constexpr Millis kServerStop{500};
 
-// What a step has from its process.
+// What the work of a step gets from its process, which outlives it.
 struct StepContext {
-  const Settings& options;
+  const Settings& settings;
   const Clock& clock;
-  KafkaOptions kafka;
+  const KafkaOptions& kafka;
   const KafkaTopic& from;
   const LocationsRefresh& locations;
   const std::atomic<KafkaMembership*>& membership;  // null: not yet
 };
 
-// What the three do differently.
-class StepKind {
+// The work of one step. Thread-safe: OpenPartition() is called by the loop's thread, the rest by
+// the main thread and those that report.
+class StepWork {
  public:
-  virtual ~StepKind() = default;
-  virtual const char* name() const = 0;
-  virtual const std::string& from(const Settings& options) const = 0;
-  // The topic that is written; null: none is.
-  virtual const std::string* to(const Settings& options) const = 0;
-  virtual Status Open(const StepContext& context) = 0;
+  virtual ~StepWork() = default;
+  // It outlives what it opens. `wake` wakes the loop.
   virtual std::unique_ptr<PartitionStep> OpenPartition(int32_t partition,
                                                        std::function<void()> wake) = 0;
   virtual void SetLocations(const std::vector<Location>&) {}
   virtual std::string trouble() const { return ""; }
+};
+
+// What makes a step what it is.
+struct StepDefinition {
+  const char* name;
+  std::string from;               // the topic that it reads
+  std::optional<std::string> to;  // the topic that it writes; none: it writes elsewhere
+  std::function<Result<std::unique_ptr<StepWork>>(const StepContext&)> open;
 };
 
 class TopicStep final : public PartitionStep {
@@ -78,88 +85,113 @@ class TopicStep final : public PartitionStep {
   const std::unique_ptr<KafkaStep> step_;
 };
 
-class TopicKind : public StepKind {
- public:
-  Status Open(const StepContext& context) override {
-    Result<std::unique_ptr<KafkaSteps>> steps = KafkaSteps::Open(
-        {.kafka = context.kafka,
-         .from = context.from,
-         .to = *to(context.options),
-         .transactional_prefix = fmt::format("{}-{}-", context.options.kafka.deployment, name()),
-         .commit_interval = context.options.kafka.commit_interval,
-         .group_age_max = context.options.kafka.group_interval,
-         .group_memory =
-             std::min(Millis{3'600'000}, ProgressRepeatInterval(context.options.kafka))});
-    if (!steps.ok()) return steps.status();
-    steps_ = std::move(steps).value();
-    locations_ = &context.locations;
-    return Status::Ok();
-  }
+Result<std::unique_ptr<KafkaSteps>> OpenTopicSteps(const StepContext& context, const char* name,
+                                                   const std::string& to) {
+  const KafkaSettings& kafka = context.settings.kafka;
+  return KafkaSteps::Open(
+      {.kafka = context.kafka,
+       .from = context.from,
+       .to = to,
+       .transactional_prefix = fmt::format("{}-{}-", kafka.deployment, name),
+       .commit_interval = kafka.commit_interval,
+       .group_age_max = kafka.group_interval,
+       .group_memory = std::min(Millis{3'600'000}, ProgressRepeatInterval(kafka))});
+}
 
- protected:
-  std::unique_ptr<KafkaSteps> steps_;
-  const LocationsRefresh* locations_ = nullptr;
-};
-
-class Join final : public TopicKind {
+// Puts the locations' names to counts.
+class Join final : public StepWork {
  public:
-  const char* name() const override { return "join"; }
-  const std::string& from(const Settings& o) const override { return o.kafka.item_counts_topic; }
-  const std::string* to(const Settings& o) const override { return &o.kafka.counts_topic; }
+  Join(std::unique_ptr<KafkaSteps> steps, const LocationsRefresh& locations)
+      : steps_(std::move(steps)), locations_(locations) {}
   std::unique_ptr<PartitionStep> OpenPartition(int32_t partition,
                                                std::function<void()> wake) override {
     return std::make_unique<TopicStep>(steps_->OpenJoin(
         partition,
         [this](LocationId location) {
-          return std::pair(locations_->NameOf(location), locations_->state().version);
+          return std::pair(locations_.NameOf(location), locations_.state().version);
         },
         std::move(wake)));
   }
+
+ private:
+  const std::unique_ptr<KafkaSteps> steps_;
+  const LocationsRefresh& locations_;
 };
 
-class Transform final : public TopicKind {
+// Makes sealed segments of counts.
+class Transform final : public StepWork {
  public:
-  const char* name() const override { return "transform"; }
-  const std::string& from(const Settings& o) const override { return o.kafka.counts_topic; }
-  const std::string* to(const Settings& o) const override { return &o.kafka.lake_rows_topic; }
+  explicit Transform(std::unique_ptr<KafkaSteps> steps) : steps_(std::move(steps)) {}
   std::unique_ptr<PartitionStep> OpenPartition(int32_t partition,
                                                std::function<void()> wake) override {
     return std::make_unique<TopicStep>(steps_->OpenTransform(partition, std::move(wake)));
   }
+
+ private:
+  const std::unique_ptr<KafkaSteps> steps_;
 };
 
-class StoreKind final : public StepKind {
+// Writes sealed segments into the lake.
+class StoreWork final : public StepWork {
  public:
-  const char* name() const override { return "store"; }
-  const std::string& from(const Settings& o) const override { return o.kafka.lake_rows_topic; }
-  const std::string* to(const Settings&) const override { return nullptr; }
-  Status Open(const StepContext& context) override {
-    if (context.options.lake.dir.empty())
-      return Status::Stop("store writes a lake: say --lake.dir FOLDER");
-    Result<std::unique_ptr<Store>> store = Store::Open(
-        context.options, context.clock, context.kafka, context.from, context.locations.locations(),
-        [&membership = context.membership,
-         &topic = context.from.name](int32_t partition) -> Result<std::optional<Offset>> {
-          KafkaMembership* const joined = membership;
-          if (joined == nullptr) return Status::Retry("the group is being joined");
-          return joined->Reported({topic, partition});
-        });
-    if (!store.ok()) return store.status();
-    store_ = std::move(store).value();
-    return Status::Ok();
-  }
+  explicit StoreWork(std::unique_ptr<Store> store) : store_(std::move(store)) {}
   std::unique_ptr<PartitionStep> OpenPartition(int32_t partition,
                                                std::function<void()> wake) override {
     return store_->OpenPartition(partition, std::move(wake));
   }
   void SetLocations(const std::vector<Location>& locations) override {
-    if (store_) store_->SetLocations(locations);
+    store_->SetLocations(locations);
   }
   std::string trouble() const override { return store_->trouble(); }
 
  private:
-  std::unique_ptr<Store> store_;
+  const std::unique_ptr<Store> store_;
 };
+
+StepDefinition JoinStep(const KafkaSettings& kafka) {
+  return {.name = "join",
+          .from = kafka.item_counts_topic,
+          .to = kafka.counts_topic,
+          .open = [to = kafka.counts_topic](
+                      const StepContext& context) -> Result<std::unique_ptr<StepWork>> {
+            Result<std::unique_ptr<KafkaSteps>> steps = OpenTopicSteps(context, "join", to);
+            if (!steps.ok()) return steps.status();
+            return std::unique_ptr<StepWork>(
+                std::make_unique<Join>(std::move(steps).value(), context.locations));
+          }};
+}
+
+StepDefinition TransformStep(const KafkaSettings& kafka) {
+  return {.name = "transform",
+          .from = kafka.counts_topic,
+          .to = kafka.lake_rows_topic,
+          .open = [to = kafka.lake_rows_topic](
+                      const StepContext& context) -> Result<std::unique_ptr<StepWork>> {
+            Result<std::unique_ptr<KafkaSteps>> steps = OpenTopicSteps(context, "transform", to);
+            if (!steps.ok()) return steps.status();
+            return std::unique_ptr<StepWork>(std::make_unique<Transform>(std::move(steps).value()));
+          }};
+}
+
+Result<std::unique_ptr<StepWork>> OpenStoreWork(const StepContext& context) {
+  if (context.settings.lake.dir.empty())
+    return Status::Stop("store writes a lake: give its folder with --lake.dir FOLDER");
+  Result<std::unique_ptr<Store>> store = Store::Open(
+      context.settings, context.clock, context.kafka, context.from, context.locations.locations(),
+      [&membership = context.membership,
+       &topic = context.from.name](int32_t partition) -> Result<std::optional<Offset>> {
+        KafkaMembership* const joined = membership;
+        if (joined == nullptr) return Status::Retry("the group is being joined");
+        return joined->Reported({topic, partition});
+      });
+  if (!store.ok()) return store.status();
+  return std::unique_ptr<StepWork>(std::make_unique<StoreWork>(std::move(store).value()));
+}
+
+StepDefinition StoreStep(const KafkaSettings& kafka) {
+  return {
+      .name = "store", .from = kafka.lake_rows_topic, .to = std::nullopt, .open = OpenStoreWork};
+}
 
 std::vector<int32_t> NumbersOf(const std::vector<KafkaPartition>& partitions) {
   std::vector<int32_t> numbers;
@@ -167,156 +199,117 @@ std::vector<int32_t> NumbersOf(const std::vector<KafkaPartition>& partitions) {
   return numbers;
 }
 
-template <typename Kind>
 class StepProcess {
  public:
-  explicit StepProcess(const Settings& options) : options_(options) {}
+  StepProcess(const Settings& settings, StepDefinition step)
+      : settings_(settings), step_(std::move(step)) {}
 
   Status Start();
   Status WaitForSignal();
   void Stop();
-  std::string url() const { return server_->url(); }
+  std::string url() const { return shell_.url(); }
 
  private:
   Status OpenTopics();
   Status OpenLocations();
-  Status OpenMonitor();
+  Status OpenWork();
   Status JoinGroup();
-  Status StartServer();
-  void ReportNow(MonitorReport& report) const;
+  void ReportProgress();
+  void Sample(MonitorReport& report) const;
   Health ReportHealth() const;
   Health ReportReadiness() const;
 
-  const Settings options_;
+  const Settings settings_;
+  const StepDefinition step_;
+  const DataFolder folder_{settings_.data};
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
   SystemClock clock_;
   KafkaOptions kafka_;
   KafkaTopic from_;
   std::unique_ptr<TopicWatch> watch_;
   // In the order of the start; destroyed in reverse.
-  LivenessProbe liveness_;
-  std::unique_ptr<Monitor> monitor_;
   std::unique_ptr<LocationsRefresh> locations_;
-  Kind kind_;
+  std::unique_ptr<StepWork> work_;
   std::atomic<KafkaMembership*> joined_ = nullptr;  // membership_, once it is made
   std::unique_ptr<KafkaMembership> membership_;
   std::unique_ptr<StepLoop> loop_;
-  std::unique_ptr<ProbeServer> server_;
+  ServiceShell shell_{settings_,
+                      step_.name,
+                      clock_,
+                      {.sample = [this](MonitorReport& report) { Sample(report); },
+                       .metrics = [this](std::vector<Metric>& all) { loop_->CollectMetrics(all); },
+                       .health = [this] { return ReportHealth(); },
+                       .ready = [this] { return ReportReadiness(); }}};
 };
 
-template <typename Kind>
-Status StepProcess<Kind>::Start() {
-  if (options_.kafka.client.brokers.empty())
-    return Status::Stop(fmt::format("{} reads '{}' from Kafka: say --kafka host:port", kind_.name(),
-                                    kind_.from(options_)));
+Status StepProcess::Start() {
+  if (!settings_.kafka.enabled())
+    return Status::Stop(
+        fmt::format("{} reads '{}' from Kafka: say --kafka host:port", step_.name, step_.from));
   RETURN_IF_ERROR(OpenTopics());
   RETURN_IF_ERROR(OpenLocations());
-  RETURN_IF_ERROR(kind_.Open({.options = options_,
-                              .clock = clock_,
-                              .kafka = kafka_,
-                              .from = from_,
-                              .locations = *locations_,
-                              .membership = joined_}));
-  loop_ = std::make_unique<StepLoop>([this](int32_t partition, std::function<void()> wake) {
-    return kind_.OpenPartition(partition, std::move(wake));
-  });
-  RETURN_IF_ERROR(OpenMonitor());
+  RETURN_IF_ERROR(OpenWork());
+  RETURN_IF_ERROR(shell_.Open());
   RETURN_IF_ERROR(JoinGroup());
-  RETURN_IF_ERROR(StartServer());
-  monitor_->Start(InstanceOf(options_.alerts, server_->url()), server_->boot());
+  RETURN_IF_ERROR(shell_.ServeProbes());
+  shell_.StartMonitor();
   return Status::Ok();
 }
 
-template <typename Kind>
-Status StepProcess<Kind>::OpenMonitor() {
-  Result<std::unique_ptr<Monitor>> monitor = Monitor::Open(
-      options_, kind_.name(), clock_, [this](MonitorReport& report) { ReportNow(report); });
-  if (!monitor.ok()) return monitor.status();
-  monitor_ = std::move(monitor).value();
-  return Status::Ok();
-}
-
-template <typename Kind>
-void StepProcess<Kind>::ReportNow(MonitorReport& report) const {
-  loop_->Sample(report);
-  SampleSystem(options_.data, report);
-  for (const auto& [subject, reason] :
-       {std::pair("brokers", watch_->trouble()), std::pair("group", membership_->trouble()),
-        std::pair("lake", kind_.trouble())})
-    report.sample.troubles.push_back({subject, reason});
-}
-
-template <typename Kind>
-Status StepProcess<Kind>::StartServer() {
-  Result<std::unique_ptr<ProbeServer>> server = ProbeServer::Start(
-      options_, clock_,
-      {.metrics =
-           [this] {
-             std::vector<Metric> metrics;
-             monitor_->CollectMetrics(metrics);
-             loop_->CollectMetrics(metrics);
-             return metrics;
-           },
-       .health = [this] { return ReportHealth(); },
-       .alive = [this] { return liveness_.ReportHealth(); },
-       .ready = [this] { return ReportReadiness(); },
-       .alerts = [this](const Scope& scope) { return monitor_->ActiveJson(scope); },
-       .alerts_version = [this] { return monitor_->version(); }});
-  if (!server.ok()) return server.status();
-  server_ = std::move(server).value();
-  return Status::Ok();
-}
-
-template <typename Kind>
-Status StepProcess<Kind>::OpenTopics() {
-  Result<KafkaOptions> kafka = MakeKafkaOptions(options_.kafka);
+Status StepProcess::OpenTopics() {
+  Result<KafkaOptions> kafka = MakeKafkaOptions(settings_.kafka);
   if (!kafka.ok()) return kafka.status();
   kafka_ = std::move(kafka).value();
   Result<std::unique_ptr<KafkaAdmin>> admin = KafkaAdmin::Open(kafka_, kKafkaAskTime);
   if (!admin.ok()) return admin.status();
-  const Result<std::string> cluster = WaitForCluster(*admin.value(), options_.kafka, StopAsked);
+  const Result<std::string> cluster = WaitForCluster(*admin.value(), settings_.kafka, StopAsked);
   if (!cluster.ok()) return cluster.status();
-  Result<KafkaTopic> from =
-      WaitForTopic(*admin.value(), options_.kafka, kind_.from(options_), StopAsked);
+  Result<KafkaTopic> from = WaitForTopic(*admin.value(), settings_.kafka, step_.from, StopAsked);
   if (!from.ok()) return from.status();
   from_ = std::move(from).value();
   std::vector<KafkaTopic> watched = {from_};
-  if (const std::string* const to = kind_.to(options_)) {
-    const Result<KafkaTopic> topic = WaitForTopic(*admin.value(), options_.kafka, *to, StopAsked);
-    if (!topic.ok()) return topic.status();
-    if (topic.value().partitions < from_.partitions)
+  if (step_.to) {
+    const Result<KafkaTopic> to =
+        WaitForTopic(*admin.value(), settings_.kafka, *step_.to, StopAsked);
+    if (!to.ok()) return to.status();
+    if (to.value().partitions < from_.partitions)
       return Status::Stop(fmt::format(
           "topic '{}' has {} partitions and '{}' only {}: partition p is written to partition p",
-          from_.name, from_.partitions, *to, topic.value().partitions));
-    watched.push_back(topic.value());
+          from_.name, from_.partitions, *step_.to, to.value().partitions));
+    watched.push_back(to.value());
   }
   watch_ = std::make_unique<TopicWatch>(std::move(admin).value(), std::move(watched));
   return Status::Ok();
 }
 
-template <typename Kind>
-Status StepProcess<Kind>::OpenLocations() {
-  std::string copy;
-  if (!options_.locations.empty()) {
-    std::error_code error;
-    std::filesystem::create_directories(options_.data, error);
-    if (error)
-      return Status::Stop(
-          fmt::format("cannot make the data folder '{}': {}", options_.data, error.message()));
-    copy =
-        (std::filesystem::path(options_.data) / fmt::format("{}_locations.last_good", kind_.name()))
-            .string();
-  }
-  locations_ = std::make_unique<LocationsRefresh>(options_.locations, copy);
-  locations_->OnChange([this](const std::vector<Location>& known) { kind_.SetLocations(known); });
+// Before the work is opened: it reads the names.
+Status StepProcess::OpenLocations() {
+  if (!settings_.locations.empty()) RETURN_IF_ERROR(folder_.Create());
+  locations_ = std::make_unique<LocationsRefresh>(settings_.locations,
+                                                  folder_.last_good_locations(step_.name));
   return locations_->Load();
 }
 
-template <typename Kind>
-Status StepProcess<Kind>::JoinGroup() {
+Status StepProcess::OpenWork() {
+  Result<std::unique_ptr<StepWork>> work = step_.open({.settings = settings_,
+                                                       .clock = clock_,
+                                                       .kafka = kafka_,
+                                                       .from = from_,
+                                                       .locations = *locations_,
+                                                       .membership = joined_});
+  if (!work.ok()) return work.status();
+  work_ = std::move(work).value();
+  locations_->OnChange([this](const std::vector<Location>& known) { work_->SetLocations(known); });
+  loop_ = std::make_unique<StepLoop>([this](int32_t partition, std::function<void()> wake) {
+    return work_->OpenPartition(partition, std::move(wake));
+  });
+  return Status::Ok();
+}
+
+Status StepProcess::JoinGroup() {
   Result<std::unique_ptr<KafkaMembership>> joined = KafkaMembership::Join(
       {.kafka = kafka_,
-       .group = fmt::format("{}-{}", options_.kafka.deployment, kind_.name()),
+       .group = fmt::format("{}-{}", settings_.kafka.deployment, step_.name),
        .topics = from_.name,
        .on_assigned =
            [this](const std::vector<KafkaPartition>& ours) { loop_->Add(NumbersOf(ours)); },
@@ -324,75 +317,84 @@ Status StepProcess<Kind>::JoinGroup() {
            [this](const std::vector<KafkaPartition>& lost) {
              loop_->Remove(NumbersOf(lost), kHandOver);
            },
-       .session_timeout = options_.kafka.session_timeout});
+       .session_timeout = settings_.kafka.session_timeout});
   if (!joined.ok()) return joined.status();
   membership_ = std::move(joined).value();
   joined_ = membership_.get();
   return Status::Ok();
 }
 
-template <typename Kind>
-Status StepProcess<Kind>::WaitForSignal() {
-  return WaitForStop(kWatch, [this] {
-    liveness_.Beat();
+Status StepProcess::WaitForSignal() {
+  return shell_.WaitForStop(kWatch, [this] {
     locations_->Refresh();
-    for (const auto& [partition, figures] : loop_->figures())
-      if (figures.done.v >= 0) membership_->Report({from_.name, partition}, figures.done);
+    ReportProgress();
     return watch_->Look();
   });
 }
 
-template <typename Kind>
-void StepProcess<Kind>::Stop() {
+// Tells the group how far each partition is done: what `store` begins with, and what tools show.
+void StepProcess::ReportProgress() {
+  for (const auto& [partition, figures] : loop_->figures())
+    if (figures.done.v >= 0) membership_->Report({from_.name, partition}, figures.done);
+}
+
+void StepProcess::Stop() {
   LogInfo("stopping");
-  if (server_) server_->Stop();
-  if (monitor_) monitor_->Stop();
-  if (membership_)
-    for (const auto& [partition, figures] : loop_->figures())
-      if (figures.done.v >= 0) membership_->Report({from_.name, partition}, figures.done);
-  if (membership_) membership_->Leave();  // gives back what is ours
-  server_.reset();
+  shell_.Stop(kServerStop);
+  if (membership_) {
+    ReportProgress();
+    membership_->Leave();  // gives back what is ours
+  }
+  shell_.Release();
   loop_.reset();  // its steps ask the membership
   membership_.reset();
   LogInfo("stopped");
 }
 
-template <typename Kind>
-Health StepProcess<Kind>::ReportHealth() const {
+void StepProcess::Sample(MonitorReport& report) const {
+  loop_->Sample(report);
+  SampleSystem(settings_.data, report);
+  for (const auto& [subject, reason] :
+       {std::pair("brokers", watch_->trouble()), std::pair("group", membership_->trouble()),
+        std::pair("lake", work_->trouble())})
+    report.sample.troubles.push_back({subject, reason});
+}
+
+Health StepProcess::ReportHealth() const {
   Health health;
   loop_->ReportHealth(std::chrono::steady_clock::now() - started_ > kStartTime, health);
   for (const std::string& trouble :
-       {locations_->state().refused, kind_.trouble(), membership_->trouble(), watch_->trouble()}) {
-    if (trouble.empty()) continue;
-    health.ok = false;
-    health.reasons.push_back(trouble);
-  }
+       {locations_->state().refused, work_->trouble(), membership_->trouble(), watch_->trouble()})
+    health.FailIf(trouble);
   return health;
 }
 
-template <typename Kind>
-Health StepProcess<Kind>::ReportReadiness() const {
+Health StepProcess::ReportReadiness() const {
   Health ready;
   loop_->ReportReadiness(ready);
-  for (const std::string& trouble : {membership_->trouble(), watch_->trouble()}) {
-    if (trouble.empty()) continue;
-    ready.ok = false;
-    ready.reasons.push_back(trouble);
-  }
+  for (const std::string& trouble : {membership_->trouble(), watch_->trouble()})
+    ready.FailIf(trouble);
   return ready;
+}
+
+Status RunStep(const Settings& settings, StepDefinition step,
+               const std::function<void(const std::string& url)>& ready) {
+  StepProcess process(settings, std::move(step));
+  return RunProcess(process, ready);
 }
 
 }  // namespace
 
-Status RunJoin(const Settings& options, const std::function<void(const std::string& url)>& ready) {
-  return RunProcess<StepProcess<Join>>(options, ready);
+Status RunJoin(const Settings& settings, const std::function<void(const std::string& url)>& ready) {
+  return RunStep(settings, JoinStep(settings.kafka), ready);
 }
-Status RunTransform(const Settings& options,
+Status RunTransform(const Settings& settings,
                     const std::function<void(const std::string& url)>& ready) {
-  return RunProcess<StepProcess<Transform>>(options, ready);
+  return RunStep(settings, TransformStep(settings.kafka), ready);
 }
-Status RunStore(const Settings& options, const std::function<void(const std::string& url)>& ready) {
-  return RunProcess<StepProcess<StoreKind>>(options, ready);
+Status RunStore(const Settings& settings,
+                const std::function<void(const std::string& url)>& ready) {
+  return RunStep(settings, StoreStep(settings.kafka), ready);
 }
 
 }  // namespace sightline

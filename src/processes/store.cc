@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "connectors/kafka/counts_fold.h"
 #include "engine/sink.h"
+#include "processes/component_options.h"
 
 namespace sightline {
 namespace {
@@ -42,9 +43,9 @@ class Store::Writing final : public PartitionStep {
         if (more) figures_.next = batch.value().next;
       }
     }
-    const bool due = draining || waiting_rows_ >= kWaitingRowsMax ||
-                     SteadyClock::now() - oldest_ >
-                         std::chrono::milliseconds(store_.options_.lake.roll_interval.v);
+    const bool due =
+        draining || waiting_rows_ >= kWaitingRowsMax ||
+        SteadyClock::now() - oldest_ > std::chrono::milliseconds(store_.roll_interval_.v);
     for (auto& [from, stored] : sources_) RETURN_IF_ERROR(Write(from, stored, due));
     return more ? Status::Ok() : Status::Retry("");
   }
@@ -155,9 +156,9 @@ class Store::Writing final : public PartitionStep {
       if (begin_ && !from_start_) {
         LogWarning(
             fmt::format("partition {} of '{}' is read from its beginning: the lake lacks what the "
-                        "group '{}-store' "
+                        "group '{}' "
                         "has as stored",
-                        partition_, store_.from_.name, store_.options_.kafka.deployment));
+                        partition_, store_.from_.name, store_.group_));
         return StartOver();
       }
       int64_t sum = 0;
@@ -235,20 +236,16 @@ class Store::Writing final : public PartitionStep {
   StepFigures figures_;
 };
 
-Result<std::unique_ptr<Store>> Store::Open(const Settings& options, const Clock& clock,
+Result<std::unique_ptr<Store>> Store::Open(const Settings& settings, const Clock& clock,
                                            const KafkaOptions& kafka, const KafkaTopic& from,
                                            std::vector<Location> locations, StoredHint hint) {
-  std::unique_ptr<Store> store(new Store(options, from, std::move(hint)));
-  Result<std::unique_ptr<LakeService>> lake = LakeService::Open(
-      {.dir = options.lake.dir,
-       .window_size = options.pipeline.window_size,
-       .max_partitions = options.lake.max_partitions,
-       .retention_days = options.lake.retention_days,
-       .vacuum_retention = options.lake.vacuum_retention,
-       .maintenance_interval = options.lake.maintenance_interval,
-       .location_name = [s = store.get()](LocationId location) { return s->NameOf(location); },
-       .query = {}},
-      clock, std::move(locations));
+  std::unique_ptr<Store> store(new Store(settings.lake.roll_interval,
+                                         fmt::format("{}-store", settings.kafka.deployment), from,
+                                         std::move(hint)));
+  LakeServiceOptions options = LakeOptionsOf(settings, settings.lake.dir);
+  options.location_name = [s = store.get()](LocationId location) { return s->NameOf(location); };
+  Result<std::unique_ptr<LakeService>> lake =
+      LakeService::Open(options, clock, std::move(locations));
   if (!lake.ok()) return lake.status();
   store->lake_ = std::move(lake).value();
   Result<std::unique_ptr<KafkaReader>> reader = KafkaReader::Open(kafka);

@@ -31,7 +31,7 @@ using StoredHint = std::function<Result<std::optional<Offset>>(int32_t partition
 class Store {
  public:
   // kStop: the lake cannot be used.
-  static Result<std::unique_ptr<Store>> Open(const Settings& options, const Clock& clock,
+  static Result<std::unique_ptr<Store>> Open(const Settings& settings, const Clock& clock,
                                              const KafkaOptions& kafka, const KafkaTopic& from,
                                              std::vector<Location> locations, StoredHint hint);
 
@@ -42,12 +42,16 @@ class Store {
 
  private:
   class Writing;
-  Store(const Settings& options, KafkaTopic from, StoredHint hint)
-      : options_(options), from_(std::move(from)), hint_(std::move(hint)) {}
+  Store(Millis roll_interval, std::string group, KafkaTopic from, StoredHint hint)
+      : roll_interval_(roll_interval),
+        group_(std::move(group)),
+        from_(std::move(from)),
+        hint_(std::move(hint)) {}
   std::string NameOf(LocationId location) const;
   void Learn(LocationId location, const std::string& name);
 
-  const Settings options_;
+  const Millis roll_interval_;
+  const std::string group_;  // the consumer group, for messages
   const KafkaTopic from_;
   const StoredHint hint_;
   mutable std::mutex mutex_;

@@ -9,7 +9,6 @@
 #include <filesystem>
 #include <memory>
 #include <mutex>
-#include <random>
 #include <set>
 #include <thread>
 #include <vector>
@@ -18,7 +17,6 @@
 #include "camera/camera.h"
 #include "config/data_folder.h"
 #include "config/kafka_options.h"
-#include "connectors/checkpoint_files/checkpoint_files.h"
 #include "connectors/embedded_log/log.h"
 #include "connectors/kafka/writer.h"
 #include "engine/runtime.h"
@@ -27,12 +25,15 @@
 #include "live/hub.h"
 #include "live/live.h"
 #include "monitor/activity.h"
+#include "processes/component_options.h"
 #include "processes/demo.h"
 #include "processes/kafka_raw_topics.h"
 #include "processes/live_sink.h"
 #include "processes/locations_refresh.h"
+#include "processes/partition_task_builder.h"
 #include "processes/process.h"
 #include "processes/raw_log.h"
+#include "processes/service_shell.h"
 #include "server/server.h"
 #include "telemetry/engine_report.h"
 #include "telemetry/monitor.h"
@@ -55,22 +56,14 @@ constexpr std::chrono::milliseconds kCatchUpPoll{2};
 constexpr Millis kTick{1'000};  // of the main loop, at most
 constexpr Millis kRenewTime{10'000};
 
-std::string DemoFolder(const Settings& options) {
-  return (std::filesystem::path(options.data) / "demo").string();
-}
-
-std::string CheckpointFolder(const Settings& options) {
-  return (std::filesystem::path(options.data) / "checkpoints").string();
-}
-
 class Up {
  public:
-  explicit Up(const Settings& options) : options_(options) {}
+  explicit Up(const Settings& settings) : settings_(settings) {}
 
   Status Start();
   Status WaitForSignal();
   void Stop();
-  std::string url() const { return url_; }
+  std::string url() const { return shell_.url(); }
 
  private:
   Status OpenLog();
@@ -84,27 +77,27 @@ class Up {
   Status WatchRawLog();
   void CatchUp(Millis at_most) const;
   void Wake(const SourcePartition& partition);
+  void AddSinks();
   Result<std::unique_ptr<PartitionTask>> BuildTask(const SourcePartition& partition);
-  Status StartServer();
-  Status OpenMonitor();
   void ExpectLocations();
-  void Report(MonitorReport& report) const;
+  void Sample(MonitorReport& report) const;
   Status StartDemo();
   void RunDemoCamera(CameraOptions camera);
   Health ReportHealth() const;
   Health ReportReadiness() const;
-  std::vector<Metric> CollectMetrics() const;
+  void CollectMetrics(std::vector<Metric>& metrics) const;
+  void CollectLiveMetrics(std::vector<Metric>& metrics) const;
   void CollectLogMetrics(std::vector<Metric>& metrics) const;
 
-  const Settings options_;
+  const Settings settings_;
+  const DataFolder folder_{settings_.data};
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
   SystemClock clock_;
   // In the order of the start; destroyed in reverse.
-  mutable Activity activity_{static_cast<size_t>(options_.alerts.subjects_known),
-                             options_.alerts.forget};
-  std::unique_ptr<Monitor> monitor_;
+  mutable Activity activity_{static_cast<size_t>(settings_.alerts.subjects_known),
+                             settings_.alerts.forget};
   std::unique_ptr<EmbeddedLog> log_;
-  std::unique_ptr<RawLog> raw_;
+  OpenedRawLog raw_;
   std::unique_ptr<Live> live_;
   std::unique_ptr<Hub> hub_;
   std::unique_ptr<LocationsRefresh> locations_;
@@ -114,12 +107,15 @@ class Up {
   mutable std::mutex runtime_mutex_;
   std::unique_ptr<Runtime> runtime_;  // for other threads than the main one: under runtime_mutex_
   std::atomic<Runtime*> running_ = nullptr;  // runtime_, once it is made
+  PartitionTaskBuilder tasks_{settings_.pipeline, settings_.engine, folder_.checkpoints()};
   int64_t locations_looked_ms_ = SteadyMs();
-  LivenessProbe liveness_;
-  mutable std::mutex sinks_mutex_;
-  std::vector<SinkOptions> sinks_;  // of every task; under sinks_mutex_
-  std::unique_ptr<Server> server_;
-  std::string url_;
+  ServiceShell shell_{settings_,
+                      "up",
+                      clock_,
+                      {.sample = [this](MonitorReport& report) { Sample(report); },
+                       .metrics = [this](std::vector<Metric>& all) { CollectMetrics(all); },
+                       .health = [this] { return ReportHealth(); },
+                       .ready = [this] { return ReportReadiness(); }}};
   bool address_written_ = false;  // else the file is of the process that owns the folder
   std::atomic<bool> stop_cameras_ = false;
   std::vector<std::thread> cameras_;
@@ -127,125 +123,96 @@ class Up {
 
 Status Up::Start() {
   RETURN_IF_ERROR(OpenLog());
-  const Result<ListenAddress> listen = ParseListen(options_.listen);
+  const Result<ListenAddress> listen = ParseListen(settings_.listen);
   if (!listen.ok()) return listen.status();
-  live_ = std::make_unique<Live>(
-      LiveOptions{
-          .pane_size = options_.pipeline.pane_size,
-          .window_size = options_.pipeline.window_size,
-          .pane_retention = options_.live.pane_retention,
-          .idle_timeout = options_.pipeline.idle_timeout,
-          .out_of_orderness = options_.pipeline.out_of_orderness,
-          .log_end = [this](const SourcePartition& partition) { return raw_->EndOf(partition); }},
-      &clock_);
-  RETURN_IF_ERROR(OpenMonitor());
-  hub_ =
-      std::make_unique<Hub>(live_.get(), &clock_,
-                            HubOptions{.min_interval = options_.live.push_interval,
-                                       .alerts_version = [this] { return monitor_->version(); }});
-  std::string table = options_.locations;
-  if (table.empty() && options_.demo) {
-    const Result<std::string> written = WriteDemoLocations(DemoFolder(options_));
+  live_ = std::make_unique<Live>(LiveOptionsOf(settings_,
+                                               [this](const SourcePartition& partition) {
+                                                 return raw_.log->EndOf(partition);
+                                               }),
+                                 &clock_);
+  RETURN_IF_ERROR(shell_.Open());
+  hub_ = std::make_unique<Hub>(
+      live_.get(), &clock_,
+      HubOptions{.min_interval = settings_.live.push_interval,
+                 .alerts_version = [this] { return shell_.alerts_version(); }});
+  std::string table = settings_.locations;
+  if (table.empty() && settings_.demo) {
+    const Result<std::string> written = WriteDemoLocations(folder_.demo());
     if (!written.ok()) return written.status();
     table = written.value();
   }
-  locations_ = std::make_unique<LocationsRefresh>(
-      table, (std::filesystem::path(options_.data) / "locations.last_good").string());
+  locations_ = std::make_unique<LocationsRefresh>(table, folder_.last_good_locations());
   RETURN_IF_ERROR(locations_->Load());
-  if (options_.lake.enabled) RETURN_IF_ERROR(OpenLake());
+  if (settings_.lake.enabled) RETURN_IF_ERROR(OpenLake());
   if (!table.empty()) SetLocations(locations_->locations());
   locations_->OnChange([this](const std::vector<Location>& known) { SetLocations(known); });
   RETURN_IF_ERROR(LoadLive());
+  AddSinks();
   StartEngine();
   CatchUp(kCatchUpTime);
-  RETURN_IF_ERROR(StartServer());
-  RETURN_IF_ERROR(WriteAddressFile(options_.data, {url_, hub_->boot()}));
+  RETURN_IF_ERROR(shell_.Serve({.log = raw_.detections,
+                                .live = live_.get(),
+                                .hub = hub_.get(),
+                                .query = lake_ ? &lake_->query() : nullptr}));
+  RETURN_IF_ERROR(folder_.WriteAddress({shell_.url(), hub_->boot()}));
   address_written_ = true;
   ExpectLocations();
-  monitor_->Start(InstanceOf(options_.alerts, url_), hub_->boot());
-  return options_.demo ? StartDemo() : Status::Ok();
+  shell_.StartMonitor();
+  return settings_.demo ? StartDemo() : Status::Ok();
 }
 
 Status Up::OpenLake() {
-  const std::string dir =
-      options_.lake.dir.empty() ? DefaultLakeDir(options_.data) : options_.lake.dir;
-  Result<std::unique_ptr<PinnedRuns>> runs = PinnedRuns::Open(
-      CheckpointFolder(options_), (std::filesystem::path(options_.data) / "pending").string());
+  const std::string dir = settings_.lake.dir.empty() ? folder_.lake() : settings_.lake.dir;
+  Result<std::unique_ptr<PinnedRuns>> runs =
+      PinnedRuns::Open(folder_.checkpoints(), folder_.pending());
   if (!runs.ok()) return runs.status();
   runs_ = std::move(runs).value();
-  Result<std::unique_ptr<LakeService>> lake = LakeService::Open(
-      {.dir = dir,
-       .window_size = options_.pipeline.window_size,
-       .max_partitions = options_.lake.max_partitions,
-       .retention_days = options_.lake.retention_days,
-       .vacuum_retention = options_.lake.vacuum_retention,
-       .maintenance_interval = options_.lake.maintenance_interval,
-       .location_name = [this](LocationId location) { return locations_->NameOf(location); },
-       .runs = runs_.get(),
-       .query = {.memory_bytes_max = options_.query.memory_max,
-                 .threads = static_cast<int32_t>(options_.query.threads),
-                 .queries_max = static_cast<int32_t>(options_.query.running_max)}},
-      clock_, locations_->locations());
+  LakeServiceOptions options = LakeOptionsOf(settings_, dir);
+  options.location_name = [this](LocationId location) { return locations_->NameOf(location); };
+  options.runs = runs_.get();
+  options.query = QueryOptionsOf(settings_.query);
+  Result<std::unique_ptr<LakeService>> lake =
+      LakeService::Open(options, clock_, locations_->locations());
   if (!lake.ok()) return lake.status();
   lake_ = std::move(lake).value();
   return Status::Ok();
 }
 
 void Up::SetLocations(const std::vector<Location>& locations) {
-  std::vector<LocationInfo> infos;
-  infos.reserve(locations.size());
-  for (const Location& location : locations)
-    infos.push_back({location.location, location.name, location.time_zone});
-  live_->SetLocations(std::move(infos));
+  live_->SetLocations(LocationInfosOf(locations));
   if (lake_) lake_->SetLocations(locations);
 }
 
 Status Up::OpenLog() {
-  std::error_code error;
-  std::filesystem::create_directories(options_.data, error);
-  if (error)
-    return Status::Stop(
-        fmt::format("cannot make the data folder '{}': {}", options_.data, error.message()));
+  RETURN_IF_ERROR(folder_.Create());
   Result<std::unique_ptr<EmbeddedLog>> log =
-      EmbeddedLog::Open({.dir = options_.data,
-                         .partitions = static_cast<int32_t>(options_.partitions),
+      EmbeddedLog::Open({.dir = settings_.data,
+                         .partitions = static_cast<int32_t>(settings_.partitions),
                          .clock = &clock_,
-                         .retention_age = options_.log.retention,
-                         .retention_bytes = options_.log.size_max,
-                         .queue_bytes_max = options_.log.queue_max});
+                         .retention_age = settings_.log.retention,
+                         .retention_bytes = settings_.log.size_max,
+                         .queue_bytes_max = settings_.log.queue_max});
   if (!log.ok()) return log.status();
   log_ = std::move(log).value();
-  if (!options_.kafka.client.brokers.empty()) return OpenKafka();
+  if (!settings_.kafka.client.brokers.empty()) return OpenKafka();
   raw_ = OpenEmbeddedRawLog(log_.get());
   return Status::Ok();
 }
 
 Status Up::OpenKafka() {
-  Result<std::unique_ptr<KafkaRawTopics>> opened = KafkaRawTopics::Open(options_.kafka, StopAsked);
+  Result<std::unique_ptr<KafkaRawTopics>> opened = KafkaRawTopics::Open(settings_.kafka, StopAsked);
   if (!opened.ok()) return opened.status();
   const std::shared_ptr<KafkaRawTopics> topics = std::move(opened).value();
-  Result<std::unique_ptr<RawLog>> raw =
-      OpenKafkaRawLog(options_.kafka, topics, options_.log.queue_max);
+  Result<OpenedRawLog> raw = OpenKafkaRawLog(settings_.kafka, topics, settings_.log.queue_max);
   if (!raw.ok()) return raw.status();
   raw_ = std::move(raw).value();
-  if (!options_.kafka.publish) return Status::Ok();
-  Result<KafkaOptions> kafka = MakeKafkaOptions(options_.kafka);
-  if (!kafka.ok()) return kafka.status();
-  auto partition_of = CountsPartitions(*topics, options_.kafka, StopAsked);
-  if (!partition_of.ok()) return partition_of.status();
-  kafka_ = std::make_unique<KafkaWriter>(KafkaWriterOptions{
-      .kafka = std::move(kafka).value(),
-      .deployment = options_.kafka.deployment,
-      .counts_topic = options_.kafka.counts_topic,
-      .dead_letters_topic = options_.kafka.dead_letters_topic,
-      .late_detections_topic = options_.kafka.late_detections_topic,
-      .partition_of = std::move(partition_of).value(),
-      .spec_id = fmt::format("{:016x}", options_.pipeline.Fingerprint()),
-      .pane_size = options_.pipeline.pane_size,
-      .location_name = [this](LocationId location) { return locations_->NameOf(location); },
-      .locations_version = [this] { return locations_->state().version; },
-      .group_age_max = options_.kafka.group_interval,
-      .repeat_interval = ProgressRepeatInterval(options_.kafka)});
+  if (!settings_.kafka.publish) return Status::Ok();
+  Result<std::unique_ptr<KafkaWriter>> writer = OpenCountsWriter(
+      settings_, *topics,
+      {.name = [this](LocationId location) { return locations_->NameOf(location); },
+       .version = [this] { return locations_->state().version; }});
+  if (!writer.ok()) return writer.status();
+  kafka_ = std::move(writer).value();
   return Status::Ok();
 }
 
@@ -256,7 +223,7 @@ Status Up::LoadLive() {
   Result<std::vector<SourcePartition>> counted = log_->CountedPartitions();
   if (!counted.ok()) return counted.status();
   std::set<SourcePartition> all(counted.value().begin(), counted.value().end());
-  for (const SourcePartition& partition : raw_->Partitions()) all.insert(partition);
+  for (const SourcePartition& partition : raw_.log->Partitions()) all.insert(partition);
   for (const SourcePartition& partition : all) RETURN_IF_ERROR(LoadLive(partition));
   const auto took = std::chrono::steady_clock::now() - start;
   LogInfo(fmt::format("counts loaded in {} ms",
@@ -271,7 +238,7 @@ Status Up::LoadLive(const SourcePartition& partition) {
   const CountsProgress known = progress.value().value_or(CountsProgress{.next = kNothingApplied});
   live_->Load(partition, {}, known.next, known.ledger, known.watermark);
   // The task of a source that is not read any more brings nothing that a query could wait for.
-  if (lake_ && progress.value() && std::ranges::count(raw_->Partitions(), partition) > 0)
+  if (lake_ && progress.value() && std::ranges::count(raw_.log->Partitions(), partition) > 0)
     lake_->view().Expect(partition, known.next);
   return log_->ForEachGroup(partition, not_before, [&](Segment&& group) {
     live_->Load(partition, {&group, 1}, known.next, known.ledger);
@@ -279,12 +246,10 @@ Status Up::LoadLive(const SourcePartition& partition) {
 }
 
 void Up::StartEngine() {
-  raw_->Watch([this](const SourcePartition& partition) { Wake(partition); });
-  const auto cores = static_cast<int32_t>(std::thread::hardware_concurrency());
-  const auto threads = static_cast<int32_t>(options_.engine.threads);
   auto runtime = std::make_unique<Runtime>(
-      raw_->Partitions(), [this](const SourcePartition& partition) { return BuildTask(partition); },
-      RuntimeOptions{.threads = threads > 0 ? threads : std::max(1, cores)});
+      raw_.log->Partitions(),
+      [this](const SourcePartition& partition) { return BuildTask(partition); },
+      RuntimeOptionsOf(settings_.engine));
   running_ = runtime.get();
   const std::lock_guard lock(runtime_mutex_);
   runtime_ = std::move(runtime);
@@ -301,7 +266,7 @@ std::vector<PartitionHealth> Up::EngineSnapshot() const {
 void Up::CatchUp(Millis at_most) const {
   const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(at_most.v);
   const auto behind = [this](const PartitionHealth& partition) {
-    const Offset next = raw_->EndOf(partition.partition).next;
+    const Offset next = raw_.log->EndOf(partition.partition).next;
     return partition.health != TaskHealth::kStopped && next.v > 0 &&
            live_->Committed(partition.partition) < next;
   };
@@ -314,72 +279,34 @@ void Up::Wake(const SourcePartition& partition) {
   if (Runtime* const runtime = running_) runtime->Wake(partition);
 }
 
-Result<std::unique_ptr<PartitionTask>> Up::BuildTask(const SourcePartition& partition) {
-  TaskOptions task;
-  TaskPorts ports;
-  const auto wake = [this, partition] { Wake(partition); };
-  auto add = [&](SinkOptions options, std::unique_ptr<Sink> sink) {
-    task.sinks.push_back(std::move(options));
-    ports.sinks.push_back(std::move(sink));
-  };
+// The order is that in which a task offers its segments.
+void Up::AddSinks() {
   // Queries first: what is on the screen can be asked for.
-  if (lake_) add({.name = "pending"}, lake_->OpenPendingSink());
-  add({.name = "live"},
-      std::make_unique<ObservedSink>(std::make_unique<LiveSink>(live_.get()),
-                                     [this](const SourcePartition& from, const Segment& segment) {
-                                       activity_.Count(from, segment, SteadyMs());
-                                     }));
-  add({.name = "counts", .commit_interval_ms = options_.engine.commit_interval.v},
-      log_->OpenCountsSink({.on_answer = wake}));
-  if (lake_) {
-    const int64_t roll_ms = options_.lake.roll_interval.v;
-    add({.name = "lake counts", .commit_interval_ms = roll_ms, .together = true},
-        lake_->OpenCountsSink(wake));
-    add({.name = "lake ledger", .commit_interval_ms = roll_ms, .together = true},
-        lake_->OpenLedgerSink(wake));
-  }
-  if (kafka_) add(KafkaSinkOptions(options_.kafka), kafka_->OpenSink(wake));
-  {
-    const std::lock_guard lock(sinks_mutex_);
-    sinks_ = task.sinks;
-  }
-  task.hash_seed = std::random_device()() | uint64_t{std::random_device()()} << 32;
-  task.on_gap = options_.engine.on_gap;
-  task.checkpoint_interval_ms = options_.engine.checkpoint_interval.v;
-  ports.source = raw_->OpenSource(partition);
-  if (ports.source == nullptr) return Status::Retry("its topic is gone");
-  const auto partitions = static_cast<int64_t>(std::max<size_t>(1, raw_->Partitions().size()));
-  task.sealed_bytes_max = options_.engine.pending_max / partitions;
-  task.spill_bytes_max = options_.engine.spill_max / partitions;
-  ports.store = std::make_unique<CheckpointFiles>(CheckpointFolder(options_));
-  return std::make_unique<PartitionTask>(partition, options_.pipeline, std::move(task),
-                                         std::move(ports));
+  if (lake_)
+    tasks_.AddSink({.name = "pending"},
+                   [this](const std::function<void()>&) { return lake_->OpenPendingSink(); });
+  tasks_.AddSink({.name = "live"}, [this](const std::function<void()>&) {
+    return std::make_unique<ObservedSink>(
+        std::make_unique<LiveSink>(live_.get()),
+        [this](const SourcePartition& from, const Segment& segment) {
+          activity_.Count(from, segment, SteadyMs());
+        });
+  });
+  tasks_.AddSink({.name = "counts", .commit_interval_ms = settings_.engine.commit_interval.v},
+                 [this](std::function<void()> wake) {
+                   return log_->OpenCountsSink({.on_answer = std::move(wake)});
+                 });
+  if (lake_) tasks_.AddLake(*lake_, settings_.lake.roll_interval);
+  if (kafka_)
+    tasks_.AddSink(KafkaSinkOptions(settings_.kafka), [this](std::function<void()> wake) {
+      return kafka_->OpenSink(std::move(wake));
+    });
 }
 
-Status Up::StartServer() {
-  Result<std::unique_ptr<Server>> server = sightline::StartServer(
-      options_, {.log = &raw_->detections(),
-                 .live = live_.get(),
-                 .hub = hub_.get(),
-                 .query = lake_ ? &lake_->query() : nullptr,
-                 .clock = &clock_,
-                 .metrics = [this] { return CollectMetrics(); },
-                 .health = [this] { return ReportHealth(); },
-                 .alive = [this] { return liveness_.ReportHealth(); },
-                 .ready = [this] { return ReportReadiness(); },
-                 .alerts = [this](const Scope& scope) { return monitor_->ActiveJson(scope); }});
-  if (!server.ok()) return server.status();
-  server_ = std::move(server).value();
-  url_ = UrlOf(options_, *server_);
-  return Status::Ok();
-}
-
-Status Up::OpenMonitor() {
-  Result<std::unique_ptr<Monitor>> monitor =
-      Monitor::Open(options_, "up", clock_, [this](MonitorReport& report) { Report(report); });
-  if (!monitor.ok()) return monitor.status();
-  monitor_ = std::move(monitor).value();
-  return Status::Ok();
+Result<std::unique_ptr<PartitionTask>> Up::BuildTask(const SourcePartition& partition) {
+  const auto wake = [this, partition] { Wake(partition); };
+  return tasks_.Build(partition, raw_.log->OpenSource(partition, wake),
+                      std::ssize(raw_.log->Partitions()), wake);
 }
 
 // Those of which there are counts: their silence from the start on is one, too.
@@ -389,26 +316,22 @@ void Up::ExpectLocations() {
     if (location.total > 0) activity_.Expect(location.location, SteadyMs());
 }
 
-void Up::Report(MonitorReport& report) const {
+void Up::Sample(MonitorReport& report) const {
   MonitorSample& sample = report.sample;
   activity_.Fill(sample.now_ms, sample);
-  std::vector<SinkOptions> sinks;
-  {
-    const std::lock_guard lock(sinks_mutex_);
-    sinks = sinks_;
-  }
   SampleEngine(
-      EngineSnapshot(), sinks,
-      [this](const SourcePartition& partition) { return raw_->EndOf(partition).next; }, report);
-  SampleSystem(options_.data, report);
+      EngineSnapshot(), tasks_.sinks(),
+      [this](const SourcePartition& partition) { return raw_.log->EndOf(partition).next; }, report);
+  SampleSystem(settings_.data, report);
   report.ledger = live_->LedgerTotal(Scope::All());
   int64_t spilled = 0;
   for (const auto& [name, value] : report.numbers)
     if (name == "spilled_bytes") spilled = value;
-  sample.limits.push_back({"spill", spilled, options_.engine.spill_max});
-  sample.clock_unguarded = raw_->ClockUnguarded();
+  sample.limits.push_back({"spill", spilled, settings_.engine.spill_max});
+  const RawLogReport raw = raw_.log->Report();
+  sample.clock_unguarded = raw.clock_unguarded;
   sample.troubles = {{"log", log_->Health().message()},
-                     {"raw log", raw_->Health().message()},
+                     {"raw log", raw.health.message()},
                      {"lake", lake_ ? lake_->trouble() : ""}};
   const EmbeddedLogStats log = log_->stats();
   report.numbers.emplace_back("log_commits", log.commits);
@@ -422,7 +345,7 @@ void Up::Report(MonitorReport& report) const {
 }
 
 Status Up::StartDemo() {
-  const std::string folder = DemoFolder(options_);
+  const std::string folder = folder_.demo();
   const Result<std::string> recording = WriteDemoRecording(folder);
   if (!recording.ok()) return recording.status();
   CameraOptions pedestrians;
@@ -433,7 +356,7 @@ Status Up::StartDemo() {
   CameraOptions city;
   city.spool.directory = folder + "/spool-city";
   for (CameraOptions* camera : {&pedestrians, &city}) {
-    camera->sender.url = url_;
+    camera->sender.url = shell_.url();
     camera->stop_time = kCameraStop;
     cameras_.emplace_back([this, c = *camera] { RunDemoCamera(c); });
   }
@@ -446,10 +369,9 @@ void Up::RunDemoCamera(CameraOptions camera) {
 }
 
 Status Up::WaitForSignal() {
-  const Millis tick = std::min(kTick, options_.locations_refresh);
-  return WaitForStop(tick, [this] {
-    liveness_.Beat();
-    if (SteadyMs() - locations_looked_ms_ >= options_.locations_refresh.v) {
+  const Millis tick = std::min(kTick, settings_.locations_refresh);
+  return shell_.WaitForStop(tick, [this] {
+    if (SteadyMs() - locations_looked_ms_ >= settings_.locations_refresh.v) {
       locations_->Refresh();
       locations_looked_ms_ = SteadyMs();
     }
@@ -460,7 +382,7 @@ Status Up::WaitForSignal() {
 // Topics that are new are new sources, counted from their start. The counts of those that are gone
 // stay.
 Status Up::WatchRawLog() {
-  const RawLog::Change change = raw_->Look();
+  const RawLog::Change change = raw_.log->Look();
   // What the old ones had read reaches every sink: nobody will do it later.
   if (!change.gone.empty() && !runtime_->Remove(change.gone, kRenewTime.v))
     LogError("not everything that was read of the old topic is committed to every sink");
@@ -473,122 +395,124 @@ Status Up::WatchRawLog() {
 
 void Up::Stop() {
   LogInfo("stopping");
-  if (address_written_) RemoveAddressFile(options_.data);
+  if (address_written_) folder_.RemoveAddress();
   stop_cameras_ = true;
   for (std::thread& camera : cameras_) camera.join();
   cameras_.clear();
-  if (server_) server_->Stop(kServerStop);
-  if (monitor_) monitor_->Stop();
+  shell_.Stop(kServerStop);
   // What the door has taken is counted by who took it, if it is not much: after SIGTERM nothing is
   // left in the log (`handover` asks for that).
-  if (options_.kafka.client.brokers.empty()) CatchUp(kReadRest);
+  if (settings_.kafka.client.brokers.empty()) CatchUp(kReadRest);
   if (runtime_ && !runtime_->Drain(kEngineStop.v))
     LogWarning("not everything is committed: the next start counts the rest from the log");
-  server_.reset();
-  if (raw_) raw_->Unwatch();
+  shell_.Release();
+  running_ = nullptr;
   runtime_.reset();
   kafka_.reset();
   lake_.reset();
-  raw_.reset();
+  raw_ = {};
   if (log_) log_->Close();
   LogInfo("stopped");
 }
 
 Health Up::ReportHealth() const {
   Health health;
-  auto broken = [&](std::string reason) {
-    health.ok = false;
-    health.reasons.push_back(std::move(reason));
-  };
-  if (const Status log = log_->Health(); !log.ok()) broken("log: " + log.message());
-  if (const Status raw = raw_->Health(); !raw.ok()) broken(raw.message());
+  if (const Status log = log_->Health(); !log.ok()) health.Fail("log: " + log.message());
+  health.FailIf(raw_.log->Report().health.message());
   ReportEngineHealth(EngineSnapshot(), std::chrono::steady_clock::now() - started_ > kStartTime,
                      health);
-  if (const std::string trouble = lake_ ? lake_->trouble() : ""; !trouble.empty()) broken(trouble);
-  if (const std::string refused = locations_->state().refused; !refused.empty()) broken(refused);
+  health.FailIf(lake_ ? lake_->trouble() : "");
+  health.FailIf(locations_->state().refused);
   return health;
 }
 
 Health Up::ReportReadiness() const {
   Health ready;
-  for (const Status& status : {log_->Health(), raw_->Health()}) {
-    if (status.ok()) continue;
-    ready.ok = false;
-    ready.reasons.push_back(status.message());
-  }
+  ready.FailIf(log_->Health().message());
+  ready.FailIf(raw_.log->Report().health.message());
   ReportEngineReadiness(EngineSnapshot(), ready);
   return ready;
 }
 
-std::vector<Metric> Up::CollectMetrics() const {
-  std::vector<Metric> metrics;
-  monitor_->CollectMetrics(metrics);
+void Up::CollectMetrics(std::vector<Metric>& metrics) const {
   CollectEngineMetrics(EngineSnapshot(), metrics);
   CollectLogMetrics(metrics);
-  raw_->CollectMetrics(metrics);
+  for (Metric& metric : raw_.log->Report().metrics) metrics.push_back(std::move(metric));
   if (kafka_) CollectKafkaMetrics(kafka_->stats(), metrics);
-  auto gauge = [&](const char* name, const char* help, int64_t value) {
-    metrics.push_back({.name = name,
-                       .help = help,
-                       .type = Metric::Type::kGauge,
-                       .value = static_cast<double>(value)});
-  };
-  gauge("sightline_live_bytes", "memory of live's panes", live_->memory_bytes());
-  gauge("sightline_live_views", "views that are computed or kept for resuming", hub_->views());
-  gauge("sightline_live_viewers", "open streams", hub_->viewers());
-  gauge("sightline_live_complete_until_ms", "windows that end before it are complete",
-        live_->CompleteUntil().v);
+  CollectLiveMetrics(metrics);
   const LocationsRefresh::State table = locations_->state();
-  gauge("sightline_locations_version", "of the location table: accepted ones since the start",
-        table.version);
-  gauge("sightline_locations_rows", "of the location table as it is used", table.rows);
-  gauge("sightline_locations_refused", "1: the file as it is now is not used",
-        table.refused.empty() ? 0 : 1);
+  metrics.push_back(Metric::Gauge("sightline_locations_version",
+                                  "Versions of the location table accepted since the start.",
+                                  table.version));
+  metrics.push_back(Metric::Gauge("sightline_locations_rows",
+                                  "Rows of the location table that is in use.", table.rows));
+  metrics.push_back(Metric::Gauge("sightline_locations_refused",
+                                  "1 while the newest version of the location table is refused.",
+                                  table.refused.empty() ? 0 : 1));
+}
+
+void Up::CollectLiveMetrics(std::vector<Metric>& metrics) const {
+  metrics.push_back(Metric::Gauge("sightline_live_bytes", "Bytes of memory that live panes take.",
+                                  live_->memory_bytes()));
+  metrics.push_back(Metric::Gauge("sightline_live_views",
+                                  "Views that are computed, or kept so that a viewer can resume.",
+                                  hub_->views()));
+  metrics.push_back(
+      Metric::Gauge("sightline_live_viewers", "Event streams that are open.", hub_->viewers()));
+  metrics.push_back(Metric::Gauge("sightline_live_complete_until_ms",
+                                  "Windows that end before this time (Unix ms) are complete.",
+                                  live_->CompleteUntil().v));
   const Ledger ledger = live_->LedgerTotal(Scope::All());
-  auto event = [&](std::string_view outcome, int64_t n) {
-    metrics.push_back({.name = "sightline_events_total",
-                       .help = "events by outcome, since the data folder was made",
-                       .labels = {{"outcome", std::string(outcome)}},
-                       .value = static_cast<double>(n)});
+  const auto event = [&](std::string_view outcome, int64_t n) {
+    Metric& metric = metrics.emplace_back(Metric::Counter(
+        "sightline_events_total", "Events by outcome since the data folder was made.", n));
+    metric.labels = {{"outcome", std::string(outcome)}};
   };
   for (size_t i = 0; i < kOutcomes; ++i)
     event(ToString(static_cast<Outcome>(i)), ledger.outcomes[i]);
   event("heartbeat", ledger.heartbeats);
-  metrics.push_back({.name = "sightline_lost_offsets_total",
-                     .help = "of the raw log, removed by retention before they were counted",
-                     .value = static_cast<double>(ledger.lost)});
-  return metrics;
+  metrics.push_back(Metric::Counter(
+      "sightline_lost_offsets_total",
+      "Offsets of the raw log that retention removed before they were counted.", ledger.lost));
 }
 
 void Up::CollectLogMetrics(std::vector<Metric>& metrics) const {
   const EmbeddedLogStats stats = log_->stats();
-  auto add = [&](const char* name, const char* help, Metric::Type type, double value) {
-    metrics.push_back({.name = name, .help = help, .type = type, .value = value});
+  const auto counter = [&](const char* name, const char* help, int64_t value) {
+    metrics.push_back(Metric::Counter(name, help, value));
   };
-  using enum Metric::Type;
-  add("sightline_log_appended_bytes_total", "durable since the start", kCounter,
-      static_cast<double>(stats.appended_bytes));
-  add("sightline_log_appended_records_total", "likewise", kCounter,
-      static_cast<double>(stats.appended_records));
-  add("sightline_log_commits_total", "transactions", kCounter, static_cast<double>(stats.commits));
-  add("sightline_log_commits_failed_total", "for example because the disk was full", kCounter,
-      static_cast<double>(stats.commits_failed));
-  add("sightline_log_commit_seconds_total", "in COMMIT: writing and fsync", kCounter,
-      stats.commit_seconds);
-  add("sightline_log_appends_refused_total", "because the queue was full", kCounter,
-      static_cast<double>(stats.appends_refused));
-  add("sightline_log_queue_bytes", "appended and not yet durable", kGauge,
-      static_cast<double>(stats.queue_bytes));
-  add("sightline_log_stored_bytes", "of all batches on disk", kGauge,
-      static_cast<double>(stats.stored_bytes));
-  add("sightline_log_retention_batches_total", "removed by retention", kCounter,
-      static_cast<double>(stats.retention_batches));
+  const auto gauge = [&](const char* name, const char* help, int64_t value) {
+    metrics.push_back(Metric::Gauge(name, help, value));
+  };
+  counter("sightline_log_appended_bytes_total",
+          "Bytes of records that became durable in the embedded log since the start.",
+          stats.appended_bytes);
+  counter("sightline_log_appended_records_total",
+          "Records that became durable in the embedded log since the start.",
+          stats.appended_records);
+  counter("sightline_log_commits_total", "Transactions of the embedded log.", stats.commits);
+  counter("sightline_log_commits_failed_total",
+          "Transactions of the embedded log that failed, for example on a full disk.",
+          stats.commits_failed);
+  metrics.push_back(
+      {.name = "sightline_log_commit_seconds_total",
+       .help = "Seconds that the embedded log spent in COMMIT, writing and calling fsync.",
+       .value = stats.commit_seconds});
+  counter("sightline_log_appends_refused_total",
+          "Appends that the embedded log refused because its queue was full.",
+          stats.appends_refused);
+  gauge("sightline_log_queue_bytes", "Bytes that are appended and not durable yet.",
+        stats.queue_bytes);
+  gauge("sightline_log_stored_bytes", "Bytes of all batches of the embedded log on disk.",
+        stats.stored_bytes);
+  counter("sightline_log_retention_batches_total",
+          "Batches of the embedded log that retention has removed.", stats.retention_batches);
 }
 
 }  // namespace
 
-Status RunUp(const Settings& options, const std::function<void(const std::string& url)>& ready) {
-  return RunProcess<Up>(options, ready);
+Status RunUp(const Settings& settings, const std::function<void(const std::string& url)>& ready) {
+  return RunProcess<Up>(settings, ready);
 }
 
 }  // namespace sightline

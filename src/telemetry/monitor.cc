@@ -220,13 +220,14 @@ void Monitor::State::Publish(const MonitorReport& report) {
 
 Monitor::Monitor(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
-Result<std::unique_ptr<Monitor>> Monitor::Open(const Settings& options, std::string step,
+Result<std::unique_ptr<Monitor>> Monitor::Open(const AlertSettings& alerts,
+                                               const KafkaSettings& kafka, std::string step,
                                                const Clock& clock,
                                                std::function<void(MonitorReport&)> report) {
-  Result<std::unique_ptr<MonitorTopics>> topics = MonitorTopics::Open(options.kafka);
+  Result<std::unique_ptr<MonitorTopics>> topics = MonitorTopics::Open(kafka);
   if (!topics.ok()) return topics.status();
   return std::unique_ptr<Monitor>(new Monitor(std::make_unique<State>(
-      options.alerts.rules, std::move(step), clock, std::move(report), std::move(topics).value())));
+      alerts.rules, std::move(step), clock, std::move(report), std::move(topics).value())));
 }
 
 Monitor::~Monitor() { Stop(); }

@@ -39,7 +39,8 @@ class Monitor {
  public:
   // `report` is called on the monitor's thread, with `sample.now_ms` and `wall_ms` set. `clock`
   // outlives it. kStop: the options of the topics are refused.
-  static Result<std::unique_ptr<Monitor>> Open(const Settings& options, std::string step,
+  static Result<std::unique_ptr<Monitor>> Open(const AlertSettings& alerts,
+                                               const KafkaSettings& kafka, std::string step,
                                                const Clock& clock,
                                                std::function<void(MonitorReport&)> report);
   ~Monitor();  // Stop()

@@ -1,0 +1,75 @@
+#include "processes/component_options.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <thread>
+#include <utility>
+
+#include "config/kafka_options.h"
+#include "processes/process.h"
+
+namespace sightline {
+
+RuntimeOptions RuntimeOptionsOf(const EngineSettings& settings) {
+  const auto cores = static_cast<int>(std::thread::hardware_concurrency());
+  const auto threads = static_cast<int>(settings.threads);
+  return {.threads = threads > 0 ? threads : std::max(1, cores)};
+}
+
+QueryEngineOptions QueryOptionsOf(const QuerySettings& settings) {
+  return {.memory_bytes_max = settings.memory_max,
+          .threads = static_cast<int32_t>(settings.threads),
+          .queries_max = static_cast<int32_t>(settings.running_max)};
+}
+
+LiveOptions LiveOptionsOf(const Settings& settings, LogEndOf log_end) {
+  return {.pane_size = settings.pipeline.pane_size,
+          .window_size = settings.pipeline.window_size,
+          .pane_retention = settings.live.pane_retention,
+          .idle_timeout = settings.pipeline.idle_timeout,
+          .out_of_orderness = settings.pipeline.out_of_orderness,
+          .log_end = std::move(log_end)};
+}
+
+LakeServiceOptions LakeOptionsOf(const Settings& settings, std::string dir) {
+  LakeServiceOptions options;
+  options.dir = std::move(dir);
+  options.window_size = settings.pipeline.window_size;
+  options.max_partitions = settings.lake.max_partitions;
+  options.retention_days = settings.lake.retention_days;
+  options.vacuum_retention = settings.lake.vacuum_retention;
+  options.maintenance_interval = settings.lake.maintenance_interval;
+  return options;
+}
+
+std::vector<LocationInfo> LocationInfosOf(const std::vector<Location>& locations) {
+  std::vector<LocationInfo> infos;
+  infos.reserve(locations.size());
+  for (const Location& location : locations)
+    infos.push_back({location.location, location.name, location.time_zone});
+  return infos;
+}
+
+Result<std::unique_ptr<KafkaWriter>> OpenCountsWriter(const Settings& settings, KafkaRawTopics& raw,
+                                                      LocationNames locations) {
+  Result<KafkaOptions> kafka = MakeKafkaOptions(settings.kafka);
+  if (!kafka.ok()) return kafka.status();
+  auto partition_of = CountsPartitions(raw, settings.kafka, StopAsked);
+  if (!partition_of.ok()) return partition_of.status();
+  return std::make_unique<KafkaWriter>(
+      KafkaWriterOptions{.kafka = std::move(kafka).value(),
+                         .deployment = settings.kafka.deployment,
+                         .counts_topic = settings.kafka.counts_topic,
+                         .dead_letters_topic = settings.kafka.dead_letters_topic,
+                         .late_detections_topic = settings.kafka.late_detections_topic,
+                         .partition_of = std::move(partition_of).value(),
+                         .spec_id = fmt::format("{:016x}", settings.pipeline.Fingerprint()),
+                         .pane_size = settings.pipeline.pane_size,
+                         .location_name = std::move(locations.name),
+                         .locations_version = std::move(locations.version),
+                         .group_age_max = settings.kafka.group_interval,
+                         .repeat_interval = ProgressRepeatInterval(settings.kafka)});
+}
+
+}  // namespace sightline

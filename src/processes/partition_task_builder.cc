@@ -1,0 +1,42 @@
+#include "processes/partition_task_builder.h"
+
+#include <algorithm>
+#include <random>
+#include <utility>
+
+#include "connectors/checkpoint_files/checkpoint_files.h"
+
+namespace sightline {
+
+void PartitionTaskBuilder::AddSink(SinkOptions options, OpenSink open) {
+  sinks_.push_back(std::move(options));
+  open_sinks_.push_back(std::move(open));
+}
+
+void PartitionTaskBuilder::AddLake(LakeService& lake, Millis roll_interval) {
+  AddSink({.name = "lake counts", .commit_interval_ms = roll_interval.v, .together = true},
+          [&lake](std::function<void()> wake) { return lake.OpenCountsSink(std::move(wake)); });
+  AddSink({.name = "lake ledger", .commit_interval_ms = roll_interval.v, .together = true},
+          [&lake](std::function<void()> wake) { return lake.OpenLedgerSink(std::move(wake)); });
+}
+
+Result<std::unique_ptr<PartitionTask>> PartitionTaskBuilder::Build(
+    const SourcePartition& partition, std::unique_ptr<Source> source, int64_t partitions,
+    const std::function<void()>& wake) const {
+  if (source == nullptr) return Status::Retry("its topic is gone");
+  TaskPorts ports;
+  ports.source = std::move(source);
+  for (const OpenSink& open : open_sinks_) ports.sinks.push_back(open(wake));
+  ports.store = std::make_unique<CheckpointFiles>(checkpoint_folder_);
+  TaskOptions task;
+  task.sinks = sinks_;
+  task.on_gap = engine_.on_gap;
+  task.hash_seed = std::random_device()() | uint64_t{std::random_device()()} << 32;
+  task.checkpoint_interval_ms = engine_.checkpoint_interval.v;
+  partitions = std::max<int64_t>(1, partitions);
+  task.sealed_bytes_max = engine_.pending_max / partitions;
+  task.spill_bytes_max = engine_.spill_max / partitions;
+  return std::make_unique<PartitionTask>(partition, pipeline_, std::move(task), std::move(ports));
+}
+
+}  // namespace sightline

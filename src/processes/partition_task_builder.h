@@ -1,0 +1,54 @@
+// PartitionTaskBuilder: builds the tasks of a process's partitions, all with the same sinks.
+//
+// AddSink() and AddLake() are called at the start, by one thread. After that Build() and sinks()
+// are thread-safe: the engine's threads call Build(), the monitor's thread reads sinks().
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "config/options.h"
+#include "engine/partition_task.h"
+#include "engine/sink.h"
+#include "engine/source.h"
+#include "history/lake_service.h"
+#include "model/types.h"
+#include "pipeline/spec.h"
+
+namespace sightline {
+
+class PartitionTaskBuilder {
+ public:
+  // Opens the sink of one task. `wake` wakes that task.
+  using OpenSink = std::function<std::unique_ptr<Sink>(std::function<void()> wake)>;
+
+  // `checkpoint_folder`: shared by all processes that count these partitions.
+  PartitionTaskBuilder(const PipelineSpec& pipeline, const EngineSettings& engine,
+                       std::string checkpoint_folder)
+      : pipeline_(pipeline), engine_(engine), checkpoint_folder_(std::move(checkpoint_folder)) {}
+
+  // In this order a task offers its segments to the sinks.
+  void AddSink(SinkOptions options, OpenSink open);
+  // The two tables of the lake. `lake` outlives the tasks.
+  void AddLake(LakeService& lake, Millis roll_interval);
+  const std::vector<SinkOptions>& sinks() const { return sinks_; }
+
+  // `partitions`: how many share the bounds of memory and disk. kRetry: `source` is null, because
+  // its topic is gone.
+  Result<std::unique_ptr<PartitionTask>> Build(const SourcePartition& partition,
+                                               std::unique_ptr<Source> source, int64_t partitions,
+                                               const std::function<void()>& wake) const;
+
+ private:
+  const PipelineSpec pipeline_;
+  const EngineSettings engine_;
+  const std::string checkpoint_folder_;
+  std::vector<SinkOptions> sinks_;
+  std::vector<OpenSink> open_sinks_;  // one for each of sinks_
+};
+
+}  // namespace sightline
