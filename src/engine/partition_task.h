@@ -187,8 +187,8 @@ class PartitionTask {
     // answered. At most one run; or, if the offer was made before its segments were spilled, what
     // was in memory at that time.
     std::vector<Segment> loaded;
-    int64_t waiting_since_ms =
-        kNever;  // since when a segment waits for a commit; kNever: nothing waits
+    // Since when a segment waits for a commit; kNever: nothing waits.
+    int64_t waiting_since_ms = kNever;
     Backoff backoff;
     int64_t commits = 0;
     int64_t retries = 0;
@@ -270,8 +270,8 @@ class PartitionTask {
   // ever decides the records behind it with another memory than this task's, and each gap is
   // reported once.
   bool gap_unsaved_ = false;
-  Watermark degraded_from_ =
-      kBeforeAllTime;  // the watermark that must be passed before degraded_until_ is known
+  // The watermark that must be passed before degraded_until_ is known.
+  Watermark degraded_from_ = kBeforeAllTime;
   // The reason to stop for a gap, once a checkpoint has everything that was read before it.
   Status gap_stop_ = Status::Ok();
   size_t turn_ = 0;

@@ -59,11 +59,11 @@ struct Runtime::State {
     bool finished = false;
     bool released = false;  // guarded by finished_mutex: its worker has forgotten it
     bool was_running = false;
-    bool spills = false;      // as it was told
+    bool spills = false;      // as it was last logged
     int64_t spilled_ms = 0;   // when a spilled run was last seen
     int64_t not_full_ms = 0;  // when the list was last seen with room
-    bool waits = false;       // as it was told
-    Gap gap;                  // as it was told
+    bool waits = false;       // as it was last logged
+    Gap gap;                  // as it was last logged
 
     mutable std::mutex mutex;
     PartitionHealth health;  // guarded by mutex
@@ -91,8 +91,8 @@ struct Runtime::State {
   std::mutex finished_mutex;
   std::condition_variable finished_changed;
   size_t unfinished = 0;  // guarded by finished_mutex
-  std::vector<std::unique_ptr<Worker>>
-      workers;  // last, because their threads use the members above
+  // Last, because their threads use the members above.
+  std::vector<std::unique_ptr<Worker>> workers;
 
   bool Draining(const Slot& slot) const { return draining || slot.draining; }
   void Work(Worker& worker);

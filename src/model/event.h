@@ -35,11 +35,11 @@ struct Event {
   DetectionId id;
   std::string_view item;
   EventTime time;
-  EventTime published =
-      kBeforeAllTime;      // "timestamp": the publish time; only latency metrics use it
+  // "timestamp": the publish time; only latency metrics use it.
+  EventTime published = kBeforeAllTime;
   int32_t index = 0;       // of the element in its message
   int32_t line = 0;        // of the element in its message, 0-based
-  std::string_view bytes;  // the element as it came
+  std::string_view bytes;  // the element's original bytes
 };
 
 }  // namespace sightline

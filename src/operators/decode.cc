@@ -274,8 +274,8 @@ struct Decoder::Parser {
         broken_field = known->name;
       }
     }
-    if (document.current_location().error() !=
-        simdjson::OUT_OF_BOUNDS)  // there is text behind the object
+    // There is text behind the object.
+    if (document.current_location().error() != simdjson::OUT_OF_BOUNDS)
       return Malformed(event, MalformedReason::kNotJson);
     Judge(event, seen, twice, broken, broken_field, heartbeat, broken_heartbeat);
   }

@@ -83,13 +83,12 @@ class Deduplicate {
  private:
   struct Camera {
     CameraId id;
-    std::optional<EventTime>
-        greatest;  // accepted event time; the watermark is this - out_of_orderness
+    // The greatest accepted event time; the camera's watermark is this - out_of_orderness.
+    std::optional<EventTime> greatest;
     AppendTime last_heard = kNoAppendTime;  // append time of its last readable record
-    uint32_t generation =
-        // Increases when the camera returns after a silence of camera_ttl: that forgets its ids at
-        // once.
-        0;
+    // Increases when the camera returns after a silence of camera_ttl: that forgets its ids at
+    // once.
+    uint32_t generation = 0;
     EventTime frozen = kBeforeAllTime;  // used by kBatchWatermark only
   };
   // What the first copy of an id said: camera, item and location. IdMemory stores times as 32-bit

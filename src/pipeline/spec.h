@@ -23,8 +23,8 @@ struct PipelineSpec {
   Millis dedup_horizon{3'600'000};
   Millis future_tolerance{60'000};
   std::optional<Millis> max_age = Millis{7 * 86'400'000LL};  // unset for files and backfill
-  Millis camera_ttl{
-      8 * 86'400'000LL};  // at least max_age + future_tolerance, or a copy could count twice
+  // At least max_age + future_tolerance: otherwise a copy could count twice.
+  Millis camera_ttl{8 * 86'400'000LL};
   Millis idle_timeout{30'000};
   EventTime count_from = kBeforeAllTime;  // [count_from, count_until): the hand-over rule
   EventTime count_until = kAfterAllTime;

@@ -36,8 +36,8 @@ struct Script {
   std::optional<int32_t> partitions;  // set if the copies meet only in a single partition
   std::vector<Message> messages;
   Cells counts;
-  std::optional<Cells>
-      corrections;  // with one partition: its watermark decides what is a correction
+  // With one partition: its watermark decides what is a correction.
+  std::optional<Cells> corrections;
   std::map<std::string, int64_t> ledger;
 };
 

@@ -278,8 +278,8 @@ class Run {
   void Rebuild(size_t n) {
     Instance& old = *instances_[n];
     const bool was_zombie = old.is_zombie;
-    const bool again =
-        !was_zombie || w_.Fire(2);  // its process believes that it owns the partition
+    // Its process believes that it owns the partition.
+    const bool again = !was_zombie || w_.Fire(2);
     if (!again) {
       instances_.erase(instances_.begin() + static_cast<ptrdiff_t>(n));
       return;
@@ -317,8 +317,8 @@ class Run {
         throw Violation("stopped for a person without a reason: " + status.message());
       if (status.code() == StatusCode::kRebuild) {
         Rebuild(instances_.size() - 1);
-      } else if (Owner().task->drained() &&
-                 !done()) {  // it was told to drain while there were faults
+      } else if (Owner().task->drained() && !done()) {
+        // It was told to drain while there were faults.
         Exit(instances_.size() - 1);
       } else if (w_.prng.OneIn(4)) {
         Sleep();

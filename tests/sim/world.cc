@@ -38,8 +38,8 @@ class SimSource final : public Source {
       Note(Reach::short_poll);
       max = w_.prng.Below(max);
     }
-    auto block =
-        std::make_shared<std::string>();  // dies with the batch, so that dangling views are noticed
+    // Dies with the batch, so that dangling views are noticed.
+    auto block = std::make_shared<std::string>();
     Batch batch{.first = next_, .next = next_};
     std::vector<size_t> begins;
     auto it = w_.log.From(next_);
@@ -283,8 +283,8 @@ class RemoteSink final : public SimSink {
     i_.last = commit_;
     return next;
   }
-  std::shared_ptr<Pending>
-      pending_;  // shared with the write, which may land after this sink is gone
+  // Shared with the write, which may land after this sink is gone.
+  std::shared_ptr<Pending> pending_;
 };
 
 // ---- the checkpoint store ----------------------------------------------------------------------

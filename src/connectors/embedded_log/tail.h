@@ -31,8 +31,8 @@ struct Stream {
     AppendTime append_time = kNoAppendTime;  // of the newest record
     int64_t bytes = 0;
   } position;
-  std::deque<std::shared_ptr<const Block>>
-      blocks;  // the newest blocks, without a hole, up to `next`
+  // The newest blocks, without a hole, up to `next`.
+  std::deque<std::shared_ptr<const Block>> blocks;
 };
 
 class Tail {
@@ -47,8 +47,8 @@ class Tail {
 
   struct View {
     Stream::Position position;
-    std::shared_ptr<const Block>
-        block;  // the block with the requested offset; null if it is not in memory
+    // The block with the requested offset; null if it is not in memory.
+    std::shared_ptr<const Block> block;
   };
   View Look(const Stream& stream, Offset offset) const;
 

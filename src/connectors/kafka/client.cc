@@ -19,8 +19,8 @@ constexpr int64_t kQuietMs = 10'000;
 // librdkafka 2.15.1 reports a replaced topic only with this log line (its source has a FIXME
 // there). The system test `kafka_topic_again` fails if a newer version words it differently.
 constexpr std::string_view kReplacedText = " changed id from ";
-constexpr std::string_view kNoId =
-    "AAAAAAAAAAAAAAAAAAAAAA";  // the id was not known before: the topic is not a replaced one
+// The id was not known before: the topic is not a replaced one.
+constexpr std::string_view kNoId = "AAAAAAAAAAAAAAAAAAAAAA";
 
 void LookForReplaced(const rd_kafka_t* client, std::string_view text) {
   const auto* const replaced =

@@ -59,8 +59,8 @@ class CopyWriter {
 
   const CopyWriterOptions options_;
   const std::atomic<bool>& stop_;
-  Refusal
-      refusal_;  // the first refusal of a record; declared before producer_, whose callbacks use it
+  // The first refusal of a record; declared before producer_, whose callbacks use it.
+  Refusal refusal_;
   Handle producer_;
 };
 

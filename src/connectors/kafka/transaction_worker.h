@@ -112,8 +112,8 @@ class TransactionWorker {
   std::atomic<bool> hanging_ = false;
   // Used by the thread only.
   std::string refused_;  // why the first message of a failed commit was refused
-  std::optional<Message>
-      last_;  // the last message of the newest transaction, if it is to be repeated
+  // The last message of the newest transaction, if it is to be repeated.
+  std::optional<Message> last_;
   SteadyTime repeat_at_;
   SteadyTime check_at_ = kNever;
   std::optional<int64_t> suspect_;  // the LSO at the last check
