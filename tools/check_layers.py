@@ -43,10 +43,10 @@ ROOMS = {
     "connectors/kafka": "ingest engine operators pipeline model base",
     "server": "ingest query live operators pipeline model base",
     "config": "connectors/kafka monitor engine operators pipeline model base",
-    "history": "query connectors/lake connectors/storage connectors/checkpoint_files "
-               "connectors/locations engine operators model base",
+    "history": "query connectors/lake connectors/storage connectors/checkpoint_files engine "
+               "operators model base",
     "telemetry": "config monitor connectors/kafka engine model base",
-    "batch": "connectors/locations operators pipeline model base",
+    "batch": "operators pipeline model base",
     "processes": "server telemetry history config ingest live monitor camera connectors/kafka "
                  "connectors/embedded_log connectors/checkpoint_files connectors/locations "
                  "engine operators pipeline model base",

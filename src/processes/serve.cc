@@ -170,13 +170,7 @@ Status Serve::OpenLocations() {
   return Status::Ok();
 }
 
-void Serve::SetLocations(const std::vector<Location>& locations) {
-  std::vector<LocationInfo> infos;
-  infos.reserve(locations.size());
-  for (const Location& location : locations)
-    infos.push_back({location.location, location.name, location.time_zone});
-  live_->SetLocations(std::move(infos));
-}
+void Serve::SetLocations(const std::vector<Location>& locations) { live_->SetLocations(locations); }
 
 Status Serve::OpenLake() {
   if (options_.lake.dir.empty()) return Status::Ok();

@@ -192,11 +192,7 @@ Status Up::OpenLake() {
 }
 
 void Up::SetLocations(const std::vector<Location>& locations) {
-  std::vector<LocationInfo> infos;
-  infos.reserve(locations.size());
-  for (const Location& location : locations)
-    infos.push_back({location.location, location.name, location.time_zone});
-  live_->SetLocations(std::move(infos));
+  live_->SetLocations(locations);
   if (lake_) lake_->SetLocations(locations);
 }
 
