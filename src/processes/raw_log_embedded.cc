@@ -32,8 +32,7 @@ class EmbeddedRawLog final : public RawLog {
     return partitions;
   }
   LogEnd EndOf(const SourcePartition& partition) const override {
-    const EmbeddedLog::End end = log_->EndOf(kRawTopic, partition.partition);
-    return {end.next, end.newest};
+    return log_->EndOf(kRawTopic, partition.partition);
   }
   void Watch(std::function<void(const SourcePartition&)> wake) override {
     watch_ = log_->OnAppend(kRawTopic, [source = log_->SourceName(kRawTopic),

@@ -24,8 +24,7 @@ class KafkaRawLog final : public RawLog {
     return partitions;
   }
   LogEnd EndOf(const SourcePartition& partition) const override {
-    const KafkaEnd end = topics_->EndOf(partition);
-    return {end.next, end.newest};
+    return topics_->EndOf(partition);
   }
   void Watch(std::function<void(const SourcePartition&)> wake) override { wake_ = std::move(wake); }
   // Each source ends its own calls.

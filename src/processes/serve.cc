@@ -113,8 +113,7 @@ Status Serve::Start() {
                                                // Not known yet: more may come.
                                                if (feed == nullptr)
                                                  return LogEnd{Offset{INT64_MAX}, AppendTime{0}};
-                                               const KafkaEnd end = feed->EndOf(partition);
-                                               return LogEnd{end.next, end.newest};
+                                               return feed->EndOf(partition);
                                              }},
                              &clock_);
   RETURN_IF_ERROR(OpenMonitor());

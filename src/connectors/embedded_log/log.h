@@ -24,6 +24,7 @@
 #include "base/status.h"
 #include "engine/sink.h"
 #include "engine/source.h"
+#include "model/log_end.h"
 #include "model/segment.h"
 #include "model/types.h"
 
@@ -140,12 +141,8 @@ class EmbeddedLog {
   [[nodiscard]] std::unique_ptr<AppendWatch> OnAppend(std::string_view topic,
                                                       std::function<void(int32_t)> callback);
 
-  struct End {
-    Offset next;
-    AppendTime newest = kNoAppendTime;  // of the last record, even if retention has removed it
-  };
   // The end of what is durable now. Cheap.
-  End EndOf(std::string_view topic, int32_t partition) const;
+  LogEnd EndOf(std::string_view topic, int32_t partition) const;
   std::unique_ptr<Source> OpenSource(std::string_view topic, int32_t partition);
 
   // Opens the transactional sink of the counts. It commits through the writer's group commit: the
