@@ -36,7 +36,7 @@ ROOMS = {
     "query": "model base",
     "camera": "model base",
     "connectors/checkpoint_files": "engine model base",
-    "connectors/embedded_log": "engine model base",
+    "connectors/embedded_log": "ingest engine model base",
     "connectors/locations": "model base",
     "connectors/storage": "base",
     "connectors/lake": "connectors/storage engine model base",

@@ -73,7 +73,7 @@ struct KafkaReader::State final : kafka::TopicRegistry {
 
   mutable std::mutex mutex;
   std::map<std::pair<std::string, int32_t>, LogEnd> ends;  // under mutex
-  std::set<std::string, std::less<>> replaced;               // under mutex
+  std::set<std::string, std::less<>> replaced;             // under mutex
   const std::function<void(std::string_view)> on_replaced = [this](std::string_view topic) {
     const std::lock_guard lock(mutex);
     replaced.emplace(topic);
