@@ -36,17 +36,17 @@ ROOMS = {
     "query": "model base",
     "camera": "model base",
     "connectors/checkpoint_files": "engine model base",
-    "connectors/embedded_log": "engine model base",
+    "connectors/embedded_log": "ingest engine model base",
     "connectors/locations": "model base",
     "connectors/storage": "base",
     "connectors/lake": "connectors/storage engine model base",
     "connectors/kafka": "ingest engine operators pipeline model base",
     "server": "ingest query live operators pipeline model base",
     "config": "connectors/kafka monitor engine operators pipeline model base",
-    "history": "query connectors/lake connectors/storage connectors/checkpoint_files "
-               "connectors/locations engine operators model base",
+    "history": "query connectors/lake connectors/storage connectors/checkpoint_files engine "
+               "operators model base",
     "telemetry": "config monitor connectors/kafka engine model base",
-    "batch": "connectors/locations operators pipeline model base",
+    "batch": "operators pipeline model base",
     "processes": "server telemetry history query config ingest live monitor camera "
                  "connectors/kafka connectors/embedded_log connectors/checkpoint_files "
                  "connectors/locations "

@@ -114,7 +114,7 @@ Status EmbeddedCopy::Look(AppendTime start, HandoverFacts& facts) {
 Result<HandoverPartition> EmbeddedCopy::LookAt(int32_t partition, AppendTime start,
                                                HandoverFacts& facts) {
   const SourcePartition id{source_name(), partition};
-  const EmbeddedLog::End end = log_->EndOf(kRawTopic, partition);
+  const LogEnd end = log_->EndOf(kRawTopic, partition);
   const std::unique_ptr<Source> source = log_->OpenSource(kRawTopic, partition);
   const Result<Offset> earliest = source->Earliest();
   if (!earliest.ok()) return earliest.status();

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/status.h"
-#include "connectors/locations/locations.h"
+#include "model/location.h"
 #include "model/segment.h"
 #include "pipeline/spec.h"
 

@@ -13,7 +13,6 @@
 #include "connectors/lake/log.h"
 #include "connectors/lake/tables.h"
 #include "connectors/storage/local_storage.h"
-#include "history/location_rows.h"
 #include "server/api.h"
 
 namespace sightline {

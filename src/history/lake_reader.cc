@@ -10,7 +10,6 @@
 #include "connectors/lake/log.h"
 #include "connectors/lake/tables.h"
 #include "connectors/storage/local_storage.h"
-#include "history/location_rows.h"
 
 namespace sightline {
 
@@ -57,13 +56,13 @@ Status LakeReader::Refresh() {
   if (!counts.ok()) return counts.status();
   const Result<lake::SnapshotPtr> ledger = newest(lake::kLedgerTable, ledger_);
   if (!ledger.ok()) return ledger.status();
-  const Result<std::vector<lake::LocationName>> names = lake::ReadLocationsTable(*storage_);
-  if (!names.ok()) return names.status();
+  Result<std::vector<Location>> locations = lake::ReadLocationsTable(*storage_);
+  if (!locations.ok()) return locations.status();
   counts_ = counts.value();
   ledger_ = ledger.value();
   view_->SetCounts(counts_);
   view_->SetLedger(ledger_);
-  view_->SetLocations(LocationRowsAs<LocationEntry>(names.value()));
+  view_->SetLocations(std::move(locations).value());
   return Status::Ok();
 }
 

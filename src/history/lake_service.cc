@@ -9,7 +9,6 @@
 #include "connectors/lake/locations_table.h"
 #include "connectors/lake/maintenance.h"
 #include "connectors/lake/table_sink.h"
-#include "history/location_rows.h"
 
 namespace sightline {
 LakeService::LakeService(const LakeServiceOptions& options, const Clock& clock)
@@ -86,10 +85,9 @@ std::unique_ptr<Sink> LakeService::OpenLedgerSink(std::function<void()> on_answe
 }
 
 void LakeService::SetLocations(std::vector<Location> locations) {
-  view_->SetLocations(LocationRowsAs<LocationEntry>(locations));
+  view_->SetLocations(locations);
   if (locations.empty()) return;  // no table: what the lake has stays
-  const Result<bool> written =
-      lake::WriteLocations(storage_, clock_, LocationRowsAs<lake::LocationName>(locations));
+  const Result<bool> written = lake::WriteLocations(storage_, clock_, std::move(locations));
   if (!written.ok()) Note(written.status());
 }
 

@@ -16,10 +16,10 @@
 
 #include "base/clock.h"
 #include "connectors/lake/lake_writer.h"
-#include "connectors/locations/locations.h"
 #include "connectors/storage/local_storage.h"
 #include "engine/sink.h"
 #include "history/lake_view.h"
+#include "model/location.h"
 #include "query/query_engine.h"
 
 namespace sightline {

@@ -104,9 +104,9 @@ void LakeView::Set(Table& table, std::string_view name, const lake::SnapshotPtr&
   state_.reset();
 }
 
-void LakeView::SetLocations(std::vector<LocationEntry> locations) {
+void LakeView::SetLocations(std::vector<Location> locations) {
   const std::lock_guard lock(mutex_);
-  locations_ = std::make_shared<const std::vector<LocationEntry>>(std::move(locations));
+  locations_ = std::make_shared<const std::vector<Location>>(std::move(locations));
   state_.reset();
 }
 

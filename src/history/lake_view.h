@@ -20,6 +20,7 @@
 
 #include "connectors/lake/snapshot.h"
 #include "engine/sink.h"
+#include "model/location.h"
 #include "query/lake_source.h"
 
 namespace sightline {
@@ -37,7 +38,7 @@ class LakeView final : public LakeSource {
   // The newest versions of the two tables. A pointer that is not newer changes nothing.
   void SetCounts(const lake::SnapshotPtr& snapshot);
   void SetLedger(const lake::SnapshotPtr& snapshot);
-  void SetLocations(std::vector<LocationEntry> locations);
+  void SetLocations(std::vector<Location> locations);
   // Queries wait for the tasks to come to where the screen was loaded: `partition` has to reach
   // `offset` first. Otherwise sums would dip over a restart.
   void Expect(const SourcePartition& partition, Offset offset);
@@ -80,7 +81,7 @@ class LakeView final : public LakeSource {
   mutable std::mutex mutex_;
   // Under mutex_.
   Table counts_, ledger_;
-  std::shared_ptr<const std::vector<LocationEntry>> locations_;
+  std::shared_ptr<const std::vector<Location>> locations_;
   std::map<SourcePartition, Pending> pending_;
   std::map<SourcePartition, Offset> expected_;
   std::shared_ptr<const LakeState> state_;  // null: something has changed since

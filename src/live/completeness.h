@@ -7,15 +7,11 @@
 #include <map>
 #include <utility>
 
+#include "model/log_end.h"
 #include "model/types.h"
 
 namespace sightline {
 
-// Where the durable records of a partition end.
-struct LogEnd {
-  Offset next;
-  AppendTime newest = kNoAppendTime;  // of the last record; kNoAppendTime: there never was one
-};
 // Asked whenever completeness is, so that it is never behind what is durable; must be quick.
 using LogEndOf = std::function<LogEnd(const SourcePartition&)>;
 

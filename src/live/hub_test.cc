@@ -206,7 +206,8 @@ class HubTest : public testing::Test {
 };
 
 TEST_F(HubTest, SnapshotThenChanges) {
-  live_.SetLocations({{{7001}, "Gate 4", ""}, {{7002}, "Gate 1", ""}});
+  live_.SetLocations(
+      {{.location = {7001}, .name = "Gate 4"}, {.location = {7002}, .name = "Gate 1"}});
   See(7001, "bus", 140);
   Page page(hub(), Of(7001));
   page.UntilTotal(140);
@@ -368,7 +369,7 @@ TEST_F(HubTest, UnusedViewsAreDroppedAfterAWhile) {
 }
 
 TEST_F(HubTest, LoadAndGoneLocationsAreSnapshots) {
-  live_.SetLocations({{{1}, "One", ""}, {{2}, "Two", ""}});
+  live_.SetLocations({{.location = {1}, .name = "One"}, {.location = {2}, .name = "Two"}});
   Page page(hub(), View{});
   page.UntilTotal(0);
   Segment recovered{.first = {0}, .next = {50}};
@@ -378,7 +379,7 @@ TEST_F(HubTest, LoadAndGoneLocationsAreSnapshots) {
   page.UntilTotal(30);
   page.Until([&] { return page.ledger_.at("counted") == 30; });
   EXPECT_EQ(page.Count("snapshot"), 2);
-  live_.SetLocations({{{1}, "One", ""}});
+  live_.SetLocations({{.location = {1}, .name = "One"}});
   page.Until([&] { return page.locations_.size() == 1; });
   EXPECT_EQ(page.Count("snapshot"), 3);
   offset_ = 50;

@@ -149,26 +149,26 @@ bool Live::Apply(const SourcePartition& partition, std::span<const Segment> segm
   return applied == segments.size();
 }
 
-void Live::SetLocations(std::vector<LocationInfo> locations) {
+void Live::SetLocations(const std::vector<Location>& locations) {
   std::map<std::string, TimeZone> zones;  // files are read before the mutex is taken
-  for (const LocationInfo& info : locations) {
-    if (info.time_zone.empty() || zones.contains(info.time_zone)) continue;
-    const auto zone = TimeZone::Find(info.time_zone);
+  for (const Location& location : locations) {
+    if (location.time_zone.empty() || zones.contains(location.time_zone)) continue;
+    const auto zone = TimeZone::Find(location.time_zone);
     if (!zone) {
       LogWarning(fmt::format(
           "time zone \"{}\" of location {} is unknown here: its days are those of UTC; correct the "
           "location table or install tzdata",
-          info.time_zone, info.location.v));
+          location.time_zone, location.location.v));
     }
-    zones.emplace(info.time_zone, zone.value_or(TimeZone{}));
+    zones.emplace(location.time_zone, zone.value_or(TimeZone{}));
   }
   {
     const std::lock_guard lock(state_->mutex);
     const uint64_t stamp = state_->panes.NextStamp();
-    std::unordered_map<LocationId, const LocationInfo*> table;
-    for (const LocationInfo& info : locations) {
-      state_->FactsOf(info.location);
-      table[info.location] = &info;
+    std::unordered_map<LocationId, const Location*> table;
+    for (const Location& location : locations) {
+      state_->FactsOf(location.location);
+      table[location.location] = &location;
     }
     for (PaneStore::Index index = 0; index < state_->facts.size(); ++index) {
       State::Facts& facts = state_->facts[index];

@@ -17,6 +17,7 @@
 #include "base/status.h"
 #include "live/completeness.h"
 #include "live/ranking.h"
+#include "model/location.h"
 #include "model/scope.h"
 #include "model/segment.h"
 #include "model/types.h"
@@ -36,13 +37,6 @@ struct LiveOptions {
 // What Committed() says of a partition of which nothing was applied: engine/sink.h's
 // kNoneCommitted.
 constexpr Offset kNothingApplied{-1};
-
-// Names and zones of the location table (Dataset B), swapped whole.
-struct LocationInfo {
-  LocationId location;
-  std::string name;
-  std::string time_zone;  // IANA; empty or unknown: UTC
-};
 
 struct LocationTotal {
   LocationId location;
@@ -93,8 +87,9 @@ class Live {
   // one's `first` is. (A writer that breaks in between two segments leaves the first ones applied,
   // as Committed() then says.)
   bool Apply(const SourcePartition& partition, std::span<const Segment> segments);
-  // Reads zoneinfo files: not for a thread that must not wait.
-  void SetLocations(std::vector<LocationInfo> locations);
+  // The location table, swapped whole; names and time zones are kept. Reads zoneinfo files: not for
+  // a thread that must not wait.
+  void SetLocations(const std::vector<Location>& locations);
 
   // -- reading ---------------------------------------------------------------------------------
   Top TopItems(const Scope& scope, std::optional<LocationId> location, const WindowChoice& window,

@@ -119,7 +119,8 @@ TEST_F(LiveTest, LocationsAreThoseCountedOrInTheTable) {
   Apply(live_, kA, unseen);  // location 9 had only a late event: it never counted
   EXPECT_EQ(live_.Locations(all_, kFive),
             (std::vector<LocationTotal>{{{1}, "", 1, "car"}, {{3}, "", 2, "bus"}}));
-  live_.SetLocations({{{2}, "Gate 2", "Europe/Berlin"}, {{3}, "Gate 1", "No/Such"}});
+  live_.SetLocations({{.location = {2}, .name = "Gate 2", .time_zone = "Europe/Berlin"},
+                      {.location = {3}, .name = "Gate 1", .time_zone = "No/Such"}});
   EXPECT_EQ(live_.Locations(all_, kFive),
             (std::vector<LocationTotal>{
                 {{1}, "", 1, "car"}, {{3}, "Gate 1", 2, "bus"}, {{2}, "Gate 2", 0, ""}}));
@@ -130,7 +131,8 @@ TEST_F(LiveTest, LocationsAreThoseCountedOrInTheTable) {
 }
 
 TEST_F(LiveTest, TodayIsEachLocationsOwn) {
-  live_.SetLocations({{{1}, "Delhi", "Asia/Kolkata"}, {{2}, "London", "Europe/London"}});
+  live_.SetLocations({{.location = {1}, .name = "Delhi", .time_zone = "Asia/Kolkata"},
+                      {.location = {2}, .name = "London", .time_zone = "Europe/London"}});
   // 18:15 UTC yesterday is yesterday in both, 19:00 UTC is today in Delhi alone.
   Apply(live_, kA, SegmentOf(0, 1, {{1, "a", 1, 17'748'000}, {2, "a", 1, 17'748'000}}));
   Apply(live_, kA, SegmentOf(1, 2, {{1, "b", 10, 61'200'000}, {2, "b", 10, 61'200'000}}));
@@ -186,12 +188,12 @@ TEST_F(LiveTest, ReadGivesWhatMayHaveChangedSince) {
   EXPECT_EQ(reading.locations[0], (LocationTotal{{2}, "", 2, "bus"}));
   Apply(live_, kA, SegmentOf(2, 3, {{2, "bus", 1, 3'600'000}}));  // outside the window
   EXPECT_TRUE(next().locations.empty());
-  live_.SetLocations({{{1}, "Gate", ""}, {{5}, "New", ""}});
+  live_.SetLocations({{.location = {1}, .name = "Gate"}, {.location = {5}, .name = "New"}});
   EXPECT_EQ(next().locations.size(), 2u);
   EXPECT_FALSE(reading.everything);
   clock_.Advance(300'000);  // all counts leave the window
   EXPECT_EQ(next().locations.size(), 2u);
-  live_.SetLocations({{{1}, "Gate", ""}});  // 5 goes away
+  live_.SetLocations({{.location = {1}, .name = "Gate"}});  // 5 goes away
   EXPECT_TRUE(next().everything);
   EXPECT_EQ(reading.locations.size(), 2u);
   live_.Load(kB, {}, {7}, {});
@@ -226,7 +228,9 @@ TEST_F(LiveTest, RestartGivesTheSameAnswers) {
       {.length = {60'000}}, kFive, {.length = {3'600'000}}, {.today = true}};
   const auto always_followed = never_stopped.Follow(windows[1]);
   std::map<SourcePartition, std::vector<Segment>> durable;
-  const std::vector<LocationInfo> table = {{{1}, "One", "Europe/Berlin"}, {{9}, "Nine", ""}};
+  const std::vector<Location> table = {
+      {.location = {1}, .name = "One", .time_zone = "Europe/Berlin"},
+      {.location = {9}, .name = "Nine"}};
   live->SetLocations(table);
   never_stopped.SetLocations(table);
   for (int i = 0; i < 400; ++i) {
@@ -292,7 +296,8 @@ TEST_F(LiveTest, ConcurrentFeedersAndReaders) {
       for (int i = 0; i < kSegments; ++i) {
         EXPECT_TRUE(Apply(live_, partition,
                           SegmentOf(i, i + 1, {{i % 7, "item" + std::to_string(i % 11), 2}})));
-        if (i % 100 == 0) live_.SetLocations({{{i % 5}, "Gate", "Europe/Berlin"}});
+        if (i % 100 == 0)
+          live_.SetLocations({{.location = {i % 5}, .name = "Gate", .time_zone = "Europe/Berlin"}});
       }
     });
   }

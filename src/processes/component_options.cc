@@ -43,14 +43,6 @@ LakeServiceOptions LakeOptionsOf(const Settings& settings, std::string dir) {
   return options;
 }
 
-std::vector<LocationInfo> LocationInfosOf(const std::vector<Location>& locations) {
-  std::vector<LocationInfo> infos;
-  infos.reserve(locations.size());
-  for (const Location& location : locations)
-    infos.push_back({location.location, location.name, location.time_zone});
-  return infos;
-}
-
 Result<std::unique_ptr<KafkaWriter>> OpenCountsWriter(const Settings& settings, KafkaRawTopics& raw,
                                                       LocationNames locations) {
   Result<KafkaOptions> kafka = MakeKafkaOptions(settings.kafka);

@@ -6,12 +6,10 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "base/status.h"
 #include "config/options.h"
 #include "connectors/kafka/writer.h"
-#include "connectors/locations/locations.h"
 #include "engine/runtime.h"
 #include "history/lake_service.h"
 #include "live/live.h"
@@ -27,8 +25,6 @@ QueryEngineOptions QueryOptionsOf(const QuerySettings& settings);
 LiveOptions LiveOptionsOf(const Settings& settings, LogEndOf log_end);
 // The caller adds location_name, and runs and query where it answers questions.
 LakeServiceOptions LakeOptionsOf(const Settings& settings, std::string dir);
-// The location table as live wants it.
-std::vector<LocationInfo> LocationInfosOf(const std::vector<Location>& locations);
 
 // The locations' names, and which version of the table they are of. Thread-safe; they outlive the
 // writer.

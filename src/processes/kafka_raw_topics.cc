@@ -184,10 +184,10 @@ void KafkaRawTopics::ReportTrouble(std::string trouble) {
   trouble_ = std::move(trouble);
 }
 
-KafkaEnd KafkaRawTopics::EndOf(const SourcePartition& partition) const {
+LogEnd KafkaRawTopics::EndOf(const SourcePartition& partition) const {
   // What was read before a topic was made again has no more to come.
   const KafkaRawTopicPtr topic = FindSource(partition.source);
-  return topic == nullptr ? KafkaEnd{} : topic->reader->EndOf(topic->topic.id, partition.partition);
+  return topic == nullptr ? LogEnd{} : topic->reader->EndOf(topic->topic.id, partition.partition);
 }
 
 std::unique_ptr<Source> KafkaRawTopics::OpenSource(const KafkaRawTopicPtr& topic, int32_t partition,

@@ -22,6 +22,7 @@
 #include "connectors/kafka/raw_topic_name.h"
 #include "connectors/kafka/reader.h"
 #include "engine/source.h"
+#include "model/log_end.h"
 #include "model/types.h"
 
 namespace sightline {
@@ -60,7 +61,7 @@ class KafkaRawTopics {
   Change Look();
 
   // Where a partition ends, as its source knows it.
-  KafkaEnd EndOf(const SourcePartition& partition) const;
+  LogEnd EndOf(const SourcePartition& partition) const;
   // `partition` is of a topic that was once known here; it is kept with the source.
   std::unique_ptr<Source> OpenSource(const KafkaRawTopicPtr& topic, int32_t partition,
                                      std::function<void()> wake) const;

@@ -17,7 +17,7 @@
 #include "connectors/embedded_log/log.h"
 #include "engine/source.h"
 #include "ingest/detection_log.h"
-#include "live/completeness.h"
+#include "model/log_end.h"
 #include "model/types.h"
 
 namespace sightline {

@@ -11,11 +11,7 @@ class EmbeddedDetections final : public DetectionLog {
   explicit EmbeddedDetections(EmbeddedLog* log) : log_(log) {}
   int32_t partitions() const override { return log_->partitions(); }
   bool Append(std::vector<PackedRecords> records, std::function<void(Status)> done) override {
-    std::vector<EmbeddedLog::PackedRecords> packed;
-    packed.reserve(records.size());
-    for (PackedRecords& r : records)
-      packed.push_back({.partition = r.partition, .count = r.count, .bytes = std::move(r.bytes)});
-    return log_->Append(kRawTopic, std::move(packed), std::move(done));
+    return log_->Append(kRawTopic, std::move(records), std::move(done));
   }
 
  private:
@@ -47,8 +43,7 @@ class EmbeddedRawLog final : public RawLog {
     return partitions;
   }
   LogEnd EndOf(const SourcePartition& partition) const override {
-    const EmbeddedLog::End end = log_->EndOf(kRawTopic, partition.partition);
-    return {end.next, end.newest};
+    return log_->EndOf(kRawTopic, partition.partition);
   }
   std::unique_ptr<Source> OpenSource(const SourcePartition& partition,
                                      std::function<void()> wake) override {

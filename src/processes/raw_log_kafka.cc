@@ -24,8 +24,7 @@ class KafkaRawLog final : public RawLog {
     return partitions;
   }
   LogEnd EndOf(const SourcePartition& partition) const override {
-    const KafkaEnd end = topics_->EndOf(partition);
-    return {end.next, end.newest};
+    return topics_->EndOf(partition);
   }
   std::unique_ptr<Source> OpenSource(const SourcePartition& partition,
                                      std::function<void()> wake) override {

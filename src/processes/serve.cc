@@ -155,9 +155,7 @@ Status Serve::OpenLocations() {
   return Status::Ok();
 }
 
-void Serve::SetLocations(const std::vector<Location>& locations) {
-  live_->SetLocations(LocationInfosOf(locations));
-}
+void Serve::SetLocations(const std::vector<Location>& locations) { live_->SetLocations(locations); }
 
 Status Serve::OpenLake() {
   if (settings_.lake.dir.empty()) return Status::Ok();
@@ -222,8 +220,7 @@ LogEnd Serve::LogEndOfTopic(const SourcePartition& partition) const {
   const KafkaCountsFeed* const feed = following_;
   // Before the feed is there, more may come.
   if (feed == nullptr) return LogEnd{Offset{INT64_MAX}, AppendTime{0}};
-  const KafkaEnd end = feed->EndOf(partition);
-  return LogEnd{end.next, end.newest};
+  return feed->EndOf(partition);
 }
 
 // Of what it reads: cameras, partitions and sinks are those of `count`.

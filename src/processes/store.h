@@ -18,8 +18,8 @@
 #include "config/options.h"
 #include "connectors/kafka/options.h"
 #include "connectors/kafka/reader.h"
-#include "connectors/locations/locations.h"
 #include "history/lake_service.h"
+#include "model/location.h"
 #include "model/types.h"
 #include "processes/step_loop.h"
 

@@ -179,7 +179,7 @@ Status Up::OpenLake() {
 }
 
 void Up::SetLocations(const std::vector<Location>& locations) {
-  live_->SetLocations(LocationInfosOf(locations));
+  live_->SetLocations(locations);
   if (lake_) lake_->SetLocations(locations);
 }
 

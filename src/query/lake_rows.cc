@@ -117,7 +117,7 @@ ScanCell LedgerCell(const LedgerIncrement& row, size_t column) {
   }
 }
 
-ScanCell LocationCell(const LocationEntry& row, size_t column) {
+ScanCell LocationCell(const Location& row, size_t column) {
   switch (column) {
     case 0:
       return row.location.v;
@@ -135,7 +135,7 @@ ScanCell LocationCell(const LocationEntry& row, size_t column) {
 }
 
 bool Sees(const Scope& scope, const CountIncrement& row) { return scope.Sees(row.location); }
-bool Sees(const Scope& scope, const LocationEntry& row) { return scope.Sees(row.location); }
+bool Sees(const Scope& scope, const Location& row) { return scope.Sees(row.location); }
 bool Sees(const Scope& scope, const LedgerIncrement& row) {
   // What could not be read belongs to no location: only who sees all of them sees it.
   return row.row.key.known ? scope.Sees(row.row.key.location) : !scope.locations;
@@ -199,8 +199,8 @@ RowSource PendingLedger(const LakeState& state, Scope scope) {
                 std::move(scope), LedgerCell);
 }
 RowSource LocationRows(const LakeState& state, Scope scope) {
-  return Source<LocationEntry>(kLocationColumns, state.locations, {}, nullptr, std::move(scope),
-                               LocationCell);
+  return Source<Location>(kLocationColumns, state.locations, {}, nullptr, std::move(scope),
+                          LocationCell);
 }
 
 }  // namespace sightline

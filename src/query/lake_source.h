@@ -1,15 +1,16 @@
 // LakeSource: the port through which queries see the lake and what the engine has not written there
 // yet.
 //
-// The columns of the three tables are those of the structs below, by these names; times are UTC.
+// The columns of the tables are those of the structs below, by these names; times are UTC. A row of
+// `locations` is a Location: Dataset B as it is used now.
 #pragma once
 
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/status.h"
+#include "model/location.h"
 #include "model/segment.h"
 #include "query/file_list.h"
 
@@ -42,15 +43,6 @@ struct LedgerIncrement {
   LedgerRow row;
 };
 
-// A row of `locations`: Dataset B as it is used now.
-struct LocationEntry {
-  LocationId location;
-  std::string name;
-  std::optional<double> latitude, longitude;
-  std::string time_zone;  // IANA; empty: UTC
-  std::optional<LocationId> parent;
-};
-
 // A part of the pending rows that is not in memory: read when a query comes to it, and forgotten.
 // Immutable; any thread.
 class PendingPart {
@@ -73,7 +65,7 @@ struct LakeState {
   std::shared_ptr<const std::vector<CountIncrement>> pending_counts;   // null: none
   std::shared_ptr<const std::vector<LedgerIncrement>> pending_ledger;  // null: none
   std::vector<std::shared_ptr<const PendingPart>> pending_parts;       // and these
-  std::shared_ptr<const std::vector<LocationEntry>> locations;         // null: none
+  std::shared_ptr<const std::vector<Location>> locations;              // null: none
 };
 
 class LakeSource {

@@ -37,7 +37,7 @@ class QueryEngineTest : public testing::Test {
                        Increment(1, "bus", kDay, 1), Increment(2, "bus", 3, 100)});
     lake->state.pending_counts =
         Shared<CountIncrement>({Increment(1, "bus", 0, 2), Increment(3, "cat", 1, 4)});
-    lake->state.locations = Shared<LocationEntry>({{{1}, "Gate"}, {{2}, "Hall"}, {{9}, "Empty"}});
+    lake->state.locations = Shared<Location>({{{1}, "Gate"}, {{2}, "Hall"}, {{9}, "Empty"}});
     engine = Engine(lake);
   }
   std::string Sql(std::string_view sql, const Scope& scope = Scope::All(),

@@ -24,8 +24,8 @@ TEST(SqlDocTest, ExamplesPrintWhatThePageShows) {
                      Increment(7001, "car", 541, 25), Increment(7002, "bicycle", 545, 9)});
   lake->state.pending_counts = std::make_shared<const std::vector<CountIncrement>>(
       std::vector{Increment(7001, "bus", 480, 2)});
-  lake->state.locations = std::make_shared<const std::vector<LocationEntry>>(
-      std::vector<LocationEntry>{{{7001}, "Gate 4"}, {{7002}, "Harbour"}, {{7003}, "Station"}});
+  lake->state.locations = std::make_shared<const std::vector<Location>>(
+      std::vector<Location>{{{7001}, "Gate 4"}, {{7002}, "Harbour"}, {{7003}, "Station"}});
   LedgerIncrement ledger{.source = {"log", 0}, .first = {0}, .next = {90}};
   ledger.row = {.key = {true, {7001}, {41}, {kNewYear.v + 8 * 3'600'000}}};
   ledger.row.ledger.received = 72;

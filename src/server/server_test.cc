@@ -658,10 +658,10 @@ TEST_F(ServerTest, ALeavingViewerIsNoticedAtOnce) {
 
 TEST_F(ServerTest, AStalledViewerIsDropped) {
   // A snapshot larger than all buffers between us.
-  std::vector<LocationInfo> locations;
+  std::vector<Location> locations;
   for (int64_t i = 0; i < 40'000; ++i)
     locations.push_back({.location = {i}, .name = std::string(300, 'x') + std::to_string(i)});
-  live_.SetLocations(std::move(locations));
+  live_.SetLocations(locations);
   Start({.stall_timeout = {300}});
   Client client(server_->port(), 4'096);
   client.Request("GET", "/v1/stream");

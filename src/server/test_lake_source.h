@@ -45,9 +45,8 @@ class TestLakeSource final : public LakeSource {
     add(3, "o'clock, \"quoted\"", 0, 1);
     state_.pending_counts = std::move(counts);
     state_.pending_ledger = std::move(ledger);
-    state_.locations =
-        std::make_shared<const std::vector<LocationEntry>>(std::vector<LocationEntry>{
-            {.location = {1}, .name = "Gate"}, {.location = {2}, .name = "Plaza"}});
+    state_.locations = std::make_shared<const std::vector<Location>>(std::vector<Location>{
+        {.location = {1}, .name = "Gate"}, {.location = {2}, .name = "Plaza"}});
   }
 
   Result<std::shared_ptr<const LakeState>> Current() override {

@@ -85,7 +85,7 @@ Segment CountsOf(int64_t first, int64_t next) {
   for (int turn = 0;; ++turn) {
     // Bounds the files of all rounds: a child that is killed later only commits.
     if (turn > 300) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    std::vector<EmbeddedLog::PackedRecords> packed;
+    std::vector<PackedRecords> packed;
     for (int32_t partition = 0; partition < kPartitions; ++partition) {
       std::vector<std::string> records;
       for (int i = 0; i <= partition; ++i)

@@ -88,7 +88,7 @@ std::unique_ptr<AppendWatch> EmbeddedLog::OnAppend(std::string_view topic,
   return std::make_unique<AppendWatch>(parts_->watches, id);
 }
 
-EmbeddedLog::End EmbeddedLog::EndOf(std::string_view topic, int32_t partition) const {
+LogEnd EmbeddedLog::EndOf(std::string_view topic, int32_t partition) const {
   const embedded_log::Stream& stream = parts_->tail.Get(topic, partition);
   const embedded_log::Stream::Position position = parts_->tail.Look(stream, {}).position;
   return {.next = position.next, .newest = position.append_time};

@@ -24,6 +24,8 @@
 #include "base/status.h"
 #include "engine/sink.h"
 #include "engine/source.h"
+#include "ingest/detection_log.h"
+#include "model/log_end.h"
 #include "model/segment.h"
 #include "model/types.h"
 
@@ -108,14 +110,6 @@ class AppendWatch {
 
 class EmbeddedLog {
  public:
-  // Packed records for one partition: each record is a varint length (base/bytes.h) and its bytes.
-  // The fields are those of ingest/detection_log.h, a room that connectors do not see.
-  struct PackedRecords {
-    int32_t partition = 0;
-    int64_t count = 0;
-    std::string bytes;
-  };
-
   // kStop: another process owns the directory; or the log is damaged, of another format, or of
   // another number of partitions. kRetry: an I/O error, or a full disk.
   static Result<std::unique_ptr<EmbeddedLog>> Open(EmbeddedLogOptions options);
@@ -130,9 +124,10 @@ class EmbeddedLog {
   // The source identity of a topic (docs/SEMANTICS.md, "Source identity").
   std::string SourceName(std::string_view topic) const;
 
-  // Accepts all of the records or none; they become durable together. `done` is called once, on the
-  // log's thread, and should be quick: kOk when they are durable, otherwise nothing has happened.
-  // Returns false, and never calls `done`, if the queue is full or the log is closed.
+  // Accepts all of the records or none; they become durable together. Their origins are not stored.
+  // `done` is called once, on the log's thread, and should be quick: kOk when they are durable,
+  // otherwise nothing has happened. Returns false, and never calls `done`, if the queue is full or
+  // the log is closed.
   bool Append(std::string_view topic, std::vector<PackedRecords> records,
               std::function<void(Status)> done);
   // Calls `callback` with the partition, on the log's thread, when new records of the topic are
@@ -140,12 +135,8 @@ class EmbeddedLog {
   [[nodiscard]] std::unique_ptr<AppendWatch> OnAppend(std::string_view topic,
                                                       std::function<void(int32_t)> callback);
 
-  struct End {
-    Offset next;
-    AppendTime newest = kNoAppendTime;  // of the last record, even if retention has removed it
-  };
   // The end of what is durable now. Cheap.
-  End EndOf(std::string_view topic, int32_t partition) const;
+  LogEnd EndOf(std::string_view topic, int32_t partition) const;
   std::unique_ptr<Source> OpenSource(std::string_view topic, int32_t partition);
 
   // Opens the transactional sink of the counts. It commits through the writer's group commit: the

@@ -20,6 +20,7 @@
 #include "connectors/embedded_log/log.h"
 #include "engine/sink.h"
 #include "engine/source.h"
+#include "ingest/detection_log.h"
 
 namespace sightline::embedded_log_testing {
 
@@ -52,17 +53,18 @@ class TemporaryDirectory {
   std::string path_;
 };
 
-inline EmbeddedLog::PackedRecords Pack(int32_t partition, const std::vector<std::string>& records) {
+inline PackedRecords Pack(int32_t partition, const std::vector<std::string>& records) {
   ByteWriter out;
   for (const std::string& record : records) out.String(record);
-  return {partition, static_cast<int64_t>(records.size()), out.Take()};
+  return {
+      .partition = partition, .count = static_cast<int64_t>(records.size()), .bytes = out.Take()};
 }
 
 // Waits for the answer. kRetry "full" if the queue was.
 inline Status AppendAndWait(EmbeddedLog& log, std::string_view topic, int32_t partition,
                             const std::vector<std::string>& records) {
   auto answer = std::make_shared<std::promise<Status>>();
-  std::vector<EmbeddedLog::PackedRecords> packed;
+  std::vector<PackedRecords> packed;
   packed.push_back(Pack(partition, records));
   if (!log.Append(topic, std::move(packed), [answer](Status s) { answer->set_value(s); }))
     return Status::Retry("full");

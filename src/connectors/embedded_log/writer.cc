@@ -73,10 +73,13 @@ Result<std::unique_ptr<Writer>> Writer::Start(Database database, const EmbeddedL
 
 Writer::~Writer() { Close(); }
 
-bool Writer::Append(std::string topic, std::vector<EmbeddedLog::PackedRecords> records, Done done) {
+bool Writer::Append(std::string topic, std::vector<PackedRecords> records, Done done) {
   Job job{.topic = std::move(topic), .records = std::move(records), .done = std::move(done)};
-  for (const EmbeddedLog::PackedRecords& packed : job.records)
+  for (PackedRecords& packed : job.records) {
     job.bytes += static_cast<int64_t>(packed.bytes.size());
+    // Not stored, so the queue does not hold them either.
+    decltype(packed.origins)().swap(packed.origins);
+  }
   const std::lock_guard lock(mutex_);
   // An append that is larger than the whole queue is accepted alone; otherwise it never would be.
   const bool full = queue_bytes_ > 0 && queue_bytes_ + job.bytes > queue_bytes_max_;
@@ -191,7 +194,7 @@ void Writer::CommitGroup(std::vector<Job> jobs) {
 }
 
 Status Writer::Apply(Job& job, Transaction& transaction) {
-  for (EmbeddedLog::PackedRecords& packed : job.records)
+  for (PackedRecords& packed : job.records)
     RETURN_IF_ERROR(
         transaction.Append(job.topic, packed.partition, packed.count, std::move(packed.bytes)));
   return job.work ? job.work(transaction) : Status::Ok();

@@ -23,6 +23,7 @@
 #include "connectors/embedded_log/tail.h"
 #include "connectors/embedded_log/transaction.h"
 #include "connectors/embedded_log/watches.h"
+#include "ingest/detection_log.h"
 
 namespace sightline::embedded_log {
 
@@ -41,7 +42,7 @@ class Writer {
 
   // All of these are thread-safe. Returns false, and never calls `done`, if the queue is full or
   // the log is closed.
-  bool Append(std::string topic, std::vector<EmbeddedLog::PackedRecords> records, Done done);
+  bool Append(std::string topic, std::vector<PackedRecords> records, Done done);
   // Not bounded by bytes, because each sink has only one under way. Returns false if the log is
   // closed.
   bool Submit(Work work, Done done);
@@ -53,7 +54,7 @@ class Writer {
  private:
   struct Job {
     std::string topic;
-    std::vector<EmbeddedLog::PackedRecords> records;
+    std::vector<PackedRecords> records;
     Work work;
     Done done;
     int64_t bytes = 0;

@@ -169,7 +169,7 @@ KafkaCountsFeed::~KafkaCountsFeed() {
   state_->thread.join();
 }
 
-KafkaEnd KafkaCountsFeed::EndOf(const SourcePartition& partition) const {
+LogEnd KafkaCountsFeed::EndOf(const SourcePartition& partition) const {
   return state_->reader->EndOf(std::string(TopicIdOfSource(partition.source)), partition.partition);
 }
 

@@ -18,6 +18,7 @@
 #include "base/status.h"
 #include "connectors/kafka/options.h"
 #include "connectors/kafka/reader.h"
+#include "model/log_end.h"
 #include "model/segment.h"
 #include "model/types.h"
 
@@ -52,7 +53,7 @@ class KafkaCountsFeed {
 
   // Where the partition of a raw topic ends, as asked at most about a second ago. Empty for a
   // partition of another source.
-  KafkaEnd EndOf(const SourcePartition& partition) const;
+  LogEnd EndOf(const SourcePartition& partition) const;
   KafkaCountsFeedStats stats() const;
 
  private:

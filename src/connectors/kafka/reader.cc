@@ -66,14 +66,14 @@ struct KafkaReader::State final : kafka::TopicRegistry {
   void SetEnd(const std::string& topic_id, int32_t partition, Offset next,
               AppendTime newest) override {
     const std::lock_guard lock(mutex);
-    KafkaEnd& end = ends[{topic_id, partition}];
+    LogEnd& end = ends[{topic_id, partition}];
     end.next = std::max(end.next, next);
     end.newest = std::max(end.newest, newest);
   }
 
   mutable std::mutex mutex;
-  std::map<std::pair<std::string, int32_t>, KafkaEnd> ends;  // under mutex
-  std::set<std::string, std::less<>> replaced;               // under mutex
+  std::map<std::pair<std::string, int32_t>, LogEnd> ends;  // under mutex
+  std::set<std::string, std::less<>> replaced;             // under mutex
   const std::function<void(std::string_view)> on_replaced = [this](std::string_view topic) {
     const std::lock_guard lock(mutex);
     replaced.emplace(topic);
@@ -140,10 +140,10 @@ void KafkaReader::AskEnds(const std::vector<KafkaTopic>& topics) {
       }
 }
 
-KafkaEnd KafkaReader::EndOf(const std::string& topic_id, int32_t partition) const {
+LogEnd KafkaReader::EndOf(const std::string& topic_id, int32_t partition) const {
   const std::lock_guard lock(state_->mutex);
   const auto found = state_->ends.find({topic_id, partition});
-  return found == state_->ends.end() ? KafkaEnd{} : found->second;
+  return found == state_->ends.end() ? LogEnd{} : found->second;
 }
 
 std::string KafkaSourceName(const std::string& cluster_id, const KafkaTopic& topic) {

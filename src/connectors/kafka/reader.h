@@ -16,6 +16,7 @@
 #include "connectors/kafka/copy_input.h"
 #include "connectors/kafka/options.h"
 #include "engine/source.h"
+#include "model/log_end.h"
 #include "model/types.h"
 
 namespace sightline {
@@ -30,12 +31,6 @@ struct KafkaTopic {
   bool log_append_time = false;
 };
 KafkaTopic TopicToRead(const KafkaTopicState& state);
-
-// The end of a partition, as far as it is known.
-struct KafkaEnd {
-  Offset next;
-  AppendTime newest = kNoAppendTime;  // of the newest record
-};
 
 class KafkaReader {
  public:
@@ -58,7 +53,7 @@ class KafkaReader {
   void AskEnds(const std::vector<KafkaTopic>& topics);
   // The end of a partition that a source reads or has read, or that AskEnds() knows; otherwise
   // offset 0 and no time.
-  KafkaEnd EndOf(const std::string& topic_id, int32_t partition) const;
+  LogEnd EndOf(const std::string& topic_id, int32_t partition) const;
 
  private:
   struct State;

@@ -292,14 +292,14 @@ TEST_F(LakeTest, VacuumDeletesNothingThatIsYoung) {
 }
 
 TEST_F(LakeTest, LocationsAreWrittenWhenTheyDiffer) {
-  const std::vector<LocationName> first = {
+  const std::vector<Location> first = {
       {.location = {2}, .name = "Straße \"2\"", .latitude = 1.5, .time_zone = "Europe/Berlin"},
       {.location = {-1}, .name = "", .parent = LocationId{2}}};
   EXPECT_TRUE(WriteLocations(storage_, clock_, first).value());
   EXPECT_FALSE(WriteLocations(storage_, clock_, {first[1], first[0]}).value());
-  EXPECT_EQ(ReadLocationsTable(storage_).value(), (std::vector<LocationName>{first[1], first[0]}));
+  EXPECT_EQ(ReadLocationsTable(storage_).value(), (std::vector<Location>{first[1], first[0]}));
   EXPECT_TRUE(WriteLocations(storage_, clock_, {first[0]}).value());
-  EXPECT_EQ(ReadLocationsTable(storage_).value(), std::vector<LocationName>{first[0]});
+  EXPECT_EQ(ReadLocationsTable(storage_).value(), std::vector<Location>{first[0]});
   EXPECT_TRUE(WriteLocations(storage_, clock_, {}).value());
   EXPECT_TRUE(ReadLocationsTable(storage_).value().empty());
   ExpectClean();

@@ -14,7 +14,7 @@
 namespace sightline::lake {
 namespace {
 
-bool ByLocation(const LocationName& a, const LocationName& b) { return a.location < b.location; }
+bool ByLocation(const Location& a, const Location& b) { return a.location < b.location; }
 
 std::vector<FilePtr> FilesOf(const Snapshot& snapshot) {
   std::vector<FilePtr> files;
@@ -22,7 +22,7 @@ std::vector<FilePtr> FilesOf(const Snapshot& snapshot) {
   return files;
 }
 
-void AppendRows(const arrow::Table& table, std::vector<LocationName>& locations) {
+void AppendRows(const arrow::Table& table, std::vector<Location>& locations) {
   const auto batch = table.CombineChunksToBatch().ValueOrDie();
   const auto longs = [&](int i) {
     return std::static_pointer_cast<arrow::Int64Array>(batch->column(i));
@@ -40,19 +40,19 @@ void AppendRows(const arrow::Table& table, std::vector<LocationName>& locations)
   const auto name = texts(1), zone = texts(4);
   const auto latitude = doubles(2), longitude = doubles(3);
   for (int64_t row = 0; row < batch->num_rows(); ++row) {
-    LocationName location{.location = {oid->Value(row)},
-                          .name = name->GetString(row),
-                          .latitude = number(*latitude, row),
-                          .longitude = number(*longitude, row),
-                          .time_zone = zone->IsNull(row) ? "" : zone->GetString(row)};
+    Location location{.location = {oid->Value(row)},
+                      .name = name->GetString(row),
+                      .latitude = number(*latitude, row),
+                      .longitude = number(*longitude, row),
+                      .time_zone = zone->IsNull(row) ? "" : zone->GetString(row)};
     if (parent->IsValid(row)) location.parent = LocationId{parent->Value(row)};
     locations.push_back(std::move(location));
   }
 }
 
-Result<std::vector<LocationName>> ReadRows(Storage& storage, const TableSpec& spec,
-                                           const Snapshot& snapshot) {
-  std::vector<LocationName> locations;
+Result<std::vector<Location>> ReadRows(Storage& storage, const TableSpec& spec,
+                                       const Snapshot& snapshot) {
+  std::vector<Location> locations;
   for (const FilePtr& file : FilesOf(snapshot)) {
     const auto rows = ReadDataFile(storage, spec, *file);
     if (!rows.ok()) return rows.status();
@@ -64,24 +64,22 @@ Result<std::vector<LocationName>> ReadRows(Storage& storage, const TableSpec& sp
 
 }  // namespace
 
-Result<std::vector<LocationName>> ReadLocationsTable(Storage& storage) {
+Result<std::vector<Location>> ReadLocationsTable(Storage& storage) {
   const Result<SnapshotPtr> snapshot = ReadSnapshot(storage, kLocationsTable);
   if (!snapshot.ok()) return snapshot.status();
-  if (snapshot.value()->version == kNoVersion) return std::vector<LocationName>();
+  if (snapshot.value()->version == kNoVersion) return std::vector<Location>();
   const Result<TableSpec> spec = SpecOf(kLocationsTable, *snapshot.value());
   if (!spec.ok()) return spec.status();
   return ReadRows(storage, spec.value(), *snapshot.value());
 }
 
-Result<bool> WriteLocations(Storage& storage, const Clock& clock,
-                            std::vector<LocationName> locations) {
+Result<bool> WriteLocations(Storage& storage, const Clock& clock, std::vector<Location> locations) {
   std::sort(locations.begin(), locations.end(), ByLocation);
   const Result<SnapshotPtr> snapshot = OpenOrCreate(storage, clock, LocationsSpec());
   if (!snapshot.ok()) return snapshot.status();
   const Result<TableSpec> spec = SpecOf(kLocationsTable, *snapshot.value());
   if (!spec.ok()) return spec.status();
-  const Result<std::vector<LocationName>> there =
-      ReadRows(storage, spec.value(), *snapshot.value());
+  const Result<std::vector<Location>> there = ReadRows(storage, spec.value(), *snapshot.value());
   if (!there.ok()) return there.status();
   if (there.value() == locations) return false;
 

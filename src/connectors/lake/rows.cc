@@ -170,11 +170,11 @@ Status ForEachPartition(const TableSpec& spec, const RowContext& context,
                                    : ForEachIncrements(spec, context, batches, take);
 }
 
-Result<std::shared_ptr<arrow::Table>> LocationRows(const std::vector<LocationName>& locations) {
+Result<std::shared_ptr<arrow::Table>> LocationRows(const std::vector<Location>& locations) {
   Result<RowWriter> created = RowWriter::Create(LocationsSpec());
   if (!created.ok()) return created.status();
   RowWriter& out = created.value();
-  for (const LocationName& location : locations) {
+  for (const Location& location : locations) {
     out.Begin();
     out.Long(location.location.v);
     out.Text(location.name);

@@ -33,6 +33,6 @@ Status ForEachPartition(const TableSpec& spec, const RowContext& context,
                         std::span<const WriteBatch* const> batches, const TakeRows& take);
 
 // The rows of the table `locations`.
-Result<std::shared_ptr<arrow::Table>> LocationRows(const std::vector<LocationName>& locations);
+Result<std::shared_ptr<arrow::Table>> LocationRows(const std::vector<Location>& locations);
 
 }  // namespace sightline::lake

@@ -8,23 +8,13 @@
 // Source: RFC 4180.
 #pragma once
 
-#include <optional>
-#include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/status.h"
-#include "model/types.h"
+#include "model/location.h"
 
 namespace sightline {
-
-struct Location {
-  LocationId location;
-  std::string name;
-  std::optional<double> latitude, longitude;
-  std::string time_zone;  // IANA name; empty: UTC
-  std::optional<LocationId> parent;
-};
 
 // Parses the whole table or nothing: kStop names the line and what is wrong with it. A table
 // without rows, with a repeated oid or with a bad number is refused.
