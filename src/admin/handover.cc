@@ -12,7 +12,6 @@
 #include "admin/embedded_copy.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "config/kafka_options.h"
 #include "config/kafka_wait.h"
 #include "connectors/kafka/newest.h"
 #include "connectors/kafka/partition_bounds.h"
@@ -36,15 +35,11 @@ class HandoverTo : public Handover {
       : options_(options), handover_(handover) {}
 
   Status Connect() {
-    Result<KafkaOptions> kafka = MakeKafkaOptions(options_.kafka);
-    if (!kafka.ok()) return kafka.status();
-    kafka_ = std::move(kafka).value();
-    Result<std::unique_ptr<KafkaAdmin>> admin = KafkaAdmin::Open(kafka_, kKafkaAskTime);
-    if (!admin.ok()) return admin.status();
-    admin_ = std::move(admin).value();
-    const Result<std::string> cluster = WaitForCluster(*admin_, options_.kafka, StopAsked);
+    Result<KafkaCluster> cluster = ConnectKafka(options_.kafka, StopAsked);
     if (!cluster.ok()) return cluster.status();
-    cluster_id_ = cluster.value();
+    kafka_ = std::move(cluster.value().kafka);
+    admin_ = std::move(cluster.value().admin);
+    cluster_id_ = std::move(cluster.value().id);
     const Result<std::optional<KafkaTopicState>> to =
         WaitForKafka(options_.kafka, StopAsked, [&] { return admin_->Describe(handover_.to); });
     if (!to.ok()) return to.status();

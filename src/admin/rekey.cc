@@ -9,7 +9,6 @@
 
 #include "admin/copy_runner.h"
 #include "base/log.h"
-#include "config/kafka_options.h"
 #include "config/kafka_wait.h"
 #include "connectors/kafka/topic_copy.h"
 #include "connectors/kafka/topic_watch.h"
@@ -85,18 +84,15 @@ Status Rekey::Start() {
 }
 
 Status Rekey::OpenTopics() {
-  Result<KafkaOptions> kafka = MakeKafkaOptions(settings_.kafka);
-  if (!kafka.ok()) return kafka.status();
-  kafka_ = std::move(kafka).value();
-  Result<std::unique_ptr<KafkaAdmin>> admin = KafkaAdmin::Open(kafka_, kKafkaAskTime);
-  if (!admin.ok()) return admin.status();
-  const Result<std::string> cluster = WaitForCluster(*admin.value(), settings_.kafka, StopAsked);
+  Result<KafkaCluster> cluster = ConnectKafka(settings_.kafka, StopAsked);
   if (!cluster.ok()) return cluster.status();
-  cluster_id_ = cluster.value();
+  kafka_ = std::move(cluster.value().kafka);
+  cluster_id_ = std::move(cluster.value().id);
+  std::unique_ptr<KafkaAdmin> admin = std::move(cluster.value().admin);
   for (const bool is_from : {true, false}) {
     const std::string& name = is_from ? rekey_.from : rekey_.to;
     const Result<std::optional<KafkaTopicState>> found =
-        WaitForKafka(settings_.kafka, StopAsked, [&] { return admin.value()->Describe(name); });
+        WaitForKafka(settings_.kafka, StopAsked, [&] { return admin->Describe(name); });
     if (!found.ok()) return found.status();
     if (!found.value())
       return Status::Stop(is_from
@@ -108,7 +104,7 @@ Status Rekey::OpenTopics() {
   RETURN_IF_ERROR(CheckCopyTopics(topics_));
   for (const std::string& warning : WarnOfCopyTopics(topics_)) LogWarning(warning);
   watch_ = std::make_unique<TopicWatch>(
-      std::move(admin).value(),
+      std::move(admin),
       std::vector<KafkaTopic>{TopicToRead(topics_.from), TopicToRead(topics_.to)});
   return Status::Ok();
 }

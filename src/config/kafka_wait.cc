@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "config/kafka_options.h"
 
 namespace sightline {
 namespace {
@@ -29,9 +30,16 @@ Status KafkaPatience::GivenUp() const {
   return Status::Stop("stopped while waiting for Kafka at " + brokers_);
 }
 
-Result<std::string> WaitForCluster(KafkaAdmin& admin, const KafkaSettings& settings,
-                                   const std::function<bool()>& give_up) {
-  return WaitForKafka(settings, give_up, [&admin] { return admin.ClusterId(); });
+Result<KafkaCluster> ConnectKafka(const KafkaSettings& settings,
+                                  const std::function<bool()>& give_up) {
+  Result<KafkaOptions> kafka = MakeKafkaOptions(settings);
+  if (!kafka.ok()) return kafka.status();
+  Result<std::unique_ptr<KafkaAdmin>> admin = KafkaAdmin::Open(kafka.value(), kKafkaAskTime);
+  if (!admin.ok()) return admin.status();
+  Result<std::string> id =
+      WaitForKafka(settings, give_up, [&admin] { return admin.value()->ClusterId(); });
+  if (!id.ok()) return id.status();
+  return KafkaCluster{std::move(kafka).value(), std::move(admin).value(), std::move(id).value()};
 }
 
 Result<KafkaTopic> WaitForTopic(KafkaAdmin& admin, const KafkaSettings& settings,

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <functional>
+#include <memory>
 #include <string>
 #include <thread>
 
@@ -45,8 +46,14 @@ auto WaitForKafka(const KafkaSettings& settings, const std::function<bool()>& gi
   }
 }
 
-Result<std::string> WaitForCluster(KafkaAdmin& admin, const KafkaSettings& settings,
-                                   const std::function<bool()>& give_up);
+struct KafkaCluster {
+  KafkaOptions kafka;  // with the passwords
+  std::unique_ptr<KafkaAdmin> admin;
+  std::string id;
+};
+// Waits until the cluster answers. kStop: the settings are refused, or given up.
+Result<KafkaCluster> ConnectKafka(const KafkaSettings& settings,
+                                  const std::function<bool()>& give_up);
 // kStop also if there is no such topic.
 Result<KafkaTopic> WaitForTopic(KafkaAdmin& admin, const KafkaSettings& settings,
                                 const std::string& topic, const std::function<bool()>& give_up);

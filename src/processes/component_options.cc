@@ -45,12 +45,10 @@ LakeServiceOptions LakeOptionsOf(const Settings& settings, std::string dir) {
 
 Result<std::unique_ptr<KafkaWriter>> OpenCountsWriter(const Settings& settings, KafkaRawTopics& raw,
                                                       LocationNames locations) {
-  Result<KafkaOptions> kafka = MakeKafkaOptions(settings.kafka);
-  if (!kafka.ok()) return kafka.status();
   auto partition_of = CountsPartitions(raw, settings.kafka, StopAsked);
   if (!partition_of.ok()) return partition_of.status();
   return std::make_unique<KafkaWriter>(
-      KafkaWriterOptions{.kafka = std::move(kafka).value(),
+      KafkaWriterOptions{.kafka = raw.kafka(),
                          .deployment = settings.kafka.deployment,
                          .counts_topic = settings.kafka.counts_topic,
                          .dead_letters_topic = settings.kafka.dead_letters_topic,

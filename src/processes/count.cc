@@ -70,7 +70,6 @@ class Count {
   const DataFolder folder_{settings_.data};
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
   SystemClock clock_;
-  KafkaOptions kafka_;
   std::unique_ptr<KafkaRawTopics> raw_;
   // In the order of the start; destroyed in reverse.
   mutable Activity activity_{static_cast<size_t>(settings_.alerts.subjects_known),
@@ -124,9 +123,6 @@ Status Count::Start() {
 }
 
 Status Count::OpenTopic() {
-  Result<KafkaOptions> kafka = MakeKafkaOptions(settings_.kafka);
-  if (!kafka.ok()) return kafka.status();
-  kafka_ = std::move(kafka).value();
   Result<std::unique_ptr<KafkaRawTopics>> raw = KafkaRawTopics::Open(settings_.kafka, StopAsked);
   if (!raw.ok()) return raw.status();
   raw_ = std::move(raw).value();
@@ -162,7 +158,7 @@ void Count::Take(const std::vector<KafkaPartition>& partitions) {
   Settle();
 }
 
-// Likewise.
+// On the membership's thread, too.
 void Count::Give(const std::vector<KafkaPartition>& partitions) {
   const std::lock_guard lock(ours_mutex_);
   std::vector<SourcePartition> counted;
@@ -186,7 +182,7 @@ void Count::Settle() {
     if (counted && counted->source == topic->source) continue;
     // What it had read reaches every sink: nobody will do it later.
     if (counted && !runtime_->Remove({*counted}, kRenewTime.v))
-      LogError("not everything that was read of the old topic is committed to every sink");
+      LogError("some sinks have not committed everything that was read from the deleted topic");
     counted = SourcePartition{topic->source, partition.partition};
     runtime_->Add(*counted);
   }
@@ -194,7 +190,7 @@ void Count::Settle() {
 
 Status Count::JoinGroup() {
   Result<std::unique_ptr<KafkaMembership>> joined = KafkaMembership::Join(
-      {.kafka = kafka_,
+      {.kafka = raw_->kafka(),
        .group = settings_.kafka.deployment + "-count",
        .topics = raw_->name().Subscription(),
        .on_assigned = [this](const std::vector<KafkaPartition>& ours) { Take(ours); },

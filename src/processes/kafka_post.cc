@@ -102,7 +102,8 @@ class KafkaPost final : public HttpClient {
       wait->outcome = std::move(status);
       wait->changed.notify_all();
     });
-    if (!taken) return Status::Retry("what was sent before is not acknowledged yet");
+    if (!taken)
+      return Status::Retry("the brokers have not acknowledged the detections sent before");
     lock.lock();
     wait_->changed.wait(lock, [this] { return wait_->cancelled || wait_->outcome.has_value(); });
     return wait_->outcome.value_or(Status::Retry("cancelled"));

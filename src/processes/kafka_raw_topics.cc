@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "base/log.h"
-#include "config/kafka_options.h"
 #include "config/kafka_wait.h"
 
 namespace sightline {
@@ -32,30 +31,24 @@ class HeldSource final : public Source {
 
 }  // namespace
 
-KafkaRawTopics::KafkaRawTopics(KafkaOptions kafka, RawTopicName name,
-                               std::unique_ptr<KafkaAdmin> admin, std::string cluster_id,
+KafkaRawTopics::KafkaRawTopics(KafkaCluster cluster, RawTopicName name,
                                std::shared_ptr<KafkaReader> reader)
-    : kafka_(std::move(kafka)),
+    : kafka_(std::move(cluster.kafka)),
       name_(std::move(name)),
-      admin_(std::move(admin)),
-      cluster_id_(std::move(cluster_id)),
+      admin_(std::move(cluster.admin)),
+      cluster_id_(std::move(cluster.id)),
       reader_(std::move(reader)) {}
 
 Result<std::unique_ptr<KafkaRawTopics>> KafkaRawTopics::Open(const KafkaSettings& settings,
                                                              const std::function<bool()>& give_up) {
   Result<RawTopicName> name = RawTopicName::Parse(settings.topic);
   if (!name.ok()) return name.status();
-  Result<KafkaOptions> kafka = MakeKafkaOptions(settings);
-  if (!kafka.ok()) return kafka.status();
-  Result<std::unique_ptr<KafkaReader>> reader = KafkaReader::Open(kafka.value());
-  if (!reader.ok()) return reader.status();
-  Result<std::unique_ptr<KafkaAdmin>> admin = KafkaAdmin::Open(kafka.value(), kKafkaAskTime);
-  if (!admin.ok()) return admin.status();
-  Result<std::string> cluster = WaitForCluster(*admin.value(), settings, give_up);
+  Result<KafkaCluster> cluster = ConnectKafka(settings, give_up);
   if (!cluster.ok()) return cluster.status();
+  Result<std::unique_ptr<KafkaReader>> reader = KafkaReader::Open(cluster.value().kafka);
+  if (!reader.ok()) return reader.status();
   std::unique_ptr<KafkaRawTopics> raw(new KafkaRawTopics(
-      std::move(kafka).value(), std::move(name).value(), std::move(admin).value(),
-      std::move(cluster).value(), std::move(reader).value()));
+      std::move(cluster).value(), std::move(name).value(), std::move(reader).value()));
   const Result<std::vector<KafkaTopicState>> now = WaitForKafka(
       settings, give_up, [r = raw.get()] { return DescribeRawTopics(*r->admin_, r->name_); });
   if (!now.ok()) return now.status();
@@ -65,8 +58,8 @@ Result<std::unique_ptr<KafkaRawTopics>> KafkaRawTopics::Open(const KafkaSettings
   if (!change.ok()) return change.status();
   raw->opened_ = true;
   if (raw->name_.by_location())
-    LogInfo(fmt::format("{} topics '{}', new ones are looked for", change.value().found.size(),
-                        raw->name_.text()));
+    LogInfo(fmt::format("reading {} topics that match '{}', and any that appear later",
+                        change.value().found.size(), raw->name_.text()));
   return raw;
 }
 
@@ -141,11 +134,12 @@ Result<KafkaRawTopics::Change> KafkaRawTopics::Compare(const std::vector<KafkaTo
     }
     if (!name_.by_location()) {
       trouble = fmt::format(
-          "topic '{}' is gone: what is made under this name is read from its beginning", name);
+          "topic '{}' was deleted: if it is created again, Sightline reads it from its beginning",
+          name);
       continue;
     }
     if (++missing_[name] < kMissingMax) continue;
-    LogWarning(fmt::format("topic '{}' is gone", name));
+    LogWarning(fmt::format("topic '{}' was deleted", name));
     missing_.erase(name);
     change.gone.push_back(topic);
     topics.erase(name);
@@ -155,19 +149,23 @@ Result<KafkaRawTopics::Change> KafkaRawTopics::Compare(const std::vector<KafkaTo
     if (known != topics.end() && known->second->topic.id == state.id) {
       if (state.partitions != known->second->topic.partitions)
         trouble = fmt::format(
-            "topic '{}' has {} partitions, it had {} when this was started: copies of a detection "
-            "may lie in two; make a new topic and hand over",
+            "topic '{}' has {} partitions now and had {} when this process started, so two copies "
+            "of "
+            "a detection may lie in different partitions: create a new topic and hand over to it "
+            "(`sightline handover`)",
             state.name, state.partitions, known->second->topic.partitions);
       continue;
     }
     const Result<KafkaRawTopicPtr> made = Make(state);
     if (!made.ok()) return made.status();
     if (known != topics.end()) {
-      LogWarning(
-          fmt::format("topic '{}' was made again: it is another source from now on", state.name));
+      LogWarning(fmt::format(
+          "topic '{}' was deleted and created again: Sightline reads it as a new source",
+          state.name));
       change.gone.push_back(known->second);
     } else if (opened_) {
-      LogInfo(fmt::format("topic '{}' with {} partitions is read", state.name, state.partitions));
+      LogInfo(fmt::format("reading the new topic '{}' with {} partitions", state.name,
+                          state.partitions));
     }
     topics[state.name] = made.value();
     change.found.push_back(made.value());

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "config/kafka_wait.h"
 #include "config/options.h"
 #include "connectors/kafka/admin.h"
 #include "connectors/kafka/raw_topic_name.h"
@@ -42,13 +43,14 @@ class KafkaRawTopics {
   static Result<std::unique_ptr<KafkaRawTopics>> Open(const KafkaSettings& settings,
                                                       const std::function<bool()>& give_up);
 
+  const KafkaOptions& kafka() const { return kafka_; }
   const RawTopicName& name() const { return name_; }
   const std::string& cluster_id() const { return cluster_id_; }
   KafkaAdmin& admin() { return *admin_; }
   // By name.
   std::vector<KafkaRawTopicPtr> topics() const;
   KafkaRawTopicPtr Find(std::string_view topic) const;         // null: there is none
-  KafkaRawTopicPtr FindSource(std::string_view source) const;  // likewise
+  KafkaRawTopicPtr FindSource(std::string_view source) const;  // null: there is none
   // Partitions of all topics.
   int32_t partitions() const;
 
@@ -73,8 +75,7 @@ class KafkaRawTopics {
   std::string ClockUnguarded() const;
 
  private:
-  KafkaRawTopics(KafkaOptions kafka, RawTopicName name, std::unique_ptr<KafkaAdmin> admin,
-                 std::string cluster_id, std::shared_ptr<KafkaReader> reader);
+  KafkaRawTopics(KafkaCluster cluster, RawTopicName name, std::shared_ptr<KafkaReader> reader);
   Result<Change> Compare(const std::vector<KafkaTopicState>& now, std::string& trouble);
   Result<KafkaRawTopicPtr> Make(const KafkaTopicState& state);
   void ReportTrouble(std::string trouble);

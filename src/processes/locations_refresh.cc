@@ -14,11 +14,11 @@ Status LocationsRefresh::Load() {
   const Status status = Read();
   if (status.ok() || !ReadFileVersion(copy_)) return status;
   if (const Status copied = LoadCopy(); !copied.ok()) {
-    LogError(fmt::format("nor is there a good copy of an earlier one: {}", copied.message()));
+    LogError(fmt::format("there is no usable copy of an earlier location table either: {}",
+                         copied.message()));
     return status;
   }
-  Refuse(fmt::format("{}; going on with '{}', the copy of the last good one", status.message(),
-                     copy_));
+  Refuse(fmt::format("{}; using '{}', the copy of the last good table", status.message(), copy_));
   return Status::Ok();
 }
 
@@ -28,8 +28,9 @@ void LocationsRefresh::Refresh() {
   const std::optional<FileVersion> version = ReadFileVersion(path_);
   if (!version) {
     looked_at_.reset();
-    const std::string reason = fmt::format("the location table '{}' is gone", path_);
-    if (!state().refused.starts_with(reason)) Refuse(reason + ": the last good one stays");
+    const std::string reason = fmt::format("the location table '{}' does not exist", path_);
+    if (!state().refused.starts_with(reason))
+      Refuse(reason + ": Sightline keeps using the last good table");
     return;
   }
   if (version == looked_at_) return;
@@ -37,7 +38,7 @@ void LocationsRefresh::Refresh() {
   const Status status = Read();
   // The next look may find it at rest.
   if (status.code() == StatusCode::kRetry) looked_at_.reset();
-  if (!status.ok()) Refuse(status.message() + "; the last good one stays");
+  if (!status.ok()) Refuse(status.message() + "; Sightline keeps using the last good table");
 }
 
 LocationsRefresh::State LocationsRefresh::state() const {
@@ -102,7 +103,8 @@ void LocationsRefresh::KeepCopy() {
   if (!to_keep_) return;
   const Status kept = WriteFileWhole(copy_, *to_keep_);
   if (kept.ok()) return to_keep_.reset();
-  LogWarning(fmt::format("no copy of the location table '{}': {}", path_, kept.message()));
+  LogWarning(
+      fmt::format("cannot keep a copy of the location table '{}': {}", path_, kept.message()));
 }
 
 }  // namespace sightline

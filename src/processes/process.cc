@@ -52,17 +52,18 @@ Health LivenessProbe::ReportHealth() const {
   const int64_t silent_ms = SteadyMs() - beat_ms_;
   if (silent_ms < kSilenceMax.v) return {};
   return {.ok = false,
-          .reasons = {fmt::format("the main loop has not come round for {} s", silent_ms / 1'000)}};
+          .reasons = {fmt::format("the main loop has not run for {} s", silent_ms / 1'000)}};
 }
 
 Result<std::unique_ptr<Server>> StartServer(const Settings& options, ServerPorts ports) {
   const ListenAddress listen = ParseListen(options.listen).value();
-  // A body must fit into the memory of all of them, or it would be told to come again for ever.
+  // A body larger than this might never find room beside the others: its sender would retry for
+  // ever.
   const int64_t body_max = std::min(options.server.body_max, options.server.memory_max / 2);
   if (body_max < options.server.body_max)
     LogWarning(
-        fmt::format("bodies are limited to {}, half of server.memory_max, not to "
-                    "server.body_max",
+        fmt::format("request bodies are limited to {}, half of server.memory_max, "
+                    "instead of server.body_max",
                     FormatBytes(body_max)));
   return Server::Start({.address = listen.address,
                         .port = listen.port,

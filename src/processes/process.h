@@ -45,7 +45,7 @@ template <typename Process>
 Status RunProcess(Process& process, const std::function<void(const std::string& url)>& ready) {
   Status status = process.Start();
   if (!status.ok() && StopAsked()) {
-    // It was told to end before it was there: that is no failure.
+    // It was told to end before it had started, which is not a failure.
     LogInfo(status.message());
     status = Status::Ok();
   } else if (status.ok()) {

@@ -13,7 +13,6 @@
 
 #include "base/metric.h"
 #include "base/status.h"
-#include "config/options.h"
 #include "connectors/embedded_log/log.h"
 #include "engine/source.h"
 #include "ingest/detection_log.h"
@@ -63,10 +62,9 @@ struct OpenedRawLog {
 OpenedRawLog OpenEmbeddedRawLog(EmbeddedLog* log);
 
 class KafkaRawTopics;
-// kStop: the settings are refused. `queue_bytes_max`: of posted detections that the brokers have
-// not acknowledged.
-Result<OpenedRawLog> OpenKafkaRawLog(const KafkaSettings& settings,
-                                     std::shared_ptr<KafkaRawTopics> topics,
+// kStop: the client refuses its options. `queue_bytes_max`: of posted detections that the brokers
+// have not acknowledged.
+Result<OpenedRawLog> OpenKafkaRawLog(std::shared_ptr<KafkaRawTopics> topics,
                                      int64_t queue_bytes_max);
 
 }  // namespace sightline

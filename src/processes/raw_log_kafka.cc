@@ -3,7 +3,6 @@
 #include <memory>
 #include <utility>
 
-#include "config/kafka_options.h"
 #include "connectors/kafka/kafka_detections.h"
 #include "connectors/kafka/producer.h"
 #include "processes/kafka_raw_topics.h"
@@ -74,13 +73,10 @@ class KafkaRawLog final : public RawLog {
 
 }  // namespace
 
-Result<OpenedRawLog> OpenKafkaRawLog(const KafkaSettings& settings,
-                                     std::shared_ptr<KafkaRawTopics> topics,
+Result<OpenedRawLog> OpenKafkaRawLog(std::shared_ptr<KafkaRawTopics> topics,
                                      int64_t queue_bytes_max) {
-  const Result<KafkaOptions> kafka = MakeKafkaOptions(settings);
-  if (!kafka.ok()) return kafka.status();
   Result<std::unique_ptr<KafkaProducer>> producer =
-      KafkaProducer::Open({.kafka = kafka.value(), .bytes_max = queue_bytes_max});
+      KafkaProducer::Open({.kafka = topics->kafka(), .bytes_max = queue_bytes_max});
   if (!producer.ok()) return producer.status();
   auto opened = std::make_unique<KafkaRawLog>(std::move(topics), std::move(producer).value());
   DetectionLog& detections = opened->detections();

@@ -13,7 +13,6 @@
 
 #include "base/log.h"
 #include "config/data_folder.h"
-#include "config/kafka_options.h"
 #include "config/kafka_wait.h"
 #include "connectors/kafka/counts_feed.h"
 #include "connectors/kafka/kafka_detections.h"
@@ -71,7 +70,6 @@ class Serve {
   const Settings settings_;
   const DataFolder folder_{settings_.data};
   SystemClock clock_;
-  KafkaOptions kafka_;
   std::unique_ptr<KafkaRawTopics> raw_;
   KafkaTopic counts_;
   std::unique_ptr<TopicWatch> watch_;
@@ -124,9 +122,6 @@ Status Serve::Start() {
 }
 
 Status Serve::OpenTopics() {
-  Result<KafkaOptions> kafka = MakeKafkaOptions(settings_.kafka);
-  if (!kafka.ok()) return kafka.status();
-  kafka_ = std::move(kafka).value();
   Result<std::unique_ptr<KafkaRawTopics>> raw = KafkaRawTopics::Open(settings_.kafka, StopAsked);
   if (!raw.ok()) return raw.status();
   raw_ = std::move(raw).value();
@@ -134,11 +129,11 @@ Status Serve::OpenTopics() {
       WaitForTopic(raw_->admin(), settings_.kafka, settings_.kafka.counts_topic, StopAsked);
   if (!counts.ok()) return counts.status();
   counts_ = std::move(counts).value();
-  Result<std::unique_ptr<KafkaAdmin>> admin = KafkaAdmin::Open(kafka_, kKafkaAskTime);
+  Result<std::unique_ptr<KafkaAdmin>> admin = KafkaAdmin::Open(raw_->kafka(), kKafkaAskTime);
   if (!admin.ok()) return admin.status();
   watch_ = std::make_unique<TopicWatch>(std::move(admin).value(), std::vector<KafkaTopic>{counts_});
   Result<std::unique_ptr<KafkaProducer>> producer =
-      KafkaProducer::Open({.kafka = kafka_, .bytes_max = settings_.log.queue_max});
+      KafkaProducer::Open({.kafka = raw_->kafka(), .bytes_max = settings_.log.queue_max});
   if (!producer.ok()) return producer.status();
   detections_ = std::make_unique<KafkaDetections>(std::move(producer).value(), raw_->name(),
                                                   TopicsToPost(*raw_));
@@ -170,7 +165,7 @@ Status Serve::OpenLake() {
 Status Serve::OpenFeed() {
   Expect(raw_->topics());
   Result<std::unique_ptr<KafkaCountsFeed>> feed = KafkaCountsFeed::Open(
-      {.kafka = kafka_,
+      {.kafka = raw_->kafka(),
        .counts = counts_,
        .raw_topics =
            [this] {
@@ -203,8 +198,8 @@ void Serve::Apply(const SourcePartition& partition, const Segment& segment) {
   activity_.Count(partition, segment, SteadyMs());
   if (!live_->Apply(partition, {&segment, 1}))
     LogError(
-        fmt::format("partition {} of '{}': counts of the offsets [{}, {}) do not follow those "
-                    "before; start again",
+        fmt::format("partition {} of '{}': counts of the offsets [{}, {}) do not continue "
+                    "those before; restart `serve`",
                     partition.partition, partition.source, segment.first.v, segment.next.v));
 }
 
@@ -230,7 +225,7 @@ void Serve::Sample(MonitorReport& report) const {
   if (!live_is_now_) activity_.ForgetSplits();
   live_is_now_ = stats.caught_up;
   activity_.Fill(sample.now_ms, sample);
-  // Those who count know their cameras: an alert of one is told once.
+  // The counting processes report alerts of cameras; here they would be reported twice.
   sample.cameras.clear();
   report.ledger = live_->LedgerTotal(Scope::All());
   sample.ledger.reset();
@@ -291,8 +286,8 @@ Health Serve::ReportHealth() const {
   health.FailIf(BrokersTrouble());
   if (!stats.caught_up) health.Fail(StillRead(stats));
   if (stats.refused > 0)
-    health.reasons.push_back(fmt::format("{} records of topic '{}' are none of Sightline's",
-                                         stats.refused, counts_.name));
+    health.reasons.push_back(fmt::format("topic '{}' has {} records that Sightline did not write",
+                                         counts_.name, stats.refused));
   health.FailIf(locations_->state().refused);
   const std::lock_guard lock(lake_mutex_);
   health.FailIf(lake_trouble_);

@@ -190,7 +190,7 @@ void StepLoop::Sample(MonitorReport& report) const {
 void StepLoop::CollectMetrics(std::vector<Metric>& metrics) const {
   const std::lock_guard lock(mutex_);
   metrics.push_back({.name = "sightline_step_partitions",
-                     .help = "that this process has",
+                     .help = "Partitions that this process has.",
                      .type = Metric::Type::kGauge,
                      .value = static_cast<double>(slots_.size())});
   for (const auto& [partition, slot] : slots_) {
@@ -204,17 +204,21 @@ void StepLoop::CollectMetrics(std::vector<Metric>& metrics) const {
     };
     using enum Metric::Type;
     const StepFigures& f = slot.figures;
-    add("sightline_step_running", "1: it reads and writes", kGauge, f.running);
-    add("sightline_step_offset", "read up to", kGauge, f.next.v);
-    add("sightline_step_lag", "records of the topic that are not read yet", kGauge,
+    add("sightline_step_running", "1 while the step reads and writes the partition.", kGauge,
+        f.running);
+    add("sightline_step_offset", "The offset that the step reads next.", kGauge, f.next.v);
+    add("sightline_step_lag", "Records of the partition that the step has not read yet.", kGauge,
         std::max<int64_t>(0, f.end.v - f.next.v));
-    add("sightline_step_commits_total", "since this process has the partition", kCounter,
+    add("sightline_step_commits_total", "Commits since this process got the partition.", kCounter,
         f.commits);
-    add("sightline_step_written_total", "messages or rows", kCounter, f.written);
-    add("sightline_step_refused_total", "records that are none of Sightline's", kCounter,
-        f.refused);
-    add("sightline_step_failures_total", "commits without a known success", kCounter, f.failures);
-    add("sightline_step_rebuilt_total", "how often it began again", kCounter, slot.rebuilt);
+    add("sightline_step_written_total", "Messages or rows that the step has written.", kCounter,
+        f.written);
+    add("sightline_step_refused_total",
+        "Records that the step refused because Sightline did not write them.", kCounter, f.refused);
+    add("sightline_step_failures_total", "Commits that failed or whose outcome is unknown.",
+        kCounter, f.failures);
+    add("sightline_step_rebuilt_total", "Times that the step discarded its state and began again.",
+        kCounter, slot.rebuilt);
   }
 }
 

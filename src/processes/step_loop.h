@@ -27,7 +27,7 @@ struct StepFigures {
   Offset done{-1};         // what the group is told; below 0: nothing
   int64_t commits = 0;
   int64_t written = 0;  // messages or rows
-  int64_t refused = 0;  // records that are none of ours
+  int64_t refused = 0;  // records that Sightline did not write
   int64_t failures = 0;
 };
 

@@ -257,20 +257,16 @@ Status StepProcess::Start() {
 }
 
 Status StepProcess::OpenTopics() {
-  Result<KafkaOptions> kafka = MakeKafkaOptions(settings_.kafka);
-  if (!kafka.ok()) return kafka.status();
-  kafka_ = std::move(kafka).value();
-  Result<std::unique_ptr<KafkaAdmin>> admin = KafkaAdmin::Open(kafka_, kKafkaAskTime);
-  if (!admin.ok()) return admin.status();
-  const Result<std::string> cluster = WaitForCluster(*admin.value(), settings_.kafka, StopAsked);
+  Result<KafkaCluster> cluster = ConnectKafka(settings_.kafka, StopAsked);
   if (!cluster.ok()) return cluster.status();
-  Result<KafkaTopic> from = WaitForTopic(*admin.value(), settings_.kafka, step_.from, StopAsked);
+  kafka_ = std::move(cluster.value().kafka);
+  std::unique_ptr<KafkaAdmin> admin = std::move(cluster.value().admin);
+  Result<KafkaTopic> from = WaitForTopic(*admin, settings_.kafka, step_.from, StopAsked);
   if (!from.ok()) return from.status();
   from_ = std::move(from).value();
   std::vector<KafkaTopic> watched = {from_};
   if (step_.to) {
-    const Result<KafkaTopic> to =
-        WaitForTopic(*admin.value(), settings_.kafka, *step_.to, StopAsked);
+    const Result<KafkaTopic> to = WaitForTopic(*admin, settings_.kafka, *step_.to, StopAsked);
     if (!to.ok()) return to.status();
     if (to.value().partitions < from_.partitions)
       return Status::Stop(fmt::format(
@@ -278,7 +274,7 @@ Status StepProcess::OpenTopics() {
           from_.name, from_.partitions, *step_.to, to.value().partitions));
     watched.push_back(to.value());
   }
-  watch_ = std::make_unique<TopicWatch>(std::move(admin).value(), std::move(watched));
+  watch_ = std::make_unique<TopicWatch>(std::move(admin), std::move(watched));
   return Status::Ok();
 }
 

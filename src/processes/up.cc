@@ -203,7 +203,7 @@ Status Up::OpenKafka() {
   Result<std::unique_ptr<KafkaRawTopics>> opened = KafkaRawTopics::Open(settings_.kafka, StopAsked);
   if (!opened.ok()) return opened.status();
   const std::shared_ptr<KafkaRawTopics> topics = std::move(opened).value();
-  Result<OpenedRawLog> raw = OpenKafkaRawLog(settings_.kafka, topics, settings_.log.queue_max);
+  Result<OpenedRawLog> raw = OpenKafkaRawLog(topics, settings_.log.queue_max);
   if (!raw.ok()) return raw.status();
   raw_ = std::move(raw).value();
   if (!settings_.kafka.publish) return Status::Ok();
@@ -365,7 +365,7 @@ Status Up::StartDemo() {
 
 void Up::RunDemoCamera(CameraOptions camera) {
   const Status status = RunCamera(camera, stop_cameras_, [](std::string_view) {});
-  if (!status.ok()) LogError("a demo camera ended: " + status.message());
+  if (!status.ok()) LogError("a demo camera failed: " + status.message());
 }
 
 Status Up::WaitForSignal() {
@@ -385,7 +385,7 @@ Status Up::WatchRawLog() {
   const RawLog::Change change = raw_.log->Look();
   // What the old ones had read reaches every sink: nobody will do it later.
   if (!change.gone.empty() && !runtime_->Remove(change.gone, kRenewTime.v))
-    LogError("not everything that was read of the old topic is committed to every sink");
+    LogError("some sinks have not committed everything that was read from the deleted topic");
   for (const SourcePartition& partition : change.found) {
     RETURN_IF_ERROR(LoadLive(partition));
     runtime_->Add(partition);
@@ -400,11 +400,11 @@ void Up::Stop() {
   for (std::thread& camera : cameras_) camera.join();
   cameras_.clear();
   shell_.Stop(kServerStop);
-  // What the door has taken is counted by who took it, if it is not much: after SIGTERM nothing is
-  // left in the log (`handover` asks for that).
+  // The process counts what its server has taken, if that is not much: `handover` wants nothing
+  // left in the log after SIGTERM.
   if (settings_.kafka.client.brokers.empty()) CatchUp(kReadRest);
   if (runtime_ && !runtime_->Drain(kEngineStop.v))
-    LogWarning("not everything is committed: the next start counts the rest from the log");
+    LogWarning("some counts are not committed: the next start counts the rest from the log");
   shell_.Release();
   running_ = nullptr;
   runtime_.reset();

@@ -332,7 +332,7 @@ def kafka_topic_again(t: Test) -> None:
             wait_until(lambda: not server.healthy(), 30, "/healthz tells that the topic is gone")
         cluster.create_topic("raw_camera_events", 2, message_timestamp_type="LogAppendTime")
         write(2_000 * again)
-        wait_until(lambda: server.log().count("was made again: it is") == again, 30,
+        wait_until(lambda: server.log().count("was deleted and created again") == again, 30,
                    "it finds the new topic")
         wait_until(server.healthy, 30, "it is well again")
         server.wait_ledger(counted=traffic.oracle.distinct)
