@@ -231,7 +231,7 @@ TEST_F(ApiTest, QueriesThatAreRefused) {
            {R"({"sql":1})", "\\\"sql\\\" is unknown or not of its type"},
            {R"({"sql":null})", "\\\"sql\\\""},
            {R"({"sql":"SELECT 1","Sql":"SELECT 1"})", "\\\"Sql\\\" is unknown"},
-           {R"({"sql":"SELECT 1","format":"xml"})", "'xml' is no format"},
+           {R"({"sql":"SELECT 1","format":"xml"})", "'xml' is not a format"},
            {R"({"sql":"SELECT 1","format":1})", "\\\"format\\\""},
            {R"({"sql":"SELECT 1","limit":0})", "\\\"limit\\\""},
            {R"({"sql":"SELECT 1","limit":1000001})", "\\\"limit\\\""},
