@@ -169,6 +169,7 @@ Status Spool::Recover() {
   LoadPosition();
   const auto files = ListFiles(options_.directory);
   if (!files.ok()) return files.status();
+  // The folder has other files, too: only "<number>.seg" is a segment.
   std::map<int64_t, int64_t> found;
   for (const auto& [name, size] : files.value()) {
     int64_t number = 0;
@@ -206,6 +207,7 @@ Status Spool::RecoverSegment(int64_t number, int64_t size) {
     Header header;
     std::string body;
     auto state = RecordState::kGood;
+    // From the start of the file, because only the records before it show where a record begins.
     while (valid < size) {
       body.clear();
       state = ReadRecord(file.fd(), valid, size, &header, &body);
@@ -241,6 +243,8 @@ Status Spool::RecoverSegment(int64_t number, int64_t size) {
 void Spool::LoadPosition() {
   const File file(::open((options_.directory + "/position").c_str(), O_RDONLY | O_CLOEXEC));
   if (!file.ok()) return;
+  // One read is enough: the file is shorter than this, and rename() only ever replaces it as a
+  // whole.
   char raw[128] = {};
   const ssize_t got = ::read(file.fd(), raw, sizeof raw - 1);
   const std::string_view text(raw, got > 0 ? static_cast<size_t>(got) : 0);
@@ -306,6 +310,7 @@ Result<SpoolPosition> Spool::Append(std::string_view body, int64_t events) {
   if (size > kBodyBytesMax || bytes_ + size > options_.bytes_max)
     return Status::Retry(fmt::format("the spool '{}' is full: it holds {} of {} bytes",
                                      options_.directory, bytes_.load(), options_.bytes_max));
+  // A full segment is synced before it is closed, because later syncs only reach the open one.
   if (segment_fd_ >= 0 && segments_.rbegin()->second.bytes >= options_.segment_bytes) {
     if (const Status status = SyncLocked(); !status.ok()) LogError(status.message());
     CloseSegment();
@@ -401,6 +406,7 @@ void Spool::SkipDamage(int64_t number) {
 
 void Spool::Acknowledge(SpoolPosition next) {
   const std::lock_guard lock(mutex_);
+  // Positions only move forward, and never beyond what was appended.
   CHECK(next.events >= acknowledged_.events && next.events <= appended_events_.load());
   acknowledged_ = next;
   acknowledged_events_ = next.events;
@@ -415,7 +421,7 @@ void Spool::Acknowledge(SpoolPosition next) {
 void Spool::DeleteBefore(int64_t number) {
   while (!segments_.empty()) {
     const auto& [first, segment] = *segments_.begin();
-    const bool is_open = segment_fd_ >= 0 && segments_.size() == 1;
+    const bool is_open = segment_fd_ >= 0 && segments_.size() == 1;  // Append() still writes to it
     const bool done = first == acknowledged_.segment && acknowledged_.offset >= segment.bytes;
     if (is_open || (first >= number && !done)) return;
     ::unlink(SegmentPath(first).c_str());
@@ -434,6 +440,7 @@ Status Spool::SetAside(std::string_view body, int32_t http_status, int64_t now_m
                                      options_.directory, refused_bytes_));
   const std::string path = fmt::format("{}/refused/{}-{}-{}.ndjson", options_.directory, now_ms,
                                        refused_sequence_++, http_status);
+  // Synced, because the caller acknowledges the body now: this copy is the only one that is left.
   const File file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
   if (!file.ok() || !WriteAll(file.fd(), body) || ::fdatasync(file.fd()) != 0)
     return Status::Retry(

@@ -122,6 +122,8 @@ void Live::Expect(const SourcePartition& partition) {
   const std::lock_guard lock(state_->mutex);
   if (!state_->partitions.try_emplace(partition).second) return;
   state_->partitions[partition].committed = kNothingApplied;
+  // With this watermark the partition holds completeness back until it has one of its own or is
+  // idle.
   state_->completeness.OnCounted(partition, kNothingApplied, kBeforeAllTime);
 }
 
@@ -228,6 +230,7 @@ std::vector<PaneStore::Index> Live::State::Visible(const Scope& scope) {
 
 Ledger Live::State::LedgerOf(const Scope& scope) const {
   Ledger ledger;
+  // Not the sum over locations: only the partitions' totals include unreadable records.
   if (!scope.locations) {
     for (const auto& [name, partition] : partitions) ledger.Add(partition.total);
     return ledger;
@@ -242,6 +245,7 @@ Ledger Live::State::LedgerOf(const Scope& scope) const {
 Top Live::State::TopFor(const Scope& scope, std::optional<LocationId> location,
                         const WindowChoice& window, int32_t limit, EventTime now) {
   const Watermark complete_until = completeness.CompleteUntil(now);
+  // PaneStore keeps a series of all locations together; a smaller scope must be added up.
   if (!location && !scope.locations)
     return panes.TopOf(std::nullopt, window, limit, now, complete_until);
   if (!location) return panes.TopOfSeveral(Visible(scope), window, limit, now, complete_until);

@@ -33,7 +33,7 @@ Slot PaneSeries::SlotOf(ItemName* item) {
 
 void PaneSeries::Add(EventTime pane_start, Slot slot, int64_t count) {
   if (pane_start != current_start_ || current_block_ == nullptr) Seek(pane_start);
-  current_block_->has_sums = false;
+  current_block_->has_sums = false;  // the next read makes them again
   current_cells_->Add(slot, count, hints_);
 }
 
@@ -153,6 +153,7 @@ void PaneSeries::Unpack(EventTime block_start, Block& block) {
 void PaneSeries::Downsample(EventTime block_start, Block& block) {
   if (!block.packed.empty()) Unpack(block_start, block);
   std::vector<Pane> steps;
+  // Panes are in order, so those of one window follow each other.
   for (const Pane& pane : block.panes) {
     const EventTime start = WindowStart(pane.start, grid_.window);
     if (steps.empty() || steps.back().start != start) steps.push_back({start, {}});

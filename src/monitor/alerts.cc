@@ -366,6 +366,7 @@ void AlertRules::State::EvaluateLag() {
   for (const PartitionSample& partition : sample->partitions)
     lag += std::max<int64_t>(0, partition.end.v - partition.position.v);
   lags.emplace_back(now_ms, lag);
+  // As in Growth, one entry at or before the window's start stays, as the one to subtract.
   while (lags.size() > 1 && lags[1].first <= now_ms - options.window.v) lags.pop_front();
   const int64_t grown = lag - lags.front().second;
   Finding finding = FindingOf(lag >= options.lag_min && grown > 0);
@@ -427,6 +428,7 @@ void AlertRules::State::EvaluateSinks() {
       Worst& worst = by_name[sink.name];
       LastChange& last_change = sinks[{sink.name, PartitionOf(partition)}];
       if (!partition.running) continue;
+      // A sink stalls only while it is behind: one that has everything has nothing to commit.
       const bool behind = sink.committed < partition.position;
       if (last_change.at_ms == 0 || !behind || last_change.number != sink.committed.v)
         last_change = {sink.committed.v, now_ms, partition.position.v};
@@ -490,6 +492,7 @@ void AlertRules::State::EvaluateStates() {
   });
   for (const PartitionSample& partition : sample->partitions) {
     Finding finding = FindingOf(partition.degraded || !partition.running);
+    // A partition that does not run gets the usual time, as every start takes a moment.
     if (partition.degraded) finding.start_after = {};
     Evaluate({Rule::kDegraded, partition.partition, partition.topic}, finding, [&](Alert& alert) {
       alert.subject = NameOf(partition);

@@ -29,6 +29,7 @@ ReadBounds BoundsOf(const std::optional<LocationId>& location, const Window& ran
   return bounds;
 }
 
+// The range implies the conditions on `date`, but these let DuckDB skip files by their paths.
 std::string Where(const std::optional<LocationId>& location, const Window& range) {
   std::string where = fmt::format(
       "window_start >= {} AND window_start < {} AND date >= DATE '{}' AND date <= DATE '{}'",
@@ -92,6 +93,7 @@ Result<ResultTable> QueryEngine::Counts(const Scope& scope, const CountsRequest&
   const int64_t first = WindowStart(request.range.start, request.step).v;
   std::string where = Where(request.location, request.range);
   if (request.item) where += " AND item_name = " + duck::Quoted(*request.item);
+  // range() makes a row for each step. The join keeps steps without counts, as 0.
   return Session::Answer(
       std::move(begun).value(),
       fmt::format("SELECT make_timestamptz(s.ms * 1000) AS step_start, "

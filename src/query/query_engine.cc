@@ -61,6 +61,7 @@ void QueryEngine::Interrupt() {
     const std::lock_guard lock(core_->mutex);
     core_->ending = true;
   }
+  // First those that wait for a slot, then those that run.
   core_->slot_free.notify_all();
   core_->watchdog.StopAll();
 }

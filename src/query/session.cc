@@ -12,6 +12,8 @@
 namespace sightline {
 namespace {
 
+// Reads the rows of a query. A failure gets its real cause, and the session, with its connection
+// and views, lives until the last row is read.
 class SessionReader final : public RowReader {
  public:
   SessionReader(std::unique_ptr<RowReader> reader, std::function<Status(Status)> explain)
@@ -65,6 +67,8 @@ Result<std::unique_ptr<QueryEngine::Session>> QueryEngine::Session::Begin(
   const auto now = std::chrono::steady_clock::now();
   const auto deadline = limits.start.value_or(now) + std::chrono::milliseconds(limits.time.v);
   {
+    // The wait counts towards the time limit: a query that waits too long fails instead of running
+    // late.
     std::unique_lock lock(core->mutex);
     const bool has_slot = core->slot_free.wait_until(lock, limits.abandoned, deadline, [&] {
       return core->ending || core->running < core->queries_max;
@@ -110,6 +114,8 @@ Status QueryEngine::Session::Reached(QueryLimit limit, std::string why) const {
 
 Status QueryEngine::Session::Explain(Status status) const {
   if (status.ok()) return status;
+  // An interrupted query fails with a message that says nothing about the cause: the watchdog's
+  // reason comes first.
   switch (watch_->stop_reason()) {
     case Watchdog::StopReason::kNone:
       break;
@@ -192,6 +198,8 @@ std::vector<ViewPart> QueryEngine::Session::FileParts(const FileList& files,
   return parts;
 }
 
+// The lake's files and the pending rows. state_ has both as of one moment, so that no row is
+// missing and none is in both.
 std::string QueryEngine::Session::Increments(const ReadBounds& bounds, Status& failed) {
   std::vector<ViewPart> parts =
       FileParts(state_->counts_files, bounds, /*is_ledger=*/false, failed);
@@ -218,6 +226,7 @@ std::string QueryEngine::Session::LocationNames() {
 }
 
 Status QueryEngine::Session::AddView(std::string_view view, ReadBounds bounds) {
+  // Skips files of other locations. The view's WHERE clause filters the rows of the other files.
   if (scope_.locations) bounds.Narrow({.locations = scope_.locations});
   Status failed = Status::Ok();
   std::string sql;

@@ -139,6 +139,7 @@ std::optional<std::pair<Day, Day>> DaysOf(const json::object& constant) {
   return std::pair{Day{day->v - slack}, Day{day->v + 1 + slack}};
 }
 
+// The bounds are whole days, so a comparison with a time keeps all of that time's day.
 std::optional<ReadBounds> DayBounds(const Comparison& comparison) {
   ReadBounds bounds;
   std::vector<std::pair<Day, Day>> days;

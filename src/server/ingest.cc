@@ -114,6 +114,8 @@ bool BodySplitter::NextSpan() {
   return true;
 }
 
+// Each turn of the loop does one thing: it ends an empty array, returns an element of an array,
+// enters an array, returns what is left of the span as an element, or takes the next span.
 bool BodySplitter::Next(Element* element) {
   for (;;) {
     span_ = Trim(span_);

@@ -67,7 +67,7 @@ void Server::State::Run() {
   asio::co_spawn(workers.front()->io, Accept(), asio::detached);
   for (const auto& worker : workers) {
     threads.emplace_back([io = &worker->io] {
-      const auto guard = asio::make_work_guard(*io);
+      const auto guard = asio::make_work_guard(*io);  // run() goes on without connections
       io->run();
     });
   }
@@ -93,6 +93,7 @@ asio::awaitable<void> Server::State::Accept() {
     failing = false;
     const bool refused = context.metrics.connections >= context.options.connections_max;
     if (refused) ++context.metrics.connections_refused;
+    // Beyond that the socket is closed here: there is no room even for refusals.
     if (context.metrics.connections >= context.options.connections_max + kRefusedMax) continue;
     ++context.metrics.connections;
     asio::post(worker->io, [socket = std::move(socket), worker, refused]() mutable {
