@@ -1,4 +1,4 @@
-// The view as the page's address: ?l=7001&w=5m. Defaults are left out, parameters of others are kept.
+// The view in the page's address: ?l=7001&w=5m. Omits defaults and keeps parameters of others.
 // @ts-check
 
 /** @typedef {{location: string, window: string}} View `location` is an oid or "all" */
@@ -7,7 +7,7 @@ const WINDOW = /^(today|[1-9]\d{0,5}[smh])$/;
 const OID = /^-?\d{1,19}$/;
 export const DEFAULT_VIEW = /** @type {View} */ ({ location: 'all', window: '5m' });
 
-/** @param {string} search @returns {View} what is no view is as if it were not there */
+/** @param {string} search @returns {View} invalid values are ignored */
 export function viewOf(search) {
   const parameters = new URLSearchParams(search);
   const location = parameters.get('l') ?? '';
@@ -18,7 +18,7 @@ export function viewOf(search) {
   };
 }
 
-/** @param {string} search the address's present query @param {View} view */
+/** @param {string} search the present query of the address @param {View} view */
 export function searchOf(search, view) {
   const parameters = new URLSearchParams(search);
   for (const [name, value, left] of [

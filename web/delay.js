@@ -1,4 +1,4 @@
-// Measured delay: from a change reaching the server's live counts to its being painted here.
+// Measures the delay from a change in the server's live counts until this page has painted it.
 // @ts-check
 
 const SPAN_MS = 10_000;
@@ -6,25 +6,25 @@ const SAMPLES_MAX = 1_000;
 const SAME_CLOCK_MS = 1_000;
 
 export class Delay {
-  /** @type {number[]} */ #waiting = []; // changed_at of what the next frame paints
+  /** @type {number[]} */ #waiting = []; // changed_at of the changes that the next frame paints
   /** @type {{at: number, ms: number}[]} */ #samples = [];
   #newest = 0;
-  #skew = Infinity; // this clock minus the server's, at most: the smallest seen, it includes a way
+  #skew = Infinity; // this clock minus the server's: the least seen, as each includes a travel time
   #frames = new MessageChannel();
 
   constructor() {
-    // Posted within a frame, it arrives after that frame: the earliest a page can know of its paint.
+    // A message posted within a frame arrives after the frame: the earliest sign that it was painted.
     this.#frames.port1.onmessage = (event) => this.#painted(event.data);
   }
 
-  /** The server's clock, as heard now. @param {number} serverNow */
+  /** Takes the server's clock from a message. @param {number} serverNow */
   heard(serverNow) {
     this.#skew = Math.min(this.#skew, Date.now() - serverNow);
   }
 
   /**
-   * A change came; `openedAt` is when its connection began: older changes were not late, we were
-   * away. One without anything newer (the window moved on) is no sample either.
+   * A change came. `openedAt` is when its connection began: older changes are no samples, because
+   * the page was not connected. Nor is a change that has nothing newer (only the window moved).
    * @param {number|undefined} changedAt @param {number} openedAt
    */
   changed(changedAt, openedAt) {
@@ -35,19 +35,19 @@ export class Delay {
     }
   }
 
-  /** In the frame that paints what changed() was told of. */
+  /** Call it in the frame that paints the changes. */
   committed() {
     if (this.#waiting.length === 0) return;
     this.#frames.port2.postMessage(this.#waiting);
     this.#waiting = [];
   }
 
-  /** What was not painted (hidden page, paused) is no sample. */
+  /** Drops changes that are not painted (hidden page, paused): they are no samples. */
   forget() {
     this.#waiting = [];
   }
 
-  /** Median of the last 10 s in ms; null without a change in them. */
+  /** The median of the last 10 s in ms; null if there was no change. */
   median() {
     const now = Date.now();
     this.#samples = this.#samples.filter((sample) => now - sample.at < SPAN_MS);
@@ -56,7 +56,7 @@ export class Delay {
     return sorted[Math.floor((sorted.length - 1) / 2)];
   }
 
-  /** Two machines' clocks that differ too much to be one: their difference is taken out. */
+  /** The difference between two machines' clocks; 0 where it is so small that they may be one. */
   #correction() {
     return this.#skew < 0 || (this.#skew > SAME_CLOCK_MS && this.#skew < Infinity) ? this.#skew : 0;
   }

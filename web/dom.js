@@ -1,7 +1,7 @@
-// The few things every view does with elements.
+// The few operations on elements that every view uses.
 // @ts-check
 
-/** @param {string} id of an element that index.html has */
+/** @param {string} id of an element in index.html */
 export function element(id) {
   return /** @type {HTMLElement} */ (document.getElementById(id));
 }
@@ -17,7 +17,7 @@ export function make(tag, className, text = '') {
   return made;
 }
 
-/** Writes only what changed, so that the page does no work for what stays. */
+/** Writes only if the text changed, so that the browser has no work otherwise. */
 export function setText(/** @type {Node} */ node, /** @type {string} */ text) {
   if (node.textContent !== text) node.textContent = text;
 }

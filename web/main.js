@@ -1,7 +1,7 @@
-// The page: takes the stream's messages in as they come, paints once a frame.
+// The page: takes in the stream's messages as they come and paints once per frame.
 //
 // Messages -> Model (at once) -> commit() (once per requestAnimationFrame) -> the views. A hidden
-// page lets its connection go: browsers allow six to a server, and resuming by id loses nothing.
+// page closes its connection, because browsers allow six per server, and resuming by id loses nothing.
 // @ts-check
 
 import { DEFAULT_VIEW, searchOf, viewOf } from './address.js';
@@ -25,7 +25,7 @@ const DEFAULT_ORIGIN = 'http://127.0.0.1:8080'; // of `sightline camera`, too
 const THEMES = ['auto', 'light', 'dark'];
 
 const model = new Model();
-let shown = model; // what is painted: the model, or while paused a copy of that moment
+let shown = model; // what is painted: the model or, while paused, a copy of it at that moment
 const delay = new Delay();
 const stream = new Stream(onEvent, schedule);
 const topView = new TopView();
@@ -35,13 +35,13 @@ const alertsView = new AlertsView(schedule);
 const stateView = new StateView();
 
 let view = viewOf(location.search);
-let viewKey = ''; // of the view that is asked for
+let viewKey = ''; // of the view that the stream was opened for
 let askedAt = Date.now();
 let wokeAt = 0;
 let paused = false;
 let paintedKey = ''; // of the view whose rows are painted
 let frame = 0;
-let revealed = false; // the chosen location was scrolled into sight once
+let revealed = false; // the chosen location was scrolled into view once
 let spokenAt = -SPEAK_EVERY_MS;
 let toSpeak = '';
 let leader = '';
@@ -94,7 +94,7 @@ function schedule() {
 function commit() {
   frame = 0;
   const now = Date.now();
-  // While paused the numbers stay; another view that is asked for is shown once.
+  // While paused the numbers stand still. Another view that the user chooses is painted once.
   if (!paused || paintedKey !== viewKey) shown = model;
   else delay.forget();
   commitTop(now);
@@ -113,7 +113,7 @@ function commitTop(now) {
   const late = top === null && now - askedAt >= SKELETON_AFTER_MS;
   setHidden(element('skeleton'), !late || stream.failures > 0);
   setHidden(element('no-answer'), !late || stream.failures === 0);
-  if (top === null && !late) return; // the view before stays, whole, until then
+  if (top === null && !late) return; // the previous view stays on screen, complete, until then
   const firstRun = ledger?.received === 0;
   setHidden(element('first-run'), top === null || !firstRun);
   setHidden(element('nothing'), top === null || firstRun || top.total > 0);
@@ -148,7 +148,7 @@ function commitState(now) {
   stateBefore = state;
 }
 
-/** Of all locations; the same number as beside the bars where those show it. */
+/** The total of all locations; the same number as beside the bars when those show all locations. */
 function allTotal() {
   return view.location === 'all' && shown.top !== null ? shown.top.total : shown.totalOfLocations();
 }
@@ -178,13 +178,13 @@ function nameNothing() {
   setHidden(element('nothing-wider'), view.window === '60m' || view.window === 'today');
 }
 
-// -- what a screen reader hears: one sentence each 10 s at most, the connection at once ---------------
+// -- announcements for screen readers: at most one per 10 s, but about the connection at once ---------
 
 function speakOfLeader() {
   const row = shown.top?.rows[0];
   if (row === undefined || row.item === leader) return;
   leader = row.item;
-  toSpeak = `${viewName()}: ${printable(row.item)} now first, ${number(row.count)}.`;
+  toSpeak = `${viewName()}: ${printable(row.item)} is now first with ${number(row.count)}.`;
   speak();
 }
 
@@ -217,7 +217,7 @@ function addressOf(oid) {
 /** @param {string} oid */
 function choose(oid) {
   go({ ...view, location: oid });
-  // One column: the numbers are above the list.
+  // On a narrow screen the numbers are above the list, perhaps out of view.
   const box = element('top').getBoundingClientRect();
   if (box.bottom < 120 || box.top > innerHeight) element('top').scrollIntoView({ block: 'start' });
 }
@@ -235,7 +235,7 @@ function showChoice() {
   const buttons = [...element('windows').querySelectorAll('button')];
   const known = buttons.some((button) => button.dataset.window === view.window);
   if (!known) {
-    const button = make('button', '', windowLabel(view.window)); // asked for by the address
+    const button = make('button', '', windowLabel(view.window)); // a window from the page's address
     button.type = 'button';
     button.dataset.window = view.window;
     element('windows').append(button);
@@ -278,7 +278,7 @@ function onKey(event) {
 
 function showKeys() {
   element('keys').setAttribute('aria-pressed', String(singleKeys));
-  setText(element('keys'), singleKeys ? 'Single keys on' : 'Single keys off');
+  setText(element('keys'), singleKeys ? 'Shortcuts on' : 'Shortcuts off');
 }
 
 // -- kept on this machine -------------------------------------------------------------------------
@@ -288,7 +288,7 @@ function stored(name) {
   try {
     return localStorage.getItem(`sightline.${name}`);
   } catch {
-    return null; // forbidden: the default
+    return null; // storage is forbidden: use the default
   }
 }
 
@@ -297,7 +297,7 @@ function store(name, value) {
   try {
     localStorage.setItem(`sightline.${name}`, value);
   } catch {
-    // Forbidden: it holds until the page is closed.
+    // Storage is forbidden: the choice lasts until the page is closed.
   }
 }
 
@@ -314,8 +314,8 @@ async function copy(button) {
     await navigator.clipboard.writeText(source.textContent ?? '');
     setText(button, 'Copied');
   } catch {
-    getSelection()?.selectAllChildren(source); // not allowed here: it is marked, to be copied by hand
-    setText(button, 'Marked');
+    getSelection()?.selectAllChildren(source); // not allowed here: select the text, to copy it by hand
+    setText(button, 'Selected');
   }
   setTimeout(() => setText(button, 'Copy'), 1_500);
 }
@@ -330,7 +330,7 @@ showChoice();
 if (location.origin !== DEFAULT_ORIGIN) {
   element('copy-simulate').textContent += ` --url ${new URL('.', location.href).href.replace(/\/$/, '')}`;
 }
-// One line: each line of a body is a detection of its own. `date` makes another id with each second.
+// On one line, because each line of a body is a detection. `date` gives a new id every second.
 element('copy-curl').textContent = `curl ${new URL('v1/detections', location.href)} --data-binary `
   + `'{"geographical_location_oid": 7001, "video_camera_oid": 70011, "detection_oid": '$(date +%s)', `
   + `"item_name": "bus", "timestamp_detected": '$(date +%s000)'}'`;

@@ -1,4 +1,4 @@
-// What the server said about the view on screen: docs/PROTOCOL.md turned into one current state.
+// The current state of the view on screen, made from the messages of docs/PROTOCOL.md.
 // Pure: no DOM, no network, no clock.
 // @ts-check
 
@@ -13,22 +13,22 @@
  *            malformed: number, outside: number, conflicts: number, heartbeats: number, lost: number}} Ledger
  */
 /**
- * applied: the state has it. ignored: it was there before. gap: something was missed, only a
- * snapshot helps.
+ * applied: the state includes the message. ignored: it did already. gap: a message was missed, and
+ * only a snapshot helps.
  * @typedef {'applied'|'ignored'|'gap'} Outcome
  */
 
 // "Gate 2" before "Gate 10", whatever the case.
 const names = new Intl.Collator('en', { numeric: true });
 
-/** Oids are decimal strings of 64 bits: compared as numbers without losing a digit. */
+/** Compares oids as numbers: BigInt, because 64 bits do not fit a JavaScript number. */
 function compareOids(/** @type {string} */ a, /** @type {string} */ b) {
   const first = BigInt(a);
   const second = BigInt(b);
   return first < second ? -1 : first > second ? 1 : 0;
 }
 
-/** By name, then oid; the ones without a name last. @param {Location} a @param {Location} b */
+/** Orders by name, then oid; locations without a name come last. @param {Location} a @param {Location} b */
 function compareLocations(a, b) {
   if ((a.name === '') !== (b.name === '')) return a.name === '' ? 1 : -1;
   return names.compare(a.name, b.name) || compareOids(a.oid, b.oid);
@@ -37,10 +37,10 @@ function compareLocations(a, b) {
 export class Model {
   boot = '';
   seq = -1;
-  now = 0; // the server's clock at its last word
+  now = 0; // the server's clock in its last message
   changedAt = 0;
   /** @type {number|null} */ completeUntil = null;
-  /** @type {number|null} */ alertsVersion = null; // null: the server has not told one
+  /** @type {number|null} */ alertsVersion = null; // null: the server has not sent one
   /** @type {Top|null} */ top = null; // null: no snapshot of this view yet
   /** @type {Ledger|null} */ ledger = null;
   // Grows when a location appears, disappears or is renamed: when the list's order may change.
@@ -49,7 +49,7 @@ export class Model {
   /** @type {Location[]} */ #sorted = [];
   #sortedVersion = 0;
 
-  /** The state of this moment, which later messages do not change. */
+  /** A copy of the present state, which later messages do not change. */
   copy() {
     const copy = new Model();
     Object.assign(copy, this); // messages replace `top` and `ledger`, they never change them
@@ -58,7 +58,7 @@ export class Model {
     return copy;
   }
 
-  /** Another view is asked for: its numbers are not known, the names of the locations still are. */
+  /** For another view: forgets the numbers, but keeps the names of the locations. */
   forgetView() {
     this.boot = '';
     this.seq = -1;
@@ -70,7 +70,7 @@ export class Model {
     if (event === 'snapshot') return this.#snapshot(data);
     if (event === 'change') return this.#change(data);
     if (event === 'heartbeat') return this.#heartbeat(data);
-    return 'ignored'; // a newer server's event: not for this page
+    return 'ignored'; // an event of a newer server, which this page does not need
   }
 
   /** @returns {readonly Location[]} by name, then oid */
@@ -87,7 +87,7 @@ export class Model {
     return this.#locations.get(oid);
   }
 
-  /** Null before anything is known. */
+  /** The sum over all locations; null before the first message. */
   totalOfLocations() {
     if (this.ledger === null) return null;
     let total = 0;
@@ -108,7 +108,7 @@ export class Model {
         break;
       }
     }
-    // Same names, new objects: the sorted array must point at the new ones.
+    // The order is the same, but the objects are new: the sorted array must have the new ones.
     if (this.#sortedVersion === this.orderVersion) {
       this.#sorted = this.#sorted.map((old) => /** @type {Location} */ (this.#locations.get(old.oid)));
     }
@@ -139,7 +139,7 @@ export class Model {
 
   /** @param {any} data @returns {Outcome} */
   #heartbeat(data) {
-    // It carries the id of the message before it; another one means that message was missed.
+    // A heartbeat has the id of the message before it. If the id differs, that message was missed.
     if (this.top === null || data.boot !== this.boot || data.seq !== this.seq) return 'gap';
     this.#take(data);
     return 'applied';
@@ -156,7 +156,7 @@ export class Model {
   }
 }
 
-/** What the outcomes add up to; equals `received` when the ledger balances. @param {Ledger} ledger */
+/** The sum of the outcomes; it equals `received` when the ledger balances. @param {Ledger} ledger */
 export function sumOfOutcomes(ledger) {
   return (
     ledger.counted + ledger.duplicate + ledger.too_late + ledger.future + ledger.malformed + ledger.outside

@@ -1,9 +1,9 @@
-// Server-sent events from text, as the HTML standard reads them. Pure: no I/O, no clock.
+// Parses server-sent events as the HTML standard says. Pure: no I/O, no clock.
 // @ts-check
 
 /** @typedef {{id: string, event: string, data: string}} ServerSentEvent */
 
-// A line longer than this is no message of ours: stop rather than grow without bound.
+// A longer line is not a message of ours: stop rather than grow without bound.
 const LINE_CHARACTERS_MAX = 32 << 20;
 
 export class SseParser {
@@ -13,14 +13,14 @@ export class SseParser {
   #event = '';
   /** @type {string[]} */ #data = [];
   #started = false;
-  #afterReturn = false; // the chunk before ended in "\r": a "\n" that follows belongs to it
+  #afterReturn = false; // the last chunk ended with "\r": a "\n" that follows belongs to it
 
   /** @param {(event: ServerSentEvent) => void} dispatch */
   constructor(dispatch) {
     this.#dispatch = dispatch;
   }
 
-  /** Takes a piece of the stream, cut anywhere. @param {string} text */
+  /** Takes a piece of the stream, which may end anywhere. @param {string} text */
   push(text) {
     if (text === '') return;
     if (!this.#started) {

@@ -1,20 +1,21 @@
-// The connection to GET /v1/stream: one view at a time, resumed by Last-Event-ID, never given up.
+// The connection to GET /v1/stream. It serves one view at a time, resumes by Last-Event-ID and never
+// gives up.
 //
-// By fetch, not EventSource: EventSource cannot be told a Last-Event-ID (needed after a silence that
-// it does not notice), hides the server's reason for a refusal, and waits a fixed time to retry.
+// It uses fetch, not EventSource, because EventSource accepts no Last-Event-ID (needed after a silence
+// that it does not notice), hides the server's reason for a refusal, and retries after a fixed time.
 // @ts-check
 
 import { SseParser } from './sse.js';
 
 /** @typedef {import('./model.js').Outcome} Outcome */
 
-export const SILENCE_MS = 3_000; // the server speaks once a second; silent for this long = gone
-const ANSWER_MS_MAX = 8_000; // for the response's head
+export const SILENCE_MS = 3_000; // the server sends something every second; after this it is gone
+const ANSWER_MS_MAX = 8_000; // until the response's head
 const BACKOFF_MS_MIN = 250;
 const BACKOFF_MS_MAX = 5_000;
 const RETRY_AFTER_MS_MAX = 30_000;
 
-/** The server's refusal, in its words. */
+/** A refusal with the server's own text. */
 class Refusal extends Error {
   /** @param {string} message @param {number} retryAfterMs */
   constructor(message, retryAfterMs) {
@@ -26,21 +27,21 @@ class Refusal extends Error {
 export class Stream {
   lastWordAt = 0; // Date.now() of the last event, of any view; 0: none yet
   openedAt = 0; // Date.now() of the running connection's start
-  retryAt = 0; // when the next try is due; 0: none is waiting
+  retryAt = 0; // when the next attempt is due; 0: none is scheduled
   failures = 0; // in a row
-  problem = ''; // why the last try failed
+  problem = ''; // why the last attempt failed
 
   #url = '';
   #lastId = '';
   /** @type {AbortController|null} */ #attempt = null;
-  #streaming = false; // the running attempt has its response
+  #streaming = false; // the present attempt has its response
   /** @type {ReturnType<typeof setTimeout>|undefined} */ #timer;
   /** @type {(event: string, data: any) => Outcome} */ #onEvent;
   /** @type {() => void} */ #onStatus;
 
   /**
-   * @param {(event: string, data: any) => Outcome} onEvent must say what became of the event: only
-   *     applied ones move the id to resume from
+   * @param {(event: string, data: any) => Outcome} onEvent returns what became of the event; after a
+   *     gap the stream does not resume but asks for a snapshot
    * @param {() => void} onStatus one of the public fields changed
    */
   constructor(onEvent, onStatus) {
@@ -48,7 +49,7 @@ export class Stream {
     this.#onStatus = onStatus;
   }
 
-  /** Another view: nothing of the one before can be resumed. @param {string} url */
+  /** Opens another view, which cannot resume the previous one. @param {string} url */
   open(url) {
     this.#url = url;
     this.#lastId = '';
@@ -57,19 +58,19 @@ export class Stream {
     this.#connect();
   }
 
-  /** Let go of the connection; nudge() takes it up again where it was. */
+  /** Closes the connection; nudge() resumes it. */
   close() {
     this.#abort();
     this.#onStatus();
   }
 
-  /** A reason to believe that it works now, or that silence has another reason: try at once. */
+  /** Tries at once, because there is a reason to believe that the connection works now. */
   nudge() {
     if (this.#url === '' || (this.#streaming && Date.now() - this.lastWordAt < SILENCE_MS)) return;
     this.#connect();
   }
 
-  /** Call a few times a second: notices a connection that is open but silent. */
+  /** Notices a connection that is open but silent. Call it a few times a second. */
   watch() {
     if (this.#streaming && Date.now() - Math.max(this.lastWordAt, this.openedAt) > SILENCE_MS) {
       this.#fail(new Error(`the server was silent for ${SILENCE_MS / 1000} s`));
@@ -131,7 +132,8 @@ export class Stream {
       console.error('a message of the stream could not be read', error);
     }
     if (outcome === 'gap' || outcome === 'unreadable') {
-      this.#lastId = ''; // only a snapshot helps; as a failure, so that it cannot become a fast loop
+      // Only a snapshot helps. It counts as a failure, so that the backoff prevents a fast loop.
+      this.#lastId = '';
       throw new Error(outcome === 'gap' ? 'a message was missing' : 'a message could not be read');
     }
     this.#lastId = id;
@@ -146,7 +148,7 @@ export class Stream {
     this.#abort();
     const backoff = Math.min(BACKOFF_MS_MAX, BACKOFF_MS_MIN * 2 ** this.failures);
     const wanted = error instanceof Refusal ? error.retryAfterMs : 0;
-    // Half of it fixed, half random: viewers of a server that came back do not come all at once.
+    // Half of the wait is random, so that viewers do not all return at once when the server is back.
     const wait = Math.max(backoff * (0.5 + Math.random() / 2), wanted);
     this.failures += 1;
     this.problem = describe(error);
@@ -164,7 +166,7 @@ async function refusalOf(response) {
     if (typeof problem.title === 'string') text = `${problem.title} (${response.status})`;
     if (typeof problem.detail === 'string') text += `: ${problem.detail}`;
   } catch {
-    // No problem+json: the status says it.
+    // Not problem+json: the status must do.
   }
   const seconds = Number(response.headers.get('Retry-After') ?? 0);
   const retryAfterMs = seconds > 0 ? Math.min(seconds * 1000, RETRY_AFTER_MS_MAX) : 0;

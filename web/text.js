@@ -1,9 +1,9 @@
-// Text and numbers for the eye. Event strings are text: they end in textContent, never in markup.
+// Formats text and numbers for people. Strings from events are shown by textContent, never as markup.
 // @ts-check
 
-const NAME_CHARACTERS_MAX = 512; // of a name in the page; more is never visible
-// Invisible, and able to reorder or hide what stands around them. The joiners U+200C and U+200D are
-// needed by scripts and emoji and stay.
+const NAME_CHARACTERS_MAX = 512; // of a name on the page, where more is never visible
+// Invisible characters that can reorder or hide their neighbours. The joiners U+200C and U+200D stay,
+// because scripts and emoji need them.
 const FORMAT_CONTROLS =
   /[\u0080-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
 const numbers = new Intl.NumberFormat('en');
@@ -12,7 +12,7 @@ const datesAndTimes = new Intl.DateTimeFormat('en-GB', {
   day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit', second: '2-digit',
 });
 
-/** A name from outside with its control characters made visible. @param {string} text */
+/** A name from outside, with control characters made visible. @param {string} text */
 export function printable(text) {
   let shown = text.slice(0, NAME_CHARACTERS_MAX);
   // eslint-disable-next-line no-control-regex
@@ -34,13 +34,13 @@ export function locationName(location) {
 /** @param {number} value */
 export const number = (value) => numbers.format(value);
 
-/** "hh:mm:ss" in the browser's zone; with the day where it is not the day of `now`. */
+/** "hh:mm:ss" in the browser's time zone, with the date if it is not the day of `now`. */
 export function time(/** @type {number} */ ms, /** @type {number} */ now = ms) {
   const sameDay = new Date(ms).toDateString() === new Date(now).toDateString();
   return (sameDay ? times : datesAndTimes).format(ms);
 }
 
-/** False for "not known", which some send as null and some as the end of all time. */
+/** False for an unknown time, which may arrive as null or as the end of all time. */
 export function isTime(/** @type {unknown} */ ms) {
   return typeof ms === 'number' && ms > 0 && ms < 8.64e15;
 }

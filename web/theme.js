@@ -4,7 +4,7 @@
   try {
     theme = localStorage.getItem('sightline.theme');
   } catch {
-    // Storage may be forbidden; the system's theme is used.
+    // Storage may be forbidden: then the system's theme applies.
   }
   if (theme === 'light' || theme === 'dark') document.documentElement.dataset.theme = theme;
 })();

@@ -1,6 +1,6 @@
-// The alerts that are active: text only, and nothing where there is none.
+// Shows the active alerts as text, and nothing when there are none.
 //
-// The stream's heartbeat says when an alert started or ended; the list itself is asked for then.
+// The stream's heartbeat shows when an alert has started or ended; then this view fetches the list.
 // @ts-check
 
 import { element, make, setHidden, setText } from './dom.js';
@@ -9,11 +9,11 @@ import { plural, printable, time } from './text.js';
 /** @typedef {{rule: string, subject: string, since: number, text: string}} Alert */
 
 const RETRY_MS = 5_000;
-const SHOWN_MAX = 50; // of a server that sends more, the first
+const SHOWN_MAX = 50; // if the server sends more, the first ones are shown
 
 export class AlertsView {
-  #wanted = ''; // boot and version that the stream told
-  #known = ''; // of the list that is shown
+  #wanted = ''; // boot and version from the stream
+  #known = ''; // boot and version of the list on screen
   #asking = false;
   #retryAt = 0;
   /** @type {Alert[]} */ #alerts = [];
@@ -24,14 +24,14 @@ export class AlertsView {
     this.#onNews = onNews;
   }
 
-  /** What the stream told; null: a server without alerts. @param {string} boot @param {number|null} version */
+  /** Takes the version from the stream; null: the server has no alerts. @param {string} boot @param {number|null} version */
   heard(boot, version) {
     if (version === null) return;
     this.#wanted = `${boot} ${version}`;
     if (this.#wanted === this.#known || this.#asking || Date.now() < this.#retryAt) return;
     this.#asking = true;
     this.#ask(this.#wanted).catch(() => {
-      this.#retryAt = Date.now() + RETRY_MS; // the state line says that the server is away
+      this.#retryAt = Date.now() + RETRY_MS; // the state line shows that the server is unavailable
     }).finally(() => {
       this.#asking = false;
     });

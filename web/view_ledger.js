@@ -1,4 +1,4 @@
-// The ledger: every event has exactly one outcome, and the page shows that the sum adds up.
+// Shows the ledger: every event has exactly one outcome, and the sum adds up.
 // @ts-check
 
 import { element, make, setHidden, setText } from './dom.js';
@@ -13,33 +13,33 @@ const RULE = 'Every event gets exactly one outcome, so the sum always adds up. P
 const TERMS = [
   {
     key: 'received', label: 'received', before: '',
-    what: (ledger) => `Received: all events the log holds, whatever became of them. ${
-      plural(ledger.heartbeats, 'heartbeat', 'heartbeats')} (“alive, nothing seen”) counted apart.`,
+    what: (ledger) => `Received: all events in the log, whatever became of them. ${
+      plural(ledger.heartbeats, 'heartbeat', 'heartbeats')} (“alive, nothing seen”) counted separately.`,
   },
   {
     key: 'counted', label: 'counted', before: '=',
-    what: () => 'Counted: seen for the first time, and in time. One more in its window.',
+    what: () => 'Counted: seen for the first time, and in time. It adds one to its window.',
   },
   {
     key: 'duplicate', label: 'duplicate', before: '+',
-    what: (ledger) => `Duplicate: a detection with this id was there already; dropped, so nothing counts twice. ${
-      plural(ledger.conflicts, 'conflict', 'conflicts')}: copies with another camera, location or item.`,
+    what: (ledger) => `Duplicate: a detection with this id came before. It is dropped, so that nothing counts twice. ${
+      plural(ledger.conflicts, 'conflict', 'conflicts')}: copies with a different camera, location or item.`,
   },
   {
     key: 'too_late', label: 'too late', before: '+',
-    what: () => 'Too late: too far behind its own camera to still tell whether it is a duplicate. Kept, and can be sent again.',
+    what: () => 'Too late: so far behind its camera that a duplicate could no longer be recognised. It is kept and can be sent again.',
   },
   {
     key: 'future', label: 'future', before: '+',
-    what: () => 'Future: its time lies too far ahead of the log’s clock, so its camera’s clock is wrong. Kept, and can be sent again.',
+    what: () => 'Future: its time is too far ahead of the log’s clock, so the camera’s clock must be wrong. It is kept and can be sent again.',
   },
   {
     key: 'malformed', label: 'malformed', before: '+',
-    what: () => 'Malformed: cannot be read, or a field is missing or breaks its rule. Its bytes and the reason are kept.',
+    what: () => 'Malformed: it cannot be read, or a field is missing or invalid. Its bytes and the reason are kept.',
   },
   {
     key: 'outside', label: 'outside', before: '+',
-    what: () => 'Outside: outside the span of time that this pipeline counts; another one counts it.',
+    what: () => 'Outside: its time is outside the range that this pipeline counts. Another pipeline counts it.',
   },
 ];
 
@@ -49,7 +49,7 @@ export class LedgerView {
   #what = element('term-what');
   /** @type {HTMLElement[]} */ #values = [];
   /** @type {HTMLElement[]} */ #buttons = [];
-  #explained = -1; // which term is pointed at or has the focus
+  #explained = -1; // the term under the pointer or with the focus; -1: none
   /** @type {Ledger|null} */ #ledger = null;
 
   constructor() {
@@ -86,7 +86,7 @@ export class LedgerView {
     });
     const difference = ledger.received - sumOfOutcomes(ledger);
     this.#balance.classList.toggle('broken', difference !== 0);
-    const lost = ledger.lost > 0 ? ` · lost before they were counted: ${plural(ledger.lost, 'offset', 'offsets')}` : '';
+    const lost = ledger.lost > 0 ? ` · ${plural(ledger.lost, 'offset', 'offsets')} lost before being counted` : '';
     setText(this.#balance, (difference === 0 ? '✓ balances'
       : `✗ does not balance: ${number(Math.abs(difference))} ${difference > 0 ? 'without an outcome' : 'too many outcomes'}`) + lost);
     this.#explain(this.#explained);

@@ -1,4 +1,4 @@
-// The list of locations: any number of them, a screenful of elements (a windowed list), filter, keys.
+// The list of locations. It may be of any length, but only a screenful has elements (a virtual list).
 // @ts-check
 
 import { element, make, setAttribute, setHidden, setText } from './dom.js';
@@ -12,7 +12,7 @@ import { locationName, number, printable } from './text.js';
  */
 
 const ALL = 'all';
-const ROWS_BEYOND = 6; // rendered above and below what is visible
+const ROWS_BEYOND = 6; // rendered above and below the visible rows
 
 export class LocationsView {
   #scroll = element('locations-scroll');
@@ -22,9 +22,9 @@ export class LocationsView {
   /** @type {(oid: string) => void} */ #choose;
   /** @type {(oid: string) => string} */ #addressOf;
   /** @type {() => void} */ #changed;
-  /** @type {string[]} */ #oids = [ALL]; // what the filter lets through, All locations first
+  /** @type {string[]} */ #oids = [ALL]; // the rows that match the filter, "All locations" first
   /** @type {Map<string, number>} */ #indexOf = new Map([[ALL, 0]]);
-  /** @type {Map<string, Row>} */ #rows = new Map(); // those with an element
+  /** @type {Map<string, Row>} */ #rows = new Map(); // the rows that have an element
   #active = ALL; // the row that Tab reaches; arrows move it
   #filteredBy = '';
   #filteredVersion = -1;
@@ -32,7 +32,7 @@ export class LocationsView {
 
   /**
    * @param {(oid: string) => void} choose @param {(oid: string) => string} addressOf a location's URL
-   * @param {() => void} changed something here wants to be painted
+   * @param {() => void} changed called when this view must be painted
    */
   constructor(choose, addressOf, changed) {
     this.#choose = choose;
@@ -64,7 +64,7 @@ export class LocationsView {
     this.#changed();
   }
 
-  /** Moves the focus `by` rows from the active one; to it when nothing here has the focus. */
+  /** Moves the focus `by` rows from the active row; to that row if the list does not have the focus. */
   move(/** @type {number} */ by) {
     const focused = this.#list.contains(document.activeElement);
     const from = this.#indexOf.get(this.#active) ?? 0;
@@ -85,7 +85,7 @@ export class LocationsView {
     for (const oid of wanted) this.#renderRow(oid, model, chosen, allTotal);
   }
 
-  /** The chosen row comes into sight, as after opening the page at its address. @param {string} oid */
+  /** Scrolls a row into view, as when the page opens with its address. @param {string} oid */
   reveal(oid) {
     const index = this.#indexOf.get(oid);
     this.#active = oid;
@@ -126,7 +126,7 @@ export class LocationsView {
     if (this.#list.style.getPropertyValue('height') !== total) this.#list.style.setProperty('height', total);
   }
 
-  /** The visible rows, some more, and the one that holds or would get the focus. */
+  /** The visible rows, some beyond them, and the one that has or would get the focus. */
   #wanted() {
     const { scrollTop, clientHeight } = this.#scroll;
     const first = Math.max(0, Math.floor(scrollTop / this.#rowHeight) - ROWS_BEYOND);
@@ -182,7 +182,7 @@ export class LocationsView {
     return row;
   }
 
-  /** Elements stand in the order of the list, for Tab and screen readers. */
+  /** Keeps the elements in the order of the list, for Tab and screen readers. */
   #putAt(/** @type {Row} */ row, /** @type {number} */ index) {
     row.index = index;
     row.element.setAttribute('aria-posinset', String(index + 1));
@@ -192,7 +192,7 @@ export class LocationsView {
       if (other.index > index && (after === undefined || other.index < after.index)) after = other;
     }
     const before = after !== undefined && after.element.isConnected ? after.element : null;
-    // Moving an element takes the focus from it.
+    // An element loses the focus when it is moved.
     if (row.element.isConnected && row.element.nextElementSibling === before) return;
     const focused = row.link === document.activeElement;
     this.#list.insertBefore(row.element, before);
@@ -204,7 +204,7 @@ export class LocationsView {
     const oid = this.#oids[Math.max(0, Math.min(index, this.#oids.length - 1))];
     this.reveal(oid);
     this.#changed();
-    // After the commit that this asked for: the row's element may not exist yet.
+    // In the frame after the commit: the row's element may not exist before.
     requestAnimationFrame(() => this.#rows.get(oid)?.link.focus({ preventScroll: true }));
   }
 
@@ -248,7 +248,7 @@ function oidOf(target) {
   return link?.dataset.oid;
 }
 
-/** For finding: no case, no accents. @param {string} text */
+/** Text for comparing with the filter, without case and accents. @param {string} text */
 function folded(text) {
   return text.normalize('NFKD').replace(/\p{M}/gu, '').toLowerCase();
 }

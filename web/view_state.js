@@ -1,4 +1,4 @@
-// The state line: is what the page shows true now, and if not, how old is it.
+// The state line: says whether the page shows the present, and if not, how old its numbers are.
 // @ts-check
 
 import { element, setAttribute, setHidden, setText } from './dom.js';
@@ -8,10 +8,10 @@ import { age, isTime, number, plural, printable, time, windowSentence, zoneName 
 /** @typedef {import('./stream.js').Stream} Stream */
 /** @typedef {'starting'|'connecting'|'live'|'resuming'|'reconnecting'|'stale'|'unreachable'} State */
 
-const RECONNECTING_MS = 3_000; // without a word from the server
+const RECONNECTING_MS = 3_000; // after this silence of the server
 const STALE_MS = 10_000;
-const GRACE_MS = 300; // quicker than this needs no words
-const RESUMING_MS = 1_500; // after waking up: the next heartbeat may be a second away
+const GRACE_MS = 300; // a connection that is made faster needs no message
+const RESUMING_MS = 1_500; // after waking up, when the next heartbeat may be a second away
 
 /** @type {Record<State, string>} */
 const WORDS = {
@@ -26,7 +26,7 @@ const WORDS = {
 
 /**
  * @param {{now: number, startedAt: number, wokeAt: number, lastWordAt: number, problem: string}} facts
- *     times by this machine's clock; `wokeAt`: when the page was last shown again
+ *     times on this machine's clock; `wokeAt` is when the page was last shown again
  * @returns {State}
  */
 export function stateOf({ now, startedAt, wokeAt, lastWordAt, problem }) {
@@ -80,12 +80,12 @@ function sentence(state, shown, stream, { now, window, paused, allTotal }) {
     case 'unreachable':
       return `${capitalised(printable(stream.problem))}. ${nextTry(stream, now)}`;
     case 'reconnecting':
-      return `No word from the server for ${age(now - stream.lastWordAt)}. Showing ${time(shown.now)}. ${nextTry(stream, now)}`;
+      return `The server has been silent for ${age(now - stream.lastWordAt)}. Showing ${time(shown.now)}. ${nextTry(stream, now)}`;
     case 'stale':
       return `Connection lost${reason(stream)}. Showing ${time(shown.now)}, now ${age(now - stream.lastWordAt)} old. ${nextTry(stream, now)}`;
     case 'live':
   }
-  if (paused) return `Showing ${time(shown.now)}. Counting goes on; the newest numbers come when you resume.`;
+  if (paused) return `Showing ${time(shown.now)}. Counting continues; the latest numbers appear when you resume.`;
   if (shown.ledger?.received === 0) return 'Waiting for the first detection.';
   if (shown.top === null) return '';
   const places = plural(shown.locations().length, 'location', 'locations');

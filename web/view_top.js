@@ -1,4 +1,4 @@
-// The top items of the chosen location: live bars, rank marks, the rows' slide.
+// Shows the top items of the chosen location: bars, rank changes and sliding rows.
 // @ts-check
 
 import { element, make, setText } from './dom.js';
@@ -9,11 +9,11 @@ import { number, plural, printable } from './text.js';
 
 const MARK_MS = 1_500;
 const SLIDE_MS = 200;
-const SLIDES_A_SECOND_MAX = 20; // beyond it rows jump: motion nobody can follow only costs
+const SLIDES_A_SECOND_MAX = 20; // more than that nobody can follow: then rows jump
 
 /**
- * One item's row. `from` is its position when its mark appeared (0: it was not in the list), so that
- * several moves within a mark's life are shown as their sum.
+ * The row of an item. `from` is its position when its mark appeared (0: it was not in the list), so
+ * that the mark shows the sum of several moves.
  * @typedef {{element: HTMLLIElement, rank: HTMLElement, name: HTMLElement, complete: HTMLElement,
  *            open: HTMLElement, count: HTMLElement, mark: HTMLElement, position: number,
  *            from: number, markUntil: number, slide: Animation|null, shown: string}} Row
@@ -28,7 +28,7 @@ export class TopView {
   /** @type {number[]} */ #slides = []; // when rows slid within the last second
   /** @type {ReturnType<typeof setTimeout>|undefined} */ #markTimer;
 
-  /** @param {Top} top @param {string} viewKey rows of another view neither slide nor get marks */
+  /** @param {Top} top @param {string} viewKey when it changes, rows neither slide nor get marks */
   render(top, viewKey) {
     const now = performance.now();
     const sameView = viewKey === this.#viewKey && this.#rows.size > 0;
@@ -41,9 +41,9 @@ export class TopView {
   }
 
   /**
-   * Makes the list's elements those of `rows`, in their order.
+   * Makes the list's elements match `rows` and their order.
    * @param {TopRow[]} rows @param {boolean} sameView @param {number} now
-   * @returns {{row: Row, y: number}[]} the rows that moved, with where they were
+   * @returns {{row: Row, y: number}[]} the rows that moved, with their old places
    */
   #place(rows, sameView, now) {
     if (!sameView) this.#clear();
@@ -124,7 +124,7 @@ export class TopView {
     }
   }
 
-  /** FLIP: from where the row was to where it is. @param {{row: Row, y: number}[]} moved */
+  /** FLIP animation from a row's old place to its new one. @param {{row: Row, y: number}[]} moved */
   #slide(moved, /** @type {number} */ now) {
     this.#slides = this.#slides.filter((at) => now - at < 1000);
     for (const { row } of moved) row.slide?.cancel();
@@ -159,7 +159,7 @@ function newRow(item) {
   };
   row.name.dir = 'auto';
   row.name.title = name;
-  row.mark.setAttribute('aria-hidden', 'true'); // the status line speaks of changes
+  row.mark.setAttribute('aria-hidden', 'true'); // the status line announces changes
   const bar = make('span', 'bar');
   bar.setAttribute('aria-hidden', 'true');
   bar.append(row.complete, row.open);

@@ -18,8 +18,8 @@ using SteadyClock = std::chrono::steady_clock;
 constexpr std::chrono::milliseconds kWatchTick{50};
 constexpr int64_t kSimulatorStepMs = 100;
 
-// The locations connector reads the table again when it changes, so an equal one is left alone, and
-// a new one appears whole.
+// The server reads the table again whenever the file changes. So an equal table is not written
+// again, and a new one replaces the old one by rename().
 Status WriteLocations(const std::string& path, const std::string& csv) {
   std::ostringstream old;
   old << std::ifstream(path, std::ios::binary).rdbuf();
@@ -29,7 +29,8 @@ Status WriteLocations(const std::string& path, const std::string& csv) {
   file << csv;
   file.close();
   if (!file || std::rename(fresh.c_str(), path.c_str()) != 0)
-    return Status::Stop(fmt::format("the location table '{}' cannot be written", path));
+    return Status::Stop(fmt::format(
+        "the location table '{}' cannot be written: check the folder and the disk", path));
   return Status::Ok();
 }
 
@@ -39,7 +40,7 @@ Status RunSimulator(const CameraOptions& options, const Clock& clock, Pacer& pac
   if (!options.locations_file.empty())
     RETURN_IF_ERROR(WriteLocations(options.locations_file, simulator.LocationsCsv()));
   while (!stop) {
-    // Offer() counts what it must drop; a simulated camera goes on as a real one would.
+    // Offer() counts the events that it drops. The simulation goes on, as a real camera would.
     for (const std::string& line : simulator.Advance({clock.NowMs()})) (void)sender.Offer(line);
     pacer.WaitUntil(pacer.SteadyMs() + kSimulatorStepMs, stop);
   }
@@ -55,7 +56,7 @@ Status RunSource(const CameraOptions& options, const Clock& clock, const std::at
                   [&sender](std::string_view line) { return sender.Offer(line); });
 }
 
-// The progress line, and the rate since the last one.
+// Prints the progress line, with the rate since the line before.
 class ProgressLine {
  public:
   ProgressLine(const Sender& sender, const CameraOptions& options,
@@ -74,12 +75,12 @@ class ProgressLine {
     std::string line =
         fmt::format("{} events ({:.0f}/s), {} acknowledged, {} in memory, {} in the spool",
                     now.offered, rate, now.acknowledged, now.queued, now.spool_events);
-    // Trouble is only spoken of when there is some.
+    // The line mentions trouble only when there is some.
     if (now.rejected > 0) line += fmt::format(", {} rejected", now.rejected);
     if (now.refused > 0) line += fmt::format(", {} refused", now.refused);
     if (now.dropped > 0) line += fmt::format(", {} DROPPED", now.dropped);
     if (now.retries > 0) line += fmt::format(", {} retries", now.retries);
-    if (now.away) line += ", the server is away";
+    if (now.away) line += ", the server is unavailable";
     if (print_) print_(line);
     last_ = SteadyClock::now();
     last_offered_ = now.offered;
@@ -93,7 +94,7 @@ class ProgressLine {
   int64_t last_offered_ = 0;
 };
 
-// Waits until everything is acknowledged, or nothing has been for drain_time.
+// Waits until everything is acknowledged, or until nothing has been acknowledged for drain_time.
 void Drain(const CameraOptions& options, const Sender& sender, const std::atomic<bool>& stop,
            ProgressLine& progress) {
   auto last_change = SteadyClock::now();
@@ -112,9 +113,10 @@ void Drain(const CameraOptions& options, const Sender& sender, const std::atomic
 
 Status CameraOptions::Validate() const {
   RETURN_IF_ERROR(sender.Validate());
-  if (spool.directory.empty()) return Status::Stop("the spool has no directory: name one");
+  if (spool.directory.empty()) return Status::Stop("the spool has no directory: set one");
   if (progress_interval.v < 1 || stop_time.v < 0 || drain_time.v < 0)
-    return Status::Stop("progress_interval, stop_time and drain_time must not be negative");
+    return Status::Stop(
+        "progress_interval must be at least 1 ms; stop_time and drain_time must not be negative");
   return source == Source::kPlayback ? playback.Validate() : simulator.Validate();
 }
 
@@ -132,7 +134,8 @@ Status RunCamera(const CameraOptions& options, const std::atomic<bool>& stop,
   Sender sender(sender_options, spool.value().get(), client.value().get(), &clock);
   ProgressLine progress(sender, options, progress_line);
 
-  // The source may wait in Offer(), so it has a thread of its own; Stop() ends that wait.
+  // The source may block in Offer(), so it runs on a thread of its own; Sender::Stop() ends the
+  // wait.
   Status source_status = Status::Ok();
   std::atomic<bool> source_stop{false}, source_ended{false};
   std::thread source([&] {
@@ -154,7 +157,8 @@ Status RunCamera(const CameraOptions& options, const std::atomic<bool>& stop,
   const SenderCounters counters = sender.counters();
   if (!stop && counters.spool_events > 0)
     return Status::Retry(
-        fmt::format("{} events wait in the spool '{}' for '{}': run again when it is back",
+        fmt::format("{} events wait in the spool '{}' because '{}' is unavailable: run the command "
+                    "again when it is back",
                     counters.spool_events, options.spool.directory, options.sender.url));
   return Status::Ok();
 }

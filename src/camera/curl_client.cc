@@ -52,7 +52,7 @@ class CurlClient final : public HttpClient {
 
     curl_slist* raw_list = nullptr;
     for (const std::string& line : headers) raw_list = curl_slist_append(raw_list, line.c_str());
-    raw_list = curl_slist_append(raw_list, "Expect:");  // no round trip before a large body
+    raw_list = curl_slist_append(raw_list, "Expect:");  // avoids a round trip before a large body
     const std::unique_ptr<curl_slist, decltype(&curl_slist_free_all)> list(raw_list,
                                                                            &curl_slist_free_all);
     Configure(url, body, list.get());
@@ -89,7 +89,7 @@ class CurlClient final : public HttpClient {
     curl_easy_setopt(curl, CURLOPT_USERAGENT, "sightline");
     curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
     if (IsLoopback(url)) curl_easy_setopt(curl, CURLOPT_PROXY, "");
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);  // we are a thread of somebody's process
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);  // libcurl must not change the process's signals
     curl_easy_setopt(curl, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS,
                      static_cast<long>(options_.connect_timeout.v));
@@ -99,7 +99,7 @@ class CurlClient final : public HttpClient {
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, this);
   }
 
-  // As curl_easy_perform(), but Cancel() wakes it up. The open connection belongs to multi_.
+  // Like curl_easy_perform(), but Cancel() can wake it. multi_ keeps the connection open.
   CURLcode Perform() {
     CURLM* const multi = multi_.get();
     if (curl_multi_add_handle(multi, handle_.get()) != CURLM_OK) return CURLE_FAILED_INIT;
@@ -120,7 +120,7 @@ class CurlClient final : public HttpClient {
     auto* client = static_cast<CurlClient*>(self);
     const size_t bytes = size * count;
     if (client->answer_->size() + bytes > static_cast<size_t>(client->options_.answer_bytes_max))
-      return 0;  // fails the request
+      return 0;  // makes libcurl fail the request
     client->answer_->append(data, bytes);
     return bytes;
   }
@@ -130,7 +130,7 @@ class CurlClient final : public HttpClient {
   const CurlClientOptions options_;
   std::atomic<bool> cancelled_{false};
 
-  // Of the Post() under way.
+  // Of the current request.
   std::string* answer_ = nullptr;
   char error_[CURL_ERROR_SIZE] = {};
 };
@@ -145,7 +145,7 @@ Result<std::unique_ptr<HttpClient>> CreateCurlClient(const CurlClientOptions& op
   CURLM* const multi = handle != nullptr ? curl_multi_init() : nullptr;
   if (multi == nullptr) {
     curl_easy_cleanup(handle);
-    return Status::Stop("libcurl cannot start");
+    return Status::Stop("libcurl cannot be initialised");
   }
   return std::unique_ptr<HttpClient>(std::make_unique<CurlClient>(handle, multi, options));
 }

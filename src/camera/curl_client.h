@@ -1,4 +1,4 @@
-// CurlClient: HttpClient on libcurl, which stays behind this header.
+// CurlClient: an HttpClient on libcurl, which stays behind this header.
 #pragma once
 
 #include <memory>
@@ -10,13 +10,13 @@ namespace sightline {
 
 struct CurlClientOptions {
   Millis connect_timeout{2'000};
-  Millis timeout{10'000};              // of a whole request; longer means "away"
+  Millis timeout{10'000};              // of a whole request; then the server counts as unavailable
   int64_t answer_bytes_max = 1 << 20;  // a longer answer is not from our server
 };
 
-// Keeps its connection open between posts, follows no redirects, and speaks http and https only.
-// Loopback addresses never go through a proxy; others as http_proxy and no_proxy say. kStop when
-// libcurl cannot be set up.
+// The client keeps its connection open between posts, follows no redirects, and speaks only http
+// and https. It never uses a proxy for loopback addresses; for others it follows http_proxy and
+// no_proxy. kStop when libcurl cannot be set up.
 Result<std::unique_ptr<HttpClient>> CreateCurlClient(const CurlClientOptions& options);
 
 }  // namespace sightline

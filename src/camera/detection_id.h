@@ -1,13 +1,14 @@
-// detection_oids that we make ourselves: unique over cameras, processes and restarts, as long as
-// the machine's clock is not set back.
+// Makes detection_oids for simulated and played-back detections. They are unique over cameras,
+// processes and restarts, as long as the machine's clock is not set back. Pure functions.
 //
 //   bit 63 62 | 61      | 60 .. 20                            | 19 .. 0
 //        0  0 | maker   | milliseconds since 2020-01-01 UTC   | sequence
 //
-// Always a positive int64; the milliseconds last until 2089. The maker is 0 for the simulator,
-// whose sequence is its camera's index (10 bits) and a number within the camera's millisecond (10
-// bits); and 1 for a playback, whose milliseconds are the start of the pass over the recording and
-// whose sequence numbers the detections of the pass, with a carry into the milliseconds.
+// An id is always a positive int64; the milliseconds last until 2089. For the simulator the maker
+// is 0, and the sequence is the camera's index (10 bits) and a number within the camera's
+// millisecond (10 bits). For a playback the maker is 1, the milliseconds are the start of the pass
+// over the recording, and the sequence numbers the detections of the pass, with a carry into the
+// milliseconds.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +31,7 @@ constexpr int64_t Millis41(int64_t wall_ms) {
 }
 }  // namespace detection_id_internal
 
-// `wall_ms`: by the wall clock, never backwards within a process.
+// `wall_ms` is wall clock time; it must never go backwards within a process.
 constexpr DetectionId SimulatedId(int64_t wall_ms, int64_t camera_index, int64_t number) {
   CHECK(camera_index >= 0 && camera_index < kIdCamerasMax && number >= 0 &&
         number < kIdsPerCameraMs);
@@ -38,8 +39,8 @@ constexpr DetectionId SimulatedId(int64_t wall_ms, int64_t camera_index, int64_t
           camera_index * kIdsPerCameraMs | number};
 }
 
-// `pass_start_ms`: by the wall clock; the passes of a process must be further apart than
-// PlayedIdMillis() of the pass before.
+// `pass_start_ms` is wall clock time. The next pass of the process must start at least
+// PlayedIdMillis() of this pass later.
 constexpr DetectionId PlayedId(int64_t pass_start_ms, int64_t number) {
   CHECK(number >= 0);
   constexpr uint64_t kMaker = uint64_t{1} << 61;
@@ -48,7 +49,7 @@ constexpr DetectionId PlayedId(int64_t pass_start_ms, int64_t number) {
   return {static_cast<int64_t>(kMaker | ((first + static_cast<uint64_t>(number)) & (kMaker - 1)))};
 }
 
-// Milliseconds that `count` played ids use up.
+// The milliseconds that `count` ids of a pass use up.
 constexpr int64_t PlayedIdMillis(int64_t count) { return (count >> kIdSequenceBits) + 1; }
 
 }  // namespace sightline

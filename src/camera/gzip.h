@@ -1,4 +1,4 @@
-// gzip both ways: a request's body, and a recording that may or may not be compressed.
+// Compresses request bodies and decompresses recordings with gzip. Not thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -10,15 +10,16 @@
 
 namespace sightline {
 
-// One gzip member at zlib's fastest level: the edge has little CPU, and NDJSON repeats itself.
+// Makes one gzip member at zlib's fastest level: an edge device has little CPU, and NDJSON
+// compresses well anyway.
 std::string Gzip(std::string_view bytes);
 
-// Decompresses a stream piece by piece; concatenated members (cat a.gz b.gz) are one stream.
+// Decompresses a stream piece by piece. Concatenated members (cat a.gz b.gz) are one stream.
 class Gunzip {
  public:
   Gunzip();
   ~Gunzip();
-  // Appends what `bytes` decompress to. kStop when they are no gzip.
+  // Appends the decompressed `bytes` to `out`. kStop when they are not valid gzip.
   Status Push(std::string_view bytes, std::string* out);
   // False when the stream so far ends inside a member.
   bool complete() const;

@@ -1,4 +1,4 @@
-// HttpClient: the port through which a Sender posts, and a command asks a server.
+// HttpClient: the port through which a Sender posts and a command queries a server.
 #pragma once
 
 #include <cstdint>
@@ -12,14 +12,14 @@
 namespace sightline {
 
 struct HttpResponse {
-  int32_t status = 0;  // 0: no answer came, see error
+  int32_t status = 0;  // 0: no answer came; see `error`
   std::string body;
-  std::optional<Millis> retry_after;  // the header, where present
+  std::optional<Millis> retry_after;  // the header, if present
   std::string error;                  // why no answer came, for people
   bool truncated = false;             // X-Truncated: there were more rows
 };
 
-// Post() and Get() are called by one thread at a time and never throws.
+// One thread at a time calls Post() and Get(), which never throw.
 class HttpClient {
  public:
   virtual ~HttpClient() = default;
@@ -27,7 +27,7 @@ class HttpClient {
   virtual HttpResponse Post(const std::string& url, const std::vector<std::string>& headers,
                             std::string_view body) = 0;
   virtual HttpResponse Get(const std::string& url) = 0;
-  // From any thread: the request under way and all later ones return soon with status 0.
+  // Callable on any thread. The current request and all later ones return soon with status 0.
   virtual void Cancel() = 0;
 };
 

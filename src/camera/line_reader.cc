@@ -22,7 +22,8 @@ Result<std::unique_ptr<LineReader>> LineReader::Open(const std::string& path) {
   const int fd = path == "-" ? ::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0)
                              : ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0)
-    return Status::Stop(fmt::format("'{}' cannot be opened: {}", path, std::strerror(errno)));
+    return Status::Stop(
+        fmt::format("the recording '{}' cannot be opened: {}", path, std::strerror(errno)));
   return std::unique_ptr<LineReader>(new LineReader(path, fd));
 }
 
@@ -46,7 +47,8 @@ Result<std::optional<std::string_view>> LineReader::Next(const std::atomic<bool>
     buffer_.erase(0, next_);
     next_ = 0;
     if (buffer_.size() > static_cast<size_t>(kLineBytesMax) && !skipping_) {
-      LogWarning(fmt::format("'{}': a line longer than {} bytes is skipped", path_, kLineBytesMax));
+      LogWarning(fmt::format("the recording '{}' has a line longer than {} bytes, which is skipped",
+                             path_, kLineBytesMax));
       skipping_ = true;
     }
     if (skipping_) buffer_.clear();
@@ -56,7 +58,8 @@ Result<std::optional<std::string_view>> LineReader::Next(const std::atomic<bool>
   }
 }
 
-// Reads once, or finds the end. Returns early, without either, when `stop` is set.
+// Reads once, or finds the end. Returns early when `stop` is set, which a plain read() would not
+// see.
 Status LineReader::Fill(const std::atomic<bool>& stop) {
   pollfd ready{fd_, POLLIN, 0};
   while (!stop && ::poll(&ready, 1, kStopPollMs) == 0) {
@@ -66,15 +69,18 @@ Status LineReader::Fill(const std::atomic<bool>& stop) {
   const ssize_t got = ::read(fd_, bytes, sizeof bytes);
   if (got < 0 && errno == EINTR) return Status::Ok();
   if (got < 0)
-    return Status::Stop(fmt::format("'{}' cannot be read: {}", path_, std::strerror(errno)));
+    return Status::Stop(
+        fmt::format("the recording '{}' cannot be read: {}", path_, std::strerror(errno)));
   if (got == 0) {
     end_ = true;
     if (gunzip_ && !gunzip_->complete())
-      return Status::Stop(fmt::format("'{}' is cut: its gzip data ends too early", path_));
+      return Status::Stop(fmt::format(
+          "the recording '{}' is incomplete: its gzip data ends too early; copy it again", path_));
     return Status::Ok();
   }
   const std::string_view piece(bytes, static_cast<size_t>(got));
-  // A first read of one byte happens only with a pipe written byte by byte, which is not gzip.
+  // Only a pipe that is written byte by byte gives a first read of one byte; that is taken as
+  // plain.
   if (!std::exchange(started_, true) && piece.substr(0, 2) == "\x1f\x8b")
     gunzip_ = std::make_unique<Gunzip>();
   if (!gunzip_) {
@@ -82,7 +88,7 @@ Status LineReader::Fill(const std::atomic<bool>& stop) {
     return Status::Ok();
   }
   if (const Status status = gunzip_->Push(piece, &buffer_); !status.ok())
-    return Status::Stop(fmt::format("'{}' is {}", path_, status.message()));
+    return Status::Stop(fmt::format("the recording '{}' is {}", path_, status.message()));
   return Status::Ok();
 }
 

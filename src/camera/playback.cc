@@ -21,15 +21,15 @@ namespace {
 namespace json = boost::json;
 
 constexpr int64_t kStopCheckMs = 20;
-// When sent time and wall clock are further apart than this, a new pass starts at the wall clock:
+// When sent time and wall clock differ by more than this, the next pass starts at the wall clock:
 // the machine slept, its clock was set, or the server was slower than the recording.
 constexpr int64_t kClockDriftMs = 2'000;
-// A time further than this from the recording's present is a wrong clock, unless so many lines in a
-// row say the same; then it is a pause, which is skipped.
+// A time that is further than this from the recording's present counts as a wrong clock. When this
+// many lines in a row are that far away, it is a pause, which is skipped.
 constexpr int64_t kJumpMs = 600'000;
 constexpr int32_t kJumpsUntilBelieved = 20;
 constexpr Millis kSeamWithoutTimes{1'000};
-// Of one generation of known ids. Copies up to this many detections apart keep one id.
+// The size of one generation of known ids. Copies at most this many detections apart share an id.
 constexpr size_t kIdsKept = 1 << 20;
 constexpr std::string_view kTimeFields[] = {"timestamp_detected", "heartbeat", "timestamp"};
 
@@ -99,16 +99,17 @@ std::unique_ptr<Pacer> CreateSteadyPacer() { return std::make_unique<SteadyPacer
 Status PlaybackOptions::Validate() const {
   if (!std::isfinite(speed) || speed < 0)
     return Status::Stop(
-        fmt::format("replay: speed {} is not 0 (as fast as possible) or more", speed));
+        fmt::format("the speed {} is not valid: use 0 (as fast as possible) or more", speed));
   if (loop && !shift_to_now)
     return Status::Stop(
-        "replay: loop without shift_to_now would only send copies: give both, or neither");
+        "looping without shifting to now would only send copies: use both or neither");
   if (loop && path == "-")
-    return Status::Stop("replay: standard input cannot be read twice: give a file to loop over");
+    return Status::Stop("standard input cannot be read twice: loop over a file");
   if (units_per_second != 1 && units_per_second != 1'000 && units_per_second != 1'000'000 &&
       units_per_second != 1'000'000'000)
     return Status::Stop(
-        fmt::format("replay: {} units a second are none of s, ms, us and ns (1 to 1000000000)",
+        fmt::format("{} units per second is none of s, ms, us and ns: use 1, 1000, 1000000 or "
+                    "1000000000",
                     units_per_second));
   return Status::Ok();
 }
@@ -123,7 +124,7 @@ EventTime TimeShift::operator()(EventTime recorded) const {
 struct LineRewriter::State {
   int64_t units_per_second = 1'000;
   std::string_view line;
-  json::value value;  // null when the line is no JSON
+  json::value value;  // null when the line is not JSON
   std::string text;
 
   int64_t pass_ms = 0;
@@ -253,7 +254,7 @@ int64_t LineRewriter::StartPass(int64_t wall_ms) {
 
 namespace {
 
-// One pass after the other over the recording, on one line of sent time.
+// Runs one pass after the other over the recording, on one continuous line of sent time.
 class PlaybackRun {
  public:
   PlaybackRun(const PlaybackOptions& options, const Clock& clock, Pacer& pacer,
@@ -270,7 +271,8 @@ class PlaybackRun {
     do {
       RETURN_IF_ERROR(Pass());
       if (lines_ == 0 && !stop_ && options_.loop)
-        return Status::Stop(fmt::format("replay: '{}' has no lines to loop over", options_.path));
+        return Status::Stop(
+            fmt::format("the recording '{}' is empty, so it cannot be looped", options_.path));
       NextPass();
     } while (options_.loop && !stop_ && !refused_);
     return Status::Ok();
@@ -290,7 +292,7 @@ class PlaybackRun {
     started_ = false;
     lines_ = steps_ = 0;
     jumps_ = 0;
-    // Nothing of a line matters when it is sent at once and unchanged.
+    // A line that is sent at once and unchanged need not be parsed.
     const bool parse = options_.shift_to_now || options_.speed > 0;
     while (!stop_) {
       const auto line = reader.value()->Next(stop_);
@@ -308,7 +310,7 @@ class PlaybackRun {
     return Status::Ok();
   }
 
-  // Lines go out when the greatest event time so far is due; older and malformed ones with it.
+  // Waits until the greatest event time so far is due. Older and malformed lines go out with it.
   void WaitFor(std::optional<EventTime> time) {
     if (options_.speed <= 0) shift_.target = {clock_.NowMs()};
     if (!time) return;
@@ -323,8 +325,8 @@ class PlaybackRun {
     if (options_.speed > 0) pacer_.WaitUntil(steady_ms_ + (shift_(last_) - target_).v, stop_);
   }
 
-  // One camera's wrong clock must neither halt the recording nor let it run away; but when all
-  // lines agree on another time, it is the recording's time from now on.
+  // The wrong clock of one camera must neither halt the recording nor make it run ahead. But when
+  // all lines agree on a distant time, that becomes the recording's present, without the pause.
   bool IsPlausible(EventTime time) {
     if (std::abs((time - last_).v) <= kJumpMs) {
       jumps_ = 0;
@@ -337,7 +339,7 @@ class PlaybackRun {
     return true;
   }
 
-  // The next pass follows as the next frame would: one average step of time later.
+  // The next pass follows like another frame, one average step of event time later.
   void NextPass() {
     Millis length = kSeamWithoutTimes;
     if (steps_ > 0) {
@@ -361,11 +363,11 @@ class PlaybackRun {
   int64_t steady_ms_ = 0;  // ... and when it is due
   bool refused_ = false;
 
-  // Of the pass.
-  bool started_ = false;  // a line with a time has been read
-  EventTime last_;        // the recording's present: the greatest time that is believed
+  // Of the current pass.
+  bool started_ = false;  // a line with a time was read
+  EventTime last_;        // the recording's present: the greatest plausible time so far
   int64_t lines_ = 0;
-  int64_t steps_ = 0;  // how often the recording's present went on
+  int64_t steps_ = 0;  // how often the recording's present advanced
   int32_t jumps_ = 0;  // lines in a row that are far from it
   TimeShift shift_;
 };

@@ -1,12 +1,14 @@
-// PlayBack: sends a recording of detections (NDJSON, plain or gzip) in its own rhythm.
+// PlayBack: sends a recording of detections (NDJSON, plain or gzip) at its own pace.
 //
-// Without shift_to_now every line is sent as it is. With it the recording happens now: its first
-// event time becomes the present, later ones follow at `speed` (so that event times keep step with
-// the wall clock at any speed, and never run into the server's future_tolerance), and every pass
-// over the recording has new detection_oids (detection_id.h), which keep telling copies apart.
+// Without shift_to_now it sends every line unchanged. With it the recording happens now: its first
+// event time becomes the present, and later ones follow at `speed`. So event times keep step with
+// the wall clock at any speed and never exceed the server's future_tolerance. Every pass over the
+// recording has new detection_oids (detection_id.h); copies within a pass still share one.
+//
 // The fields "timestamp_detected", "timestamp" and "heartbeat" are shifted, whether they are
-// integers, decimal strings or RFC 3339; what is not JSON, or no time, is sent as it is.
-// Pauses of more than ten minutes are skipped; single times as far away are taken for wrong clocks.
+// integers, decimal strings or RFC 3339. Lines that are not JSON, and fields that are not a time,
+// are sent unchanged. A pause of more than ten minutes is skipped; a single time that is as far
+// away counts as a wrong clock.
 #pragma once
 
 #include <atomic>
@@ -25,15 +27,15 @@ namespace sightline {
 
 struct PlaybackOptions {
   std::string path = "-";     // a file, or "-" for standard input
-  double speed = 1;           // 1: as recorded, 10: ten times as fast; 0: as fast as possible
+  double speed = 1;           // 1: as recorded; 10: ten times as fast; 0: as fast as possible
   bool shift_to_now = false;  // move times to the present and give new ids
-  bool loop = false;          // from the beginning again, for ever; needs shift_to_now
+  bool loop = false;          // repeat the recording for ever; needs shift_to_now
   int64_t units_per_second = 1'000;  // of integer times: 1, 1'000, 1'000'000 or 1'000'000'000
 
   Status Validate() const;
 };
 
-// The steady clock and waiting on it. Called by the playback's thread only.
+// The port to the steady clock. Only the playback's thread calls it.
 class Pacer {
  public:
   virtual ~Pacer() = default;
@@ -43,8 +45,8 @@ class Pacer {
 };
 std::unique_ptr<Pacer> CreateSteadyPacer();
 
-// Where a recording's time lies in sent time: target + (t - origin) / speed. At speed 0 everything
-// happens at `target`.
+// Maps recorded time to sent time: target + (t - origin) / speed. At speed 0 everything happens at
+// `target`.
 struct TimeShift {
   EventTime origin;
   EventTime target;
@@ -52,7 +54,7 @@ struct TimeShift {
   EventTime operator()(EventTime recorded) const;
 };
 
-// Reads and rewrites lines; pure. Not thread-safe.
+// Reads and rewrites lines. Pure; not thread-safe.
 class LineRewriter {
  public:
   explicit LineRewriter(int64_t units_per_second);
@@ -60,13 +62,13 @@ class LineRewriter {
 
   // Parses a line for Time() and Rewrite(). The line must outlive them.
   void Parse(std::string_view line);
-  // The greatest event time in the line; none when there is none.
+  // The greatest event time in the line, if it has one.
   std::optional<EventTime> Time() const;
-  // The line with times shifted and ids of this pass.
+  // The line with shifted times and the ids of this pass.
   std::string_view Rewrite(const TimeShift& shift);
 
-  // A new pass: all ids are new from here on. `wall_ms` is now; returns the milliseconds in the
-  // ids.
+  // Starts a new pass, which has new ids. `wall_ms` is now; returns the milliseconds that the ids
+  // contain.
   int64_t StartPass(int64_t wall_ms);
 
  private:
@@ -75,7 +77,7 @@ class LineRewriter {
 };
 
 // Runs until the recording ends, `stop` is set or `offer` returns false. kStop when the options are
-// not valid or the recording cannot be read.
+// invalid or the recording cannot be read.
 Status PlayBack(const PlaybackOptions& options, const Clock& clock, Pacer& pacer,
                 const std::atomic<bool>& stop, const std::function<bool(std::string_view)>& offer);
 

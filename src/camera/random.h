@@ -1,4 +1,4 @@
-// Random: the camera room's random numbers, the same on every machine for a seed.
+// Random: random numbers for this room; a seed gives the same ones on every machine.
 #pragma once
 
 #include <algorithm>
@@ -20,12 +20,12 @@ class Random {
   }
   // In [0, 1).
   double Uniform() { return static_cast<double>(Next() >> 11) * 0x1.0p-53; }
-  // In [first, end); the bias of the remainder is far below what anybody could see here.
+  // In [first, end). The remainder makes it slightly biased, which does not matter here.
   int64_t Between(int64_t first, int64_t end) {
     return first + static_cast<int64_t>(Next() % static_cast<uint64_t>(end - first));
   }
   bool Chance(double probability) { return Uniform() < probability; }
-  // Knuth's multiplication (TAOCP 3.4.1), in pieces so that exp() does not underflow.
+  // Knuth's multiplication method (TAOCP 3.4.1), in pieces so that exp() does not underflow.
   int64_t Poisson(double mean) {
     int64_t count = 0;
     for (; mean > 0; mean -= kPoissonPiece) {

@@ -1,7 +1,7 @@
 // ScriptedServer: a small HTTP/1.1 server on a loopback port, for tests of real connections.
 //
-// One thread accepts and one serves each connection. Answers are raw bytes, so that a test can say
-// anything that a server, or something pretending to be one, might say.
+// One thread accepts connections, and another one serves each of them. Answers are raw bytes, so
+// that a test can play any server, or anything that pretends to be one.
 #pragma once
 
 #include <arpa/inet.h>
@@ -33,7 +33,7 @@ class ScriptedServer {
     std::string body;
     int32_t connection = 0;  // counts from 1
   };
-  // Called by one thread at a time. An empty answer is none: the client waits.
+  // Called by one thread at a time. An empty answer sends nothing, and the client waits.
   using Handler = std::function<std::string(const Request&)>;
 
   // `port` 0: any free one.

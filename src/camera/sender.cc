@@ -16,10 +16,10 @@ namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 
-constexpr std::chrono::milliseconds kSpoolerTick{50};    // how often age and sync are looked at
+constexpr std::chrono::milliseconds kSpoolerTick{50};    // how often ages and syncs are checked
 constexpr std::chrono::milliseconds kSpoolRetry{1'000};  // after the spool refused a body
 constexpr std::chrono::seconds kDropLogInterval{10};
-constexpr std::chrono::seconds kFlapInterval{1};
+constexpr std::chrono::seconds kFlapInterval{1};  // between two log lines of an absence
 
 std::chrono::milliseconds Chrono(Millis length) { return std::chrono::milliseconds(length.v); }
 
@@ -28,7 +28,7 @@ std::string Target(std::string url) {
   return url + "/v1/detections";
 }
 
-// The half that begins after the middle line break; npos when the body is one line.
+// Where the second half of the body's lines begins; npos when the body is one line.
 size_t MiddleLine(std::string_view body) {
   const size_t middle = body.find('\n', body.size() / 2);
   if (middle != std::string_view::npos && middle + 1 < body.size()) return middle + 1;
@@ -49,8 +49,8 @@ std::string FirstBytes(std::string_view text) {
 
 Status SenderOptions::Validate() const {
   if (!url.starts_with("http://") && !url.starts_with("https://") && !url.starts_with("kafka://"))
-    return Status::Stop(
-        fmt::format("the server's url '{}' begins with neither http:// nor https://", url));
+    return Status::Stop(fmt::format(
+        "the server's URL '{}' is not valid: it must begin with http:// or https://", url));
   for (const auto& [name, value] : std::initializer_list<std::pair<const char*, int64_t>>{
            {"batch_events_max", batch_events_max},
            {"batch_bytes_max", batch_bytes_max},
@@ -63,7 +63,8 @@ Status SenderOptions::Validate() const {
            {"backoff_max", backoff_max.v},
            {"retry_after_max", retry_after_max.v}})
     if (value < 1 || value > int64_t{1} << 40)
-      return Status::Stop(fmt::format("{} is {}: set it between 1 and 2^40", name, value));
+      return Status::Stop(
+          fmt::format("{} is {}, out of range: set it between 1 and 2^40", name, value));
   return Status::Ok();
 }
 
@@ -99,7 +100,7 @@ bool Sender::Offer(std::string_view line) {
   if (QueueFull() && !stopping_) {
     disk_work_.notify_one();
     const auto ready = [this] { return stopping_ || !QueueFull(); };
-    // A camera does not wait for a spool that has just said that it is full.
+    // Waiting is hopeless while the spool is known to be full: a live camera must not stall.
     const auto ready_or_hopeless = [&] {
       return ready() || SteadyClock::now() < spill_not_before_;
     };
@@ -111,7 +112,7 @@ bool Sender::Offer(std::string_view line) {
   }
   if (stopping_) return false;
   if (QueueFull()) {
-    Drop(1, "the queue is full and the spool does not take more");
+    Drop(1, "the queue is full, and the spool takes no more");
     return false;
   }
   const auto size = static_cast<int64_t>(line.size()) + 1;
@@ -130,6 +131,8 @@ bool Sender::Offer(std::string_view line) {
   return true;
 }
 
+// In three phases: the threads go on sending until the deadline; then they end, which Cancel()
+// makes quick; then this thread spools the rest alone.
 Status Sender::Stop(Millis deadline) {
   std::unique_lock lock(mutex_);
   if (joined_) return Status::Ok();
@@ -151,7 +154,7 @@ Status Sender::Stop(Millis deadline) {
   Spill(lock);
   const int64_t lost = queued_events_;
   if (lost > 0) {
-    Drop(lost, "they could not be put on disk at the end");
+    Drop(lost, "the spool did not take them when the sender stopped");
     open_ = {};
     ready_.clear();
     queued_events_ = queued_bytes_ = 0;
@@ -159,7 +162,7 @@ Status Sender::Stop(Millis deadline) {
   lock.unlock();
   const Status synced = spool_->Sync();
   if (lost > 0)
-    return Status::Stop(fmt::format("{} events are lost: the spool '{}' does not take them", lost,
+    return Status::Stop(fmt::format("{} events are lost: the spool '{}' did not take them", lost,
                                     spool_->directory()));
   return synced;
 }
@@ -179,7 +182,7 @@ SenderCounters Sender::counters() const {
   return counters;
 }
 
-// ---- the poster
+// -- the poster ----------------------------------------------------------------------------------
 
 void Sender::RunPoster() {
   while (true) {
@@ -189,7 +192,7 @@ void Sender::RunPoster() {
   }
 }
 
-// Waits for the oldest body. False: the end.
+// Waits for the oldest body and makes it in_flight_. False: the thread must end.
 bool Sender::NextInFlight(InFlight* in_flight) {
   std::unique_lock lock(mutex_);
   while (true) {
@@ -199,6 +202,8 @@ bool Sender::NextInFlight(InFlight* in_flight) {
       post_work_.wait_until(lock, post_not_before_);
       continue;
     }
+    // The spool first: whatever it holds is older than the queue. Reading it may take long, so the
+    // capture must not wait for the mutex meanwhile.
     if (!spool_->empty()) {
       lock.unlock();
       if (ReadSpool(in_flight)) {
@@ -209,7 +214,7 @@ bool Sender::NextInFlight(InFlight* in_flight) {
       lock.lock();
       continue;
     }
-    // What the spooler holds is older than what is ready.
+    // While the spooler moves batches to disk, those are older than ready_: posting must wait.
     if (!spilling_ && ready_.empty() && OpenIsDue(now)) Seal();
     if (!spilling_ && !ready_.empty()) {
       in_flight->batch = std::move(ready_.front());
@@ -240,9 +245,9 @@ bool Sender::ReadSpool(InFlight* in_flight) {
   return in_flight->batch.events > 0;
 }
 
-// Posts the body, in parts when it is too large.
+// Posts the body, in parts when the server finds it too large.
 Sender::Delivery Sender::Deliver(const Batch& batch) {
-  // Views into the body, the next one last; a body of n lines never makes more than n parts.
+  // A stack of views into the body, the next part on top. A body of n lines makes at most n parts.
   std::vector<std::string_view> parts{batch.body};
   while (!parts.empty()) {
     const std::string_view body = parts.back();
@@ -254,6 +259,8 @@ Sender::Delivery Sender::Deliver(const Batch& batch) {
       ++counters_.requests;
       counters_.sent += events;
     }
+    // Parts that are acknowledged already are sent again with the rest: the server drops the
+    // copies.
     if (answer.kind == Answer::Kind::kAway) {
       ServerFailed(response, answer.reason);
       return Delivery::kAway;
@@ -286,6 +293,7 @@ Sender::Answer Sender::Classify(const HttpResponse& response) {
   using Kind = Answer::Kind;
   const int32_t status = response.status;
   if (status == 0) return {Kind::kAway, 0, response.error};
+  // 408 and 429 say "later", all other 4xx say "never".
   if (status == 413) return {Kind::kTooLarge};
   if (status >= 400 && status < 500 && status != 408 && status != 429) return {Kind::kRefused};
   if (status == 200) {
@@ -297,7 +305,7 @@ Sender::Answer Sender::Classify(const HttpResponse& response) {
     if (accepted && rejected && accepted->is_int64() && rejected->is_int64())
       return {Kind::kTaken, rejected->get_int64()};
     return {Kind::kAway, 0,
-            fmt::format("200, but not in the words of a Sightline server: '{}'",
+            fmt::format("status 200, but the answer is not from a Sightline server: '{}'",
                         FirstBytes(response.body))};
   }
   return {Kind::kAway, 0, fmt::format("status {}: '{}'", status, FirstBytes(response.body))};
@@ -308,31 +316,35 @@ void Sender::SetAside(std::string_view body, int64_t events, const HttpResponse&
   const std::lock_guard lock(mutex_);
   if (kept.ok()) {
     counters_.refused += events;
-    LogWarning(fmt::format(
-        "the server refuses {} events with status {} ('{}'): they are kept in '{}/refused'", events,
-        response.status, FirstBytes(response.body), spool_->directory()));
+    LogWarning(
+        fmt::format("the server refused {} events with status {} ('{}'); they are kept in "
+                    "'{}/refused': correct "
+                    "them and send them again",
+                    events, response.status, FirstBytes(response.body), spool_->directory()));
   } else {
-    Drop(events, fmt::format("the server refuses them with status {}, and {}", response.status,
+    Drop(events, fmt::format("the server refused them with status {}, and {}", response.status,
                              kept.message()));
   }
 }
 
-// Takes the body out of memory or disk, or puts it back in its place.
+// Removes a delivered body from memory or disk, or puts an undelivered one back in its place.
 void Sender::Finish(InFlight* in_flight, Delivery delivery) {
   std::unique_lock lock(mutex_);
-  post_work_.wait(lock, [this] { return !spilling_; });  // disk only; afterwards on_disk is final
+  // The spooler may be writing this very body. The wait is only for the disk; after it on_disk is
+  // final, because a later Spill() does not see this body any more.
+  post_work_.wait(lock, [this] { return !spilling_; });
   in_flight_ = nullptr;
   if (in_flight->on_disk) {
     if (delivery == Delivery::kDone) {
       lock.unlock();
       spool_->Acknowledge(in_flight->next);
       lock.lock();
-      spill_not_before_ = {};  // there may be space again
+      spill_not_before_ = {};  // the spool may have space again
     }
   } else if (delivery == Delivery::kDone) {
     Forget(in_flight->batch);
   } else {
-    ready_.push_front(std::move(in_flight->batch));
+    ready_.push_front(std::move(in_flight->batch));  // it is older than everything in ready_
   }
   space_.notify_all();
   disk_work_.notify_one();
@@ -347,12 +359,12 @@ void Sender::ServerFailed(const HttpResponse& response, const std::string& reaso
   if (quit_) return;
   const Time now = SteadyClock::now();
   if (!std::exchange(away_, true)) away_since_ = now;
-  // A server that comes and goes with every request must not fill the log.
+  // A server that fails every other request must not fill the log.
   if (away_logged_ || (away_log_time_ != Time{} && now - away_log_time_ < kFlapInterval)) return;
   away_logged_ = true;
   away_log_time_ = now;
-  LogWarning(fmt::format("'{}' is away ({}): events go to the spool '{}'", target_, reason,
-                         spool_->directory()));
+  LogWarning(fmt::format("'{}' is unavailable ({}): events go to the spool '{}' until it is back",
+                         target_, reason, spool_->directory()));
 }
 
 void Sender::ServerAnswered() {
@@ -362,11 +374,11 @@ void Sender::ServerAnswered() {
   away_ = false;
   if (!std::exchange(away_logged_, false)) return;
   const std::chrono::duration<double> length = SteadyClock::now() - away_since_;
-  LogInfo(fmt::format("'{}' is back after {:.1f} s: {} events wait in the spool", target_,
-                      length.count(), spool_->events()));
+  LogInfo(fmt::format("'{}' is available again after {:.1f} s: {} events wait in the spool",
+                      target_, length.count(), spool_->events()));
 }
 
-// ---- the spooler
+// -- the spooler ---------------------------------------------------------------------------------
 
 void Sender::RunSpooler() {
   std::unique_lock lock(mutex_);
@@ -383,6 +395,8 @@ void Sender::RunSpooler() {
   }
 }
 
+// With kWait only an absent server sends events to disk, or the end of the run while the spool
+// still has older ones. With kSpool also age does, and a queue that is half full.
 bool Sender::ShouldSpill(Time now) const {
   const bool movable = !ready_.empty() || (in_flight_ != nullptr && !in_flight_->on_disk);
   if ((!movable && !OpenIsDue(now)) || now < spill_not_before_) return false;
@@ -393,11 +407,13 @@ bool Sender::ShouldSpill(Time now) const {
          queued_bytes_ > options_.queue_bytes_max / 2;
 }
 
-// Moves the body under way and all that is ready to the spool, in order, until it refuses one; that
-// one and all behind it stay in memory.
+// Moves the body that is being posted and everything in ready_ to the spool, in order, until the
+// spool refuses one. That one and all after it stay in memory.
 void Sender::Spill(std::unique_lock<std::mutex>& lock) {
   InFlight* const in_flight = in_flight_ != nullptr && !in_flight_->on_disk ? in_flight_ : nullptr;
   std::deque<Batch> batches = std::exchange(ready_, {});
+  // Without the lock, so that Offer() goes on. Until spilling_ is false again the poster leaves
+  // ready_ alone, and Finish() does not let in_flight_ go.
   spilling_ = true;
   lock.unlock();
   Status status = Status::Ok();
@@ -426,6 +442,7 @@ void Sender::Spill(std::unique_lock<std::mutex>& lock) {
   counters_.spooled += done_events;
   queued_events_ -= done_events;
   queued_bytes_ -= done_bytes;
+  // What the spool refused goes back to the front: Offer() has sealed newer batches meanwhile.
   ready_.insert(ready_.begin(), std::make_move_iterator(batches.begin()),
                 std::make_move_iterator(batches.end()));
   if (!status.ok()) {
@@ -438,7 +455,7 @@ void Sender::Spill(std::unique_lock<std::mutex>& lock) {
   post_work_.notify_one();
 }
 
-// ---- with mutex_ held
+// -- called with mutex_ held ---------------------------------------------------------------------
 
 void Sender::Seal() {
   ready_.push_back(std::exchange(open_, {}));
@@ -456,7 +473,7 @@ bool Sender::QueueFull() const {
   return queued_events_ >= options_.queue_events_max || queued_bytes_ >= options_.queue_bytes_max;
 }
 
-// Of what could be spilled; call only when there is something.
+// The age of the oldest event that is only in memory. Call it only when there is one.
 Sender::Time Sender::OldestSince() const {
   if (in_flight_ != nullptr && !in_flight_->on_disk) return in_flight_->batch.since;
   return ready_.empty() ? open_.since : ready_.front().since;
@@ -473,7 +490,7 @@ void Sender::Drop(int64_t events, std::string_view reason) {
   const Time now = SteadyClock::now();
   if (now - drop_logged_ < kDropLogInterval && drop_logged_ != Time{} && !joined_) return;
   drop_logged_ = now;
-  LogError(fmt::format("dropped {} events: {}", std::exchange(dropped_unlogged_, 0), reason));
+  LogError(fmt::format("{} events are lost: {}", std::exchange(dropped_unlogged_, 0), reason));
 }
 
 }  // namespace sightline

@@ -1,26 +1,27 @@
-// Sender: from a capture to the server's POST /v1/detections, through the disk spool when need be.
+// Sender: delivers a capture to the server's POST /v1/detections, through a disk spool if
+// necessary.
 //
 //   Offer() -> queue (memory, bounded) ------------------> POST, one at a time
 //                     \-> spool (disk, bounded) -> POST --/
 //
 // The contract:
-// - One order. What is in the spool is older than what is in the queue and is sent first. A body is
-//   forgotten only when the server has answered 200 in the words of docs/PROTOCOL.md (a 200 of
-//   anybody else, say of a hotel's login page, is no acknowledgement).
-// - At least once. After an unclear answer the same events are sent again; the server tells copies.
-// - Away means: no connection, a timeout, 5xx, 408, 429, or an answer that is not our server's.
-// Then
-//   the queue goes to the spool, and one post is tried after a backoff (or Retry-After when
-//   longer).
-// - 413 halves the body until single lines are left. Any other 4xx (and such a line) is set aside
-//   in <spool>/refused/ with a log line and is not sent again.
-// - A capture waits for disk at most, never for the network: see Overflow.
+// - Order: the spool holds older events than the queue and is sent first. The sender forgets a body
+//   only when the server has answered 200 with the body of docs/PROTOCOL.md. A 200 from anything
+//   else, such as a hotel's login page, is not an acknowledgement.
+// - Delivery is at least once. After an unclear answer the sender sends the same events again, and
+//   the server recognises the copies.
+// - The server is away (unavailable) when there is no connection, on a timeout, a 5xx, 408 or 429,
+//   and when the answer is not from our server. Then the queue goes to the spool, and the sender
+//   retries one post after a backoff, or after Retry-After if that is longer.
+// - 413 halves the body, down to single lines. A body with any other 4xx, or a line that is too
+//   large, is set aside in <spool>/refused/ with a log line and is not sent again.
+// - A capture may wait for the disk, but never for the network: see Overflow.
 //
 // Durability: with kSpool an event older than memory_time is acknowledged or on disk, so kill -9
-// loses the last second at most. With kWait the queue is safe only in its origin (a file).
+// loses at most the last second. With kWait only the origin of the events (a file) is safe.
 //
-// Offer(), counters() and idle() are thread-safe. Two threads inside: the poster (network), and the
-// spooler (disk).
+// Offer(), counters() and idle() are thread-safe. The sender has two threads: the poster, which
+// waits for the network, and the spooler, which waits for the disk.
 #pragma once
 
 #include <atomic>
@@ -45,50 +46,50 @@ namespace sightline {
 
 // What happens to events that come faster than the server takes them.
 enum class Overflow : uint8_t {
-  kSpool,  // a live camera: to disk; when that is full, too, NEW events are dropped and counted
-  kWait,   // a file: Offer() waits; only an absent server sends events to disk, and none is dropped
+  kSpool,  // for a live camera: they go to disk; when that is full, NEW events are dropped
+  kWait,   // for a file: Offer() waits. Events go to disk only while the server is away
 };
 
 struct SenderOptions {
   std::string url = "http://127.0.0.1:8080";  // of the server, without a path
-  bool gzip = false;                          // Content-Encoding of the bodies
+  bool gzip = false;                          // compress the bodies
   int64_t batch_events_max = 1'000;           // in one body
   int64_t batch_bytes_max = 4 << 20;          // in one body, before compression
-  Millis batch_time{50};                      // an event waits this long for company
+  Millis batch_time{50};                      // how long an event waits for others to join it
   int64_t queue_events_max = 20'000;          // in memory
   int64_t queue_bytes_max = 16 << 20;         // in memory
-  Millis memory_time{1'000};                  // kSpool: then the queue goes to disk
+  Millis memory_time{1'000};                  // kSpool: an older event goes to disk
   Overflow overflow = Overflow::kSpool;
-  Millis offer_time_max{1'000};  // kSpool: Offer() waits this long for disk, then drops
-  Millis backoff_min{100};       // after the first failure; doubles with each, with jitter
+  Millis offer_time_max{1'000};  // kSpool: how long Offer() waits for the disk before it drops
+  Millis backoff_min{100};       // after the first failure; doubles with each one, with jitter
   Millis backoff_max{5'000};
-  Millis retry_after_max{60'000};  // a longer Retry-After is cut to this
+  Millis retry_after_max{60'000};  // limits the server's Retry-After
   uint64_t seed = 0;               // of the jitter
 
-  // kStop, naming what is wrong.
+  // kStop names the option that is invalid.
   Status Validate() const;
 };
 
-// All are of events unless they say otherwise, and count from the start of this Sender.
+// Counts events, unless a comment says otherwise, since this Sender was created.
 struct SenderCounters {
   int64_t offered = 0;       // taken from the capture
-  int64_t sent = 0;          // in requests, copies included
-  int64_t acknowledged = 0;  // in bodies answered 200; copies count when a spooled body was halved
-  int64_t rejected = 0;      // of the acknowledged: malformed, as the server's answers say
+  int64_t sent = 0;          // in requests, including copies
+  int64_t acknowledged = 0;  // in bodies answered with 200; copies count if a body was halved
+  int64_t rejected = 0;      // those of the acknowledged that the server calls malformed
   int64_t refused = 0;       // set aside in <spool>/refused/
   int64_t spooled = 0;       // written to the spool
-  int64_t dropped = 0;       // lost: spool full, or refused/ full
+  int64_t dropped = 0;       // lost, because the spool or refused/ was full
   int64_t requests = 0;      // requests
   int64_t retries = 0;       // requests that failed and are repeated
-  // What is there now.
+  // The present state.
   int64_t queued = 0;        // in memory
-  int64_t spool_events = 0;  // on disk, those of earlier runs included
+  int64_t spool_events = 0;  // on disk, including those of earlier runs
   int64_t spool_bytes = 0;   // bytes on disk
   bool away = false;         // the last request failed
 };
 
-// How long to wait after the n-th failure in a row: doubling within [min, max], half of it random,
-// so that a street of cameras does not come back at the same instant.
+// The wait after the n-th failure in a row. It doubles within [min, max], and half of it is random,
+// so that a street full of cameras does not come back at the same instant.
 class PostBackoff {
  public:
   PostBackoff(Millis min, Millis max, uint64_t seed) : min_(min), max_(max), random_(seed) {}
@@ -103,7 +104,7 @@ class PostBackoff {
 
 class Sender {
  public:
-  // What the answer to a post means; for everybody who posts.
+  // What the answer to a post means. Also for other code that posts detections.
   struct Answer {
     enum class Kind : uint8_t { kTaken, kTooLarge, kRefused, kAway } kind = Kind::kAway;
     int64_t rejected = 0;
@@ -111,21 +112,22 @@ class Sender {
   };
   static Answer Classify(const HttpResponse& response);
 
-  // The options must be valid. All three are borrowed and must outlive the Sender. Starts by
-  // sending what the spool holds.
+  // The options must be valid. Spool, client and clock are borrowed and must outlive the Sender. It
+  // starts by sending what the spool holds.
   Sender(const SenderOptions& options, Spool* spool, HttpClient* client, const Clock* clock);
   ~Sender();  // Stop() with no time to send
 
-  // One line: a JSON object (or array), without or with its newline. Empty lines are ignored. False
-  // when the event was not taken: dropped (see Overflow) or stopped.
+  // Takes one line: a JSON object or array, with or without its newline. Ignores empty lines.
+  // False: the event was not taken, because it was dropped (see Overflow) or the sender has
+  // stopped.
   bool Offer(std::string_view line);
 
-  // Sends what is in memory until `deadline` has passed (the spool may stay full), puts what is
-  // then unsent on disk and ends the threads. kStop when events could not be put on disk: they are
-  // lost.
+  // Goes on sending what is in memory for at most `deadline`, writes the rest to the spool and ends
+  // the threads. The spool keeps what it holds. kStop when events could not be written to disk:
+  // they are lost.
   Status Stop(Millis deadline);
 
-  // Nothing is left to send, neither in memory nor on disk.
+  // True when nothing is left to send, neither in memory nor on disk.
   bool idle() const;
   SenderCounters counters() const;
 
@@ -136,15 +138,16 @@ class Sender {
     int64_t events = 0;
     Time since;  // when its first event was offered
   };
-  // The body under way. Lives on the poster's stack; the spooler may read `batch` while it spools.
+  // The body that is being posted. It lives on the poster's stack; the spooler may read `batch`
+  // while it spools.
   struct InFlight {
     Batch batch;
     bool on_disk = false;
-    SpoolPosition next;  // where it ends on disk
+    SpoolPosition next;  // its end in the spool
   };
   enum class Delivery : uint8_t { kDone, kAway };
 
-  // Poster.
+  // Called on the poster's thread.
   void RunPoster();
   bool NextInFlight(InFlight* in_flight);
   bool ReadSpool(InFlight* in_flight);
@@ -155,12 +158,12 @@ class Sender {
   void ServerFailed(const HttpResponse& response, const std::string& reason);
   void ServerAnswered();
 
-  // Spooler; Spill() also by Stop(). Unlocks while it writes.
+  // Called on the spooler's thread; Stop() calls Spill(), too. Spill() unlocks while it writes.
   void RunSpooler();
   bool ShouldSpill(Time now) const;
   void Spill(std::unique_lock<std::mutex>& lock);
 
-  // With mutex_ held.
+  // Called with mutex_ held.
   void Seal();
   bool OpenIsDue(Time now) const;
   bool MemoryEmpty() const;
@@ -184,22 +187,22 @@ class Sender {
   InFlight* in_flight_ = nullptr;
   int64_t queued_events_ = 0;  // open_, ready_ and an in_flight_ that is not on disk
   int64_t queued_bytes_ = 0;
-  bool spilling_ = false;       // batches older than ready_ are in the spooler's hands
-  Time spill_not_before_;       // after the spool refused a body
-  bool spool_refuses_ = false;  // logged once
-  Time post_not_before_;        // backoff
+  bool spilling_ = false;       // the spooler holds batches that are older than ready_
+  Time spill_not_before_;       // when to try again after the spool refused a body
+  bool spool_refuses_ = false;  // the refusal is logged already
+  Time post_not_before_;        // the end of the backoff
   bool away_ = false;
   Time away_since_;
-  bool away_logged_ = false;  // of this absence
+  bool away_logged_ = false;  // the present absence is logged
   Time away_log_time_;
-  bool stopping_ = false;  // no more offers
-  bool quit_ = false;      // threads end
+  bool stopping_ = false;  // Offer() takes nothing any more
+  bool quit_ = false;      // the threads end
   bool joined_ = false;
   Time drop_logged_;
   int64_t dropped_unlogged_ = 0;
   SenderCounters counters_;
 
-  // Of the poster.
+  // Used only by the poster.
   PostBackoff backoff_;
 
   std::thread poster_, spooler_;

@@ -27,7 +27,7 @@ constexpr int64_t kTownSquare = 7001;
 constexpr int32_t kExtraFramesMax = 7;  // of a lingering object: 1..7 after the first
 constexpr double kExtraFramesMean = (1 + kExtraFramesMax) / 2.0;
 
-// The city lies at the mouth of the Maas. Daylight saving time is ignored where it only bends the
+// The city lies at the mouth of the Maas. Daylight saving time is ignored: it would only move the
 // rhythm of the day by an hour.
 constexpr std::string_view kTimeZone = "Europe/Amsterdam";
 constexpr int64_t kTimeZoneOffsetMs = kHourMs;
@@ -41,7 +41,7 @@ constexpr std::array kPlaces = std::to_array<std::string_view>(
      "Library",         "River Walk",     "Science Park", "Zoo",         "Lighthouse",
      "Congress Centre", "Cinema Quarter", "Long Quay",    "Castle Hill", "Beach Road"});
 
-// In the order of how often one sees them; two are there for their bytes.
+// Ordered by how often one sees them. Two of them are there for their non-ASCII bytes.
 constexpr std::array kItems =
     std::to_array<std::string_view>({"person",        "car",           "bicycle",
                                      "bus",           "dog",           "truck",
@@ -58,7 +58,7 @@ constexpr std::array kItems =
                                      "police car",    "excavator",     "shopping trolley",
                                      "balloon"});
 
-// How busy an hour of the day is; scaled to a mean of 1.
+// How busy each hour of the day is; DayFactor() scales it to a mean of 1.
 constexpr std::array<double, 24> kHours = {0.30, 0.20, 0.14, 0.10, 0.12, 0.30, 0.70, 1.30,
                                            1.80, 1.50, 1.30, 1.40, 1.60, 1.50, 1.35, 1.45,
                                            1.75, 1.95, 1.70, 1.30, 1.00, 0.80, 0.60, 0.45};
@@ -69,7 +69,7 @@ double HoursMean() {
   return sum / static_cast<double>(kHours.size());
 }
 
-// Linear between the middles of the hours.
+// The rhythm of the day, linear between the middles of the hours.
 double DayFactor(int64_t now_ms, double strength) {
   const double hours =
       static_cast<double>(WindowStart({now_ms + kTimeZoneOffsetMs - kHourMs / 2}, {1}).v) /
@@ -134,7 +134,7 @@ struct Location {
   std::vector<double> cumulative;  // of the items' weights now
 };
 
-// What happens at a tick yet to come.
+// Something that will happen at a later tick.
 struct Due {
   enum class Kind : uint8_t { kFrame, kSend, kRetry } kind = Kind::kFrame;
   size_t camera = 0;
@@ -155,8 +155,10 @@ Status SimulatorOptions::Validate() const {
   within("locations", locations, 1, 1'000);
   within("cameras_per_location", cameras_per_location, 1, 99);
   if (static_cast<int64_t>(locations) * cameras_per_location > kIdCamerasMax)
-    broken.push_back(fmt::format("there are {} * {} cameras: at most {} can have ids", locations,
-                                 cameras_per_location, kIdCamerasMax));
+    broken.push_back(
+        fmt::format("locations * cameras_per_location is {} * {}: set at most {} "
+                    "cameras, because the ids have room for no more",
+                    locations, cameras_per_location, kIdCamerasMax));
   within("rate", rate, 0, 1'000'000);
   within("items", items, 1, 10'000);
   within("location_skew", location_skew, 0, 5);
@@ -181,7 +183,7 @@ Status SimulatorOptions::Validate() const {
     within("heartbeat_interval", static_cast<double>(heartbeat_interval.v), kTickMs, 3'600'000);
   if (broken.empty()) return Status::Ok();
   return Status::Stop(
-      fmt::format("the simulator's options are not valid:\n  {}", fmt::join(broken, "\n  ")));
+      fmt::format("the simulator's options are invalid:\n  {}", fmt::join(broken, "\n  ")));
 }
 
 class Simulator::City {
@@ -196,7 +198,7 @@ class Simulator::City {
 
   std::vector<std::string> Advance(EventTime now) {
     const int64_t now_tick = WindowStart(now, {kTickMs}).v;
-    // The first tick lies ahead: another process may have simulated the one of `now`.
+    // The first tick is the next one: an earlier process may have simulated the current one.
     if (!std::exchange(started_, true)) {
       tick_ = now_tick;
       UpdateWeights();
@@ -255,7 +257,7 @@ void Simulator::City::MakeLocations() {
     location.name = NumberedName(kPlaces.data(), kPlaces.size(), i);
     location.latitude = kLatitude + (random_.Uniform() - 0.5) * 0.06;
     location.longitude = kLongitude + (random_.Uniform() - 0.5) * 0.12;
-    // The city's order, with a few places changed: here dogs, there buses.
+    // The city's order of items with a few places swapped: here more dogs, there more buses.
     std::vector<size_t> ranks(static_cast<size_t>(options_.items));
     for (size_t rank = 0; rank < ranks.size(); ++rank) ranks[rank] = rank;
     for (size_t rank = 0; rank + 1 < ranks.size(); ++rank) {
@@ -308,7 +310,7 @@ void Simulator::City::UpdateWeights() {
   }
 }
 
-// Forgets what was to come; what is dark comes back. Ids go on from the greatest given.
+// Forgets what is due and ends all spells. Ids go on from the greatest one given.
 void Simulator::City::Jump(int64_t now_tick) {
   stats_.skipped_ms += now_tick - tick_;
   tick_ = now_tick;
@@ -326,7 +328,7 @@ void Simulator::City::Tick() {
   for (size_t i = 0; i < cameras_.size(); ++i) {
     Camera& camera = cameras_[i];
     EndSpells(camera);
-    // Cameras look at their dice at different times of the minute.
+    // Spells start at a different moment of the minute for each camera.
     if ((tick_ + camera.index * 1'700) % kMinuteMs == 0) StartSpells(camera);
     if (camera.silent_until > tick_) continue;
     Arrivals(i);
@@ -377,7 +379,7 @@ void Simulator::City::Arrivals(size_t camera_index) {
 
 void Simulator::City::Handle(Due due) {
   Camera& camera = cameras_[due.camera];
-  if (camera.silent_until > tick_) return;  // what it had in memory is gone
+  if (camera.silent_until > tick_) return;  // switched off: it has lost what it had in memory
   if (due.kind == Due::Kind::kFrame) {
     Frame(due);
   } else if (due.kind == Due::Kind::kSend || camera.dark_until > tick_) {
@@ -431,7 +433,7 @@ void Simulator::City::Send(Camera& camera, std::string line) {
   out_.push_back(std::move(line));
 }
 
-// The answer was lost, so the camera sends its last second once more.
+// As if an answer was lost: the camera sends its last second once more.
 void Simulator::City::RetryBatch(size_t camera_index) {
   std::vector<std::string> batch = std::exchange(cameras_[camera_index].last_batch, {});
   if (batch.empty() || !random_.Chance(options_.retry_probability)) return;
@@ -477,7 +479,7 @@ void Simulator::City::Malformed(Camera& camera, const std::string& good) {
 }
 
 DetectionId Simulator::City::NewId(Camera& camera) {
-  // A tick's objects share its milliseconds; in a crowd the ids run ahead of the time.
+  // The objects of a tick share its milliseconds. In a crowd the ids run ahead of the time.
   const int64_t first_ms = tick_ - kTickMs;
   if (camera.id_ms < first_ms) {
     camera.id_ms = first_ms;

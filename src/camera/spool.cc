@@ -26,7 +26,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int64_t kHeaderBytes = 12;
-constexpr int64_t kBodyBytesMax = 256LL << 20;  // a longer length is damage, not a body
+constexpr int64_t kBodyBytesMax = 256LL << 20;  // a header with a longer length is damaged
 constexpr std::string_view kPositionMagic = "SLPOS1";
 
 uint32_t Crc32(std::string_view bytes, uint32_t before = 0) {
@@ -46,7 +46,7 @@ bool WriteAll(int fd, std::string_view bytes) {
   return true;
 }
 
-// False at an error or when the file ends before `size` bytes.
+// False on an error, or when the file ends before `size` bytes; then errno is 0.
 bool ReadAll(int fd, int64_t offset, char* out, int64_t size) {
   errno = 0;
   while (size > 0) {
@@ -78,7 +78,8 @@ std::string EncodeHeader(std::string_view body, int64_t events) {
 
 enum class RecordState { kGood, kDamaged, kUnreadable };
 
-// Appends the body of the record at `offset` to `body` when it is good.
+// Appends the body of the record at `offset` to `body` if the record is good. kDamaged: the bytes
+// are wrong and will stay so. kUnreadable: the disk failed, and a later read may succeed.
 RecordState ReadRecord(int fd, int64_t offset, int64_t file_bytes, Header* header,
                        std::string* body) {
   char raw[kHeaderBytes];
@@ -105,7 +106,7 @@ RecordState ReadRecord(int fd, int64_t offset, int64_t file_bytes, Header* heade
   return outcome;
 }
 
-// Names and sizes of the plain files in a directory.
+// The names and sizes of the regular files in a directory.
 Result<std::vector<std::pair<std::string, int64_t>>> ListFiles(const std::string& directory) {
   std::vector<std::pair<std::string, int64_t>> files;
   std::error_code error;
@@ -118,7 +119,8 @@ Result<std::vector<std::pair<std::string, int64_t>>> ListFiles(const std::string
     if (!error) entry.increment(error);
   }
   if (error)
-    return Status::Stop(fmt::format("'{}' cannot be listed: {}", directory, error.message()));
+    return Status::Stop(
+        fmt::format("the spool's folder '{}' cannot be listed: {}", directory, error.message()));
   return files;
 }
 
@@ -130,7 +132,7 @@ std::string Spool::SegmentPath(int64_t number) const {
 
 Result<std::unique_ptr<Spool>> Spool::Open(const SpoolOptions& options) {
   if (options.bytes_max < 1 || options.segment_bytes < 1)
-    return Status::Stop("spool: bytes_max and segment_bytes must be positive");
+    return Status::Stop("the spool's bytes_max and segment_bytes must be positive");
   std::unique_ptr<Spool> spool(new Spool(options));
   RETURN_IF_ERROR(spool->LockDirectory());
   RETURN_IF_ERROR(spool->Recover());
@@ -150,14 +152,16 @@ Status Spool::LockDirectory() {
   fs::create_directories(options_.directory + "/refused", error);
   if (error)
     return Status::Stop(
-        fmt::format("spool '{}' cannot be created: {}", options_.directory, error.message()));
+        fmt::format("the spool '{}' cannot be created: {}", options_.directory, error.message()));
   lock_fd_ = ::open((options_.directory + "/lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (lock_fd_ < 0)
     return Status::Stop(
-        fmt::format("spool '{}' cannot be locked: {}", options_.directory, Reason()));
+        fmt::format("the spool '{}' cannot be locked: {}", options_.directory, Reason()));
+  // The kernel releases the lock when the process ends, however it ends.
   if (::flock(lock_fd_, LOCK_EX | LOCK_NB) != 0)
-    return Status::Stop(fmt::format(
-        "spool '{}' is in use: give each camera process a spool of its own", options_.directory));
+    return Status::Stop(
+        fmt::format("the spool '{}' is in use: give each camera process a spool of its own",
+                    options_.directory));
   return Status::Ok();
 }
 
@@ -165,17 +169,19 @@ Status Spool::Recover() {
   LoadPosition();
   const auto files = ListFiles(options_.directory);
   if (!files.ok()) return files.status();
+  // The folder has other files, too: only "<number>.seg" is a segment.
   std::map<int64_t, int64_t> found;
   for (const auto& [name, size] : files.value()) {
     int64_t number = 0;
     const auto parsed = std::from_chars(name.data(), name.data() + name.size(), number);
     if (parsed.ec == std::errc() && std::string_view(parsed.ptr) == ".seg") found[number] = size;
   }
+  // A number that the position names must not be used again, even if its segment is deleted.
   next_number_ = std::max(acknowledged_.segment, found.empty() ? 0 : found.rbegin()->first) + 1;
   for (const auto& [number, size] : found) RETURN_IF_ERROR(RecoverSegment(number, size));
   RETURN_IF_ERROR(CountRefused());
   if (!empty())
-    LogInfo(fmt::format("spool '{}' holds {} events to send", options_.directory, events()));
+    LogInfo(fmt::format("the spool '{}' holds {} unsent events", options_.directory, events()));
   return Status::Ok();
 }
 
@@ -187,18 +193,21 @@ Status Spool::CountRefused() {
   return Status::Ok();
 }
 
-// Counts the records of a segment from the acknowledged position on, cuts what is torn, and deletes
-// the segment when nothing is left of it.
+// Counts the events of a segment after the acknowledged position, cuts off a torn record, and
+// deletes the segment when it has nothing to send.
 Status Spool::RecoverSegment(int64_t number, int64_t size) {
   const std::string path = SegmentPath(number);
   int64_t valid = 0, counted = 0;
   if (number >= acknowledged_.segment) {
     const File file(::open(path.c_str(), O_RDWR | O_CLOEXEC));
-    if (!file.ok()) return Status::Stop(fmt::format("'{}' cannot be opened: {}", path, Reason()));
+    if (!file.ok())
+      return Status::Stop(
+          fmt::format("the spool's segment '{}' cannot be opened: {}", path, Reason()));
     const int64_t from = number == acknowledged_.segment ? acknowledged_.offset : 0;
     Header header;
     std::string body;
     auto state = RecordState::kGood;
+    // From the start of the file, because only the records before it show where a record begins.
     while (valid < size) {
       body.clear();
       state = ReadRecord(file.fd(), valid, size, &header, &body);
@@ -207,11 +216,16 @@ Status Spool::RecoverSegment(int64_t number, int64_t size) {
       valid += kHeaderBytes + header.body_bytes;
     }
     if (state == RecordState::kUnreadable)
-      return Status::Stop(fmt::format("'{}' cannot be read: {}", path, Reason()));
+      return Status::Stop(
+          fmt::format("the spool's segment '{}' cannot be read: {}", path, Reason()));
     if (valid < size) {
-      LogWarning(fmt::format("spool: cut {} torn bytes off '{}'", size - valid, path));
+      LogWarning(
+          fmt::format("the spool's segment '{}' ends with an incomplete record, as after a kill: "
+                      "its {} bytes are cut off",
+                      path, size - valid));
       if (::ftruncate(file.fd(), valid) != 0)
-        return Status::Stop(fmt::format("'{}' cannot be cut: {}", path, Reason()));
+        return Status::Stop(
+            fmt::format("the spool's segment '{}' cannot be cut: {}", path, Reason()));
     }
   }
   if (counted == 0) {
@@ -225,10 +239,12 @@ Status Spool::RecoverSegment(int64_t number, int64_t size) {
   return Status::Ok();
 }
 
-// A missing or damaged position means the beginning: copies, no loss.
+// Without a valid position everything is sent again: that makes copies, but loses nothing.
 void Spool::LoadPosition() {
   const File file(::open((options_.directory + "/position").c_str(), O_RDONLY | O_CLOEXEC));
   if (!file.ok()) return;
+  // One read is enough: the file is shorter than this, and rename() only ever replaces it as a
+  // whole.
   char raw[128] = {};
   const ssize_t got = ::read(file.fd(), raw, sizeof raw - 1);
   const std::string_view text(raw, got > 0 ? static_cast<size_t>(got) : 0);
@@ -249,11 +265,13 @@ void Spool::LoadPosition() {
   if (good) {
     acknowledged_ = position;
   } else {
-    LogWarning(fmt::format("spool '{}': its position is damaged, so all of it is sent again",
-                           options_.directory));
+    LogWarning(
+        fmt::format("the position of the spool '{}' is damaged: everything in it is sent again",
+                    options_.directory));
   }
 }
 
+// Not synced: a power cut may bring an older position back, which only makes copies.
 Status Spool::StorePosition() {
   std::string text =
       fmt::format("{} {} {}", kPositionMagic, acknowledged_.segment, acknowledged_.offset);
@@ -261,16 +279,18 @@ Status Spool::StorePosition() {
   const std::string path = options_.directory + "/position", fresh = path + ".new";
   const File file(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
   if (!file.ok() || !WriteAll(file.fd(), text) || ::rename(fresh.c_str(), path.c_str()) != 0)
-    return Status::Retry(fmt::format("'{}' cannot be written: {}", path, Reason()));
+    return Status::Retry(
+        fmt::format("the spool's position '{}' cannot be written: {}", path, Reason()));
   return Status::Ok();
 }
 
 Status Spool::OpenSegment() {
-  const int64_t number = next_number_++;  // a number is used once, whatever becomes of it
+  const int64_t number = next_number_++;  // used once, even if the creation fails
   const std::string path = SegmentPath(number);
   segment_fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
   if (segment_fd_ < 0)
-    return Status::Retry(fmt::format("spool: '{}' cannot be created: {}", path, Reason()));
+    return Status::Retry(
+        fmt::format("the spool's segment '{}' cannot be created: {}", path, Reason()));
   directory_unsynced_ = true;
   segments_[number] = {0, appended_events_.load()};
   return Status::Ok();
@@ -288,8 +308,9 @@ Result<SpoolPosition> Spool::Append(std::string_view body, int64_t events) {
   const std::lock_guard lock(mutex_);
   const int64_t size = kHeaderBytes + static_cast<int64_t>(body.size());
   if (size > kBodyBytesMax || bytes_ + size > options_.bytes_max)
-    return Status::Retry(fmt::format("spool '{}' is full: {} of {} bytes", options_.directory,
-                                     bytes_.load(), options_.bytes_max));
+    return Status::Retry(fmt::format("the spool '{}' is full: it holds {} of {} bytes",
+                                     options_.directory, bytes_.load(), options_.bytes_max));
+  // A full segment is synced before it is closed, because later syncs only reach the open one.
   if (segment_fd_ >= 0 && segments_.rbegin()->second.bytes >= options_.segment_bytes) {
     if (const Status status = SyncLocked(); !status.ok()) LogError(status.message());
     CloseSegment();
@@ -298,7 +319,8 @@ Result<SpoolPosition> Spool::Append(std::string_view body, int64_t events) {
 
   auto& [number, segment] = *segments_.rbegin();
   const std::string header = EncodeHeader(body, events);
-  // One system call in the usual case; a torn one is completed or taken back.
+  // Usually one system call. If the kernel takes only a part, the rest follows, or the part is
+  // removed again.
   iovec parts[2] = {{const_cast<char*>(header.data()), header.size()},
                     {const_cast<char*>(body.data()), body.size()}};
   const ssize_t written = ::writev(segment_fd_, parts, 2);
@@ -309,9 +331,10 @@ Result<SpoolPosition> Spool::Append(std::string_view body, int64_t events) {
   }
   if (!whole) {
     const std::string reason = Reason();
-    // What cannot be cut now is cut by the next Open(): a record that is not whole is no record.
+    // If this fails, readers still stop at segment.bytes, and the next Open() cuts off the part.
     if (::ftruncate(segment_fd_, segment.bytes) != 0)
-      LogError(fmt::format("spool: '{}' cannot be cut: {}", SegmentPath(number), Reason()));
+      LogError(
+          fmt::format("the spool's segment '{}' cannot be cut: {}", SegmentPath(number), Reason()));
     if (const Status status = SyncLocked(); !status.ok()) LogError(status.message());
     CloseSegment();
     if (segment.bytes == 0) {
@@ -319,7 +342,7 @@ Result<SpoolPosition> Spool::Append(std::string_view body, int64_t events) {
       segments_.erase(number);
     }
     return Status::Retry(
-        fmt::format("spool '{}' cannot be written: {}", options_.directory, reason));
+        fmt::format("the spool '{}' cannot be written: {}", options_.directory, reason));
   }
   segment.bytes += size;
   bytes_ += size;
@@ -335,6 +358,7 @@ Result<Spool::Chunk> Spool::Read(int64_t events_max, int64_t bytes_max) {
     chunk.next = acknowledged_;
     const auto segment = segments_.lower_bound(acknowledged_.segment);
     if (segment == segments_.end() || empty()) return chunk;
+    // The position may name a segment that is deleted: then the next one starts at its beginning.
     if (segment->first > acknowledged_.segment) chunk.next.offset = 0;
     chunk.next.segment = segment->first;
     const File file(::open(SegmentPath(segment->first).c_str(), O_RDONLY | O_CLOEXEC));
@@ -354,22 +378,24 @@ Result<Spool::Chunk> Spool::Read(int64_t events_max, int64_t bytes_max) {
       chunk.next.events += header.events;
       chunk.next.offset += kHeaderBytes + header.body_bytes;
     }
+    // What was read before the damage goes out first; the next Read() meets the damage again.
     if (chunk.events > 0) return chunk;
     if (state == RecordState::kUnreadable)
-      return Status::Retry(
-          fmt::format("'{}' cannot be read: {}", SegmentPath(segment->first), Reason()));
+      return Status::Retry(fmt::format("the spool's segment '{}' cannot be read: {}",
+                                       SegmentPath(segment->first), Reason()));
     SkipDamage(segment->first);
   }
   return chunk;
 }
 
-// The rest of segment `number` cannot be trusted; without it the queue would stand still for ever.
+// Gives up the rest of segment `number`. Its record bounds cannot be trusted any more, and waiting
+// would stop the queue for ever.
 void Spool::SkipDamage(int64_t number) {
   const Segment segment = segments_.at(number);
   const int64_t lost = segment.last_events - acknowledged_events_.load();
   if (lost > 0)
-    LogError(
-        fmt::format("spool: '{}' is damaged: {} events in it are lost", SegmentPath(number), lost));
+    LogError(fmt::format("the spool's segment '{}' is damaged: {} events are lost",
+                         SegmentPath(number), lost));
   if (segments_.rbegin()->first == number) CloseSegment();
   acknowledged_events_ = segment.last_events;
   acknowledged_ = {number + 1, 0, segment.last_events};
@@ -380,20 +406,22 @@ void Spool::SkipDamage(int64_t number) {
 
 void Spool::Acknowledge(SpoolPosition next) {
   const std::lock_guard lock(mutex_);
+  // Positions only move forward, and never beyond what was appended.
   CHECK(next.events >= acknowledged_.events && next.events <= appended_events_.load());
   acknowledged_ = next;
   acknowledged_events_ = next.events;
   if (const Status status = StorePosition(); !status.ok()) LogWarning(status.message());
-  // Nothing left: give the space back at once, the written segment's too.
+  // When nothing is left, the segment that is being written is deleted, too, to free its space.
   if (empty()) CloseSegment();
   DeleteBefore(empty() ? next.segment + 1 : next.segment);
 }
 
-// Also the segment at the position when all of it is acknowledged and it is closed.
+// Deletes the segments before `number`, and the one at the position if it is closed and
+// acknowledged to its end.
 void Spool::DeleteBefore(int64_t number) {
   while (!segments_.empty()) {
     const auto& [first, segment] = *segments_.begin();
-    const bool is_open = segment_fd_ >= 0 && segments_.size() == 1;
+    const bool is_open = segment_fd_ >= 0 && segments_.size() == 1;  // Append() still writes to it
     const bool done = first == acknowledged_.segment && acknowledged_.offset >= segment.bytes;
     if (is_open || (first >= number && !done)) return;
     ::unlink(SegmentPath(first).c_str());
@@ -405,16 +433,18 @@ void Spool::DeleteBefore(int64_t number) {
 Status Spool::SetAside(std::string_view body, int32_t http_status, int64_t now_ms) {
   const std::lock_guard lock(mutex_);
   const auto size = static_cast<int64_t>(body.size());
-  // Somebody may have emptied it since.
+  // A person may have emptied the folder meanwhile.
   if (refused_bytes_ + size > options_.refused_bytes_max) RETURN_IF_ERROR(CountRefused());
   if (refused_bytes_ + size > options_.refused_bytes_max)
-    return Status::Retry(fmt::format("'{}/refused' is full ({} bytes): look at it, then empty it",
+    return Status::Retry(fmt::format("'{}/refused' is full ({} bytes): inspect and empty it",
                                      options_.directory, refused_bytes_));
   const std::string path = fmt::format("{}/refused/{}-{}-{}.ndjson", options_.directory, now_ms,
                                        refused_sequence_++, http_status);
+  // Synced, because the caller acknowledges the body now: this copy is the only one that is left.
   const File file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
   if (!file.ok() || !WriteAll(file.fd(), body) || ::fdatasync(file.fd()) != 0)
-    return Status::Retry(fmt::format("'{}' cannot be written: {}", path, Reason()));
+    return Status::Retry(
+        fmt::format("the refused body '{}' cannot be written: {}", path, Reason()));
   refused_bytes_ += size;
   return Status::Ok();
 }
@@ -432,9 +462,11 @@ Status Spool::SyncLocked() {
     static_cast<void>(SyncDirectory(options_.directory));
   if (::fdatasync(segment_fd_) == 0) return Status::Ok();
   const std::string reason = Reason();
-  // The kernel may have dropped the dirty pages: what follows must not stand behind a hole.
+  // After a failed sync the kernel may drop the dirty pages. New records go to another segment, so
+  // that a hole cannot hide them.
   CloseSegment();
-  return Status::Retry(fmt::format("spool '{}' cannot be synced: {}", options_.directory, reason));
+  return Status::Retry(
+      fmt::format("the spool '{}' cannot be synced to disk: {}", options_.directory, reason));
 }
 
 void Spool::SyncIfDue() {

@@ -1,4 +1,4 @@
-// DetectionLog: the port through which accepted detections become durable.
+// DetectionLog: the port that makes accepted detections durable.
 #pragma once
 
 #include <cstdint>
@@ -13,18 +13,19 @@
 
 namespace sightline {
 
-// What decides where a detection goes.
+// Decides the topic and partition of a detection.
 struct DetectionOrigin {
   CameraId camera;
   LocationId location;
 };
 
-// Records for one partition, packed: each a varint length (base/bytes.h) and its bytes.
+// The records for one partition in one buffer: for each a varint length (base/bytes.h), then its
+// bytes.
 struct PackedRecords {
   int32_t partition = 0;
   int64_t count = 0;
   std::string bytes;
-  // Of each record; its camera has decided the partition. None: it could not be read.
+  // One per record; its camera has decided the partition. None: the record could not be decoded.
   std::vector<std::optional<DetectionOrigin>> origins;
 };
 
@@ -33,9 +34,9 @@ class DetectionLog {
  public:
   virtual ~DetectionLog() = default;
   virtual int32_t partitions() const = 0;
-  // Takes all the records or none. `done` is called once, on the log's thread, when they are
-  // durable (or could not be made so: kRetry with the reason, e.g. the disk is full). False, and
-  // `done` is never called: the queue is full, ask the sender to come again.
+  // Takes all the records or none. When they are durable, the log calls `done` once, on its own
+  // thread; if it cannot make them durable, `done` gets kRetry with the reason, for example a full
+  // disk. False: the queue is full, and `done` is never called; the sender should try again.
   virtual bool Append(std::vector<PackedRecords> records, std::function<void(Status)> done) = 0;
 };
 

@@ -25,8 +25,9 @@ std::string_view Trim(std::string_view text) {
 
 bool Opens(std::string_view text) { return text.starts_with('{') || text.starts_with('['); }
 
-// Walks over `text` outside of strings until `stop(c, depth)`; npos and the depth at the end if it
-// never does. A string that does not end counts as one level more.
+// Walks over `text`, skipping strings, until `stop(c, depth)` is true, and returns that position;
+// npos if it never is. `depth` is then the nesting at the end; a string that does not end counts as
+// one level.
 template <typename Stop>
 size_t Walk(std::string_view text, int64_t* depth, Stop stop) {
   for (size_t i = 0; i < text.size(); ++i) {
@@ -44,15 +45,15 @@ size_t Walk(std::string_view text, int64_t* depth, Stop stop) {
   return std::string_view::npos;
 }
 
-// Where an element of an array ends.
+// The position where an element of an array ends; npos if it does not.
 size_t EndOfElement(std::string_view text) {
   int64_t depth = 0;
   return Walk(text, &depth, [](char c, int64_t at) { return at == 0 && (c == ',' || c == ']'); });
 }
 
-// Whether the first value of `text` goes on behind its first line. Only a guess is possible,
-// because a line may also have been cut off. An array's lines mostly end with a comma, an object's
-// next line begins with a name; lines of NDJSON begin with a brace.
+// Whether the first value of `text` continues after its first line. This is a guess, because a line
+// may also have been cut off. The lines of an array usually end with a comma, and the next line of
+// an object begins with a name, but lines of NDJSON begin with a brace.
 bool SpansLines(std::string_view text) {
   const size_t first_end = text.find('\n');
   if (first_end == std::string_view::npos) return false;
@@ -72,7 +73,7 @@ void AppendVarint(std::string& out, uint64_t value) {
   out.push_back(static_cast<char>(value));
 }
 
-// Whether the engine, which reads `record` as a message, will find one broken element in it.
+// Whether the engine, which decodes `record` as a message, will find exactly one malformed element.
 bool IsOneMalformed(std::string& record, IngestScratch* scratch) {
   const size_t size = record.size();
   record.append(kDecodePadding, ' ');
@@ -113,6 +114,8 @@ bool BodySplitter::NextSpan() {
   return true;
 }
 
+// Each turn of the loop does one thing: it ends an empty array, returns an element of an array,
+// enters an array, returns what is left of the span as an element, or takes the next span.
 bool BodySplitter::Next(Element* element) {
   for (;;) {
     span_ = Trim(span_);
@@ -150,7 +153,7 @@ bool BodySplitter::SplitArray(Element* element) {
   return true;
 }
 
-// `bytes` of the span are the rest of the array. Behind an array over lines come lines.
+// The next `bytes` of the span end the array. After an array that spans lines, lines follow.
 void BodySplitter::EndArray(size_t bytes) {
   in_array_ = false;
   span_.remove_prefix(bytes);
@@ -198,8 +201,8 @@ void Ingest::Accept(const Event& event, std::string_view bytes) {
   std::string& packed = Pack(PartitionOfKey(event.camera.v, partitions),
                              DetectionOrigin{event.camera, event.location}, bytes);
   if (std::memchr(bytes.data(), '\n', bytes.size()) == nullptr) return;
-  // An element over several lines. A record is read as lines, and line ends outside of strings mean
-  // no more than spaces; inside of them they are not valid.
+  // The element spans several lines, but the engine reads a record as lines. Outside strings a line
+  // end means no more than a space; inside strings JSON does not allow it.
   std::replace(packed.end() - static_cast<ptrdiff_t>(bytes.size()), packed.end(), '\n', ' ');
 }
 
@@ -212,9 +215,9 @@ void Ingest::Reject(const BodySplitter::Element& element, MalformedReason reason
   std::string& record = scratch_->rejected;
   record = element.bytes.substr(0, kRejectedBytesMax);
   if (record.empty()) record = ",";
-  // On its own it may look whole: an array in an array, the last element of an array that never
-  // ends, a long one cut behind its brace. As the first element of an array without end it is one
-  // broken element whatever it holds.
+  // On its own the element may look valid, or like several: an array in an array, the last element
+  // of an array that never ends, a long one cut after a brace. Put after a '[' that nothing closes,
+  // it is one malformed element, whatever it contains.
   if (!IsOneMalformed(record, scratch_)) {
     record.insert(0, 1, '[');
     record.resize(std::min(record.size(), kRejectedBytesMax));
@@ -226,7 +229,7 @@ std::string& Ingest::Pack(int32_t partition, std::optional<DetectionOrigin> orig
                           std::string_view record) {
   PackedRecords& slot = slots_[static_cast<size_t>(partition)];
   if (slot.count == 0) {
-    // A quarter more than an even share: most bodies then never grow it.
+    // A quarter more than an even share, so that most buffers never grow.
     slot.partition = partition;
     slot.bytes.reserve(record.size() + body_bytes_ / slots_.size() * 5 / 4);
   }

@@ -7,19 +7,20 @@ namespace sightline {
 void Completeness::OnCounted(const SourcePartition& partition, Offset next, Watermark watermark) {
   Partition& known = partitions_[partition];
   known.next = next;
-  if (watermark <= known.watermark) return;  // malformed or old ones: they tell nothing new
+  if (watermark <= known.watermark) return;  // malformed or old records do not advance it
   known.watermark = watermark;
   known.idle_until = kBeforeAllTime;
 }
 
-// Silence is measured by the log, not by this process: a restart neither ends nor begins it.
+// The log's append times measure the silence, not the uptime of this process: a restart neither
+// ends nor begins it.
 bool Completeness::IsIdle(const SourcePartition& name, const Partition& partition,
                           EventTime now) const {
   if (!log_end_) return false;
   const LogEnd end = log_end_(name);
   if (end.newest == kNoAppendTime) return true;
   if (partition.next < end.next) return false;
-  // Nothing but malformed ones: no camera was ever heard here.
+  // Only malformed records ever came, so there is no camera to wait for.
   if (partition.watermark == kBeforeAllTime) return true;
   return now - ToEventTime(end.newest) >= idle_timeout_;
 }

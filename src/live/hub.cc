@@ -23,7 +23,7 @@ namespace {
 
 using Steady = Pace::Steady;
 
-// Live is locked for so many views at once.
+// One Reading answers this many views at most, since Live stays locked meanwhile.
 constexpr size_t kViewsPerReading = 64;
 constexpr int64_t kKeptBytesPerViewMin = 64 << 10;
 
@@ -35,7 +35,8 @@ std::string RandomBoot() {
   return boot;
 }
 
-// The thread's own, so that waiting for a mutex or for the machine does not count as work.
+// CPU time of this thread, so that waiting for a mutex or for a busy machine does not count as
+// work.
 std::chrono::nanoseconds ThreadTime() {
   timespec time{};
   CHECK(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time) == 0);
@@ -52,9 +53,9 @@ struct Hub::State {
   State(const Live* live, const Clock* clock, HubOptions options);
 
   class ViewerOfView;
-  // What the views of one scope and window share.
+  // What all views of one scope and window share.
   struct Board {
-    // The hub's thread's.
+    // Of the hub's thread.
     LocationBoard locations;
     std::unique_ptr<Live::Followed> followed;
     uint64_t stamp = 0;  // of the last Reading
@@ -71,9 +72,9 @@ struct Hub::State {
     const std::string json;
     Board* const board;
 
-    // The hub's thread's: the state as of history.seq().
+    // Of the hub's thread: the view's state at history.seq().
     bool is_computed = false;
-    uint64_t sent_version = 0;  // of board->locations
+    uint64_t sent_version = 0;  // the version of board->locations that the viewers have
     int64_t now_ms = 0;
     int64_t changed_at_ms = 0;
     Top top;
@@ -82,19 +83,19 @@ struct Hub::State {
     // Guarded by `mutex`; only the hub's thread appends to the history.
     ViewHistory history;
     std::set<ViewerOfView*> viewers;
-    bool wanted = false;         // some viewer waits for a snapshot, or for its first wake
-    bool is_stale = false;       // was without viewers since it was computed
-    bool is_busy = false;        // the hub's thread works on it: not to be dropped
+    bool wanted = false;    // a viewer waits for a snapshot or for its first wake
+    bool is_stale = false;  // it was without viewers, and so not computed, for a while
+    bool is_busy = false;   // the hub's thread uses it without the mutex: it must not be dropped
     Steady::time_point left_at;  // when the last viewer left
   };
-  // A view in a round, and what is asked of it.
+  // What one round does for one view.
   struct Job {
     ViewState* view;
     bool compute;
     bool snapshot;
   };
 
-  // Viewers' threads.
+  // Called on viewers' threads.
   Result<std::unique_ptr<Viewer>> Subscribe(const View& view, std::string_view last_event_id,
                                             std::function<void()> wake);
   ViewState* FindOrMake(const View& view);
@@ -102,7 +103,7 @@ struct Hub::State {
   void Leave(ViewerOfView& viewer);
   void Drop(std::map<View, std::unique_ptr<ViewState>>::iterator it);
 
-  // The hub's thread.
+  // Called on the hub's thread.
   void Run();
   std::vector<Job> Collect(const Pace::Due& due);
   void Round(const Pace::Due& due);
@@ -120,11 +121,14 @@ struct Hub::State {
   const Clock* const clock;
   const HubOptions options;
   const std::string boot;
-  // Shared: Live keeps its callback, which ends here, for its whole life.
+  // Shared, because Live keeps the callback that uses it for its whole life, which outlasts the
+  // hub.
   const std::shared_ptr<Pace> pace;
   std::atomic<int64_t> computations{0};
 
-  mutable std::mutex mutex;  // never held while Live or JSON works, but taken before Live's
+  // Never held while Live reads or JSON is made, so that viewers do not wait for either. Lock
+  // order: this one before Live's, which destroying a Board's `followed` takes.
+  mutable std::mutex mutex;
   std::map<View, std::unique_ptr<ViewState>> views;
   std::map<std::pair<Scope, WindowChoice>, std::unique_ptr<Board>> boards;
   int64_t viewers = 0;
@@ -146,7 +150,7 @@ class Hub::State::ViewerOfView final : public Hub::Viewer {
   const std::function<void()> wake_;
   // Guarded by the hub's mutex.
   ViewHistory::Cursor cursor_;
-  bool is_armed_ = true;  // may be woken
+  bool is_armed_ = true;  // Take() was called since the last wake: the next one is allowed
 };
 
 Hub::State::State(const Live* live, const Clock* clock, HubOptions options)
@@ -157,13 +161,13 @@ Hub::State::State(const Live* live, const Clock* clock, HubOptions options)
       pace(std::make_shared<Pace>(clock, live->options().pane_size, options.min_interval,
                                   options.heartbeat)) {}
 
-// -- viewers
-// ---------------------------------------------------------------------------------------
+// -- viewers -------------------------------------------------------------------------------------
 
 Hub::State::ViewState* Hub::State::FindOrMake(const View& view) {
   if (const auto it = views.find(view); it != views.end()) return it->second.get();
   if (views.size() >= static_cast<size_t>(options.views_max)) {
-    // A view that nobody looks at makes room.
+    // The view that has been without viewers for the longest makes room. A busy one cannot: the
+    // hub's thread holds a pointer to it.
     auto oldest = views.end();
     for (auto it = views.begin(); it != views.end(); ++it) {
       if (!it->second->viewers.empty() || it->second->is_busy) continue;
@@ -175,9 +179,10 @@ Hub::State::ViewState* Hub::State::FindOrMake(const View& view) {
   auto& board = boards[{view.scope, view.window}];
   if (board == nullptr) board = std::make_unique<Board>();
   ++board->views;
-  // No two views share a seq, so that no id of another view can resume here. JavaScript's numbers
-  // are exact up to 2^53.
+  // Each view numbers its messages from a start of its own, so that an id of another view cannot
+  // resume here. The sum stays below 2^53, up to which JavaScript's numbers are exact.
   const int64_t seq = (views_ever++ % (1 << 20) << 32) + 1;
+  // Take() may add a snapshot and a heartbeat to the kept messages.
   const auto kept_max = static_cast<size_t>(std::max(options.changes_kept - 2, 1));
   return views.emplace(view, std::make_unique<ViewState>(view, board.get(), seq, kept_max))
       .first->second.get();
@@ -195,9 +200,8 @@ Result<std::unique_ptr<Hub::Viewer>> Hub::State::Subscribe(const View& view,
   const std::lock_guard lock(mutex);
   ViewState* const state = FindOrMake(view);
   if (state == nullptr) {
-    return Status::Stop(
-        fmt::format("too many different views are open ({}): close some pages, or raise views_max",
-                    options.views_max));
+    return Status::Stop(fmt::format(
+        "too many different views are open: the limit is {}; close some pages", options.views_max));
   }
   auto viewer = std::make_unique<ViewerOfView>(this, state, std::move(wake));
   viewer->cursor_ = state->history.Resume(SeqOfId(last_event_id, boot));
@@ -227,6 +231,8 @@ void Hub::State::Leave(ViewerOfView& viewer) {
   view.viewers.erase(&viewer);
   if (view.viewers.empty()) {
     view.left_at = Steady::now();
+    // From now on nobody computes the view. Its changes stay, for resuming, but its state must be
+    // computed again before it is shown to anybody.
     view.is_stale = true;
     view.history.SetSnapshot(nullptr);
   }
@@ -234,8 +240,7 @@ void Hub::State::Leave(ViewerOfView& viewer) {
   pace->SetWatched(static_cast<int64_t>(views.size()), viewers);
 }
 
-// -- the hub's thread
-// ------------------------------------------------------------------------------
+// -- the hub's thread ----------------------------------------------------------------------------
 
 void Hub::State::Run() {
   for (;;) {
@@ -248,6 +253,8 @@ void Hub::State::Run() {
   }
 }
 
+// The work of this round. A view that was computed recently and only lacks a snapshot for a new
+// viewer is not computed again.
 std::vector<Hub::State::Job> Hub::State::Collect(const Pace::Due& due) {
   std::vector<Job> jobs;
   const std::lock_guard lock(mutex);
@@ -271,6 +278,7 @@ void Hub::State::Round(const Pace::Due& due) {
     if (!job.compute) Publish(job, nullptr, {}, false);
   }
   std::erase_if(jobs, [](const Job& job) { return !job.compute; });
+  // Views of one board stand together, so that they share readings of Live.
   std::stable_sort(jobs.begin(), jobs.end(),
                    [](const Job& a, const Job& b) { return a.view->board < b.view->board; });
   for (size_t first = 0; first < jobs.size();) {
@@ -286,6 +294,7 @@ void Hub::State::Round(const Pace::Due& due) {
 void Hub::State::Compute(std::span<Job> jobs, bool heartbeat) {
   const View& first = jobs.front().view->view;
   Board& board = *jobs.front().view->board;
+  // Tried each time: Live follows a limited number of windows, and one may have become free.
   if (board.followed == nullptr) board.followed = live->Follow(first.window);
   std::vector<TopQuery> queries;
   for (const Job& job : jobs)
@@ -298,6 +307,8 @@ void Hub::State::Compute(std::span<Job> jobs, bool heartbeat) {
   computations.fetch_add(static_cast<int64_t>(jobs.size()));
 }
 
+// Makes the messages without the mutex, then appends them and wakes the viewers under it. `reading`
+// is null when the job only wants a snapshot of the state that the view has.
 void Hub::State::Publish(const Job& job, const Reading* reading, Top top, bool heartbeat) {
   ViewState& view = *job.view;
   const SseMessage change = reading == nullptr ? nullptr : Advance(view, *reading, std::move(top));
@@ -322,7 +333,8 @@ void Hub::State::Publish(const Job& job, const Reading* reading, Top top, bool h
 }
 
 bool Hub::State::HasChanged(const ViewState& view, const Top& top, const Ledger& ledger) const {
-  // complete_until moves with the clock; what it changes is which panes of the window are complete.
+  // complete_until moves with the clock all the time. It is a change only when it completes another
+  // pane of the window.
   const auto complete = [this](const Top& of) {
     return std::clamp(WindowStart(of.complete_until, live->options().pane_size), of.window.start,
                       of.window.end);
@@ -333,11 +345,12 @@ bool Hub::State::HasChanged(const ViewState& view, const Top& top, const Ledger&
          complete(was) != complete(top) || view.ledger != ledger;
 }
 
-// Makes the reading the view's state. The message that tells its viewers; null if there is no news,
-// or nobody was told anything yet.
+// Makes the reading the view's state. Returns the message for the viewers; null if nothing changed,
+// or if the view has no state yet that a change could refer to.
 SseMessage Hub::State::Advance(ViewState& view, const Reading& reading, Top top) {
   LocationBoard& locations = view.board->locations;
   const bool publish = view.is_computed && HasChanged(view, top, reading.ledger);
+  // No list of changes leads from the version that the viewers have to the board's.
   const bool as_snapshot = view.sent_version < locations.snapshot_version();
   const std::string moves =
       publish ? ToJson(std::span<const Move>(MovesBetween(view.top.rows, top.rows))) : "";
@@ -374,7 +387,8 @@ StreamState Hub::State::StreamStateOf(const ViewState& view, int64_t seq, std::s
 SseMessage Hub::State::SnapshotOf(ViewState& view, int64_t seq) const {
   const std::string top = ToJson(view.top), ledger = ToJson(view.ledger);
   StreamState state = StreamStateOf(view, seq, top, ledger);
-  // The board may be ahead of the view: then the view's next change tells the same values again.
+  // Another view may have moved the shared board ahead. Then this view's next change repeats those
+  // values, which does no harm.
   state.locations = view.board->locations.AllJson();
   return Message(SnapshotEvent(state));
 }
@@ -398,8 +412,7 @@ void Hub::State::DropExpired() {
   pace->SetWatched(static_cast<int64_t>(views.size()), viewers);
 }
 
-// -- the door
-// --------------------------------------------------------------------------------------
+// -- public interface ----------------------------------------------------------------------------
 
 Hub::Hub(const Live* live, const Clock* clock, HubOptions options)
     : state_(std::make_unique<State>(live, clock, std::move(options))) {

@@ -1,11 +1,11 @@
-// Hub: one computation for all viewers of a view, each viewer always at the latest state.
+// Hub: computes each view once for all its viewers and brings every viewer to the latest state.
 //
 // A view is (scope, location, window, limit). While a view has viewers, the hub computes it when
-// Live changes (coalesced: never more often than min_interval, nor for more than a quarter of one
-// core for all views together), when the clock steps into another pane, and once a second for the
-// heartbeat, and keeps its last changes. A viewer pulls: it gets the changes it lacks, or one
-// snapshot when it is too far behind, so nothing is buffered per viewer. docs/PROTOCOL.md describes
-// the messages. Thread-safe.
+// Live changes, when the clock enters another pane, and once a second for the heartbeat. Changes
+// are coalesced: a view is computed at most once per min_interval, and all views together take at
+// most a quarter of one core. The hub keeps the last changes of each view. A viewer pulls the
+// changes it lacks, or one snapshot when it is too far behind, so nothing is buffered per viewer.
+// docs/PROTOCOL.md describes the messages. Thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -36,11 +36,11 @@ struct HubOptions {
   Millis min_interval{2};  // between two changes of one view
   Millis heartbeat{1'000};
   int32_t changes_kept = 256;           // per view, for resuming by Last-Event-ID
-  int32_t views_max = 4'096;            // distinct views at a time; more are refused
-  int64_t kept_bytes_max = 64 << 20;    // of kept changes, of all views together; shared evenly
-  Millis kept_without_viewers{30'000};  // a view stays so long for resuming
-  std::string boot;                     // part of the ids; empty: random
-  // Told in heartbeats, so that viewers know when to ask for the alerts; null: there are none.
+  int32_t views_max = 4'096;            // distinct views at a time; the hub refuses more
+  int64_t kept_bytes_max = 64 << 20;    // kept changes of all views together; shared evenly
+  Millis kept_without_viewers{30'000};  // how long a view without viewers can be resumed
+  std::string boot;                     // part of the event ids; empty: random
+  // Sent in heartbeats, so that viewers know when to fetch the alerts. Null: there are no alerts.
   // Called on the hub's thread.
   std::function<int64_t()> alerts_version;
 };
@@ -53,23 +53,24 @@ class Hub {
 
   class Viewer {
    public:
-    // From here on `wake` is not called any more.
+    // The hub does not call `wake` any more once this has returned.
     virtual ~Viewer() = default;
-    // What the viewer should be sent next, oldest first; empty: it is up to date, or its snapshot
-    // is under way (`wake` follows). Never more than changes_kept messages (at least 3).
+    // The messages to send next, oldest first. Empty: the viewer is up to date, or its snapshot is
+    // still being made (`wake` follows). Never more than changes_kept messages (at least 3).
     virtual std::vector<SseMessage> Take() = 0;
   };
-  // `wake` is called (on the hub's thread, perhaps before Subscribe returns) when Take() has
-  // something; at most once until the next Take(). It must only wake somebody: not wait, and not
-  // call the hub or its viewers. `last_event_id` resumes ("" for a new viewer; what is no id of
-  // this view is ignored). kStop with a reason when views_max is reached.
+  // The hub calls `wake` when Take() has something: on its own thread, perhaps before Subscribe()
+  // returns, and at most once until the next Take(). `wake` must only wake somebody: it must not
+  // wait, and it must not call the hub or its viewers. `last_event_id` resumes a stream; it is ""
+  // for a new viewer, and the hub ignores what is not an id of this view. kStop with a reason when
+  // views_max is reached.
   Result<std::unique_ptr<Viewer>> Subscribe(const View& view, std::string_view last_event_id,
                                             std::function<void()> wake);
 
   int64_t viewers() const;
-  int64_t views() const;         // with viewers, or kept for resuming
-  int64_t computations() const;  // of one view each
-  int64_t kept_bytes() const;    // of kept changes
+  int64_t views() const;         // those with viewers and those kept for resuming
+  int64_t computations() const;  // each is of one view
+  int64_t kept_bytes() const;    // of all kept changes
   const std::string& boot() const;
 
  private:

@@ -5,7 +5,7 @@
 namespace sightline {
 namespace {
 
-// A node of the map, the name and its text on the heap.
+// An estimate: the node of the map, the name, and its text on the heap.
 int64_t BytesOf(const ItemName& item) {
   return static_cast<int64_t>(sizeof(ItemName) + 48 + item.text.capacity());
 }

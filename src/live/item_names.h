@@ -1,6 +1,7 @@
-// ItemNames: each item name once in memory, whatever number of panes and locations counts it.
+// ItemNames: keeps each item name in memory once, however many panes and locations count it.
 //
-// Not thread-safe. A name lives while somebody holds it.
+// Not thread-safe: PaneStore owns it. A name is reference-counted; it lives while somebody holds
+// it.
 #pragma once
 
 #include <cstdint>
@@ -14,16 +15,16 @@ namespace sightline {
 
 struct ItemName {
   std::string text;
-  uint32_t id = 0;      // small and dense; of nobody else as long as this lives
-  int64_t holders = 0;  // of ItemNames only
+  uint32_t id = 0;      // small and dense; no other living name has it
+  int64_t holders = 0;  // the reference count, which only ItemNames changes
 };
 
 class ItemNames {
  public:
-  // The one ItemName of `text`. It may go away with the next Release() unless it is held.
+  // The one ItemName of `text`. The next Release() may free it unless it is held.
   ItemName* Intern(std::string_view text);
   void Hold(ItemName* item) { ++item->holders; }
-  // Frees the name when nobody holds it any more.
+  // Frees the name when this was its last holder.
   void Release(ItemName* item);
 
   int64_t size() const { return static_cast<int64_t>(names_.size()); }

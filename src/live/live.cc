@@ -23,13 +23,13 @@ struct Live::State {
         panes(PaneGrid(options.pane_size, options.window_size), options.pane_retention),
         completeness(options.idle_timeout, options.out_of_orderness, options.log_end) {}
 
-  // What is known of a location beside its panes.
+  // What Live knows about a location besides its panes.
   struct Facts {
     std::string name;
-    bool in_table = false;
-    bool listed = false;  // in order
+    bool in_table = false;  // the location table has it
+    bool listed = false;    // `order` has it
     Ledger ledger;
-    uint64_t changed = 0;  // stamp of the last change of name or in_table
+    uint64_t changed = 0;  // stamp of the last change of name, in_table or listed
   };
   struct Partition {
     Offset committed = kNothingApplied;
@@ -57,9 +57,11 @@ struct Live::State {
   std::map<SourcePartition, Partition> partitions;
   std::vector<Facts> facts;             // by PaneStore::Index
   std::vector<PaneStore::Index> order;  // of the listed locations: by name, then oid
-  int64_t counted_in_order = 0;
+  int64_t counted_in_order = 0;         // panes.counted_locations() when `order` was made
   bool order_is_stale = false;
-  uint64_t everything_stamp = 0;  // of the last Load, or the last time that a location went away
+  // Stamp of the last Load(), or of the last time that a location left the list. A reader with an
+  // older stamp must read everything: a list of changed locations cannot express either.
+  uint64_t everything_stamp = 0;
   int64_t changed_at_ms = 0;
 
   std::atomic<uint64_t> version{0};
@@ -71,8 +73,7 @@ Live::Live(LiveOptions options, const Clock* clock)
     : state_(std::make_unique<State>(options, clock)) {}
 Live::~Live() = default;
 
-// -- feeding
-// ---------------------------------------------------------------------------------------
+// -- feeding -------------------------------------------------------------------------------------
 
 Live::State::Facts& Live::State::FactsOf(LocationId location) {
   const PaneStore::Index index = panes.IndexOf(location);
@@ -89,6 +90,7 @@ void Live::State::AddSegment(const Segment& segment, EventTime now) {
   if (panes.counted_locations() != counted_in_order) order_is_stale = true;
 }
 
+// Must be called without `mutex`, because callbacks take mutexes of their own.
 void Live::State::Changed() {
   version.fetch_add(1);
   const std::lock_guard lock(callbacks_mutex);
@@ -98,6 +100,7 @@ void Live::State::Changed() {
 void Live::Load(const SourcePartition& partition, std::span<const Segment> segments,
                 Offset committed, const Ledger& total, Watermark watermark) {
   const EventTime now = state_->Now();
+  // The mutex is released between segments, so that readers need not wait for a long history.
   for (const Segment& segment : segments) {
     const std::lock_guard lock(state_->mutex);
     state_->AddSegment(segment, now);
@@ -119,6 +122,8 @@ void Live::Expect(const SourcePartition& partition) {
   const std::lock_guard lock(state_->mutex);
   if (!state_->partitions.try_emplace(partition).second) return;
   state_->partitions[partition].committed = kNothingApplied;
+  // With this watermark the partition holds completeness back until it has one of its own or is
+  // idle.
   state_->completeness.OnCounted(partition, kNothingApplied, kBeforeAllTime);
 }
 
@@ -134,6 +139,8 @@ bool Live::Apply(const SourcePartition& partition, std::span<const Segment> segm
   }
   const EventTime now = state_->Now();
   size_t applied = 0;
+  // The mutex is taken per segment, so the offset is compared for each one: another writer may come
+  // in between two of them.
   for (const Segment& segment : segments) {
     const std::lock_guard lock(state_->mutex);
     State::Partition& known = state_->partitions[partition];
@@ -150,14 +157,15 @@ bool Live::Apply(const SourcePartition& partition, std::span<const Segment> segm
 }
 
 void Live::SetLocations(const std::vector<Location>& locations) {
-  std::map<std::string, TimeZone> zones;  // files are read before the mutex is taken
+  // Reading zoneinfo files may take long, so it is done before the mutex is taken.
+  std::map<std::string, TimeZone> zones;
   for (const Location& location : locations) {
     if (location.time_zone.empty() || zones.contains(location.time_zone)) continue;
     const auto zone = TimeZone::Find(location.time_zone);
     if (!zone) {
       LogWarning(fmt::format(
-          "time zone \"{}\" of location {} is unknown here: its days are those of UTC; correct the "
-          "location table or install tzdata",
+          "time zone \"{}\" of location {} is unknown on this machine, so \"today\" is the UTC day "
+          "there: correct the location table or install tzdata",
           location.time_zone, location.location.v));
     }
     zones.emplace(location.time_zone, zone.value_or(TimeZone{}));
@@ -178,6 +186,7 @@ void Live::SetLocations(const std::vector<Location>& locations) {
       const auto zone = in_table ? zones.find(it->second->time_zone) : zones.end();
       state_->panes.SetZone(index, zone == zones.end() ? TimeZone{} : zone->second);
       if (in_table == facts.in_table && name == facts.name) continue;
+      // Neither in the table nor counted: the location leaves the list.
       if (!in_table && !state_->panes.counted(index)) state_->everything_stamp = stamp;
       facts.in_table = in_table;
       facts.name = name;
@@ -188,9 +197,10 @@ void Live::SetLocations(const std::vector<Location>& locations) {
   state_->Changed();
 }
 
-// -- reading
-// ---------------------------------------------------------------------------------------
+// -- reading -------------------------------------------------------------------------------------
 
+// Sorts the listed locations again if one was added or removed, or a name has changed. Sorting is
+// left to the first read after the change, so that a burst of new locations sorts once.
 void Live::State::Relist() {
   if (!order_is_stale) return;
   order_is_stale = false;
@@ -220,6 +230,7 @@ std::vector<PaneStore::Index> Live::State::Visible(const Scope& scope) {
 
 Ledger Live::State::LedgerOf(const Scope& scope) const {
   Ledger ledger;
+  // Not the sum over locations: only the partitions' totals include unreadable records.
   if (!scope.locations) {
     for (const auto& [name, partition] : partitions) ledger.Add(partition.total);
     return ledger;
@@ -234,12 +245,13 @@ Ledger Live::State::LedgerOf(const Scope& scope) const {
 Top Live::State::TopFor(const Scope& scope, std::optional<LocationId> location,
                         const WindowChoice& window, int32_t limit, EventTime now) {
   const Watermark complete_until = completeness.CompleteUntil(now);
+  // PaneStore keeps a series of all locations together; a smaller scope must be added up.
   if (!location && !scope.locations)
     return panes.TopOf(std::nullopt, window, limit, now, complete_until);
   if (!location) return panes.TopOfSeveral(Visible(scope), window, limit, now, complete_until);
   const auto index = panes.Find(*location);
   if (index && scope.Sees(*location)) return panes.TopOf(index, window, limit, now, complete_until);
-  // Not there and not to be seen look the same.
+  // A location that does not exist and one that the scope hides must look the same.
   Top nothing;
   nothing.location = location;
   nothing.window = panes.WindowOf(window, std::nullopt, now);
@@ -247,6 +259,8 @@ Top Live::State::TopFor(const Scope& scope, std::optional<LocationId> location,
   return nothing;
 }
 
+// `since` 0: all locations. Otherwise only those whose total, name or listing may have changed
+// after that stamp.
 std::vector<LocationTotal> Live::State::TotalsFor(const Scope& scope, const WindowChoice& window,
                                                   EventTime now, uint64_t since) {
   std::vector<LocationTotal> totals;
@@ -297,7 +311,8 @@ Reading Live::Read(const Scope& scope, const WindowChoice& window,
   reading.changed_at_ms = state_->changed_at_ms;
   reading.complete_until = state_->completeness.CompleteUntil(now);
   reading.ledger = state_->LedgerOf(scope);
-  reading.stamp = state_->panes.NextStamp();  // what comes later is newer than this reading
+  // Taken under the same lock, last: every later change gets a higher stamp.
+  reading.stamp = state_->panes.NextStamp();
   return reading;
 }
 

@@ -14,14 +14,14 @@ void LocationBoard::Update(std::vector<LocationTotal> read, bool everything) {
   std::vector<LocationId> changed;
   for (LocationTotal& value : read) {
     Published& published = published_[value.location];
-    if (published.version != 0 && published.value == value) continue;
+    if (published.version != 0 && published.value == value) continue;  // version 0: just inserted
     changed.push_back(value.location);
     published = {std::move(value), version};
   }
   const bool first = version_ == 0;
   bool gone = false;
   if (everything && read.size() < published_.size()) {
-    // Moved-from values keep their location: it is no string.
+    // The loop above may have moved from these values, but an oid survives a move.
     std::unordered_map<LocationId, Published> left;
     for (const LocationTotal& value : read)
       left[value.location] = std::move(published_[value.location]);
@@ -40,6 +40,7 @@ const std::string& LocationBoard::ChangedJson(uint64_t version) {
   const auto [it, is_new] = changed_json_.try_emplace(version);
   if (!is_new) return it->second;
   std::vector<LocationTotal> changed;
+  // The usual case: the viewer has the version before, and the list of that change is at hand.
   if (version + 1 == version_) {
     for (LocationId location : changed_in_version_)
       changed.push_back(published_.at(location).value);

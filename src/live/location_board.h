@@ -1,5 +1,5 @@
-// LocationBoard: the locations of one (scope, window) as the viewers were published, and what
-// changed since any earlier version. Shared by all views of that scope and window.
+// LocationBoard: the published locations of one (scope, window), and what changed since any earlier
+// version. All views of that scope and window share one board.
 //
 // Not thread-safe: the hub's thread owns it.
 #pragma once
@@ -17,30 +17,31 @@ namespace sightline {
 
 class LocationBoard {
  public:
-  // What Live has read: everything, or those that may have changed. Makes a new version if
-  // something did.
+  // Takes what Live::Read() returned: all locations, or those that may have changed. Makes a new
+  // version if one of them did.
   void Update(std::vector<LocationTotal> read, bool everything);
 
   // 0 before the first Update().
   uint64_t version() const { return version_; }
-  // The last version that no difference leads to: everything was loaded anew, or a location went
-  // away. Who was published an earlier one needs a snapshot.
+  // The newest version that no list of changes leads to, because everything was loaded anew or a
+  // location disappeared. A viewer that has an older one needs a snapshot.
   uint64_t snapshot_version() const { return snapshot_version_; }
-  // JSON of the locations that changed after `version`, by oid. Valid until the next Update().
+  // JSON of the locations that changed after `version`, ordered by oid. Valid until the next
+  // Update().
   const std::string& ChangedJson(uint64_t version);
-  // JSON of all of them, by name, then oid. Valid until the next Update().
+  // JSON of all locations, ordered by name, then oid. Valid until the next Update().
   const std::string& AllJson();
 
  private:
   struct Published {
     LocationTotal value;
-    uint64_t version = 0;  // in which it became so
+    uint64_t version = 0;  // in which it got this value
   };
   std::unordered_map<LocationId, Published> published_;
   uint64_t version_ = 0;
   uint64_t snapshot_version_ = 0;
-  std::vector<LocationId> changed_in_version_;    // version_
-  std::map<uint64_t, std::string> changed_json_;  // by version; of the present version_
+  std::vector<LocationId> changed_in_version_;    // those that version_ changed
+  std::map<uint64_t, std::string> changed_json_;  // from each version asked for to version_
   std::string all_json_;
 };
 

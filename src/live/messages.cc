@@ -11,12 +11,14 @@
 namespace sightline {
 namespace {
 
-// Numbers and fixed names need no library; strings of events and tables do.
+// Item and location names come from outside, so a library escapes them. The rest is numbers and
+// fixed names, which are safe to format as they are.
 std::string Quoted(std::string_view text) {
   return boost::json::serialize(boost::json::string_view(text.data(), text.size()));
 }
 
-// JavaScript could not hold kBeforeAllTime; no pane ends at or before 0.
+// A JavaScript number cannot hold kBeforeAllTime. 0 means the same, as no pane ends at or before
+// it.
 int64_t Shown(Watermark complete_until) { return std::max<int64_t>(complete_until.v, 0); }
 
 template <typename Element, typename Append>

@@ -1,6 +1,6 @@
-// Messages: what Live says, as the JSON and the server-sent events of docs/PROTOCOL.md.
+// Messages: turns Live's answers into the JSON and the server-sent events of docs/PROTOCOL.md.
 //
-// Pure functions; safe to use from any thread. Oids are decimal strings, every string is escaped.
+// Pure functions, safe on any thread. Oids become decimal strings; every string is escaped.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,7 @@ std::string ToJson(const Ledger& ledger);
 // {"location":"7001"|"all","window":"5m","limit":10}
 std::string ViewJson(std::optional<LocationId> location, const WindowChoice& window, int32_t limit);
 
-// What a message of a stream says, in parts that are JSON already where they are shared.
+// The content of a stream's message. Parts that many messages share are JSON already.
 struct StreamState {
   std::string_view boot;
   int64_t seq = 0;
@@ -35,14 +35,14 @@ struct StreamState {
   std::string_view moves;      // JSON
   std::string_view ledger;     // JSON
   Watermark complete_until = kBeforeAllTime;
-  std::optional<int64_t> alerts_version;  // of heartbeats
+  std::optional<int64_t> alerts_version;  // only in heartbeats
 };
 // Complete server-sent events: "id: ..\nevent: ..\ndata: ..\n\n".
 std::string SnapshotEvent(const StreamState& state);
 std::string ChangeEvent(const StreamState& state);
 std::string HeartbeatEvent(const StreamState& state);
 
-// `seq` of an id "<boot>-<seq>" of this boot; none for anything else.
+// The seq of an id "<boot>-<seq>"; none if the id is of another boot or of another form.
 std::optional<int64_t> SeqOfId(std::string_view id, std::string_view boot);
 
 }  // namespace sightline

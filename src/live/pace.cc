@@ -63,7 +63,7 @@ Pace::Due Pace::Wait() {
     if (due.stop || due.wanted || due.everything()) {
       wanted_ = false;
       round_started_ = now;
-      // Before Live is read, so that no change after it is lost.
+      // Reset before the hub reads Live: a change that comes during the read sets it again.
       if (due.everything()) changed_.store(false);
       if (due.everything()) pane_ = pane;
       if (due.heartbeat) next_heartbeat_ = std::max(next_heartbeat_ + heartbeat_, now);

@@ -1,10 +1,11 @@
-// Pace: when the hub's thread has something to do.
+// Pace: decides when the hub's thread works.
 //
-// A change while the hub rests is due at once; then not before min_interval, nor before the thread
-// has rested three times as long as it worked: a quarter of a core at most. Heartbeats and the
-// clock's step into another pane are due in their time, whatever the load. Time that passes is the
-// machine's steady clock; which pane is now is the Clock's word. Any thread may call; Wait() and
-// Worked() are the hub's thread's.
+// A change is due at once while the hub is idle. After a round, the next change is due after
+// min_interval, and not before the thread has rested three times as long as it worked, so that the
+// hub takes at most a quarter of a core. Heartbeats and a new pane are due on time, whatever the
+// load. The steady clock measures durations; the Clock says which pane is current.
+//
+// Thread-safe; only the hub's thread calls Wait() and Worked().
 #pragma once
 
 #include <atomic>
@@ -23,24 +24,24 @@ class Pace {
   using Steady = std::chrono::steady_clock;
   struct Due {
     bool stop = false;
-    bool wanted = false;  // some viewer waits for something
-    bool change = false;  // Live changed
-    bool pane = false;    // the clock is in another pane
+    bool wanted = false;  // a viewer waits for a snapshot or for its first wake
+    bool change = false;  // Live has changed
+    bool pane = false;    // the clock has entered another pane
     bool heartbeat = false;
     bool everything() const { return change || pane || heartbeat; }  // all views with viewers
   };
 
   Pace(const Clock* clock, Millis pane_size, Millis min_interval, Millis heartbeat);
 
-  void Changed();  // a few nanoseconds while a change is pending already
+  void Changed();  // takes a few nanoseconds while a change is pending already
   void Wanted();
   void Stop();
-  // What there is: nothing ticks without views, no change is due without viewers.
+  // Reports what the hub has: without views nothing is due, without viewers no change is.
   void SetWatched(int64_t views, int64_t viewers);
 
-  // Waits until something is due.
+  // Blocks until something is due.
   Due Wait();
-  // A round that Wait() asked for has taken `work` of the thread's time.
+  // The round that Wait() started took `work` of the thread's CPU time.
   void Worked(std::chrono::nanoseconds work);
 
  private:
@@ -58,7 +59,7 @@ class Pace {
   bool wanted_ = false;
   int64_t views_ = 0;
   int64_t viewers_ = 0;
-  EventTime pane_ = kBeforeAllTime;  // of the last round of everything
+  EventTime pane_ = kBeforeAllTime;  // current in the last round over all views
   Steady::time_point round_started_, next_heartbeat_, change_allowed_;
 };
 

@@ -33,7 +33,7 @@ Slot PaneSeries::SlotOf(ItemName* item) {
 
 void PaneSeries::Add(EventTime pane_start, Slot slot, int64_t count) {
   if (pane_start != current_start_ || current_block_ == nullptr) Seek(pane_start);
-  current_block_->has_sums = false;
+  current_block_->has_sums = false;  // the next read makes them again
   current_cells_->Add(slot, count, hints_);
 }
 
@@ -45,10 +45,11 @@ void PaneSeries::Seek(EventTime pane_start) {
   }
   Block& block = *current_block_;
   if (!block.packed.empty()) Unpack(block_start, block);
-  // A block made late, where others were downsampled already, is downsampled like them.
+  // A late event may create a block among blocks that are downsampled already; it gets their
+  // resolution from the start.
   if (block_start + grid_.block <= maintained_.downsampled_until) block.downsampled = true;
   const EventTime start = block.downsampled ? WindowStart(pane_start, grid_.window) : pane_start;
-  // Nearly always one of the last.
+  // Panes arrive nearly in order, so the search starts at the end.
   auto it = block.panes.end();
   while (it != block.panes.begin() && std::prev(it)->start >= start) --it;
   if (it == block.panes.end() || it->start != start) it = block.panes.insert(it, {start, {}});
@@ -73,6 +74,7 @@ int64_t PaneSeries::AddTo(Window range, int64_t sign, std::vector<int64_t>& sums
   for (auto it = blocks_.lower_bound(WindowStart(range.start, grid_.block));
        it != blocks_.end() && it->first < range.end; ++it) {
     const auto& [block_start, block] = *it;
+    // Only the two blocks at the ends of the range can lie across its bounds.
     if (block_start < range.start || range.end < block_start + grid_.block) {
       found += AddPanes(block_start, block, range, sign, sums);
       continue;
@@ -111,7 +113,7 @@ int64_t PaneSeries::AddPanes(EventTime block_start, const Block& block, Window r
 }
 
 void PaneSeries::Pack(EventTime block_start, Block& block) {
-  SumsOf(block);
+  SumsOf(block);  // makes the sums while the panes still exist; most reads need nothing else
   ByteWriter out;
   for (Pane& pane : block.panes) {
     pane.cells.CompactSorted(hints_);
@@ -151,6 +153,7 @@ void PaneSeries::Unpack(EventTime block_start, Block& block) {
 void PaneSeries::Downsample(EventTime block_start, Block& block) {
   if (!block.packed.empty()) Unpack(block_start, block);
   std::vector<Pane> steps;
+  // Panes are in order, so those of one window follow each other.
   for (const Pane& pane : block.panes) {
     const EventTime start = WindowStart(pane.start, grid_.window);
     if (steps.empty() || steps.back().start != start) steps.push_back({start, {}});
@@ -162,7 +165,7 @@ void PaneSeries::Downsample(EventTime block_start, Block& block) {
 }
 
 void PaneSeries::Maintain(const Retention& retention) {
-  current_block_ = nullptr;
+  current_block_ = nullptr;  // may be packed or erased below
   bool dropped = false;
   for (auto it = blocks_.begin(); it != blocks_.end();) {
     auto& [start, block] = *it;
@@ -184,8 +187,9 @@ void PaneSeries::Maintain(const Retention& retention) {
   if (dropped) FreeUnusedSlots();
 }
 
+// Slots are freed only here, after blocks were dropped: an item can lose its last count only then.
 void PaneSeries::FreeUnusedSlots() {
-  ++generation_;
+  ++generation_;  // a slot may be given to another item: running sums by slot are invalid now
   std::vector<bool> used(items_.size());
   for (const auto& [start, block] : blocks_) {
     for (const SlotCounts::Cell& cell : SumsOf(block).cells()) used[cell.slot] = true;
@@ -204,7 +208,7 @@ void PaneSeries::FreeUnusedSlots() {
     free_slots_.push_back(slot);
   }
   if (any) return;
-  items_ = std::vector<ItemName*>();  // nothing here any more: give all memory back
+  items_ = std::vector<ItemName*>();  // the series is empty: give all memory back
   free_slots_ = std::vector<Slot>();
   hints_ = SlotHints();
 }

@@ -1,7 +1,8 @@
-// PaneSeries: the counts of one location (or of all together), pane by pane and item by item.
+// PaneSeries: the counts of one location, or of all together, by pane and item.
 //
-// Panes lie in blocks that also hold their sum, so that any range is a few additions an item. Items
-// are numbered by slots, dense and local to the series. Not thread-safe.
+// Panes lie in blocks that also hold their sum, so that summing any range takes a few additions per
+// item. Slots number the items, densely and local to the series. Not thread-safe: PaneStore owns
+// it.
 //
 //   block of 60 panes, open:   panes {start, {slot, count}*}*   sums {slot, count}* or not yet
 //   the same, packed:          index {pane, begin}*   sums {slot, count}*   bytes, a pane:
@@ -29,21 +30,21 @@ class PaneSeries {
   PaneSeries(const PaneSeries&) = delete;
   PaneSeries& operator=(const PaneSeries&) = delete;
 
-  // The slot of an item, which is given one if it has none. Valid until the next Maintain().
+  // The slot of an item; gives it one if it has none. Valid until the next Maintain().
   Slot SlotOf(ItemName* item);
   // `pane_start` is a multiple of the pane.
   void Add(EventTime pane_start, Slot slot, int64_t count);
-  // Adds `sign` times the counts in [start, end) to `sums`, which is made as long as there are
-  // slots. The bounds are multiples of the pane, and before Retention::downsampled_until of the
-  // window. Returns the sum of what was found (without the sign).
+  // Adds `sign` times the counts in [start, end) to `sums`, which grows to one element per slot.
+  // The bounds are multiples of the pane; before Retention::downsampled_until, of the window.
+  // Returns the sum of the counts, without the sign.
   int64_t AddTo(Window range, int64_t sign, std::vector<int64_t>& sums) const;
 
-  // Packs, downsamples and drops what is due, and frees the slots of items that are nowhere left.
+  // Packs, downsamples and drops blocks that are due, and frees the slots of items without counts.
   void Maintain(const Retention& retention);
   bool IsBehind(const Retention& retention, Millis by) const {
     return (retention.packed_until - maintained_.packed_until) > by;
   }
-  // Changes when slots or the cutting of time have changed: sums made before it mean nothing.
+  // Changes whenever slots or pane bounds change: sums made before that are invalid.
   uint64_t generation() const { return generation_; }
 
   size_t slots() const { return items_.size(); }
@@ -62,7 +63,7 @@ class PaneSeries {
   };
   struct Block {
     std::vector<Pane> panes;  // by start; empty when packed
-    // Made when they are first read, so that adding touches the pane only.
+    // Made on the first read, so that an addition touches the pane only.
     mutable SlotCounts sums;
     mutable bool has_sums = false;
     std::vector<PackedPane> index;
@@ -82,7 +83,7 @@ class PaneSeries {
   const PaneGrid grid_;
   ItemNames* const names_;
   SlotTable slot_of_;  // by ItemName::id
-  // Where Add() was last.
+  // A cache: where the last Add() went. Most additions go to the same pane.
   EventTime current_start_ = kBeforeAllTime;
   EventTime current_block_start_ = kBeforeAllTime;
   Block* current_block_ = nullptr;

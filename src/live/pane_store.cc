@@ -7,10 +7,11 @@
 namespace sightline {
 namespace {
 
-// Corrections rarely reach further back: older blocks are packed.
+// Late events rarely reach further back, so older blocks are packed: a packed block must be
+// unpacked before it can take an addition.
 constexpr Millis kPackAfter{3'600'000};
-// Series that an addition does not touch are maintained in passing, so many an addition, to spread
-// the work evenly.
+// Each addition also maintains this many other series, in turn. That spreads the work evenly, and
+// it reaches locations that receive nothing any more.
 constexpr int kMaintainedPerAdd = 2;
 
 EventTime Clamp(EventTime time) { return std::clamp(time, kFirstEventTime, kLastEventTime); }
@@ -25,7 +26,7 @@ PaneStore::Index PaneStore::IndexOf(LocationId location) {
   if (is_new) {
     locations_.push_back(std::make_unique<Location>(location, grid_, &names_));
     for (const auto& followed : followed_) followed->locations.resize(locations_.size());
-    ++zones_;  // the new running sums have no window yet
+    ++zones_;  // makes AdvanceFollowed() give the new running sums their window
   }
   return it->second;
 }
@@ -42,8 +43,7 @@ void PaneStore::SetZone(Index index, TimeZone zone) {
   ++zones_;
 }
 
-// -- adding
-// ----------------------------------------------------------------------------------------
+// -- adding --------------------------------------------------------------------------------------
 
 void PaneStore::Target::Add(EventTime pane, ItemName* item, int64_t count, uint64_t stamp) {
   const Slot slot = series->SlotOf(item);
@@ -51,11 +51,14 @@ void PaneStore::Target::Add(EventTime pane, ItemName* item, int64_t count, uint6
   for (RunningSum* sum : sums) sum->Add(slot, count, stamp);
 }
 
+// Rows of one location and pane come one after the other, so the running sums that they touch are
+// looked up once for all of them.
 void PaneStore::Retarget(Target& target, std::optional<Index> index, EventTime pane) {
   target.series = index ? &locations_[*index]->series : &all_;
   target.sums.clear();
   for (const auto& followed : followed_) {
     RunningSum& sum = index ? followed->locations[*index] : followed->all;
+    // An invalid sum is left out: ValidSum() makes it anew from the panes before it is read.
     if (sum.is_valid(*target.series) && sum.Contains(pane)) target.sums.push_back(&sum);
   }
 }
@@ -63,9 +66,10 @@ void PaneStore::Retarget(Target& target, std::optional<Index> index, EventTime p
 void PaneStore::Add(std::span<const CountRow> rows, EventTime now) {
   const uint64_t stamp = NextStamp();
   std::optional<Index> index;
-  EventTime pane = kAfterAllTime, all_pane = kAfterAllTime;  // what the targets point at; none yet
+  // The panes at which the targets point; kAfterAllTime: at none.
+  EventTime pane = kAfterAllTime, all_pane = kAfterAllTime;
   for (const CountRow& row : rows) {
-    CHECK(row.count >= 0);  // a segment adds; nothing ever takes away
+    CHECK(row.count >= 0);  // segments only ever add
     const bool same_location = index && locations_[*index]->id == row.key.location;
     if (!same_location) {
       index = IndexOf(row.key.location);
@@ -73,6 +77,8 @@ void PaneStore::Add(std::span<const CountRow> rows, EventTime now) {
       if (!location.counted) ++counted_locations_;
       location.counted = true;
       PaneSeries& series = location.series;
+      // MaintainSome() normally keeps up. Where there are too many locations for it, a series is
+      // maintained before it grows; the slack of two blocks keeps that rare.
       if (series.IsBehind(retention_, grid_.block + grid_.block)) series.Maintain(retention_);
     }
     const EventTime start = WindowStart(row.key.pane_start, grid_.pane);
@@ -93,6 +99,8 @@ void PaneStore::Add(std::span<const CountRow> rows, EventTime now) {
 }
 
 void PaneStore::AdvanceRetention(EventTime now) {
+  // The earlier one: a clock that jumps ahead must not drop anything, nor must one event from the
+  // future.
   const EventTime reference = std::min(now, newest_);
   const auto grow = [&](EventTime& until, Millis age) {
     until = std::max(until, WindowStart(reference - age, grid_.block));
@@ -111,8 +119,7 @@ void PaneStore::MaintainSome() {
   }
 }
 
-// -- windows
-// ---------------------------------------------------------------------------------------
+// -- windows -------------------------------------------------------------------------------------
 
 EventTime PaneStore::Align(EventTime time) const {
   return WindowStart(time, time < retention_.downsampled_until ? grid_.window : grid_.pane);
@@ -127,6 +134,7 @@ Window PaneStore::WindowOf(const WindowChoice& choice, std::optional<Index> inde
     return {Align(end - length), end};
   }
   const TimeZone zone = index ? locations_[*index]->zone : TimeZone{};
+  // The end is exclusive: a window that ends at midnight belongs to the day before.
   const EventTime last = choice.end ? end - Millis{1} : Clamp(now);
   return {Align(zone.StartOfDay(last)), end};
 }
@@ -159,6 +167,8 @@ void PaneStore::Unfollow(const WindowChoice& choice) {
   if (--(*it)->users == 0) followed_.erase(it);
 }
 
+// The followed window of `choice` with its sums moved to `now`; nullptr if nobody follows it. The
+// sums move only when the clock enters another pane, a time zone changes or a location is added.
 PaneStore::Followed* PaneStore::AdvanceFollowed(const WindowChoice& choice, EventTime now) {
   const auto it = std::find_if(followed_.begin(), followed_.end(),
                                [&](const auto& followed) { return followed->choice == choice; });
@@ -181,16 +191,15 @@ PaneStore::Followed* PaneStore::AdvanceFollowed(const WindowChoice& choice, Even
 RunningSum& PaneStore::ValidSum(Followed& followed, std::optional<Index> index) {
   RunningSum& sum = index ? followed.locations[*index] : followed.all;
   const PaneSeries& series = SeriesOf(index);
-  // When old panes were downsampled or dropped since, the window may have to start at a coarser
-  // step.
+  // Panes at the start may have been downsampled meanwhile: then only a multiple of the window can
+  // be a bound.
   const EventTime start = Align(sum.window().start);
   if (!sum.is_valid(series) || start != sum.window().start)
     sum.MoveTo(series, {start, sum.window().end}, NextStamp());
   return sum;
 }
 
-// -- reading
-// ---------------------------------------------------------------------------------------
+// -- reading -------------------------------------------------------------------------------------
 
 const std::vector<int64_t>& PaneStore::SumUp(const PaneSeries& series, const Window& window) {
   scratch_.assign(series.slots(), 0);
@@ -201,6 +210,7 @@ const std::vector<int64_t>& PaneStore::SumUp(const PaneSeries& series, const Win
 void PaneStore::SetProvisional(const PaneSeries& series, Watermark complete_until,
                                std::span<const Candidate> first, Top& top) {
   const EventTime from = FirstProvisional(top.window, complete_until);
+  // The two frequent cases need no second sum: everything is provisional, or nothing is.
   if (from == top.window.start) {
     for (TopRow& row : top.rows) row.provisional = row.count;
     return;
@@ -240,9 +250,9 @@ Top PaneStore::TopOfSeveral(std::span<const Index> indices, const WindowChoice& 
   top.complete_until = complete_until;
   top.window = WindowOf(choice, std::nullopt, now);
   const Window open{FirstProvisional(top.window, complete_until), top.window.end};
-  // "today" of several locations is that of UTC: the running sums are of other windows.
+  // "Today" of several locations is the UTC day, but their running sums are of their own days.
   Followed* const followed = choice.today ? nullptr : AdvanceFollowed(choice, now);
-  // By item id, as no two series number their items alike.
+  // By item id: each series numbers its slots for itself, so slots cannot be added up.
   std::vector<int64_t> counts(names_.ids()), provisional(names_.ids());
   std::vector<const ItemName*> items;
   for (Index index : indices) {
@@ -279,10 +289,12 @@ PaneStore::Total PaneStore::TotalOf(Index index, const WindowChoice& choice, Eve
   scratch_.assign(series.slots(), 0);
   const int64_t total = series.AddTo(WindowOf(choice, index, now), 1, scratch_);
   const std::optional<Slot> first = FirstOf(series, scratch_);
+  // Nobody follows this window, so when it last changed is unknown: the reader must take it as new.
   return {total, first ? &series.name(*first) : nullptr, UINT64_MAX};
 }
 
 int64_t PaneStore::memory_bytes() const {
+  // The constants stand for the nodes and allocations that sizeof does not show.
   int64_t bytes = names_.memory_bytes() + all_.memory_bytes();
   for (const auto& location : locations_)
     bytes += static_cast<int64_t>(sizeof(Location)) + 64 + location->series.memory_bytes();

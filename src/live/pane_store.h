@@ -1,9 +1,9 @@
-// PaneStore: the panes of every location and of all together, and running sums of windows in use.
+// PaneStore: the panes of each location and of all together, and running sums of followed windows.
 //
-// Exact for any sliding window of panes that it still knows; what it knows is bounded by time:
-// panes for pane_retention, steps of window_size up to kKept, nothing older. Old means older than
-// both the clock and the newest pane, so that a clock that jumps ahead loses nothing.
-// Not thread-safe: Live's mutex guards it.
+// Answers are exact for any sliding window of panes that the store still has. Time bounds what it
+// has: panes for pane_retention, sums per window_size up to kKept, nothing older. Age is measured
+// from the clock or from the newest pane, whichever is earlier, so that a clock that jumps ahead
+// loses nothing. Not thread-safe: Live's mutex guards it.
 #pragma once
 
 #include <cstdint>
@@ -28,40 +28,41 @@ namespace sightline {
 
 class PaneStore {
  public:
-  // The longest "today": a day on which the clocks go back. Also how far ahead of the clock a pane
-  // may lie: sources without append times have no clock guard, and memory must stay bounded.
+  // The longest "today" is a day on which the clocks go back. The same value limits how far ahead
+  // of the clock a pane may lie: sources without append times have no clock guard, and memory must
+  // stay bounded.
   static constexpr Millis kKept{25 * 3'600'000LL};
   static constexpr int32_t kFollowedMax = 16;  // each costs every addition some nanoseconds
 
-  // Stands for a location; 0, 1, 2... in the order in which they became known.
+  // Stands for a location: 0, 1, 2... in the order in which the store met them.
   using Index = uint32_t;
   struct Total {
     int64_t total = 0;
     const std::string* first = nullptr;  // the item that ranks first; nullptr when total is 0
-    uint64_t changed = 0;  // stamp of the last change; UINT64_MAX if that is not known
+    uint64_t changed = 0;                // stamp of the last change; UINT64_MAX: unknown
   };
 
   PaneStore(const PaneGrid& grid, Millis pane_retention);
 
-  Index IndexOf(LocationId location);  // makes it known
+  Index IndexOf(LocationId location);  // adds the location if it is new
   std::optional<Index> Find(LocationId location) const;
   Index size() const { return static_cast<Index>(locations_.size()); }
   LocationId location(Index index) const { return locations_[index]->id; }
-  // Whether something of the location was ever counted, however old.
+  // Whether the location has ever had a count, however old.
   bool counted(Index index) const { return locations_[index]->counted; }
   int64_t counted_locations() const { return counted_locations_; }
   void SetZone(Index index, TimeZone zone);
 
   void Add(std::span<const CountRow> rows, EventTime now);
 
-  // Keeps running sums for `choice` (which has no `end`) until Unfollow(), so that reading it costs
-  // no summing of panes. False when kFollowedMax are followed: reading works, but costs more.
+  // Keeps running sums for `choice`, which has no `end`, until Unfollow(), so that a read need not
+  // sum panes. False when kFollowedMax windows are followed: reads still work, but cost more.
   bool Follow(const WindowChoice& choice);
   void Unfollow(const WindowChoice& choice);
 
-  // The window in which a location (none: all, in UTC) is now shown.
+  // The window that `choice` means now for a location; none: for all together, in UTC.
   Window WindowOf(const WindowChoice& choice, std::optional<Index> index, EventTime now) const;
-  // Top items of one location, or of all. complete_until and location of the answer are set, too.
+  // Top items of one location, or of all. Also sets complete_until and location of the answer.
   Top TopOf(std::optional<Index> index, const WindowChoice& choice, int32_t limit, EventTime now,
             Watermark complete_until);
   // Top items of several locations together.
@@ -69,10 +70,10 @@ class PaneStore {
                    EventTime now, Watermark complete_until);
   Total TotalOf(Index index, const WindowChoice& choice, EventTime now);
 
-  // Counts changes: of counts, and of windows that moved with the clock.
+  // Numbers the changes: those of counts, and those of windows that moved with the clock.
   uint64_t stamp() const { return stamp_; }
   uint64_t NextStamp() { return ++stamp_; }
-  // From here on everything that was ever added is still known.
+  // The store still has everything from this time on.
   EventTime oldest() const { return retention_.dropped_until; }
   int64_t items() const { return names_.size(); }
   int64_t memory_bytes() const;  // walks the blocks of all series
@@ -89,12 +90,12 @@ class PaneStore {
   struct Followed {
     WindowChoice choice;
     int64_t users = 0;
-    EventTime moved_at = kBeforeAllTime;  // pane of `now` when the sums were moved last
-    uint64_t zones = 0;                   // zones_ then
+    EventTime moved_at = kBeforeAllTime;  // the current pane when the sums last moved
+    uint64_t zones = 0;                   // zones_ at that moment
     RunningSum all;
     std::deque<RunningSum> locations;  // by Index; a deque keeps addresses
   };
-  // A series and its running sums that hold the pane which is being added to.
+  // Where an addition goes: a series, and those of its running sums whose window has the pane.
   struct Target {
     PaneSeries* series = nullptr;
     std::vector<RunningSum*> sums;
@@ -102,7 +103,7 @@ class PaneStore {
   };
 
   EventTime Align(EventTime time) const;
-  // The first pane that is provisional, not before the window's start.
+  // The start of the first provisional pane in the window; the window's end when there is none.
   EventTime FirstProvisional(const Window& window, Watermark complete_until) const;
   const PaneSeries& SeriesOf(std::optional<Index> index) const {
     return index ? locations_[*index]->series : all_;
@@ -110,7 +111,7 @@ class PaneStore {
   void Retarget(Target& target, std::optional<Index> index, EventTime pane);
   Followed* AdvanceFollowed(const WindowChoice& choice, EventTime now);
   RunningSum& ValidSum(Followed& followed, std::optional<Index> index);
-  // Counts of `index` in `window` by slot: in scratch_, or a running sum's.
+  // The counts of `series` in `window`, by slot; in scratch_, valid until its next use.
   const std::vector<int64_t>& SumUp(const PaneSeries& series, const Window& window);
   void SetProvisional(const PaneSeries& series, Watermark complete_until,
                       std::span<const Candidate> first, Top& top);
@@ -129,8 +130,8 @@ class PaneStore {
   Retention retention_;
   Index next_to_maintain_ = 0;
   uint64_t stamp_ = 0;
-  uint64_t zones_ = 1;  // grows with every change of a zone
-  // Memory of calls, kept to save allocations.
+  uint64_t zones_ = 1;  // grows with every new location or change of a time zone
+  // Scratch space of single calls, kept to save allocations.
   std::vector<int64_t> scratch_;
   std::vector<Candidate> candidates_;
   Target target_, all_target_;

@@ -1,6 +1,6 @@
-// Ranking: the top items of a window, and what changed in it. docs/SEMANTICS.md, "Top items".
+// Ranking: ranks the items of a window and finds what moved. docs/SEMANTICS.md, "Top items".
 //
-// Pure functions on values; safe to use from any thread.
+// Pure functions on values, safe on any thread.
 #pragma once
 
 #include <cstdint>
@@ -27,27 +27,27 @@ struct Top {
   Window window;
   Watermark complete_until = kBeforeAllTime;  // panes that end at or before it are complete
   int64_t total = 0;
-  int64_t other = 0;  // total minus the rows: the sum always adds up
+  int64_t other = 0;  // total minus the rows, so that the sum always adds up
   int32_t items = 0;  // distinct items in the window
   std::vector<TopRow> rows;
 };
 
-// An item and its count, before ranking. `item` is borrowed.
+// An item and its count before ranking. `item` is borrowed.
 struct Candidate {
   const std::string* item = nullptr;
   int64_t count = 0;
-  uint32_t tag = 0;  // the caller's, kept with the item
+  uint32_t tag = 0;  // free for the caller; stays with the item
 };
 constexpr bool RanksBefore(const Candidate& a, const Candidate& b) {
   if (a.count != b.count) return a.count > b.count;
   return *a.item < *b.item;
 }
 
-// Puts the first `limit` candidates into their order at the front (the rest stays in any order) and
-// fills total, other, items and rows of `top`. Counts are positive. O(n + limit log limit).
+// Sorts the first `limit` candidates to the front, leaves the rest in any order, and fills total,
+// other, items and rows of `top`. Counts are positive. O(n + limit log limit).
 void RankTop(std::vector<Candidate>& candidates, int32_t limit, Top& top);
 
-// What happened to one item between two lists of rows. `from` and `to` are positions.
+// How one item moved between two lists of rows. `from` and `to` are positions.
 struct Move {
   enum class Kind : uint8_t { kEntered, kLeft, kMoved };
   std::string item;
@@ -56,7 +56,7 @@ struct Move {
   int32_t to = 0;    // 0 when left
   friend bool operator==(const Move&, const Move&) = default;
 };
-// Entered and moved ones by new position, then those that left by their old one.
+// First the items that entered or moved, by new position, then those that left, by old position.
 std::vector<Move> MovesBetween(std::span<const TopRow> before, std::span<const TopRow> after);
 
 }  // namespace sightline

@@ -28,6 +28,7 @@ void RunningSum::MoveTo(const PaneSeries& series, Window window, uint64_t stamp)
     if (!was_empty || total_ != 0) changed_ = stamp;
     return;
   }
+  // Only what leaves at one end and enters at the other is summed.
   int64_t gone = 0, came = 0;
   if (was.start < window.start) gone += series.AddTo({was.start, window.start}, -1, counts_);
   if (window.end < was.end) gone += series.AddTo({window.end, was.end}, -1, counts_);

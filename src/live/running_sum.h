@@ -1,7 +1,8 @@
-// RunningSum: the counts of one series in one window, kept up to date by differences.
+// RunningSum: the counts of one series in one window, updated incrementally.
 //
-// Its invariant: counts() are what PaneSeries::AddTo gives for window(), as long as is_valid().
-// Every addition to the series must be told by Add(). Not thread-safe.
+// Invariant: while is_valid(), counts() equal what PaneSeries::AddTo() gives for window(). For
+// that, the owner must pass every addition to the series that falls into the window to Add(). Not
+// thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -19,18 +20,19 @@ class RunningSum {
   bool Contains(EventTime pane_start) const {
     return window_.start <= pane_start && pane_start < window_.end;
   }
-  // What was added to the series in a pane that the window Contains(). `stamp`: see changed().
+  // Adds a count that the series got in a pane which the window Contains(). `stamp`: see changed().
   void Add(Slot slot, int64_t count, uint64_t stamp) {
     if (slot >= counts_.size()) counts_.resize(slot + 1);
     counts_[slot] += count;
     total_ += count;
     changed_ = stamp;
   }
-  // Moves the window, or makes the sums anew when that is cheaper or they have become invalid.
+  // Moves the window by its difference; sums it anew where the windows do not overlap or the counts
+  // are invalid.
   void MoveTo(const PaneSeries& series, Window window, uint64_t stamp);
 
   const Window& window() const { return window_; }
-  const std::vector<int64_t>& counts() const { return counts_; }  // by slot; may lack the last ones
+  const std::vector<int64_t>& counts() const { return counts_; }  // by slot; newest may be missing
   int64_t total() const { return total_; }
   // The stamp of the last call that may have changed a count.
   uint64_t changed() const { return changed_; }
@@ -45,10 +47,10 @@ class RunningSum {
   uint64_t generation_ = 0;
   uint64_t changed_ = 0;
   std::optional<Slot> first_;
-  uint64_t first_changed_ = 0;  // first_ is that of changed() == first_changed_
+  uint64_t first_changed_ = 0;  // first_ is valid while changed() is this
 };
 
-// The slot that ranks first of counts by slot; none when there is no count.
+// The slot that ranks first among counts by slot; none when all are 0.
 std::optional<Slot> FirstOf(const PaneSeries& series, const std::vector<int64_t>& counts);
 
 }  // namespace sightline

@@ -36,7 +36,7 @@ void SlotCounts::Compact(SlotHints& hints) {
     cells_[kept++] = cell;
   }
   cells_.resize(kept);
-  compact_at_ = 2 * kept + 16;  // so that compacting is O(1) an addition
+  compact_at_ = 2 * kept + 16;  // doubling makes compaction O(1) per addition, amortised
 }
 
 void SlotCounts::CompactSorted(SlotHints& hints) {

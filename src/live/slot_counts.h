@@ -1,7 +1,7 @@
-// SlotCounts: counts by slot (a small number that stands for an item), 8 bytes a cell.
+// SlotCounts: counts by slot, a small number that stands for an item; 8 bytes per cell.
 //
-// Adding is a few nanoseconds: a cell is found by a hint (where its slot was seen last) or
-// appended; a slot may therefore have several cells until Compact(). Not thread-safe.
+// An addition takes a few nanoseconds: it finds its cell by a hint, which says where the slot was
+// last seen, or appends one. So a slot may have several cells until Compact(). Not thread-safe.
 #pragma once
 
 #include <cstddef>
@@ -12,8 +12,8 @@
 namespace sightline {
 
 using Slot = uint32_t;
-// By slot: the cell in which it was seen last. Only ever a guess, so it may be shared by many
-// SlotCounts and never needs clearing. It must have an element for every slot.
+// For each slot, the index of the cell in which it was last seen. It is only a guess, so that many
+// SlotCounts may share it and nobody need clear it. It must have an element for every slot.
 using SlotHints = std::vector<uint32_t>;
 
 class SlotCounts {
@@ -24,9 +24,9 @@ class SlotCounts {
   };
 
   void Add(Slot slot, int64_t count, SlotHints& hints);
-  // One cell a slot (unless its count is beyond 32 bits).
+  // Merges cells until each slot has one (more where its count exceeds 32 bits).
   void Compact(SlotHints& hints);
-  // The same in ascending order of slots, with no memory to spare.
+  // The same, in ascending order of slots and without spare memory.
   void CompactSorted(SlotHints& hints);
 
   std::span<const Cell> cells() const { return cells_; }
@@ -34,7 +34,7 @@ class SlotCounts {
 
  private:
   std::vector<Cell> cells_;
-  uint32_t compact_at_ = 16;  // when so many cells are there
+  uint32_t compact_at_ = 16;  // Add() compacts at this many cells
 };
 
 }  // namespace sightline

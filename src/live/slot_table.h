@@ -1,7 +1,7 @@
-// SlotTable: which slot an item has, in one cache line a look-up. Not thread-safe.
+// SlotTable: maps an item's id to its slot; a look-up touches one cache line. Not thread-safe.
 //
-// Open addressing by the item's id, at most half full. Slots are never taken out one by one: the
-// series makes a new table when it frees some.
+// A hash table with open addressing, at most half full. Nothing is erased from it: the series makes
+// a new table when it frees slots.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +16,7 @@ namespace sightline {
 class SlotTable {
  public:
   std::optional<Slot> Find(uint32_t item) const;
-  // The item is not there yet.
+  // The item must not be in the table yet.
   void Insert(uint32_t item, Slot slot);
   int64_t memory_bytes() const { return static_cast<int64_t>(entries_.capacity() * sizeof(Entry)); }
 

@@ -11,7 +11,7 @@ std::optional<TimeZone> TimeZone::Find(const std::string& name) {
   try {
     TimeZone zone;
     zone.zone_ = date::locate_zone(name);
-    zone.StartOfDay({0});  // reads the zone's file now, where a damaged one can be refused
+    zone.StartOfDay({0});  // reads the zone's file now, while a damaged one can still be refused
     return zone;
   } catch (const std::exception&) {
     return std::nullopt;

@@ -1,7 +1,7 @@
-// TimeZone: where a civil day begins. The only home of the date library (GCC 12 has no tzdb).
+// TimeZone: says when a civil day begins. The only user of the date library (GCC 12 has no tzdb).
 //
-// Reads the machine's zoneinfo files, which must list their transitions (zic -b fat, as Debian's
-// do): the library ignores the rule at a file's end. A value; safe to use from any thread.
+// It reads the machine's zoneinfo files. They must list their transitions (zic -b fat, as Debian's
+// do), because the library ignores the rule at a file's end. A value, safe on any thread.
 #pragma once
 
 #include <optional>
@@ -18,11 +18,12 @@ namespace sightline {
 class TimeZone {
  public:
   TimeZone() = default;  // UTC
-  // By IANA name ("Europe/Berlin"). None: unknown, or this machine has no zoneinfo. Reads files.
+  // By IANA name ("Europe/Berlin"). None: the name is unknown, or this machine has no zoneinfo.
+  // Reads files.
   static std::optional<TimeZone> Find(const std::string& name);
 
-  // The first moment of the civil day that holds `time`; where a clock change skips midnight, the
-  // moment of the change.
+  // The first moment of the civil day that contains `time`. Where a clock change skips midnight,
+  // that is the moment of the change.
   EventTime StartOfDay(EventTime time) const;
   friend bool operator==(const TimeZone&, const TimeZone&) = default;
 

@@ -26,7 +26,7 @@ void ViewHistory::SetSnapshot(SseMessage snapshot) { snapshot_ = std::move(snaps
 ViewHistory::Cursor ViewHistory::Resume(std::optional<int64_t> seq) const {
   Cursor cursor;
   cursor.heartbeats = heartbeats_;
-  // A client says it: compared before anything is added.
+  // `seq` comes from a client and may be any number: it is compared before anything is added to it.
   if (seq && *seq >= first_kept() - 1 && *seq <= seq_) cursor.next = *seq + 1;
   return cursor;
 }
@@ -51,12 +51,12 @@ bool ViewHistory::HasFor(const Cursor& cursor) const {
 std::vector<SseMessage> ViewHistory::Take(Cursor& cursor) const {
   std::vector<SseMessage> messages;
   if (NeedsSnapshot(cursor)) {
-    cursor.snapshot.reset();  // if it has one, that is too old to go on from
+    cursor.snapshot.reset();  // the messages that follow an older snapshot are dropped already
     Serve(cursor);
     if (NeedsSnapshot(cursor)) return messages;
   }
   if (cursor.snapshot != nullptr) messages.push_back(std::exchange(cursor.snapshot, nullptr));
-  // A heartbeat belongs behind the message whose id it has: it tells the state of that moment.
+  // A heartbeat follows the message whose id it has, because it carries the state of that moment.
   const bool heartbeat_is_due =
       cursor.heartbeats < heartbeats_ && heartbeat_seq_ + 1 >= *cursor.next;
   for (int64_t seq = *cursor.next - 1; seq <= seq_; ++seq) {

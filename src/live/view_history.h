@@ -1,7 +1,7 @@
-// ViewHistory: the last messages of one view, and what a viewer of it lacks.
+// ViewHistory: the last messages of one view, and the ones that a viewer of it lacks.
 //
-// One log serves any number of viewers; a viewer is only a Cursor. Not thread-safe: the hub's mutex
-// guards it.
+// One history serves any number of viewers; a viewer is only a Cursor. Not thread-safe: the hub's
+// mutex guards it.
 #pragma once
 
 #include <cstdint>
@@ -19,37 +19,38 @@ using SseMessage = std::shared_ptr<const std::string>;
 
 class ViewHistory {
  public:
-  // Where a viewer stands.
+  // The position of a viewer.
   struct Cursor {
-    std::optional<int64_t> next;  // the seq that it lacks first; none: it needs a snapshot
+    std::optional<int64_t> next;  // the first seq that it lacks; none: it needs a snapshot
     SseMessage snapshot;          // to be sent before `next`
-    int64_t heartbeats = 0;       // number of the last heartbeat that it has no use for
+    int64_t heartbeats = 0;       // number of the last heartbeat that it has or does not need
   };
 
-  // The view's state before its first message is `seq`. At most `kept_max` messages are kept.
+  // `seq` numbers the view's state before its first message. Keeps at most `kept_max` messages.
   ViewHistory(int64_t seq, size_t kept_max) : seq_(seq), kept_max_(kept_max) {}
 
   int64_t seq() const { return seq_; }
   int64_t bytes() const { return bytes_; }
-  // The message seq() + 1. Drops the oldest messages beyond kept_max or, but for the newest one,
-  // bytes_max.
+  // Appends message seq() + 1. Drops the oldest messages beyond kept_max or bytes_max, but never
+  // the newest one.
   void Append(SseMessage message, int64_t bytes_max);
-  // The heartbeat of now: its id is that of seq().
+  // Replaces the heartbeat; the new one has the id of seq().
   void SetHeartbeat(SseMessage heartbeat);
-  // A snapshot that shows the state of seq(). Whoever needs one and comes before the next Append()
-  // is served with it.
+  // Sets a snapshot of the state of seq(). Until the next Append() it serves every viewer that
+  // needs one.
   void SetSnapshot(SseMessage snapshot);
 
-  // A viewer that has everything up to `seq`, or a new one. Who cannot be resumed needs a snapshot.
+  // A cursor for a viewer that has everything up to `seq`; none: for a new viewer. One that cannot
+  // be resumed needs a snapshot.
   Cursor Resume(std::optional<int64_t> seq) const;
-  // Gives a cursor that needs a snapshot the present one, if there is one.
+  // Gives the current snapshot, if there is one, to a cursor that needs it.
   void Serve(Cursor& cursor) const;
   // True if the cursor waits for a snapshot.
   bool NeedsSnapshot(const Cursor& cursor) const;
   // True if Take() has something to send.
   bool HasFor(const Cursor& cursor) const;
-  // What the viewer lacks, oldest first: at most kept_max messages, a snapshot and a heartbeat.
-  // Empty if it lacks nothing or needs a snapshot that is not there yet.
+  // The messages that the viewer lacks, oldest first: at most kept_max, a snapshot and a heartbeat.
+  // Empty if it lacks nothing, or needs a snapshot that does not exist yet.
   std::vector<SseMessage> Take(Cursor& cursor) const;
 
  private:
@@ -62,7 +63,7 @@ class ViewHistory {
   SseMessage heartbeat_;
   int64_t heartbeat_seq_ = 0;
   int64_t heartbeats_ = 0;  // number of heartbeat_
-  SseMessage snapshot_;     // of seq_; null when there is none of seq_
+  SseMessage snapshot_;     // of the state seq_; null: none was made for it
 };
 
 }  // namespace sightline

@@ -8,12 +8,12 @@ namespace {
 constexpr int64_t kNoLimit = INT64_MAX;
 SseMessage Text(std::string text) { return std::make_shared<const std::string>(std::move(text)); }
 
-std::string Taken(const ViewHistory& log, ViewHistory::Cursor& cursor) {
-  const bool has = log.HasFor(cursor);
+std::string Taken(const ViewHistory& history, ViewHistory::Cursor& cursor) {
+  const bool has = history.HasFor(cursor);
   std::string all;
-  for (const SseMessage& message : log.Take(cursor)) all += (all.empty() ? "" : " ") + *message;
+  for (const SseMessage& message : history.Take(cursor)) all += (all.empty() ? "" : " ") + *message;
   EXPECT_EQ(has, !all.empty());
-  EXPECT_FALSE(log.HasFor(cursor));
+  EXPECT_FALSE(history.HasFor(cursor));
   return all;
 }
 

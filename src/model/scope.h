@@ -1,4 +1,4 @@
-// Scope: the set of locations that a caller may see. Every read in live/ and query/ takes one.
+// Scope: the set of locations that a caller may see. Every read of live/ and query/ takes one.
 #pragma once
 
 #include <optional>

@@ -24,10 +24,11 @@ int64_t UnitOf(char letter) {
   }
 }
 
-// What is accepted, without the text that was not: it came from outside and may be of any length.
+// Says what is accepted. It does not quote the text: that came from outside and may be of any
+// length.
 Status Refused() {
   return Status::Stop(
-      "window is not understood: use \"today\" or a length from 1s to 24h, such as \"90s\", "
+      "the window is not valid: use \"today\" or a length from 1s to 24h, such as \"90s\", "
       "\"5m\" or \"2h\"");
 }
 
@@ -49,7 +50,7 @@ Result<WindowChoice> WindowChoice::Parse(std::string_view text, Millis pane_size
   Result<WindowChoice> choice = Parse(text);
   if (!choice.ok() || choice.value().today) return choice;
   if (choice.value().length.v % pane_size.v != 0) {
-    return Status::Stop(fmt::format("window \"{}\" is no multiple of the pane: use one of {} ms",
+    return Status::Stop(fmt::format("window \"{}\" is not a multiple of the pane: use one of {} ms",
                                     choice.value().ToString(), pane_size.v));
   }
   return choice;

@@ -26,7 +26,7 @@ TEST(WindowChoice, LengthMustBeAMultipleOfThePane) {
   EXPECT_TRUE(WindowChoice::Parse("90s", {10'000}).ok());
   EXPECT_TRUE(WindowChoice::Parse("today", {7'000}).ok());
   EXPECT_EQ(WindowChoice::Parse("95s", {10'000}).status().message(),
-            "window \"95s\" is no multiple of the pane: use one of 10000 ms");
+            "window \"95s\" is not a multiple of the pane: use one of 10000 ms");
 }
 
 TEST(WindowChoice, OneSpellingOfAChoice) {

@@ -10,7 +10,7 @@
 namespace sightline {
 namespace {
 
-// A camera that has not changed its partition for so long is in one.
+// A camera that has not changed its partition for this long is in one partition.
 constexpr int64_t kSplitMs = 60'000;
 
 }  // namespace
@@ -19,16 +19,17 @@ struct Activity::State {
   struct Camera {
     CameraSample sample;
     int32_t partition = 0;  // its number in `partitions`
-    // Between partitions of one source; more than one is forth and back: it has not just moved.
+    // How often it changed between partitions of one source. A camera that moves does so once; two
+    // changes are forth and back, so it sends into both.
     int32_t changes = 0;
-    int32_t before = 0;  // the newest
+    int32_t before = 0;  // the partition before the newest change
     int64_t changed_ms = 0;
   };
   size_t subjects_max = 0;
   Millis forget_after;
   mutable std::mutex mutex;
-  // Under mutex.
-  std::map<SourcePartition, int32_t> partitions;  // numbered as they came
+  // Guarded by mutex.
+  std::map<SourcePartition, int32_t> partitions;  // numbered in the order in which they came
   std::vector<SourcePartition> by_number;
   std::unordered_map<CameraId, Camera> cameras;
   std::unordered_map<LocationId, int64_t> locations;  // when last seen
@@ -49,7 +50,8 @@ struct Activity::State {
     if (is_new) by_number.push_back(partition);
     return known->second;
   }
-  // A topic that is made again is another source: there it begins anew.
+  // A topic that was deleted and created again is another source, between which no split is
+  // possible.
   void Move(Camera& camera, int32_t to, int64_t now_ms) const {
     const int32_t from = std::exchange(camera.partition, to);
     if (from == to || by_number[from].source != by_number[to].source) return;
@@ -97,7 +99,7 @@ void Activity::Count(const SourcePartition& from, const Segment& segment, int64_
     s.UpdateCamera(number, row, now_ms);
     s.UpdateLocation(row.key.location, now_ms);
   }
-  // Where segments come without cameras (`serve`), the counts say which locations are alive.
+  // In `serve` segments have no cameras; there the counts show which locations are active.
   if (has_cameras) return;
   for (const CountRow& row : segment.counts) s.UpdateLocation(row.key.location, now_ms);
 }

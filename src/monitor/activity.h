@@ -1,7 +1,7 @@
-// Activity: when each camera and location was last heard of, and what became of their events -
-// added up from the segments that a task commits, so that the hot path does nothing for it.
+// Activity: when each camera and location was last seen, and what became of their events.
 //
-// Thread-safe: one mutex, held for the rows of one segment. Of this process's life only.
+// It adds up the segments that the tasks commit, so the hot path does nothing for it. Its numbers
+// start with the process. Thread-safe: one mutex, held for the rows of one segment.
 #pragma once
 
 #include <cstddef>
@@ -16,21 +16,22 @@ namespace sightline {
 
 class Activity {
  public:
-  // `forget_after`: who is silent for longer is not known any more.
+  // Forgets a camera or location that is silent for longer than `forget_after`.
   Activity(size_t subjects_max, Millis forget_after);
   ~Activity();
 
-  // `segment` was committed at `now_ms`, of the clock of MonitorSample::now_ms.
+  // Adds a segment that was committed at `now_ms`, which is on the clock of MonitorSample::now_ms.
   void Count(const SourcePartition& from, const Segment& segment, int64_t now_ms);
-  // A location that is known from before, as if it had just been heard of.
+  // Adds a location that is known from earlier, as if it had just been seen.
   void Expect(LocationId location, int64_t now_ms);
-  // Another process has the partition now, and hears its cameras.
+  // Forgets the partition's cameras, because another process has the partition now.
   void Forget(const SourcePartition& partition);
-  // What came so far came in another order than it had happened: nobody is in two partitions yet.
+  // Forgets which cameras changed partitions. For the end of a catch-up, which delivers partitions
+  // in another order than the events happened.
   void ForgetSplits();
-  // Cameras, those of them that are in two partitions, locations and the ledger.
+  // Fills in the cameras, those that are in two partitions, the locations and the ledger.
   void Fill(int64_t now_ms, MonitorSample& sample);
-  // Cameras and locations beyond subjects_max, of which nothing is known; each time one is met.
+  // How often a camera or location was met that is beyond subjects_max and therefore unknown.
   int64_t untracked() const;
 
  private:

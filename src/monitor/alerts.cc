@@ -14,18 +14,19 @@ constexpr std::array<std::string_view, kRules> kNames = {
     "clock_ahead",   "clock_behind",    "lag_growing",     "watermark_stalled", "state_near_limit",
     "sink_failing",  "clock_unguarded", "degraded",        "records_lost",      "camera_split"};
 constexpr int64_t kMinute = 60'000;
-// A limit is a level, not a rate: it ends so many points below.
+// A limit is a level, not a rate: its alert ends this many percentage points below the threshold.
 constexpr int64_t kLimitPointsBack = 5;
-// Cameras' windows move in steps: of thousands a sample a second would be much to keep.
+// The windows of cameras move in steps, because a sample per second for thousands of cameras would
+// take much memory.
 constexpr int64_t kCameraSteps = 6;
 
-// Absolute numbers over a window; Grown() is what they grew in it.
+// Keeps absolute numbers over a window; Grown() is their growth within it.
 template <size_t kNumbers>
 class Growth {
  public:
   using Numbers = std::array<int64_t, kNumbers>;
 
-  // At most one entry each `step_ms` is kept.
+  // Keeps at most one entry per `step_ms`. A number that went down clears the window.
   void Add(int64_t now_ms, const Numbers& numbers, int64_t window_ms, int64_t step_ms) {
     if (!kept_.empty())
       for (size_t i = 0; i < kNumbers; ++i)
@@ -35,7 +36,7 @@ class Growth {
         }
     newest_ = numbers;
     if (kept_.empty() || now_ms - kept_.back().at_ms >= step_ms) kept_.push_back({now_ms, numbers});
-    // One entry at or before the window's start stays: it is what is subtracted.
+    // One entry at or before the window's start stays, as the one to subtract.
     size_t old = 0;
     while (old + 1 < kept_.size() && kept_[old + 1].at_ms <= now_ms - window_ms) ++old;
     kept_.erase(kept_.begin(), kept_.begin() + static_cast<std::ptrdiff_t>(old));
@@ -83,36 +84,37 @@ struct AlertRules::State {
     friend auto operator<=>(const Key&, const Key&) = default;
   };
   struct Subject {
-    int64_t evaluation = 0;  // the sample in which it was last
+    int64_t evaluation = 0;  // the last evaluation whose sample had it
     std::optional<int64_t> bad_since, good_since;
     bool active = false;
-    bool reported = false;  // by itself, not among the others
+    bool reported = false;  // as an alert of its own, not as one of the others
     Alert alert;
   };
   struct Flood {
-    int64_t reported = 0;            // active and reported by themselves
-    int64_t others = 0;              // active and not
-    std::deque<int64_t> started_ms;  // of those reported, in the last minute
+    int64_t reported = 0;            // active alerts with a report of their own
+    int64_t others = 0;              // active alerts without one
+    std::deque<int64_t> started_ms;  // when alerts were reported in the last minute
     std::optional<int64_t> none_since;
     std::optional<Alert> summary;
   };
-  // What the sample says of a subject. Neither bad nor good: within the hysteresis.
+  // What the sample says about a subject. Neither bad nor good: between the two thresholds.
   struct Finding {
     bool bad = false;
     bool good = true;
     Millis start_after, end_after;
   };
-  struct LastChange {  // when a number last changed
+  // When a number last changed.
+  struct LastChange {
     int64_t number = 0;
     int64_t at_ms = 0;
-    int64_t position = 0;  // then
+    int64_t position = 0;  // at that moment
   };
-  // The records that came since a watermark last_change.
+  // How long and over how many records a watermark has not moved.
   struct StalledWatermark {
     std::optional<Watermark> watermark;
-    Offset moved_at, seen_at;  // the positions when it moved, and now
-    int64_t last_ms = 0;       // when a record came
-    int64_t stalled_ms = 0;    // between records, none of them a pause
+    Offset moved_at, seen_at;  // the positions when it last moved, and now
+    int64_t last_ms = 0;       // when the last record came
+    int64_t stalled_ms = 0;    // the time between records, without pauses
   };
 
   explicit State(AlertOptions given) : options(given) {}
@@ -128,7 +130,8 @@ struct AlertRules::State {
   void EvaluateSplits();
   void EvaluateShare(Rule rule, int64_t percent, int64_t part, int64_t whole, bool also,
                      const char* what);
-  // `describe` fills subject, text and facts; called only where somebody will read them.
+  // Starts or ends the subject's alert as the finding says. Calls `describe`, which fills subject,
+  // text and facts, only if somebody will read them.
   template <typename Describe>
   void Evaluate(const Key& key, const Finding& finding, Describe describe);
   void Start(const Key& key, Subject& subject);
@@ -152,11 +155,11 @@ struct AlertRules::State {
   std::optional<Growth<5>> ledger;
   struct Clock {
     Growth<3> growth;
-    int64_t evaluation = 0;  // the sample in which its camera was last
+    int64_t evaluation = 0;  // the last evaluation whose sample had its camera
   };
   std::map<CameraId, Clock> clocks;                   // of cameras whose clock was ever wrong
-  std::deque<std::pair<int64_t, int64_t>> lags;       // when, records
-  using Partition = std::pair<std::string, int32_t>;  // its topic
+  std::deque<std::pair<int64_t, int64_t>> lags;       // time and lag in records
+  using Partition = std::pair<std::string, int32_t>;  // topic and number
   std::map<Partition, StalledWatermark> watermarks;
   std::map<std::pair<std::string, Partition>, LastChange> sinks;
 };
@@ -187,7 +190,7 @@ void AlertRules::State::Evaluate(const Key& key, const Finding& finding, Describ
   if (!subject.active && subject.bad_since && now_ms - *subject.bad_since >= finding.start_after.v)
     return Start(key, subject);
   if (!subject.good_since || now_ms - *subject.good_since < finding.end_after.v) {
-    // Not yet bad for long enough, and good again: nothing to remember.
+    // It was not bad for long enough and is good again: there is nothing to remember.
     if (!subject.active && finding.good) subjects.erase(found);
     return;
   }
@@ -233,7 +236,8 @@ void AlertRules::State::EndMissing() {
   }
 }
 
-// Those beyond the bound are one alert: it starts and ends once, however many come and go in it.
+// One alert stands for all beyond subjects_max. It starts and ends once, however many of them come
+// and go meanwhile.
 void AlertRules::State::Summarise() {
   for (size_t rule = 0; rule < kRules; ++rule) {
     Flood& flood = floods[rule];
@@ -246,7 +250,7 @@ void AlertRules::State::Summarise() {
     }
     if (!flood.summary) continue;
     const bool fresh = flood.summary->text.empty();
-    flood.summary->text = fmt::format("{} more, beyond the {} that are told one by one",
+    flood.summary->text = fmt::format("{} more alerts, beyond the {} that are reported one by one",
                                       flood.others, options.subjects_max);
     flood.summary->facts = {{"subjects", flood.others}};
     if (fresh) changes->push_back({.started = true, .alert = *flood.summary});
@@ -267,7 +271,7 @@ void AlertRules::State::EvaluateSilence() {
     if (threshold.v == 0) return;
     const int64_t silent_ms = now_ms - last_seen_ms;
     const bool bad = silent_ms >= threshold.v;
-    // The threshold is a time already, and one word ends it.
+    // The threshold is a duration already, so the alert starts at once; one event ends it.
     Evaluate(
         key, {.bad = bad, .good = !bad, .start_after = {}, .end_after = {}}, [&](Alert& alert) {
           alert.subject = fmt::format("{} {}", what, key.id);
@@ -289,12 +293,12 @@ void AlertRules::State::EvaluateShare(Rule rule, int64_t percent, int64_t part, 
   if (percent == 0) return;
   const bool enough = whole >= options.events_min && also;
   Finding finding = FindingOf(enough && part * 100 >= whole * percent);
-  // Below the lower threshold, or too few to say so any more.
+  // Good: below the lower threshold, or too few events to tell.
   finding.good = !finding.bad && (!enough || part * 10'000 < whole * percent * options.end_percent);
   Evaluate({rule, 0, {}}, finding, [&](Alert& alert) {
     alert.subject = "all";
     alert.of_process = true;
-    alert.text = fmt::format("{} % of the events of the last {} are {}: {} of {}",
+    alert.text = fmt::format("{} % of the events in the last {} are {}: {} of {}",
                              Percent(part, whole), InSeconds(ledger->span_ms()), what, part, whole);
     alert.facts = {{"percent", Percent(part, whole)}, {"events", part}, {"received", whole}};
   });
@@ -309,7 +313,7 @@ void AlertRules::State::EvaluateLedger() {
                now.of(Outcome::kFuture), now.of(Outcome::kTooLate)},
               options.window.v, 0);
   const auto [received, duplicate, malformed, future, too_late] = ledger->Grown();
-  // Of a window that has only begun a rate is of the whole one, or a first burst would be a storm.
+  // A window that has just begun is taken as a whole one, or its first burst would be a storm.
   const bool storm = duplicate * 1'000 >= options.duplicates_per_second * options.window.v;
   EvaluateShare(Rule::kDuplicateStorm, options.duplicate_percent, duplicate, received, storm,
                 "copies");
@@ -318,8 +322,8 @@ void AlertRules::State::EvaluateLedger() {
   EvaluateShare(Rule::kTooLateRate, options.too_late_percent, too_late, received, true, "too late");
 }
 
-// `received` of a camera counts from the first event whose time was wrong: before that nobody
-// looked.
+// A camera gets a window with its first event that has a wrong time, so that cameras with right
+// clocks cost nothing. The window starts with the numbers without those events.
 void AlertRules::State::EvaluateClocks() {
   if (options.clock_percent == 0) return;
   for (const CameraSample& camera : sample->cameras) {
@@ -362,6 +366,7 @@ void AlertRules::State::EvaluateLag() {
   for (const PartitionSample& partition : sample->partitions)
     lag += std::max<int64_t>(0, partition.end.v - partition.position.v);
   lags.emplace_back(now_ms, lag);
+  // As in Growth, one entry at or before the window's start stays, as the one to subtract.
   while (lags.size() > 1 && lags[1].first <= now_ms - options.window.v) lags.pop_front();
   const int64_t grown = lag - lags.front().second;
   Finding finding = FindingOf(lag >= options.lag_min && grown > 0);
@@ -380,11 +385,11 @@ void AlertRules::State::EvaluateWatermarks() {
   for (const PartitionSample& partition : sample->partitions) {
     if (!partition.running || !partition.watermark) continue;
     StalledWatermark& stalled = watermarks[PartitionOf(partition)];
-    // A task that was built again begins with less.
+    // A task that was rebuilt may start from an earlier position: begin anew.
     if (stalled.watermark != partition.watermark || partition.position < stalled.seen_at)
       stalled = {partition.watermark, partition.position, partition.position};
     if (partition.position > stalled.seen_at) {
-      // When nothing comes, nothing stands.
+      // Time without records is a pause, not a stall.
       const int64_t since = stalled.last_ms == 0 ? 0 : now_ms - stalled.last_ms;
       if (since < options.window.v) stalled.stalled_ms += since;
       stalled.last_ms = now_ms;
@@ -398,8 +403,9 @@ void AlertRules::State::EvaluateWatermarks() {
     Evaluate({Rule::kWatermarkStalled, partition.partition, partition.topic}, finding,
              [&](Alert& alert) {
                alert.subject = NameOf(partition);
-               alert.text = fmt::format("the watermark of {} stands for {}, though {} records came",
-                                        NameOf(partition), InSeconds(stalled_ms), read);
+               alert.text =
+                   fmt::format("the watermark of {} has not moved for {}, though {} records came",
+                               NameOf(partition), InSeconds(stalled_ms), read);
                alert.facts = {{"stalled_ms", stalled_ms},
                               {"records", read},
                               {"watermark_ms", partition.watermark->v}};
@@ -422,6 +428,7 @@ void AlertRules::State::EvaluateSinks() {
       Worst& worst = by_name[sink.name];
       LastChange& last_change = sinks[{sink.name, PartitionOf(partition)}];
       if (!partition.running) continue;
+      // A sink stalls only while it is behind: one that has everything has nothing to commit.
       const bool behind = sink.committed < partition.position;
       if (last_change.at_ms == 0 || !behind || last_change.number != sink.committed.v)
         last_change = {sink.committed.v, now_ms, partition.position.v};
@@ -439,7 +446,7 @@ void AlertRules::State::EvaluateSinks() {
     Evaluate({Rule::kSinkFailing, 0, name}, finding, [&, name = name, worst = worst](Alert& alert) {
       alert.subject = name;
       alert.of_process = true;
-      alert.text = fmt::format("\"{}\" takes nothing for {}: {} records wait for it", name,
+      alert.text = fmt::format("\"{}\" has taken nothing for {}: {} records wait for it", name,
                                InSeconds(worst.stalled_ms), worst.behind);
       alert.facts = {{"stalled_ms", worst.stalled_ms},
                      {"records", worst.behind},
@@ -453,8 +460,8 @@ void AlertRules::State::EvaluateSinks() {
   });
   if (!on) return;
   for (const TroubleSample& trouble : sample->troubles)
-    // Only while it is said: what is not in the next sample has ended. The id keeps it apart from a
-    // sink of the same name.
+    // The alert lasts while the sample has the trouble. The id 1 keeps it apart from the sink of
+    // the same name.
     Evaluate({Rule::kSinkFailing, 1, trouble.subject}, FindingOf(!trouble.reason.empty()),
              [&](Alert& alert) {
                alert.subject = trouble.subject;
@@ -485,21 +492,23 @@ void AlertRules::State::EvaluateStates() {
   });
   for (const PartitionSample& partition : sample->partitions) {
     Finding finding = FindingOf(partition.degraded || !partition.running);
+    // A partition that does not run gets the usual time, as every start takes a moment.
     if (partition.degraded) finding.start_after = {};
     Evaluate({Rule::kDegraded, partition.partition, partition.topic}, finding, [&](Alert& alert) {
       alert.subject = NameOf(partition);
-      alert.text = partition.running
-                       ? fmt::format(
-                             "{} has no memory of some earlier detections: copies of them may "
-                             "be counted again",
-                             NameOf(partition))
-                       : fmt::format("{} does not count: {}", NameOf(partition),
-                                     partition.reason.empty() ? "it starts" : partition.reason);
+      alert.text =
+          partition.running
+              ? fmt::format(
+                    "{} does not remember some earlier detections: copies of them may "
+                    "be counted again",
+                    NameOf(partition))
+              : fmt::format("{} does not count: {}", NameOf(partition),
+                            partition.reason.empty() ? "it is starting" : partition.reason);
     });
   }
 }
 
-// Only while it is said, as of what is in the sample.
+// The alert lasts while the sample has the split.
 void AlertRules::State::EvaluateSplits() {
   for (const SplitSample& split : sample->splits) {
     Finding finding = FindingOf(true);
@@ -508,7 +517,7 @@ void AlertRules::State::EvaluateSplits() {
       alert.subject = fmt::format("camera {}", split.camera.v);
       alert.location = split.location;
       alert.text = fmt::format(
-          "camera {} sends into the partitions {} and {}: copies of its detections may be counted "
+          "camera {} sends into partitions {} and {}: copies of its detections may be counted "
           "twice",
           split.camera.v, split.first, split.second);
       alert.facts = {{"first_partition", split.first}, {"second_partition", split.second}};
@@ -523,13 +532,14 @@ void AlertRules::State::EvaluateLosses() {
     finding.start_after = {};
     Evaluate(
         {Rule::kRecordsLost, partition.partition, partition.topic}, finding, [&](Alert& alert) {
-          if (lost == 0) return;  // it ends: it says what it said
+          if (lost == 0) return;  // it ends with the text that it had
           alert.subject = NameOf(partition);
           alert.text = fmt::format(
               "{} offsets of {} are lost: retention had removed [{}, {}) before they were counted; "
               "{}",
               lost, NameOf(partition), partition.lost_first.v, partition.lost_next.v,
-              partition.running ? "the ledger says so" : "it waits for a person (engine.on_gap)");
+              partition.running ? "the ledger counts them as lost"
+                                : "it waits for a decision (engine.on_gap)");
           alert.facts = {{"lost", lost},
                          {"first_offset", partition.lost_first.v},
                          {"next_offset", partition.lost_next.v}};
@@ -537,7 +547,7 @@ void AlertRules::State::EvaluateLosses() {
   }
 }
 
-// -- the door -------------------------------------------------------------------------------------
+// -- public interface -----------------------------------------------------------------------------
 
 AlertRules::AlertRules(AlertOptions options) : state_(std::make_unique<State>(options)) {}
 AlertRules::~AlertRules() = default;

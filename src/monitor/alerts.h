@@ -1,9 +1,9 @@
-// Alerts: samples of absolute numbers in, alerts that started or ended out.
+// AlertRules: takes samples of absolute numbers and returns the alerts that started or ended.
 //
-// Pure: no clock, thread or I/O; the time is in the sample. One AlertRules is used by one thread.
-// A rule has a threshold to start and a lower one to end (hysteresis), and both must hold for a
-// while. Rates are differences of absolute numbers over a window; numbers that went down (a
-// restart) begin the window anew. What each rule means: docs/ALERTS.md.
+// Pure: no clock, thread or I/O; the sample has the time. One thread at a time.
+// A rule has a threshold to start an alert and a lower one to end it (hysteresis), and each must
+// hold for a while. A rate is the difference of absolute numbers over a window; numbers that went
+// down, as after a restart, begin a new window. docs/ALERTS.md explains each rule.
 #pragma once
 
 #include <cstddef>
@@ -42,19 +42,20 @@ enum class Rule : uint8_t {
 constexpr size_t kRules = 15;
 std::string_view ToString(Rule rule);  // "camera_silent"
 
-// Of a duration or threshold 0 switches its rule off.
+// A duration or threshold of 0 switches its rule off.
 struct AlertOptions {
-  Millis window{60'000};       // of rates
-  Millis start_after{10'000};  // a threshold is passed for so long
-  Millis end_after{30'000};    // and is not any more for so long
-  int64_t end_percent = 50;    // of the threshold to start: below it a rate is over
-  int64_t events_min = 20;     // in a window; of fewer no share is told
-  // Alerts of a rule that are told one by one, at a time and a minute; the rest are one alert.
+  Millis window{60'000};       // over which rates are measured
+  Millis start_after{10'000};  // how long the threshold must be exceeded to start an alert
+  Millis end_after{30'000};    // how long the condition must be over to end it
+  int64_t end_percent = 50;  // the threshold to end a rate's alert, in percent of that to start it
+  int64_t events_min = 20;   // with fewer events in the window, shares are not evaluated
+  // How many alerts of a rule are reported one by one, at a time and per minute; one summary alert
+  // stands for the others.
   int64_t subjects_max = 20;
   Millis camera_silent{300'000};
   Millis location_silent{600'000};
   int64_t duplicate_percent = 95;
-  int64_t duplicates_per_second = 100;  // fewer are no storm, whatever their share
+  int64_t duplicates_per_second = 100;  // fewer are not a storm, whatever their share
   int64_t dead_letter_percent = 5;
   int64_t too_late_percent = 5;
   int64_t clock_percent = 50;  // of a camera's events
@@ -64,16 +65,16 @@ struct AlertOptions {
   Millis sink_stalled{60'000};
 };
 
-// What is known of a camera; the numbers since it was first heard of.
+// A camera and its numbers since it was first seen.
 struct CameraSample {
   CameraId camera;
-  LocationId location;       // where it was last
+  LocationId location;       // of its newest event
   int64_t last_seen_ms = 0;  // by the clock of MonitorSample::now_ms
   int64_t received = 0;
   int64_t future = 0;
   int64_t too_late = 0;
 };
-// A camera that sends into two partitions of a topic: its copies do not meet.
+// A camera that sends into two partitions of a topic, so that its copies are not recognised.
 struct SplitSample {
   CameraId camera;
   LocationId location;
@@ -86,60 +87,60 @@ struct LocationSample {
 struct SinkSample {
   std::string name;
   Offset committed{-1};  // -1: nothing yet
-  Millis interval;       // it commits about so often
+  Millis interval;       // roughly how often it commits
 };
 struct PartitionSample {
   int32_t partition = 0;
-  std::string topic;  // empty: they are all of one
+  std::string topic;  // empty: all partitions are of one topic
   bool running = false;
   bool degraded = false;
-  // Offsets that retention has removed before they were counted, as long as they are worth an
-  // alert. Equal: none.
+  // The offsets that retention removed before they were counted, while that deserves an alert.
+  // Equal: none.
   Offset lost_first, lost_next;
   std::string reason;                  // why it does not run; may be empty
-  Offset position;                     // next offset to read
-  Offset end;                          // of the log; less than `position`: not known
-  std::optional<Watermark> watermark;  // nothing: this step has none
+  Offset position;                     // the next offset to read
+  Offset end;                          // of the log; less than `position`: unknown
+  std::optional<Watermark> watermark;  // none: this step has no watermarks
   std::vector<SinkSample> sinks;
 };
 struct LimitSample {
   std::string name;
   int64_t used = 0;
-  int64_t limit = 0;  // 0: none
+  int64_t limit = 0;  // 0: no limit
 };
 struct TroubleSample {
   std::string subject;
   std::string reason;
 };
 
-// One moment. What a process does not know it leaves empty.
+// The state at one moment. A process leaves empty what it does not know.
 struct MonitorSample {
-  int64_t now_ms = 0;   // of a clock that does not go backwards: durations
-  int64_t wall_ms = 0;  // Unix: what is told
+  int64_t now_ms = 0;   // on a clock that never goes backwards; measures durations
+  int64_t wall_ms = 0;  // Unix time; goes into the alerts
   std::optional<Ledger> ledger;
   std::vector<CameraSample> cameras;
   std::vector<SplitSample> splits;
   std::vector<LocationSample> locations;
   std::vector<PartitionSample> partitions;
   std::vector<LimitSample> limits;
-  std::vector<TroubleSample> troubles;  // of sinks, logs and brokers, as they say it
-  std::string clock_unguarded;          // why; empty: it is guarded
+  std::vector<TroubleSample> troubles;  // reported by sinks, logs and brokers
+  std::string clock_unguarded;          // why the clock guard is off; empty: it is on
 };
 
 struct Alert {
   Rule rule = Rule::kCameraSilent;
-  // "camera 71", "location 7", "partition 3", the name of a sink or limit; "all": of everything
-  // that this process has; "others": those of the rule beyond subjects_max.
+  // "camera 71", "location 7", "partition 3", or the name of a sink or limit. "all": everything in
+  // this process. "others": the rule's alerts beyond subjects_max.
   std::string subject;
-  bool of_process = false;             // another process may have the same subject
-  std::optional<LocationId> location;  // only who sees it may see the alert
-  int64_t since_ms = 0;                // Unix
-  int64_t until_ms = 0;                // 0: it has not ended
+  bool of_process = false;             // another process may have an alert of the same subject
+  std::optional<LocationId> location;  // only a scope with this location may see the alert
+  int64_t since_ms = 0;                // Unix time
+  int64_t until_ms = 0;                // Unix time; 0: it has not ended
   std::string text;                    // a sentence for people
   std::vector<std::pair<std::string, int64_t>> facts;
 };
 struct AlertChange {
-  bool started = false;  // else ended
+  bool started = false;  // false: it ended
   Alert alert;
 };
 
@@ -150,10 +151,10 @@ class AlertRules {
   AlertRules(AlertRules&&) noexcept;
   AlertRules& operator=(AlertRules&&) noexcept;
 
-  // What started and ended since the sample before. A subject that is not in the sample any more
-  // has ended.
+  // Returns what started and ended since the last sample. Alerts of a subject that the sample does
+  // not have any more end.
   std::vector<AlertChange> Evaluate(const MonitorSample& sample);
-  // By rule, then subject, with the facts of the last sample.
+  // The active alerts, ordered by rule, then subject, with the facts of the last sample.
   std::vector<Alert> Active() const;
 
  private:

@@ -273,7 +273,7 @@ TEST_F(Alerts, LostRecordsAreToldAtOnceAndUntilTheyAreOld) {
   EXPECT_EQ(Pass(1), Reported{"+records_lost partition 4"});
   EXPECT_EQ(last.text,
             "20 offsets of partition 4 are lost: retention had removed [10, 30) before they were "
-            "counted; the ledger says so");
+            "counted; the ledger counts them as lost");
   EXPECT_EQ(last.facts[0], std::pair(std::string("lost"), int64_t{20}));
   EXPECT_EQ(Pass(600), Reported());
   sample.partitions[0] = {.partition = 4, .running = true};
@@ -281,7 +281,7 @@ TEST_F(Alerts, LostRecordsAreToldAtOnceAndUntilTheyAreOld) {
   EXPECT_TRUE(last.text.starts_with("20 offsets")) << last.text;
   sample.partitions[0] = {.partition = 4, .lost_first = {30}, .lost_next = {31}, .reason = "x"};
   EXPECT_EQ(Pass(1), Reported{"+records_lost partition 4"});
-  EXPECT_TRUE(last.text.ends_with("it waits for a person (engine.on_gap)")) << last.text;
+  EXPECT_TRUE(last.text.ends_with("it waits for a decision (engine.on_gap)")) << last.text;
 }
 
 TEST_F(Alerts, ThousandsAreOneMore) {

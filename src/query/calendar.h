@@ -1,4 +1,4 @@
-// Days and times as text, and ASCII lower case: the few pieces of text that SQL and results share.
+// Days and times as text, and ASCII lower case, for SQL and for results. Pure functions.
 #pragma once
 
 #include <cstdint>
@@ -10,11 +10,11 @@
 
 namespace sightline {
 
-// "2026-01-05"; nothing for any other text.
+// Parses "2026-01-05"; none for any other text.
 std::optional<Day> ParseDay(std::string_view text);
 // "2026-01-05"
 std::string FormatDay(Day day);
-// "2026-01-05T10:03:00.000Z", cut to ms.
+// "2026-01-05T10:03:00.000Z", rounded down to milliseconds.
 std::string FormatMicros(int64_t micros);
 
 std::string Lower(std::string_view text);

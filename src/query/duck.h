@@ -1,4 +1,5 @@
-// RAII around DuckDB's C API. Seen by this room only.
+// RAII wrappers of DuckDB's C API. Internal to this room. One connection is used by one thread at a
+// time; a database is thread-safe.
 #pragma once
 
 #include <duckdb.h>
@@ -13,7 +14,7 @@
 
 namespace sightline::duck {
 
-// A handle of the C API that `Destroy(&handle)` ends.
+// Owns a handle of the C API and releases it by `Destroy(&handle)`.
 template <typename Handle, void (*Destroy)(Handle*)>
 class Owned {
  public:
@@ -43,7 +44,7 @@ using Chunk = Owned<duckdb_data_chunk, duckdb_destroy_data_chunk>;
 using LogicalType = Owned<duckdb_logical_type, duckdb_destroy_logical_type>;
 using Value = Owned<duckdb_value, duckdb_destroy_value>;
 
-// A result; not movable, because DuckDB keeps its address while it streams.
+// Owns a result. Not movable, because DuckDB keeps its address while it streams.
 class ResultSet {
  public:
   ResultSet() = default;
@@ -57,15 +58,17 @@ class ResultSet {
   duckdb_result result_{};
 };
 
-// DuckDB in memory with `settings` (name, value). kStop names the setting that it refuses.
+// Opens an in-memory database with `settings` (name, value). kStop names the setting that DuckDB
+// refuses.
 using Settings = std::vector<std::pair<std::string, std::string>>;
 Result<Database> Open(const Settings& settings);
 Result<Connection> Connect(const Database& database);
 
-// Runs one statement of ours; kStop with DuckDB's message.
+// Runs one trusted statement; kStop with DuckDB's message.
 Status Execute(const Connection& connection, const std::string& sql);
 Result<Prepared> Prepare(const Connection& connection, const std::string& sql);
-// One text, by position. For answers of one cell.
+// Runs a statement with one text parameter and returns the first cell of its result as text; empty
+// when there is none or it is null.
 Result<std::string> QueryText(const Connection& connection, const std::string& sql,
                               std::string_view parameter);
 

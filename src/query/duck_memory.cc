@@ -8,7 +8,8 @@
 #include <cstdio>
 #include <string>
 
-// jemalloc's interface inside of libduckdb.so. Weak: another build of the library may not have it.
+// The interface of the jemalloc inside libduckdb.so. Weak symbols, because another build of the
+// library may not have it.
 extern "C" {
 __attribute__((weak)) int duckdb_je_mallctl(const char* name, void* old, size_t* old_bytes,
                                             void* value, size_t value_bytes);
@@ -19,8 +20,8 @@ namespace sightline {
 namespace duck {
 namespace {
 
-// extent_hooks_t of jemalloc 5. The members that we pass on have no type here. Booleans that are
-// returned say that it failed.
+// extent_hooks_t of jemalloc 5. Members that we only pass on have no type here. A hook that returns
+// true has failed.
 struct ExtentHooks {
   void* (*alloc)(ExtentHooks*, void* address, size_t bytes, size_t alignment, bool* zero,
                  bool* commit, unsigned arena);
@@ -35,7 +36,7 @@ struct ExtentHooks {
                 bool committed, unsigned arena);
 };
 
-// Of the process, and never destroyed: the allocator uses them until its end.
+// Globals that are never destroyed: the allocator uses them until the process ends.
 ExtentHooks* g_default = nullptr;
 ExtentHooks g_ours{};
 std::atomic<int64_t> g_bytes = 0;
@@ -49,7 +50,7 @@ bool Take(size_t bytes) {
 }
 void Give(size_t bytes) { g_bytes -= static_cast<int64_t>(bytes); }
 
-// What is asked for as address space only is counted when it is committed.
+// jemalloc may ask for address space only (commit is false). That is counted by Commit().
 void* Alloc(ExtentHooks*, void* address, size_t bytes, size_t alignment, bool* zero, bool* commit,
             unsigned arena) {
   const bool committed = *commit;
@@ -60,8 +61,8 @@ void* Alloc(ExtentHooks*, void* address, size_t bytes, size_t alignment, bool* z
   return memory;
 }
 
-// Address space stays; what was in it goes by Decommit(). (With munmap() here the allocator of
-// DuckDB 1.5.6 crashes.)
+// Refuses, so that the address space stays mapped; Decommit() returns its memory. (When this called
+// munmap(), the allocator of DuckDB 1.5.6 crashed.)
 bool Dalloc(ExtentHooks*, void*, size_t, bool, unsigned) { return true; }
 
 bool Commit(ExtentHooks*, void*, size_t, size_t, size_t length, unsigned) { return !Take(length); }
@@ -72,9 +73,9 @@ bool Decommit(ExtentHooks*, void* address, size_t, size_t offset, size_t length,
   return false;
 }
 
-// Neighbours may always become one, as in the default hook on Linux. That one is not called: it
-// sets up its thread's cache if it has none yet, which takes the lock that a thread already holds
-// whose first call of the allocator frees something, and then waits for itself for ever.
+// Adjacent extents may always be merged, as the default hook on Linux decides. The default hook is
+// not called: it sets up the cache of a thread that has none yet, which takes a lock that a thread
+// whose first allocator call is a free already holds, so that the thread deadlocks with itself.
 bool Merge(ExtentHooks*, void*, size_t, void*, size_t, bool, unsigned) { return false; }
 
 template <typename T>
@@ -87,13 +88,14 @@ bool Set(const std::string& name, T value) {
   return duckdb_je_mallctl(name.c_str(), nullptr, nullptr, &value, sizeof value) == 0;
 }
 
-// 4096: MALLCTL_ARENAS_ALL.
+// 4096 is MALLCTL_ARENAS_ALL.
 void Purge() { duckdb_je_mallctl("arena.4096.purge", nullptr, nullptr, nullptr, 0); }
 
 bool Install() {
   if (duckdb_je_mallctl == nullptr || duckdb_je_malloc == nullptr) return false;
-  // The arena of the largest values exists only once there was one. Never touched, so address space
-  // and no memory; and never freed, or the arena would hand it out again without asking the hooks.
+  // jemalloc creates the arena for oversize values with the first of them, so one is allocated
+  // here, before the hooks are installed. It is never touched, so it costs address space and no
+  // memory. It is never freed: the arena would hand it out again without asking the hooks.
   size_t largest = 0;
   if (!Get("opt.oversize_threshold", &largest)) return false;
   if (duckdb_je_malloc(largest + 1) == nullptr) return false;
@@ -135,7 +137,7 @@ void ReleaseMemory() {
 
 int64_t ResidentBytes() {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  return 0;  // a sanitizer's own memory is no query's
+  return 0;  // a sanitizer's own memory would count as the query's
 #endif
   std::FILE* const file = std::fopen("/proc/self/statm", "r");
   if (file == nullptr) return 0;

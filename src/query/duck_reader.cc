@@ -5,15 +5,15 @@
 namespace sightline {
 namespace {
 
-// Every format makes copies of a row, some of them longer than it.
+// Bounds the text of a row, because every format copies it, and some make it longer.
 constexpr size_t kRowTextBytesMax = 16 << 20;
 
-// As Read() below reads it.
+// Whether Read() reads the type as text.
 bool IsText(duckdb_type type) {
   return ReadableAs(type).value_or(ColumnType::kText) == ColumnType::kText;
 }
 
-// Keeps the memory of a string that was there before.
+// Reuses the memory of a string that `value` holds already.
 void SetText(Value& value, std::string_view text) {
   if (auto* old = std::get_if<std::string>(&value)) {
     old->assign(text);
@@ -142,8 +142,8 @@ Result<bool> DuckReader::Next(Row& row) {
       text_bytes += duck::TextAt(column.data, row_).size();
     if (text_bytes > kRowTextBytesMax)
       return Status::Stop(
-          fmt::format("a row of the answer has more than {} MiB of text: take less "
-                      "of it, as with left(x, 1000)",
+          fmt::format("a row of the answer has more than {} MiB of text: select less "
+                      "of it, for example with left(x, 1000)",
                       kRowTextBytesMax >> 20));
     if (duck::ValidAt(column.validity, row_)) {
       Read(column.type, column.data, row_, row[i]);

@@ -1,4 +1,4 @@
-// DuckReader: the answer of a prepared statement, chunk by chunk.
+// DuckReader: reads the result of a prepared statement chunk by chunk. One thread at a time.
 #pragma once
 
 #include <memory>
@@ -10,15 +10,15 @@
 
 namespace sightline {
 
-// How a type of DuckDB reads for us; nothing: only as text.
+// The column type for a type of DuckDB; none: DuckReader can read it only after a cast to text.
 std::optional<ColumnType> ReadableAs(duckdb_type type);
 
-// The columns of a statement.
+// The result columns of a statement.
 std::vector<Column> ColumnsOf(const duck::Prepared& prepared);
 
 class DuckReader final : public RowReader {
  public:
-  // Runs `prepared`, whose columns are all readable; the connection must outlive the reader.
+  // Runs `prepared`, whose columns must all be readable. The connection must outlive the reader.
   static Result<std::unique_ptr<DuckReader>> Start(duck::Prepared prepared);
   Result<bool> Next(Row& row) override;
 

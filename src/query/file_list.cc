@@ -16,7 +16,7 @@ bool MayHold(const LakeFile& file, const ReadBounds& bounds) {
   return !file.append_hour_max || *file.append_hour_max >= bounds.first_append;
 }
 
-// The files of `files` (sorted) whose location is `location`.
+// Appends to `found` those of `files`, which are sorted, whose location is `location`.
 void TakeLocation(const std::vector<LakeFile>& files, std::optional<LocationId> location,
                   const ReadBounds& bounds, std::vector<const LakeFile*>& found) {
   auto file = std::lower_bound(
@@ -64,6 +64,7 @@ FileList FileList::With(std::span<const LakeFile> added, std::span<const LakeFil
 
 std::vector<const LakeFile*> FileList::Select(const ReadBounds& bounds) const {
   std::vector<const LakeFile*> found;
+  // Files of several locations (location is none) always qualify: the rows decide.
   auto take = [&](const DayFiles& files) {
     if (!bounds.locations) {
       for (const LakeFile& file : files) {

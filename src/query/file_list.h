@@ -1,9 +1,9 @@
-// FileList: the Parquet files of one table at one version, indexed for skipping by location and
-// day.
+// FileList: the Parquet files of one table at one version, indexed by day and location so that a
+// query can skip files.
 //
-// A value that is cheap to copy and never changes: versions share the days that they have in
-// common, so that a commit into a table of 365,000 files costs the days it touches and one pointer
-// a day.
+// An immutable value that is cheap to copy. Versions share the days that they have in common, so
+// that a commit into a table of 365,000 files costs the days that it touches and one pointer per
+// day. Safe on any thread.
 #pragma once
 
 #include <map>
@@ -18,33 +18,33 @@
 namespace sightline {
 
 struct LakeFile {
-  // Below FileList::root(), no leading slash, as on disk (not URL-encoded). Partition values are
-  // read from its directories: "geographical_location_oid=7001/date=2026-01-05/part-0.parquet". A
-  // file without the first has the column inside; every file of a table that has days says "date=".
+  // Relative to FileList::root(), as on disk (not URL-encoded). Its directories hold the partition
+  // values: "geographical_location_oid=7001/date=2026-01-05/part-0.parquet". A file whose path has
+  // no location has that column inside; in a table with days, every path has "date=".
   std::string path;
   int64_t rows = 0, bytes = 0;
-  std::optional<LocationId> location;  // the partition's; none: several
-  std::optional<Day> day;              // the partition's; none: any
-  std::optional<int32_t> bucket;       // of location, above max_partitions
-  std::optional<EventTime> window_start_min,
-      window_start_max;                                       // both included; stats, may be wider
-  std::optional<EventTime> append_hour_min, append_hour_max;  // likewise, of the ledger
-  bool has_lost = false;  // of the ledger: by its statistics it has the column `lost`
+  std::optional<LocationId> location;  // of the partition; none: several locations
+  std::optional<Day> day;              // of the partition; none: any day
+  std::optional<int32_t> bucket;       // of locations, in a table above max_partitions
+  // From the file's statistics: inclusive bounds, which may be wider than the rows.
+  std::optional<EventTime> window_start_min, window_start_max;
+  std::optional<EventTime> append_hour_min, append_hour_max;  // of the ledger
+  bool has_lost = false;  // of the ledger: the statistics name the column `lost`
   friend bool operator==(const LakeFile&, const LakeFile&) = default;
 };
 
 class FileList {
  public:
   FileList() = default;
-  // `root` is the table's directory: absolute, without a slash at its end.
+  // `root` is the table's directory, absolute and without a trailing slash.
   FileList(std::string root, std::vector<LakeFile> files);
 
-  // This list without `removed` (by path, location and day) and with `added`.
+  // A list without `removed` (compared by path and day) and with `added`.
   // O(files of the days touched + days).
   FileList With(std::span<const LakeFile> added, std::span<const LakeFile> removed) const;
 
-  // Every file that may hold rows inside `bounds`. Pointers live as long as any list that shares
-  // the day. O(days in the bounds x log(files a day) x locations + found).
+  // Every file that may hold rows within `bounds`. A pointer is valid as long as any list that
+  // shares the file's day. O(days in the bounds x log(files a day) x locations + found).
   std::vector<const LakeFile*> Select(const ReadBounds& bounds) const;
 
   std::string AbsolutePath(const LakeFile& file) const { return root_ + "/" + file.path; }
@@ -52,8 +52,8 @@ class FileList {
   size_t size() const { return size_; }
 
  private:
-  using DayFiles = std::vector<LakeFile>;  // by location (none first), then path
-  // Files without a day are under kNoDay, before every day.
+  using DayFiles = std::vector<LakeFile>;  // ordered by location (none first), then path
+  // The key of files without a day; it sorts before every day.
   static constexpr Day kNoDay{INT64_MIN};
 
   std::string root_;

@@ -1,4 +1,4 @@
-// The fixed questions of QueryEngine: each is one statement over the views.
+// The fixed questions of QueryEngine. Each is one SQL statement over the views.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -17,7 +17,9 @@ std::string Time(EventTime time) {
 bool IsRange(const Window& range) {
   return range.start <= range.end && range.start >= kFirstEventTime && range.end <= kLastEventTime;
 }
-Status NoRange() { return Status::Stop("the range must begin before it ends, in years 1 to 9999"); }
+Status NoRange() {
+  return Status::Stop("the range must begin before it ends, within the years 1 to 9999");
+}
 
 ReadBounds BoundsOf(const std::optional<LocationId>& location, const Window& range) {
   ReadBounds bounds;
@@ -27,6 +29,7 @@ ReadBounds BoundsOf(const std::optional<LocationId>& location, const Window& ran
   return bounds;
 }
 
+// The range implies the conditions on `date`, but these let DuckDB skip files by their paths.
 std::string Where(const std::optional<LocationId>& location, const Window& range) {
   std::string where = fmt::format(
       "window_start >= {} AND window_start < {} AND date >= DATE '{}' AND date <= DATE '{}'",
@@ -36,7 +39,7 @@ std::string Where(const std::optional<LocationId>& location, const Window& range
   return where;
 }
 
-// The question asks for one row more, so that a cut is known.
+// The statement asks for one more row than the answer has, so that truncated() is right.
 QueryLimits AtMost(int32_t rows, QueryLimits limits) {
   limits.rows_max = std::clamp<int64_t>(rows, 0, limits.rows_max);
   return limits;
@@ -44,7 +47,7 @@ QueryLimits AtMost(int32_t rows, QueryLimits limits) {
 
 }  // namespace
 
-// With the view that all questions but the ledger's are about.
+// Begins a session with the view that all questions use except those about the ledger.
 Result<std::unique_ptr<QueryEngine::Session>> QueryEngine::Begin(
     const Scope& scope, const std::optional<LocationId>& location, const Window& range,
     const QueryLimits& limits) const {
@@ -59,7 +62,7 @@ Result<ResultTable> QueryEngine::Top(const Scope& scope, const TopRequest& reque
                                      const QueryLimits& limits) {
   auto begun = Begin(scope, request.location, request.range, AtMost(request.limit, limits));
   if (!begun.ok()) return begun.status();
-  // DuckDB compares VARCHAR by its bytes.
+  // DuckDB compares VARCHAR by bytes, which is the order of equal counts in docs/SEMANTICS.md.
   return Session::Answer(
       std::move(begun).value(),
       fmt::format("SELECT row_number() OVER (ORDER BY item_count DESC, item_name) AS position, "
@@ -76,13 +79,13 @@ Result<ResultTable> QueryEngine::Counts(const Scope& scope, const CountsRequest&
   const Millis window = core_->window_size;
   if (request.step.v <= 0 || request.step.v % window.v != 0) {
     return Status::Stop(
-        fmt::format("counts are stored by windows of {} ms: a step must be a multiple of it, the "
-                    "smallest is {}",
+        fmt::format("counts are stored in windows of {} ms: use a step that is a multiple of that; "
+                    "the smallest is {}",
                     window.v, WindowChoice{.length = window}.ToString()));
   }
   if ((request.range.end - request.range.start).v / request.step.v >= kStepsMax) {
-    return Status::Stop(
-        fmt::format("the range has more than {} steps: take longer ones", kStepsMax));
+    return Status::Stop(fmt::format(
+        "the range has more than {} steps: use a longer step or a shorter range", kStepsMax));
   }
   auto begun = Begin(scope, request.location, request.range, limits);
   if (!begun.ok()) return begun.status();
@@ -90,6 +93,7 @@ Result<ResultTable> QueryEngine::Counts(const Scope& scope, const CountsRequest&
   const int64_t first = WindowStart(request.range.start, request.step).v;
   std::string where = Where(request.location, request.range);
   if (request.item) where += " AND item_name = " + duck::Quoted(*request.item);
+  // range() makes a row for each step. The join keeps steps without counts, as 0.
   return Session::Answer(
       std::move(begun).value(),
       fmt::format("SELECT make_timestamptz(s.ms * 1000) AS step_start, "

@@ -82,7 +82,7 @@ ScanCell CountCell(const CountIncrement& row, size_t column) {
     case 14:
       return row.next.v;
     default:
-      return {};  // geographical_location: not known yet; queries take the current name
+      return {};  // geographical_location: unknown here; item_counts joins the current name
   }
 }
 
@@ -137,7 +137,7 @@ ScanCell LocationCell(const Location& row, size_t column) {
 bool Sees(const Scope& scope, const CountIncrement& row) { return scope.Sees(row.location); }
 bool Sees(const Scope& scope, const Location& row) { return scope.Sees(row.location); }
 bool Sees(const Scope& scope, const LedgerIncrement& row) {
-  // What could not be read belongs to no location: only who sees all of them sees it.
+  // An unreadable record belongs to no location, so only a scope of all locations includes it.
   return row.row.key.known ? scope.Sees(row.row.key.location) : !scope.locations;
 }
 
@@ -145,7 +145,7 @@ using Parts = std::vector<std::shared_ptr<const PendingPart>>;
 template <typename RowType>
 using ReadPart = Result<std::vector<RowType>> (PendingPart::*)() const;
 
-// The rows in memory, then those of each part, of which it has one at a time.
+// First the rows in memory, then those of each part. It holds one part in memory at a time.
 template <typename RowType>
 class VectorCursor final : public RowCursor {
  public:

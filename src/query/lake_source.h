@@ -1,8 +1,8 @@
-// LakeSource: the port through which queries see the lake and what the engine has not written there
-// yet.
+// LakeSource: the port through which queries see the lake, and the rows that the engine has not
+// written there yet.
 //
 // The columns of the tables are those of the structs below, by these names; times are UTC. A row of
-// `locations` is a Location: Dataset B as it is used now.
+// `locations` is a Location of the current location table (Dataset B).
 #pragma once
 
 #include <memory>
@@ -36,15 +36,15 @@ struct CountIncrement {
 //   source string, source_partition int, first_offset next_offset long, geographical_location_oid
 //   video_camera_oid long? (null: unreadable), append_hour timestamp? (null: no append time),
 //   received counted duplicate too_late future malformed outside conflicts heartbeats long, lost
-//   long? (files of earlier programs do not have the column)
+//   long? (files of earlier versions lack the column)
 struct LedgerIncrement {
   SourcePartition source;
   Offset first, next;
   LedgerRow row;
 };
 
-// A part of the pending rows that is not in memory: read when a query comes to it, and forgotten.
-// Immutable; any thread.
+// A part of the pending rows that is not in memory. A query reads it when it needs it and does not
+// keep it. Immutable, so safe on any thread. kRetry or kStop when the part cannot be read.
 class PendingPart {
  public:
   virtual ~PendingPart() = default;
@@ -52,27 +52,27 @@ class PendingPart {
   virtual Result<std::vector<LedgerIncrement>> Ledger() const = 0;
 };
 
-// One moment of everything. Sums over it never dip: it holds the lake at one version and every
-// pending segment with first >= that version's committed offset, and nothing else.
+// The lake and the pending rows at one moment: the lake at one version, every pending segment whose
+// `first` is at or after that version's committed offset, and nothing else. So sums never dip.
 //
-// Shared pointers, because states change every second and share what did not change, and because
-// running queries keep the state that they began with.
+// The pointers are shared because states change every second and share what did not change, and
+// because a running query keeps the state with which it began.
 struct LakeState {
-  // Versions of item_count_increments and ledger; -1: the table does not exist yet. For the answer
-  // to "which state was this?".
+  // Versions of item_count_increments and ledger, which identify the state; -1: the table does not
+  // exist yet.
   int64_t counts_version = -1, ledger_version = -1;
   FileList counts_files, ledger_files;
   std::shared_ptr<const std::vector<CountIncrement>> pending_counts;   // null: none
   std::shared_ptr<const std::vector<LedgerIncrement>> pending_ledger;  // null: none
-  std::vector<std::shared_ptr<const PendingPart>> pending_parts;       // and these
+  std::vector<std::shared_ptr<const PendingPart>> pending_parts;       // more pending rows, on disk
   std::shared_ptr<const std::vector<Location>> locations;              // null: none
 };
 
 class LakeSource {
  public:
   virtual ~LakeSource() = default;
-  // Never null. Called once a query, from any thread, several at once; must not wait for the
-  // network.
+  // The current state, never null. Each query calls it once, from any thread and concurrently; it
+  // must not wait for the network. kRetry: there is no state that can be queried yet.
   virtual Result<std::shared_ptr<const LakeState>> Current() = 0;
 };
 

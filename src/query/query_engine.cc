@@ -8,7 +8,8 @@
 
 namespace sightline {
 
-// The order matters: after the lock nothing can be changed any more, by nobody.
+// The order matters: lock_configuration comes last, because nobody, not even we, can change a
+// setting after it.
 Result<std::unique_ptr<QueryEngine>> QueryEngine::Create(std::shared_ptr<LakeSource> source,
                                                          const QueryEngineOptions& options) {
   auto core = std::make_shared<Core>();
@@ -17,8 +18,12 @@ Result<std::unique_ptr<QueryEngine>> QueryEngine::Create(std::shared_ptr<LakeSou
   core->window_size = options.window_size;
   core->memory_bytes_max = options.memory_bytes_max;
   if (!duck::BoundMemory(options.memory_bytes_max + kUncountedBytesMax))
-    LogWarning("this libduckdb.so has another allocator: query.memory_max is no bound for strings");
+    LogWarning(
+        "this libduckdb.so does not use jemalloc, so query.memory_max does not bound the strings "
+        "that queries make");
   core->watchdog.SetGrowthMax(kUncountedBytesMax);
+  // No temporary directory: a query that needs more memory fails, it does not fill the disk. No
+  // extensions: they would be code from the network.
   Result<duck::Database> database =
       duck::Open({{"memory_limit", fmt::format("{}B", options.memory_bytes_max)},
                   {"threads", fmt::format("{}", options.threads)},
@@ -56,6 +61,7 @@ void QueryEngine::Interrupt() {
     const std::lock_guard lock(core_->mutex);
     core_->ending = true;
   }
+  // First those that wait for a slot, then those that run.
   core_->slot_free.notify_all();
   core_->watchdog.StopAll();
 }
@@ -71,6 +77,7 @@ Result<ResultTable> QueryEngine::Run(std::string_view sql, const Scope& scope,
   std::unique_ptr<Session> session = std::move(begun).value();
   Result<CheckedSql> checked = session->Check(sql);
   if (!checked.ok()) return session->Explain(checked.status());
+  // Only the views that the statement reads exist, each over the files that it may need.
   for (const auto& [view, bounds] : checked.value().tables) {
     RETURN_IF_ERROR(session->AddView(view, bounds));
   }

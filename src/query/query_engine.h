@@ -1,9 +1,10 @@
-// QueryEngine: SQL and the fixed questions over the lake and what is pending.
+// QueryEngine: answers SQL and the fixed questions from the lake and the pending rows.
 //
-// Every answer is of one LakeState, seen through a Scope: what it does not see is in no view, no
-// sum and no file that is opened. Thread-safe; queries run on the caller's thread and DuckDB's, at
-// most `queries_max` at a time. Status: kRetry where nothing is wrong but the place or the time;
-// kStop, with a sentence for the user, where the question cannot be answered.
+// Every answer comes from one LakeState and is limited to a Scope: locations outside the scope are
+// in no view and no sum, and files that hold only such locations are not opened. Thread-safe: a
+// query runs on the caller's thread and on DuckDB's, and at most `queries_max` run at a time.
+// Failure: kRetry when the same question may succeed later; kStop, with a sentence for the user,
+// when it cannot be answered.
 #pragma once
 
 #include <chrono>
@@ -21,10 +22,10 @@
 namespace sightline {
 
 struct QueryEngineOptions {
-  // Where the lake's files are, absolute; nothing else on disk can be read.
+  // Absolute directories of the lake's files; queries can read nothing else on disk.
   std::vector<std::string> directories;
-  // Of all queries together; never spilled to disk. What DuckDB does not count towards it has
-  // kUncountedBytesMax more.
+  // Limit for all queries together; DuckDB never spills to disk. Memory that DuckDB does not count
+  // towards it may take kUncountedBytesMax on top.
   int64_t memory_bytes_max = 512LL << 20;
   int32_t threads = 2;
   int32_t queries_max = 4;
@@ -33,23 +34,24 @@ struct QueryEngineOptions {
 
 constexpr int64_t kUncountedBytesMax = 256LL << 20;
 
-// What a query ran out of, where its failure is not the question's fault.
+// The limit that made a query fail, if one did.
 enum class QueryLimit : uint8_t { kNone, kTime, kMemory };
 
 struct QueryLimits {
   Millis time{30'000};  // from `start` to the last row
   int64_t rows_max = 1'000'000;
-  // Where the query waited before the call; by default the call.
+  // When `time` began to run, for a query that has waited already; none: with the call.
   std::optional<std::chrono::steady_clock::time_point> start;
-  // Stopped when nobody wants the answer any more: it fails within milliseconds.
+  // Stopped when nobody wants the answer any more; the query then fails within milliseconds.
   std::stop_token abandoned;
-  // Set before a failure is returned that it caused. Not null: must outlive the answer.
+  // Where the engine writes the limit that caused a failure, before it returns the failure. If not
+  // null, it must outlive the answer.
   QueryLimit* reached = nullptr;
 };
 
-// Of windows that begin in `range`, [start, end).
+// All requests are about windows that begin within `range`, [start, end).
 struct TopRequest {
-  std::optional<LocationId> location;  // none: all that the scope sees, added up
+  std::optional<LocationId> location;  // none: the sum over all locations of the scope
   Window range;
   int32_t limit = 10;
 };
@@ -57,7 +59,7 @@ struct CountsRequest {
   std::optional<LocationId> location;
   std::optional<std::string> item;
   Window range;
-  // Aligned to the epoch; a multiple of the stored windows; at most kStepsMax of them.
+  // A multiple of window_size, aligned to the epoch. The range has at most kStepsMax steps.
   Millis step{3'600'000};
 };
 constexpr int64_t kStepsMax = 100'000;
@@ -69,7 +71,7 @@ struct ItemsRequest {
 enum class LedgerGroup { kNone, kLocation, kCamera, kHour, kSource };
 struct LedgerRequest {
   std::optional<LocationId> location;
-  std::optional<Window> hours;  // of append time; none: also what has none (files)
+  std::optional<Window> hours;  // of append time; none: all, also events without one (from files)
   LedgerGroup group = LedgerGroup::kNone;
 };
 
@@ -79,34 +81,36 @@ class QueryEngine {
                                                      const QueryEngineOptions& options);
   ~QueryEngine();
 
-  // One SELECT of a user over the views of docs/SQL.md.
+  // Runs a user's SELECT over the views of docs/SQL.md.
   Result<ResultTable> Run(std::string_view sql, const Scope& scope, const QueryLimits& limits);
 
-  // position, rank, item_name, item_count: largest first, equal counts by the bytes of the name.
+  // Columns position, rank, item_name, item_count; the largest count first, equal counts by the
+  // bytes of the name.
   Result<ResultTable> Top(const Scope& scope, const TopRequest& request,
                           const QueryLimits& limits = {});
   Millis window_size() const;
 
-  // step_start, item_count: one row a step, also where nothing was counted.
+  // Columns step_start, item_count; one row per step, also where nothing was counted.
   Result<ResultTable> Counts(const Scope& scope, const CountsRequest& request,
                              const QueryLimits& limits = {});
-  // item_name, item_count, first_detected, last_detected; by item_name.
+  // Columns item_name, item_count, first_detected, last_detected; ordered by item_name.
   Result<ResultTable> Items(const Scope& scope, const ItemsRequest& request,
                             const QueryLimits& limits = {});
-  // What became of each event: [group's column,] received, counted, duplicate, too_late, future,
-  // malformed, outside, conflicts, heartbeats, lost. received is the sum of the six after it.
+  // What became of the events: columns [the group's,] received, counted, duplicate, too_late,
+  // future, malformed, outside, conflicts, heartbeats, lost. received is the sum of the six after
+  // it.
   Result<ResultTable> LedgerTotals(const Scope& scope, const LedgerRequest& request,
                                    const QueryLimits& limits = {});
-  // geographical_location_oid, geographical_location (null: not in the location table), item_count,
-  // first_detected, last_detected: every location that has a name or counts in `range`; by name,
-  // then oid, those without a name last.
+  // Columns geographical_location_oid, geographical_location (null: not in the location table),
+  // item_count, first_detected, last_detected; every location that has a name, or counts in
+  // `range`. Ordered by name, then oid; locations without a name last.
   Result<ResultTable> Locations(const Scope& scope, const Window& range,
                                 const QueryLimits& limits = {});
 
-  // Ends what runs, and refuses what comes: the process stops.
+  // Stops running queries and refuses new ones, because the process stops.
   void Interrupt();
 
-  // Files that queries were given to read so far.
+  // How many files queries had to read so far.
   int64_t files_selected() const;
 
  private:
@@ -117,7 +121,7 @@ class QueryEngine {
                                          const std::optional<LocationId>& location,
                                          const Window& range, const QueryLimits& limits) const;
 
-  // Shared with the answers that are being read.
+  // Shared with the answers that are still being read, which may outlive the engine.
   const std::shared_ptr<Core> core_;
 };
 

@@ -1,4 +1,5 @@
-// ReadBounds: what a read cannot leave, as far as it is known before it runs. Used to skip files.
+// ReadBounds: limits that are known before a read runs and that it cannot exceed. They serve to
+// skip files. A value.
 #pragma once
 
 #include <algorithm>
@@ -17,15 +18,16 @@ constexpr EventTime kFirstAppend{kFirstDay.v * kDayMs};
 constexpr EventTime kAppendEnd{kDaysEnd.v * kDayMs};
 constexpr Day DayOf(EventTime t) { return {WindowStart(t, Millis{kDayMs}).v / kDayMs}; }
 
-// Rows outside are not wanted; rows inside may be. Never narrower than the truth.
+// The read wants no row outside the bounds, but perhaps not every row inside: they may be wider
+// than necessary, but never narrower.
 struct ReadBounds {
-  std::optional<std::set<LocationId>> locations;  // none: any
+  std::optional<std::set<LocationId>> locations;  // none: any location
   Day first_day = kFirstDay, end_day = kDaysEnd;  // [first, end) of window_start
-  // [first, end) of append_hour, of the ledger. With a bound, rows without an append_hour are not
-  // wanted.
+  // [first, end) of append_hour, in the ledger. With a bound, the read wants no row without an
+  // append_hour.
   EventTime first_append = kFirstAppend, end_append = kAppendEnd;
 
-  // Both hold.
+  // To the intersection: both conditions hold.
   void Narrow(const ReadBounds& other) {
     first_day = std::max(first_day, other.first_day);
     end_day = std::min(end_day, other.end_day);
@@ -38,7 +40,7 @@ struct ReadBounds {
     }
     std::erase_if(*locations, [&](LocationId id) { return !other.locations->contains(id); });
   }
-  // One of both holds.
+  // To cover both: at least one of the conditions holds.
   void Widen(const ReadBounds& other) {
     first_day = std::min(first_day, other.first_day);
     end_day = std::max(end_day, other.end_day);

@@ -1,9 +1,9 @@
-// ResultTable: the rows of an answer, read once from the first to the last.
+// ResultTable: the rows of an answer, which are read once, from the first to the last.
 //
-// Rows are computed while they are read, so that a million of them need no copy of them all. One
+// Rows are computed while they are read, so that a million of them are never in memory at once. One
 // thread at a time. A table holds one of the engine's slots for running queries until it is
-// destroyed or read to its end; it may outlive the engine. The time limit of the query includes the
-// reading.
+// destroyed or read to its end; it may outlive the engine. The query's time limit includes the time
+// that the reader takes.
 #pragma once
 
 #include <memory>
@@ -30,15 +30,15 @@ struct Column {
   ColumnType type = ColumnType::kText;
   friend bool operator==(const Column&, const Column&) = default;
 };
-// What the column's type says; std::monostate is null.
+// A value of its column's type; std::monostate is null.
 using Value = std::variant<std::monostate, bool, int64_t, double, std::string>;
 using Row = std::vector<Value>;
 
-// What a ResultTable reads from.
+// The source of a ResultTable's rows.
 class RowReader {
  public:
   virtual ~RowReader() = default;
-  // Fills `row`, which has one value a column; false at the end.
+  // Fills `row`, which has one value per column; false at the end.
   virtual Result<bool> Next(Row& row) = 0;
 };
 
@@ -49,21 +49,21 @@ class ResultTable {
   static ResultTable FromRows(std::vector<Column> columns, std::vector<Row> rows);
 
   const std::vector<Column>& columns() const { return columns_; }
-  // The next row, valid until the next call; null at the end. kStop: the query failed or ran out of
-  // time or memory; what was read before is not the whole answer.
+  // The next row, valid until the next call; null at the end. kStop: the query failed, or ran out
+  // of time or memory; the rows read so far are not the whole answer.
   Result<const Row*> Next();
-  // After the end: whether there were more rows than the limit.
+  // Valid after the end: whether the answer had more rows than the limit.
   bool truncated() const { return truncated_; }
 
  private:
   std::vector<Column> columns_;
-  std::unique_ptr<RowReader> reader_;  // null: at the end
+  std::unique_ptr<RowReader> reader_;  // null after the end
   int64_t rows_left_;
   bool truncated_ = false;
   Row row_;
 };
 
-// All the rows that are left.
+// Reads all rows that are left.
 Result<std::vector<Row>> ReadAll(ResultTable& table);
 
 }  // namespace sightline

@@ -22,7 +22,7 @@ void Bind(duckdb_bind_info info) {
   const duck::Value number(duckdb_bind_get_parameter(info, 0));
   auto source = scans->Find(duckdb_get_uint64(number.get()));
   if (source == nullptr) {
-    duckdb_bind_set_error(info, "no such rows");
+    duckdb_bind_set_error(info, "the rows of this scan are not registered any more");
     return;
   }
   for (const ScanColumn& column : source->columns) {
@@ -78,7 +78,7 @@ void Scan(duckdb_function_info info, duckdb_data_chunk output) {
     if (!more.value()) break;
     for (idx_t i = 0; i < state->columns.size(); ++i) {
       const size_t column = state->columns[i];
-      if (column >= columns.size()) continue;  // the row number, when only rows are counted
+      if (column >= columns.size()) continue;  // DuckDB's row number column, as in count(*)
       Put(duckdb_data_chunk_get_vector(output, i), columns[column].type, rows,
           state->cursor->Cell(column));
     }
@@ -102,7 +102,7 @@ Status RowScans::Register(const duck::Connection& connection) {
   if (duckdb_register_table_function(connection.get(), function.get()) == DuckDBSuccess) {
     return Status::Ok();
   }
-  return Status::Stop("cannot register the table function for rows in memory");
+  return Status::Stop("DuckDB refuses to register the table function for rows in memory");
 }
 
 RowScans::Handle::~Handle() {

@@ -1,7 +1,7 @@
-// RowScan: rows of ours as a DuckDB table, read in place by the table function kRowScanFunction.
+// RowScan: lets DuckDB read our rows in place, by the table function kRowScanFunction.
 //
-// The function's only parameter is the number inside a Handle; users cannot call it, because the
-// guard allows only the table functions that it knows.
+// The function's only parameter is the number of a Handle. Users cannot call it, because the guard
+// allows only table functions that it knows.
 #pragma once
 
 #include <functional>
@@ -23,10 +23,11 @@ struct ScanColumn {
   std::string name;
   duckdb_type type;  // BOOLEAN, INTEGER, BIGINT, DOUBLE, VARCHAR, DATE, TIMESTAMP, TIMESTAMP_TZ
 };
-// Of the column's type; times in microseconds, dates in days. Text lives until the next Next().
+// A value of the column's type; times in microseconds, dates in days. Text is valid until the next
+// Next().
 using ScanCell = std::variant<std::monostate, bool, int64_t, double, std::string_view>;
 
-// One pass over rows. One thread at a time.
+// One pass over the rows. One thread at a time.
 class RowCursor {
  public:
   virtual ~RowCursor() = default;
@@ -36,17 +37,17 @@ class RowCursor {
 
 struct RowSource {
   std::vector<ScanColumn> columns;
-  std::function<std::unique_ptr<RowCursor>()>
-      open;  // what it reads must live as long as its handle
+  // Opens a cursor. What the cursor reads must live as long as the source's handle.
+  std::function<std::unique_ptr<RowCursor>()> open;
 };
 
-// The row sources of one database. Thread-safe; outlives the database.
+// The row sources of one database. Thread-safe; must outlive the database.
 class RowScans {
  public:
-  // Once for each database, before any query.
+  // Registers the table function. Call it once per database, before any query.
   Status Register(const duck::Connection& connection);
 
-  // The source stays registered until its handle is destroyed.
+  // A source is registered until its handle is destroyed.
   class Handle {
    public:
     Handle(RowScans* scans, uint64_t number) : scans_(scans), number_(number) {}
@@ -54,7 +55,7 @@ class RowScans {
         : scans_(std::exchange(other.scans_, nullptr)), number_(other.number_) {}
     Handle& operator=(Handle&&) = delete;
     ~Handle();
-    std::string Sql() const;  // the call, to stand in a FROM clause
+    std::string Sql() const;  // the function call, for a FROM clause
 
    private:
     RowScans* scans_;

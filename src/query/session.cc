@@ -12,6 +12,8 @@
 namespace sightline {
 namespace {
 
+// Reads the rows of a query. A failure gets its real cause, and the session, with its connection
+// and views, lives until the last row is read.
 class SessionReader final : public RowReader {
  public:
   SessionReader(std::unique_ptr<RowReader> reader, std::function<Status(Status)> explain)
@@ -23,14 +25,14 @@ class SessionReader final : public RowReader {
   }
 
  private:
-  std::function<Status(Status)> explain_;  // owns the session: destroyed after the reader
+  std::function<Status(Status)> explain_;  // owns the session, so it must outlive the reader
   std::unique_ptr<RowReader> reader_;
 };
 
 Status Stopping() { return Status::Retry("the server is stopping: ask again when it is back"); }
 Status Abandoned() { return Status::Stop("nobody waits for the answer any more"); }
 
-// How a column that DuckReader cannot read is put into one that it can.
+// The expression that turns a column into one that DuckReader can read, and its type.
 std::string Readable(duckdb_type type, const std::string& name, Column& column) {
   switch (type) {
     case DUCKDB_TYPE_UBIGINT:
@@ -65,6 +67,8 @@ Result<std::unique_ptr<QueryEngine::Session>> QueryEngine::Session::Begin(
   const auto now = std::chrono::steady_clock::now();
   const auto deadline = limits.start.value_or(now) + std::chrono::milliseconds(limits.time.v);
   {
+    // The wait counts towards the time limit: a query that waits too long fails instead of running
+    // late.
     std::unique_lock lock(core->mutex);
     const bool has_slot = core->slot_free.wait_until(lock, limits.abandoned, deadline, [&] {
       return core->ending || core->running < core->queries_max;
@@ -73,11 +77,12 @@ Result<std::unique_ptr<QueryEngine::Session>> QueryEngine::Session::Begin(
     if (core->ending) return Stopping();
     if (!has_slot || now >= deadline) {
       return Status::Retry(fmt::format(
-          "other queries ran for all of its {} ms (query.running_max is {}): try again later",
+          "other queries held all slots for {} ms (query.running_max is {}): try again later",
           limits.time.v, core->queries_max));
     }
     ++core->running;
   }
+  // From here on the session owns the slot: its destructor gives it back if anything below fails.
   auto session = std::unique_ptr<Session>(new Session(core, scope, limits));
   auto state = core->source->Current();
   if (!state.ok()) return state.status();
@@ -90,6 +95,8 @@ Result<std::unique_ptr<QueryEngine::Session>> QueryEngine::Session::Begin(
 }
 
 QueryEngine::Session::~Session() {
+  // First the watch, which interrupts the connection; then the connection, so that its memory can
+  // be released before the slot lets another query in.
   watch_.reset();
   connection_ = duck::Connection();
   duck::ReleaseMemory();
@@ -107,6 +114,8 @@ Status QueryEngine::Session::Reached(QueryLimit limit, std::string why) const {
 
 Status QueryEngine::Session::Explain(Status status) const {
   if (status.ok()) return status;
+  // An interrupted query fails with a message that says nothing about the cause: the watchdog's
+  // reason comes first.
   switch (watch_->stop_reason()) {
     case Watchdog::StopReason::kNone:
       break;
@@ -122,7 +131,7 @@ Status QueryEngine::Session::Explain(Status status) const {
     case Watchdog::StopReason::kMemory:
       return OutOfMemory();
   }
-  // The C API has this only in words.
+  // The C API has no error code for this, only the message.
   if (status.message().find("Out of Memory Error") == std::string::npos) return status;
   return OutOfMemory();
 }
@@ -131,7 +140,7 @@ Status QueryEngine::Session::OutOfMemory() const {
   return Reached(QueryLimit::kMemory,
                  fmt::format("out of memory: the query, together with those that run beside it, "
                              "needs more than query.memory_max, which is {} MiB: ask for fewer "
-                             "rows, columns or groups, or raise it",
+                             "rows, columns or groups, or raise the limit",
                              core_->memory_bytes_max >> 20));
 }
 
@@ -139,6 +148,8 @@ Result<CheckedSql> QueryEngine::Session::Check(std::string_view sql) const {
   return core_->guard.Check(connection_, sql);
 }
 
+// The paths go into a DuckDB variable, not into the view's SQL: a table may have hundreds of
+// thousands of files, and a variable needs no quoting and no parsing.
 Status QueryEngine::Session::SetPaths(const std::string& variable,
                                       const std::vector<std::string>& paths) {
   Result<duck::Prepared> prepared =
@@ -153,7 +164,7 @@ Status QueryEngine::Session::SetPaths(const std::string& variable,
   const duck::LogicalType text(duckdb_create_logical_type(DUCKDB_TYPE_VARCHAR));
   const duck::Value list(duckdb_create_list_value(text.get(), handles.data(), handles.size()));
   if (duckdb_bind_value(prepared.value().get(), 1, list.get()) != DuckDBSuccess) {
-    return Status::Stop("cannot hand the file list to DuckDB");
+    return Status::Stop("cannot pass the list of files to DuckDB");
   }
   duck::ResultSet result_set;
   if (duckdb_execute_prepared(prepared.value().get(), result_set.out()) == DuckDBSuccess) {
@@ -162,7 +173,8 @@ Status QueryEngine::Session::SetPaths(const std::string& variable,
   return Status::Stop(duckdb_result_error(result_set.out()));
 }
 
-// Files by how they say their partition, and by their columns: in a part all say the same.
+// One read_parquet() call needs files of one shape. So the files are grouped by which partition
+// values their paths hold and by whether they have the column `lost`.
 std::vector<ViewPart> QueryEngine::Session::FileParts(const FileList& files,
                                                       const ReadBounds& bounds, bool is_ledger,
                                                       Status& failed) {
@@ -186,6 +198,8 @@ std::vector<ViewPart> QueryEngine::Session::FileParts(const FileList& files,
   return parts;
 }
 
+// The lake's files and the pending rows. state_ has both as of one moment, so that no row is
+// missing and none is in both.
 std::string QueryEngine::Session::Increments(const ReadBounds& bounds, Status& failed) {
   std::vector<ViewPart> parts =
       FileParts(state_->counts_files, bounds, /*is_ledger=*/false, failed);
@@ -195,7 +209,7 @@ std::string QueryEngine::Session::Increments(const ReadBounds& bounds, Status& f
 }
 
 std::string QueryEngine::Session::Ledger(const ReadBounds& bounds, Status& failed) {
-  // The ledger's days are of writing, which nothing in `bounds` is about.
+  // Without the days of `bounds`: those are of window_start, the ledger's days are of writing.
   std::vector<ViewPart> parts = FileParts(state_->ledger_files,
                                           {.locations = bounds.locations,
                                            .first_append = bounds.first_append,
@@ -212,6 +226,7 @@ std::string QueryEngine::Session::LocationNames() {
 }
 
 Status QueryEngine::Session::AddView(std::string_view view, ReadBounds bounds) {
+  // Skips files of other locations. The view's WHERE clause filters the rows of the other files.
   if (scope_.locations) bounds.Narrow({.locations = scope_.locations});
   Status failed = Status::Ok();
   std::string sql;
@@ -249,7 +264,8 @@ Result<duck::Prepared> QueryEngine::Session::Prepare(const std::string& sql,
     }
   }
   if (all) return prepared;
-  // A view takes the statement as it stands, with its comments and semicolons.
+  // A view, not a subquery, because CREATE VIEW takes the statement as it is, with comments and a
+  // semicolon. Naming the columns c0, c1... makes them unique.
   RETURN_IF_ERROR(duck::Execute(
       connection_, fmt::format("CREATE TEMP VIEW sightline_answer({}) AS {}", names, sql)));
   return duck::Prepare(connection_, fmt::format("SELECT {} FROM sightline_answer", readable));

@@ -1,4 +1,4 @@
-// Session: one query's slot, connection, state and views. Seen by this room only.
+// Session: the slot, connection, state and views of one query. Internal to this room.
 #pragma once
 
 #include <condition_variable>
@@ -23,32 +23,31 @@ struct QueryEngine::Core {
   int64_t memory_bytes_max = 0;
   Millis window_size;
   RowScans scans;
-  duck::Database database;  // after what its table functions use
+  duck::Database database;  // destroyed before `scans`, which its table function uses
   SqlGuard guard;
   Watchdog watchdog;
   std::atomic<int64_t> files_selected = 0;
 
   std::mutex mutex;
   std::condition_variable_any slot_free;
-  int32_t running = 0;  // by mutex
-  bool ending = false;  // by mutex
+  int32_t running = 0;  // guarded by mutex
+  bool ending = false;  // guarded by mutex
 };
 
-// One thread at a time.
+// One thread at a time. Gives its slot back when it is destroyed.
 class QueryEngine::Session {
  public:
-  // Waits for a slot until the time limit. kRetry: there was none.
+  // Waits for a slot until the time limit. kRetry: none became free, or the engine stops.
   static Result<std::unique_ptr<Session>> Begin(std::shared_ptr<Core> core, const Scope& scope,
                                                 const QueryLimits& limits);
   ~Session();
 
-  // Makes `view` with the files that may hold rows inside `bounds`. item_counts brings what it
-  // needs.
+  // Makes `view` from the pending rows and the files that may hold rows within `bounds`.
   Status AddView(std::string_view view, ReadBounds bounds);
   Result<CheckedSql> Check(std::string_view sql) const;
-  // The rows of `sql`, which keep the session.
+  // Runs `sql`. The answer keeps the session until it is read or destroyed.
   static Result<ResultTable> Answer(std::unique_ptr<Session> session, const std::string& sql);
-  // `status`, or what a limit made of it.
+  // Replaces a failure by its real cause where a limit or an interrupt caused it.
   Status Explain(Status status) const;
 
  private:
@@ -62,7 +61,7 @@ class QueryEngine::Session {
   std::vector<ViewPart> FileParts(const FileList& files, const ReadBounds& bounds, bool is_ledger,
                                   Status& failed);
   Status SetPaths(const std::string& variable, const std::vector<std::string>& paths);
-  // `sql`, or the same with columns as text and JSON that we cannot read otherwise.
+  // Prepares `sql`; casts columns that DuckReader cannot read to text, JSON or timestamps.
   Result<duck::Prepared> Prepare(const std::string& sql, std::vector<Column>& columns);
 
   const std::shared_ptr<Core> core_;
@@ -71,7 +70,7 @@ class QueryEngine::Session {
   std::shared_ptr<const LakeState> state_;
   std::vector<RowScans::Handle> handles_;
   duck::Connection connection_;
-  std::optional<Watchdog::Watch> watch_;  // before the connection ends
+  std::optional<Watchdog::Watch> watch_;  // destroyed before the connection that it interrupts
   int32_t variables_ = 0;
 };
 

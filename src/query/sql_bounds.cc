@@ -24,6 +24,7 @@ const json::object* Child(const json::object& object, std::string_view key) {
   return value == nullptr ? nullptr : value->if_object();
 }
 
+// Appends the tables of a tree of joins.
 void Leaves(const json::object& from, std::vector<const json::object*>& tables) {
   if (Text(from, "type") == "JOIN") {
     for (const char* side : {"left", "right"}) {
@@ -34,12 +35,14 @@ void Leaves(const json::object& from, std::vector<const json::object*>& tables) 
   }
 }
 
-// A comparison `column op constants`, as far as it is one.
+// A comparison `column op constants`. BETWEEN and IN have several constants.
 struct Comparison {
   std::string table, column, op;
   std::vector<const json::object*> constants;
 };
 
+// The constant of an expression, perhaps inside casts to a date or time; nullptr: it is not
+// constant.
 const json::object* Constant(const json::object& expression) {
   if (Text(expression, "class") == "CAST") {
     const json::object* type = Child(expression, "cast_type");
@@ -69,6 +72,7 @@ bool SetColumn(const json::object& expression, Comparison& comparison) {
   return true;
 }
 
+// The operator of `b op a` that means the same as `a op b`.
 std::string Mirrored(std::string_view op) {
   if (op == "COMPARE_LESSTHAN") return "COMPARE_GREATERTHAN";
   if (op == "COMPARE_LESSTHANOREQUALTO") return "COMPARE_GREATERTHANOREQUALTO";
@@ -124,7 +128,8 @@ std::optional<LocationId> LocationOf(const json::object& constant) {
   return LocationId{oid};
 }
 
-// The days that a constant can lie in, [first, end): one, or three where it may name a zone.
+// The days in which a constant may lie, [first, end): one day, or three where the text may end with
+// a time zone, which can move it by a day either way.
 std::optional<std::pair<Day, Day>> DaysOf(const json::object& constant) {
   const std::string_view text = Text(constant, "value");
   const std::optional<Day> day = ParseDay(text.substr(0, 10));
@@ -134,6 +139,7 @@ std::optional<std::pair<Day, Day>> DaysOf(const json::object& constant) {
   return std::pair{Day{day->v - slack}, Day{day->v + 1 + slack}};
 }
 
+// The bounds are whole days, so a comparison with a time keeps all of that time's day.
 std::optional<ReadBounds> DayBounds(const Comparison& comparison) {
   ReadBounds bounds;
   std::vector<std::pair<Day, Day>> days;
@@ -145,7 +151,7 @@ std::optional<ReadBounds> DayBounds(const Comparison& comparison) {
   if (days.empty()) return {};
   const std::string& op = comparison.op;
   if (op == "COMPARE_EQUAL" || op == "COMPARE_IN") {
-    bounds.first_day = kDaysEnd;
+    bounds.first_day = kDaysEnd;  // an empty range, which each constant widens
     bounds.end_day = kFirstDay;
     for (const auto& [first, end] : days) {
       bounds.first_day = std::min(bounds.first_day, first);
@@ -187,6 +193,8 @@ std::optional<ReadBounds> BoundsOf(const Comparison& comparison) {
   return bounds;
 }
 
+// Appends the comparisons that must all hold. Whatever else the clause contains (OR, NOT,
+// functions) is skipped: that only leaves the bounds wider.
 void Conditions(const json::object& expression, std::vector<Comparison>& found) {
   if (Text(expression, "type") == "CONJUNCTION_AND") {
     const json::value* children = expression.if_contains("children");
@@ -212,13 +220,13 @@ std::map<const json::object*, ReadBounds> BoundsOf(const json::object& select) {
   Conditions(*where, conditions);
   for (const json::object* table : tables) {
     if (Text(*table, "type") != "BASE_TABLE") continue;
-    // Renamed columns would no longer be the table's.
+    // With renamed columns, a name in the clause need not mean the table's column of that name.
     const json::value* renamed = table->if_contains("column_name_alias");
     if (renamed == nullptr || !renamed->is_array() || !renamed->get_array().empty()) continue;
     const std::string_view alias = Text(*table, "alias");
     const std::string name = Lower(alias.empty() ? Text(*table, "table_name") : alias);
     for (const Comparison& comparison : conditions) {
-      // A bare column is this table's for sure only where there is no other.
+      // A column without a table name certainly belongs to this table only if there is no other.
       if (comparison.table.empty() ? tables.size() > 1 : comparison.table != name) continue;
       if (const auto narrower = BoundsOf(comparison)) bounds[table].Narrow(*narrower);
     }

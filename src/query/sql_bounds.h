@@ -1,4 +1,4 @@
-// ReadBounds out of a WHERE clause.
+// Derives ReadBounds from a WHERE clause. Pure.
 #pragma once
 
 #include <boost/json/object.hpp>
@@ -9,10 +9,11 @@
 
 namespace sightline {
 
-// For each table in the FROM clause of `select` (a SELECT_NODE of json_serialize_sql), what its
-// WHERE clause says by conditions joined with AND: geographical_location_oid, date, window_start or
-// append_hour compared with constants. Right for every kind of join, since a comparison is never
-// true of a null. Tables deeper down (subqueries, pivots) are not in the answer.
+// The bounds of each table in the FROM clause of `select`, a SELECT_NODE of json_serialize_sql.
+// They come from those conditions of the WHERE clause that are joined with AND and compare
+// geographical_location_oid, date, window_start or append_hour with constants. They hold for every
+// kind of join, because a comparison with null is never true. Tables in subqueries or pivots are
+// not in the answer.
 std::map<const boost::json::object*, ReadBounds> BoundsOf(const boost::json::object& select);
 
 }  // namespace sightline

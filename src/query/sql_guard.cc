@@ -18,16 +18,17 @@ namespace {
 
 namespace json = boost::json;
 
-// Table functions that only compute. Every other one is refused: most of them read files, settings
-// or the catalog, and new ones come with each version.
+// Table functions that only compute. This is a list of what is allowed, because most table
+// functions read files, settings or the catalog, and each version of DuckDB brings new ones.
 constexpr std::array<std::string_view, 5> kTableFunctions = {"range", "generate_series", "unnest",
                                                              "json_each", "json_tree"};
 
-// Scalar functions that tell of the process, wait, write, or make gigabytes out of a few bytes:
-// DuckDB cannot be interrupted while it computes one value, and does not count it against
-// memory_limit. What comes from its allocator has a bound (duck_memory.h), which other queries
-// share; what comes from elsewhere has none (levenshtein: 16 times its text).
-// range() and generate_series() are refused as lists only; in FROM they are rows and stop.
+// Scalar functions that reveal something about the process, wait, write, or make gigabytes from a
+// few bytes. DuckDB cannot be interrupted while it computes one value, and it does not count that
+// value against memory_limit. Memory from DuckDB's allocator has a bound (duck_memory.h), which all
+// queries share; other memory has none (levenshtein takes 16 times its text).
+// range() and generate_series() are refused only where they make a list: in FROM they make rows,
+// which can be interrupted.
 constexpr std::array<std::string_view, 34> kFunctionsRefused = {"getenv",
                                                                 "getvariable",
                                                                 "current_setting",
@@ -76,6 +77,8 @@ std::string_view Text(const json::object& object, std::string_view key) {
   return text == nullptr ? std::string_view() : std::string_view(text->data(), text->size());
 }
 
+// The refusal of `node`, with its position where the tree has one. DuckDB counts bytes; people
+// count lines and columns.
 Status Refused(std::string_view sql, const json::object& node, std::string_view what) {
   const json::value* at = node.if_contains("query_location");
   uint64_t offset = UINT64_MAX;
@@ -87,7 +90,7 @@ Status Refused(std::string_view sql, const json::object& node, std::string_view 
   return Status::Stop(fmt::format("line {}, column {}: {}", line, column, what));
 }
 
-// Of an argument; nothing: not known before the query runs.
+// The text of argument `i` if it is a constant; none: it is known only when the query runs.
 std::optional<std::string_view> ConstantText(const json::array& arguments, size_t i) {
   if (i >= arguments.size() || !arguments[i].is_object()) return {};
   const json::object& argument = arguments[i].get_object();
@@ -98,8 +101,9 @@ std::optional<std::string_view> ConstantText(const json::array& arguments, size_
   return std::string_view(text->get_string());
 }
 
-// Whether replace() or regexp_replace() can make a text longer: DuckDB gathers it in memory that
-// has no bound. A pattern may match nothing, everywhere.
+// Whether a call of replace() or regexp_replace() can make its text longer, which DuckDB does in
+// memory without a bound. A pattern may match the empty text at every position, so
+// regexp_replace() is safe only when it replaces by nothing.
 bool MayGrow(const json::object& function) {
   const json::value* children = function.if_contains("children");
   if (children == nullptr || !children->is_array()) return true;
@@ -110,7 +114,8 @@ bool MayGrow(const json::object& function) {
                                                              : !by->empty();
 }
 
-// Only a plain name cannot be taken for a file when it is used where the CTE is not visible.
+// Where a WITH query is not visible, DuckDB may read its name as a table, and a name like 'x.csv'
+// as a file. A plain name cannot be a file.
 bool IsPlainName(std::string_view name) {
   return !name.empty() && std::all_of(name.begin(), name.end(), [](unsigned char c) {
     return c == '_' || c >= 0x80 || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
@@ -118,6 +123,7 @@ bool IsPlainName(std::string_view name) {
   });
 }
 
+// Visits every node of the tree and fails on the first that is not allowed.
 class Walk {
  public:
   Walk(std::string_view sql, const std::set<std::string>& tables,
@@ -136,7 +142,8 @@ class Walk {
     return Status::Ok();
   }
   CheckedSql Take() { return std::move(checked_); }
-  // First, because a name may be used before the tree names it.
+  // Collects the names of all WITH queries. It runs before Visit(), because the tree may use a name
+  // before the node that defines it.
   Status CollectNames(const json::value& value) {
     if (const json::array* array = value.if_array()) {
       for (const json::value& child : *array) RETURN_IF_ERROR(CollectNames(child));
@@ -149,11 +156,13 @@ class Walk {
       if (map == nullptr || !map->is_array()) return Status::Stop("this WITH is not supported");
       for (const json::value& entry : map->get_array()) {
         if (!entry.is_object()) return Status::Stop("this WITH is not supported");
+        // names_ knows no scopes. Where the WITH query is not visible, the same name would reach
+        // DuckDB's own view.
         const std::string name = Lower(Text(entry.get_object(), "key"));
         if (!IsPlainName(name) || catalog_.contains(name) || IsReserved(name)) {
           return Status::Stop(fmt::format(
-              "'{}' cannot be the name of a WITH query: use letters, digits and '_', and "
-              "no name of DuckDB's own",
+              "'{}' cannot be the name of a WITH query: use only letters, digits and '_', and "
+              "none of DuckDB's own names",
               name));
         }
         names_.insert(name);
@@ -169,6 +178,8 @@ class Walk {
                        [&](std::string_view prefix) { return name.starts_with(prefix); });
   }
 
+  // One check per kind of node that can reach beyond our tables. Subqueries need none of their own:
+  // Visit() comes to their nodes, too.
   Status VisitNode(const json::object& node) {
     const std::string_view type = Text(node, "type");
     if (type == "SELECT_NODE") {
@@ -182,19 +193,20 @@ class Walk {
       return VisitFunction(node);
     }
     if (type == "VALUE_PARAMETER")
-      return Refused(sql_, node, "parameters ('?', '$1') have no value");
+      return Refused(sql_, node, "parameters ('?', '$1') have no value here: write the value");
     return Status::Ok();
   }
 
   Status VisitTable(const json::object& node) {
     const std::string name = Lower(Text(node, "table_name"));
     if (!Text(node, "schema_name").empty() || !Text(node, "catalog_name").empty()) {
-      return Refused(sql_, node, fmt::format("'{}' must stand without a schema before it", name));
+      return Refused(sql_, node, fmt::format("write '{}' without a schema before it", name));
     }
     if (tables_.contains(name)) {
       const auto bounds = bounds_.find(&node);
       const ReadBounds known = bounds == bounds_.end() ? ReadBounds() : bounds->second;
       const auto [entry, is_new] = checked_.tables.emplace(name, known);
+      // The statement reads the table twice, but there is one view for both.
       if (!is_new) entry->second.Widen(known);
       return Status::Ok();
     }
@@ -214,7 +226,7 @@ class Walk {
       return Status::Ok();
     }
     return Refused(sql_, node,
-                   fmt::format("'{}' cannot stand in FROM; the functions that can are {}", name,
+                   fmt::format("the function '{}' is not allowed in FROM; those that are: {}", name,
                                fmt::join(kTableFunctions, ", ")));
   }
 
@@ -222,7 +234,7 @@ class Walk {
     const json::value* query = node.if_contains("query");
     if (Text(node, "show_type") == "DESCRIBE" && Text(node, "table_name").empty() &&
         query != nullptr && query->is_object()) {
-      return Status::Ok();  // the query is visited too
+      return Status::Ok();  // Visit() checks the described query
     }
     return Refused(sql_, node,
                    fmt::format("SHOW and SUMMARIZE are not allowed; the tables are {}",
@@ -233,12 +245,13 @@ class Walk {
     if (in_from_.contains(&node)) return Status::Ok();
     const std::string name = Lower(Text(node, "function_name"));
     if ((name == "replace" || name == "regexp_replace") && MayGrow(node)) {
-      return Refused(sql_, node,
-                     fmt::format("'{}' is only allowed with a constant that is {}", name,
-                                 name == "replace" ? "no longer than the constant it replaces"
-                                                   : "the empty text"));
+      return Refused(
+          sql_, node,
+          fmt::format("'{}' is only allowed if the new text is a constant that is {}", name,
+                      name == "replace" ? "no longer than the constant it replaces" : "empty"));
     }
     if (!IsIn(kFunctionsRefused, name) && !IsReserved(name)) return Status::Ok();
+    // These two only compute, despite their prefix.
     if (name == "pg_typeof" || name == "pg_size_pretty") return Status::Ok();
     return Refused(sql_, node, fmt::format("the function '{}' is not allowed", name));
   }
@@ -246,8 +259,8 @@ class Walk {
   const std::string_view sql_;
   const std::set<std::string>& tables_;
   const std::set<std::string>& catalog_;
-  std::set<std::string> names_;            // of every WITH query
-  std::set<const json::object*> in_from_;  // calls of table functions
+  std::set<std::string> names_;            // of all WITH queries
+  std::set<const json::object*> in_from_;  // calls that stand in FROM and are allowed there
   std::map<const json::object*, ReadBounds> bounds_;
   CheckedSql checked_;
 };
@@ -269,6 +282,7 @@ Result<SqlGuard> SqlGuard::Create(const duck::Connection& connection,
                                   std::set<std::string> tables) {
   SqlGuard guard;
   guard.tables_ = std::move(tables);
+  // The condition on '?' is always true; QueryText() wants a parameter.
   Result<std::string> names = duck::QueryText(
       connection,
       "SELECT string_agg(lower(view_name), ',') FROM duckdb_views() WHERE internal AND ? = ''", "");
@@ -287,12 +301,15 @@ Result<CheckedSql> SqlGuard::Check(const duck::Connection& connection, std::stri
     return Status::Stop(
         fmt::format("the SQL text has {} bytes; at most {} are allowed", sql.size(), kSqlBytesMax));
   }
-  if (sql.find('\0') != std::string_view::npos) return Status::Stop("the SQL text holds a NUL");
+  // A NUL ends the text for duckdb_prepare(): the guard would check another statement than the one
+  // that runs.
+  if (sql.find('\0') != std::string_view::npos) return Status::Stop("the SQL text contains a NUL");
   if (!IsUtf8(sql)) return Status::Stop("the SQL text is not UTF-8");
 
   Result<std::string> text =
       duck::QueryText(connection, "SELECT json_serialize_sql(?::VARCHAR)::VARCHAR", sql);
   if (!text.ok()) return text.status();
+  // Boost's default of 32 levels is too low: each level of an expression makes several in the tree.
   json::parse_options options;
   options.max_depth = 5000;
   boost::system::error_code error;

@@ -1,6 +1,7 @@
-// What a user's SQL may be, and what it can be seen to want.
+// SqlGuard: decides whether a user's SQL may run, and finds which rows it may need.
 //
-// The text is parsed by DuckDB (json_serialize_sql); we look at the tree, never at the text.
+// DuckDB itself parses the text (json_serialize_sql); the guard inspects the tree, never the text.
+// So there is no second parser that could understand a statement differently.
 #pragma once
 
 #include <map>
@@ -14,27 +15,27 @@
 
 namespace sightline {
 
-// DuckDB takes time that is quadratic in the length of a chain of ANDs: 0.3 s for this much.
+// DuckDB's time is quadratic in the length of a chain of ANDs: 0.3 s for this many bytes.
 constexpr size_t kSqlBytesMax = 64 * 1024;
 
 struct CheckedSql {
-  // Our tables that it reads, and what is known of the rows that it wants from each.
+  // The tables that the statement reads, and the bounds of the rows that it needs from each.
   std::map<std::string, ReadBounds, std::less<>> tables;
 };
 
-// One guard for a database; thread-safe after Create().
+// One guard per database; thread-safe after Create().
 class SqlGuard {
  public:
-  // `tables`: what may be read.
+  // `tables`: the names that may be read.
   static Result<SqlGuard> Create(const duck::Connection& connection, std::set<std::string> tables);
 
-  // kStop, with the line and column where there is one, unless `sql` is one SELECT that reads only
-  // our tables and calls only functions that compute.
+  // Accepts one SELECT that reads only our tables and calls only functions that compute. Anything
+  // else is kStop, with a line and column where they are known.
   Result<CheckedSql> Check(const duck::Connection& connection, std::string_view sql) const;
 
  private:
   std::set<std::string> tables_;
-  std::set<std::string> catalog_;  // names of DuckDB's own views, which no CTE may take
+  std::set<std::string> catalog_;  // the names of DuckDB's own views, which no WITH query may have
 };
 
 }  // namespace sightline

@@ -170,7 +170,7 @@ TEST_F(SqlGuardTest, SaysWhereAndWhat) {
 }
 
 TEST_F(SqlGuardTest, TextThatIsNoSql) {
-  EXPECT_EQ(Run(std::string("SELECT 1\0; DROP TABLE x", 22)), "error: the SQL text holds a NUL");
+  EXPECT_EQ(Run(std::string("SELECT 1\0; DROP TABLE x", 22)), "error: the SQL text contains a NUL");
   EXPECT_EQ(Run("SELECT '\xff'"), "error: the SQL text is not UTF-8");
   EXPECT_THAT(Run(std::string(1 << 20, ' ')), HasSubstr("at most 65536 are allowed"));
   for (const auto& [head, piece, tail] :

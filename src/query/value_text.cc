@@ -12,7 +12,7 @@
 namespace sightline {
 namespace {
 
-// DuckDB's infinite dates and times, and those that RFC 3339 has no year for.
+// False for DuckDB's infinite dates and times, and for years that RFC 3339 cannot express.
 bool IsShownTime(ColumnType type, int64_t value) {
   constexpr int64_t kDayMicros = kDayMs * 1000;
   if (type == ColumnType::kDate) return value >= kFirstDay.v && value < kDaysEnd.v;

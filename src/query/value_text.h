@@ -1,4 +1,4 @@
-// One value as text, for the formats of write_result.h. Seen by this room only.
+// Formats one value for the formats of write_result.h. Internal to this room.
 #pragma once
 
 #include <string>
@@ -7,7 +7,7 @@
 
 namespace sightline {
 
-// For people and CSV: no quotes, nothing escaped; null is empty.
+// For people and CSV: without quotes and escapes; null is empty.
 std::string PlainText(const Column& column, const Value& value);
 // Appends a JSON value.
 void AppendJson(const Column& column, const Value& value, std::string& out);

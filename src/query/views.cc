@@ -7,7 +7,8 @@
 namespace sightline {
 namespace {
 
-// Only a column list of ours stands in every part: files may have more columns, and other orders.
+// Every part of a union selects these columns by name, because files may have more columns or
+// another order.
 std::string ColumnList(const std::vector<ScanColumn>& columns) {
   std::string list;
   for (const ScanColumn& column : columns) {
@@ -19,7 +20,7 @@ std::string ColumnList(const std::vector<ScanColumn>& columns) {
 
 std::string From(const ViewPart& part) {
   if (part.variable.empty()) return part.from;
-  // By name, a part without rows gives the column to files of which none has it.
+  // If no file has the column, the empty second part still adds it to the result.
   if (part.may_lack_lost)
     return fmt::format(
         "(SELECT * FROM read_parquet(getvariable('{}'), hive_partitioning = false, union_by_name = "
@@ -72,7 +73,7 @@ std::string LedgerSql(const std::vector<ViewPart>& parts, const Scope& scope) {
   return Union(parts, kLedgerColumns, scope);
 }
 
-// The sum over all the increments of a window; corrections may bring it back to nothing.
+// Sums the increments of each window. HAVING drops a sum that corrections brought back to 0.
 std::string ItemCountsSql(std::string_view increments, std::string_view locations) {
   return fmt::format(
       "SELECT c.geographical_location_oid, l.geographical_location, c.date, c.item_name, "

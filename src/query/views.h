@@ -1,4 +1,4 @@
-// The SQL of the views that queries read.
+// The SQL of the views that queries read. Pure functions.
 #pragma once
 
 #include <set>
@@ -17,17 +17,17 @@ constexpr std::string_view kLedger = "ledger";
 constexpr std::string_view kLocations = "locations";
 std::set<std::string> ViewNames();
 
-// A part of a view: files whose paths are in the DuckDB variable `variable`, or, where it is empty,
-// what `from` calls.
+// A part of a view: the files whose paths are in the DuckDB variable `variable`, or, if that is
+// empty, the rows of the table function call `from`.
 struct ViewPart {
   std::string variable, from;
   bool location_in_path = false;  // hive directories: geographical_location_oid=.../date=...
   bool date_in_path = false;
-  // Of the ledger: some of the files may have no column `lost`, and then it is null.
+  // Of the ledger: the files may lack the column `lost`, which is null then.
   bool may_lack_lost = false;
 };
 
-// SELECT statements. `locations` is what stands in FROM for the current names.
+// Each returns a SELECT statement. `locations` is the FROM item that has the current names.
 std::string IncrementsSql(const std::vector<ViewPart>& parts, const Scope& scope);
 std::string LedgerSql(const std::vector<ViewPart>& parts, const Scope& scope);
 std::string ItemCountsSql(std::string_view increments, std::string_view locations);

@@ -7,7 +7,7 @@
 namespace sightline {
 namespace {
 
-// Than in DuckDB's allocator.
+// The memory of the process outside DuckDB's allocator.
 int64_t BytesElsewhere() { return ResidentBytes() - duck::MemoryBytes(); }
 
 }  // namespace
@@ -62,7 +62,8 @@ void Watchdog::Run(const std::stop_token& stop) {
       watch->stop_reason_.store(reason);
       duckdb_interrupt(watch->connection_);
     }
-    // Queries come and go; looking every few milliseconds while one runs costs nothing.
+    // Polls while a query runs, which costs little; an abandoned query must stop within
+    // milliseconds.
     changed_.wait_for(lock, stop, kTick, [] { return false; });
   }
 }

@@ -1,5 +1,5 @@
-// Watchdog: interrupts queries that have run too long, that nobody waits for, or that make the
-// process grow.
+// Watchdog: interrupts queries that run too long, that nobody waits for any more, or that make the
+// process grow too much.
 #pragma once
 
 #include <atomic>
@@ -16,7 +16,7 @@
 
 namespace sightline {
 
-// One thread for all queries of a database. Thread-safe.
+// Has one thread for all queries of a database. Thread-safe.
 class Watchdog {
  public:
   using Time = std::chrono::steady_clock::time_point;
@@ -24,15 +24,16 @@ class Watchdog {
 
   Watchdog() : thread_([this](const std::stop_token& stop) { Run(stop); }) {}
 
-  // Every query ends, and every one from here on.
+  // Stops all queries, and every later one.
   void StopAll();
-  // How much more memory the process may have, beside DuckDB's allocator, than when the first of
-  // those that run now began; beyond it all of them end. The second line of defence, for what
-  // DuckDB takes from elsewhere (duck_memory.h): it grows between two looks.
+  // How much the process may grow outside DuckDB's allocator since the first of the running queries
+  // began. When it grows more, all of them stop. This is the second line of defence, for memory
+  // that DuckDB takes from elsewhere (duck_memory.h); the process can grow between two checks.
   void SetGrowthMax(int64_t bytes);
 
-  // From `deadline` on the connection is interrupted again and again while this lives: an interrupt
-  // that falls between two steps of a query is forgotten by DuckDB.
+  // Watches one connection. Once there is a reason to stop, the watchdog interrupts the connection
+  // again and again while this lives, because DuckDB forgets an interrupt that comes between two
+  // steps of a query.
   class Watch {
    public:
     Watch(Watchdog* watchdog, duckdb_connection connection, Time deadline,
@@ -40,7 +41,7 @@ class Watchdog {
     Watch(const Watch&) = delete;
     Watch& operator=(const Watch&) = delete;
     ~Watch();
-    // Why it was interrupted: the first reason.
+    // The first reason for which the connection was interrupted.
     StopReason stop_reason() const { return stop_reason_.load(); }
 
    private:
@@ -58,13 +59,13 @@ class Watchdog {
 
   std::mutex mutex_;
   std::condition_variable_any changed_;
-  // By mutex_.
+  // Guarded by mutex_.
   std::list<Watch*> watches_;
   bool stopping_ = false;
   int64_t growth_bytes_max_ = INT64_MAX;
-  int64_t bytes_before_ = 0;  // the first of watches_
+  int64_t bytes_before_ = 0;  // outside DuckDB's allocator, before the first of watches_
 
-  std::jthread thread_;  // last: ends before what it uses
+  std::jthread thread_;  // last, so that it is joined before what it uses is destroyed
 };
 
 }  // namespace sightline

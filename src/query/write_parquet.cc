@@ -97,12 +97,12 @@ Status SendFile(const std::string& path, const ByteSink& sink) {
 
 }  // namespace
 
-// A database of its own: the one that runs queries may write nothing.
+// Uses a database of its own, because the one that runs queries may not write files.
 Status WriteParquet(ResultTable& table, const ByteSink& sink, const WriteOptions& options) {
   const TemporaryFile file(options.temporary_directory);
   if (!file.error().empty()) {
-    return Status::Stop(
-        fmt::format("cannot make a file in '{}': {}", options.temporary_directory, file.error()));
+    return Status::Stop(fmt::format("cannot create a temporary file in '{}': {}",
+                                    options.temporary_directory, file.error()));
   }
   RowScans scans;
   Result<duck::Database> database =
@@ -116,11 +116,11 @@ Status WriteParquet(ResultTable& table, const ByteSink& sink, const WriteOptions
   for (size_t i = 0; i < table.columns().size(); ++i) {
     source.columns.push_back({fmt::format("c{}", i), StoredAs(table.columns()[i].type)});
   }
-  // What DuckDB makes of a cursor's failure is only a text.
+  // DuckDB passes on only the text of a cursor's failure, so its status is kept here.
   Status failed = Status::Ok();
   source.open = [&table, &failed] { return std::make_unique<TableCursor>(&table, &failed); };
   const RowScans::Handle rows = scans.Add(std::move(source));
-  // Parquet's readers take a name twice badly.
+  // Many Parquet readers refuse two columns of one name, which SQL allows.
   std::string columns;
   std::vector<std::string> names;
   for (const Column& column : table.columns()) {

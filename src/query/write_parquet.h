@@ -1,4 +1,4 @@
-// The format "parquet" of write_result.h. Seen by this room only.
+// The format "parquet" of write_result.h. Internal to this room.
 #pragma once
 
 #include "query/write_result.h"

@@ -11,7 +11,7 @@ namespace {
 
 constexpr size_t kSinkBytes = 64 * 1024;
 
-// Gathers small pieces, so that a sink is not called a row.
+// Collects small pieces, so that the sink is not called for every row.
 class Buffer {
  public:
   explicit Buffer(const ByteSink& sink) : sink_(sink) {}
@@ -102,7 +102,7 @@ Result<ResultFormat> ParseResultFormat(std::string_view text) {
   if (text == "ndjson") return ResultFormat::kNdjson;
   if (text == "parquet") return ResultFormat::kParquet;
   return Status::Stop(
-      fmt::format("'{}' is no format: say table, csv, json, ndjson or parquet", text));
+      fmt::format("'{}' is not a format: use table, csv, json, ndjson or parquet", text));
 }
 
 std::string_view ContentType(ResultFormat format) {
@@ -134,7 +134,7 @@ Status WriteResult(ResultTable& table, ResultFormat format, const ByteSink& sink
     case ResultFormat::kParquet:
       return WriteParquet(table, sink, options);
   }
-  return Status::Stop("no such format");
+  return Status::Stop("the result format is unknown");
 }
 
 }  // namespace sightline

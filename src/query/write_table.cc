@@ -16,7 +16,7 @@ struct Shown {
   size_t width = 0;
 };
 
-// Nothing that moves the cursor or hides text reaches the terminal.
+// Characters that could move the cursor or hide text. They must not reach a terminal.
 bool IsControl(uint32_t c) {
   return c < 0x20 || (c >= 0x7F && c < 0xA0) || (c >= 0x200B && c <= 0x200F) ||
          (c >= 0x2028 && c <= 0x202E) || (c >= 0x2066 && c <= 0x2069) || c == 0xFEFF;

@@ -1,12 +1,12 @@
-// The format "table" of write_result.h. Seen by this room only.
+// The format "table" of write_result.h. Internal to this room.
 #pragma once
 
 #include "query/write_result.h"
 
 namespace sightline {
 
-// Column names, a line under them, the rows; control characters as \n, \t or \u001b, what is not
-// UTF-8 as U+FFFD; null as "-".
+// Writes the column names, a rule, and the rows. Control characters become \n, \t or \u001b, bytes
+// that are not UTF-8 become U+FFFD, null becomes "-".
 Status WriteTable(ResultTable& table, const ByteSink& sink, const WriteOptions& options);
 
 }  // namespace sightline

@@ -44,7 +44,7 @@ std::vector<std::string_view> Parameters(Route route) {
   }
 }
 
-// What the parameters say; those that a route does not know are not there.
+// The parsed parameters of a read. A route sets only those that it knows.
 struct ReadRequest {
   std::optional<LocationId> location;
   std::optional<std::string> item;
@@ -54,7 +54,7 @@ struct ReadRequest {
   LedgerGroup group = LedgerGroup::kNone;
   ResultFormat format = ResultFormat::kJson;
 
-  // The hour before now where nothing was asked; a start without an end reaches to now.
+  // By default the last hour; a start without an end reaches to now.
   Window Range(int64_t now_ms) const {
     const EventTime end = to.value_or(EventTime{now_ms + 1});
     return {from.value_or(end - kRangeDefault), end};
@@ -72,7 +72,7 @@ std::optional<LedgerGroup> ParseGroup(std::string_view text) {
   return std::nullopt;
 }
 
-// Why the value is refused, or "" and it is in `read`.
+// Stores the value in `read`. Returns "", or the reason why the value is refused.
 std::string Take(const std::string& name, const std::string& value, ReadRequest& read) {
   if (name == "location") {
     const auto oid = ParseInteger(value);
@@ -86,7 +86,7 @@ std::string Take(const std::string& name, const std::string& value, ReadRequest&
   } else if (name == "from" || name == "to") {
     EventTime time;
     if (!ParseTime(value, TimeUnit::kMillis, &time))
-      return BadParameter(name, value, "a time as 2026-11-22T12:00:00Z or Unix milliseconds");
+      return BadParameter(name, value, "a time like 2026-11-22T12:00:00Z or Unix milliseconds");
     (name == "from" ? read.from : read.to) = time;
   } else if (name == "limit") {
     read.limit = ParseInteger(value);
@@ -110,7 +110,7 @@ std::string Take(const std::string& name, const std::string& value, ReadRequest&
   return {};
 }
 
-// `window_size`: of the stored counts, the smallest step and the unit of all others.
+// `window_size` is that of the stored counts: the smallest step, and the unit of all others.
 std::variant<ReadRequest, Response> ParseReadRequest(const ApiCall& call, Millis window_size) {
   auto parameters = ParseParameters(call.query, Parameters(call.route));
   if (auto* refusal = std::get_if<Response>(&parameters)) return std::move(*refusal);
@@ -119,16 +119,16 @@ std::variant<ReadRequest, Response> ParseReadRequest(const ApiCall& call, Millis
   for (const auto& [name, value] : std::get<ParameterMap>(parameters))
     if (const std::string why = Take(name, value, read); !why.empty()) return Problem(400, why);
   if (call.route == Route::kCounts && read.step.v % window_size.v != 0)
-    return Problem(400,
-                   fmt::format("parameter \"step\" is no multiple of {}, the length of the stored "
-                               "windows and the smallest step: counts are not known more finely",
-                               WindowChoice{.length = window_size}.ToString()));
+    return Problem(
+        400, fmt::format("parameter \"step\" is not a multiple of {}, the length of the stored "
+                         "windows and the smallest step: use a multiple of it",
+                         WindowChoice{.length = window_size}.ToString()));
   if (read.from && read.to && *read.from >= *read.to)
-    return Problem(400, "parameter \"from\" is not before \"to\": swap them");
+    return Problem(400, "parameter \"from\" is not before \"to\": use an earlier \"from\"");
   return read;
 }
 
-// The body of a response, which grows inside of its memory.
+// The body of a response, which reserves its memory before it grows.
 class AnswerBody {
  public:
   explicit AnswerBody(const AnswerMemory& memory) : memory_(memory), claim_(memory.budget) {}
@@ -137,7 +137,7 @@ class AnswerBody {
     const auto needed = static_cast<int64_t>(text_.size() + bytes.size());
     if (needed > memory_.bytes_max) return TooLarge();
     if (needed > static_cast<int64_t>(text_.capacity())) {
-      // While a text moves, it is there twice.
+      // reserve() copies the text, so both buffers exist for a moment.
       const auto capacity = std::bit_ceil(static_cast<uint64_t>(needed));
       RETURN_IF_ERROR(Claim(static_cast<int64_t>(capacity + text_.capacity())));
       text_.reserve(capacity);
@@ -146,7 +146,7 @@ class AnswerBody {
     text_ += bytes;
     return Status::Ok();
   }
-  // What becomes text later. Not given back before the whole is.
+  // Reserves memory for rows that become text later. It is released only with the whole answer.
   Status Reserve(int64_t bytes) {
     reserved_ += bytes;
     if (reserved_ > memory_.bytes_max) return TooLarge();
@@ -162,7 +162,7 @@ class AnswerBody {
   Status Claim(int64_t bytes) {
     if (claim_.Resize(reserved_ + bytes)) return Status::Ok();
     return Status::Retry(
-        "the answers that are being made and sent fill query.answer_memory_max: ask again, or for "
+        "the answers in progress use up query.answer_memory_max: ask again later, or ask for "
         "fewer rows");
   }
   Status TooLarge() {
@@ -180,12 +180,12 @@ class AnswerBody {
   bool too_large_ = false;
 };
 
-// One call's way from its limits to its response.
+// Answers one call: holds the limits of its query and turns its outcome into a response.
 class Answering {
  public:
   Answering(const ApiCall& call, const AnswerMemory& memory) : call_(call), memory_(memory) {}
 
-  // For the engine; the table's must end before this.
+  // The limits for the engine. They point into this object, which must outlive the table.
   QueryLimits Limits(int64_t rows_max) {
     return {.rows_max = rows_max,
             .start = call_.start,
@@ -208,7 +208,7 @@ class Answering {
   }
 
  private:
-  // 504 and 507: docs/PROTOCOL.md says why these.
+  // docs/PROTOCOL.md explains the use of 504 and 507.
   Response Explain(const Status& status) const {
     if (status.code() == StatusCode::kRetry)
       return TryAgain(503, kSecondsUntilRetry, status.message());
@@ -235,7 +235,7 @@ Response AnswerQuery(const ApiCall& call, QueryEngine& engine, Answering& answer
   boost::system::error_code error;
   const json::value body = json::parse(call.body, error);
   if (error || !body.is_object())
-    return Problem(400, fmt::format("the body is no JSON object: {}", kShape));
+    return Problem(400, fmt::format("the body is not a JSON object: {}", kShape));
   std::optional<std::string_view> sql;
   ResultFormat format = ResultFormat::kJson;
   int64_t rows_max = kRowsDefault;
@@ -250,7 +250,7 @@ Response AnswerQuery(const ApiCall& call, QueryEngine& engine, Answering& answer
                value.get_int64() <= kRowsMax) {
       rows_max = value.get_int64();
     } else {
-      return Problem(400, fmt::format("\"{:.100}\" is unknown or not of its type or range: {}",
+      return Problem(400, fmt::format("\"{:.100}\" is unknown, or its type or range is wrong: {}",
                                       std::string_view(name), kShape));
     }
   }
@@ -277,7 +277,8 @@ bool IsLakeRequest(Route route, std::string_view query) {
   }
 }
 
-// While one of 2^n bytes grows to it, a half of it is there, too.
+// A buffer that grows to 2^n bytes exists together with the old one of half its size. So an answer
+// may have at most the largest power of two that is no more than half of the budget.
 AnswerMemory ShareOf(MemoryBudget* budget, int64_t budget_bytes_max) {
   const auto fits =
       std::bit_floor(static_cast<uint64_t>(std::max(budget_bytes_max, int64_t{2}) / 2));

@@ -1,4 +1,5 @@
-// What the lake answers over HTTP: POST /v1/query, and the reads of any past (docs/PROTOCOL.md).
+// Answers HTTP requests from the lake: POST /v1/query, and reads of any time range
+// (docs/PROTOCOL.md). Safe on any thread.
 #pragma once
 
 #include <chrono>
@@ -16,34 +17,34 @@
 
 namespace sightline {
 
-// A request with nothing of its connection, to be answered on another thread.
+// A request without its connection, so that another thread can answer it.
 struct ApiCall {
   Route route = Route::kQuery;
-  std::string query;  // of the target, not decoded
+  std::string query;  // of the target, still percent-encoded
   std::string body;   // of kQuery
   Scope scope;
-  // When it came: waiting for its turn is part of a query's time. None: now.
+  // When the request came: a query's time limit includes the wait for a slot. None: now.
   std::optional<std::chrono::steady_clock::time_point> start = {};
   std::stop_token abandoned = {};  // stopped when nobody wants the answer any more
 };
 
-// Of the answers; null: no bound for all together. An answer has at most kAnswerBytesMax, and no
-// more than fits while it grows.
+// The memory of answers. Without a budget there is no bound for all answers together. One answer
+// has at most kAnswerBytesMax, and no more than fits into the budget while its buffer grows.
 constexpr int64_t kAnswerBytesMax = 64 << 20;
 struct AnswerMemory {
   MemoryBudget* budget = nullptr;
-  int64_t bytes_max = kAnswerBytesMax;  // of one
+  int64_t bytes_max = kAnswerBytesMax;  // of one answer
 };
 AnswerMemory ShareOf(MemoryBudget* budget, int64_t budget_bytes_max);
 
-// Longer texts of kQuery are refused before they are read.
+// A longer body of kQuery is refused before it is read.
 constexpr int64_t kQueryBodyBytesMax = 256 * 1024;
 
-// Whether the lake is asked, or live: /v1/top and /v1/locations ask it with `from`, `to` or
-// `format`, /v1/ledger with any parameter.
+// Whether the lake answers the request, not live. It does for /v1/top and /v1/locations with
+// `from`, `to` or `format`, and for /v1/ledger with any parameter.
 bool IsLakeRequest(Route route, std::string_view query);
 
-// May take as long as a query may. Any thread. The response holds its part of `memory`.
+// Blocks for as long as a query may take. The response keeps its share of `memory`.
 Response AnswerFromLake(const ApiCall& call, QueryEngine& engine, int64_t now_ms,
                         const AnswerMemory& memory = {});
 

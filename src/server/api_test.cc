@@ -221,17 +221,17 @@ TEST_F(ApiTest, Query) {
 
 TEST_F(ApiTest, QueriesThatAreRefused) {
   for (const auto& [body, word] : std::vector<std::pair<std::string, std::string>>{
-           {"", "no JSON object"},
-           {"SELECT 1", "no JSON object"},
-           {"[]", "no JSON object"},
-           {"{", "no JSON object"},
-           {"{\"sql\":\"\xff\"}", "no JSON object"},
-           {std::string(40, '[') + std::string(40, ']'), "no JSON object"},
+           {"", "not a JSON object"},
+           {"SELECT 1", "not a JSON object"},
+           {"[]", "not a JSON object"},
+           {"{", "not a JSON object"},
+           {"{\"sql\":\"\xff\"}", "not a JSON object"},
+           {std::string(40, '[') + std::string(40, ']'), "not a JSON object"},
            {"{}", "\\\"sql\\\" is missing"},
-           {R"({"sql":1})", "\\\"sql\\\" is unknown or not of its type"},
+           {R"({"sql":1})", "\\\"sql\\\" is unknown, or its type or range is wrong"},
            {R"({"sql":null})", "\\\"sql\\\""},
            {R"({"sql":"SELECT 1","Sql":"SELECT 1"})", "\\\"Sql\\\" is unknown"},
-           {R"({"sql":"SELECT 1","format":"xml"})", "'xml' is no format"},
+           {R"({"sql":"SELECT 1","format":"xml"})", "'xml' is not a format"},
            {R"({"sql":"SELECT 1","format":1})", "\\\"format\\\""},
            {R"({"sql":"SELECT 1","limit":0})", "\\\"limit\\\""},
            {R"({"sql":"SELECT 1","limit":1000001})", "\\\"limit\\\""},
@@ -344,8 +344,9 @@ TEST_F(ApiTest, StepsAreOfStoredWindows) {
   for (const std::string step : {"1s", "30s", "59s", "61s", "90s"}) {
     const Response response = Get(Route::kCounts, std::string(kRange) + "&step=" + step);
     EXPECT_EQ(response.status, 400) << step;
-    EXPECT_THAT(response.body, HasSubstr("no multiple of 1m, the length of the stored windows and "
-                                         "the smallest step"));
+    EXPECT_THAT(response.body,
+                HasSubstr("not a multiple of 1m, the length of the stored windows and "
+                          "the smallest step"));
   }
   EXPECT_EQ(Get(Route::kCounts, std::string(kRange) + "&step=60s").status, 200);
   // Another pipeline.
@@ -355,7 +356,7 @@ TEST_F(ApiTest, StepsAreOfStoredWindows) {
   engine_ = std::move(larger).value();
   EXPECT_THAT(Rows(Route::kCounts, ""), HasSubstr("00:01:30.000Z"));  // by default 90 s
   EXPECT_EQ(Get(Route::kCounts, "step=45s").status, 200);
-  EXPECT_THAT(Get(Route::kCounts, "step=1m").body, HasSubstr("no multiple of 45s"));
+  EXPECT_THAT(Get(Route::kCounts, "step=1m").body, HasSubstr("not a multiple of 45s"));
 }
 
 TEST_F(ApiTest, NotYetIsToComeAgain) {

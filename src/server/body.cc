@@ -11,14 +11,14 @@
 namespace sightline {
 namespace {
 constexpr int64_t kFirstCapacity = 16 * 1024;
-constexpr int kGzipOnly = 16 + MAX_WBITS;  // inflateInit2: no zlib and no raw streams
+constexpr int kGzipOnly = 16 + MAX_WBITS;  // for inflateInit2: refuse zlib and raw streams
 }  // namespace
 
 struct Body::Inflater {
   Inflater() { CHECK(inflateInit2(&stream, kGzipOnly) == Z_OK); }
   ~Inflater() { inflateEnd(&stream); }
   z_stream stream{};
-  bool in_member = true;  // false at the end of one: the body may end here
+  bool in_member = true;  // false between members, where the body may end
   std::array<char, 32 * 1024> packed;
 };
 
@@ -46,7 +46,7 @@ Body::Outcome Body::GrowIfFull() {
 
 Body::Outcome Body::Expect(int64_t bytes) {
   if (bytes > bytes_max_) return Outcome::kTooLarge;
-  // A packed body tells little about its size; four times is common for lines of JSON.
+  // The decompressed size is unknown. Lines of JSON often compress to a quarter.
   return Grow(inflater_ != nullptr ? std::max(kFirstCapacity, 4 * bytes) : bytes);
 }
 
@@ -55,7 +55,8 @@ std::span<char> Body::Prepare(size_t bytes_max) {
     return {inflater_->packed.data(), std::min(bytes_max, inflater_->packed.size())};
   }
   if (GrowIfFull() != Outcome::kOk) return {};
-  // A full body of the largest size has room for one byte of its padding: to see that more comes.
+  // A full body of the largest size may still write one byte, into the padding: that shows that
+  // more comes than it may have.
   return {text_.data() + size_, std::min(bytes_max, std::max(capacity_ - size_, size_t{1}))};
 }
 
@@ -70,7 +71,7 @@ Body::Outcome Body::Inflate(std::string_view packed) {
   z_stream& stream = inflater_->stream;
   stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(packed.data()));
   stream.avail_in = static_cast<uInt>(packed.size());
-  bool full = false;  // the output was, so that there may be more without more input
+  bool full = false;  // the output was: inflate() may have more without any new input
   while (stream.avail_in > 0 || full) {
     if (!inflater_->in_member) {  // RFC 1952, section 2.2: members follow each other
       if (inflateReset(&stream) != Z_OK) return Outcome::kBroken;
@@ -79,8 +80,8 @@ Body::Outcome Body::Inflate(std::string_view packed) {
     if (capacity_ == 0) {
       if (const Outcome grown = GrowIfFull(); grown != Outcome::kOk) return grown;
     }
-    // A full body may be a whole one: the one byte of padding tells whether more comes, and only
-    // then it grows. So the pieces in which a body comes do not matter.
+    // A full body may be complete. It grows only when a byte arrives in the padding, so that its
+    // memory does not depend on the pieces in which it arrives.
     const size_t room = std::max(capacity_ - size_, size_t{1});
     stream.next_out = reinterpret_cast<Bytef*>(text_.data() + size_);
     stream.avail_out = static_cast<uInt>(room);
@@ -92,7 +93,7 @@ Body::Outcome Body::Inflate(std::string_view packed) {
     }
     full = stream.avail_out == 0 && result == Z_OK;
     if (result == Z_STREAM_END) inflater_->in_member = false;
-    if (result == Z_BUF_ERROR) break;  // nothing to do without more input
+    if (result == Z_BUF_ERROR) break;  // inflate() needs more input
     if (result != Z_OK && result != Z_STREAM_END) return Outcome::kBroken;
   }
   return Outcome::kOk;

@@ -1,10 +1,10 @@
-// Body: the bytes of one POST, unpacked while they arrive, never larger than their bounds.
+// Body: the bytes of one POST, decompressed while they arrive, within fixed bounds.
 //
-// The owner reads from its connection into Prepare() and says how much came; gzip (RFC 1952,
-// several members too) is unpacked at once, so that the packed and the unpacked bytes are never
-// both held. All bodies in work share one MemoryBudget, from which space is taken before it is
-// used, kBodyCopies times: the records that are made of a body are as large as itself. One thread
-// at a time.
+// The owner reads from its connection into Prepare() and reports by Commit() how much came. gzip
+// (RFC 1952, also several members) is decompressed at once, so that the compressed and the
+// decompressed body are never both in memory. All bodies in progress share one MemoryBudget. Each
+// takes memory from it before it uses it, and takes it kBodyCopies times, because the records that
+// are made from a body are as large as the body. One thread at a time.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,7 @@
 
 namespace sightline {
 
-// A larger body than this part of the budget could never be let in.
+// A body larger than the budget divided by this could never be accepted.
 constexpr int64_t kBodyCopies = 2;
 
 class Body {
@@ -25,8 +25,8 @@ class Body {
   enum class Encoding : uint8_t { kPlain, kGzip };
   enum class Outcome : uint8_t {
     kOk,
-    kTooLarge,  // beyond bytes_max, unpacked
-    kNoMemory,  // the budget of all bodies is used up: later
+    kTooLarge,  // decompressed, it exceeds bytes_max
+    kNoMemory,  // the other bodies use up the budget: it may fit later
     kBroken,    // not gzip, cut off, or followed by something else
   };
 
@@ -36,15 +36,15 @@ class Body {
   Body(const Body&) = delete;
   Body& operator=(const Body&) = delete;
 
-  // How many bytes will come, where the sender has said so: their space is taken at once.
+  // Takes the memory for a body whose sender has announced its length.
   Outcome Expect(int64_t bytes);
-  // Where the next bytes go, at least one and at most `bytes_max`. Empty: kNoMemory.
+  // The buffer for the next bytes: at least one and at most `bytes_max`. Empty: kNoMemory.
   std::span<char> Prepare(size_t bytes_max);
-  // `bytes` of the last Prepare() were filled.
+  // The owner has filled the first `bytes` of the last Prepare().
   Outcome Commit(size_t bytes);
-  // Nothing more will come.
+  // The body is complete: nothing more will come.
   Outcome Finish();
-  // After Finish(): the unpacked body, with kDecodePadding readable bytes behind it.
+  // Valid after Finish(): the decompressed body, with kDecodePadding readable bytes after it.
   std::string_view text() const { return {text_.data(), size_}; }
 
  private:
@@ -55,10 +55,10 @@ class Body {
 
   const int64_t bytes_max_;
   MemoryBudget* const memory_;
-  std::unique_ptr<Inflater> inflater_;  // of kGzip
-  size_t capacity_ = 0;                 // kBodyCopies of it are taken from memory_
-  size_t size_ = 0;                     // of what has come, unpacked; capacity_ + 1: too much
-  std::string text_;                    // capacity_, and kDecodePadding behind it
+  std::unique_ptr<Inflater> inflater_;  // only with kGzip
+  size_t capacity_ = 0;                 // memory_ has given kBodyCopies times this
+  size_t size_ = 0;                     // decompressed so far; capacity_ + 1: it is too large
+  std::string text_;                    // of capacity_ bytes, and kDecodePadding after them
 };
 
 }  // namespace sightline

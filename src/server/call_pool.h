@@ -1,4 +1,4 @@
-// CallPool: threads for answers that take a while, so that the threads of connections never wait.
+// CallPool: runs calls that block on threads of its own, so that connections' threads never wait.
 #pragma once
 
 #include <condition_variable>
@@ -16,11 +16,11 @@ namespace sightline {
 class CallPool {
  public:
   CallPool(int threads, size_t waiting_max);
-  // Runs what is waiting to its end: interrupt it before.
+  // Waits until all calls have run, also those that still wait. To end soon, interrupt them before.
   ~CallPool();
 
-  // False if too many calls are waiting: nothing was taken. A call that is `abandoned` before its
-  // turn is never made, and leaves its place to the next.
+  // Queues `call`. False if too many calls wait already. A call that is `abandoned` before its turn
+  // never runs, and no longer counts as waiting once the queue is full.
   bool Submit(std::function<void()> call, std::stop_token abandoned = {});
   size_t waiting() const;
 

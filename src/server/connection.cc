@@ -43,10 +43,10 @@ namespace {
 
 constexpr auto kToken = asio::as_tuple(asio::use_awaitable);
 constexpr uint32_t kHeaderBytesMax = 16 * 1024;
-constexpr size_t kReadBytes = 4 * 1024;          // at a time, while only headers are expected
-constexpr size_t kChunkedReadBytes = 64 * 1024;  // at a time, of a body without a length
-constexpr size_t kIngestStepBytes = 256 * 1024;  // of a body, until others have their turn
-constexpr int64_t kLingerBytesMax = 4 << 20;
+constexpr size_t kReadBytes = 4 * 1024;          // per read, while only headers are expected
+constexpr size_t kChunkedReadBytes = 64 * 1024;  // per read, of a body without a length
+constexpr size_t kIngestStepBytes = 256 * 1024;  // decoded before other connections get their turn
+constexpr int64_t kLingerBytesMax = 4 << 20;     // of an unread body; see Linger()
 constexpr auto kLinger = std::chrono::seconds(2);
 constexpr int kSecondsUntilRetry = 1;
 constexpr int kSecondsUntilDurable = 5;
@@ -79,7 +79,7 @@ std::optional<Body::Encoding> EncodingOf(std::string_view header) {
   return std::nullopt;
 }
 
-// What came is no request, rather than nothing.
+// Whether the client sent something that is not HTTP, rather than nothing or half a request.
 bool IsBadHttp(error_code error) {
   return error.category() == http::make_error_code(http::error::bad_method).category() &&
          error != http::error::end_of_stream && error != http::error::partial_message;
@@ -87,16 +87,16 @@ bool IsBadHttp(error_code error) {
 
 Response ExplainBadHttp(error_code error) {
   if (error == http::error::header_limit || error == http::error::buffer_overflow) {
-    return Problem(431, fmt::format("the headers are larger than {} bytes: send fewer cookies or "
-                                    "parameters",
+    return Problem(431, fmt::format("the request's headers are larger than {} bytes: send fewer "
+                                    "cookies or parameters",
                                     kHeaderBytesMax));
   }
-  return Problem(400, fmt::format("this is no HTTP/1.1: {}", error.message()));
+  return Problem(400, fmt::format("the request is not valid HTTP/1.1: {}", error.message()));
 }
 
 Response TooManyConnections() {
   Response response = TryAgain(503, kSecondsUntilRetry,
-                               "too many connections (server.connections_max): come again");
+                               "too many connections are open (server.connections_max): try again");
   response.close = true;
   return response;
 }
@@ -104,16 +104,16 @@ Response TooManyConnections() {
 Response Explain(Body::Outcome outcome, int64_t body_bytes_max) {
   switch (outcome) {
     case Body::Outcome::kTooLarge:
-      return Problem(413, fmt::format("the body, unpacked, is larger than server.body_max, which "
+      return Problem(413, fmt::format("the decompressed body is larger than server.body_max, which "
                                       "is {} bytes: send it in smaller parts",
                                       body_bytes_max));
     case Body::Outcome::kNoMemory:
       return TryAgain(429, kSecondsUntilRetry,
-                      "too many bodies are in work (server.memory_max): send the same again");
+                      "the bodies in progress use up server.memory_max: send the same again");
     case Body::Outcome::kBroken:
       return Problem(400,
-                     "the body is no gzip, or is cut off, and nothing of it was taken: send "
-                     "it again, whole");
+                     "the body is not valid gzip, or it is cut off; nothing of it was accepted: "
+                     "send it again as a whole");
     case Body::Outcome::kOk:
       break;
   }
@@ -144,8 +144,9 @@ class HttpConnection final : public Connection,
   }
 
  private:
+  // What the connection does; decides how BeginShutdown() ends it.
   enum class Phase : uint8_t { kIdle, kServing, kStreaming, kLingering };
-  // How reading a body ended; `cut`: the client is gone or says what is no HTTP.
+  // How reading a body ended. `cut`: the client closed, was too slow, or broke the protocol.
   struct BodyRead {
     Body::Outcome outcome = Body::Outcome::kOk;
     error_code cut;
@@ -182,15 +183,15 @@ class HttpConnection final : public Connection,
   ServerContext& context_;
   const bool refused_;
   beast::tcp_stream stream_;
-  beast::flat_buffer buffer_;     // read, but not used yet: also of the next request
-  std::optional<Parser> parser_;  // of the request in work
-  Wakeup wakeup_;                 // by the log (kServing) or the hub (kStreaming)
-  Wakeup answered_;               // by the lake's answer, or the end of WatchQueryClient()
+  beast::flat_buffer buffer_;     // read but not consumed: may hold a part of the next request
+  std::optional<Parser> parser_;  // of the current request
+  Wakeup wakeup_;                 // fired by the log (kServing) or the hub (kStreaming)
+  Wakeup answered_;               // fired by the lake's answer, or at the end of WatchQueryClient()
   Phase phase_ = Phase::kIdle;
-  bool body_unread_ = false;    // of the request in work: the connection cannot be used again
-  bool peer_gone_ = false;      // while streaming, or while the lake is asked
+  bool body_unread_ = false;    // of the current request: then the connection cannot be used again
+  bool peer_gone_ = false;      // the client left, during a stream or a query of the lake
   bool watching_ = false;       // WatchQueryClient() runs
-  bool stop_watching_ = false;  // and shall end
+  bool stop_watching_ = false;  // WatchQueryClient() must end
 };
 
 HttpConnection::~HttpConnection() {
@@ -200,13 +201,14 @@ HttpConnection::~HttpConnection() {
 }
 
 void HttpConnection::BeginShutdown() {
-  if (phase_ == Phase::kServing) return;  // it sees `stopping` when the answer is sent
-  stream_.close();
-  wakeup_.Fire();
+  if (phase_ == Phase::kServing) return;  // Send() sees `stopping` and closes after the answer
+  stream_.close();                        // fails the pending read or write
+  wakeup_.Fire();                         // ends StreamTo(), which may wait for the hub
 }
 
-// The result of a co_await goes into a variable before it is tested, here and everywhere below: in
-// a condition, g++ 12 lays it over the head of the coroutine's frame, and `this` is lost.
+// Here and everywhere below, the result of a co_await goes into a variable before it is tested:
+// when it stands in a condition, g++ 12 stores it over the start of the coroutine's frame and
+// destroys `this`.
 asio::awaitable<void> HttpConnection::Run() {
   for (;;) {
     const bool has_request = co_await HasRequest();
@@ -218,11 +220,11 @@ asio::awaitable<void> HttpConnection::Run() {
   }
 }
 
-// Waits for the first byte of the next request. A pipelined one is here already.
+// Waits for the first byte of the next request; a pipelined one is in the buffer already.
 asio::awaitable<bool> HttpConnection::HasRequest() {
   if (context_.stopping) co_return false;
   if (buffer_.size() > 0) co_return true;
-  // Who only waits holds little memory.
+  // An idle connection must not hold much memory, because there may be thousands.
   parser_.reset();
   if (buffer_.capacity() > kReadBytes) buffer_.shrink_to_fit();
   stream_.expires_after(milliseconds(context_.options.idle_timeout.v));
@@ -234,21 +236,22 @@ asio::awaitable<bool> HttpConnection::HasRequest() {
 asio::awaitable<bool> HttpConnection::ServeOne() {
   parser_.emplace();
   parser_->header_limit(kHeaderBytesMax);
-  parser_->body_limit(boost::none);  // ours: body_bytes_max
-  body_unread_ = true;               // until the headers are read, nobody knows where it ends
+  parser_->body_limit(boost::none);  // Body enforces body_bytes_max
+  body_unread_ = true;               // until the headers say otherwise
   stream_.expires_after(milliseconds(context_.options.header_timeout.v));
   auto [error, bytes] = co_await http::async_read_header(stream_, buffer_, *parser_, kToken);
   Route route = Route::kOther;
   bool head_only = false;
   Response response;
   if (error) {
-    if (!IsBadHttp(error)) co_return false;  // gone, or too slow
+    if (!IsBadHttp(error)) co_return false;  // the client closed, or was too slow
     response = ExplainBadHttp(error);
   } else {
     const Request request = ToRequest(*parser_);
     route = RouteOf(request.path);
     head_only = request.method == "HEAD";
     body_unread_ = request.has_body;
+    // A refusal does not read the body; Send() then closes the connection.
     std::optional<Response> refusal =
         refused_ ? TooManyConnections() : Refuse(request, route, context_.loopback);
     if (refusal) {
@@ -269,7 +272,7 @@ asio::awaitable<bool> HttpConnection::ServeOne() {
   co_return again;
 }
 
-// True if the connection can take another request.
+// Returns true if the connection can take another request.
 asio::awaitable<bool> HttpConnection::Send(Response response, Route route, bool head_only) {
   const bool close = response.close || body_unread_ || !parser_->keep_alive() || context_.stopping;
   const std::string head = Head(response, close);
@@ -284,8 +287,9 @@ asio::awaitable<bool> HttpConnection::Send(Response response, Route route, bool 
   co_return !close;
 }
 
-// Closing while the client still sends would reset the connection, and the client might never read
-// the answer. So its bytes are dropped for a moment, until it has seen that we are done.
+// If we closed while the client still sends, the kernel would reset the connection, and the client
+// might never read the answer. So we close our side and drop what comes for a moment, until the
+// client sees that we are done. Time and bytes are bounded.
 asio::awaitable<void> HttpConnection::Linger() {
   error_code ignored;
   stream_.socket().shutdown(tcp::socket::shutdown_send, ignored);
@@ -301,29 +305,33 @@ asio::awaitable<void> HttpConnection::Linger() {
   }
 }
 
-// -- POST /v1/detections ----------------------------------------
+// -- POST /v1/detections -------------------------------------------------------------------------
 
 asio::awaitable<Response> HttpConnection::TakeDetections(const Request& request) {
   const auto start = steady_clock::now();
+  // A body that could never get its memory is refused for good, or its sender would retry for ever.
   const int64_t bytes_max = std::min(context_.options.body_bytes_max,
                                      context_.options.ingest_memory_bytes_max / kBodyCopies);
   if (!request.transfer_encoding.empty() && !beast::iequals(request.transfer_encoding, "chunked"))
-    co_return Problem(501, "only \"Transfer-Encoding: chunked\" is known: use it or a length");
+    co_return Problem(501,
+                      "the only supported Transfer-Encoding is \"chunked\": use it, or send a "
+                      "Content-Length");
   const std::optional<Body::Encoding> encoding = EncodingOf(request.content_encoding);
   if (!encoding) {
-    co_return Problem(415,
-                      fmt::format("\"Content-Encoding: {:.100}\" is not known: use gzip or none",
-                                  request.content_encoding));
+    co_return Problem(
+        415, fmt::format("\"Content-Encoding: {:.100}\" is not supported: use gzip or none",
+                         request.content_encoding));
   }
   const uint64_t length = parser_->content_length().value_or(0);
   if (length > static_cast<uint64_t>(bytes_max)) {
-    co_return Problem(413, fmt::format("the body has {} bytes, more than server.body_max, which is "
-                                       "{}: send it in smaller parts",
+    co_return Problem(413, fmt::format("the body has {} bytes, but server.body_max allows {}: send "
+                                       "it in smaller parts",
                                        length, bytes_max));
   }
   BodyRead read;
   Ingested ingested;
   {
+    // The body gives its memory back before the wait for the log: by then the records exist.
     Body body(*encoding, bytes_max, &context_.ingest_memory);
     read.outcome = body.Expect(static_cast<int64_t>(length));
     if (read.outcome == Body::Outcome::kOk) {
@@ -334,10 +342,10 @@ asio::awaitable<Response> HttpConnection::TakeDetections(const Request& request)
         read = co_await ReadBody(body, length);
       }
     }
-    if (read.cut) {  // mostly nobody is there to read this
+    if (read.cut) {  // usually the client is gone and nobody reads this
       co_return Problem(
           read.cut == beast::error::timeout ? 408 : 400,
-          fmt::format("the body did not arrive: {}; send it again", read.cut.message()));
+          fmt::format("the body did not arrive completely: {}; send it again", read.cut.message()));
     }
     if (read.outcome == Body::Outcome::kOk) read.outcome = body.Finish();
     if (read.outcome != Body::Outcome::kOk) co_return Explain(read.outcome, bytes_max);
@@ -351,15 +359,16 @@ asio::awaitable<Response> HttpConnection::TakeDetections(const Request& request)
   co_return response;
 }
 
-// The sender asked before it sends the body (RFC 9110, section 10.1.1). If the connection is gone,
-// reading will tell.
+// The client waits for this before it sends the body (RFC 9110, section 10.1.1). If the write
+// fails, the next read fails, too.
 asio::awaitable<void> HttpConnection::Continue() {
   static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
   stream_.expires_after(milliseconds(context_.options.stall_timeout.v));
   co_await asio::async_write(stream_, asio::buffer(kContinue), kToken);
 }
 
-// Straight from the socket into the body, and never a byte of the next request.
+// Reads a body of known length: first what is in the buffer, then from the socket straight into the
+// body. It never reads a byte of the next request.
 asio::awaitable<HttpConnection::BodyRead> HttpConnection::ReadBody(Body& body, uint64_t bytes) {
   BodyRead read;
   stream_.expires_after(milliseconds(context_.options.body_timeout.v));
@@ -390,7 +399,7 @@ asio::awaitable<HttpConnection::BodyRead> HttpConnection::ReadBody(Body& body, u
 asio::awaitable<HttpConnection::BodyRead> HttpConnection::ReadChunkedBody(Body& body) {
   BodyRead read;
   stream_.expires_after(milliseconds(context_.options.body_timeout.v));
-  buffer_.reserve(kChunkedReadBytes);  // Beast reads no more at a time than it has room for
+  buffer_.reserve(kChunkedReadBytes);  // Beast reads at most as much as the buffer has room for
   while (!parser_->is_done() && read.outcome == Body::Outcome::kOk && !read.cut) {
     const std::span<char> room = body.Prepare(kChunkedReadBytes);
     if (room.empty()) {
@@ -402,6 +411,7 @@ asio::awaitable<HttpConnection::BodyRead> HttpConnection::ReadChunkedBody(Body& 
     target.size = room.size();
     target.more = true;
     auto [error, ignored] = co_await http::async_read_some(stream_, buffer_, *parser_, kToken);
+    // need_buffer only says that `room` is full.
     if (error != http::error::need_buffer) read.cut = error;
     const size_t came = room.size() - target.size;
     context_.metrics.bytes_received += static_cast<int64_t>(came);
@@ -411,6 +421,7 @@ asio::awaitable<HttpConnection::BodyRead> HttpConnection::ReadChunkedBody(Body& 
   co_return read;
 }
 
+// Decodes in steps. Between them the other connections of this thread get their turn.
 asio::awaitable<Ingested> HttpConnection::Decode(std::string_view text) {
   Ingest ingest(text, context_.ports.log->partitions(), &worker_.scratch);
   while (!ingest.Step(kIngestStepBytes)) {
@@ -419,9 +430,11 @@ asio::awaitable<Ingested> HttpConnection::Decode(std::string_view text) {
   co_return ingest.Take();
 }
 
+// Answers 200 only when the log has made every record durable: from then on the sender may forget
+// the body. After any other answer it sends the same body again, and the engine drops the copies.
 asio::awaitable<Response> HttpConnection::MakeDurable(Ingested ingested) {
   if (!ingested.records.empty()) {
-    // Shared, because the log may answer after a Stop() that did not wait for it.
+    // Shared with the log, which may answer after Stop() has given up waiting for it.
     const auto appended = std::make_shared<std::optional<Status>>();
     auto done = [appended, wake = wakeup_.Waker()](Status status) {
       *appended = std::move(status);
@@ -429,14 +442,16 @@ asio::awaitable<Response> HttpConnection::MakeDurable(Ingested ingested) {
     };
     if (!context_.ports.log->Append(std::move(ingested.records), std::move(done))) {
       co_return TryAgain(429, kSecondsUntilRetry,
-                         "the log's queue is full, nothing was taken: send the same again");
+                         "the log's queue is full and nothing was accepted: send the same again");
     }
     co_await wakeup_.Wait();
     CHECK(appended->has_value());
     if (!(*appended)->ok()) {
-      co_return TryAgain(503, kSecondsUntilDurable,
-                         fmt::format("not durable: {}; send the same again, which counts once",
-                                     (*appended)->message()));
+      co_return TryAgain(
+          503, kSecondsUntilDurable,
+          fmt::format("the detections are not durable: {}; send the same again, they "
+                      "will count once",
+                      (*appended)->message()));
     }
   }
   context_.metrics.CountIngest(ingested);
@@ -445,12 +460,14 @@ asio::awaitable<Response> HttpConnection::MakeDurable(Ingested ingested) {
   co_return response;
 }
 
-// -- what the lake answers ----------------------------------------
+// -- requests to the lake ------------------------------------------------------------------------
 
+// A query blocks, so a thread of the call pool runs it. Meanwhile this coroutine waits for whatever
+// comes first: the answer, or the client's departure.
 asio::awaitable<Response> HttpConnection::QueryLake(const Request& request, Route route) {
   if (context_.ports.query == nullptr)
-    co_return Problem(404, "there is no lake here: start the server with lake.enabled = true");
-  // Shared, because the answer may come after a Stop() that did not wait for it.
+    co_return Problem(404, "this server has no lake: start it with lake.enabled = true");
+  // Shared with the pool's thread, which may answer after Stop() has given up waiting for it.
   struct LakeQuery {
     ApiCall call;
     Response response;  // read when `answered`
@@ -477,14 +494,15 @@ asio::awaitable<Response> HttpConnection::QueryLake(const Request& request, Rout
   };
   if (!context_.calls->Submit(std::move(answer), lake_query->call.abandoned))
     co_return TryAgain(429, kSecondsUntilRetry,
-                       "too many questions are waiting (query.waiting_max): ask again");
+                       "too many queries are waiting (query.waiting_max): ask again later");
   watching_ = true;
   stop_watching_ = false;
   asio::co_spawn(
       stream_.get_executor(), [self = shared_from_this()] { return self->WatchQueryClient(); },
       asio::detached);
   while (!lake_query->answered && !peer_gone_) co_await answered_.Wait();
-  // Until it has ended, the buffer is its own.
+  // WatchQueryClient() uses the buffer until it ends, so it must end before the next request is
+  // read.
   stop_watching_ = true;
   error_code ignored;
   stream_.socket().cancel(ignored);
@@ -492,14 +510,15 @@ asio::awaitable<Response> HttpConnection::QueryLake(const Request& request, Rout
   if (peer_gone_) {
     lake_query->abandoned.request_stop();
     ++context_.metrics.calls_abandoned;
-    co_return Response();  // to nobody
+    co_return Response();  // nobody reads it
   }
   co_return std::move(lake_query->response);
 }
 
-// A question whose asker left must not keep its place. What the asker says meanwhile is its next
-// request, and is kept; one that says very much is no longer watched. Whoever closes its side of
-// the connection has left: whether it would still read cannot be seen.
+// Notices when the client of a query leaves, so that the query gives up its slot. What the client
+// sends meanwhile belongs to its next request and stays in the buffer; when that is full, watching
+// ends. A client that closes its sending side counts as gone, because nobody can see whether it
+// would still read.
 asio::awaitable<void> HttpConnection::WatchQueryClient() {
   while (!stop_watching_ && buffer_.size() < kHeaderBytesMax) {
     auto [error, bytes] =
@@ -513,18 +532,19 @@ asio::awaitable<void> HttpConnection::WatchQueryClient() {
   answered_.Fire();
 }
 
-// The body into `text`; another status than 200 says why not.
+// Reads the body into `text`. A status other than 200 is the refusal to send.
 asio::awaitable<Response> HttpConnection::ReadQuery(const Request& request, std::string& text) {
   const std::optional<uint64_t> length = parser_->content_length()
                                              ? std::optional<uint64_t>(*parser_->content_length())
                                              : std::nullopt;
   if (!length || !request.transfer_encoding.empty())
-    co_return Problem(411, "the body has no length: send it with \"Content-Length\"");
+    co_return Problem(411, "the body has no length: send it with a \"Content-Length\"");
   if (!request.content_encoding.empty())
-    co_return Problem(415, "the body is encoded: send it plain");
+    co_return Problem(415, "the body has a \"Content-Encoding\": send it without one");
   if (*length > static_cast<uint64_t>(kQueryBodyBytesMax))
-    co_return Problem(413, fmt::format("the body has {} bytes, more than {}: ask something shorter",
-                                       *length, kQueryBodyBytesMax));
+    co_return Problem(
+        413, fmt::format("the body has {} bytes, but {} are allowed: shorten the query", *length,
+                         kQueryBodyBytesMax));
   Body body(Body::Encoding::kPlain, kQueryBodyBytesMax, &context_.ingest_memory);
   BodyRead read{.outcome = body.Expect(static_cast<int64_t>(*length))};
   if (read.outcome == Body::Outcome::kOk) {
@@ -532,16 +552,18 @@ asio::awaitable<Response> HttpConnection::ReadQuery(const Request& request, std:
     read = co_await ReadBody(body, *length);
   }
   if (read.cut)
-    co_return Problem(read.cut == beast::error::timeout ? 408 : 400,
-                      fmt::format("the body did not arrive: {}", read.cut.message()));
+    co_return Problem(
+        read.cut == beast::error::timeout ? 408 : 400,
+        fmt::format("the body did not arrive completely: {}; send it again", read.cut.message()));
   if (read.outcome == Body::Outcome::kOk) read.outcome = body.Finish();
   if (read.outcome != Body::Outcome::kOk) co_return Explain(read.outcome, kQueryBodyBytesMax);
   text = body.text();
   co_return Response();
 }
 
-// -- GET /v1/stream ----------------------------------------
+// -- GET /v1/stream ------------------------------------------------------------------------------
 
+// Refusals are ordinary answers. Once the head of the stream is sent, the connection can only end.
 asio::awaitable<bool> HttpConnection::Stream(const Request& request, bool head_only) {
   std::unique_ptr<Hub::Viewer> viewer;
   auto view = ParseView(request, Route::kStream, context_.pane_size);
@@ -593,8 +615,8 @@ asio::awaitable<void> HttpConnection::StreamTo(Hub::Viewer& viewer) {
   }
 }
 
-// False if the client is gone or took nothing for stall_timeout. What happens meanwhile waits in
-// the hub, which has one state for everybody, not in a queue of this client.
+// Returns false if the client is gone or took nothing for stall_timeout. Changes that come
+// meanwhile do not queue up here: the hub keeps them once for all viewers.
 asio::awaitable<bool> HttpConnection::Write(std::vector<SseMessage> messages) {
   std::vector<asio::const_buffer> buffers;
   buffers.reserve(messages.size());
@@ -612,12 +634,12 @@ asio::awaitable<bool> HttpConnection::Write(std::vector<SseMessage> messages) {
   co_return true;
 }
 
-// A client that leaves should not be served until the next message. What it says is dropped: a
-// stream is the last answer of its connection.
+// Notices at once when a viewer leaves, not only at the next message. What the client sends is
+// dropped, because a stream is the last answer of its connection.
 asio::awaitable<void> HttpConnection::WatchPeer() {
   std::array<char, 512> dropped;
   for (;;) {
-    // The socket's own read: the stream's would share the timer of the writes.
+    // Reads from the socket, because a read from the stream would share the writes' timer.
     auto [error, bytes] = co_await stream_.socket().async_read_some(asio::buffer(dropped), kToken);
     if (error) break;
   }
@@ -625,7 +647,7 @@ asio::awaitable<void> HttpConnection::WatchPeer() {
   wakeup_.Fire();
 }
 
-// -- everything else ----------------------------------------
+// -- everything else -----------------------------------------------------------------------------
 
 Response HttpConnection::Answer(const Request& request, Route route) {
   switch (route) {
@@ -666,7 +688,7 @@ std::string HttpConnection::LiveNotReady() const {
   return context_.ports.live_not_ready ? context_.ports.live_not_ready() : "";
 }
 
-// `otherwise`: the status where there is something to say.
+// `otherwise` is the status text when there are reasons.
 Response HttpConnection::AnswerHealth(const std::function<Health()>& ask,
                                       std::string_view otherwise) const {
   const Health health = ask ? ask() : Health{};
@@ -709,7 +731,7 @@ Response HttpConnection::AnswerMetrics() const {
 void Connection::Start(tcp::socket socket, Worker* worker, bool refused) {
   error_code ignored;
   socket.set_option(tcp::no_delay(true), ignored);
-  // Held by its coroutines, which end it.
+  // Its coroutines own the connection; it is destroyed when the last of them ends.
   auto connection = std::make_shared<HttpConnection>(std::move(socket), worker, refused);
   asio::co_spawn(
       worker->io, [connection] { return connection->Run(); },
@@ -718,7 +740,7 @@ void Connection::Start(tcp::socket socket, Worker* worker, bool refused) {
         try {
           std::rethrow_exception(failed);
         } catch (const std::exception& error) {
-          LogError(fmt::format("a connection failed: {}", error.what()));
+          LogError(fmt::format("a connection was closed by an internal error: {}", error.what()));
         }
       });
 }

@@ -1,7 +1,7 @@
-// Connection: one client of the server, from its first byte to its last.
+// Connection: serves one client, from its first byte to its last.
 //
-// A connection belongs to one worker: its coroutines run on that thread only, so nothing in here is
-// locked. Requests of one connection are answered one after the other, in order.
+// A connection belongs to one worker. Its coroutines run on that worker's thread only, so nothing
+// here needs a lock. It answers its requests one after the other, in order.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
@@ -21,7 +21,7 @@
 
 namespace sightline {
 
-// What all connections share. Thread-safe.
+// Shared by all connections. Thread-safe.
 struct ServerContext {
   ServerContext(const ServerOptions& options, Millis pane_size, bool loopback, ServerPorts ports)
       : options(options),
@@ -36,13 +36,13 @@ struct ServerContext {
 
   const ServerOptions options;
   const Millis pane_size;
-  const bool loopback;  // the server listens on this machine only
+  const bool loopback;  // the server listens on a loopback address
   const ServerPorts ports;
   const Page page;
   MemoryBudget ingest_memory;
   MemoryBudget answer_memory;
   ServerMetrics metrics;
-  std::unique_ptr<CallPool> calls;  // that ask the lake
+  std::unique_ptr<CallPool> calls;  // runs the queries of the lake
   std::atomic<bool> stopping = false;
 
   // Stop() waits here for metrics.connections to become 0.
@@ -52,27 +52,28 @@ struct ServerContext {
 
 class Connection;
 
-// One thread and what belongs to it.
+// One thread and the connections that it serves.
 struct Worker {
   Worker(ServerContext* context, TimeUnit timestamp_unit)
       : context(context), scratch(timestamp_unit) {}
 
   ServerContext* const context;
   IngestScratch scratch;
-  std::unordered_set<Connection*> connections;  // before `io`, whose end ends them
+  std::unordered_set<Connection*> connections;  // outlives `io`, which destroys the connections
   boost::asio::io_context io{1};
 };
 
 class Connection {
  public:
-  // Serves `socket` until it ends; on the worker's thread. `refused`: beyond connections_max, it
-  // only learns that. metrics.connections has counted it already; its destructor counts it down.
+  // Serves `socket` until it closes; call it on the worker's thread. A `refused` connection exceeds
+  // connections_max: its requests are answered with 503. The caller has counted the connection in
+  // metrics.connections; its destructor counts it out.
   static void Start(boost::asio::ip::tcp::socket socket, Worker* worker, bool refused);
 
   virtual ~Connection() = default;
-  // The server stops: idle connections and streams end now, requests under way are answered first.
+  // The server stops: ends an idle connection or a stream now, and a request after its answer.
   virtual void BeginShutdown() = 0;
-  // The worker's thread is gone: nothing may wake this any more.
+  // Call it when the worker's thread has ended: nothing may wake the connection any more.
   virtual void CloseWakeups() = 0;
 };
 

@@ -48,8 +48,8 @@ std::string_view ReasonPhrase(int status) {
   }
 }
 
-// Sent with everything. The page loads only its own files and may not be framed; what is not a page
-// must not be read as one, nor be loaded by another site's.
+// Sent with every response. The page may load only its own files and may not be framed. Browsers
+// must not interpret other responses as a page, nor let another site load them.
 constexpr std::string_view kSecurityHeaders =
     "Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -100,7 +100,7 @@ std::string Head(const Response& response, bool close) {
   auto out = std::back_inserter(head);
   fmt::format_to(out, "HTTP/1.1 {} {}\r\n{}", response.status, ReasonPhrase(response.status),
                  kSecurityHeaders);
-  if (response.status != 304) {  // RFC 9110, section 15.4.5: it has the length of nothing
+  if (response.status != 304) {  // which has no body: RFC 9110, section 15.4.5
     fmt::format_to(out, "Content-Type: {}\r\nContent-Length: {}\r\n", response.content_type,
                    response.body.size());
   }

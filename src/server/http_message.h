@@ -1,4 +1,4 @@
-// Request and Response: what the handlers see of HTTP, without sockets and without Boost.
+// Request and Response: HTTP messages for the handlers, without sockets and without Boost. Values.
 #pragma once
 
 #include <cstdint>
@@ -11,13 +11,13 @@
 
 namespace sightline {
 
-// Views into the connection's parser; valid while the request is being answered. Absent headers are
+// Views into the connection's parser, valid until the request is answered. Absent headers are
 // empty.
 struct Request {
   std::string_view method;
-  std::string_view target;  // as it came
-  std::string_view path;    // of the target, not decoded
-  std::string_view query;   // of the target, without '?', not decoded
+  std::string_view target;  // as it was sent
+  std::string_view path;    // of the target, still percent-encoded
+  std::string_view query;   // of the target, without '?', still percent-encoded
   std::string_view host;
   std::string_view origin;
   std::string_view content_encoding;
@@ -33,22 +33,23 @@ struct Response {
   std::string content_type = "application/json";
   std::string body;
   std::vector<std::pair<std::string, std::string>> headers;
-  bool close = false;       // the connection, behind this
-  MemoryClaim memory = {};  // of the body; until it is sent
+  bool close = false;       // close the connection after this response
+  MemoryClaim memory = {};  // of the body, until it is sent
 };
 
-// application/problem+json (RFC 9457). `detail`: what failed, and what to do.
+// application/problem+json (RFC 9457). `detail` says what failed and what to do.
 Response Problem(int status, std::string_view detail);
-// 429 or 503: the same request may succeed `seconds` later.
+// A 429 or 503 with Retry-After: the same request may succeed `seconds` later.
 Response TryAgain(int status, int seconds, std::string_view detail);
 
-// The status line and all headers with the empty line. `close` says what happens to the connection.
+// The status line, all headers and the empty line. `close` says whether the connection closes after
+// the response.
 std::string Head(const Response& response, bool close);
-// The head of an answer that goes on until the connection ends.
+// The head of a response that ends with the connection.
 std::string StreamHead();
 
-// Appends `text` as a JSON string with its quotes. Where it is not UTF-8, '?' replaces what is not
-// ASCII: it may have come from a sender's headers.
+// Appends `text` as a JSON string with quotes. If it is not UTF-8, as a client's headers may be,
+// '?' replaces every byte that is not ASCII.
 void AppendJsonString(std::string& out, std::string_view text);
 
 }  // namespace sightline

@@ -1,4 +1,4 @@
-// MemoryBudget: bytes that many share, taken before they are used.
+// MemoryBudget: a number of bytes that many users share and take before they use them.
 #pragma once
 
 #include <atomic>
@@ -11,7 +11,7 @@ namespace sightline {
 class MemoryBudget {
  public:
   explicit MemoryBudget(int64_t bytes_max) : bytes_max_(bytes_max) {}
-  // False: not that much is left, and nothing was taken.
+  // False: less than that is left, and nothing was taken.
   bool Take(int64_t bytes);
   void Give(int64_t bytes);
   int64_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
@@ -21,10 +21,10 @@ class MemoryBudget {
   std::atomic<int64_t> bytes_ = 0;
 };
 
-// A part of a budget, given back at its end. One thread at a time.
+// A share of a budget, which the destructor gives back. One thread at a time.
 class MemoryClaim {
  public:
-  MemoryClaim() = default;  // of nothing: no budget, no bound
+  MemoryClaim() = default;  // without a budget, and so without a bound
   // `budget` must outlive it.
   explicit MemoryClaim(MemoryBudget* budget) : budget_(budget) {}
   MemoryClaim(MemoryClaim&& other) noexcept { *this = std::move(other); }
@@ -36,7 +36,7 @@ class MemoryClaim {
   ~MemoryClaim() {
     if (budget_ != nullptr) budget_->Give(bytes_);
   }
-  // To `bytes` in all. False: not that much is left, and nothing changed.
+  // Changes the share to `bytes` in total. False: less than that is left, and nothing changed.
   bool Resize(int64_t bytes);
 
  private:

@@ -11,7 +11,7 @@
 #include <optional>
 #include <utility>
 
-// The table that CMakeLists.txt writes into page_files.S, an entry with nulls at its end.
+// The table that page_files.cmake writes into page_files.S; an entry of nulls ends it.
 struct SightlinePageFile {
   const char* name;
   const char* begin;
@@ -32,7 +32,7 @@ std::string_view ContentType(std::string_view name) {
   return "application/octet-stream";
 }
 
-// FNV-1a, 64 bits (Fowler, Noll, Vo): tells versions of a file apart, no more.
+// FNV-1a, 64 bits (Fowler, Noll, Vo). It only has to tell the versions of a file apart.
 std::string EtagOf(std::string_view content) {
   uint64_t hash = 0xcbf29ce484222325ull;
   for (const char c : content) {
@@ -61,7 +61,7 @@ Response Answer(std::string_view name, std::string_view content, const std::stri
                 std::string_view if_none_match) {
   Response response{.content_type = std::string(ContentType(name))};
   response.headers.emplace_back("ETag", etag);
-  response.headers.emplace_back("Cache-Control", "no-cache");  // ask each time, by ETag
+  response.headers.emplace_back("Cache-Control", "no-cache");  // revalidate each time, by ETag
   if (if_none_match.find(etag) != if_none_match.npos) {
     response.status = 304;
   } else {
@@ -88,7 +88,7 @@ Response Page::Get(std::string_view path, std::string_view if_none_match) const 
     for (const File& file : built_in_)
       if (file.name == name) return Answer(name, file.content, file.etag, if_none_match);
   }
-  return Problem(404, fmt::format("\"{:.200}\" is nothing here: the page is \"/\"", path));
+  return Problem(404, fmt::format("\"{:.200}\" does not exist here: the page is \"/\"", path));
 }
 
 }  // namespace sightline

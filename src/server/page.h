@@ -1,4 +1,5 @@
-// Page: the files of the dashboard, built into the program or, for development, from a directory.
+// Page: serves the dashboard's files, which are built into the program; for development, from a
+// directory.
 #pragma once
 
 #include <string>
@@ -12,10 +13,10 @@ namespace sightline {
 // Thread-safe.
 class Page {
  public:
-  // `web_dir`: serve the files that lie there when they are asked for; "": the built-in ones.
+  // `web_dir`: the directory from which each request reads its file; "": serve the built-in files.
   explicit Page(std::string web_dir);
-  // A GET of `path`; "/" is index.html. `if_none_match` is the request's header. Only plain names
-  // are served, so that no path leads out of web_dir.
+  // Answers a GET of `path`; "/" is index.html. `if_none_match` is the request's header. Only plain
+  // file names are served, so that no path leads out of web_dir. 404 for anything else.
   Response Get(std::string_view path, std::string_view if_none_match) const;
 
  private:

@@ -17,7 +17,8 @@ std::optional<int> HexDigit(char c) {
   return std::nullopt;
 }
 
-// RFC 3986, section 2.1, and '+' for a space. What is no escape stays as it is.
+// Percent-decodes (RFC 3986, section 2.1), and reads '+' as a space. Invalid escapes stay as they
+// are.
 std::string Unescape(std::string_view text) {
   std::string plain;
   for (size_t i = 0; i < text.size(); ++i) {
@@ -34,7 +35,7 @@ std::string Unescape(std::string_view text) {
   return plain;
 }
 
-// Takes the next "name=value" off `query`, unescaped; nothing at its end.
+// Removes the next "name=value" from `query` and returns it unescaped; none at the end.
 std::optional<std::pair<std::string, std::string>> TakePair(std::string_view& query) {
   while (!query.empty()) {
     const size_t end = std::min(query.find('&'), query.size());
@@ -61,7 +62,7 @@ std::variant<ParameterMap, Response> ParseParameters(std::string_view query,
                            known.empty() ? "none" : fmt::format("{}", fmt::join(known, ", "))));
     }
     if (!parameters.emplace(name, std::move(value)).second)
-      return Problem(400, fmt::format("parameter \"{}\" is there twice: give it once", name));
+      return Problem(400, fmt::format("parameter \"{}\" occurs twice: give it once", name));
   }
   return parameters;
 }

@@ -64,14 +64,15 @@ bool IsLoopbackName(std::string_view host) {
 
 bool IsSameHost(std::string_view origin, std::string_view host) {
   const size_t scheme_end = origin.find("://");
-  if (scheme_end == origin.npos) return false;  // "null", too
+  if (scheme_end == origin.npos) return false;  // for example "null", the opaque origin
   const std::string_view port = origin.starts_with("https") ? "443" : "80";
   return SplitHost(origin.substr(scheme_end + 3), port) == SplitHost(host, port);
 }
 
 Response MethodNotAllowed(std::string_view method, std::string_view path, std::string_view allow) {
-  Response response = Problem(
-      405, fmt::format("\"{:.100}\" does not work on \"{:.100}\": use {}", method, path, allow));
+  Response response =
+      Problem(405, fmt::format("\"{:.100}\" does not allow the method \"{:.100}\": use {}", path,
+                               method, allow));
   response.headers.emplace_back("Allow", allow);
   return response;
 }
@@ -92,19 +93,19 @@ Route RouteOf(std::string_view path) {
 
 std::optional<Response> Refuse(const Request& request, Route route, bool loopback) {
   if (request.several_hosts)
-    return Problem(400, "the request has several \"Host\" headers: send one");
+    return Problem(400, "the request has several \"Host\" headers: send exactly one");
   if (loopback && !IsLoopbackName(request.host)) {
-    return Problem(403, fmt::format("\"Host: {:.100}\" is not this machine: the server listens on "
-                                    "loopback only, open it as http://localhost or 127.0.0.1",
+    return Problem(403, fmt::format("\"Host: {:.100}\" does not name this machine, and the server "
+                                    "listens on loopback only: use http://localhost or "
+                                    "http://127.0.0.1",
                                     request.host));
   }
   if (route == Route::kDetections || route == Route::kQuery) {
     if (request.method != "POST") return MethodNotAllowed(request.method, request.path, "POST");
     if (!request.origin.empty() && !IsSameHost(request.origin, request.host)) {
-      return Problem(403,
-                     fmt::format("a page of \"{:.100}\" may not post here: post from the server's "
-                                 "own page or from a program",
-                                 request.origin));
+      return Problem(403, fmt::format("a page from \"{:.100}\" may not post here: post from the "
+                                      "server's own page or from a program",
+                                      request.origin));
     }
   } else if (request.method != "GET" && request.method != "HEAD") {
     return MethodNotAllowed(request.method, request.path, "GET, HEAD");

@@ -1,4 +1,4 @@
-// Routes: which handler a request belongs to, and who is refused before any handler sees it.
+// Routes: finds the route of a request, and refuses requests before any handler sees them. Pure.
 #pragma once
 
 #include <cstdint>
@@ -25,18 +25,18 @@ enum class Route : uint8_t {
   kReady,
   kMetrics,
   kPage,   // every other path; GET only
-  kOther,  // what was no request at all
+  kOther,  // the client sent no valid request
 };
 constexpr size_t kRoutes = static_cast<size_t>(Route::kOther) + 1;
-std::string_view ToString(Route route);  // a metric label
+std::string_view ToString(Route route);  // the metric's label
 Route RouteOf(std::string_view path);
 
-// Why the request must not be answered, if so: no request of a browser may come through a name that
-// is not ours (DNS rebinding), none may write from another site, and methods are what they are.
-// `loopback`: the server listens on this machine only.
+// The refusal of a request that must not be answered. On loopback, the request's Host must name
+// this machine, against DNS rebinding; a browser may not post from another site; and each route has
+// its methods. `loopback`: the server listens on a loopback address.
 std::optional<Response> Refuse(const Request& request, Route route, bool loopback);
 
-// What the caller may see. Everybody sees all so far; every read asks.
+// What the caller may see. So far everybody may see everything, but every read takes a scope.
 Scope ScopeOf(const Request& request);
 
 }  // namespace sightline

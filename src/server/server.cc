@@ -24,9 +24,9 @@ namespace asio = boost::asio;
 using asio::ip::tcp;
 constexpr auto kToken = asio::as_tuple(asio::use_awaitable);
 
-// Connections beyond connections_max that are told so with a 503 at a time; the rest are cut.
+// At most this many connections beyond connections_max get a 503; any more are closed at once.
 constexpr int64_t kRefusedMax = 64;
-constexpr auto kAcceptPause = std::chrono::milliseconds(100);  // out of file descriptors
+constexpr auto kAcceptPause = std::chrono::milliseconds(100);  // e.g. out of file descriptors
 
 }  // namespace
 
@@ -58,7 +58,8 @@ Status Server::State::Listen(const tcp::endpoint& endpoint) {
   if (!error) port = acceptor->local_endpoint(error).port();
   if (!error) return Status::Ok();
   return Status::Stop(fmt::format(
-      "cannot listen on \"{}:{}\": {}; stop the program that uses it or choose another server.port",
+      "cannot listen on \"{}:{}\": {}; stop the program that uses it, or choose another "
+      "server.port",
       endpoint.address().to_string(), endpoint.port(), error.message()));
 }
 
@@ -66,7 +67,7 @@ void Server::State::Run() {
   asio::co_spawn(workers.front()->io, Accept(), asio::detached);
   for (const auto& worker : workers) {
     threads.emplace_back([io = &worker->io] {
-      const auto guard = asio::make_work_guard(*io);
+      const auto guard = asio::make_work_guard(*io);  // run() goes on without connections
       io->run();
     });
   }
@@ -80,7 +81,10 @@ asio::awaitable<void> Server::State::Accept() {
     auto [error] = co_await acceptor->async_accept(socket, kToken);
     if (context.stopping) co_return;
     if (error) {
-      if (!failing) LogWarning(fmt::format("cannot accept connections: {}", error.message()));
+      // Logged once, not for every attempt.
+      if (!failing)
+        LogWarning(fmt::format("the server cannot accept connections: {}; it keeps trying",
+                               error.message()));
       failing = true;
       asio::steady_timer pause(workers.front()->io, kAcceptPause);
       co_await pause.async_wait(kToken);
@@ -89,6 +93,7 @@ asio::awaitable<void> Server::State::Accept() {
     failing = false;
     const bool refused = context.metrics.connections >= context.options.connections_max;
     if (refused) ++context.metrics.connections_refused;
+    // Beyond that the socket is closed here: there is no room even for refusals.
     if (context.metrics.connections >= context.options.connections_max + kRefusedMax) continue;
     ++context.metrics.connections;
     asio::post(worker->io, [socket = std::move(socket), worker, refused]() mutable {
@@ -104,8 +109,8 @@ Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options,
   boost::system::error_code error;
   const auto address = asio::ip::make_address(options.address, error);
   if (error) {
-    return Status::Stop(fmt::format("server.address \"{}\" is no IP address: use 127.0.0.1 or ::1",
-                                    options.address));
+    return Status::Stop(fmt::format(
+        "server.address \"{}\" is not an IP address: use 127.0.0.1 or ::1", options.address));
   }
   auto state = std::make_unique<State>(options, spec, std::move(ports), address.is_loopback());
   RETURN_IF_ERROR(state->Listen({address, options.port}));
@@ -137,10 +142,11 @@ void Server::Stop(Millis grace) {
   }
   for (const auto& worker : state_->workers) worker->io.stop();
   for (std::thread& thread : state_->threads) thread.join();
+  // Queries run on the pool's threads, which are joined next, so they must end now.
   if (context.ports.query != nullptr) context.ports.query->Interrupt();
   context.calls.reset();
-  // What is still under way is dropped with the workers. Its wakers may be called at any moment and
-  // must not reach an io_context that is being taken down.
+  // Requests that are still unanswered are dropped with the workers. Other threads may call their
+  // wakers at any moment; these must not reach an io_context that is being destroyed.
   for (const auto& worker : state_->workers)
     for (Connection* connection : worker->connections) connection->CloseWakeups();
   state_->acceptor.reset();

@@ -1,7 +1,7 @@
-// Server: HTTP on one port - ingest, live reads, server-sent events, health, metrics, the page.
+// Server: HTTP on one port: ingest, live reads, server-sent events, health, metrics and the page.
 //
-// Boost.Beast stays behind this header. Runs on its own threads; every handler is a coroutine on
-// one of them and never blocks.
+// Boost.Beast stays behind this header. The server runs on its own threads. Every handler is a
+// coroutine on one of them and never blocks.
 #pragma once
 
 #include <cstdint>
@@ -26,15 +26,15 @@ struct ServerOptions {
   std::string address = "127.0.0.1";
   uint16_t port = 8080;  // 0: any free one, see Server::port()
   int32_t threads = 1;
-  int64_t body_bytes_max = 16 << 20;           // of a POST, both compressed and uncompressed
-  int64_t ingest_memory_bytes_max = 64 << 20;  // of all bodies in work; beyond it 429
+  int64_t body_bytes_max = 16 << 20;           // of a POST, compressed and decompressed
+  int64_t ingest_memory_bytes_max = 64 << 20;  // of all bodies in progress; 429 when it is used up
   int32_t connections_max = 4'096;
-  int32_t queries_max = 4;                      // of the lake at a time
-  int32_t queries_waiting_max = 64;             // for their turn; beyond it 429
-  int64_t answer_memory_bytes_max = 256 << 20;  // of the lake's answers together; beyond it 503
+  int32_t queries_max = 4;                      // of the lake, at a time
+  int32_t queries_waiting_max = 64;             // for their turn; 429 beyond it
+  int64_t answer_memory_bytes_max = 256 << 20;  // of all answers from the lake; 503 beyond it
   Millis idle_timeout{60'000};                  // of a connection without a request
   Millis header_timeout{10'000};  // from a request's first byte to the end of its headers
-  Millis body_timeout{60'000};    // from there to the end of its body
+  Millis body_timeout{60'000};    // from the end of the headers to the end of the body
   Millis stall_timeout{30'000};   // of a client that takes nothing of its answer or stream
   std::string web_dir;            // serve the page's files from here instead of the built-in ones
 };
@@ -43,24 +43,25 @@ struct ServerPorts {
   DetectionLog* log = nullptr;
   const Live* live = nullptr;
   Hub* hub = nullptr;
-  QueryEngine* query = nullptr;  // null: there is no lake, and what asks it gets 404
+  QueryEngine* query = nullptr;  // null: there is no lake; requests for it get 404
   const Clock* clock = nullptr;
   std::function<std::vector<Metric>()> metrics;  // of the other rooms
   std::function<Health()> health;
-  std::function<Health()> alive;  // whether the process's main loop is
-  std::function<Health()> ready;  // whether it can do its work now
-  // Why live's numbers cannot be told yet: a 503 says it. Empty, or null: they can.
+  std::function<Health()> alive;  // whether the process's main loop runs
+  std::function<Health()> ready;  // whether the process can do its work now
+  // Why live's numbers cannot be shown yet, as the text of a 503. Empty, or null: they can.
   std::function<std::string()> live_not_ready;
-  std::function<std::string(const Scope&)> alerts;  // active ones as JSON; null: none are known
+  std::function<std::string(const Scope&)> alerts;  // the active ones as JSON; null: there are none
 };
 
 class Server {
  public:
-  // Binds and starts. kStop if the address is in use or not allowed.
+  // Binds the address and starts the threads. kStop if the address is in use or not allowed.
   static Result<std::unique_ptr<Server>> Start(const ServerOptions& options,
                                                const PipelineSpec& spec, ServerPorts ports);
   ~Server();  // Stop()
-  // Refuses new requests, finishes those under way for at most `grace`, ends streams, joins.
+  // Refuses new requests, finishes current ones for at most `grace`, ends streams, and joins the
+  // threads.
   void Stop(Millis grace);
   uint16_t port() const;
 

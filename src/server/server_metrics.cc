@@ -31,7 +31,7 @@ MetricFamily Single(std::string name, std::string help, MetricType type, int64_t
   return family;
 }
 
-// Metrics of one name must stand together whatever the order in which rooms told them.
+// The format wants all samples of a name together, in whatever order the rooms report them.
 void AddOthers(const std::vector<Metric>& others, std::vector<MetricFamily>* families) {
   for (const Metric& other : others) {
     const auto type =
@@ -71,7 +71,7 @@ std::string ServerMetrics::Text(const Held& held, const std::vector<Metric>& oth
   std::vector<MetricFamily> families;
 
   MetricFamily requests =
-      Family("sightline_http_requests_total", "Requests answered, by route and status.", kCounter);
+      Family("sightline_http_requests_total", "Answered requests, by route and status.", kCounter);
   for (size_t route = 0; route < kRoutes; ++route) {
     for (size_t i = 0; i < kStatuses.size(); ++i) {
       const int64_t count = requests_[route][i];
@@ -84,8 +84,9 @@ std::string ServerMetrics::Text(const Held& held, const std::vector<Metric>& oth
   }
   families.push_back(std::move(requests));
 
-  MetricFamily rejected = Family("sightline_ingest_rejected_total",
-                                 "Elements of bodies that could not be decoded.", kCounter);
+  MetricFamily rejected =
+      Family("sightline_ingest_rejected_total",
+             "Elements of posted bodies that could not be decoded, by reason.", kCounter);
   for (size_t i = 1; i < kMalformedReasons; ++i) {
     rejected.metric.push_back(
         Sample(kCounter, static_cast<double>(rejected_[i]),
@@ -95,7 +96,8 @@ std::string ServerMetrics::Text(const Held& held, const std::vector<Metric>& oth
 
   MetricFamily ingest =
       Family("sightline_ingest_duration_seconds",
-             "From the headers of a POST to the answer that it is durable.", MetricType::Histogram);
+             "Time from the headers of a POST to the answer that its detections are durable.",
+             MetricType::Histogram);
   auto& histogram = ingest.metric.emplace_back().histogram;
   for (size_t i = 0; i < ingest_.size(); ++i) {
     histogram.sample_count += static_cast<uint64_t>(ingest_[i].load());
@@ -108,22 +110,26 @@ std::string ServerMetrics::Text(const Held& held, const std::vector<Metric>& oth
   auto add = [&](const char* name, const char* help, MetricType type, int64_t value) {
     families.push_back(Single(name, help, type, value));
   };
-  add("sightline_ingest_accepted_total", "Detections and heartbeats accepted.", kCounter,
+  add("sightline_ingest_accepted_total", "Accepted detections and heartbeats.", kCounter,
       accepted_);
-  add("sightline_ingest_memory_bytes", "Of bodies in work.", kGauge, held.ingest_memory_bytes);
-  add("sightline_query_answer_bytes", "Of the lake's answers, made or being sent.", kGauge,
+  add("sightline_ingest_memory_bytes", "Memory that posted bodies in progress hold.", kGauge,
+      held.ingest_memory_bytes);
+  add("sightline_query_answer_bytes",
+      "Memory that the lake's answers hold, from making them to sending them.", kGauge,
       held.answer_memory_bytes);
-  add("sightline_query_waiting", "Questions that wait for their turn.", kGauge, held.calls_waiting);
-  add("sightline_query_abandoned_total", "Questions whose client went away.", kCounter,
-      calls_abandoned);
-  add("sightline_http_received_bytes_total", "Of requests' bodies, as sent.", kCounter,
-      bytes_received);
-  add("sightline_http_sent_bytes_total", "Of answers and streams.", kCounter, bytes_sent);
-  add("sightline_http_connections", "Open now.", kGauge, connections);
-  add("sightline_http_connections_refused_total", "Beyond server.connections_max.", kCounter,
+  add("sightline_query_waiting", "Queries of the lake that wait for their turn.", kGauge,
+      held.calls_waiting);
+  add("sightline_query_abandoned_total",
+      "Queries of the lake that ended because their client went away.", kCounter, calls_abandoned);
+  add("sightline_http_received_bytes_total", "Bytes of request bodies, as they were sent.",
+      kCounter, bytes_received);
+  add("sightline_http_sent_bytes_total", "Bytes of responses and streams.", kCounter, bytes_sent);
+  add("sightline_http_connections", "Open connections.", kGauge, connections);
+  add("sightline_http_connections_refused_total",
+      "Connections refused because server.connections_max was reached.", kCounter,
       connections_refused);
-  add("sightline_stream_viewers", "Streams open now.", kGauge, streams);
-  add("sightline_stream_stalled_total", "Streams ended because their client took nothing.",
+  add("sightline_stream_viewers", "Open streams.", kGauge, streams);
+  add("sightline_stream_stalled_total", "Streams ended because their client stopped reading.",
       kCounter, streams_stalled);
   AddOthers(others, &families);
 

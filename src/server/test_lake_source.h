@@ -1,4 +1,4 @@
-// TestLakeSource: a lake without files - what is pending is all there is. For tests.
+// TestLakeSource: a lake without files, where all rows are pending. For tests.
 #pragma once
 
 #include <atomic>

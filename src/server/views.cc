@@ -15,7 +15,7 @@ namespace {
 
 constexpr int32_t kLimitMax = 1'000;
 
-// The parameters of each route.
+// The parameters that a route accepts.
 std::vector<std::string_view> Parameters(Route route) {
   switch (route) {
     case Route::kStream:
@@ -29,7 +29,7 @@ std::vector<std::string_view> Parameters(Route route) {
   }
 }
 
-// Why the value is refused, or "" and it is in `view`.
+// Stores the value in `view`. Returns "", or the reason why the value is refused.
 std::string Take(std::string_view name, std::string_view value, Millis pane_size, View& view) {
   const std::optional<int64_t> number = ParseInteger(value);
   if (name == "location") {
@@ -51,7 +51,7 @@ std::string Take(std::string_view name, std::string_view value, Millis pane_size
   } else {
     CHECK(name == "at");
     if (!number || *number < kFirstEventTime.v || *number > kLastEventTime.v)
-      return BadParameter(name, value, "the end of the window in milliseconds since 1970");
+      return BadParameter(name, value, "the end of the window in Unix milliseconds");
     view.window.end = EventTime{*number};
   }
   return {};
@@ -77,8 +77,9 @@ Response AnswerView(const View& view, Route route, const Live& live) {
   } else {
     const Top top = live.TopItems(view.scope, view.location, view.window, view.limit);
     if (view.window.end && top.window.start < live.oldest()) {
-      return Problem(400, fmt::format("parameter \"at\": the window begins before {}, and older "
-                                      "counts are in the lake: use \"from\" and \"to\"",
+      return Problem(400, fmt::format("parameter \"at\": the window begins before {}, the oldest "
+                                      "time in memory: read older counts from the lake with "
+                                      "\"from\" and \"to\"",
                                       live.oldest().v));
     }
     response.body =

@@ -1,4 +1,4 @@
-// Views: the parameters of the live reads, and their answers as docs/PROTOCOL.md has them.
+// Views: parses the parameters of live reads and answers them as docs/PROTOCOL.md says.
 #pragma once
 
 #include <variant>
@@ -11,8 +11,8 @@
 
 namespace sightline {
 
-// What a read asks for; parameters that the route does not have keep their defaults. 400 naming the
-// parameter and what is accepted where one is bad, unknown or there twice.
+// The view that a read asks for; parameters that the route lacks keep their defaults. If a
+// parameter is invalid, unknown or repeated, a 400 that names it and says what is accepted.
 std::variant<View, Response> ParseView(const Request& request, Route route, Millis pane_size);
 
 // The answers of kTop, kLocations and kLedger.

@@ -1,4 +1,4 @@
-// Wakeup: lets a coroutine of one thread wait for a word from any other thread.
+// Wakeup: lets a coroutine wait until another thread wakes it.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
@@ -10,26 +10,30 @@
 
 namespace sightline {
 
-// Lives and dies on its executor's thread; only what Waker() returned may be called on others.
+// Belongs to its executor's thread; only the functions that Waker() returned may be called
+// elsewhere.
 class Wakeup {
  public:
   explicit Wakeup(const boost::asio::any_io_executor& executor);
   ~Wakeup();
 
-  // Returns when Fire() was called since the last Wait(), at once if it already was.
+  // Returns once Fire() has been called since the last Wait(); at once if it was already.
   boost::asio::awaitable<void> Wait();
   void Fire();
-  // Fire() from any thread and at any time, also when this and its io_context are long gone: the
-  // log answers when it can, not when we still listen.
+  // A function that calls Fire() on the executor's thread. It may be called on any thread at any
+  // time, even after this and its io_context are gone, because the log answers when it can, not
+  // while we listen.
   std::function<void()> Waker() const;
-  // Wakers do nothing from here on. Once their io_context's thread is gone, from any thread.
+  // Makes the wakers do nothing from here on. When the io_context's thread has ended, any thread
+  // may call this.
   void Close();
 
  private:
-  // shared_ptr because the last waker may be dropped after the Wakeup. No object of Asio is in it.
+  // Shared, because the last waker may outlive the Wakeup. For the same reason it has no Asio
+  // object.
   struct Line {
     std::mutex mutex;
-    Wakeup* owner;  // null: closed. Guarded by mutex; written on the owner's thread only
+    Wakeup* owner;  // null: closed. Guarded by mutex; only the owner's thread writes it
   };
   const std::shared_ptr<Line> line_;
   boost::asio::steady_timer timer_;

@@ -52,7 +52,7 @@ test('silence: reconnecting after 3 s, stale after 10 s with its age, values sta
 
     const reconnectingMs = await told(page, 'state-word', 'Reconnecting', silentAt) - silentAt;
     assert.ok(reconnectingMs > 1_900 && reconnectingMs < 9_000, `after ${reconnectingMs} ms`);
-    await told(page, 'state-sentence', /^No word from the server for \d s\. Showing \d\d:\d\d:\d\d\. /, silentAt);
+    await told(page, 'state-sentence', /^The server has been silent for \d s\. Showing \d\d:\d\d:\d\d\. /, silentAt);
     await screenshot(page, 'state-reconnecting');
     const staleMs = await told(page, 'state-word', 'Stale', silentAt) - silentAt;
     assert.ok(staleMs > 8_900 && staleMs < 20_000, `after ${staleMs} ms`);
@@ -332,10 +332,10 @@ test('the provisional part of a bar is hatched', TIMEOUT, async () => {
 test('one sentence for screen readers, at most every 10 s', TIMEOUT, async () => {
   await scene({ search: '?l=7001' }, async ({ mock, cameras, page }) => {
     mock.post(cameras.see(7001, 'car', 5));
-    const spokenAt = await told(page, 'status', 'Gate 4: car now first, 15.');
+    const spokenAt = await told(page, 'status', 'Gate 4: car is now first with 15.');
     mock.post(cameras.see(7001, 'bus', 5));
     mock.post(cameras.see(7001, 'van', 40));
-    const againMs = await told(page, 'status', 'Gate 4: van now first, 40.') - spokenAt;
+    const againMs = await told(page, 'status', 'Gate 4: van is now first with 40.') - spokenAt;
     assert.ok(againMs > 9_000, `after ${againMs} ms`);
   });
 });
