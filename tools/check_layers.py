@@ -59,7 +59,8 @@ ROOMS = {
 }
 ARROWS = {room: set(others.split()) for room, others in ROOMS.items()}
 # What connectors may include of these rooms: the ports that they implement.
-PORTS = {"engine/source.h", "engine/sink.h", "engine/checkpoint_store.h", "ingest/detection_log.h"}
+PORTS = {"engine/source.h", "engine/sink.h", "engine/async_answer.h", "engine/checkpoint_store.h",
+         "ingest/detection_log.h"}
 PORT_ROOMS = {"engine", "ingest"}
 # A room that outgrows this is two rooms.
 ROOM_LINES_MAX = 4000

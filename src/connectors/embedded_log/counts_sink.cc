@@ -26,24 +26,18 @@ Segment WithoutDeadLetters(const Segment& segment) {
 
 }  // namespace
 
-CountsSink::~CountsSink() {
-  const std::lock_guard lock(waker_->mutex);
-  waker_->on_answer = nullptr;
-}
-
 Status CountsSink::Fence(const SourcePartition& partition, Epoch) {
   if (fencing_ == nullptr) {
     token_ = fences_.Take(partition);
     committing_ = nullptr;
     group_ = std::nullopt;
-    auto answer = std::make_shared<Answer>();
+    AsyncAnswerPtr<Answer> answer = waker_.NewAnswer<Answer>();
     if (!Submit(nullptr, answer)) return Status::Retry("the log is closed");
     fencing_ = std::move(answer);
   }
-  if (!fencing_->finished.load(std::memory_order_acquire))
+  if (!TakeFinished(fencing_).has_value())
     return Status::Retry("waiting for the commits of earlier owners to finish");
   // Commits of earlier owners that were queued before this job are over, whatever became of them.
-  fencing_ = nullptr;
   return Status::Ok();
 }
 
@@ -58,42 +52,38 @@ Result<Offset> CountsSink::Committed(const SourcePartition& partition) {
 Result<Offset> CountsSink::Commit(const SourcePartition& partition,
                                   std::span<const Segment> segments) {
   if (committing_ != nullptr) return TakeAnswer();
-  auto answer = std::make_shared<Answer>();
-  answer->next = segments.back().next;
+  AsyncAnswerPtr<Answer> answer = waker_.NewAnswer<Answer>();
   // Shared, because std::function copies what it holds, and the group can be large.
   auto write = std::make_shared<const Write>(Prepare(partition, segments));
-  const bool submitted =
-      Submit([write, answer, fences = &fences_](
-                 Transaction& transaction) { return Store(*write, *fences, transaction, *answer); },
-             answer);
+  const bool submitted = Submit(
+      [write, answer, fences = &fences_](Transaction& transaction) {
+        return Store(*write, *fences, transaction, answer->value());
+      },
+      answer);
   if (!submitted) {
     group_ = std::nullopt;
     return Status::Retry("the log is closed");
   }
   committing_ = std::move(answer);
+  committing_next_ = segments.back().next;
   return Status::Retry("the commit is under way");
 }
 
 Result<Offset> CountsSink::TakeAnswer() {
-  if (!committing_->finished.load(std::memory_order_acquire))
-    return Status::Retry("the commit is under way");
-  const std::shared_ptr<Answer> answer = std::move(committing_);
-  committing_ = nullptr;
+  const std::optional<Answer> answer = TakeFinished(committing_);
+  if (!answer.has_value()) return Status::Retry("the commit is under way");
   // The group must contain exactly what is stored under its offset. After a failure, and after a
   // commit that had been done before, it does not: begin a new group.
   if (!answer->status.ok() || !answer->written) group_ = std::nullopt;
   if (!answer->status.ok()) return answer->status;
-  return answer->next;
+  return committing_next_;
 }
 
-bool CountsSink::Submit(Writer::Work work, std::shared_ptr<Answer> answer) const {
-  return writer_.Submit(std::move(work),
-                        [answer = std::move(answer), waker = waker_](Status status) {
-                          answer->status = std::move(status);
-                          answer->finished.store(true, std::memory_order_release);
-                          const std::lock_guard lock(waker->mutex);
-                          if (waker->on_answer) waker->on_answer();
-                        });
+bool CountsSink::Submit(Writer::Work work, AsyncAnswerPtr<Answer> answer) const {
+  return writer_.Submit(std::move(work), [answer = std::move(answer)](Status status) {
+    answer->value().status = std::move(status);
+    answer->Finish();
+  });
 }
 
 CountsSink::Write CountsSink::Prepare(const SourcePartition& partition,

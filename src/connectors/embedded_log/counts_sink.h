@@ -6,11 +6,7 @@
 // writer's thread only stores.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
-#include <functional>
-#include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -23,6 +19,7 @@
 #include "connectors/embedded_log/log.h"
 #include "connectors/embedded_log/readers.h"
 #include "connectors/embedded_log/writer.h"
+#include "engine/async_answer.h"
 #include "engine/sink.h"
 
 namespace sightline::embedded_log {
@@ -38,10 +35,7 @@ class CountsSink final : public Sink {
         clock_(clock),
         partitions_(partitions),
         options_(std::move(options)),
-        waker_(std::make_shared<Waker>()) {
-    waker_->on_answer = options_.on_answer;
-  }
-  ~CountsSink() override;
+        waker_(options_.on_answer) {}
 
   // The first call takes the fence: nothing of an earlier owner that is still queued will be
   // applied. kRetry until what was just being applied is over.
@@ -51,19 +45,10 @@ class CountsSink final : public Sink {
                         std::span<const Segment> segments) override;
 
  private:
-  // Shared with the writer's queue, which may hold it longer than the sink lives. The writer's
-  // thread writes it until `finished` is set; from then on it belongs to the task's thread.
+  // From the writer's thread, whose queue may hold it longer than the sink lives.
   struct Answer {
-    std::atomic<bool> finished = false;
     Status status = Status::Ok();
     bool written = false;  // false with kOk: it had been committed before
-    Offset next;           // where the commit ends
-  };
-  // Shared like an answer. The sink's destructor clears it, so that nobody is called who may be
-  // gone.
-  struct Waker {
-    std::mutex mutex;
-    std::function<void()> on_answer;
   };
   // What the writer stores, in one transaction.
   struct Write {
@@ -85,7 +70,7 @@ class CountsSink final : public Sink {
                       Answer& answer);
   Write Prepare(const SourcePartition& partition, std::span<const Segment> segments);
   Result<Offset> TakeAnswer();
-  bool Submit(Writer::Work work, std::shared_ptr<Answer> answer) const;
+  bool Submit(Writer::Work work, AsyncAnswerPtr<Answer> answer) const;
 
   Writer& writer_;
   Readers& readers_;
@@ -93,10 +78,11 @@ class CountsSink final : public Sink {
   const Clock& clock_;
   const int32_t partitions_;
   const CountsSinkOptions options_;
-  const std::shared_ptr<Waker> waker_;
+  const AnswerWaker waker_;
 
   int64_t token_ = 0;  // from the last Fence()
-  std::shared_ptr<Answer> fencing_, committing_;
+  AsyncAnswerPtr<Answer> fencing_, committing_;
+  Offset committing_next_;  // where the commit under way ends
   // The group that commits add to, without dead letters. It may include what is under way.
   std::optional<Segment> group_;
   int64_t group_begun_ms_ = 0;

@@ -37,16 +37,14 @@ Status CountsSink::Fence(const SourcePartition& partition, Epoch) {
         [key = ProgressKeyJson(partition)](const rd_kafka_message_t& message) {
           return IsOfPartition(KeyOf(message), key);
         });
-    fencing_ = Submit({{.topic = options_.counts_topic,
-                        .key = ProgressKeyJson(partition),
-                        .value = {},
-                        .headers = {}}});
+    fencing_ = worker_->Submit({{.topic = options_.counts_topic,
+                                 .key = ProgressKeyJson(partition),
+                                 .value = {},
+                                 .headers = {}}});
     provenance_ = {partition, options_.spec_id};
   }
-  if (!fencing_->finished.load(std::memory_order_acquire))
-    return Status::Retry("kafka: waiting for the transaction coordinator");
-  const std::shared_ptr<Answer> answer = std::move(fencing_);
-  fencing_ = nullptr;
+  const std::optional<Answer> answer = TakeFinished(fencing_);
+  if (!answer.has_value()) return Status::Retry("kafka: waiting for the transaction coordinator");
   if (!answer->status.ok()) {
     writer_.retired.Retire(std::move(worker_));
     return answer->status;
@@ -82,21 +80,13 @@ Result<Offset> CountsSink::Commit(const SourcePartition& partition,
   }
   std::vector<Message> messages = Prepare(segments);
   writer_.messages += static_cast<int64_t>(messages.size());
-  committing_ = Submit(std::move(messages));
+  committing_ = worker_->Submit(std::move(messages));
   return Status::Retry("kafka: the commit is under way");
 }
 
-std::shared_ptr<Answer> CountsSink::Submit(std::vector<Message> messages) {
-  auto answer = std::make_shared<Answer>();
-  worker_->Submit({answer, std::move(messages)});
-  return answer;
-}
-
 Result<Offset> CountsSink::TakeAnswer() {
-  if (!committing_->finished.load(std::memory_order_acquire))
-    return Status::Retry("kafka: the commit is under way");
-  const std::shared_ptr<Answer> answer = std::move(committing_);
-  committing_ = nullptr;
+  const std::optional<Answer> answer = TakeFinished(committing_);
+  if (!answer.has_value()) return Status::Retry("kafka: the commit is under way");
   if (!answer->status.ok()) {
     dead_ = true;
     ++writer_.failures;

@@ -15,6 +15,7 @@
 #include "connectors/kafka/records.h"
 #include "connectors/kafka/transaction_worker.h"
 #include "connectors/kafka/writer.h"
+#include "engine/async_answer.h"
 #include "engine/sink.h"
 #include "model/segment.h"
 #include "model/types.h"
@@ -45,7 +46,6 @@ class CountsSink final : public Sink {
  private:
   using Clock = std::chrono::steady_clock;
 
-  std::shared_ptr<Answer> Submit(std::vector<Message> messages);
   Result<Offset> TakeAnswer();
   std::vector<Message> Prepare(std::span<const Segment> segments);
   Message CountMessage(const CountKey& key) const;
@@ -56,7 +56,7 @@ class CountsSink final : public Sink {
   const std::function<void()> on_answer_;
   std::unique_ptr<TransactionWorker> worker_;
   Provenance provenance_;
-  std::shared_ptr<Answer> fencing_, committing_;
+  AsyncAnswerPtr<Answer> fencing_, committing_;
   bool fenced_ = false;
   bool dead_ = false;  // the outcome of a transaction is unknown: only a new task may continue
   std::optional<Progress> progress_;  // committed

@@ -89,11 +89,10 @@ class PartitionStep final : public KafkaStep {
       worker_ = std::make_unique<kafka::TransactionWorker>(
           options_.kafka, fmt::format("{}{}", options_.transactional_prefix, partition_),
           options_.to, partition_, PositionOf, wake_);
-      fencing_ = Submit({});
+      fencing_ = worker_->Submit({});
     }
-    if (!fencing_->finished.load(std::memory_order_acquire))
-      return Status::Retry("kafka: waiting for the transaction coordinator");
-    const std::shared_ptr<kafka::Answer> answer = std::move(fencing_);
+    const std::optional<kafka::Answer> answer = TakeFinished(fencing_);
+    if (!answer.has_value()) return Status::Retry("kafka: waiting for the transaction coordinator");
     if (!answer->status.ok())
       return answer->status.code() == StatusCode::kStop ? answer->status
                                                         : Status::Rebuild(answer->status.message());
@@ -149,22 +148,15 @@ class PartitionStep final : public KafkaStep {
     if (commit.value().messages.empty()) return Status::Ok();
     committed_ = now;
     stats_.messages += static_cast<int64_t>(commit.value().messages.size());
-    committing_ = Submit(std::move(commit.value().messages));
+    committing_ = worker_->Submit(std::move(commit.value().messages));
     return Status::Ok();
   }
 
   Status TakeAnswer() {
-    if (!committing_->finished.load(std::memory_order_acquire)) return Status::Ok();
-    const std::shared_ptr<kafka::Answer> answer = std::move(committing_);
-    committing_ = nullptr;
+    const std::optional<kafka::Answer> answer = TakeFinished(committing_);
+    if (!answer.has_value()) return Status::Ok();
     ++(answer->status.ok() ? stats_.commits : stats_.failures);
     return answer->status;
-  }
-
-  std::shared_ptr<kafka::Answer> Submit(std::vector<kafka::Message> messages) {
-    auto answer = std::make_shared<kafka::Answer>();
-    worker_->Submit({answer, std::move(messages)});
-    return answer;
   }
 
   const KafkaStepsOptions& options_;
@@ -174,7 +166,7 @@ class PartitionStep final : public KafkaStep {
   const std::unique_ptr<kafka::StepMap> map_;
   const std::function<void()> wake_;
   std::unique_ptr<kafka::TransactionWorker> worker_;
-  std::shared_ptr<kafka::Answer> fencing_, committing_;
+  AsyncAnswerPtr<kafka::Answer> fencing_, committing_;
   std::optional<Offset> begin_;  // nothing: the earliest offset
   std::unique_ptr<Source> source_;
   bool sought_ = false;

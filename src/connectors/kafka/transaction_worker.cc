@@ -88,7 +88,7 @@ TransactionWorker::TransactionWorker(KafkaOptions options, std::string transacti
       find_(std::move(find)),
       is_own_(std::move(is_own)),
       repeat_interval_(repeat_interval),
-      on_answer_(std::move(on_answer)),
+      waker_(std::move(on_answer)),
       thread_([this] { Run(); }) {}
 
 TransactionWorker::~TransactionWorker() {
@@ -96,20 +96,22 @@ TransactionWorker::~TransactionWorker() {
   thread_.join();
 }
 
-void TransactionWorker::Submit(Job job) {
+AsyncAnswerPtr<Answer> TransactionWorker::Submit(std::vector<Message> messages) {
+  AsyncAnswerPtr<Answer> answer = waker_.NewAnswer<Answer>();
   {
     const std::lock_guard lock(mutex_);
-    job_ = std::move(job);
+    job_ = Job{answer, std::move(messages)};
   }
   wake_.notify_one();
+  return answer;
 }
 
 void TransactionWorker::Close() {
   {
     const std::lock_guard lock(mutex_);
     closing_ = true;
-    on_answer_ = nullptr;
   }
+  waker_.Silence();
   wake_.notify_one();
 }
 
@@ -143,25 +145,24 @@ void TransactionWorker::Run() {
 void TransactionWorker::RunJob(const Job& job) {
   const auto begin = std::chrono::steady_clock::now();
   const bool is_fence = producer_ == nullptr;
-  job.answer->status = is_fence ? RunFence(job) : RunCommit(job.messages);
+  Answer& answer = job.answer->value();
+  answer.status = is_fence ? RunFence(job) : RunCommit(job.messages);
   // A new transaction has an end of its own, so earlier suspicion is void. The check is only needed
   // if nothing else follows.
   suspect_ = std::nullopt;
   check_at_ = kNever;
-  if (!is_fence && job.answer->status.ok()) CheckIn(kHangingCheckAfter);
-  if (repeat_interval_.v > 0 && job.answer->status.ok() && !job.messages.empty() &&
-      (!is_fence || job.answer->found.has_value())) {
+  if (!is_fence && answer.status.ok()) CheckIn(kHangingCheckAfter);
+  if (repeat_interval_.v > 0 && answer.status.ok() && !job.messages.empty() &&
+      (!is_fence || answer.found.has_value())) {
     last_ = job.messages.back();
-    if (is_fence) last_->value = *job.answer->found;
+    if (is_fence) last_->value = *answer.found;
     const int64_t age = is_fence ? found_age_.v : 0;
     RepeatIn({repeat_interval_.v - std::clamp<int64_t>(age, 0, repeat_interval_.v)});
   }
-  job.answer->microseconds = std::chrono::duration_cast<std::chrono::microseconds>(
-                                 std::chrono::steady_clock::now() - begin)
-                                 .count();
-  job.answer->finished.store(true, std::memory_order_release);
-  const std::lock_guard lock(mutex_);
-  if (on_answer_) on_answer_();
+  answer.microseconds = std::chrono::duration_cast<std::chrono::microseconds>(
+                            std::chrono::steady_clock::now() - begin)
+                            .count();
+  job.answer->Finish();
 }
 
 void TransactionWorker::CheckIn(Millis time) {
@@ -195,8 +196,7 @@ void TransactionWorker::CheckForHanging() {
     last_.reset();
   }
   hanging_ = true;
-  const std::lock_guard lock(mutex_);
-  if (on_answer_) on_answer_();
+  waker_.Wake();
 }
 
 void TransactionWorker::RepeatIn(Millis time) {
@@ -236,7 +236,7 @@ Status TransactionWorker::RunFence(const Job& job) {
   }
   // Everything that an earlier owner had under way is committed or aborted now.
   RETURN_IF_ERROR(EndHangingTransaction(job));
-  return Find(job.answer->found);
+  return Find(job.answer->value().found);
 }
 
 // Ends a hanging transaction of this id; it would hold back the last stable offset (LSO) for ever.

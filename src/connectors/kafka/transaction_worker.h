@@ -18,6 +18,7 @@
 #include "connectors/kafka/client.h"
 #include "connectors/kafka/options.h"
 #include "connectors/kafka/records.h"
+#include "engine/async_answer.h"
 #include "model/types.h"
 
 namespace sightline::kafka {
@@ -25,12 +26,10 @@ namespace sightline::kafka {
 // The value of a record's header; nothing if the record has none.
 std::optional<std::string> HeaderOf(const rd_kafka_message_t& message, std::string_view name);
 
-// The outcome of a job. The worker's thread writes it until `finished` is set.
+// The outcome of a fence or a commit.
 struct Answer {
-  std::atomic<bool> finished = false;
   Status status = Status::Ok();
   std::optional<std::string> found;  // of a fence: what the search found
-  Offset next;                       // of a commit: where it ends; set by the caller
   int64_t microseconds = 0;          // how long the calls took
 };
 
@@ -39,18 +38,12 @@ using Finder = std::function<std::optional<std::string>(const rd_kafka_message_t
 
 class TransactionWorker {
  public:
-  struct Job {
-    std::shared_ptr<Answer> answer;
-    // The messages of a commit. A fence has at most one: the message to repeat, with what was found
-    // as its value.
-    std::vector<Message> messages;
-  };
-
   // All messages go to `partition`. A fence ends a hanging transaction of this id, and then
   // searches `topic` for the newest committed record in which `find` finds something. When the last
   // message of the newest transaction, or what the fence found, is older than `repeat_interval` (0:
   // never), it is written again, so that retention leaves one. `is_own` tells whether a record is
   // of this id. Null: all are, and what one transaction wrote can be written again by the next.
+  // `on_answer` is also called when has_hanging_transaction() becomes true.
   TransactionWorker(KafkaOptions options, std::string transactional_id, std::string topic,
                     int32_t partition, Finder find, std::function<void()> on_answer,
                     Millis repeat_interval = {},
@@ -58,8 +51,9 @@ class TransactionWorker {
   // Waits for the thread. Call Close() some time before to keep the wait short.
   ~TransactionWorker();
 
-  // Hands over a job; only one at a time. The first one is the fence.
-  void Submit(Job job);
+  // Hands over the messages of a commit; only one job at a time. The first job is the fence. It has
+  // at most one message: the one to repeat, with what was found as its value.
+  AsyncAnswerPtr<Answer> Submit(std::vector<Message> messages);
   // Nobody waits for answers any more: the thread ends soon, whatever it is doing.
   void Close();
   bool ended() const { return ended_.load(); }
@@ -68,6 +62,10 @@ class TransactionWorker {
   bool has_hanging_transaction() const { return hanging_.load(); }
 
  private:
+  struct Job {
+    AsyncAnswerPtr<Answer> answer;
+    std::vector<Message> messages;
+  };
   using SteadyTime = std::chrono::steady_clock::time_point;
   static constexpr SteadyTime kNever = SteadyTime::max();
   // The offsets from the last stable offset (LSO) to the end of the partition. Empty if no
@@ -105,8 +103,8 @@ class TransactionWorker {
 
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::optional<Job> job_;           // under mutex_
-  std::function<void()> on_answer_;  // under mutex_; null once closed
+  std::optional<Job> job_;  // under mutex_
+  const AnswerWaker waker_;
   std::atomic<bool> closing_ = false;
   std::atomic<bool> ended_ = false;
   std::atomic<bool> hanging_ = false;

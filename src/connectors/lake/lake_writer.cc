@@ -71,7 +71,7 @@ LakeWriterStats LakeWriter::stats() const {
 }
 
 void LakeWriter::Fence(const SourcePartition& partition, Epoch epoch,
-                       std::shared_ptr<Answer> answer) {
+                       AsyncAnswerPtr<Answer> answer) {
   std::unique_lock lock(mutex_);
   if (closing_) {
     lock.unlock();
@@ -81,7 +81,7 @@ void LakeWriter::Fence(const SourcePartition& partition, Epoch epoch,
   wake_.notify_all();
 }
 
-void LakeWriter::Write(WriteBatch batch, int64_t token, std::shared_ptr<Answer> answer) {
+void LakeWriter::Write(WriteBatch batch, int64_t token, AsyncAnswerPtr<Answer> answer) {
   std::unique_lock lock(mutex_);
   if (closing_) {
     lock.unlock();
@@ -92,11 +92,9 @@ void LakeWriter::Write(WriteBatch batch, int64_t token, std::shared_ptr<Answer> 
   wake_.notify_all();
 }
 
-void LakeWriter::Finish(Answer& answer, Status status) {
-  answer.status = std::move(status);
-  const std::function<void()> notify = answer.notify;
-  answer.finished.store(true, std::memory_order_release);
-  if (notify) notify();
+void LakeWriter::Finish(AsyncAnswer<Answer>& answer, Status status) {
+  answer.value().status = std::move(status);
+  answer.Finish();
 }
 
 void LakeWriter::Run() {
@@ -148,8 +146,9 @@ Result<Change> LakeWriter::PlanFences(const std::vector<FenceJob>& jobs,
     const auto planned = change.txns.find(app);
     const int64_t before =
         planned != change.txns.end() ? planned->second : snapshot.Txn(app).value_or(0);
-    job.answer->token = std::max(job.epoch.v, before + 1);
-    change.txns[app] = job.answer->token;
+    const int64_t token = std::max(job.epoch.v, before + 1);
+    job.answer->value().token = token;
+    change.txns[app] = token;
   }
   return change;
 }

@@ -8,7 +8,6 @@
 // have a writer each: every commit checks owner and offset again on what the others have committed.
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -26,6 +25,7 @@
 #include "connectors/lake/tables.h"
 #include "connectors/lake/write_batch.h"
 #include "connectors/storage/storage.h"
+#include "engine/async_answer.h"
 #include "engine/sink.h"
 #include "model/types.h"
 
@@ -80,29 +80,26 @@ class LakeWriter {
 
   // --- for LakeTableSink ---
 
-  // Shared with the queue, which may hold it longer than the sink lives. The writer's thread writes
-  // it until `finished` is set.
+  // From the writer's thread, whose queue may hold it longer than the sink lives.
   struct Answer {
-    std::atomic<bool> finished = false;
     Status status = Status::Ok();
     int64_t token = 0;  // of a fence
-    std::function<void()> notify;
   };
   // `token` of a write is the answer of its fence. Both calls are answered with kRetry if the
   // writer is closing.
-  void Fence(const SourcePartition& partition, Epoch epoch, std::shared_ptr<Answer> answer);
-  void Write(WriteBatch batch, int64_t token, std::shared_ptr<Answer> answer);
+  void Fence(const SourcePartition& partition, Epoch epoch, AsyncAnswerPtr<Answer> answer);
+  void Write(WriteBatch batch, int64_t token, AsyncAnswerPtr<Answer> answer);
 
  private:
   struct FenceJob {
     SourcePartition partition;
     Epoch epoch;
-    std::shared_ptr<Answer> answer;
+    AsyncAnswerPtr<Answer> answer;
   };
   struct WriteJob {
     WriteBatch batch;
     int64_t token = 0;
-    std::shared_ptr<Answer> answer;
+    AsyncAnswerPtr<Answer> answer;
   };
   using Time = std::chrono::steady_clock::time_point;
 
@@ -119,7 +116,7 @@ class LakeWriter {
   void FinishDuplicates(std::vector<WriteJob>& jobs, const Snapshot& snapshot) const;
   void Publish(const SnapshotPtr& snapshot);
   void Maintain(const Snapshot& snapshot);
-  static void Finish(Answer& answer, Status status);
+  static void Finish(AsyncAnswer<Answer>& answer, Status status);
 
   // Set by the constructor.
   Storage& storage_;
