@@ -142,19 +142,26 @@ void CopyRunner::CollectMetrics(std::vector<Metric>& metrics) const {
         {.name = name, .help = help, .type = type, .value = static_cast<double>(value)});
   };
   using enum Metric::Type;
-  add("sightline_copy_running", "1: it reads and writes", kGauge, trouble().empty());
-  add("sightline_copy_read_total", "records of the source, committed", kCounter, now.read);
-  add("sightline_copy_written_total", "records that they became", kCounter, now.written);
-  add("sightline_copy_bytes_total", "of these", kCounter, now.bytes);
-  add("sightline_copy_split_total", "records that became several", kCounter, now.split);
-  add("sightline_copy_unreadable_total", "elements that keep their old key", kCounter,
+  add("sightline_copy_running", "1 while the copy reads and writes, otherwise 0.", kGauge,
+      trouble().empty());
+  add("sightline_copy_read_total", "The number of source records whose copies are committed.",
+      kCounter, now.read);
+  add("sightline_copy_written_total", "The number of records written and committed.", kCounter,
+      now.written);
+  add("sightline_copy_bytes_total", "The bytes of the records written and committed.", kCounter,
+      now.bytes);
+  add("sightline_copy_split_total", "The number of source records that became several records.",
+      kCounter, now.split);
+  add("sightline_copy_unreadable_total",
+      "The number of elements that could not be decoded and keep their old key.", kCounter,
       now.unreadable);
-  add("sightline_copy_commits_total", "transactions", kCounter, now.commits);
+  add("sightline_copy_commits_total", "The number of transactions committed.", kCounter,
+      now.commits);
   for (size_t p = 0; p < now.partitions.size(); ++p) {
     const KafkaCopyStats::Partition& partition = now.partitions[p];
     metrics.push_back(
         {.name = "sightline_copy_lag",
-         .help = "records of the source's partition that are not copied yet",
+         .help = "The number of records of the source partition that are not yet copied.",
          .type = kGauge,
          .labels = {{"partition", fmt::format("{}", p)}},
          .value = static_cast<double>(std::max<int64_t>(0, partition.end.v - partition.next.v))});

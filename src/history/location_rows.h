@@ -1,11 +1,11 @@
-// Rows of the location table as each room has them: the same members, another type.
+// Converts rows of the location table between the types of the rooms, which have the same members.
 #pragma once
 
 #include <vector>
 
 namespace sightline {
 
-// Between Location, LocationEntry and lake::LocationName.
+// Converts between Location, LocationEntry and lake::LocationName.
 template <typename To, typename From>
 std::vector<To> LocationRowsAs(const std::vector<From>& rows) {
   std::vector<To> result;

@@ -70,8 +70,8 @@ std::string ServerMetrics::Text(const Held& held, const std::vector<Metric>& oth
   constexpr auto kGauge = MetricType::Gauge;
   std::vector<MetricFamily> families;
 
-  MetricFamily requests =
-      Family("sightline_http_requests_total", "Requests answered, by route and status.", kCounter);
+  MetricFamily requests = Family("sightline_http_requests_total",
+                                 "The number of requests answered, by route and status.", kCounter);
   for (size_t route = 0; route < kRoutes; ++route) {
     for (size_t i = 0; i < kStatuses.size(); ++i) {
       const int64_t count = requests_[route][i];
@@ -84,8 +84,9 @@ std::string ServerMetrics::Text(const Held& held, const std::vector<Metric>& oth
   }
   families.push_back(std::move(requests));
 
-  MetricFamily rejected = Family("sightline_ingest_rejected_total",
-                                 "Elements of bodies that could not be decoded.", kCounter);
+  MetricFamily rejected = Family(
+      "sightline_ingest_rejected_total",
+      "The number of elements of POST bodies that could not be decoded, by reason.", kCounter);
   for (size_t i = 1; i < kMalformedReasons; ++i) {
     rejected.metric.push_back(
         Sample(kCounter, static_cast<double>(rejected_[i]),
@@ -95,7 +96,8 @@ std::string ServerMetrics::Text(const Held& held, const std::vector<Metric>& oth
 
   MetricFamily ingest =
       Family("sightline_ingest_duration_seconds",
-             "From the headers of a POST to the answer that it is durable.", MetricType::Histogram);
+             "The time from the headers of a POST to the answer that its detections are durable.",
+             MetricType::Histogram);
   auto& histogram = ingest.metric.emplace_back().histogram;
   for (size_t i = 0; i < ingest_.size(); ++i) {
     histogram.sample_count += static_cast<uint64_t>(ingest_[i].load());
@@ -108,23 +110,30 @@ std::string ServerMetrics::Text(const Held& held, const std::vector<Metric>& oth
   auto add = [&](const char* name, const char* help, MetricType type, int64_t value) {
     families.push_back(Single(name, help, type, value));
   };
-  add("sightline_ingest_accepted_total", "Detections and heartbeats accepted.", kCounter,
-      accepted_);
-  add("sightline_ingest_memory_bytes", "Of bodies in work.", kGauge, held.ingest_memory_bytes);
-  add("sightline_query_answer_bytes", "Of the lake's answers, made or being sent.", kGauge,
+  add("sightline_ingest_accepted_total", "The number of detections and heartbeats accepted.",
+      kCounter, accepted_);
+  add("sightline_ingest_memory_bytes", "The memory of the POST bodies that are being processed.",
+      kGauge, held.ingest_memory_bytes);
+  add("sightline_query_answer_bytes",
+      "The memory of the lake's answers that are being built or sent.", kGauge,
       held.answer_memory_bytes);
-  add("sightline_query_waiting", "Questions that wait for their turn.", kGauge, held.calls_waiting);
-  add("sightline_query_abandoned_total", "Questions whose client went away.", kCounter,
+  add("sightline_query_waiting", "The number of queries that wait for their turn.", kGauge,
+      held.calls_waiting);
+  add("sightline_query_abandoned_total",
+      "The number of queries that ended because their client disconnected.", kCounter,
       calls_abandoned);
-  add("sightline_http_received_bytes_total", "Of requests' bodies, as sent.", kCounter,
-      bytes_received);
-  add("sightline_http_sent_bytes_total", "Of answers and streams.", kCounter, bytes_sent);
-  add("sightline_http_connections", "Open now.", kGauge, connections);
-  add("sightline_http_connections_refused_total", "Beyond server.connections_max.", kCounter,
+  add("sightline_http_received_bytes_total", "The bytes of request bodies received, as sent.",
+      kCounter, bytes_received);
+  add("sightline_http_sent_bytes_total", "The bytes of answers and event streams sent.", kCounter,
+      bytes_sent);
+  add("sightline_http_connections", "The number of open connections.", kGauge, connections);
+  add("sightline_http_connections_refused_total",
+      "The number of connections refused because server.connections_max were open.", kCounter,
       connections_refused);
-  add("sightline_stream_viewers", "Streams open now.", kGauge, streams);
-  add("sightline_stream_stalled_total", "Streams ended because their client took nothing.",
-      kCounter, streams_stalled);
+  add("sightline_stream_viewers", "The number of open event streams.", kGauge, streams);
+  add("sightline_stream_stalled_total",
+      "The number of event streams closed because their client stopped reading.", kCounter,
+      streams_stalled);
   AddOthers(others, &families);
 
   std::ostringstream out;
