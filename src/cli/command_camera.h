@@ -1,4 +1,4 @@
-// `sightline camera`: see camera/camera.h.
+// The command `sightline camera`; camera/camera.h does the work.
 #pragma once
 
 namespace CLI {

@@ -1,4 +1,4 @@
-// `sightline handover`: see admin/handover.h.
+// The command `sightline handover`; admin/handover.h does the work.
 #pragma once
 
 namespace CLI {

@@ -1,4 +1,4 @@
-// The commands `sightline query`, `top` and `ledger`: questions to the lake and what is pending.
+// The commands `sightline query`, `top` and `ledger`: they read the lake and the pending rows.
 #pragma once
 
 namespace CLI {

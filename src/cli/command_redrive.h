@@ -1,4 +1,4 @@
-// `sightline redrive`: see admin/redrive.h.
+// The command `sightline redrive`; admin/redrive.h does the work.
 #pragma once
 
 namespace CLI {

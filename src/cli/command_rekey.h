@@ -1,4 +1,4 @@
-// `sightline rekey`: see admin/rekey.h.
+// The command `sightline rekey`; admin/rekey.h does the work.
 #pragma once
 
 namespace CLI {

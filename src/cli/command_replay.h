@@ -1,4 +1,4 @@
-// `sightline replay`: see batch/count_files.h.
+// The command `sightline replay`, which counts files; batch/count_files.h does the work.
 #pragma once
 
 namespace CLI {

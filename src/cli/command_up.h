@@ -1,4 +1,5 @@
-// `sightline up` and `sightline options`: see processes/up.h.
+// The commands of the long-running processes - `up`, `serve`, `count`, `join`, `transform`, `store`
+// (src/processes) - and `options` and `explain`.
 #pragma once
 
 namespace CLI {

@@ -128,7 +128,7 @@ Offset LakeView::Committed(const SourcePartition& partition) const {
   const std::lock_guard lock(mutex_);
   const auto known = pending_.find(partition);
   if (known != pending_.end()) return known->second.next;
-  // What only one of the tables has must come again, for the other one.
+  // What only one of the tables has must be applied again, for the other one.
   return CommittedInBoth(partition);
 }
 

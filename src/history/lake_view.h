@@ -52,8 +52,8 @@ class LakeView final : public LakeSource {
   // Adds segments. False: they do not continue the earlier ones.
   bool Apply(const SourcePartition& partition, std::span<const Segment> segments);
   // A task has loaded its list. It may cut segments at other offsets than an earlier task did, so
-  // the earlier segments are dropped, and queries are refused until as much has come again. The
-  // view takes the spilled runs of the list; the segments follow through Apply().
+  // the earlier segments are dropped, and queries are refused until as much has been applied again.
+  // The view takes the spilled runs of the list; the segments follow through Apply().
   void Begin(const SourcePartition& partition, const SealedList& list);
   // The task's list has merged segments or spilled them into runs; the view does the same.
   void Follow(const SourcePartition& partition, const SealedList& list);
