@@ -27,7 +27,7 @@ struct Options {
 // Shows progress in one line of a terminal. It prints nothing if stderr is not a terminal.
 class ProgressBar {
  public:
-  void operator()(const ReplayFilesProgress& progress) {
+  void operator()(const CountFilesProgress& progress) {
     const auto now = std::chrono::steady_clock::now();
     if (!shown_ || now - drawn_ < std::chrono::milliseconds(200)) return;
     drawn_ = now;
@@ -74,16 +74,16 @@ int Run(Options& options) {
   const int32_t cores = std::max(1, static_cast<int32_t>(std::thread::hardware_concurrency()));
   auto bar = std::make_unique<ProgressBar>();
   Result<Segment> result =
-      ReplayFiles(options.spec,
-                  {.paths = options.files,
-                   .threads = options.threads > 0 ? options.threads : cores,
-                   .hash_seed = std::random_device()()},
-                  [&](const ReplayFilesProgress& progress) { (*bar)(progress); });
+      CountFiles(options.spec,
+                 {.paths = options.files,
+                  .threads = options.threads > 0 ? options.threads : cores,
+                  .hash_seed = std::random_device()()},
+                 [&](const CountFilesProgress& progress) { (*bar)(progress); });
   bar.reset();
   if (!result.ok()) return Fail(result.status().message());
   const std::string counts =
       FormatCounts(result.value(), options.spec, locations,
-                   options.format == "json" ? ReplayFormat::kJson : ReplayFormat::kCsv);
+                   options.format == "json" ? CountsFormat::kJson : CountsFormat::kCsv);
   const bool written = std::fwrite(counts.data(), 1, counts.size(), stdout) == counts.size();
   if (!written || std::fflush(stdout) != 0) return Fail("cannot write to standard output");
   fmt::print(stderr, "{}", FormatLedger(result.value()));

@@ -13,18 +13,19 @@
 
 namespace sightline {
 
-// What decides where a detection goes.
+// What decides the topic and partition of a detection.
 struct DetectionOrigin {
   CameraId camera;
   LocationId location;
 };
 
-// Records for one partition, packed: each a varint length (base/bytes.h) and its bytes.
+// Records for one partition in one buffer: each has its length as a varint (base/bytes.h) and then
+// its bytes.
 struct PackedRecords {
   int32_t partition = 0;
   int64_t count = 0;
   std::string bytes;
-  // Of each record; its camera has decided the partition. None: it could not be read.
+  // One per record. The camera has decided the partition. Nothing: the record cannot be decoded.
   std::vector<std::optional<DetectionOrigin>> origins;
 };
 
@@ -33,9 +34,9 @@ class DetectionLog {
  public:
   virtual ~DetectionLog() = default;
   virtual int32_t partitions() const = 0;
-  // Takes all the records or none. `done` is called once, on the log's thread, when they are
-  // durable (or could not be made so: kRetry with the reason, e.g. the disk is full). False, and
-  // `done` is never called: the queue is full, ask the sender to come again.
+  // Takes all records or none. Calls `done` once, on the log's thread: with kOk when the records
+  // are durable, or with kRetry and the reason if that failed, for example because the disk is
+  // full. False: the queue is full, and `done` is never called; the sender must try again later.
   virtual bool Append(std::vector<PackedRecords> records, std::function<void(Status)> done) = 0;
 };
 

@@ -25,8 +25,9 @@ std::string_view Trim(std::string_view text) {
 
 bool Opens(std::string_view text) { return text.starts_with('{') || text.starts_with('['); }
 
-// Walks over `text` outside of strings until `stop(c, depth)`; npos and the depth at the end if it
-// never does. A string that does not end counts as one level more.
+// Walks over the characters of `text` outside of strings, until `stop(c, depth)` is true. Returns
+// npos, and in `depth` the depth at the end, if it never is. A string that does not end counts as
+// one more level.
 template <typename Stop>
 size_t Walk(std::string_view text, int64_t* depth, Stop stop) {
   for (size_t i = 0; i < text.size(); ++i) {
@@ -44,15 +45,15 @@ size_t Walk(std::string_view text, int64_t* depth, Stop stop) {
   return std::string_view::npos;
 }
 
-// Where an element of an array ends.
+// Returns where the first element of the rest of an array ends.
 size_t EndOfElement(std::string_view text) {
   int64_t depth = 0;
   return Walk(text, &depth, [](char c, int64_t at) { return at == 0 && (c == ',' || c == ']'); });
 }
 
-// Whether the first value of `text` goes on behind its first line. Only a guess is possible,
-// because a line may also have been cut off. An array's lines mostly end with a comma, an object's
-// next line begins with a name; lines of NDJSON begin with a brace.
+// Returns whether the first value of `text` continues behind its first line. This is a guess,
+// because that line may also have been cut off. Lines of an array mostly end with a comma, and the
+// next line of an object begins with a name, while lines of NDJSON begin with a brace.
 bool SpansLines(std::string_view text) {
   const size_t first_end = text.find('\n');
   if (first_end == std::string_view::npos) return false;
@@ -72,7 +73,8 @@ void AppendVarint(std::string& out, uint64_t value) {
   out.push_back(static_cast<char>(value));
 }
 
-// Whether the engine, which reads `record` as a message, will find one broken element in it.
+// Returns whether the engine, which decodes `record` as a message, will find exactly one malformed
+// element in it.
 bool IsOneMalformed(std::string& record, IngestScratch* scratch) {
   const size_t size = record.size();
   record.append(kDecodePadding, ' ');
@@ -150,7 +152,8 @@ bool BodySplitter::SplitArray(Element* element) {
   return true;
 }
 
-// `bytes` of the span are the rest of the array. Behind an array over lines come lines.
+// Ends the array, of which `bytes` of the span are left. What follows an array that spans lines is
+// read as lines again.
 void BodySplitter::EndArray(size_t bytes) {
   in_array_ = false;
   span_.remove_prefix(bytes);
@@ -198,8 +201,8 @@ void Ingest::Accept(const Event& event, std::string_view bytes) {
   std::string& packed = Pack(PartitionOfKey(event.camera.v, partitions),
                              DetectionOrigin{event.camera, event.location}, bytes);
   if (std::memchr(bytes.data(), '\n', bytes.size()) == nullptr) return;
-  // An element over several lines. A record is read as lines, and line ends outside of strings mean
-  // no more than spaces; inside of them they are not valid.
+  // The element spans lines, but the engine reads a record as lines. Outside of strings a line
+  // break means the same as a space, and inside of strings it is not valid.
   std::replace(packed.end() - static_cast<ptrdiff_t>(bytes.size()), packed.end(), '\n', ' ');
 }
 
@@ -212,9 +215,9 @@ void Ingest::Reject(const BodySplitter::Element& element, MalformedReason reason
   std::string& record = scratch_->rejected;
   record = element.bytes.substr(0, kRejectedBytesMax);
   if (record.empty()) record = ",";
-  // On its own it may look whole: an array in an array, the last element of an array that never
-  // ends, a long one cut behind its brace. As the first element of an array without end it is one
-  // broken element whatever it holds.
+  // On its own, a rejected element may look valid: an array in an array, the last element of an
+  // array that never ends, a long element that was cut behind a brace. As the first element of an
+  // array without an end, it is always one malformed element.
   if (!IsOneMalformed(record, scratch_)) {
     record.insert(0, 1, '[');
     record.resize(std::min(record.size(), kRejectedBytesMax));
@@ -226,7 +229,7 @@ std::string& Ingest::Pack(int32_t partition, std::optional<DetectionOrigin> orig
                           std::string_view record) {
   PackedRecords& slot = slots_[static_cast<size_t>(partition)];
   if (slot.count == 0) {
-    // A quarter more than an even share: most bodies then never grow it.
+    // A quarter more than an even share, so that most bodies need no reallocation.
     slot.partition = partition;
     slot.bytes.reserve(record.size() + body_bytes_ / slots_.size() * 5 / 4);
   }

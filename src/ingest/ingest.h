@@ -1,9 +1,9 @@
-// Ingest: the body of a POST -> records for the log, and what to tell the sender.
+// Ingest: turns the body of a POST into records for the log, and into the answer to the sender.
 //
-// Each detection becomes one record: its bytes as they came, without the line end, in the partition
-// of its camera. Rejected elements are packed as well, into partition 0, so that the engine counts
-// each of them as malformed exactly once. Pure: no socket, no clock, no thread. One thread at a
-// time; works in steps, so that a large body does not hold up others on its thread.
+// Each detection becomes one record in the partition of its camera, with its original bytes but
+// without the line break. Rejected elements become records of partition 0, so that the engine
+// counts each of them as malformed exactly once. Pure: no socket, clock or thread. One thread at a
+// time may use an Ingest. It works in steps, so that a large body does not hold up other requests.
 #pragma once
 
 #include <array>
@@ -23,14 +23,14 @@
 namespace sightline {
 
 constexpr size_t kIngestErrorsMax = 100;
-constexpr size_t kRejectedBytesMax = 64 * 1024;  // of a rejected element that are kept
+constexpr size_t kRejectedBytesMax = 64 * 1024;  // kept of a rejected element
 constexpr size_t kMalformedReasons = static_cast<size_t>(MalformedReason::kTooLarge) + 1;
 
-// Nothing but white space (and a byte order mark): the sender sent nothing.
+// Returns whether the body has only white space and perhaps a byte order mark.
 bool IsBlank(std::string_view body);
 
 struct IngestError {
-  int64_t line = 0;  // from 1; the element's number in the array where the body is one
+  int64_t line = 0;  // from 1; if the body is one array, the number of the element
   MalformedReason reason = MalformedReason::kNone;
   std::string field;  // may be empty
   friend bool operator==(const IngestError&, const IngestError&) = default;
@@ -42,11 +42,11 @@ struct Ingested {
   int64_t rejected = 0;
   std::array<int64_t, kMalformedReasons> rejected_by{};  // by MalformedReason
   std::vector<IngestError> errors;                       // the first kIngestErrorsMax
-  // As docs/PROTOCOL.md has it.
+  // Returns the answer of docs/PROTOCOL.md.
   std::string ToJson() const;
 };
 
-// What decoding needs, kept from body to body. One a thread.
+// Buffers that decoding reuses from body to body. Each thread needs its own.
 struct IngestScratch {
   explicit IngestScratch(TimeUnit unit) : decoder(unit) {}
   Decoder decoder;
@@ -54,15 +54,17 @@ struct IngestScratch {
   std::string rejected;
 };
 
-// Cuts a body into its elements: the lines of NDJSON, the elements of arrays. Looks only at braces,
-// strings and commas; whether an element is valid is the decoder's to say.
+// Splits a body into its elements: the lines of NDJSON, or the elements of arrays. It looks only at
+// braces, strings and commas; the decoder decides whether an element is valid.
 class BodySplitter {
  public:
   struct Element {
     std::string_view bytes;  // trimmed; empty between two commas
     int64_t line = 0;
-    bool unfinished = false;    // the rest of an array that never ends: whatever it says, rejected
-    bool whole_object = false;  // the body as one object over lines, a guess: see RestartByLines()
+    // The rest of an array that never ends. It must be rejected, even if it could be decoded.
+    bool unfinished = false;
+    // The body as one object over several lines. This is a guess: see RestartByLines().
+    bool whole_object = false;
   };
   explicit BodySplitter(std::string_view body);
   bool Next(Element* element);
@@ -77,13 +79,14 @@ class BodySplitter {
   int64_t Number();
 
   const std::string_view body_;
-  std::string_view span_;  // of the line in work, or of all when an array spans lines
-  std::string_view rest_;  // behind it
+  std::string_view
+      span_;  // what is left of the current line, or of the body if a value spans lines
+  std::string_view rest_;  // the bytes behind that
   int64_t line_ = 0, number_ = 0;
   bool in_array_ = false;
-  bool array_empty_ = false;  // so far
-  bool spans_lines_ = false;  // the value in work does not end on its line
-  bool one_array_ = false;    // the body is one: elements are numbered, not lines
+  bool array_empty_ = false;  // the array has had no element yet
+  bool spans_lines_ = false;  // the current value does not end on its line
+  bool one_array_ = false;    // the body is one array, so elements are numbered instead of lines
 };
 
 class Ingest {
@@ -91,7 +94,7 @@ class Ingest {
   // `body` must have kDecodePadding readable bytes behind it and outlive this, as must `scratch`.
   // `partitions` >= 1.
   Ingest(std::string_view body, int32_t partitions, IngestScratch* scratch);
-  // Works on about `bytes` more of the body; true when all is done.
+  // Works on about `bytes` more of the body. Returns true when the whole body is done.
   bool Step(size_t bytes);
   // After the last Step().
   Ingested Take();
@@ -100,7 +103,7 @@ class Ingest {
   void Decode(const BodySplitter::Element& element);
   void Accept(const Event& event, std::string_view bytes);
   void Reject(const BodySplitter::Element& element, MalformedReason reason, std::string_view field);
-  // The partition's records, of which the new one is the last.
+  // Adds a record to the partition, and returns the partition's records.
   std::string& Pack(int32_t partition, std::optional<DetectionOrigin> origin,
                     std::string_view record);
 
