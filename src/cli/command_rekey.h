@@ -7,7 +7,7 @@ class App;
 
 namespace sightline {
 
-// Adds the subcommand; when it is chosen, it puts its exit code into `result`.
+// Adds the subcommand. If it is chosen, parsing runs it and puts its exit code into `result`.
 void AddRekeyCommand(CLI::App& app, int* result);
 
 }  // namespace sightline
