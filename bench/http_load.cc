@@ -25,8 +25,7 @@ namespace {
 
 using namespace load;  // NOLINT: the other half of this program
 
-// -- ingest
-// ----------------------------------------------------------------------------------------
+// -- ingest ---------------------------------------------------------------------------------------
 
 struct Prepared {
   std::vector<std::string> requests;
@@ -155,8 +154,7 @@ int Ingest(const Options& options) {
       static_cast<double>(events) / counted, PercentilesJson(all.ms).c_str());
   return 0;
 }
-// -- latency
-// ---------------------------------------------------------------------------------------
+// -- latency --------------------------------------------------------------------------------------
 
 struct Times {
   std::vector<Clock::time_point> due, sent, answered;

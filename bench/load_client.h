@@ -45,8 +45,7 @@ inline int64_t NowMs() {
       .count();
 }
 
-// -- options
-// ---------------------------------------------------------------------------------------
+// -- options --------------------------------------------------------------------------------------
 
 class Options {
  public:
@@ -77,8 +76,7 @@ class Options {
   std::map<std::string, std::string> values_;
 };
 
-// -- HTTP
-// ------------------------------------------------------------------------------------------
+// -- HTTP -----------------------------------------------------------------------------------------
 
 // A blocking connection to 127.0.0.1. Any failure ends the program: on one machine there is none
 // that a benchmark should survive.
@@ -240,8 +238,7 @@ inline std::string PercentilesJson(std::vector<double> ms) {
   return text;
 }
 
-// -- events
-// ----------------------------------------------------------------------------------------
+// -- events ---------------------------------------------------------------------------------------
 
 constexpr std::array<const char*, 20> kItems = {
     "person",    "car",   "bicycle",  "bus",     "truck",    "dog",    "motorcycle",

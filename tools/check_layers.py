@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Enforces the arrows between the rooms of src/ and the homes of third-party libraries.
+"""Enforces the arrows between the rooms of src/, and the homes of third-party libraries.
 
 What is checked, for every tracked or new file:
 - #include "room/...": the including room must have an arrow to that room (ROOMS); connectors see
   only the engine's port headers; the LINKS of each room's CMakeLists.txt follow the same arrows.
-- #include <third/party.h>: only in its home (HOMES); port headers show none at all; no header that
-  shows one is included from another room.
+- #include <third/party.h>: only in its home (HOMES); port headers include none at all; no room
+  includes a header of another room that includes one.
 - operators, model, pipeline and the task use no clock, randomness, thread or environment.
 - every header has #pragma once; no file or folder is called utils, common, helpers or misc.
 - the arrows form no circle; no room but a connector has more than 4,000 lines, tests not counted.
@@ -62,7 +62,7 @@ ARROWS = {room: set(others.split()) for room, others in ROOMS.items()}
 PORTS = {"engine/source.h", "engine/sink.h", "engine/async_answer.h", "engine/checkpoint_store.h",
          "ingest/detection_log.h"}
 PORT_ROOMS = {"engine", "ingest"}
-# A room that outgrows this is two rooms.
+# A room with more lines should be split into two.
 ROOM_LINES_MAX = 4000
 
 # Third-party include prefix -> rooms where it may appear. None: everywhere.
@@ -112,7 +112,7 @@ LINES_MAX = 70
 
 
 def room_of(path: str) -> str | None:
-    """The room of a path below src/: connectors/* are rooms each."""
+    """The room of a path below src/. Each folder of connectors/ is a room of its own."""
     parts = path.split("/")
     if len(parts) < 2:
         return None
@@ -182,7 +182,7 @@ class Tree:
         self.check_sizes()
 
     def sizes(self) -> dict[str, tuple[int, int]]:
-        """Files and lines of each room, without its tests."""
+        """The numbers of files and lines of each room, without its tests."""
         sizes: dict[str, tuple[int, int]] = {}
         for name, text in self.text.items():
             room = room_of(name.removeprefix("src/")) if name.startswith("src/") else None
@@ -222,7 +222,7 @@ class Tree:
         return "//" in line
 
     def test_links(self, name: str) -> set[str]:
-        """Rooms that the tests beside `name` may see besides: TEST_LINKS of their CMakeLists.txt."""
+        """The additional rooms that the tests beside `name` may include: TEST_LINKS of CMakeLists.txt."""
         lists = self.root / name.rsplit("/", 1)[0] / "CMakeLists.txt"
         if not lists.exists():
             return set()
@@ -245,7 +245,7 @@ class Tree:
         if room is None:
             return
         if room not in ROOMS:
-            self.fail(name, 0, f"'{room}' is no room that tools/check_layers.py knows")
+            self.fail(name, 0, f"'{room}' is not a room that tools/check_layers.py knows")
             return
         is_test = inside.endswith("_test.cc")
         for found in INCLUDE.finditer(self.text[name]):
@@ -258,7 +258,7 @@ class Tree:
     def check_ours(self, name: str, offset: int, room: str, include: str, is_test: bool) -> None:
         other = room_of(include)
         if other is None or f"src/{include}" not in self.text:
-            # Generated headers and the like: the compiler finds them, or does not.
+            # For example a generated header: whether it exists is the compiler's to check.
             return
         if other == room:
             return
@@ -276,7 +276,7 @@ class Tree:
             self.fail(name, offset, f"a port includes only base and model: '{include}'")
 
     def shown(self, header: str, seen: set[str]) -> str | None:
-        """A third-party header that a header of ours brings along, if it does."""
+        """The third-party header that a header of the tree includes, if there is one."""
         if header in seen or f"src/{header}" not in self.text:
             return None
         seen.add(header)
@@ -323,7 +323,7 @@ class Tree:
 
 
 def circle(arrows_out: dict[str, set[str]]) -> list[str]:
-    """Rooms that form a circle, the first one again at the end; empty if there is none."""
+    """The rooms of a circle of arrows, with the first one again at the end. Empty: there is none."""
     done: set[str] = set()
 
     def walk(room: str, path: list[str]) -> list[str]:
@@ -408,7 +408,7 @@ PLANTED = [
     ("src/model/utils.h", "#pragma once\n", "'utils.h' says nothing"),
     ("tests/sim/helpers/x.cc", "\n", "'helpers' says nothing"),
     ("src/model/CMakeLists.txt", "sightline_room(model LINKS base engine)", "model links engine"),
-    ("src/attic/x.cc", "\n", "is no room"),
+    ("src/attic/x.cc", "\n", "is not a room"),
 ]
 
 

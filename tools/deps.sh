@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Sets up a Debian bookworm machine to build and test Sightline. Safe to run again: what is there
-# already is left alone, and a second run only looks.
+# Sets up a Debian bookworm machine to build and test Sightline. You can run it again at any time: it
+# installs only what is missing.
 #
-#   tools/deps.sh run     what `make run` needs: compiler and libraries
-#   tools/deps.sh test    the same, and what `make test` needs (the default)
+#   tools/deps.sh run     installs what `make run` needs: compiler and libraries
+#   tools/deps.sh test    installs what `make test` needs in addition (the default)
 #
 # Debian packages are installed with apt (as root or through sudo). Everything else is pinned by
 # hash and goes into the tree: .deps/arrow (Arrow C++), .deps/duckdb, .deps/librdkafka,
@@ -34,7 +34,8 @@ fail() {
   exit 1
 }
 
-# retry COMMAND...: package servers fail now and then. Prints the last output when it gives up.
+# retry COMMAND...: runs the command up to five times, because package servers fail now and then. It
+# prints the last output when it gives up.
 retry() {
   local attempt output
   output=$(mktemp)
@@ -62,9 +63,9 @@ node_is_new_enough() {
 
 install_packages() {
   command -v dpkg-query >/dev/null || fail \
-    "this is not Debian: install the equivalents of these packages by hand and build with cmake:" \
+    "this is not Debian: install the equivalents of these packages by hand, and build with cmake:" \
     "  ${packages[*]}"
-  if ! node_is_new_enough; then  # npm brings DuckDB
+  if ! node_is_new_enough; then  # DuckDB comes through npm
     packages+=(nodejs npm)
   fi
   local missing
@@ -78,18 +79,18 @@ install_packages() {
   local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300)
   if [ "$(id -u)" -ne 0 ]; then
     command -v sudo >/dev/null || fail \
-      "these packages are missing and installing them needs root (there is no sudo here):" \
+      "these packages are missing, and installing them needs root (there is no sudo here):" \
       "  apt-get install" $missing
     apt=(sudo "${apt[@]}")
   fi
   echo "deps: installing" $missing
-  retry "${apt[@]}" update || fail "apt-get update failed: see above; is the network there?"
-  # shellcheck disable=SC2086  # one word a package
+  retry "${apt[@]}" update || fail "apt-get update failed: see above; is there a network connection?"
+  # shellcheck disable=SC2086  # one word per package
   retry "${apt[@]}" install --yes --no-install-recommends $missing ||
     fail "apt-get install failed: see above; is this Debian 12 (bookworm)?"
 }
 
-# The Python that can make a venv: Debian's own where it has python3-venv.
+# Prints a Python that can create a venv. Debian's own is preferred if it has python3-venv.
 python_with_venv() {
   local candidate
   for candidate in /usr/bin/python3 python3; do
@@ -98,10 +99,10 @@ python_with_venv() {
       return 0
     fi
   done
-  fail "no python3 here can make a venv: is python3-venv installed?"
+  fail "no python3 on this machine can create a venv: is python3-venv installed?"
 }
 
-# Arrow C++ from a wheel. pip comes from a venv that is thrown away: Debian has none by itself.
+# Installs Arrow C++ from a wheel. Debian has no pip by default, so pip comes from a temporary venv.
 install_arrow() {
   local python stamp
   stamp=$(sha256sum <tools/requirements-arrow.txt)
@@ -136,7 +137,7 @@ install_python() {
   printf '%s\n' "$stamp" >.deps/venv/stamp
 }
 
-# install_node DIRECTORY: what its package-lock.json pins.
+# install_node DIRECTORY: installs what its package-lock.json pins.
 install_node() {
   [ -f "$1/package-lock.json" ] || return 0
   local stamp
@@ -148,19 +149,21 @@ install_node() {
   printf '%s\n' "$stamp" >"$1/node_modules/.stamp"
 }
 
-# fetch_npm PACKAGE SHA256 INTO: the package's files, unpacked, when its archive has this hash.
+# fetch_npm PACKAGE SHA256 INTO: unpacks the package into the folder INTO, if its archive has this
+# hash.
 fetch_npm() {
   retry npm pack --silent --pack-destination "$3" "$1" || fail "npm could not fetch $1: see above"
   local archive=("$3"/*.tgz)
   echo "$2  ${archive[0]}" | sha256sum --check --quiet - >&2 ||
-    fail "$1 is not the archive that was pinned: its hash differs"
+    fail "the archive of $1 is not the pinned one: its hash differs"
   tar --extract --gzip --strip-components=1 --directory "$3" --file "${archive[0]}"
   rm "${archive[0]}"
 }
 
-# DuckDB for src/query: the shared library of its Node package, which is the plain libduckdb.so, and
-# the C header out of the older package that still carries sources. The C API only grows: all 459
-# functions of the 1.4.4 header are declared the same in 1.5.6 (compared when this was pinned).
+# Installs DuckDB for src/query: the shared library from its Node package, which is the plain
+# libduckdb.so, and the C header from the last package that contains sources. The header may be older
+# because the C API only grows: all 459 functions of 1.4.4 are declared the same in 1.5.6 (compared
+# when this was pinned).
 install_duckdb() {
   local library=@duckdb/node-bindings-linux-x64@1.5.6-r.1 header=duckdb@1.4.4
   local library_hash=1b9f82478539bb9a1d1df44bd103121a12ae52142c07158dc52b97d2ec1d69ff
@@ -181,8 +184,8 @@ install_duckdb() {
   printf '%s\n' "$stamp" >.deps/duckdb/stamp
 }
 
-# librdkafka from the sources that its Node package carries: Debian's 2.0.2 cannot log in with SCRAM
-# at a current broker. Its own build, static, without what we do not use; about a minute.
+# Builds librdkafka as a static library, from the sources in its Node package, without the parts that
+# Sightline does not use. Debian's 2.0.2 cannot log in to a current broker with SCRAM.
 install_librdkafka() {
   local package=@confluentinc/kafka-javascript@1.10.1
   local hash=ada7d703bb1d3237e2292bfabf438d663b6160c9f1ac2a2406b5dc4257c81b66
@@ -198,7 +201,7 @@ install_librdkafka() {
   if ! (cd "$work/deps/librdkafka" && ./configure "${options[@]}" --CFLAGS="-O2 -g1" &&
         make -j"$(nproc)" -C src librdkafka.a) >"$work/log" 2>&1; then
     tail -40 "$work/log" >&2
-    fail "librdkafka does not build: see above"
+    fail "librdkafka could not be built: see above"
   fi
   mv "$work/deps/librdkafka/src/librdkafka.a" .deps/librdkafka/lib/
   mv "$work/deps/librdkafka/src/"{rdkafka,rdkafka_mock}.h .deps/librdkafka/include/librdkafka/
@@ -207,7 +210,7 @@ install_librdkafka() {
   printf '%s\n' "$stamp" >.deps/librdkafka/stamp
 }
 
-# The Kafka broker that the tests start, from Maven: exactly the files of SHA256SUMS.
+# Installs the Kafka broker that the tests start, from Maven: exactly the files of SHA256SUMS.
 install_kafka() {
   local stamp
   stamp=$(cat tools/kafka-broker/pom.xml tools/kafka-broker/SHA256SUMS | sha256sum)
@@ -217,11 +220,11 @@ install_kafka() {
   mkdir -p .deps/kafka
   retry mvn --quiet --batch-mode --file tools/kafka-broker/pom.xml dependency:copy-dependencies \
     -DincludeScope=runtime -DoutputDirectory="$PWD/.deps/kafka/libs" ||
-    fail "Maven could not fetch what tools/kafka-broker/pom.xml names: see above"
+    fail "Maven could not fetch the artifacts of tools/kafka-broker/pom.xml: see above"
   (cd .deps/kafka/libs && sha256sum --check --quiet --strict ../../../tools/kafka-broker/SHA256SUMS) >&2 ||
-    fail "Kafka's files are not those that were pinned: their hashes differ"
+    fail "the files of Kafka are not the pinned ones: their hashes differ"
   [ "$(find .deps/kafka/libs -type f | wc -l)" = "$(wc -l <tools/kafka-broker/SHA256SUMS)" ] ||
-    fail "there are files in .deps/kafka/libs that tools/kafka-broker/SHA256SUMS does not name"
+    fail ".deps/kafka/libs has files that tools/kafka-broker/SHA256SUMS does not list"
   printf '%s\n' "$stamp" >.deps/kafka/stamp
 }
 

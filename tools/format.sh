@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# clang-format over our C++ sources; with --check changes nothing and fails when something would.
+# Formats the C++ sources with clang-format. With --check it changes nothing, and fails if a file is
+# not formatted.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mode=(-i)

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Runs fuzzers, each for some seconds: tools/fuzz.sh BUILD_DIRECTORY SECONDS [NAME...] (default: all).
 #
-# A run of more than 10 s keeps what it learns in BUILD_DIRECTORY/corpus and begins with it; a short
-# one begins with tests/fuzz/corpus alone, and with the same seed each time: it guards what is known,
-# the long ones look for what is not. The input of a crash is kept and named.
+# A short run (10 s or less) starts from tests/fuzz/corpus with the same seed each time: it guards
+# against known crashes. A longer run searches for new ones: it also starts from
+# BUILD_DIRECTORY/corpus, and keeps there what it learns. The input of a crash is kept, and its name
+# is printed.
 set -euo pipefail
 build=$(realpath "$1")
 seconds=$2
@@ -19,7 +20,7 @@ for name in "$@"; do
   if [ "$seconds" -gt 10 ]; then
     learnt=$build/corpus/$name
     mkdir -p "$learnt"
-    seed=0  # a new one each time
+    seed=0  # a new seed each time
   else
     learnt=$(mktemp -d)
     seed=1
@@ -29,7 +30,7 @@ for name in "$@"; do
   if [ -f "tests/fuzz/$name.dict" ]; then words=(-dict="tests/fuzz/$name.dict"); fi
   log=$build/crashes/$name.log
   corpus=tests/fuzz/corpus/$name
-  if [ ! -d "$corpus" ]; then corpus=; fi  # without seeds it begins with nothing
+  if [ ! -d "$corpus" ]; then corpus=; fi  # this fuzzer has no corpus in the tree
   if "$build/tests/fuzz/fuzz_$name" -max_total_time="$seconds" -seed="$seed" -timeout=30 -rss_limit_mb=2048 \
     -max_len=65536 -print_final_stats=1 -artifact_prefix="$build/crashes/$name-" \
     "${words[@]}" "$learnt" $corpus >"$log" 2>&1; then
@@ -38,8 +39,8 @@ for name in "$@"; do
     rm -f "$log"
   else
     failed=1
-    grep -vE '^#[0-9]|^\s*NEW_FUNC' "$log" || true  # without libFuzzer's progress
-    printf 'fuzz %s: FAILED; again with: %s %s\n' "$name" "$build/tests/fuzz/fuzz_$name" \
+    grep -vE '^#[0-9]|^\s*NEW_FUNC' "$log" || true  # without libFuzzer's progress lines
+    printf 'fuzz %s: FAILED; to repeat it: %s %s\n' "$name" "$build/tests/fuzz/fuzz_$name" \
       "$(sed -n 's/.*Test unit written to //p' "$log" | tail -n 1)"
   fi
   if [ "$seconds" -le 10 ]; then rm -rf "$learnt"; fi

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""clang-tidy over our C++ files: tools/lint.py BUILD_DIRECTORY [FILE...]
+"""Runs clang-tidy on the C++ files: tools/lint.py BUILD_DIRECTORY [FILE...]
 
-A file that passed is not looked at again before it, a header of ours that it includes, .clang-tidy or
-its compile command changes: a stamp named by the hash of all these lies in BUILD_DIRECTORY/lint.
-Coroutines are left out: clang 14 cannot read those of GCC's library.
+A file that passed is checked again only when it, a header of ours that it includes, .clang-tidy or its
+compile command changes. For this, BUILD_DIRECTORY/lint has one stamp per file, named by the hash of all
+these. Files with coroutines are skipped, because clang 14 cannot read the coroutines of GCC's library.
 """
 
 import concurrent.futures
@@ -19,12 +19,12 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.MULTILINE)
 COROUTINE = re.compile(r"\bco_(await|return|yield)\b|#include <coroutine>|asio::awaitable")
-# For g++ only, or about precompiled headers that clang cannot read.
+# Options that only g++ knows, or that are about precompiled headers, which clang cannot read.
 DROP = re.compile(r"^(-Winvalid-pch|-fpch-preprocess|-fmodules-ts|-Wno-maybe-uninitialized|-Wno-stringop-over.*)$")
 
 
 class Files:
-    """Our files, each read once, and what they include of ours."""
+    """The files of the tree, each read once, and which other files of the tree they include."""
 
     def __init__(self) -> None:
         self.known: dict[pathlib.Path, tuple[bytes, list[pathlib.Path]]] = {}
@@ -121,7 +121,7 @@ def main() -> int:
         for path in folder.iterdir():
             if path not in current and path.suffix != ".json":
                 path.unlink()
-    print(f"lint: {len(fresh)} of {len(todo)} files looked at, {failed} with findings")
+    print(f"lint: {len(fresh)} of {len(todo)} files checked, {failed} with findings")
     return 1 if failed else 0
 
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Builds and runs the test suites of Makefile: `tools/suites.py build | check | test`.
+"""Builds and runs the test suites of the Makefile: `tools/suites.py build | check | test`.
 
-Quiet when all is well: a line a step. Complete on failure: everything that the failed step said.
-The last line is `N passed, M failed`, over all suites; the exit code is 0 only when M is 0.
-A GoogleTest program counts with each of its cases, every other test and every build as one.
+It prints one line per step, and everything that a step printed if that step failed. The last line is
+`N passed, M failed`, over all suites; the exit code is 0 only if M is 0. Each case of a GoogleTest
+program counts as one, and so does every other test and every build.
 """
 
 import os

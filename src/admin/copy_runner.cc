@@ -49,6 +49,8 @@ void CopyRunner::Run() {
   std::unique_ptr<KafkaCopy> copy;
   while (!stop_) {
     const Status status = RunOnce(copy);
+    // kRetry of a copy means that there is nothing to do now. Any other failure, and an end,
+    // discards the copy.
     if (copy != nullptr) Publish(*copy);
     if (status.ok() && (copy == nullptr || !copy->done())) continue;
     if (status.code() == StatusCode::kRetry && copy != nullptr) {
@@ -60,7 +62,7 @@ void CopyRunner::Run() {
     if (stop_) return;
     const bool is_new = Failed(status);
     if (ended_) return;
-    if (is_new) LogWarning(fmt::format("the copy begins again: {}", status.message()));
+    if (is_new) LogWarning(fmt::format("the copy starts again: {}", status.message()));
     for (const int64_t until = SteadyMs() + kOpenAgainMs; !stop_ && SteadyMs() < until;)
       std::this_thread::sleep_for(kIdle);
   }
@@ -81,7 +83,8 @@ void CopyRunner::Publish(const KafkaCopy& copy) {
   trouble_.clear();
 }
 
-// Whether it is another trouble than before.
+// Records why the copy failed. Returns whether that is another reason than the last one, so that
+// the log does not repeat itself.
 bool CopyRunner::Failed(const Status& status) {
   const std::lock_guard lock(mutex_);
   if (status.ok() || status.code() == StatusCode::kStop) ended_ = status;
@@ -89,6 +92,8 @@ bool CopyRunner::Failed(const Status& status) {
   return std::exchange(trouble_, status.message()) != status.message();
 }
 
+// Adds the sums of the copy that has ended to before_. Its positions stay in stats_, so that the
+// lag is known until the next copy has begun.
 void CopyRunner::KeepSums() {
   const std::lock_guard lock(mutex_);
   AddSums(stats_, before_);
@@ -119,20 +124,20 @@ std::string CopyRunner::Progress() {
   const KafkaCopyStats now = stats();
   const int64_t now_ms = SteadyMs();
   const std::lock_guard lock(mutex_);
-  const int64_t read = now.read - std::exchange(told_read_, now.read);
-  const int64_t took_ms = now_ms - std::exchange(told_ms_, now_ms);
+  const int64_t read = now.read - std::exchange(reported_read_, now.read);
+  const int64_t took_ms = now_ms - std::exchange(reported_ms_, now_ms);
   if (read == 0) return {};
-  return fmt::format("{} records copied as {}, {} a second, {} are left{}", now.read, now.written,
+  return fmt::format("{} records copied as {}, {} per second, {} left{}", now.read, now.written,
                      took_ms == now_ms ? read : read * 1'000 / std::max<int64_t>(1, took_ms),
                      LagOf(now).records(),
-                     now.awaited ? fmt::format("; partition {} is waited for", *now.awaited) : "");
+                     now.awaited ? fmt::format("; waiting for partition {}", *now.awaited) : "");
 }
 
 void CopyRunner::ReportHealth(Health& health) const {
   const std::lock_guard lock(mutex_);
   if (trouble_.empty()) return;
   health.ok = false;
-  health.reasons.push_back("the copy does not run: " + trouble_);
+  health.reasons.push_back("the copy is not running: " + trouble_);
 }
 
 void CopyRunner::CollectMetrics(std::vector<Metric>& metrics) const {
@@ -142,19 +147,26 @@ void CopyRunner::CollectMetrics(std::vector<Metric>& metrics) const {
         {.name = name, .help = help, .type = type, .value = static_cast<double>(value)});
   };
   using enum Metric::Type;
-  add("sightline_copy_running", "1: it reads and writes", kGauge, trouble().empty());
-  add("sightline_copy_read_total", "records of the source, committed", kCounter, now.read);
-  add("sightline_copy_written_total", "records that they became", kCounter, now.written);
-  add("sightline_copy_bytes_total", "of these", kCounter, now.bytes);
-  add("sightline_copy_split_total", "records that became several", kCounter, now.split);
-  add("sightline_copy_unreadable_total", "elements that keep their old key", kCounter,
+  add("sightline_copy_running", "1 while the copy reads and writes, otherwise 0.", kGauge,
+      trouble().empty());
+  add("sightline_copy_read_total", "The number of source records whose copies are committed.",
+      kCounter, now.read);
+  add("sightline_copy_written_total", "The number of records written and committed.", kCounter,
+      now.written);
+  add("sightline_copy_bytes_total", "The bytes of the records written and committed.", kCounter,
+      now.bytes);
+  add("sightline_copy_split_total", "The number of source records that became several records.",
+      kCounter, now.split);
+  add("sightline_copy_unreadable_total",
+      "The number of elements that could not be decoded and keep their old key.", kCounter,
       now.unreadable);
-  add("sightline_copy_commits_total", "transactions", kCounter, now.commits);
+  add("sightline_copy_commits_total", "The number of transactions committed.", kCounter,
+      now.commits);
   for (size_t p = 0; p < now.partitions.size(); ++p) {
     const KafkaCopyStats::Partition& partition = now.partitions[p];
     metrics.push_back(
         {.name = "sightline_copy_lag",
-         .help = "records of the source's partition that are not copied yet",
+         .help = "The number of records of the source partition that are not yet copied.",
          .type = kGauge,
          .labels = {{"partition", fmt::format("{}", p)}},
          .value = static_cast<double>(std::max<int64_t>(0, partition.end.v - partition.next.v))});

@@ -1,5 +1,5 @@
-// CopyRunner: a KafkaCopy on a thread of its own, opened again after whatever went wrong, until it
-// is done, told to stop, or a person is needed.
+// CopyRunner: runs a KafkaCopy on a thread of its own. After an error it opens the copy again,
+// until the copy is complete, the runner is destroyed, or the error needs a person.
 #pragma once
 
 #include <atomic>
@@ -19,24 +19,25 @@
 
 namespace sightline {
 
-// Thread-safe but for construction and destruction.
+// Thread-safe except for construction and destruction.
 class CopyRunner {
  public:
-  // One that has begun. Called on the runner's thread; should end soon when `stop` is true.
+  // Opens a copy and begins it. Called on the runner's thread. Must return soon when `stop` is
+  // true.
   using Open = std::function<Result<std::unique_ptr<KafkaCopy>>(const std::atomic<bool>& stop)>;
   explicit CopyRunner(Open open);
-  ~CopyRunner();  // what is not committed is copied by the next one
+  ~CopyRunner();  // the next copy continues behind what is committed
   CopyRunner(const CopyRunner&) = delete;
   CopyRunner& operator=(const CopyRunner&) = delete;
 
-  // Nothing: it runs. kOk: everything is copied; otherwise why it ended.
+  // Nothing: the copy is running. kOk: everything is copied. Otherwise: why the copy ended.
   std::optional<Status> ended() const;
-  KafkaCopyStats stats() const;  // sums are since the construction
-  std::string trouble() const;   // why it does not run now; empty: it does
-  // A line for people, when there is something new to say since the last call.
+  KafkaCopyStats stats() const;  // the sums are those since the construction
+  std::string trouble() const;   // why the copy is not running now; empty: it is
+  // Returns a line for people, or nothing if no record was copied since the last call.
   std::string Progress();
 
-  void ReportHealth(Health& health) const;  // what is wrong, also for readiness
+  void ReportHealth(Health& health) const;  // for /healthz and /readyz
   void CollectMetrics(std::vector<Metric>& metrics) const;
   void Sample(MonitorReport& report) const;
 
@@ -50,13 +51,15 @@ class CopyRunner {
   const Open open_;
   std::atomic<bool> stop_ = false;
   mutable std::mutex mutex_;
-  KafkaCopyStats stats_;   // of the copy that runs; under mutex_, as all below
-  KafkaCopyStats before_;  // sums of those that ended
+  // Under mutex_.
+  KafkaCopyStats stats_;   // of the copy that is running
+  KafkaCopyStats before_;  // sums of the copies that have ended
   int64_t rebuilt_ = 0;
-  std::string trouble_ = "it has not begun";
+  std::string trouble_ = "it has not started";
   std::optional<Status> ended_;
-  int64_t told_ms_ = 0, told_read_ = 0;
-  std::thread thread_;  // last: uses the rest
+  int64_t reported_ms_ = 0, reported_read_ = 0;  // of the last Progress()
+
+  std::thread thread_;  // last, because it uses the other members
 };
 
 }  // namespace sightline

@@ -21,8 +21,8 @@
 namespace sightline {
 namespace {
 
-constexpr int64_t kSample = 1'000;  // records of a partition, for their size
-// Retention must not run: what it would remove may be what is copied.
+constexpr int64_t kSample = 1'000;  // records of a partition that are read for their average size
+// Retention must not run, because it could remove the records to copy.
 constexpr Millis kForEver{int64_t{100} * 365 * 86'400'000};
 
 class EmbeddedInput final : public CopyInput {
@@ -50,7 +50,7 @@ class EmbeddedInput final : public CopyInput {
   const Offset end_;
 };
 
-// Of what the old pipeline remembered last; nothing: that is not known.
+// Returns the count_until under which the newest checkpoint was written. Nothing: it is not known.
 Result<std::optional<EventTime>> CountUntilOf(const std::string& folder,
                                               const SourcePartition& partition) {
   const Result<StoredCheckpoint> stored = CheckpointFiles(folder).Latest(partition);
@@ -83,7 +83,7 @@ Result<Offset> FindAppendTime(Source& source, Offset earliest, Offset end, Appen
 Result<std::unique_ptr<EmbeddedCopy>> EmbeddedCopy::Open(const Settings& options) {
   int32_t partitions = 0;
   {
-    const auto file = DeadLetterReader::Open(options.data);  // is there a log, and of what form
+    const auto file = DeadLetterReader::Open(options.data);  // opens only a log that exists
     if (!file.ok()) return file.status();
     partitions = file.value()->partitions();
   }
@@ -95,7 +95,7 @@ Result<std::unique_ptr<EmbeddedCopy>> EmbeddedCopy::Open(const Settings& options
                                                                 .retention_bytes = INT64_MAX});
   if (!log.ok())
     return Status::Stop(log.status().message() +
-                        ": the server of the data folder must be stopped, with SIGTERM");
+                        ": stop the server of the data folder with SIGTERM");
   copy->log_ = std::move(log).value();
   return copy;
 }
@@ -142,13 +142,14 @@ Result<HandoverPartition> EmbeddedCopy::LookAt(int32_t partition, AppendTime sta
   const Result<std::optional<EventTime>> until =
       CountUntilOf(DataFolder(options_.data).checkpoints(), id);
   if (!until.ok()) return until.status();
-  // Two that differ are told as the one that is not T.
+  // If partitions differ, the one that is not T is reported.
   if (until.value() && facts.count_until.value_or(facts.at) == facts.at)
     facts.count_until = until.value();
   return found;
 }
 
-// What the lake lacks lies in checkpoints that nobody would look at any more.
+// Notes what the lake lacks. Only the old pipeline's checkpoints have it, and nobody reads those
+// after the hand-over.
 Status EmbeddedCopy::LookAtLake(HandoverFacts& facts) const {
   const std::string folder =
       options_.lake.dir.empty() ? DataFolder(options_.data).lake() : options_.lake.dir;

@@ -1,5 +1,5 @@
-// EmbeddedCopy: the raw records of a data folder into a topic, for `handover`. The folder's server
-// is stopped: this owns it meanwhile, and changes nothing in it.
+// EmbeddedCopy: copies the raw records of a data folder into a topic, for `handover`. The folder's
+// server must be stopped: EmbeddedCopy owns the folder meanwhile, and changes nothing in it.
 #pragma once
 
 #include <atomic>
@@ -26,9 +26,9 @@ class EmbeddedCopy {
 
   int32_t partitions() const { return log_->partitions(); }
   std::string source_name() const;
-  // Fills in what is known of the source and of what was counted of it.
+  // Fills in what is known about the source, and how far it was counted.
   Status Look(AppendTime start, HandoverFacts& facts);
-  // As CopyRunner::Open: up to where the log ends.
+  // See CopyRunner::Open. The copy ends where the log ends.
   Result<std::unique_ptr<KafkaCopy>> OpenCopy(KafkaCopyOptions options, AppendTime start,
                                               const std::atomic<bool>& stop);
 
@@ -42,8 +42,8 @@ class EmbeddedCopy {
   std::unique_ptr<EmbeddedLog> log_;
 };
 
-// The first offset of [earliest, end) whose record was appended at `start` or later; `end` if there
-// is none. Append times never go back, so it is found by halving.
+// Returns the first offset of [earliest, end) whose record was appended at `start` or later, or
+// `end` if there is none. It is a binary search, because append times never go back.
 Result<Offset> FindAppendTime(Source& source, Offset earliest, Offset end, AppendTime start);
 
 }  // namespace sightline

@@ -25,10 +25,12 @@ namespace {
 constexpr Millis kAskTime{5'000};
 constexpr Millis kLook{100};
 constexpr int64_t kProgressMs = 5'000;
-constexpr int64_t kSample = 200;             // records of a partition, for their size
-constexpr int64_t kProgressRecords = 2'000;  // of a counts topic's partition, for its newest one
+// Records of a partition that are read for their average size.
+constexpr int64_t kSample = 200;
+// Records of a counts topic's partition that are searched for the newest progress record.
+constexpr int64_t kProgressRecords = 2'000;
 
-// What both kinds have: the cluster and the topic that is written.
+// What both kinds of hand-over have in common: the cluster, and the topic to write.
 class HandoverTo : public Handover {
  public:
   HandoverTo(const Settings& options, const HandoverOptions& handover)
@@ -63,20 +65,19 @@ class HandoverTo : public Handover {
 
   Result<KafkaCopyStats> Copy(const std::function<void(const std::string&)>& progress) override {
     CopyRunner runner([this](const std::atomic<bool>& stop) { return OpenCopy(stop); });
-    int64_t told_ms = SteadyMs();
+    int64_t reported_ms = SteadyMs();
     std::optional<Status> ended;
     const Status waited = WaitForStop(kLook, [&] {
-      if (SteadyMs() - told_ms >= kProgressMs) {
-        told_ms = SteadyMs();
+      if (SteadyMs() - reported_ms >= kProgressMs) {
+        reported_ms = SteadyMs();
         if (const std::string line = runner.Progress(); !line.empty()) progress(line);
       }
       ended = runner.ended();
       return ended ? Status::Retry("ended") : Status::Ok();
     });
     if (!ended && waited.ok()) {
-      progress(fmt::format("stopped: {} records were copied; the next one goes on",
-                           runner.stats().read));
-      return Status::Retry("stopped; the same command goes on where it was");
+      progress(fmt::format("stopped: {} records were copied", runner.stats().read));
+      return Status::Retry("stopped; run the same command to continue");
     }
     RETURN_IF_ERROR(*ended);
     return runner.stats();
@@ -122,7 +123,7 @@ class HandoverTo : public Handover {
     const Status empty = CheckEmpty(kafka_, TopicToRead(*to_));
     if (empty.code() == StatusCode::kRetry) return empty;
     facts.to_empty = empty.ok();
-    if (to_->partitions < partitions()) return Status::Ok();  // refused in any case
+    if (to_->partitions < partitions()) return Status::Ok();  // the plan refuses this in any case
     const std::atomic<bool> stop = false;
     const Result<std::map<int32_t, Offset>> known =
         KafkaCopy(CopyOptions(), stop).Positions(partitions());
@@ -224,7 +225,9 @@ Status TopicHandover::LookAtSource(HandoverFacts& facts) {
   return LookAtCounts(facts);
 }
 
-// What the old pipeline says in its counts topic: its progress records.
+// Reads the progress records of the old pipeline from its counts topic. The spec_id of such a
+// record is a hash of the pipeline's settings, so it tells under which count_until the pipeline
+// runs: this tries the two that are possible.
 Status TopicHandover::LookAtCounts(HandoverFacts& facts) const {
   const std::string& name = options_.kafka.counts_topic;
   const Result<std::optional<KafkaTopicState>> counts =

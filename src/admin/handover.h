@@ -1,5 +1,5 @@
-// handover: what a new pipeline needs of an old one's records, copied from a data folder or a topic
-// into a topic. See HandoverPlan for the rule.
+// handover: copies the records of an old pipeline that a new one needs, from a data folder or a
+// topic into a topic. handover_plan.h has the rule.
 #pragma once
 
 #include <functional>
@@ -17,23 +17,24 @@ namespace sightline {
 
 struct HandoverOptions {
   EventTime at;
-  std::string from;  // topic; empty: the data folder of the options
-  std::string to;    // topic
+  std::string from;  // a topic; empty: the data folder of the options
+  std::string to;    // a topic
   RekeyBy by = RekeyBy::kCamera;
-  bool until_end = false;  // of a topic
+  bool until_end = false;  // end where the topic ends now; false: copy it live
 };
 
-// One hand-over: first Look(), then, if its plan is good, Copy(). SIGTERM and SIGINT must be
-// blocked in the calling thread; they end either.
+// One hand-over. Call Look() first, and Copy() only if the plan that is made of its facts is ok().
+// SIGTERM and SIGINT must be blocked in the calling thread; they end either call.
 class Handover {
  public:
   static Result<std::unique_ptr<Handover>> Open(const Settings& options,
                                                 const HandoverOptions& handover);
   virtual ~Handover() = default;
 
-  // Changes nothing but that a data folder is owned from now on.
+  // Finds out the facts. Changes nothing, but owns the data folder from now on.
   virtual Result<HandoverFacts> Look() = 0;
-  // Until everything is copied, or told to stop: kRetry then. `progress`: a line now and then.
+  // Copies until everything is copied. kRetry: a signal has stopped it. `progress` gets a line now
+  // and then.
   virtual Result<KafkaCopyStats> Copy(const std::function<void(const std::string&)>& progress) = 0;
 };
 

@@ -14,7 +14,7 @@ namespace {
 using enum HandoverCheck::Verdict;
 
 std::string TimeText(AppendTime time) { return sightline::TimeText(EventTime{time.v}); }
-// To the second, as people read it.
+// Returns a length for people: in seconds, or in ms if it is short.
 std::string Length(int64_t ms) {
   return ms < 10'000 ? fmt::format("{} ms", ms) : fmt::format("{} s", ms / 1'000);
 }
@@ -52,9 +52,10 @@ class Planner {
     const EventTime start = WindowStart(f_.at, f_.pipeline.window_size);
     if (start == f_.at) return Add(kOk, "time", fmt::format("{} begins a window", TimeText(f_.at)));
     Add(kFailed, "time",
-        fmt::format("{} lies inside a window of pipeline.window_size, which would have two halves: "
-                    "take {} or {}",
-                    TimeText(f_.at), TimeText(start), TimeText(start + f_.pipeline.window_size)));
+        fmt::format(
+            "{} lies inside a window of pipeline.window_size, and each pipeline would count "
+            "half of that window: take {} or {}",
+            TimeText(f_.at), TimeText(start), TimeText(start + f_.pipeline.window_size)));
   }
 
   void CheckCountUntil() {
@@ -68,21 +69,20 @@ class Planner {
                                   ? "without an end"
                                   : "until " + TimeText(*f_.count_until);
       const char* const what = f_.at < *f_.count_until
-                                   ? "what comes from T on would count twice"
-                                   : "what lies between that and T would count nowhere";
-      return Add(
-          early ? kWarning : kFailed, "count_until",
-          fmt::format("the old pipeline counts {}: {}; start it with {}{}", now, what, option,
-                      early ? " before that time" : ", which must lie ahead of its events"));
+                                   ? "events from T on would count twice"
+                                   : "events between that time and T would not count at all";
+      return Add(early ? kWarning : kFailed, "count_until",
+                 fmt::format("the old pipeline counts {}: {}; start it with {}{}", now, what,
+                             option, early ? " before T" : "; T must lie ahead of its events"));
     }
     Add(kWarning, "count_until",
-        fmt::format(
-            "it is not known whether the old pipeline counts until {}{}: it must run with {}",
-            TimeText(f_.at),
-            f_.other_settings ? " (it has other settings than those given here: give its "
-                                "--config)"
-                              : "",
-            option));
+        fmt::format("it is not known whether the old pipeline counts until {}{}: make sure that it "
+                    "runs with {}",
+                    TimeText(f_.at),
+                    f_.other_settings
+                        ? " (its settings differ from those given here: give its --config)"
+                        : "",
+                    option));
   }
 
   void CheckCounted() {
@@ -93,43 +93,44 @@ class Planner {
           std::max<int64_t>(0, partition.end.v - partition.counted.value_or(partition.earliest).v);
       if (!partition.lacking.empty())
         Add(kFailed, "counted",
-            fmt::format("partition {}: {}: start the old pipeline once more, and end it with "
+            fmt::format("partition {}: {}: start the old pipeline once more, and stop it with "
                         "SIGTERM",
                         p, partition.lacking));
     }
-    if (left == 0) return Add(kOk, "counted", "the old pipeline has counted all there is");
+    if (left == 0) return Add(kOk, "counted", "the old pipeline has counted all records");
     const bool must = f_.embedded;
     Add(must ? kFailed : kWarning, "counted",
-        fmt::format(
-            "the old pipeline has not counted {} records: {}", left,
-            must ? "start it once more, and end it with SIGTERM" : "keep it running until it has"));
+        fmt::format("the old pipeline has not counted {} records: {}", left,
+                    must ? "start it once more, and stop it with SIGTERM"
+                         : "keep it running until it has"));
   }
 
   void CheckWatermark() {
     const Watermark newest = watermark();
     const EventTime safe = f_.at + f_.pipeline.dedup_horizon;
     if (newest < f_.at) {
-      const std::string missing =
-          newest == kBeforeAllTime
-              ? "it has none"
-              : fmt::format("it is at {}, {} before", TimeText(newest), Length((f_.at - newest).v));
-      return Add(
-          live() ? kWarning : kFailed, "watermark",
-          fmt::format(
-              "the old pipeline's watermark is not past {}: {}; {}", TimeText(f_.at), missing,
-              live() ? "it must go on until it is" : "let it run until then, and come again"));
+      const std::string missing = newest == kBeforeAllTime
+                                      ? "it has none"
+                                      : fmt::format("it is at {}, {} before that", TimeText(newest),
+                                                    Length((f_.at - newest).v));
+      return Add(live() ? kWarning : kFailed, "watermark",
+                 fmt::format("the old pipeline's watermark is not past {}: {}; {}", TimeText(f_.at),
+                             missing,
+                             live() ? "keep the old pipeline running until it is"
+                                    : "let the old pipeline run until it is, and then try again"));
     }
     if (newest >= safe)
       return Add(kOk, "watermark",
-                 fmt::format("at {}: what is older than {} would be too late in any case",
+                 fmt::format("it is at {}: events before {} would be too late in any case",
                              TimeText(newest), TimeText(f_.at)));
     Add(live() ? kOk : kWarning, "watermark",
-        fmt::format("at {}: an event of before {} that comes later than now, as far as {} late, {}",
+        fmt::format("it is at {}: events before {} that arrive from now on, up to {} late, {}",
                     TimeText(newest), TimeText(f_.at), FormatDuration(f_.pipeline.dedup_horizon),
-                    live() ? "is still counted by the old pipeline"
-                           : fmt::format("is counted by neither pipeline; wait until the watermark "
-                                         "is at {} to lose none",
-                                         TimeText(safe))));
+                    live()
+                        ? "are still counted by the old pipeline"
+                        : fmt::format("are counted by neither pipeline; to lose none, wait until "
+                                      "the watermark is at {}",
+                                      TimeText(safe))));
   }
 
   void CheckRetention() {
@@ -147,30 +148,31 @@ class Planner {
       whole = false;
       Add(kFailed, "retention",
           partition.oldest == kNoAppendTime
-              ? fmt::format("partition {} is empty and was not: what it had since {} is gone", p,
+              ? fmt::format("partition {} is empty and was not: its records since {} are gone", p,
                             TimeText(start))
               : fmt::format("partition {} has records since {} only, not since {}: take a later "
-                            "time, and a longer retention",
+                            "T and a longer retention",
                             p, TimeText(partition.oldest), TimeText(start)));
     }
     if (!f_.from_log_append_time)
       Add(kWarning, "retention",
-          "the topic has the senders' times: since when it has records is not known");
+          "the topic has the senders' times, so nobody knows how far back its records go");
     if (whole)
       Add(kOk, "retention",
-          fmt::format("{} has everything since {}{}", f_.from, TimeText(start),
-                      oldest == kNoAppendTime ? "" : ", the oldest is of " + TimeText(oldest)));
+          fmt::format(
+              "{} has everything since {}{}", f_.from, TimeText(start),
+              oldest == kNoAppendTime ? "" : "; its oldest record is of " + TimeText(oldest)));
   }
 
-  // A copy has the append time of its copying, which `max_age` is measured against.
+  // A copy gets the time of copying as its append time, and max_age is measured against that.
   void CheckAge() {
     if (!f_.pipeline.max_age) return;
     const int64_t age_ms = f_.now_ms - f_.at.v;
     if (age_ms < f_.pipeline.max_age->v) return;
     Add(kFailed, "age",
-        fmt::format("{} is {} ago: copies of that time would be too late (pipeline.max_age {})",
-                    TimeText(f_.at), FormatDuration({age_ms}),
-                    FormatDuration(*f_.pipeline.max_age)));
+        fmt::format(
+            "{} is {} ago: copies of events of that time would be too late (pipeline.max_age {})",
+            TimeText(f_.at), FormatDuration({age_ms}), FormatDuration(*f_.pipeline.max_age)));
   }
 
   void CheckTarget() {
@@ -180,17 +182,18 @@ class Planner {
     };
     if (!f_.to_exists)
       return Add(kFailed, "topic",
-                 fmt::format("there is no topic '{}': make it with {}", f_.to, apply()));
+                 fmt::format("there is no topic '{}': create it with {}", f_.to, apply()));
     bool good = true;
     const auto fail = [&](std::string said) {
       good = false;
       Add(kFailed, "topic", fmt::format("'{}' {}", f_.to, said));
     };
-    if (f_.to_compacted) fail("is compacted and would keep one detection a camera: " + apply());
+    if (f_.to_compacted)
+      fail("is compacted and would keep only one detection per camera: " + apply());
     if (!f_.to_log_append_time)
       fail("has the senders' times; set message.timestamp.type=LogAppendTime: " + apply());
     if (f_.to_partitions < static_cast<int32_t>(f_.partitions.size()))
-      fail(fmt::format("has {} partitions, fewer than the {} of {}: make another one",
+      fail(fmt::format("has {} partitions, fewer than the {} of {}: create another topic",
                        f_.to_partitions, f_.partitions.size(), f_.from));
     if (good)
       Add(kOk, "topic",
@@ -201,12 +204,13 @@ class Planner {
     if (!f_.to_exists) return;
     if (!f_.something_else.empty()) return Add(kFailed, "begun", f_.something_else);
     if (f_.copied)
-      return Add(kOk, "begun", "an earlier part of this hand-over is there: it goes on");
+      return Add(kOk, "begun", "an earlier run has copied a part: this one continues behind it");
     if (f_.to_empty) return Add(kOk, "begun", fmt::format("'{}' is empty", f_.to));
     Add(kFailed, "begun",
-        fmt::format("'{}' has records that are not of this hand-over: they would count twice; take "
-                    "an empty topic",
-                    f_.to));
+        fmt::format(
+            "'{}' has records that do not come from this hand-over and would count twice: take "
+            "an empty topic",
+            f_.to));
   }
 
   void Measure() {
@@ -238,26 +242,27 @@ class Planner {
     if (f_.embedded) {
       plan_.steps = {
           fmt::format(
-              "the server of '{}' has run with --pipeline.count_until {} until its watermark "
-              "was past that, and is stopped",
+              "run the server of '{}' with --pipeline.count_until {} until its watermark is past "
+              "that time, and stop it",
               f_.data, at),
           command,
           fmt::format("sightline up --data {} --kafka {} {}   (without count_until; count_from "
                       "stays)",
                       f_.data, f_.brokers, fmt::join(plan_.options, " ")),
-          "what senders kept meanwhile they send now; what comes through HTTP goes to the topic"};
+          "the senders now send what they have kept; posts over HTTP go to the topic"};
       return;
     }
     plan_.steps = {
-        fmt::format("start the old pipeline with --pipeline.count_until {}, while that is ahead of "
-                    "all events",
+        fmt::format("start the old pipeline with --pipeline.count_until {}, while that time is "
+                    "ahead of all events",
                     at),
         command + (live() ? "   and keep it running" : ""),
-        fmt::format("start the new pipeline with {} (counts topics of {} partitions; the lake may "
-                    "be the same)",
-                    fmt::join(plan_.options, " "), f_.to_partitions),
+        fmt::format(
+            "start the new pipeline with {} (its counts topics have {} partitions; the lake "
+            "may be the same)",
+            fmt::join(plan_.options, " "), f_.to_partitions),
         fmt::format("when the old pipeline's watermark is past {} (`/metrics`), move the producers "
-                    "to '{}', and what shows the counts to the new ones",
+                    "to '{}', and the readers of counts to the new counts topics",
                     TimeText(f_.at + f_.pipeline.dedup_horizon), f_.to)};
     if (live())
       plan_.steps.push_back(fmt::format(

@@ -1,8 +1,9 @@
-// HandoverPlan: whether a pipeline can be handed over to another one at a time T, what would be
-// copied, and what a person does. Pure: of facts that others have found out.
+// HandoverPlan: decides whether one pipeline can be handed over to another at a time T, what would
+// be copied, and what a person has to do. It is pure: handover.h finds out the facts.
 //
-// The rule (docs/SEMANTICS.md, "Hand-over"): the old pipeline counts until T, the new one reads
-// from T - dedup_horizon and counts from T.
+// The rule (docs/SEMANTICS.md, "Hand-over"): the old pipeline counts until T. The new one reads
+// from T - dedup_horizon and counts from T. So every event has exactly one pipeline that counts it,
+// and the new pipeline remembers the detections whose copies may still come.
 #pragma once
 
 #include <cstdint>
@@ -15,64 +16,66 @@
 
 namespace sightline {
 
-// Of a partition of the source. kNoAppendTime: there are no records.
+// The facts about a partition of the source. kNoAppendTime: it has no records.
 struct HandoverPartition {
-  Offset earliest, from, end;  // `from`: the first that is copied, if nothing was yet
+  Offset earliest, from, end;  // `from`: the first offset to copy, if nothing is copied yet
   AppendTime oldest = kNoAppendTime, newest = kNoAppendTime;
-  // What the old pipeline says of it; nothing: that is not known, or it has counted nothing.
+  // How far the old pipeline has counted it. Nothing: that is not known, or nothing was counted.
   std::optional<Offset> counted;
   Watermark watermark = kBeforeAllTime;
-  // Up to where it is counted in each sink that is asked, if that is less; in words.
+  // In words: which offsets a sink lacks that the old pipeline has counted. Empty: none.
   std::string lacking;
 };
 
 struct HandoverFacts {
   EventTime at;
-  PipelineSpec pipeline;  // of the old one, as its options are given here
+  PipelineSpec pipeline;  // the old pipeline, by the options that were given to the command
   int64_t now_ms = 0;
   // The source.
-  bool embedded = false;   // a data folder, whose server is stopped; else a topic
-  bool until_end = false;  // of a topic: ends where it ends now; else it is copied live
-  std::string from;        // in words
+  bool embedded = false;   // a data folder, whose server is stopped; false: a topic
+  bool until_end = false;  // copy a topic to its present end; false: copy it live
+  std::string from;        // its name, for messages
   bool from_log_append_time = true;
   std::vector<HandoverPartition> partitions;
-  // Of the old pipeline, where it is known; nothing: it is not, or nothing was counted.
+  // The old pipeline's count_until. Nothing: it is not known, or nothing was counted.
   std::optional<EventTime> count_until;
-  bool other_settings = false;  // it was written under other settings than `pipeline`
-  int64_t bytes_a_record = 0;   // about
-  // The topic that is written.
+  bool other_settings = false;  // the old pipeline runs with other settings than `pipeline`
+  int64_t bytes_a_record = 0;   // approximately
+  // The topic to write.
   std::string to;
   bool to_exists = false, to_log_append_time = false, to_compacted = false, to_empty = false;
   int32_t to_partitions = 0;
-  std::string data;  // of the commands that are printed
+  // For the commands that the plan prints.
+  std::string data;
   std::string brokers;
-  // An earlier part of this hand-over: how far each partition is copied.
+  // How far an earlier run of this hand-over has copied each partition.
   std::optional<std::vector<Offset>> copied;
-  std::string something_else;  // what was copied there instead; empty: nothing
+  std::string something_else;  // another copy that was made into the topic; empty: none
 };
 
 struct HandoverCheck {
   enum class Verdict : uint8_t { kOk, kWarning, kFailed };
   Verdict verdict = Verdict::kOk;
-  std::string subject;  // one word or two
+  std::string subject;  // "count_until", "watermark", ...: one or two words
   std::string said;
 };
 std::string_view ToString(HandoverCheck::Verdict verdict);
 
 struct HandoverPlan {
   std::vector<HandoverCheck> checks;
-  int64_t records = 0, bytes = 0;  // left to copy, about
+  int64_t records = 0, bytes = 0;  // what is left to copy, approximately
   AppendTime first = kNoAppendTime, last = kNoAppendTime;
-  std::vector<std::string> options;  // of the new pipeline
-  std::vector<std::string> steps;    // of a person, in order
-  bool ok() const;                   // nothing has failed
+  std::vector<std::string> options;  // for the new pipeline
+  std::vector<std::string> steps;    // what a person does, in order
+  bool ok() const;                   // no check has failed
 };
 
-// Where copying begins: an event of T - dedup_horizon may have come so early.
+// Returns the append time at which copying begins. An event with the time T - dedup_horizon may
+// have arrived earlier than that by future_tolerance.
 AppendTime HandoverStart(EventTime at, const PipelineSpec& pipeline);
 HandoverPlan PlanHandover(const HandoverFacts& facts);
 
-// "2026-11-22T12:00:00Z".
+// Returns a time as "2026-11-22T12:00:00Z".
 std::string TimeText(EventTime time);
 
 }  // namespace sightline

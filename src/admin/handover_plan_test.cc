@@ -40,9 +40,9 @@ HandoverFacts Good() {
   return facts;
 }
 
-// The worst that is said of `subject`.
+// Returns the check of `subject` with the worst verdict.
 HandoverCheck Worst(const HandoverFacts& facts, const std::string& subject) {
-  HandoverCheck worst{.subject = "nothing is said"};
+  HandoverCheck worst{.subject = "no check"};
   for (const HandoverCheck& check : PlanHandover(facts).checks)
     if (check.subject == subject && (worst.said.empty() || check.verdict > worst.verdict))
       worst = check;

@@ -25,7 +25,7 @@ namespace {
 constexpr Millis kBackoffMin{100}, kBackoffMax{5'000};
 constexpr std::chrono::milliseconds kStopTick{50};
 
-// One topic's partition up to where it ended at the start, entry by entry.
+// Reads a partition of a topic entry by entry, up to its end at the start.
 class TopicReader {
  public:
   TopicReader(DeadLetterReader& reader, std::string_view topic, int32_t partition)
@@ -54,7 +54,7 @@ class TopicReader {
     while (entries_.empty() && next_ < end_) {
       auto read = reader_.Read(topic_, partition_, next_, end_);
       if (!read.ok()) return read.status();
-      if (read.value().empty()) {  // retention was faster
+      if (read.value().empty()) {  // retention has removed the entry meanwhile
         const auto held = reader_.Look(topic_, partition_);
         if (!held.ok()) return held.status();
         if (held.value().oldest <= next_)
@@ -77,10 +77,10 @@ class TopicReader {
   std::deque<DeadLetterReader::Entry> entries_;
 };
 
-// A line of a body, and where it comes from.
+// A line of a body, and the place from which it comes.
 struct Line {
   std::string text;
-  OffsetSet* sent = nullptr;  // of its topic and partition
+  OffsetSet* sent = nullptr;  // the set of its topic and partition
   Offset offset;
 };
 
@@ -115,7 +115,7 @@ class Redrive {
   DeadLetterReader& reader_;
   RedriveCursor& cursor_;
   PostBackoff backoff_;
-  // The unit matters to times only, which are not looked at; any integer is a time in ns.
+  // The unit matters only for times, which are not used here. Every integer is a valid time in ns.
   Decoder decoder_{TimeUnit::kNanos};
   std::vector<Event> decoded_;
   std::vector<Line> lines_;
@@ -123,7 +123,7 @@ class Redrive {
   bool away_ = false;
 };
 
-// Both topics in the order in which the events came into the source's partition.
+// Merges both topics, so that events are sent in the order in which they first arrived.
 Status Redrive::RunPartition(int32_t partition) {
   std::vector<std::unique_ptr<TopicReader>> topics;
   if (options_.future)
@@ -132,7 +132,7 @@ Status Redrive::RunPartition(int32_t partition) {
     topics.push_back(std::make_unique<TopicReader>(reader_, kLateDetectionsTopic, partition));
   for (const auto& topic : topics) {
     RETURN_IF_ERROR(topic->Start());
-    // What is gone needs no ranges.
+    // Offsets that retention has removed become one range, so that the set stays small.
     cursor_.Of(topic->topic(), partition).Add({0}, topic->oldest());
   }
   for (;;) {
@@ -153,7 +153,7 @@ Status Redrive::RunPartition(int32_t partition) {
 Status Redrive::Take(const DeadLetterReader::Entry& entry, OffsetSet& sent) {
   const DeadLetter& event = entry.record.event;
   if (event.outcome != Outcome::kFuture && event.outcome != Outcome::kTooLate) {
-    sent.Add(entry.offset, {entry.offset.v + 1});  // never to be sent; keeps the ranges few
+    sent.Add(entry.offset, {entry.offset.v + 1});  // never sent; marking it joins ranges
     return Status::Ok();
   }
   if (event.append_time < options_.from || event.append_time >= options_.to) return Status::Ok();
@@ -171,8 +171,9 @@ Status Redrive::Take(const DeadLetterReader::Entry& entry, OffsetSet& sent) {
   decoder_.Decode(std::string_view(padded).substr(0, line.text.size()), decoded_);
   if (decoded_.size() != 1 || decoded_[0].kind != Event::Kind::kDetection) {
     if (event.bytes.size() < kDeadLetterBytesMax)
-      return Status::Stop(fmt::format("an event of partition {} offset {} cannot be read any more",
-                                      entry.record.from.partition, event.offset.v));
+      return Status::Stop(
+          fmt::format("the dead letter of partition {} offset {} can no longer be decoded",
+                      entry.record.from.partition, event.offset.v));
     ++result_.cut;
     return Status::Ok();
   }
@@ -200,7 +201,8 @@ Status Redrive::Send() {
   return Status::Ok();
 }
 
-// In halves when it is too large. Remembers what was answered before it sends more.
+// Sends the lines, in halves if the body is too large. Saves the cursor after each answer, before
+// it sends more.
 Status Redrive::Deliver(std::span<const Line> lines) {
   std::string body;
   for (const Line& line : lines) body.append(line.text).push_back('\n');
@@ -211,8 +213,9 @@ Status Redrive::Deliver(std::span<const Line> lines) {
     return Deliver(lines.subspan(lines.size() / 2));
   }
   if (answer.value().kind != Sender::Answer::Kind::kTaken)
-    return Status::Stop(fmt::format("'{}' refuses {} events for good; they stay where they are",
-                                    options_.url, lines.size()));
+    return Status::Stop(fmt::format(
+        "'{}' refuses {} events, and would refuse them again; they stay in their topics",
+        options_.url, lines.size()));
   const auto events = static_cast<int64_t>(lines.size());
   result_.sent += events;
   result_.rejected += answer.value().rejected;
@@ -234,7 +237,7 @@ Result<Sender::Answer> Redrive::PostUntilAnswered(const std::string& body) {
       return answer;
     }
     if (!std::exchange(away_, true) && ports_.note)
-      ports_.note(fmt::format("'{}' does not take them ({}): trying again until it does",
+      ports_.note(fmt::format("'{}' does not accept events now ({}): trying again until it does",
                               options_.url, answer.reason));
     RETURN_IF_ERROR(Wait(
         std::max(backoff_.Next(), std::min(response.retry_after.value_or(Millis{}), kBackoffMax))));

@@ -47,7 +47,8 @@ Result<RedriveCursor> RedriveCursor::Open(const std::string& data, const std::st
     if (cursor.lock_ < 0)
       return Status::Stop(fmt::format("cannot open '{}': {}", lock, std::strerror(errno)));
     if (flock(cursor.lock_, LOCK_EX | LOCK_NB) != 0)
-      return Status::Stop(fmt::format("another redrive of '{}' runs: wait for it", data));
+      return Status::Stop(
+          fmt::format("another redrive of '{}' is running: wait until it ends", data));
   }
   std::error_code none;
   if (!std::filesystem::exists(cursor.path_, none)) return cursor;
@@ -62,8 +63,8 @@ Result<RedriveCursor> RedriveCursor::Open(const std::string& data, const std::st
                                             {range.as_array().at(1).as_int64()});
   } catch (const std::exception& error) {
     return Status::Stop(fmt::format(
-        "'{}' is damaged ({}): delete it to send everything again; copies are dropped as long as "
-        "they are remembered",
+        "'{}' is damaged ({}): delete it to send everything again; copies are dropped within "
+        "pipeline.dedup_horizon",
         cursor.path_, error.what()));
   }
   return cursor;

@@ -1,11 +1,12 @@
-// RedriveCursor: which records of dead_letters and late_detections have been sent again.
+// RedriveCursor: remembers which records of dead_letters and late_detections have been sent again.
 //
-// Sets of offsets, not one offset a partition: a run may be for some hours only, and the next one
-// for all. One file in the data folder, `redrive.json`, replaced whole with each Save():
+// It has sets of offsets, not one offset per partition, because one run may be for some hours only
+// and the next one for all. It is one file in the data folder, `redrive.json`. Each Save() replaces
+// the whole file:
 //
 //   {"log": "<log id>", "sent": {"dead_letters/0": [[first, next], ...], ...}}
 //
-// That of another log is as good as none. One process at a time: Open() holds a lock.
+// The file of another log is ignored. Only one process may redrive at a time: Open() takes a lock.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +32,8 @@ class OffsetSet {
 
 class RedriveCursor {
  public:
-  // kStop: the file is damaged, or another redrive runs. `dry_run`: neither locks nor writes.
+  // kStop: the file is damaged, or another redrive is running. With `dry_run` it neither locks nor
+  // writes.
   static Result<RedriveCursor> Open(const std::string& data, const std::string& log_id,
                                     bool dry_run);
   ~RedriveCursor();

@@ -37,8 +37,8 @@ TEST(RedriveCursor, IsOfOneLogAndOneProcess) {
     ASSERT_TRUE(cursor.ok());
     cursor.value().Of("dead_letters", 3).Add({7}, {9});
     ASSERT_TRUE(cursor.value().Save().ok());
-    EXPECT_FALSE(RedriveCursor::Open(data, "log", false).ok());  // another one runs
-    EXPECT_TRUE(RedriveCursor::Open(data, "log", true).ok());    // but not a dry run
+    EXPECT_FALSE(RedriveCursor::Open(data, "log", false).ok());  // another one is running
+    EXPECT_TRUE(RedriveCursor::Open(data, "log", true).ok());    // a dry run takes no lock
   }
   auto cursor = RedriveCursor::Open(data, "log", false);
   ASSERT_TRUE(cursor.ok());

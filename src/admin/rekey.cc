@@ -44,7 +44,7 @@ class Rekey {
   CopyTopics topics_;
   std::string cluster_id_;
   bool done_ = false;
-  int64_t told_ms_ = SteadyMs();
+  int64_t reported_ms_ = SteadyMs();
   // In the order of the start; destroyed in reverse.
   std::unique_ptr<TopicWatch> watch_;
   std::unique_ptr<TopicCopy> copy_;
@@ -122,10 +122,10 @@ Health Rekey::ReportHealth() const {
   return health;
 }
 
-// kRetry: everything is copied.
+// Checks the copy and the topics. kRetry: everything is copied.
 Status Rekey::Look() {
-  if (SteadyMs() - told_ms_ >= kProgressMs) {
-    told_ms_ = SteadyMs();
+  if (SteadyMs() - reported_ms_ >= kProgressMs) {
+    reported_ms_ = SteadyMs();
     if (const std::string line = runner_->Progress(); !line.empty()) LogInfo(line);
   }
   if (const std::optional<Status> ended = runner_->ended()) {
@@ -146,11 +146,11 @@ void Rekey::Stop() {
   shell_.Stop(kServerStop);
   if (runner_) {
     const KafkaCopyStats stats = runner_->stats();
-    LogInfo(
-        fmt::format("{} records of '{}' were copied as {} into '{}', {} of them split, {} "
-                    "elements unreadable{}",
-                    stats.read, rekey_.from, stats.written, rekey_.to, stats.split,
-                    stats.unreadable, done_ ? ": all that there were" : ""));
+    LogInfo(fmt::format(
+        "{} records of '{}' were copied as {} into '{}'; {} of them were split, {} elements could "
+        "not be decoded{}",
+        stats.read, rekey_.from, stats.written, rekey_.to, stats.split, stats.unreadable,
+        done_ ? "; everything is copied" : ""));
   }
   shell_.Release();
   runner_.reset();

@@ -15,12 +15,13 @@ namespace {
 
 constexpr int32_t kPartitionsOfNew = 12;
 constexpr int32_t kReplicationMax = 3;
-// An element has at most 1 MiB; arrays of them, and dead letters with their keys, have room, too.
+// An element has at most 1 MiB. The rest is room for arrays, and for dead letters with their keys.
 constexpr int64_t kRawBytesMax = 2 << 20;
 constexpr int64_t kOutputBytesMax = kKafkaMessageBytesMax;
-// Compaction leaves the newest segment alone: with a segment a day it gets at those before.
+// Compaction never touches the active segment. With a new segment every day, it reaches all records
+// that are older than a day.
 constexpr Millis kCompactedSegment{86'400'000};
-// How long somebody may take to notice that counting has stopped.
+// The time that people may need to notice that counting has stopped.
 constexpr Millis kOutage{3'600'000};
 constexpr size_t kCamerasNamed = 10;
 
@@ -35,7 +36,8 @@ constexpr std::string_view kMessageMax = "max.message.bytes";
 constexpr std::string_view kUnclean = "unclean.leader.election.enable";
 
 enum class Role { kRaw, kCounts, kLatest, kByTime, kNumbers };
-// A name that is refused where it is used is only a name here.
+// Returns the name pattern of the raw topics. A name that is not valid is refused elsewhere; here
+// any other name stands in for it.
 RawTopicName RawNameOf(const Settings& o) {
   Result<RawTopicName> name = RawTopicName::Parse(o.kafka.topic);
   return name.ok() ? std::move(name).value() : RawTopicName::Parse("raw").value();
@@ -47,7 +49,7 @@ struct Wanted {
   Millis retention;
 };
 
-// Of raw topics by location none.
+// Returns the wanted topics without raw topics by location.
 std::vector<Wanted> FixedTopics(const Settings& o, bool steps) {
   std::vector<Wanted> wanted;
   if (!RawNameOf(o).by_location())
@@ -82,7 +84,8 @@ std::vector<Wanted> WantedTopics(const Settings& o, bool steps, const TopicsNow&
   return wanted;
 }
 
-// Its records are not counted partition by partition: one is enough.
+// Returns whether one partition is enough, because the records are not counted partition by
+// partition.
 bool StandsAlone(Role role) { return role == Role::kLatest || role == Role::kNumbers; }
 
 std::optional<int64_t> Number(std::string_view text) {
@@ -96,7 +99,7 @@ bool IsRetention(std::string_view setting) {
   return setting == kRetention || setting == kRetentionBytes;
 }
 
-// As a size: of a retention -1 is more than everything.
+// Returns a setting as a number that can be compared. A retention of -1 is infinite.
 std::optional<int64_t> SizeOf(std::string_view setting, std::string_view text) {
   const std::optional<int64_t> number = Number(text);
   if (number == -1 && IsRetention(setting)) return std::numeric_limits<int64_t>::max();
@@ -131,14 +134,15 @@ std::string InWords(std::string_view setting, std::string_view text) {
   return setting == kRetention ? FormatDuration({*number}) : FormatBytes(*number);
 }
 
-// What the topics of one plan have in common.
+// The sizes that the topics of one plan share.
 struct Sizes {
   int32_t partitions = 0;
   int32_t replication = 0;
 };
 
 Sizes SizesOf(const Settings& o, const TopicsNow& now) {
-  // Raw topics by location are counted into partitions that they have nothing to do with.
+  // The partitions of raw topics by location say nothing about those of the counts topic, so here
+  // the counts topic is the model.
   const bool by_location = RawNameOf(o).by_location();
   const auto like = now.topics.find(by_location ? o.kafka.counts_topic : o.kafka.topic);
   Sizes sizes;
@@ -175,12 +179,12 @@ std::map<std::string, std::string> SettingsOf(const Settings& o, const Wanted& t
   set(kPolicy, compact ? "compact,delete" : "delete");
   set(kRetention, Forever(topic.retention.v));
   set(kRetentionBytes, Forever(raw ? o.kafka.raw_retention_size : 0));
-  // More than there are replicas would be a topic that nobody can write.
+  // With a larger min ISR than replicas, nobody could write to the topic.
   set(kMinIsr, fmt::format("{}", std::min<int64_t>(MinIsr(o, replication), replication)));
   set(kMessageMax, fmt::format("{}", raw ? kRawBytesMax : kOutputBytesMax));
   set(kUnclean, "false");
-  // Of outputs, too: a writer whose clock is an hour ahead would be refused, and retention would go
-  // by it.
+  // Outputs need it, too. With CreateTime the brokers would refuse a writer whose clock is an hour
+  // ahead, and retention would follow that clock.
   set(kTimestampType, "LogAppendTime");
   if (compact) set("segment.ms", fmt::format("{}", kCompactedSegment.v));
   return settings;
@@ -193,15 +197,16 @@ class Comparison {
       : options_(options), wanted_(wanted), now_(now), out_(out) {}
 
   void Partitions(int32_t partitions) {
-    // An output may have more: nothing is written there.
+    // An output may have more partitions: nothing is written to the additional ones.
     if (wanted_.role == Role::kRaw ? now_.partitions == partitions : now_.partitions >= partitions)
       return;
     Add(TopicAction::kByHand, kPartitions, fmt::format("{}", now_.partitions),
         fmt::format("{}", partitions),
         wanted_.role == Role::kRaw
-            ? "partitions are never added in place: new topic and hand-over (docs/SEMANTICS.md)"
-            : "partitions are never added in place: a new topic under another name, or delete this "
-              "one while nothing runs");
+            ? "partitions are never added in place: create a new topic and hand over "
+              "(docs/SEMANTICS.md)"
+            : "partitions are never added in place: create a topic under another name, or delete "
+              "this one while nothing is running");
   }
 
   void Replication(int32_t replication) {
@@ -209,7 +214,7 @@ class Comparison {
                                        : now_.replication >= replication)
       return;
     Add(TopicAction::kByHand, kReplication, fmt::format("{}", now_.replication),
-        fmt::format("{}", replication), "brokers' disks are filled by kafka-reassign-partitions");
+        fmt::format("{}", replication), "move replicas with kafka-reassign-partitions");
   }
 
   void CompareSettings() {
@@ -238,10 +243,10 @@ class Comparison {
   void Policy(const std::string& now, const std::string& value) {
     const std::set<std::string> have = PoliciesOf(now), want = PoliciesOf(value);
     if (have == want) return;
-    // What was kept for ever would go by age.
+    // Records that were kept for ever would be deleted by age.
     const bool lower = want.contains("delete") && !have.contains("delete");
     Add(lower ? TopicAction::kLower : TopicAction::kChange, kPolicy, now, value,
-        lower ? "what is older than the retention would be deleted" : "");
+        lower ? "records older than the retention would be deleted" : "");
   }
 
   void Add(TopicAction action, std::string_view setting, const std::string& now,
@@ -266,7 +271,7 @@ Status ValidateSizes(const Settings& o, const TopicsNow& now, const Sizes& sizes
                                     sizes.replication, now.brokers));
   if (MinIsr(o, sizes.replication) > sizes.replication)
     return Status::Stop(
-        fmt::format("kafka.min_isr {} is more than the replication {}: nothing could be written",
+        fmt::format("kafka.min_isr {} is larger than the replication {}: nothing could be written",
                     MinIsr(o, sizes.replication), sizes.replication));
   return Status::Ok();
 }
@@ -282,16 +287,17 @@ class Inspection {
   void Replicas() {
     const int64_t min_isr = Number(Get(now_, kMinIsr)).value_or(0);
     if (now_.replication == 1) {
-      Add(kReplication, "1", "the records are on one broker: its disk is all there is of them");
+      Add(kReplication, "1",
+          "the records are on one broker only: if its disk is lost, they are lost");
     } else if (min_isr == 1) {
       Add(kMinIsr, "1",
-          fmt::format("a record is acknowledged when one broker of {} has it: losing that one "
-                      "loses it",
+          fmt::format("a record is acknowledged when one broker of {} has it: if that broker is "
+                      "lost, the record is lost",
                       now_.replication));
     }
     if (min_isr > now_.replication)
       Add(kMinIsr, Get(now_, kMinIsr),
-          fmt::format("more than the replication {}: nothing can be written", now_.replication));
+          fmt::format("larger than the replication {}: nothing can be written", now_.replication));
     if (Get(now_, kUnclean) == "true")
       Add(kUnclean, "true", "a broker that lacks acknowledged records may become the leader");
   }
@@ -302,8 +308,8 @@ class Inspection {
       Add(kMessageMax, Get(now_, kMessageMax),
           wanted_.role == Role::kRaw
               ? fmt::format("a detection of up to 1 MiB would be refused; set it to {}", wanted)
-              : fmt::format("what is set aside would be refused, and its partition would stand; "
-                            "set it to {}",
+              : fmt::format("a large record would be refused, and its partition would stop; set it "
+                            "to {}",
                             wanted));
   }
 
@@ -329,13 +335,14 @@ class Inspection {
     const auto raw = SizeOf(kRetention, raw_retention);
     if (have && raw && *have < *raw && PoliciesOf(Get(now_, kPolicy)).contains("delete"))
       Add(kRetention, Get(now_, kRetention),
-          fmt::format(
-              "{}, less than the {} of '{}': a partition that nobody counts for so long "
-              "loses its progress record before its raw events, and stops at the next start",
-              InWords(kRetention, Get(now_, kRetention)), InWords(kRetention, raw_retention),
-              raw_topic.name));
+          fmt::format("{}, less than the {} of '{}': a partition that nobody counts for that long "
+                      "loses its "
+                      "progress record before its raw events, and stops at the next start",
+                      InWords(kRetention, Get(now_, kRetention)),
+                      InWords(kRetention, raw_retention), raw_topic.name));
     if (const std::string bytes = Get(now_, kRetentionBytes); bytes != "-1")
-      Add(kRetentionBytes, bytes, "the progress records of the partition may go by size");
+      Add(kRetentionBytes, bytes,
+          "retention by size may remove the progress records of a partition");
   }
 
  private:
@@ -348,12 +355,12 @@ class Inspection {
     const int64_t age = p.max_age ? p.max_age->v + p.future_tolerance.v : 0;
     if (*have < horizon) {
       Add(kRetention, Get(now_, kRetention),
-          fmt::format("{}, less than dedup_horizon, out_of_orderness, future_tolerance and an hour "
-                      "to notice: {}; a copy may come when its first is gone",
+          fmt::format("{}, less than dedup_horizon + out_of_orderness + future_tolerance + an hour "
+                      "to notice an outage = {}: a copy may come when the first copy is gone",
                       InWords(kRetention, Get(now_, kRetention)), FormatDuration({horizon})));
     } else if (*have < age) {
       Add(kRetention, Get(now_, kRetention),
-          fmt::format("{}, less than max_age and future_tolerance: {}; a start without checkpoints "
+          fmt::format("{}, less than max_age + future_tolerance = {}: a start without checkpoints "
                       "would not know the first copies of cameras that were silent",
                       InWords(kRetention, Get(now_, kRetention)), FormatDuration({age})));
     }
@@ -416,7 +423,7 @@ Result<TopicsPlan> PlanTopics(const Settings& options, bool steps, const TopicsN
       continue;
     }
     Comparison comparison(options, topic, found->second, plan.differences);
-    // A location's topic has the partitions that it has.
+    // A location's topic may have any number of partitions.
     const bool free = topic.role == Role::kRaw && RawNameOf(options).by_location();
     if (!StandsAlone(topic.role) && !free)
       comparison.Partitions(topic.role == Role::kRaw && options.kafka.partitions > 0
@@ -431,8 +438,8 @@ Result<TopicsPlan> PlanTopics(const Settings& options, bool steps, const TopicsN
 std::vector<TopicFinding> CheckTopics(const Settings& options, bool steps, const TopicsNow& now) {
   std::vector<TopicFinding> findings;
   const RawTopicName name = RawNameOf(options);
-  // What the outputs must have: the partitions of `counted`, and the longest retention of raw
-  // events.
+  // The outputs must have as many partitions as `counted`, and at least the longest retention of
+  // raw events.
   const auto counted =
       now.topics.find(name.by_location() ? options.kafka.counts_topic : name.text());
   const KafkaTopicState* longest = nullptr;
@@ -444,7 +451,8 @@ std::vector<TopicFinding> CheckTopics(const Settings& options, bool steps, const
   for (const Wanted& topic : WantedTopics(options, steps, now)) {
     const auto found = now.topics.find(topic.name);
     if (found == now.topics.end()) {
-      findings.push_back({topic.name, "", "", "is not there: `sightline topics apply` makes it"});
+      findings.push_back(
+          {topic.name, "", "", "does not exist: `sightline topics apply` creates it"});
       continue;
     }
     Inspection inspection(options, topic, found->second, findings);
@@ -458,10 +466,11 @@ std::vector<TopicFinding> CheckTopics(const Settings& options, bool steps, const
     if (topic.role == Role::kCounts && longest != nullptr) inspection.CountsRetention(*longest);
   }
   for (const std::string& topic : now.unread)
-    findings.push_back({topic, "", "",
-                        fmt::format("is not read: '{}' takes an oid in decimal, or 'other', for "
-                                    "<location>",
-                                    name.text())});
+    findings.push_back(
+        {topic, "", "",
+         fmt::format("is not read: in '{}', <location> must be an oid in decimal, or "
+                     "'other'",
+                     name.text())});
   return findings;
 }
 
@@ -481,8 +490,8 @@ std::optional<TopicFinding> CheckCameras(const Settings& options, const CameraPa
   if (several == 0) return std::nullopt;
   return TopicFinding{
       options.kafka.topic, "cameras in several partitions", fmt::format("{}", several),
-      fmt::format("copies are only known within a partition: camera {}{}; producers must key by "
-                  "camera with the partitioner murmur2_random (the Java client's)",
+      fmt::format("copies are recognised only within a partition: camera {}{}; producers must key "
+                  "by camera with the partitioner murmur2_random (the Java client's)",
                   fmt::join(named, ", "), several > named.size() ? ", ..." : "")};
 }
 
@@ -510,7 +519,7 @@ std::vector<TopicRight> RightsNeeded(const Settings& o, bool steps, RightsOf who
   };
   const auto copies = [&](const char* name) {
     if (copy.from.empty()) {
-      topic(copy.to, {"Read", "Write", "DescribeConfigs"});  // it carries the offsets itself
+      topic(copy.to, {"Read", "Write", "DescribeConfigs"});  // the offsets are committed for it
     } else {
       topic(copy.from, {"Read", "DescribeConfigs"});
       topic(copy.to, {"Write", "DescribeConfigs"});
@@ -519,7 +528,7 @@ std::vector<TopicRight> RightsNeeded(const Settings& o, bool steps, RightsOf who
     rights.push_back({"transactional-id", own, false, "Write"});
     rights.push_back({"group", own, false, "Read"});
   };
-  // Read and Write bring Describe along.
+  // Read and Write include Describe.
   switch (who) {
     case RightsOf::kUp:
       raw({"Read", "Write", "DescribeConfigs"});
@@ -557,7 +566,7 @@ std::vector<TopicRight> RightsNeeded(const Settings& o, bool steps, RightsOf who
       monitor();
       break;
     case RightsOf::kServe:
-      raw({"Write", "DescribeConfigs"});  // its posts, and where the topic ends
+      raw({"Write", "DescribeConfigs"});  // for its posts, and to find the end of the topic
       topic(o.kafka.counts_topic, {"Read", "DescribeConfigs"});
       monitor();
       break;
@@ -565,7 +574,7 @@ std::vector<TopicRight> RightsNeeded(const Settings& o, bool steps, RightsOf who
       for (const std::string& name : TopicNames(o, steps))
         topic(name, {"Create", "Describe", "DescribeConfigs", "AlterConfigs"});
       if (raw_name.by_location()) raw({"Create", "Describe", "DescribeConfigs", "AlterConfigs"});
-      raw({"Read"});  // the sample of `check`
+      raw({"Read"});  // for the sample of `check`
       break;
     case RightsOf::kProducer:
       raw({"Write"});
@@ -583,7 +592,7 @@ std::vector<TopicRight> RightsNeeded(const Settings& o, bool steps, RightsOf who
       break;
     case RightsOf::kHandover:
       copies("handover");
-      // Where the old pipeline is.
+      // The progress of the old pipeline is in its counts topic.
       if (!copy.from.empty()) topic(o.kafka.counts_topic, {"Read", "DescribeConfigs"});
       break;
   }

@@ -1,7 +1,7 @@
-// Topics: what the topics of Kafka should be, how those that are there differ from it, what of them
-// breaks a guarantee, and who needs which right.
+// Topics: knows how the topics in Kafka should be configured, how existing ones differ from that,
+// which settings break a guarantee, and which rights each process needs.
 //
-// Pure: no cluster is asked here. docs/KAFKA.md says why each setting is as it is.
+// Pure: it asks no cluster. docs/KAFKA.md says why each setting is as it is.
 #pragma once
 
 #include <cstdint>
@@ -18,20 +18,20 @@
 
 namespace sightline {
 
-// The cluster as it is.
+// The present state of the cluster.
 struct TopicsNow {
   int32_t brokers = 1;
-  std::map<std::string, KafkaTopicState> topics;  // those that are there, by name
-  // Where there is a raw topic a location (connectors/kafka/raw_topic_name.h):
-  std::vector<LocationId> locations;  // that shall have one
-  std::vector<std::string> unread;    // topics that begin like theirs, and are none
+  std::map<std::string, KafkaTopicState> topics;  // those that exist, by name
+  // With one raw topic per location (connectors/kafka/raw_topic_name.h):
+  std::vector<LocationId> locations;  // the locations that must have a topic
+  std::vector<std::string> unread;    // topics whose names begin like a raw topic's, but do not fit
 };
 
 enum class TopicAction {
   kMake,
   kChange,
-  kLower,   // of what is kept or promised: only when told so
-  kByHand,  // never done in place
+  kLower,   // keeps or promises less than now: needs --yes
+  kByHand,  // must not be done in place
 };
 std::string_view ToString(TopicAction action);
 
@@ -40,16 +40,16 @@ struct TopicDifference {
   std::string topic;
   std::string setting;  // empty: the whole topic
   std::string now, wanted;
-  std::string note;  // what a person should know; may be empty
+  std::string note;  // for people; may be empty
 };
 
 struct TopicsPlan {
   std::vector<TopicDifference> differences;
-  std::map<std::string, KafkaTopicSpec> specs;  // by name, whole: of those to make
+  std::map<std::string, KafkaTopicSpec> specs;  // the topics to create, by name
 };
 
-// The names of all topics that `options` ask for, the raw topic first; but of raw topics by
-// location. `steps`: also those between steps that run apart from each other.
+// Returns the names of all topics that `options` ask for, the raw topic first. Raw topics by
+// location are left out. `steps` adds the topics between `count`, `join`, `transform` and `store`.
 std::vector<std::string> TopicNames(const Settings& options, bool steps);
 
 // kStop: the options contradict each other.
@@ -62,16 +62,16 @@ struct TopicFinding {
 };
 std::vector<TopicFinding> CheckTopics(const Settings& options, bool steps, const TopicsNow& now);
 
-// What a sample of the newest raw records has: the partitions of each camera.
+// The partitions of each camera in a sample of the newest raw records.
 using CameraPartitions = std::map<CameraId, std::set<KafkaPartition>>;
-// One finding with a few of the cameras that are in several partitions, if there are any.
+// Returns one finding that names some of the cameras in several partitions, if there are any.
 std::optional<TopicFinding> CheckCameras(const Settings& options, const CameraPartitions& cameras);
 
-// A right in Kafka's words.
+// A right, in Kafka's terms.
 struct TopicRight {
   std::string resource;  // "topic", "transactional-id", "group"
   std::string name;
-  bool prefixed = false;  // `name` is how theirs begin
+  bool prefixed = false;  // `name` is a prefix
   std::string operation;  // "Read", as kafka-acls takes it
 };
 enum class RightsOf {
@@ -90,8 +90,8 @@ enum class RightsOf {
 struct CopyNames {
   std::string from, to;
 };
-// The least that they need. kTopics: of plan, apply and check. `copy`: the topics of kRekey and
-// kHandover, whose `from` is empty where a data folder is handed over.
+// Returns the minimal rights. kTopics stands for `topics plan`, `apply` and `check`. `copy` has the
+// topics of kRekey and kHandover; its `from` is empty if a data folder is handed over.
 std::vector<TopicRight> RightsNeeded(const Settings& options, bool steps, RightsOf who,
                                      const CopyNames& copy = {});
 

@@ -10,7 +10,7 @@
 namespace sightline {
 namespace {
 
-// As a cluster of three brokers has them after `apply`.
+// The state of a cluster of three brokers after `apply`.
 TopicsNow Applied(const Settings& options, int32_t brokers = 3) {
   TopicsNow now{.brokers = brokers, .topics = {}};
   const Result<TopicsPlan> plan = PlanTopics(options, false, now);
@@ -30,7 +30,7 @@ std::vector<TopicDifference> Differences(const Settings& options, const TopicsNo
   return plan.value().differences;
 }
 
-// Of the one difference that there must be: "action setting now wanted".
+// Returns the only difference as "action setting now wanted". There must be exactly one.
 std::string Only(const std::vector<TopicDifference>& differences) {
   if (differences.size() != 1) return std::to_string(differences.size()) + " differences";
   const TopicDifference& d = differences[0];
@@ -54,7 +54,7 @@ TEST(Topics, DefaultsFollowTheNumberOfBrokers) {
   EXPECT_EQ(one.topics.at("dead_letters").replication, 1);
   EXPECT_EQ(one.topics.at("dead_letters").settings.at("min.insync.replicas"), "1");
   EXPECT_EQ(Applied(options, 2).topics.at("dead_letters").settings.at("min.insync.replicas"), "1");
-  // Topics of one broker stay so when more come, and can still be written.
+  // Topics of one broker keep their replication when more brokers come, and can still be written.
   TopicsNow grown = one;
   grown.brokers = 3;
   for (const TopicDifference& d : Differences(options, grown)) {
@@ -81,7 +81,7 @@ TEST(Topics, OutputsHaveThePartitionsOfTheRawTopic) {
   now.topics.at("raw_camera_events").partitions = 5;
   now.topics.erase("dead_letters");
   now.topics.at("late_detections").partitions = 5;
-  // More than needed does no harm, and 0 takes what the raw topic has.
+  // More partitions than needed do no harm, and 0 takes as many as the raw topic has.
   const Result<TopicsPlan> plan = PlanTopics(options, false, now);
   EXPECT_EQ(plan.value().specs.at("dead_letters").partitions, 5);
   EXPECT_EQ(plan.value().differences.size(), 1);
@@ -136,7 +136,7 @@ TEST(Topics, RetentionMustOutliveWhatDeduplicationNeeds) {
   retention = std::to_string(2 * 3'600'000 + 69'999);
   EXPECT_EQ(finds(), 1);
   retention = "-1";
-  // The counts go before the raw events now.
+  // Now retention removes the counts before the raw events.
   EXPECT_EQ(finds(), 1);
 }
 
@@ -172,7 +172,7 @@ TEST(Topics, OneALocation) {
                                                   {"monitoring", 1},
                                                   {"alerts", 1}}));
   EXPECT_EQ(plan.value().specs.at("raw_7").settings.at("message.timestamp.type"), "LogAppendTime");
-  // Of the one that is there only its settings are wrong; its partitions are its own affair.
+  // Only the settings of the existing topic are wrong. It may have any number of partitions.
   for (const TopicDifference& difference : plan.value().differences)
     if (difference.topic == "raw_9") {
       EXPECT_NE(difference.setting, "partitions");

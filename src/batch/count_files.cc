@@ -20,7 +20,8 @@
 namespace sightline {
 namespace {
 
-// Kept events (malformed ones) are not shown by replay: they are dropped when they grow to this.
+// Dead letters are not part of the result, so they are dropped when the open segment has so many
+// bytes.
 constexpr size_t kOpenBytesMax = 16 << 20;
 
 struct Block {
@@ -32,17 +33,18 @@ struct Block {
   bool decoded = false;
 };
 
-// Threads take turns at three jobs: read the next block, decode it, count decoded blocks in order.
-class Replayer {
+// Threads share three jobs: read the next block, decode it, and count decoded blocks in order. Only
+// one thread at a time reads, and only one counts.
+class FileCounter {
  public:
-  Replayer(const PipelineSpec& spec, const ReplayFilesOptions& options)
+  FileCounter(const PipelineSpec& spec, const CountFilesOptions& options)
       : spec_(spec), input_(options.paths), op_(spec, options.hash_seed) {
     for (int32_t i = 0; i < options.threads * 2 + 2; ++i)
       free_.push_back(std::make_unique<Block>(spec.timestamp_unit));
   }
 
   Result<Segment> Run(int32_t threads,
-                      const std::function<void(const ReplayFilesProgress&)>& progress) {
+                      const std::function<void(const CountFilesProgress&)>& progress) {
     std::vector<std::thread> others;
     for (int32_t i = 1; i < threads; ++i) others.emplace_back([this] { Work({}); });
     Work(progress);
@@ -53,7 +55,7 @@ class Replayer {
   }
 
  private:
-  void Work(const std::function<void(const ReplayFilesProgress&)>& progress) {
+  void Work(const std::function<void(const CountFilesProgress&)>& progress) {
     std::unique_lock lock(mutex_);
     for (;;) {
       if (CountReady(lock, progress)) continue;
@@ -69,7 +71,7 @@ class Replayer {
 
   // Counts the next block in order if it is decoded and nobody is counting.
   bool CountReady(std::unique_lock<std::mutex>& lock,
-                  const std::function<void(const ReplayFilesProgress&)>& progress) {
+                  const std::function<void(const CountFilesProgress&)>& progress) {
     if (counting_ || in_order_.empty() || !in_order_.front()->decoded || !failure_.ok())
       return false;
     counting_ = true;
@@ -124,7 +126,8 @@ class Replayer {
   }
 
   const PipelineSpec spec_;
-  // Used by the thread that holds the job: reading_, counting_.
+  // input_ belongs to the thread that has set reading_, the others to the thread that has set
+  // counting_.
   Input input_;
   CountOperator op_;
   Segment result_;
@@ -176,7 +179,7 @@ std::vector<Row> WindowRows(const Segment& result, const PipelineSpec& spec,
   }
   auto key = [](const Row& row) { return std::tie(row.location, row.item, row.window.start); };
   std::sort(rows.begin(), rows.end(), [&](const Row& a, const Row& b) { return key(a) < key(b); });
-  size_t kept = 0;  // panes and kinds of one window are one row
+  size_t kept = 0;  // corrections of a window are added to its row
   for (size_t i = 0; i < rows.size(); ++i) {
     if (kept > 0 && key(rows[kept - 1]) == key(rows[i])) {
       rows[kept - 1].count += rows[i].count;
@@ -200,19 +203,19 @@ boost::json::object LedgerObject(const Ledger& ledger) {
 
 }  // namespace
 
-Result<Segment> ReplayFiles(const PipelineSpec& spec, const ReplayFilesOptions& options,
-                            const std::function<void(const ReplayFilesProgress&)>& progress) {
+Result<Segment> CountFiles(const PipelineSpec& spec, const CountFilesOptions& options,
+                           const std::function<void(const CountFilesProgress&)>& progress) {
   PipelineSpec file_spec = spec;
-  file_spec.pane_size = spec.window_size;  // nobody looks at panes
-  Replayer replayer(file_spec, options);
-  return replayer.Run(std::max(options.threads, 1), progress);
+  file_spec.pane_size = spec.window_size;  // only windows are printed: panes would cost time
+  FileCounter counter(file_spec, options);
+  return counter.Run(std::max(options.threads, 1), progress);
 }
 
 std::string FormatCounts(const Segment& result, const PipelineSpec& spec,
-                         const std::vector<Location>& locations, ReplayFormat format) {
+                         const std::vector<Location>& locations, CountsFormat format) {
   const std::vector<Row> rows = WindowRows(result, spec, locations);
   std::string out;
-  if (format == ReplayFormat::kCsv) {
+  if (format == CountsFormat::kCsv) {
     out =
         "geographical_location_oid,geographical_location,item_name,window_start,window_end,"
         "item_count\n";

@@ -1,8 +1,8 @@
-// replay: the pipeline over files, at full speed, without a server.
+// Counts files at full speed, without a server: the command `sightline replay`.
 //
-// The files are one source partition without append times: the clock guard, max_age and camera_ttl
-// are off (docs/SEMANTICS.md). Blocks are decoded in parallel and counted in their order, so that
-// the result does not depend on the number of threads.
+// All files together form one source partition without append times. So the clock guard, max_age
+// and camera_ttl are off (docs/SEMANTICS.md). Blocks are decoded in parallel and counted in their
+// order, so the result does not depend on the number of threads.
 #pragma once
 
 #include <cstdint>
@@ -17,28 +17,30 @@
 
 namespace sightline {
 
-struct ReplayFilesOptions {
+struct CountFilesOptions {
   std::vector<std::string> paths;  // "-": standard input
   int32_t threads = 2;
-  uint64_t hash_seed = 0;  // of CountOperator
+  uint64_t hash_seed = 0;  // for CountOperator
 };
-struct ReplayFilesProgress {
-  int64_t bytes_read = 0, bytes_total = 0;  // total 0: unknown
+struct CountFilesProgress {
+  int64_t bytes_read = 0, bytes_total = 0;  // bytes_total is 0 if it is not known
   int64_t events = 0;
 };
 
-// Counts and ledger of all files together. `progress` is called now and then, on this thread.
-Result<Segment> ReplayFiles(const PipelineSpec& spec, const ReplayFilesOptions& options,
-                            const std::function<void(const ReplayFilesProgress&)>& progress);
+// Returns the counts and the ledger of all files together. Calls `progress` now and then, on the
+// calling thread. kStop names a file that cannot be read.
+Result<Segment> CountFiles(const PipelineSpec& spec, const CountFilesOptions& options,
+                           const std::function<void(const CountFilesProgress&)>& progress);
 
-enum class ReplayFormat : uint8_t { kCsv, kJson };
+enum class CountsFormat : uint8_t { kCsv, kJson };
 
-// Rows (location, name, item, window_start, window_end, count), sorted by these columns; times in
-// ms. Corrections are added to their windows.
+// Formats rows (location, name, item, window_start, window_end, count), sorted by location, item
+// and window_start, with times in Unix ms. Corrections are added to their windows.
 std::string FormatCounts(const Segment& result, const PipelineSpec& spec,
-                         const std::vector<Location>& locations, ReplayFormat format);
-// The ledger as a sentence a line, and as JSON: totals, then by location and camera.
+                         const std::vector<Location>& locations, CountsFormat format);
+// Formats the totals of the ledger as one line of text.
 std::string FormatLedger(const Segment& result);
+// Formats the ledger as JSON: the totals, and the sums by location and camera.
 std::string FormatLedgerJson(const Segment& result);
 
 }  // namespace sightline

@@ -18,11 +18,11 @@ namespace sightline {
 namespace {
 
 constexpr size_t kBlockBytes = 1 << 20;
-constexpr size_t kLineBytesMax = size_t{1} << 30;  // of a line, or of a file that is one array
+constexpr size_t kLineBytesMax = size_t{1} << 30;  // for a line, or for a file that is one array
 
 enum class Format : uint8_t { kPlain, kGzip, kZstd };
 
-// One open file: raw bytes in, plain bytes out.
+// One open file. Decompresses what it reads.
 class File {
  public:
   static Result<std::unique_ptr<File>> Open(const std::string& path,
@@ -40,7 +40,7 @@ class File {
     if (fd_ != STDIN_FILENO) close(fd_);
   }
 
-  // Appends up to `space` plain bytes; 0 at the end of the file.
+  // Reads up to `space` decompressed bytes. Returns 0 at the end of the file.
   Result<size_t> Read(char* out, size_t space) {
     switch (format_) {
       case Format::kPlain:
@@ -86,7 +86,7 @@ class File {
     }
   }
   Result<size_t> ReadPlain(char* out, size_t space) {
-    if (at_ < filled_) {  // what Sniff() looked at
+    if (at_ < filled_) {  // the bytes that Sniff() has looked at
       const size_t n = std::min(space, filled_ - at_);
       std::memcpy(out, raw_.data() + at_, n);
       at_ += n;
@@ -158,12 +158,12 @@ struct Input::State {
   std::vector<std::string> paths;
   size_t next_path = 0;
   std::unique_ptr<File> file;
-  bool first_block = true;  // of the file
-  std::string rest;         // the cut line behind the last block
+  bool first_block = true;  // the next block is the first one of the file
+  std::string rest;         // the beginning of a line, behind the last block
   std::atomic<int64_t> bytes_read{0};
   int64_t bytes_total = 0;
 
-  // Appends to the block until it is full or the file ends; false at its end.
+  // Appends to the block until `space` is used. False: the file has ended before.
   Result<bool> FillBlock(LineBlock* block, size_t space) {
     if (block->storage.size() < block->size + space + kDecodePadding)
       block->storage.resize(block->size + space + kDecodePadding);

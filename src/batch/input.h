@@ -1,6 +1,6 @@
-// Input: the bytes of files, one after the other, as blocks of whole lines.
+// Input: reads files one after the other, as blocks of whole lines.
 //
-// Reads plain, gzip and zstd files (by their first bytes, not their names) and standard input
+// It reads plain, gzip and zstd files, which it recognises by their first bytes, and standard input
 // ("-").
 #pragma once
 
@@ -26,12 +26,12 @@ class Input {
   explicit Input(std::vector<std::string> paths);
   ~Input();
 
-  // False at the end of the last file. kStop naming the file if it cannot be read or decompressed.
-  // A file that begins with '[' is one block: its array may go over any number of lines.
+  // Reads the next block. False: the last file has ended. kStop names a file that cannot be read or
+  // decompressed. A file that begins with '[' is one block, because its array may span lines.
   Result<bool> Next(LineBlock* block);
 
-  int64_t bytes_read() const;   // of the files as they lie on disk
-  int64_t bytes_total() const;  // 0: unknown (standard input)
+  int64_t bytes_read() const;   // before decompression
+  int64_t bytes_total() const;  // the size of the files on disk; 0: not known (standard input)
 
  private:
   struct State;

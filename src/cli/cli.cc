@@ -15,10 +15,15 @@
 namespace sightline {
 
 int RunCommandLine(int argc, char** argv) {
-  CLI::App app("sightline: the top items in each location right now, exactly counted");
+  CLI::App app("Count what cameras detect: the top items in each location, live and exact");
   app.name("sightline");
   app.set_version_flag("--version", "sightline 0.1.0");
   app.require_subcommand(1);
+  app.footer(
+      "Examples:\n"
+      "  sightline up --demo          a moving page on http://127.0.0.1:8080\n"
+      "  sightline top --window 60m   the top items of the last hour\n"
+      "  sightline up --help          the options of a command");
   int result = 0;
   AddUpCommands(app, &result);
   AddCameraCommand(app, &result);

@@ -1,9 +1,9 @@
-// The command line: `sightline <command> [options]`. Data goes to stdout, talk to stderr.
+// The command line: `sightline <command> [options]`. Data goes to stdout, messages go to stderr.
 #pragma once
 
 namespace sightline {
 
-// Exit codes: 0 done, 1 failed (the reason is on stderr), 2 wrong usage.
+// Returns the exit code: 0 success, 1 failure (the reason is on stderr), 2 wrong usage.
 int RunCommandLine(int argc, char** argv);
 
 }  // namespace sightline

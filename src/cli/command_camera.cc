@@ -23,14 +23,14 @@ struct Command {
   CameraOptions options;
   bool simulate = false;
   std::string replay, speed = "1", heartbeat;
-  // Of `up`, those of kafka.*: where the topic is and how to log in.
+  // Of the options of `up`, only those of kafka.* are used: the topic, and how to log in.
   Settings up;
   std::vector<Option> table = OptionTable(&up);
   std::map<std::string, std::string> given;
   std::string message = "event";  // of the topic
 };
 
-// With --kafka.brokers the events go to the topic, not to a server.
+// Sends the events to the topic instead of a server, if --kafka.brokers is given.
 Status UseKafka(Command& command) {
   for (const Option& option : command.table) {
     const auto it = command.given.find(option.key);
@@ -41,9 +41,9 @@ Status UseKafka(Command& command) {
   if (command.up.kafka.client.brokers.empty()) return Status::Ok();
   command.options.sender.url =
       fmt::format("kafka://{}/{}", command.up.kafka.client.brokers, command.up.kafka.topic);
-  command.options.sender.gzip = false;  // the client packs by itself
-  // One body at a time, and brokers answer when all replicas have it: what has come meanwhile goes
-  // together.
+  command.options.sender.gzip = false;  // the Kafka client compresses by itself
+  // The sender has one body in flight, and the brokers answer only when all replicas have it. So
+  // a body must be large enough to hold what comes meanwhile.
   command.options.sender.batch_events_max = 10'000;
   command.options.sender.queue_events_max = 50'000;
   command.options.make_client = [up = command.up, message = command.message == "frame"
@@ -64,12 +64,12 @@ int Run(Command& command) {
     return 1;
   };
   if (command.simulate == !command.replay.empty())
-    return fail("say either --replay FILE or --simulate");
+    return fail("give either --replay FILE or --simulate");
   try {
     options.playback.speed = command.speed == "max" ? 0 : std::stod(command.speed);
   } catch (const std::exception&) {
-    return fail(fmt::format("--speed '{}' is no number: 1 is real time, max is as fast as possible",
-                            command.speed));
+    return fail(fmt::format(
+        "--speed '{}' is not a number: 1 is real time, max is as fast as possible", command.speed));
   }
   if (const Status status = UseKafka(command); !status.ok()) return fail(status.message());
   if (const Status status = options.Validate(); !status.ok()) return fail(status.message());
@@ -89,18 +89,24 @@ void AddSimulatorOptions(CLI::App* camera, SimulatorOptions* simulator) {
   const auto add = [&](const char* name, auto* value, const char* help) {
     camera->add_option(name, *value, help)->capture_default_str()->group("Simulation");
   };
-  add("--locations", &simulator->locations, "number of locations");
-  add("--cameras-per-location", &simulator->cameras_per_location, "number of cameras in each");
-  add("--rate", &simulator->rate, "detections a second over all cameras");
-  add("--items", &simulator->items, "number of distinct items");
-  add("--linger", &simulator->linger_probability, "probability that an object stays for frames");
-  add("--disorder", &simulator->disorder_probability, "probability that a detection comes late");
-  add("--retry", &simulator->retry_probability, "probability that a batch is sent twice");
-  add("--dark", &simulator->dark_probability, "probability a camera-minute of a cut connection");
-  add("--silent", &simulator->silent_probability, "probability a camera-minute of switching off");
+  add("--locations", &simulator->locations, "The number of locations.");
+  add("--cameras-per-location", &simulator->cameras_per_location,
+      "The number of cameras in each location.");
+  add("--rate", &simulator->rate, "The number of detections per second, over all cameras.");
+  add("--items", &simulator->items, "The number of distinct items.");
+  add("--linger", &simulator->linger_probability,
+      "The probability that an object stays in view for several frames.");
+  add("--disorder", &simulator->disorder_probability,
+      "The probability that a detection arrives out of order.");
+  add("--retry", &simulator->retry_probability, "The probability that a batch is sent twice.");
+  add("--dark", &simulator->dark_probability,
+      "The probability, per camera and minute, that the connection breaks.");
+  add("--silent", &simulator->silent_probability,
+      "The probability, per camera and minute, that the camera switches off.");
   add("--wrong-clock", &simulator->wrong_clock_probability,
-      "probability a camera-minute of a wrong clock");
-  add("--malformed", &simulator->malformed_probability, "probability of a line of nonsense");
+      "The probability, per camera and minute, that the clock goes wrong.");
+  add("--malformed", &simulator->malformed_probability,
+      "The probability that a line cannot be decoded.");
 }
 
 }  // namespace
@@ -109,31 +115,45 @@ void AddCameraCommand(CLI::App& app, int* result) {
   auto command = std::make_shared<Command>();
   CameraOptions& options = command->options;
   CLI::App* camera =
-      app.add_subcommand("camera", "Send detections to a server: a recording or a simulated city");
-  camera->add_option("--replay", command->replay, "recording (NDJSON, plain or .gz; - is stdin)");
-  camera->add_flag("--simulate", command->simulate, "a city of simulated cameras");
-  camera->add_option("--url", options.sender.url, "of the server")->capture_default_str();
+      app.add_subcommand("camera", "Send the detections of a recording or of a simulated city");
+  camera->add_option("--replay", command->replay,
+                     "The recording to play back (NDJSON, plain or .gz); - reads stdin.");
+  camera->add_flag("--simulate", command->simulate, "Simulate the cameras of a city.");
+  camera->add_option("--url", options.sender.url, "The URL of the server.")->capture_default_str();
   camera
       ->add_option("--spool", options.spool.directory,
-                   "folder that keeps detections while the server is away")
+                   "The folder that keeps detections while the server is away. Each camera process "
+                   "needs its own.")
       ->capture_default_str();
-  camera->add_option("--spool-max", options.spool.bytes_max, "bytes of the spool")
+  camera
+      ->add_option("--spool-max", options.spool.bytes_max,
+                   "The maximum size of the spool, in bytes.")
       ->capture_default_str();
-  camera->add_flag("--gzip", options.sender.gzip, "compress what is sent");
-  camera->add_option("--speed", command->speed, "of a recording: 1 is real time; max")
+  camera->add_flag("--gzip", options.sender.gzip, "Compress the bodies that are sent.");
+  camera
+      ->add_option("--speed", command->speed,
+                   "The speed of playback: 1 is real time, max is as fast as possible.")
       ->capture_default_str()
       ->group("Recording");
-  camera->add_flag("--shift-to-now", options.playback.shift_to_now, "move its times to the present")
+  camera
+      ->add_flag("--shift-to-now", options.playback.shift_to_now,
+                 "Shift the times of the recording to the present.")
       ->group("Recording");
-  camera->add_flag("--loop", options.playback.loop, "again and again (with --shift-to-now)")
+  camera
+      ->add_flag("--loop", options.playback.loop,
+                 "Repeat the recording for ever. Needs --shift-to-now.")
       ->group("Recording");
-  camera->add_option("--seed", options.seed, "the same city for the same seed")
+  camera
+      ->add_option("--seed", options.seed,
+                   "The seed of the city. The same seed gives the same city.")
       ->capture_default_str()
       ->group("Simulation");
-  camera->add_option("--locations-file", options.locations_file, "write the city's location table")
+  camera
+      ->add_option("--locations-file", options.locations_file,
+                   "The file to which the location table of the city is written.")
       ->group("Simulation");
   AddSimulatorOptions(camera, &options.simulator);
-  // As far as a camera needs them.
+  // A camera needs the topic, and the options of the connection.
   for (const Option& option : command->table) {
     if (!option.key.starts_with("kafka.s") && option.key != "kafka.brokers" &&
         option.key != "kafka.topic")
@@ -142,14 +162,17 @@ void AddCameraCommand(CLI::App& app, int* result) {
     const std::string value = option.get();
     camera
         ->add_option((brokers ? "--kafka,--" : "--") + option.key, command->given[option.key],
-                     brokers ? "send to a topic there, not to a server" : option.help)
+                     brokers
+                         ? "The brokers. If set, detections go to kafka.topic instead of a server."
+                         : option.help)
         ->type_name(option.unit)
         ->group("Kafka");
   }
   camera
-      ->add_option("--kafka.message", command->message,
-                   "what a message has: event, or frame, which is all that a camera saw at one "
-                   "moment")
+      ->add_option(
+          "--kafka.message", command->message,
+          "What one message holds: one event, or one frame, which is all that a camera saw "
+          "at one moment.")
       ->check(CLI::IsMember({"event", "frame"}))
       ->capture_default_str()
       ->group("Kafka");
@@ -159,9 +182,8 @@ void AddCameraCommand(CLI::App& app, int* result) {
       "  sightline camera --replay data/pedestrians.ndjson --shift-to-now --loop\n"
       "  sightline camera --replay day.ndjson --speed max --url http://127.0.0.1:8080\n"
       "  sightline camera --simulate --kafka 127.0.0.1:9092 --kafka.message frame\n\n"
-      "While the server or the brokers are away everything goes to the spool, and from there in "
-      "order when it is\n"
-      "back. One --spool folder for each camera process.");
+      "While the server or the brokers are away, detections go to the spool. When they are back,\n"
+      "the spool is sent first, in order.");
   camera->callback([command, result] { *result = Run(*command); });
 }
 

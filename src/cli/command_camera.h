@@ -1,4 +1,4 @@
-// `sightline camera`: see camera/camera.h.
+// The command `sightline camera`; camera/camera.h does the work.
 #pragma once
 
 namespace CLI {
@@ -7,7 +7,7 @@ class App;
 
 namespace sightline {
 
-// Adds the subcommand; when it is chosen, parsing runs it and its exit code is put into `result`.
+// Adds the subcommand. If it is chosen, parsing runs it and puts its exit code into `result`.
 void AddCameraCommand(CLI::App& app, int* result);
 
 }  // namespace sightline

@@ -28,7 +28,7 @@ namespace {
 
 namespace json = boost::json;
 
-// Of the options of `up`, those of the old pipeline and of the cluster.
+// The options of `up` that describe the old pipeline and the cluster.
 const std::vector<std::string_view> kWanted = {"data",   "log_level",    "lake.dir",
                                                "kafka.", "lake.enabled", "pipeline."};
 
@@ -53,25 +53,27 @@ Status Resolve(Command& command) {
   HandoverOptions& handover = command.handover;
   RETURN_IF_ERROR(options.pipeline.Validate());
   if (options.kafka.client.brokers.empty())
-    return Status::Stop("handover writes a topic of Kafka: say --kafka host:port");
+    return Status::Stop("handover writes to a topic in Kafka: give --kafka host:port");
   if (!ParseTime(command.at, TimeUnit::kMillis, &handover.at))
     return Status::Stop(fmt::format(
-        "--at '{}' is no time: write 2026-11-22T12:00:00Z or milliseconds", command.at));
+        "--at '{}' is not a time: write 2026-11-22T12:00:00Z or milliseconds", command.at));
   if (handover.to.empty() && !handover.from.empty())
-    return Status::Stop("say with --to which topic is written");
+    return Status::Stop("give the topic to write with --to");
   if (handover.to.empty()) handover.to = options.kafka.topic;
   if (handover.from == handover.to)
     return Status::Stop(
-        fmt::format("'{}' cannot be handed over to itself: partitions are never "
-                    "added in place; give two topics",
+        fmt::format("'{}' cannot be handed over to itself, because partitions are never "
+                    "added in place: give two topics",
                     handover.to));
   if (handover.until_end && handover.from.empty())
-    return Status::Stop("--until-end is for a topic: a data folder is copied to its end always");
+    return Status::Stop(
+        "--until-end is only for a topic: a data folder is always copied to its end");
   handover.by = command.by == "camera" ? RekeyBy::kCamera : RekeyBy::kDetection;
-  // What goes wrong is in the command's own last line; --log_level says otherwise.
+  // The command's own last line says what went wrong, so the log is silent unless --log_level is
+  // given.
   if (!SetLogLevel(command.given["log_level"].empty() ? "error" : options.log_level))
     return Status::Stop(
-        fmt::format("log_level '{}' is none of debug, info, warning, error", options.log_level));
+        fmt::format("log_level '{}' is not one of debug, info, warning, error", options.log_level));
   return Status::Ok();
 }
 
@@ -124,7 +126,7 @@ int PrintEnd(const KafkaCopyStats& stats, const std::string& format) {
   if (format == "json")
     return Print(json::serialize(json::object{{"copied", stats.read}, {"written", stats.written}}) +
                  "\n");
-  return Print(fmt::format("{} records copied, as {}: everything is in the topic\n", stats.read,
+  return Print(fmt::format("{} records were copied as {}: everything is in the topic\n", stats.read,
                            stats.written));
 }
 
@@ -141,12 +143,12 @@ int Run(Command& command) {
   if (const int bad = Print(as_json ? json::serialize(PlanJson(plan)) + "\n" : PlanText(plan));
       bad != 0)
     return bad;
-  if (!plan.ok()) return Fail("it cannot go on; what failed says what to do");
+  if (!plan.ok()) return Fail("the hand-over cannot start: each failed check says what to do");
   if (command.dry_run) return 0;
   const Result<KafkaCopyStats> copied = opened.value()->Copy(
       [](const std::string& line) { fmt::print(stderr, "sightline handover: {}\n", line); });
   if (copied.ok()) return PrintEnd(copied.value(), command.format);
-  // Told to stop: a live copy has no other end.
+  // A live copy ends only when it is asked to stop, so that is not a failure.
   const bool is_live = !command.handover.from.empty() && !command.handover.until_end;
   if (copied.status().code() == StatusCode::kRetry && is_live) return 0;
   return Fail(copied.status().message());
@@ -156,32 +158,37 @@ int Run(Command& command) {
 
 void AddHandoverCommand(CLI::App& app, int* result) {
   auto command = std::make_shared<Command>();
-  CLI::App* handover = app.add_subcommand(
-      "handover",
-      "Hand over to a pipeline on another topic: more partitions, or a data folder to "
-      "Kafka");
+  CLI::App* handover = app.add_subcommand("handover",
+                                          "Hand over to a new pipeline: a topic to one with more "
+                                          "partitions, or a data folder to Kafka");
   handover
-      ->add_option("--at", command->at,
-                   "T: the old pipeline counts until then, the new one from then on; RFC 3339 or "
-                   "Unix ms")
+      ->add_option(
+          "--at", command->at,
+          "The time T of the hand-over, RFC 3339 or Unix ms. The old pipeline counts events "
+          "before T, the new one those from T on.")
       ->required();
   handover->add_option("--from", command->handover.from,
-                       "topic of the old pipeline; by default the data folder, whose server is "
-                       "stopped");
+                       "The topic of the old pipeline. By default the data folder is handed over; "
+                       "its server must be stopped.");
   handover->add_option("--to", command->handover.to,
-                       "topic of the new pipeline; of a data folder by default kafka.topic");
-  handover->add_option("--by", command->by, "the key of its records: camera or detection_oid")
+                       "The topic of the new pipeline. For a data folder the default is "
+                       "kafka.topic.");
+  handover
+      ->add_option("--by", command->by, "The key of the copied records: camera or detection_oid.")
       ->check(CLI::IsMember({"camera", "detection_oid"}))
       ->capture_default_str();
   handover->add_flag("--until-end", command->handover.until_end,
-                     "of a topic: end when all is copied that was there at the start; else until "
-                     "SIGTERM");
-  handover->add_flag("--dry-run", command->dry_run,
-                     "check and say everything, copy nothing; exit code 1 if it could not go on");
-  handover->add_option("--format", command->format, "text or json")
+                     "End when everything that was in the topic at the start is copied. By default "
+                     "the copy of a topic runs until SIGTERM.");
+  handover->add_flag(
+      "--dry-run", command->dry_run,
+      "Check everything and print the plan, but copy nothing. The exit code is 1 if a "
+      "check failed.");
+  handover->add_option("--format", command->format, "The format of the output: text or json.")
       ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str();
-  handover->add_option("--config", command->config, "TOML file of the old pipeline");
+  handover->add_option("--config", command->config,
+                       "The configuration file (TOML) of the old pipeline.");
   AddOptions(*handover, command->table, command->given, BeginningWith(kWanted));
   handover->footer(
       "Examples:\n"
@@ -190,11 +197,11 @@ void AddHandoverCommand(CLI::App& app, int* result) {
       "      --to raw_camera_events --dry-run\n"
       "  sightline handover --at 2026-11-22T12:00:00Z --from raw_camera_events --to raw_24 \\\n"
       "      --kafka 127.0.0.1:9092 --config old.toml\n\n"
-      "Give the options of the old pipeline: T must begin a window, and the old pipeline must have "
-      "run\n"
-      "with pipeline.count_until T since before that time. After a kill the same command goes on; "
-      "once\n"
-      "everything is copied it has nothing to do. docs/SEMANTICS.md, \"Hand-over\".");
+      "Give the options of the old pipeline. T must begin a window, and the old pipeline must run\n"
+      "with pipeline.count_until T since before T. If the command is killed, the same command\n"
+      "continues where it stopped. The rule is in docs/SEMANTICS.md, \"Hand-over\", the steps are "
+      "in\n"
+      "docs/OPERATIONS.md.");
   handover->callback([command, result] { *result = Run(*command); });
 }
 

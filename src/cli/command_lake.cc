@@ -39,7 +39,7 @@ int Fail(std::string_view command, const std::string& message) {
   return 1;
 }
 
-// A line on a terminal, rewritten; nothing into pipes.
+// Shows progress in one line of a terminal. It prints nothing if stderr is not a terminal.
 class ProgressLine {
  public:
   void operator()(std::string_view what, int64_t done, int64_t total) {
@@ -73,14 +73,14 @@ int Print(std::string_view command, const Options& options, std::vector<Column> 
   return 0;
 }
 
-// The tables that the command is about: one, or those that are there.
+// Returns the table that was named, or all tables that exist.
 std::vector<std::string> TablesOf(const Options& options, Storage& storage) {
   if (!options.table.empty()) return {options.table};
   std::vector<std::string> tables;
   for (const std::string_view table :
        {lake::kIncrementsTable, lake::kLedgerTable, lake::kLocationsTable}) {
     const Result<lake::LogListing> log = lake::ListLog(storage, table);
-    // One that cannot be listed is asked for, so that the command says why.
+    // A table that cannot be listed is included, so that the command reports the reason.
     if (!log.ok() || !log.value().commits.empty()) tables.emplace_back(table);
   }
   return tables;
@@ -94,7 +94,7 @@ Result<lake::SnapshotPtr> SnapshotOf(const Options& options, Storage& storage,
   EventTime at;
   if (!ParseTime(options.at, TimeUnit::kMillis, &at))
     return Status::Stop(
-        fmt::format("'{}' is no time: write 2026-11-22T12:00:00Z or milliseconds", options.at));
+        fmt::format("'{}' is not a time: write 2026-11-22T12:00:00Z or milliseconds", options.at));
   const Result<lake::Version> version = lake::VersionAt(storage, table, at.v);
   if (!version.ok()) return version.status();
   return lake::ReadSnapshotAt(storage, table, version.value());
@@ -280,7 +280,7 @@ int Run(std::string_view command, const Options& options, int (*run)(const Optio
   std::error_code error;
   if (!std::filesystem::is_directory(root, error))
     return Fail(command, fmt::format("there is no lake in '{}': give --data (a data folder of "
-                                     "`sightline up`), --config (its options) or --lake",
+                                     "`sightline up`), --config (its configuration file) or --lake",
                                      root));
   LocalStorage storage(std::filesystem::absolute(root));
   return run(options, storage);
@@ -290,47 +290,73 @@ int Run(std::string_view command, const Options& options, int (*run)(const Optio
 
 void AddLakeCommands(CLI::App& app, int* result) {
   auto options = std::make_shared<Options>();
-  CLI::App* lake = app.add_subcommand("lake", "Look after the stored counts (Delta tables)");
+  CLI::App* lake = app.add_subcommand("lake", "Inspect and maintain the lake (Delta tables)");
   lake->require_subcommand(1);
   auto add = [&](const char* name, const char* help, int (*run)(const Options&, Storage&)) {
     CLI::App* command = lake->add_subcommand(name, help);
     AddLakePlace(command, &options->place);
-    command->add_option("--format", options->format, "table, csv, json, ndjson or parquet")
+    command
+        ->add_option("--format", options->format,
+                     "The format of the output: table, csv, json, ndjson or parquet.")
         ->capture_default_str();
     command->callback([name, options, run, result] { *result = Run(name, *options, run); });
     return command;
   };
   auto table = [&](CLI::App* command) {
-    command->add_option("--table", options->table, "one table only")
+    command
+        ->add_option("--table", options->table,
+                     "The table: item_count_increments, ledger or locations. The default is all of "
+                     "them.")
         ->check(CLI::IsMember({"item_count_increments", "ledger", "locations"}));
   };
   auto dry_run = [&](CLI::App* command) {
-    command->add_flag("--dry-run", options->dry_run, "only say what would be done");
+    command->add_flag("--dry-run", options->dry_run,
+                      "Print what would be done, and change nothing.");
   };
   CLI::App* verify =
       add("verify", "Read everything and prove that the lake equals the ledger", RunVerify);
   verify->footer(
-      "Exit code 1 when anything is damaged; each finding names what.\n"
-      "What it cannot see: that the newest commits of a table were deleted. What is left is a\n"
-      "whole lake of an earlier moment (docs/LAKE.md, Damage).");
-  CLI::App* describe = add("describe", "What there is in each table", RunDescribe);
-  CLI::App* history = add("history", "The newest commits", RunHistory);
-  history->add_option("--limit", options->limit, "of each table")
+      "Examples:\n"
+      "  sightline lake verify --data /srv/sightline\n"
+      "  sightline lake verify --lake /backup/lake --format json\n\n"
+      "The exit code is 1 if anything is damaged; each finding names the damaged object. `verify`\n"
+      "cannot notice that the newest commits of a table were deleted, because the rest is an\n"
+      "intact lake of an earlier moment (docs/LAKE.md, \"Damage\").");
+  CLI::App* describe =
+      add("describe", "Print version, files, rows and days of each table", RunDescribe);
+  describe->footer(
+      "Examples:\n"
+      "  sightline lake describe --data /srv/sightline\n"
+      "  sightline lake describe --table ledger --at 2026-11-22T12:00:00Z");
+  CLI::App* history = add("history", "List the newest commits of each table", RunHistory);
+  history->footer("Example:\n  sightline lake history --table ledger --limit 5");
+  history->add_option("--limit", options->limit, "The maximum number of commits per table.")
       ->check(CLI::Range(1, 1'000'000))
       ->capture_default_str();
-  CLI::App* files = add("files", "The data files of a version", RunFiles);
+  CLI::App* files = add("files", "List the data files of a version", RunFiles);
+  files->footer(
+      "Examples:\n"
+      "  sightline lake files --version 12\n"
+      "  sightline lake files --at 2026-11-22T12:00:00Z --format csv");
   for (CLI::App* command : {describe, files}) {
-    command->add_option("--version", options->version, "of an earlier version [the newest]");
-    command->add_option("--at", options->at, "as it was then, RFC 3339 or Unix ms");
+    command->add_option("--version", options->version,
+                        "The version to read. The default is the newest.");
+    command->add_option("--at", options->at,
+                        "Read the version that was the newest at this time, RFC 3339 or Unix ms.");
   }
-  CLI::App* compact =
-      add("compact", "Pack days that are over into one file a location", RunCompact);
-  compact->add_flag("--all-days", options->all_days, "today, too");
-  CLI::App* retain = add("retain", "Remove whole days that are too old", RunRetain);
-  retain->add_option("--days", options->days, "that stay, at least 1")->required();
-  CLI::App* vacuum = add("vacuum", "Delete files that no version needs any more", RunVacuum);
-  vacuum->add_option("--retention", options->retention, "of files that left the tables")
+  CLI::App* compact = add("compact", "Pack each past day into one file per location", RunCompact);
+  compact->add_flag("--all-days", options->all_days, "Include the current day.");
+  compact->footer("Example:\n  sightline lake compact --data /srv/sightline --dry-run");
+  CLI::App* retain = add("retain", "Remove the oldest days from the counts", RunRetain);
+  retain->add_option("--days", options->days, "The number of days that stay, at least 1.")
+      ->required();
+  retain->footer("Example:\n  sightline lake retain --days 365 --dry-run");
+  CLI::App* vacuum = add("vacuum", "Delete files that no version needs", RunVacuum);
+  vacuum
+      ->add_option("--retention", options->retention,
+                   "The time for which files that have left the tables stay on disk.")
       ->capture_default_str();
+  vacuum->footer("Example:\n  sightline lake vacuum --retention 7d --dry-run");
   for (CLI::App* command : {describe, history, files, compact, vacuum}) table(command);
   for (CLI::App* command : {compact, retain, vacuum}) dry_run(command);
   lake->footer(

@@ -31,7 +31,7 @@ void AddOptions(CLI::App& to, const std::vector<Option>& table,
 Status ApplyLogLevel(const Settings& options) {
   if (SetLogLevel(options.log_level)) return Status::Ok();
   return Status::Stop(
-      fmt::format("log_level '{}' is none of debug, info, warning, error", options.log_level));
+      fmt::format("log_level '{}' is not one of debug, info, warning, error", options.log_level));
 }
 
 Status CheckListen(const Settings& options) {
@@ -39,8 +39,8 @@ Status CheckListen(const Settings& options) {
   if (!listen.ok()) return listen.status();
   if (listen.value().is_loopback || options.insecure) return Status::Ok();
   return Status::Stop(fmt::format(
-      "'{}' can be reached from other machines and there is no access control yet: listen on "
-      "127.0.0.1 (and put a proxy in front), or say --insecure if that is what you want",
+      "'{}' can be reached from other machines, and there is no access control yet: listen on "
+      "127.0.0.1 (and put a proxy in front), or add --insecure if that is what you want",
       options.listen));
 }
 

@@ -1,4 +1,4 @@
-// What the commands that take rows of the option table share.
+// Shared by the commands that take options of the option table.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -13,19 +13,20 @@
 
 namespace sightline {
 
-// By the key of an option.
+// Returns whether a command takes the option with this key.
 using WantedOptions = std::function<bool(std::string_view key)>;
-// Those that begin with one of these.
+// Wants the options whose keys begin with one of `prefixes`.
 WantedOptions BeginningWith(std::vector<std::string_view> prefixes);
 
-// Of `table` what is wanted, as options of `to`; what is given goes to `given`, which outlives it.
-// The brokers have the short name --kafka.
+// Adds the wanted options of `table` to the command `to`. Values of the command line go to `given`,
+// which must outlive `to`. The brokers get the short name --kafka.
 void AddOptions(CLI::App& to, const std::vector<Option>& table,
                 std::map<std::string, std::string>& given, const WantedOptions& wanted);
 
-// The log begins at options.log_level. kStop: there is no such level.
+// Sets the lowest level of the log. kStop: there is no such level.
 Status ApplyLogLevel(const Settings& options);
-// kStop: options.listen is no address, or one that other machines reach without options.insecure.
+// kStop: options.listen is not an address, or other machines can reach it and options.insecure is
+// not set.
 Status CheckListen(const Settings& options);
 
 }  // namespace sightline

@@ -54,7 +54,7 @@ int RunQuery(const Options& options) {
   const Result<ResultFormat> format = ParseResultFormat(options.format);
   if (!format.ok()) return Fail("query", format.status().message());
   if (format.value() == ResultFormat::kParquet && isatty(STDOUT_FILENO) != 0)
-    return Fail("query", "Parquet is not for a terminal: send it to a file with >");
+    return Fail("query", "Parquet cannot be shown on a terminal: redirect the output to a file");
   auto client = Open(options, "query");
   if (!client.ok()) return Fail("query", client.status().message());
   std::string sql = options.sql;
@@ -62,12 +62,13 @@ int RunQuery(const Options& options) {
   const Status done = client.value()->Query(sql, format.value(), options.rows_max, ToStdout);
   if (!done.ok()) return Fail("query", done.message());
   if (client.value()->truncated())
-    fmt::print(stderr, "sightline query: only the first {} rows; say --limit for more\n",
+    fmt::print(stderr,
+               "sightline query: these are only the first {} rows; raise --limit for more\n",
                options.rows_max);
   return std::fflush(stdout) == 0 ? 0 : Fail("query", "cannot write to standard output");
 }
 
-// The windows of a minute that end at or before `at`, and the one that holds it.
+// Windows of a minute up to and including the one that contains `at`.
 Result<std::string> TopParameters(const Options& options) {
   const Result<WindowChoice> window = WindowChoice::Parse(options.window, kMinute);
   if (!window.ok())
@@ -76,7 +77,7 @@ Result<std::string> TopParameters(const Options& options) {
   EventTime at{SystemClock().NowMs()};
   if (!options.at.empty() && !ParseTime(options.at, TimeUnit::kMillis, &at))
     return Status::Stop(
-        fmt::format("'{}' is no time: write 2026-11-22T12:00:00Z or milliseconds", options.at));
+        fmt::format("'{}' is not a time: write 2026-11-22T12:00:00Z or milliseconds", options.at));
   constexpr Millis kDay{86'400'000};
   const EventTime end = WindowStart(at - Millis{1}, kMinute) + kMinute;
   const EventTime start =
@@ -120,9 +121,12 @@ int RunLedger(const Options& options) {
 
 void AddWhere(CLI::App* command, Options* options) {
   AddLakePlace(command, &options->where.place);
-  command->add_option("--url", options->where.url,
-                      "of a server; by default the one that owns the data folder");
-  command->add_option("--format", options->format, "table, csv, json, ndjson or parquet")
+  command->add_option(
+      "--url", options->where.url,
+      "The URL of the server. The default is the server that owns the data folder.");
+  command
+      ->add_option("--format", options->format,
+                   "The format of the output: table, csv, json, ndjson or parquet.")
       ->capture_default_str();
 }
 
@@ -131,29 +135,32 @@ void AddWhere(CLI::App* command, Options* options) {
 void AddQueryCommands(CLI::App& app, int* result) {
   auto options = std::make_shared<Options>();
   CLI::App* query =
-      app.add_subcommand("query", "Ask in SQL: what was counted, ever and this second");
-  query->add_option("sql", options->sql, "one SELECT; - reads it from stdin")->required();
-  query->add_option("--limit", options->rows_max, "at most so many rows")
+      app.add_subcommand("query", "Query the counts in SQL, including those of this second");
+  query->add_option("sql", options->sql, "One SELECT statement; - reads it from stdin.")
+      ->required();
+  query->add_option("--limit", options->rows_max, "The maximum number of rows.")
       ->check(CLI::Range(1, 1'000'000))
       ->capture_default_str();
   AddWhere(query, options.get());
   query->footer(
-      "Views: item_counts, item_count_increments, ledger, locations (docs/SQL.md).\n\n"
       "Examples:\n"
       "  sightline query \"SELECT item_name, sum(item_count) FROM item_counts GROUP BY ALL\"\n"
-      "  sightline query --format csv - < report.sql > report.csv");
+      "  sightline query --format csv - < report.sql > report.csv\n\n"
+      "The views are item_counts, item_count_increments, ledger and locations (docs/SQL.md).");
   query->callback([options, result] { *result = RunQuery(*options); });
 
-  CLI::App* top = app.add_subcommand("top", "The top items of a window");
-  top->add_option("--location", options->location, "a location's oid, or all")
+  CLI::App* top = app.add_subcommand("top", "Print the top items of a window");
+  top->add_option("--location", options->location, "The oid of a location, or all.")
       ->capture_default_str();
-  top->add_option("--window", options->window, "1m, 5m, 60m, up to 24h, or today (UTC)")
+  top->add_option("--window", options->window,
+                  "The length of the window: 1m, 5m, 60m, up to 24h, or today (UTC).")
       ->capture_default_str();
-  top->add_option("--at", options->at, "end of the window, RFC 3339 or Unix ms [now]");
-  top->add_option("--limit", options->limit, "at most so many items")
+  top->add_option("--at", options->at,
+                  "The end of the window, RFC 3339 or Unix ms. The default is now.");
+  top->add_option("--limit", options->limit, "The maximum number of items.")
       ->check(CLI::Range(1, 1'000))
       ->capture_default_str();
-  top->add_flag("--watch", options->watch, "again every second, until Ctrl+C");
+  top->add_flag("--watch", options->watch, "Print the items again every second, until Ctrl+C.");
   AddWhere(top, options.get());
   top->footer(
       "Examples:\n"
@@ -162,14 +169,18 @@ void AddQueryCommands(CLI::App& app, int* result) {
       "  sightline top --watch");
   top->callback([options, result] { *result = RunTop(*options); });
 
-  CLI::App* ledger = app.add_subcommand("ledger", "What became of each event: why is it 37?");
-  ledger->add_option("--location", options->location, "a location's oid, or all")
+  CLI::App* ledger = app.add_subcommand(
+      "ledger", "Print what became of the events: counted, duplicate, too late and so on");
+  ledger->add_option("--location", options->location, "The oid of a location, or all.")
       ->capture_default_str();
   ledger
-      ->add_option("--group", options->group, "added up by none, location, camera, hour or source")
+      ->add_option("--group", options->group,
+                   "The groups of the sums: none, location, camera, hour or source.")
       ->capture_default_str();
-  ledger->add_option("--from", options->from, "of append time, RFC 3339 or Unix ms");
-  ledger->add_option("--to", options->to, "likewise; excluded");
+  ledger->add_option("--from", options->from,
+                     "The start of the range of append time, RFC 3339 or Unix ms.");
+  ledger->add_option("--to", options->to,
+                     "The end of the range of append time, RFC 3339 or Unix ms; excluded.");
   AddWhere(ledger, options.get());
   ledger->footer(
       "Examples:\n"

@@ -1,4 +1,4 @@
-// The commands `sightline query`, `top` and `ledger`: questions to the lake and what is pending.
+// The commands `sightline query`, `top` and `ledger`: they read the lake and the pending rows.
 #pragma once
 
 namespace CLI {
@@ -7,6 +7,7 @@ class App;
 
 namespace sightline {
 
+// Adds the subcommands. If one is chosen, parsing runs it and puts its exit code into `result`.
 void AddQueryCommands(CLI::App& app, int* result);
 
 }  // namespace sightline

@@ -39,7 +39,7 @@ Status ReadTime(const std::string& text, AppendTime* time) {
   if (text.empty()) return Status::Ok();
   if (!ParseTime(text, TimeUnit::kMillis, &parsed))
     return Status::Stop(
-        fmt::format("'{}' is no time: write 2026-11-22T12:00:00Z or milliseconds", text));
+        fmt::format("'{}' is not a time: write 2026-11-22T12:00:00Z or milliseconds", text));
   *time = {parsed.v};
   return Status::Ok();
 }
@@ -82,7 +82,7 @@ int PrintTotals(const RedriveResult& result, const std::string& format) {
                format);
 }
 
-// The server that owns the data folder, and answers.
+// Returns a client of the server that owns the data folder, after checking that it answers.
 Result<std::unique_ptr<HttpClient>> FindServer(RedriveOptions* options) {
   auto client = CreateCurlClient({});
   if (!client.ok()) return client;
@@ -92,13 +92,13 @@ Result<std::unique_ptr<HttpClient>> FindServer(RedriveOptions* options) {
       options->url.empty() ? DataFolder(options->data).ReadAddress() : std::nullopt;
   if (owner) options->url = owner->url;
   if (options->url.empty())
-    return Status::Stop(fmt::format("no server of '{}' runs: {}", options->data, start));
+    return Status::Stop(fmt::format("no server of '{}' is running: {}", options->data, start));
   while (options->url.ends_with('/')) options->url.pop_back();
   const HttpResponse alive = client.value()->Get(options->url + "/healthz");
   if (alive.status == 0)
     return Status::Stop(
         fmt::format("the server '{}' does not answer ({}): {}", options->url, alive.error, start));
-  // After a crash another server may have the address: these events are not for it.
+  // After a crash another server may have taken the address. It must not get these events.
   if (owner && !IsOf(*owner, alive.body))
     return Status::Stop(
         fmt::format("another program has the address '{}' of the server of '{}': {}", options->url,
@@ -138,14 +138,14 @@ int Run(Command& command) {
   if (terminal && !options.dry_run) fmt::print(stderr, "\r\x1b[K");
   if (result.cut > 0)
     fmt::print(stderr,
-               "sightline redrive: {} events are skipped: longer than the {} bytes that are kept\n",
+               "sightline redrive: {} events are skipped: only their first {} bytes were kept\n",
                result.cut, kDeadLetterBytesMax);
   const int printed =
       options.dry_run ? PrintGroups(result, command.format) : PrintTotals(result, command.format);
   if (!status.ok()) return Fail(status.message());
   if (result.rejected > 0)
-    return Fail(
-        fmt::format("{} events were rejected: the server cannot read them", result.rejected));
+    return Fail(fmt::format("the server rejected {} events, because it cannot decode them",
+                            result.rejected));
   return printed;
 }
 
@@ -155,19 +155,25 @@ void AddRedriveCommand(CLI::App& app, int* result) {
   auto command = std::make_shared<Command>();
   RedriveOptions& options = command->options;
   CLI::App* redrive = app.add_subcommand(
-      "redrive", "Send events that were future or too_late again, after a repair");
-  redrive->add_option("--data", options.data, "data folder of `sightline up`")
+      "redrive", "Send events again that were future or too_late, after a repair");
+  redrive->add_option("--data", options.data, "The data folder of `sightline up`.")
       ->capture_default_str();
-  redrive->add_option("--url", options.url,
-                      "of a server; by default the one that owns the data folder");
-  redrive->add_option("--outcome", command->outcome, "which: future, too_late or all")
+  redrive->add_option(
+      "--url", options.url,
+      "The URL of the server. The default is the server that owns the data folder.");
+  redrive
+      ->add_option("--outcome", command->outcome,
+                   "The outcome of the events: future, too_late or all.")
       ->check(CLI::IsMember({"future", "too_late", "all"}))
       ->capture_default_str();
-  redrive->add_option("--from", command->from, "received from then on, RFC 3339 or Unix ms");
-  redrive->add_option("--to", command->to, "likewise; excluded");
-  redrive->add_flag("--dry-run", options.dry_run, "send nothing, say what would be sent");
-  redrive->add_flag("--again", options.again, "also what an earlier redrive has sent");
-  redrive->add_option("--format", command->format, "table, json or csv")
+  redrive->add_option("--from", command->from,
+                      "The start of the range of append time, RFC 3339 or Unix ms.");
+  redrive->add_option("--to", command->to,
+                      "The end of the range of append time, RFC 3339 or Unix ms; excluded.");
+  redrive->add_flag("--dry-run", options.dry_run, "Print what would be sent, and send nothing.");
+  redrive->add_flag("--again", options.again,
+                    "Include events that an earlier redrive has already sent.");
+  redrive->add_option("--format", command->format, "The format of the output: table, json or csv.")
       ->check(CLI::IsMember({"table", "json", "csv"}))
       ->capture_default_str();
   redrive->footer(
@@ -175,10 +181,10 @@ void AddRedriveCommand(CLI::App& app, int* result) {
       "  sightline redrive --dry-run                       by outcome, location and camera\n"
       "  sightline redrive --outcome future --from 2026-11-22T10:00:00Z --to 2026-11-22T11:00:00Z\n"
       "  sightline redrive --data /srv/sightline --format json\n\n"
-      "First repair the cause (a camera's clock, pipeline.dedup_horizon), then send. What was "
-      "sent\n"
-      "is remembered in redrive.json of the data folder. Accepted means taken by the server: an\n"
-      "event that is still future or too late is set aside once more (`sightline ledger`).\n"
+      "First repair the cause (a camera's clock, pipeline.dedup_horizon), then send. The file\n"
+      "redrive.json in the data folder remembers what was sent. An accepted event has reached the\n"
+      "server; if it is still future or too late, it gets that outcome again (`sightline "
+      "ledger`).\n"
       "Malformed events are never sent.");
   redrive->callback([command, result] { *result = Run(*command); });
 }

@@ -1,4 +1,4 @@
-// `sightline redrive`: see admin/redrive.h.
+// The command `sightline redrive`; admin/redrive.h does the work.
 #pragma once
 
 namespace CLI {
@@ -7,6 +7,7 @@ class App;
 
 namespace sightline {
 
+// Adds the subcommand. If it is chosen, parsing runs it and puts its exit code into `result`.
 void AddRedriveCommand(CLI::App& app, int* result);
 
 }  // namespace sightline

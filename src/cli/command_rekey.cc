@@ -21,7 +21,7 @@
 namespace sightline {
 namespace {
 
-// Of the options of `up`, as far as they mean something here.
+// The options of `up` that have a meaning here.
 const std::vector<std::string_view> kWanted = {"data",
                                                "listen",
                                                "log_level",
@@ -49,10 +49,10 @@ Status Resolve(Command& command) {
   Settings& options = command.options;
   RekeyOptions& rekey = command.rekey;
   if (options.kafka.client.brokers.empty())
-    return Status::Stop("rekey reads and writes topics of Kafka: say --kafka host:port");
+    return Status::Stop("rekey reads and writes topics in Kafka: give --kafka host:port");
   if (rekey.from == rekey.to)
     return Status::Stop(
-        fmt::format("'{}' cannot be written again into itself: give two topics", rekey.from));
+        fmt::format("'{}' cannot be copied into itself: give two topics", rekey.from));
   RETURN_IF_ERROR(CheckListen(options));
   RETURN_IF_ERROR(ApplyLogLevel(options));
   rekey.by = command.by == "camera" ? RekeyBy::kCamera : RekeyBy::kDetection;
@@ -60,7 +60,7 @@ Status Resolve(Command& command) {
   EventTime time;
   if (!ParseTime(command.start_at, TimeUnit::kMillis, &time))
     return Status::Stop(
-        fmt::format("--start-at '{}' is no time: write 2026-11-22T12:00:00Z or milliseconds",
+        fmt::format("--start-at '{}' is not a time: write 2026-11-22T12:00:00Z or milliseconds",
                     command.start_at));
   rekey.start_at = AppendTime{time.v};
   return Status::Ok();
@@ -71,7 +71,7 @@ int Run(Command& command) {
   if (const Status status = Resolve(command); !status.ok()) return Fail(status.message());
   const Status status =
       RunRekey(command.options, command.rekey, [&command](const std::string& url) {
-        fmt::print("'{}' is written again into '{}'; {}/metrics  (Ctrl+C stops it)\n",
+        fmt::print("Copying '{}' into '{}'; metrics are at {}/metrics  (Ctrl+C stops it)\n",
                    command.rekey.from, command.rekey.to, url);
         std::fflush(stdout);
       });
@@ -84,21 +84,24 @@ void AddRekeyCommand(CLI::App& app, int* result) {
   auto command = std::make_shared<Command>();
   CLI::App* rekey = app.add_subcommand(
       "rekey",
-      "Write a topic again by camera or detection_oid, for topics that are keyed otherwise");
-  rekey->add_option("--by", command->by, "the new key: camera or detection_oid")
+      "Copy a topic that has other keys into one that is keyed by camera or detection_oid");
+  rekey->add_option("--by", command->by, "The new key: camera or detection_oid.")
       ->check(CLI::IsMember({"camera", "detection_oid"}))
       ->capture_default_str();
-  rekey->add_option("--from", command->rekey.from, "topic that is read")->required();
-  rekey->add_option("--to", command->rekey.to, "topic that is written, of any number of partitions")
+  rekey->add_option("--from", command->rekey.from, "The topic to read.")->required();
+  rekey
+      ->add_option("--to", command->rekey.to,
+                   "The topic to write. It may have any number of partitions.")
       ->required();
   rekey->add_option("--start-at", command->start_at,
-                    "append time to begin at when nothing is copied yet, RFC 3339 or Unix ms; by "
-                    "default the beginning");
+                    "The append time from which to copy if nothing is copied yet, RFC 3339 or Unix "
+                    "ms. The default is the beginning of the topic.");
   rekey->add_flag("--until-end", command->rekey.until_end,
-                  "end when all is copied that was there at the start");
-  rekey->add_option("--config", command->config, "TOML file; `sightline options` prints one");
+                  "End when everything that was in the topic at the start is copied.");
+  rekey->add_option("--config", command->config,
+                    "The configuration file (TOML). `sightline options` prints one.");
   rekey->add_flag("--insecure", command->options.insecure,
-                  "allow listening on an address that other machines can reach");
+                  "Allow the process to listen on an address that other machines can reach.");
   AddOptions(*rekey, command->table, command->given, BeginningWith(kWanted));
   rekey->footer(
       "Examples:\n"
@@ -108,13 +111,14 @@ void AddRekeyCommand(CLI::App& app, int* result) {
       "--until-end\n"
       "  sightline rekey --kafka 127.0.0.1:9092 --from old --to new "
       "--start-at 2026-11-22T00:00:00Z\n\n"
-      "For producers that do not put a camera always into the same partition. Reads all partitions "
-      "in\n"
-      "step of append time, and writes each record once, whatever happens: after a kill it goes "
-      "on\n"
-      "where it was. How far it is, Kafka's own tools show (consumer group "
-      "<kafka.deployment>-rekey-<to>).\n"
-      "A second one for the same topic takes over, and the first ends.");
+      "Use this if producers do not always put a camera into the same partition. `rekey` merges "
+      "all\n"
+      "partitions in order of append time and writes each record exactly once. If it is killed, "
+      "the\n"
+      "same command continues where it stopped. Kafka's own tools show its lag (consumer group\n"
+      "<kafka.deployment>-rekey-<to>). A second `rekey` to the same topic takes over, and the "
+      "first\n"
+      "one ends.");
   rekey->callback([command, result] { *result = Run(*command); });
 }
 

@@ -1,4 +1,4 @@
-// `sightline rekey`: see admin/rekey.h.
+// The command `sightline rekey`; admin/rekey.h does the work.
 #pragma once
 
 namespace CLI {
@@ -7,7 +7,7 @@ class App;
 
 namespace sightline {
 
-// Adds the subcommand; when it is chosen, it puts its exit code into `result`.
+// Adds the subcommand. If it is chosen, parsing runs it and puts its exit code into `result`.
 void AddRekeyCommand(CLI::App& app, int* result);
 
 }  // namespace sightline

@@ -24,10 +24,10 @@ struct Options {
   PipelineSpec spec;
 };
 
-// One line on a terminal, rewritten twice a second; nothing into pipes.
+// Shows progress in one line of a terminal. It prints nothing if stderr is not a terminal.
 class ProgressBar {
  public:
-  void operator()(const ReplayFilesProgress& progress) {
+  void operator()(const CountFilesProgress& progress) {
     const auto now = std::chrono::steady_clock::now();
     if (!shown_ || now - drawn_ < std::chrono::milliseconds(200)) return;
     drawn_ = now;
@@ -74,16 +74,16 @@ int Run(Options& options) {
   const int32_t cores = std::max(1, static_cast<int32_t>(std::thread::hardware_concurrency()));
   auto bar = std::make_unique<ProgressBar>();
   Result<Segment> result =
-      ReplayFiles(options.spec,
-                  {.paths = options.files,
-                   .threads = options.threads > 0 ? options.threads : cores,
-                   .hash_seed = std::random_device()()},
-                  [&](const ReplayFilesProgress& progress) { (*bar)(progress); });
+      CountFiles(options.spec,
+                 {.paths = options.files,
+                  .threads = options.threads > 0 ? options.threads : cores,
+                  .hash_seed = std::random_device()()},
+                 [&](const CountFilesProgress& progress) { (*bar)(progress); });
   bar.reset();
   if (!result.ok()) return Fail(result.status().message());
   const std::string counts =
       FormatCounts(result.value(), options.spec, locations,
-                   options.format == "json" ? ReplayFormat::kJson : ReplayFormat::kCsv);
+                   options.format == "json" ? CountsFormat::kJson : CountsFormat::kCsv);
   const bool written = std::fwrite(counts.data(), 1, counts.size(), stdout) == counts.size();
   if (!written || std::fflush(stdout) != 0) return Fail("cannot write to standard output");
   fmt::print(stderr, "{}", FormatLedger(result.value()));
@@ -100,32 +100,41 @@ int Run(Options& options) {
 void AddReplayCommand(CLI::App& app, int* result) {
   auto options = std::make_shared<Options>();
   CLI::App* replay = app.add_subcommand(
-      "replay", "Count the detections of files at full speed and print the final counts");
+      "replay", "Count the detections in files at full speed, and print the counts");
   replay
-      ->add_option("files", options->files, "NDJSON or JSON array; plain, .gz or .zst; - is stdin")
+      ->add_option("files", options->files,
+                   "The files: NDJSON or a JSON array; plain, .gz or .zst; - reads stdin.")
       ->required();
-  replay->add_option("--locations", options->locations,
-                     "CSV or Parquet with geographical_location_oid,geographical_location");
-  replay->add_option("--format", options->format, "of the counts: csv or json")
+  replay->add_option(
+      "--locations", options->locations,
+      "The location table: CSV or Parquet with the columns geographical_location_oid "
+      "and geographical_location.");
+  replay->add_option("--format", options->format, "The format of the counts: csv or json.")
       ->check(CLI::IsMember({"csv", "json"}))
       ->capture_default_str();
-  replay->add_option("--ledger", options->ledger, "write the ledger to this file, as JSON");
-  replay->add_option("--threads", options->threads, "0: as many as cores")
+  replay->add_option("--ledger", options->ledger,
+                     "The file to which the ledger is written, as JSON.");
+  replay
+      ->add_option("--threads", options->threads,
+                   "The number of threads that count. 0 means one per core.")
       ->check(CLI::Range(0, 64))
       ->capture_default_str();
   auto millis = [&](const char* name, Millis* value, const char* help) {
     replay->add_option(name, value->v, help)->capture_default_str();
   };
   PipelineSpec& spec = options->spec;
-  millis("--window-ms", &spec.window_size, "length of a window");
-  millis("--dedup-horizon-ms", &spec.dedup_horizon, "how long a detection is remembered");
+  millis("--window-ms", &spec.window_size, "The size of the windows.");
+  millis("--dedup-horizon-ms", &spec.dedup_horizon,
+         "The time for which a detection is remembered.");
   millis("--out-of-orderness-ms", &spec.out_of_orderness,
-         "how far a camera's events may lie apart");
-  replay->add_option("--count-from-ms", spec.count_from.v, "count events from this time on");
-  replay->add_option("--count-until-ms", spec.count_until.v, "count events before this time");
+         "The time by which a camera's events may be out of order.");
+  replay->add_option("--count-from-ms", spec.count_from.v,
+                     "The start of the range of event time that is counted, in Unix ms.");
+  replay->add_option("--count-until-ms", spec.count_until.v,
+                     "The end of the range of event time that is counted, in Unix ms; excluded.");
   replay
       ->add_option("--timestamp-unit", spec.timestamp_unit,
-                   "of integer timestamps: s, ms, us or ns")
+                   "The unit of integer timestamps: s, ms, us or ns.")
       ->transform(
           CLI::CheckedTransformer(std::map<std::string, TimeUnit>{{"s", TimeUnit::kSeconds},
                                                                   {"ms", TimeUnit::kMillis},
@@ -133,12 +142,12 @@ void AddReplayCommand(CLI::App& app, int* result) {
                                                                   {"ns", TimeUnit::kNanos}}));
   replay->add_flag_callback(
       "--identity-camera", [options] { options->spec.identity = Identity::kCameraAndDetection; },
-      "tell detections apart by camera and detection_oid, not by detection_oid alone");
+      "Identify detections by camera and detection_oid, not by detection_oid alone.");
   replay->footer(
       "Examples:\n"
       "  sightline replay detections.ndjson --locations locations.csv > counts.csv\n"
       "  zcat day.ndjson.gz | sightline replay - --format json --ledger ledger.json\n\n"
-      "Counts go to stdout (times in Unix ms), the ledger to stderr.");
+      "The counts go to stdout, with times in Unix ms. The ledger goes to stderr.");
   replay->callback([options, result] {
     PipelineSpec& spec = options->spec;
     spec.pane_size = spec.window_size;

@@ -1,4 +1,4 @@
-// `sightline replay`: see batch/count_files.h.
+// The command `sightline replay`, which counts files; batch/count_files.h does the work.
 #pragma once
 
 namespace CLI {
@@ -7,7 +7,7 @@ class App;
 
 namespace sightline {
 
-// Adds the subcommand; when it is chosen, parsing runs it and its exit code is put into `result`.
+// Adds the subcommand. If it is chosen, parsing runs it and puts its exit code into `result`.
 void AddReplayCommand(CLI::App& app, int* result);
 
 }  // namespace sightline

@@ -43,7 +43,7 @@ struct Command {
   CopyNames copy;
   int64_t sample = 1'000;
   bool steps = false, yes = false;
-  Millis timeout_ms;  // of `timeout`
+  Millis timeout_ms;  // `timeout`, parsed
 };
 
 int Fail(std::string_view name, const std::string& message) {
@@ -81,7 +81,7 @@ Status Refused(const KafkaOptions& kafka, const Status& status) {
   return Status::Stop(fmt::format("Kafka at {}: {}", kafka.brokers, status.message()));
 }
 
-// Each location of the table shall have a topic.
+// Adds the locations of the table: each must have a topic.
 Status AddLocations(const Command& command, TopicsNow& now) {
   if (command.options.locations.empty()) return Status::Ok();
   const Result<LocationFile> table = ReadLocationFile(command.options.locations);
@@ -150,12 +150,12 @@ int RunPlan(Command& command) {
     fmt::print(stderr, "nothing to do\n");
     return 0;
   }
-  fmt::print(stderr, "{} differences; `sightline topics apply` makes and changes\n",
+  fmt::print(stderr, "{} differences; run `sightline topics apply` to resolve them\n",
              plan.value().differences.size());
   return kDiffers;
 }
 
-// What came of one difference, for a person; false: it is still there.
+// Resolves one difference. Returns whether it is resolved, and a note for people.
 std::pair<bool, std::string> Apply(const Command& command, KafkaAdmin& admin,
                                    const TopicsPlan& plan, const TopicDifference& difference) {
   const std::string tail = difference.note.empty() ? "" : ": " + difference.note;
@@ -170,8 +170,8 @@ std::pair<bool, std::string> Apply(const Command& command, KafkaAdmin& admin,
   return {true, "done" + tail};
 }
 
-// Brokers answer before all of them know: waits until only `left` differences are seen, so that a
-// second `apply` has nothing to do.
+// A broker answers before all brokers know of a change. So this waits until they show only `left`
+// differences; then a second `apply` has nothing to do.
 Status WaitSeen(const Command& command, size_t left) {
   const auto until =
       std::chrono::steady_clock::now() + std::chrono::milliseconds(command.timeout_ms.v);
@@ -185,9 +185,10 @@ Status WaitSeen(const Command& command, size_t left) {
       if (plan.value().differences.size() <= left) return Status::Ok();
     }
     if (std::chrono::steady_clock::now() > until)
-      return Status::Retry(fmt::format(
-          "{} ms later the brokers do not show what was done; see `plan`{}{}", command.timeout_ms.v,
-          cluster.ok() ? "" : ": ", cluster.ok() ? "" : cluster.status().message()));
+      return Status::Retry(
+          fmt::format("after {} ms the brokers do not yet show what was done; see `plan`{}{}",
+                      command.timeout_ms.v, cluster.ok() ? "" : ": ",
+                      cluster.ok() ? "" : cluster.status().message()));
     std::this_thread::sleep_for(kLookAgain);
   }
 }
@@ -247,7 +248,7 @@ int RunCheck(Command& command) {
   if (!cluster.ok()) return Fail("check", cluster.status().message());
   const TopicsNow& now = cluster.value().now;
   std::vector<TopicFinding> findings = CheckTopics(command.options, command.steps, now);
-  std::string sampled = "no sample: there is no raw topic";
+  std::string sampled = "cameras were not checked: there is no raw topic";
   const Result<RawTopicName> name = RawTopicName::Parse(command.options.kafka.topic);
   Sample sample;
   int32_t partitions = 0;
@@ -261,8 +262,8 @@ int RunCheck(Command& command) {
     if (auto finding = CheckCameras(command.options, sample.cameras))
       findings.push_back(*std::move(finding));
     sampled = fmt::format(
-        "cameras: only a sample, the newest {} records of each of {} partitions: {} records, {} "
-        "cameras",
+        "cameras: this is only a sample, the newest {} records of each of {} partitions: {} "
+        "records, {} cameras",
         command.sample, partitions, sample.records, sample.cameras.size());
   }
   std::vector<Row> rows;
@@ -289,7 +290,7 @@ std::string InShell(const std::string& text) {
   return quoted + "'";
 }
 
-// One command for all rights on one thing.
+// Prints one command for all rights on one resource.
 void PrintAclCommands(const Command& command, const std::vector<TopicRight>& rights) {
   const std::string& brokers = command.options.kafka.client.brokers;
   for (size_t i = 0; i < rights.size();) {
@@ -323,11 +324,12 @@ int RunAcls(Command& command) {
   const RightsOf who = known.at(command.rights_of);
   const bool copies = who == RightsOf::kRekey || who == RightsOf::kHandover;
   if (who == RightsOf::kRekey && (command.copy.from.empty() || command.copy.to.empty()))
-    return Fail("acls", "--for rekey: say --from TOPIC and --to TOPIC, as rekey is given them");
+    return Fail("acls",
+                "--for rekey needs --from TOPIC and --to TOPIC, the same as `rekey` itself");
   if (who == RightsOf::kHandover && command.copy.to.empty())
-    command.copy.to = command.options.kafka.topic;  // as handover itself
+    command.copy.to = command.options.kafka.topic;  // the default of `handover`
   if (!copies && !(command.copy.from + command.copy.to).empty())
-    return Fail("acls", "--from and --to are for --for rekey and --for handover");
+    return Fail("acls", "--from and --to need --for rekey or --for handover");
   const std::vector<TopicRight> rights =
       RightsNeeded(command.options, command.steps, who, command.copy);
   if (command.format == "table") {
@@ -352,9 +354,9 @@ int Run(std::string_view name, Command& command, int (*run)(Command&)) {
   if (!timeout.ok()) return Fail(name, "--timeout: " + timeout.status().message());
   constexpr int64_t kDayMs = 86'400'000;
   if (timeout.value().v < 1 || timeout.value().v > kDayMs)
-    return Fail(name, "--timeout: from 1ms to 1d");
+    return Fail(name, "--timeout must be between 1ms and 1d");
   command.timeout_ms = timeout.value();
-  // What goes wrong is in the command's own last line.
+  // The command's own last line says what went wrong.
   SetLogLevel("error");
   return run(command);
 }
@@ -363,51 +365,72 @@ int Run(std::string_view name, Command& command, int (*run)(Command&)) {
 
 void AddTopicsCommands(CLI::App& app, int* result) {
   auto command = std::make_shared<Command>();
-  CLI::App* topics = app.add_subcommand("topics", "Make and check the topics in Kafka");
+  CLI::App* topics = app.add_subcommand("topics", "Create and check the topics in Kafka");
   topics->require_subcommand(1);
   auto add = [&](const char* name, const char* help, int (*run)(Command&)) {
     CLI::App* sub = topics->add_subcommand(name, help);
-    sub->add_option("--config", command->config, "TOML file; `sightline options` prints one");
-    sub->add_option("--format", command->format, "table or json")
+    sub->add_option("--config", command->config,
+                    "The configuration file (TOML). `sightline options` prints one.");
+    sub->add_option("--format", command->format, "The format of the output: table or json.")
         ->check(CLI::IsMember({"table", "json"}))
         ->capture_default_str();
     sub->add_flag("--steps", command->steps,
-                  "also the topics between steps that run apart from each other");
+                  "Include the topics between `count`, `join`, `transform` and `store`.");
     AddOptions(*sub, command->table, command->given, [](std::string_view key) {
       return key.starts_with("kafka.") || key.starts_with("pipeline.") || key == "locations";
     });
     sub->callback([name, command, run, result] { *result = Run(name, *command, run); });
     return sub;
   };
-  CLI::App* plan = add("plan", "Say what `apply` would do, and change nothing", RunPlan);
-  plan->footer("Exit code 0: nothing to do. 2: there are differences. 1: the cluster did not say.");
-  CLI::App* apply = add("apply", "Make what is missing, change what differs", RunApply);
-  apply->add_flag("--yes", command->yes, "also lower what is kept or promised");
+  CLI::App* plan = add("plan", "Print what `apply` would do, and change nothing", RunPlan);
+  plan->footer(
+      "Examples:\n"
+      "  sightline topics plan --kafka.brokers kafka1:9092\n"
+      "  sightline topics plan --config sightline.toml --steps --format json\n\n"
+      "The exit code is 0 if there is nothing to do, 2 if there are differences, and 1 if the\n"
+      "cluster did not answer.");
+  CLI::App* apply = add("apply", "Create missing topics and change settings that differ", RunApply);
+  apply->add_flag("--yes", command->yes,
+                  "Also shorten retention and lower min.insync.replicas where the options say so.");
   apply->footer(
-      "Never deletes a topic, adds partitions or moves replicas. Exit code 1 when something is\n"
-      "left to do.");
-  CLI::App* check = add("check", "Name the settings that break a guarantee", RunCheck);
+      "Examples:\n"
+      "  sightline topics apply --config sightline.toml\n"
+      "  sightline topics apply --kafka.topic 'raw_camera_events_<location>' --locations b.csv\n\n"
+      "`apply` never deletes a topic, adds partitions or moves replicas. The exit code is 1 if\n"
+      "something is left to do.");
+  CLI::App* check = add("check", "List the settings that break a guarantee", RunCheck);
   check
-      ->add_option("--sample", command->sample,
-                   "newest records of each raw partition, looked at for cameras in two of them")
+      ->add_option(
+          "--sample", command->sample,
+          "The number of newest records of each raw partition that are searched for cameras "
+          "in two partitions.")
       ->check(CLI::Range(1, 10'000'000))
       ->capture_default_str();
-  check->footer("Exit code 1 when there is one.");
+  check->footer(
+      "Examples:\n"
+      "  sightline topics check --config sightline.toml\n"
+      "  sightline topics check --kafka.brokers kafka1:9092 --sample 100000\n\n"
+      "The exit code is 1 if there is such a setting.");
   for (CLI::App* sub : {plan, apply, check})
-    sub->add_option("--timeout", command->timeout, "of each question to the cluster")
+    sub->add_option("--timeout", command->timeout, "The timeout of each request to the cluster.")
         ->capture_default_str();
-  CLI::App* acls = add("acls", "Print the rights that are needed, as few as possible", RunAcls);
-  acls->add_option("--principal", command->principal, "who gets them, as Kafka writes it")
+  CLI::App* acls = add("acls", "Print the minimal rights that a process needs", RunAcls);
+  acls->footer(
+      "Examples:\n"
+      "  sightline topics acls --config sightline.toml --principal User:sightline\n"
+      "  sightline topics acls --for rekey --from detections --to raw_camera_events");
+  acls->add_option("--principal", command->principal,
+                   "The principal that gets the rights, as Kafka writes it.")
       ->capture_default_str();
   acls->add_option(
           "--for", command->rights_of,
-          "up, count, join, transform, store, serve, topics (plan, apply, check), producer (of raw "
-          "events), reader (of outputs), rekey, handover")
+          "The process that needs the rights: up, count, join, transform, store, serve, topics "
+          "(plan, apply, check), producer (of raw events), reader (of outputs), rekey or handover.")
       ->check(CLI::IsMember({"up", "count", "join", "transform", "store", "serve", "topics",
                              "producer", "reader", "rekey", "handover"}))
       ->capture_default_str();
-  acls->add_option("--from", command->copy.from, "of rekey and handover: the topic that is read");
-  acls->add_option("--to", command->copy.to, "of rekey and handover: the topic that is written");
+  acls->add_option("--from", command->copy.from, "The topic that `rekey` or `handover` reads.");
+  acls->add_option("--to", command->copy.to, "The topic that `rekey` or `handover` writes.");
   topics->footer(
       "Examples:\n"
       "  sightline topics plan --kafka.brokers kafka1:9092\n"

@@ -52,17 +52,19 @@ int Run(Command& command, const char* name, RunCommand run) {
   return status.ok() ? 0 : Fail(status.message(), name);
 }
 
-// Of a process that runs until SIGTERM.
+// Adds the options of a process that runs until SIGTERM.
 void AddProcessOptions(CLI::App& to, Command& command, const WantedOptions& wanted) {
-  to.add_option("--config", command.config, "TOML file; `sightline options` prints one");
+  to.add_option("--config", command.config,
+                "The configuration file (TOML). `sightline options` prints one.");
   to.add_flag("--insecure", command.options.insecure,
-              "allow listening on an address that other machines can reach");
+              "Allow the process to listen on an address that other machines can reach.");
   AddOptions(to, command.table, command.given, wanted);
 }
 
 void PrintOptions(const std::vector<Option>& table) {
   fmt::print(
-      "# Every option with its default. Save as sightline.toml, change what you want, and run\n"
+      "# Every option with its default. Save this as sightline.toml, change what you want, and "
+      "run\n"
       "# sightline up --config sightline.toml\n");
   std::string section;
   for (const bool sections : {false, true})
@@ -82,27 +84,27 @@ void AddSteps(CLI::App& app, const std::shared_ptr<Command>& command, int* resul
   const std::vector<std::string_view> common = {
       "data", "listen", "locations", "log_level", "server.connections_max", "alerts.", "kafka."};
   CLI::App* join = app.add_subcommand(
-      "join", "Put the locations' names to the counts of `count`, from topic to topic");
+      "join", "Add the locations' names to the counts of `count`, from topic to topic");
   AddProcessOptions(*join, *command, BeginningWith(common));
   join->footer(
       "Examples:\n"
       "  sightline count --kafka 127.0.0.1:9092 --kafka.counts_topic item_counts --data a\n"
       "  sightline join --kafka 127.0.0.1:9092 --locations locations.csv --data b \\\n"
       "      --listen 127.0.0.1:8083\n\n"
-      "Reads kafka.item_counts_topic, writes kafka.counts_topic, exactly once. Any number may "
-      "run:\n"
-      "they share the partitions.");
+      "Reads kafka.item_counts_topic and writes kafka.counts_topic, exactly once. You may run any\n"
+      "number of `join` processes: they share the partitions.");
   join->callback([command, result] { *result = Run(*command, "join", RunJoin); });
 
   CLI::App* transform =
-      app.add_subcommand("transform", "Make sealed segments for the lake of counts with names");
+      app.add_subcommand("transform", "Turn counts with names into sealed segments for the lake");
   AddProcessOptions(*transform, *command, BeginningWith(common));
   transform->footer(
       "Examples:\n"
       "  sightline transform --kafka 127.0.0.1:9092 --listen 127.0.0.1:8084\n\n"
-      "Reads kafka.counts_topic, writes kafka.lake_rows_topic, exactly once, at the latest a "
-      "minute\n"
-      "and a half behind. Any number may run: they share the partitions.");
+      "Reads kafka.counts_topic and writes kafka.lake_rows_topic, exactly once. It seals a "
+      "segment\n"
+      "at most one and a half times kafka.group_interval after its first count. You may run any\n"
+      "number of `transform` processes: they share the partitions.");
   transform->callback([command, result] { *result = Run(*command, "transform", RunTransform); });
 
   std::vector<std::string_view> stored = common;
@@ -113,9 +115,8 @@ void AddSteps(CLI::App& app, const std::shared_ptr<Command>& command, int* resul
       "Examples:\n"
       "  sightline store --kafka 127.0.0.1:9092 --lake.dir /srv/sightline/lake \\\n"
       "      --listen 127.0.0.1:8085\n\n"
-      "Reads kafka.lake_rows_topic; each segment comes into the lake once. Any number may run on "
-      "one\n"
-      "lake: they share the partitions.");
+      "Reads kafka.lake_rows_topic and commits each segment to the lake once. You may run any\n"
+      "number of `store` processes on one lake: they share the partitions.");
   store->callback([command, result] { *result = Run(*command, "store", RunStore); });
 }
 
@@ -124,21 +125,21 @@ void AddSteps(CLI::App& app, const std::shared_ptr<Command>& command, int* resul
 void AddUpCommands(CLI::App& app, int* result) {
   auto command = std::make_shared<Command>();
   CLI::App* up =
-      app.add_subcommand("up", "Run everything in one process: ingest, counts, live page");
+      app.add_subcommand("up", "Run everything in one process: ingest, counting, page and API");
   AddProcessOptions(*up, *command, [](std::string_view) { return true; });
   up->add_flag("--demo", command->options.demo,
-               "with cameras: recorded pedestrians shifted to now, and a simulated city");
+               "Also play back recorded pedestrians, shifted to the present, and simulate a city.");
   up->footer(
       "Examples:\n"
-      "  sightline up --demo                       a moving page on http://127.0.0.1:8080\n"
+      "  sightline up --demo                        a moving page on http://127.0.0.1:8080\n"
       "  sightline up --data /srv/sightline --locations locations.csv\n"
       "  sightline up --kafka 127.0.0.1:9092        raw events from a topic, counts to topics\n"
       "  curl --data-binary @detections.ndjson http://127.0.0.1:8080/v1/detections\n\n"
-      "SIGTERM or Ctrl+C: drained and committed within 5 s.");
+      "On SIGTERM or Ctrl+C, the process drains and commits within 5 s.");
   up->callback([command, result] { *result = Run(*command, "up", RunUp); });
 
   CLI::App* serve = app.add_subcommand(
-      "serve", "The page and the API over the counts that other processes write to Kafka");
+      "serve", "Serve the page and the API from the counts that other processes publish to Kafka");
   AddProcessOptions(
       *serve, *command,
       BeginningWith({"data", "listen", "locations", "log_level", "web_dir", "log.queue_max",
@@ -146,13 +147,15 @@ void AddUpCommands(CLI::App& app, int* result) {
   serve->footer(
       "Examples:\n"
       "  sightline serve --kafka 127.0.0.1:9092 --listen 127.0.0.1:8081\n\n"
-      "Any number may run: each reads the whole topic. POST /v1/detections goes to the raw topic.\n"
-      "With lake.dir, where `count` writes, SQL and questions about the past are answered, too.\n"
-      "pipeline.pane_size and window_size must be those of the counting processes.");
+      "You may run any number of `serve` processes: each reads the whole topic. Posts to\n"
+      "/v1/detections go to the raw topic. If lake.dir names the lake of `count` or `store`, "
+      "`serve`\n"
+      "also answers SQL and questions about the past. pipeline.pane_size and pipeline.window_size\n"
+      "must be those of the counting processes.");
   serve->callback([command, result] { *result = Run(*command, "serve", RunServe); });
 
   CLI::App* count = app.add_subcommand(
-      "count", "Count a topic alone, shared with other such processes, into topics exactly once");
+      "count", "Count a topic, shared with other `count` processes, and publish exactly once");
   AddProcessOptions(
       *count, *command,
       BeginningWith({"data", "listen", "locations", "log_level", "engine.",
@@ -161,10 +164,10 @@ void AddUpCommands(CLI::App& app, int* result) {
       "Examples:\n"
       "  sightline count --kafka 127.0.0.1:9092 --data a --listen 127.0.0.1:8082 \\\n"
       "      --engine.checkpoint_dir /srv/sightline/checkpoints --lake.dir /srv/sightline/lake\n\n"
-      "Start as many as there are partitions at most; each takes its share, and those of one that\n"
-      "ends or dies go to the others. `serve` shows what they count. The lake is written only "
-      "when\n"
-      "lake.dir is given; it may be shared, too.");
+      "Start at most as many `count` processes as there are partitions. They share the "
+      "partitions,\n"
+      "and take over those of a process that ends or dies. `serve` shows what they count. They\n"
+      "write the lake only if lake.dir is given; it may be shared, too.");
   count->callback([command, result] { *result = Run(*command, "count", RunCount); });
 
   AddSteps(app, command, result);
@@ -173,8 +176,10 @@ void AddUpCommands(CLI::App& app, int* result) {
   options->footer("Example:\n  sightline options > sightline.toml");
   options->callback([command] { PrintOptions(command->table); });
 
-  CLI::App* explain = app.add_subcommand("explain", "Say in plain words what the pipeline counts");
-  explain->add_option("--config", command->config, "TOML file");
+  CLI::App* explain =
+      app.add_subcommand("explain", "Explain in plain words what the pipeline counts");
+  explain->add_option("--config", command->config,
+                      "The configuration file (TOML); by default all options have their defaults.");
   explain->footer("Example:\n  sightline explain --config sightline.toml");
   explain->callback([command, result] {
     const Status status = Resolve(*command);

@@ -1,4 +1,5 @@
-// `sightline up` and `sightline options`: see processes/up.h.
+// The commands of the long-running processes - `up`, `serve`, `count`, `join`, `transform`, `store`
+// (src/processes) - and `options` and `explain`.
 #pragma once
 
 namespace CLI {
@@ -7,7 +8,7 @@ class App;
 
 namespace sightline {
 
-// Adds the subcommands; the one that is chosen puts its exit code into `result`.
+// Adds the subcommands. If one is chosen, parsing runs it and puts its exit code into `result`.
 void AddUpCommands(CLI::App& app, int* result);
 
 }  // namespace sightline

@@ -36,7 +36,7 @@ std::string_view NameOf(ResultFormat format) {
   return "";
 }
 
-// The "detail" of application/problem+json, or the text as it is.
+// Returns the "detail" of application/problem+json. Other bodies are returned unchanged.
 std::string Detail(const std::string& body) {
   boost::system::error_code error;
   const boost::json::value problem = boost::json::parse(body, error);
@@ -51,7 +51,7 @@ std::string Detail(const std::string& body) {
 Result<std::unique_ptr<LakeClient>> LakeClient::Open(const LakeClientOptions& options,
                                                      const std::function<void(std::string)>& note) {
   std::unique_ptr<LakeClient> client(new LakeClient);
-  // Whoever names a server needs no folder.
+  // With --url, no folder is needed.
   const Result<LakePlace> found =
       options.url.empty() || !options.place.lake.empty() ? FindLake(options.place) : LakePlace();
   if (!found.ok()) return found.status();
@@ -72,10 +72,11 @@ Result<std::unique_ptr<LakeClient>> LakeClient::Open(const LakeClientOptions& op
       if (health.status != 0) return client;
       return Status::Stop(fmt::format("'{}' does not answer: {}", client->url_, health.error));
     }
-    // After a crash another server may have the address: its answers are of another folder.
+    // After a crash another server may have taken the address. Its answers would be about another
+    // data folder.
     if (health.status != 0 && IsOf(*owner, health.body)) return client;
     note(fmt::format(
-        "the server of '{}' does not answer ({}): reading the lake's files, which have what it had "
+        "the server of '{}' does not answer ({}): reading the lake's files, which hold what it had "
         "committed",
         place.data,
         health.status == 0 ? health.error : "another program has the address " + client->url_));
@@ -91,8 +92,7 @@ Status LakeClient::OpenFiles(const std::string& lake) {
   if (!std::filesystem::is_directory(lake, error))
     return Status::Stop(
         fmt::format("there is no lake in '{}': give --data (a data folder of `sightline up`), "
-                    "--config (its options), --lake or "
-                    "--url",
+                    "--config (its configuration file), --lake or --url",
                     lake));
   Result<std::unique_ptr<LakeReader>> files = LakeReader::Open(lake, {});
   if (!files.ok()) return files.status();

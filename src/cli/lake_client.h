@@ -21,23 +21,24 @@ namespace sightline {
 
 struct LakeClientOptions {
   LakePlaceOptions place;
-  std::string url;  // of a server; empty: the one of the data folder
+  std::string url;  // the server to ask; empty: the one that owns the data folder
 };
 
 class LakeClient {
  public:
-  // `note` is told when files are read although a server was expected.
+  // Calls `note` with the reason if it reads files although a server should run.
   static Result<std::unique_ptr<LakeClient>> Open(const LakeClientOptions& options,
                                                   const std::function<void(std::string)>& note);
 
-  // Where files are read: brings what is asked to their newest version. Costs the new commits.
+  // Moves to the newest version of the files, if files are read. The cost depends on the number of
+  // new commits.
   Status Refresh();
 
-  // GET `path`?`query` of docs/PROTOCOL.md; its body.
+  // Returns the body of GET `path`?`query` (docs/PROTOCOL.md).
   Result<std::string> Get(std::string_view path, const std::string& query);
-  // SQL; the result goes to `out` piece by piece.
+  // Runs SQL. The result goes to `out` piece by piece.
   Status Query(const std::string& sql, ResultFormat format, int64_t rows_max, const ByteSink& out);
-  // Whether the last answer was cut at rows_max.
+  // Returns whether the last answer was cut at rows_max.
   bool truncated() const { return truncated_; }
 
  private:
@@ -45,14 +46,14 @@ class LakeClient {
   Result<std::string> Explain(HttpResponse response) const;
 
   SystemClock clock_;
-  std::string url_;                   // empty: files are read
-  std::unique_ptr<HttpClient> http_;  // with url_
-  // Without.
+  // Either a server is asked, or files are read.
+  std::string url_;  // empty: files are read
+  std::unique_ptr<HttpClient> http_;
   std::unique_ptr<LakeReader> files_;
   bool truncated_ = false;
 };
 
-// `text` in a URL's query (RFC 3986: all but unreserved characters are escaped).
+// Escapes `text` for the query of a URL (RFC 3986: all but unreserved characters).
 std::string UrlEncoded(std::string_view text);
 
 }  // namespace sightline

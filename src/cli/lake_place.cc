@@ -20,12 +20,13 @@ std::filesystem::path Normal(const std::string& path) {
 }  // namespace
 
 void AddLakePlace(CLI::App* command, LakePlaceOptions* options) {
-  command->add_option("--data", options->data, "data folder of `sightline up`")
+  command->add_option("--data", options->data, "The data folder of `sightline up`.")
       ->default_str(Settings().data);
   command->add_option("--config", options->config,
-                      "of `sightline up`, for its data folder and lake.dir; by default "
-                      "./sightline.toml if the data folder is its");
-  command->add_option("--lake", options->lake, "read this lake's files and ask no server");
+                      "The configuration file of `sightline up`, for its data folder and lake.dir. "
+                      "The default is ./sightline.toml, if it names the same data folder.");
+  command->add_option("--lake", options->lake,
+                      "The folder of a lake. Its files are read, and no server is asked.");
 }
 
 Result<LakePlace> FindLake(const LakePlaceOptions& given) {
@@ -39,7 +40,7 @@ Result<LakePlace> FindLake(const LakePlaceOptions& given) {
     RETURN_IF_ERROR(LoadConfig(given.config, OptionTable(&configured)));
   } else if (std::filesystem::exists(kConfigHere, ignored)) {
     RETURN_IF_ERROR(LoadConfig(kConfigHere, OptionTable(&configured)));
-    // It says nothing about another folder.
+    // The file describes another data folder, so its lake.dir does not apply.
     if (!given.data.empty() && Normal(given.data) != Normal(configured.data))
       configured.lake.dir.clear();
   }

@@ -1,4 +1,4 @@
-// LakePlace: which data folder and which lake a command is about, by its options and the
+// LakePlace: finds the data folder and the lake of a command, from its options and the
 // configuration of `up`.
 #pragma once
 
@@ -12,20 +12,20 @@ class App;
 
 namespace sightline {
 
-// As they stand on the command line; empty: not there.
+// The values of the command line. Empty: not given.
 struct LakePlaceOptions {
   std::string data;    // a data folder of `up`
-  std::string lake;    // a lake's folder: its files, no server
-  std::string config;  // of `up`; by default sightline.toml, if the data folder is the one it names
+  std::string lake;    // a lake's folder, to read its files without a server
+  std::string config;  // the file of `up`; by default sightline.toml, if it names this data folder
 };
 
 struct LakePlace {
   std::string data;
   std::string lake;
-  bool files_only = false;  // a lake was named: no server is asked
+  bool files_only = false;  // a lake was named, so no server is asked
 };
 
-// --data, --config and --lake.
+// Adds --data, --config and --lake.
 void AddLakePlace(CLI::App* command, LakePlaceOptions* options);
 
 // kStop: the configuration cannot be read.

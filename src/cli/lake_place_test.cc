@@ -10,7 +10,7 @@
 namespace sightline {
 namespace {
 
-// Each test in a directory of its own, which is the current one.
+// Each test has a directory of its own, which is the current one.
 class LakePlaceTest : public testing::Test {
  protected:
   LakePlaceTest() : before_(std::filesystem::current_path()) {
@@ -57,12 +57,12 @@ TEST_F(LakePlaceTest, TheConfigurationThatIsNamed) {
   Write("sightline.toml", "[lake]\ndir = '/lakes/b'\n");
   Write("other.toml", "data = 'o'\n[lake]\ndir = '/lakes/c'\n");
   EXPECT_EQ(Find({.config = "other.toml"}), "o /lakes/c");
-  // As `up` takes both.
+  // --data overrides the file, as it does for `up`.
   EXPECT_EQ(Find({.data = "/srv/x", .config = "other.toml"}), "/srv/x /lakes/c");
   EXPECT_THAT(Find({.config = "missing.toml"}), testing::StartsWith("error: missing.toml"));
   Write("sightline.toml", "[lake]\nfolder = '/lakes/b'\n");
   EXPECT_THAT(Find({}), testing::StartsWith("error: sightline.toml:2: unknown key 'lake.folder'"));
-  EXPECT_EQ(Find({.lake = "/lakes/a"}), "data /lakes/a files");  // nothing to ask it for
+  EXPECT_EQ(Find({.lake = "/lakes/a"}), "data /lakes/a files");  // the config is not needed
 }
 
 }  // namespace

@@ -18,8 +18,8 @@ Result<std::string> Secret(const char* variable, const std::string& file) {
   std::ifstream in(file, std::ios::binary);
   std::string secret((std::istreambuf_iterator<char>(in)), {});
   if (!in.good() && !in.eof())
-    return Status::Stop(fmt::format("the password file '{}' cannot be read", file));
-  // Editors end files with a line end, which is not part of it.
+    return Status::Stop(fmt::format("cannot read the password file '{}'", file));
+  // Editors end a file with a line break, which is not part of the password.
   while (secret.ends_with('\n') || secret.ends_with('\r')) secret.pop_back();
   if (secret.empty()) return Status::Stop(fmt::format("the password file '{}' is empty", file));
   return secret;
@@ -46,7 +46,8 @@ Millis ProgressRepeatInterval(const KafkaSettings& settings) {
 }
 
 SinkOptions KafkaSinkOptions(const KafkaSettings& settings) {
-  // A transaction of more may not be done in its time, and then never would be.
+  // A larger transaction might exceed its timeout. It would then be retried at the same size and
+  // never succeed.
   constexpr int64_t kRowsMax = 16'384;
   return {.name = "kafka counts",
           .commit_interval_ms = settings.commit_interval.v,

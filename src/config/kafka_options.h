@@ -1,4 +1,4 @@
-// The options of `kafka.*` as the connector wants them.
+// Turns the settings of `kafka.*` into the options of the connector.
 #pragma once
 
 #include "base/status.h"
@@ -9,12 +9,13 @@ namespace sightline {
 
 struct SinkOptions;  // engine/partition_task.h
 
-// Reads the password files; the environment's SIGHTLINE_KAFKA_PASSWORD and
-// SIGHTLINE_KAFKA_KEY_PASSWORD come first. kStop names a file that cannot be read.
+// Reads the password files. The variables SIGHTLINE_KAFKA_PASSWORD and SIGHTLINE_KAFKA_KEY_PASSWORD
+// of the environment override them. kStop names a file that cannot be read.
 Result<KafkaOptions> MakeKafkaOptions(const KafkaSettings& settings);
-// After so long a silence a partition's progress is written again, well before retention takes it.
+// Returns the silence after which a partition's progress is written again. It is much shorter than
+// the retention that would remove the progress record.
 Millis ProgressRepeatInterval(const KafkaSettings& settings);
-// Of the sink that publishes counts (KafkaWriter).
+// Returns the options of the sink that publishes counts (KafkaWriter).
 SinkOptions KafkaSinkOptions(const KafkaSettings& settings);
 
 }  // namespace sightline

@@ -13,17 +13,17 @@ namespace sightline {
 namespace {
 
 constexpr std::chrono::seconds kPatience{3};
-constexpr std::chrono::seconds kTellAgain{30};
+constexpr std::chrono::seconds kLogAgain{30};
 
 }  // namespace
 
 KafkaPatience::KafkaPatience(std::string brokers)
-    : brokers_(std::move(brokers)), tell_from_(std::chrono::steady_clock::now() + kPatience) {}
+    : brokers_(std::move(brokers)), log_from_(std::chrono::steady_clock::now() + kPatience) {}
 
 void KafkaPatience::Waiting(const Status& why) {
-  if (std::chrono::steady_clock::now() < tell_from_) return;
+  if (std::chrono::steady_clock::now() < log_from_) return;
   LogWarning(fmt::format("waiting for Kafka at {}: {}", brokers_, why.message()));
-  tell_from_ = std::chrono::steady_clock::now() + kTellAgain;
+  log_from_ = std::chrono::steady_clock::now() + kLogAgain;
 }
 
 Status KafkaPatience::GivenUp() const {
@@ -52,17 +52,16 @@ Result<KafkaTopic> WaitForTopic(KafkaAdmin& admin, const KafkaSettings& settings
 }
 
 Status NoTopic(const KafkaSettings& settings, const std::string& topic) {
-  return Status::Stop(
-      fmt::format("there is no topic '{}' at {}: `sightline topics apply` makes it and the others",
-                  topic, settings.client.brokers));
+  return Status::Stop(fmt::format(
+      "there is no topic '{}' at {}: `sightline topics apply` creates it and the others", topic,
+      settings.client.brokers));
 }
 
 std::string ClockUnguarded(const KafkaTopic& topic) {
   if (topic.log_append_time) return {};
   return fmt::format(
       "topic '{}' has the senders' times, not the broker's: detections from the future and very "
-      "old "
-      "ones are not refused; set message.timestamp.type=LogAppendTime",
+      "old ones are not refused; set message.timestamp.type=LogAppendTime",
       topic.name);
 }
 

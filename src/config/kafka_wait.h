@@ -1,4 +1,4 @@
-// Waiting for a Kafka cluster at the start: said once, until `give_up` says true.
+// Waits for a Kafka cluster at the start, until it answers or `give_up` returns true.
 #pragma once
 
 #include <chrono>
@@ -15,24 +15,24 @@
 
 namespace sightline {
 
-// Of each question.
+// The timeout of each request.
 constexpr Millis kKafkaAskTime{1'000};
 
-// Says why it waits, after some seconds and then once in a while.
+// Logs the reason for waiting after some seconds, and then now and then.
 class KafkaPatience {
  public:
   explicit KafkaPatience(std::string brokers);
   void Waiting(const Status& why);
-  // Given up.
+  // What the caller returns when it gives up.
   Status GivenUp() const;
 
  private:
   const std::string brokers_;
-  std::chrono::steady_clock::time_point tell_from_;
+  std::chrono::steady_clock::time_point log_from_;
 };
 
-// `ask` again and again until there is an answer or a reason to stop; its last answer. kStop: given
-// up, or refused.
+// Calls `ask` until it succeeds or returns kStop, and returns its last answer. kStop: `give_up`
+// returned true, or the cluster refused.
 template <typename Ask>
 auto WaitForKafka(const KafkaSettings& settings, const std::function<bool()>& give_up,
                   const Ask& ask) -> decltype(ask()) {
@@ -54,13 +54,14 @@ struct KafkaCluster {
 // Waits until the cluster answers. kStop: the settings are refused, or given up.
 Result<KafkaCluster> ConnectKafka(const KafkaSettings& settings,
                                   const std::function<bool()>& give_up);
-// kStop also if there is no such topic.
+// Returns kStop also if the topic does not exist.
 Result<KafkaTopic> WaitForTopic(KafkaAdmin& admin, const KafkaSettings& settings,
                                 const std::string& topic, const std::function<bool()>& give_up);
-// What to do where there is no such topic.
+// The error for a topic that does not exist; it says how to create it.
 Status NoTopic(const KafkaSettings& settings, const std::string& topic);
 
-// Why nobody knows when a record of the topic came; empty: the broker stamps it.
+// Returns why the topic's timestamps do not tell when a record arrived. Empty: the broker sets
+// them.
 std::string ClockUnguarded(const KafkaTopic& topic);
 
 }  // namespace sightline

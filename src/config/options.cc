@@ -25,7 +25,7 @@ constexpr Unit kDurations[] = {
     {"d", 86'400'000}, {"h", 3'600'000}, {"m", 60'000}, {"s", 1'000}, {"ms", 1}};
 constexpr Unit kSizes[] = {{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"B", 1}};
 
-// A whole number and a unit of the list; a bare number counts in units of 1.
+// Parses a whole number and a unit of the list. A bare number counts in units of 1.
 Result<int64_t> ParseWithUnit(std::string_view text, std::span<const Unit> units,
                               std::string_view what) {
   int64_t number = 0;
@@ -42,7 +42,7 @@ Result<int64_t> ParseWithUnit(std::string_view text, std::span<const Unit> units
   if (error != std::errc() || number < 0 || factor == 0 ||
       __builtin_mul_overflow(number, factor, &value))
     return Status::Stop(
-        fmt::format("'{}' is no {}: write a whole number and one of {}", text, what, names));
+        fmt::format("'{}' is not a {}: write a whole number and one of {}", text, what, names));
   return value;
 }
 
@@ -74,7 +74,7 @@ Option Duration(std::string key, Millis* value, int64_t least_ms, std::string he
                 const Result<Millis> parsed = ParseDuration(text);
                 if (!parsed.ok()) return parsed.status();
                 if (parsed.value().v < least_ms)
-                  return Status::Stop(fmt::format("'{}' is too short: at least {}", text,
+                  return Status::Stop(fmt::format("'{}' is too short: the minimum is {}", text,
                                                   FormatDuration({least_ms})));
                 *value = parsed.value();
                 return Status::Ok();
@@ -91,8 +91,8 @@ Option Size(std::string key, int64_t* value, int64_t least, std::string help) {
                 const Result<int64_t> parsed = ParseBytes(text);
                 if (!parsed.ok()) return parsed.status();
                 if (parsed.value() < least)
-                  return Status::Stop(
-                      fmt::format("'{}' is too small: at least {}", text, FormatBytes(least)));
+                  return Status::Stop(fmt::format("'{}' is too small: the minimum is {}", text,
+                                                  FormatBytes(least)));
                 *value = parsed.value();
                 return Status::Ok();
               },
@@ -112,7 +112,7 @@ Option Integer(std::string key, std::string unit, int64_t* value, int64_t least,
                 if (error != std::errc() || end != text.data() + text.size() || number < least ||
                     number > most)
                   return Status::Stop(
-                      fmt::format("'{}' is no whole number from {} to {}", text, least, most));
+                      fmt::format("'{}' is not a whole number from {} to {}", text, least, most));
                 *value = number;
                 return Status::Ok();
               },
@@ -134,7 +134,7 @@ Option Choice(std::string key, Enum* value, std::vector<std::pair<std::string, E
                   *value = choice;
                   return Status::Ok();
                 }
-                return Status::Stop(fmt::format("'{}' is none of {}", text, unit));
+                return Status::Stop(fmt::format("'{}' is not one of {}", text, unit));
               },
           .get =
               [value, choices] {
@@ -171,7 +171,7 @@ Option Time(std::string key, EventTime* value, std::string help) {
               [value](std::string_view text) {
                 if (!ParseTime(text, TimeUnit::kMillis, value))
                   return Status::Stop(
-                      fmt::format("'{}' is no time: write 2026-11-22T12:00:00Z or "
+                      fmt::format("'{}' is not a time: write 2026-11-22T12:00:00Z or "
                                   "milliseconds since 1970",
                                   text));
                 return Status::Ok();
@@ -193,7 +193,7 @@ size_t EditDistance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
-// The section whose name is the fewest edits away.
+// Returns the known section whose name is the fewest edits away.
 std::string NearestSection(std::string_view name, const std::vector<Option>& table) {
   std::string nearest;
   for (const Option& option : table) {
@@ -205,7 +205,7 @@ std::string NearestSection(std::string_view name, const std::vector<Option>& tab
   return nearest;
 }
 
-// What a TOML value looks like as an option's text.
+// Returns a TOML value as the text that an option takes; nothing if no option takes such a value.
 std::optional<std::string> TextOf(const toml::node& node) {
   if (const auto* text = node.as_string()) return text->get();
   if (const auto* number = node.as_integer()) return fmt::format("{}", number->get());
@@ -236,7 +236,7 @@ Status LoadTable(const toml::table& values, const std::string& prefix, const std
       return at(fmt::format("unknown key '{}'; did you mean '{}'?", key, NearestKey(key, table)));
     const std::optional<std::string> text = TextOf(node);
     if (!text)
-      return at(fmt::format("'{}' must be a text or a whole number ({})", key, option->unit));
+      return at(fmt::format("'{}' must be a string or a whole number ({})", key, option->unit));
     if (const Status status = option->set(*text); !status.ok())
       return at(fmt::format("{}: {}", key, status.message()));
   }
@@ -245,162 +245,199 @@ Status LoadTable(const toml::table& values, const std::string& prefix, const std
 
 std::vector<Option> ProcessOptions(Settings* o) {
   return {
-      Text("data", "folder", &o->data, "where everything durable lies; one process owns it"),
-      Text("listen", "address:port", &o->listen, "of the page and the API; port 0 is any free one"),
+      Text("data", "folder", &o->data,
+           "The folder that holds all durable state. One process owns it."),
+      Text("listen", "address:port", &o->listen,
+           "The address at which the page and the API are served. Port 0 selects a free port."),
       Text("locations", "CSV or Parquet file", &o->locations,
-           "location table: names (and zones) of the oids"),
+           "The location table: the name of each location oid, and optionally its time zone, "
+           "coordinates and parent."),
       Duration("locations_refresh", &o->locations_refresh, 100,
-               "how often the location table is looked at for changes"),
-      Text("log_level", "debug | info | warning | error", &o->log_level, "of the lines on stderr"),
+               "The interval at which Sightline checks the location table for changes."),
+      Text("log_level", "debug | info | warning | error", &o->log_level,
+           "The lowest level of the log lines that go to stderr."),
       Text("web_dir", "folder", &o->web_dir,
-           "serve the page from here instead of the built-in one"),
+           "The folder from which the page is served. By default the page comes from the binary."),
       Integer("partitions", "number", &o->partitions, 1, 1'024,
-              "of the embedded log; fixed when the data folder is made"),
+              "The number of partitions of the embedded log. It is fixed when the data folder is "
+              "created."),
       Integer("engine.threads", "number", &o->engine.threads, 0, 256,
-              "that count; 0 is as many as cores"),
+              "The number of threads that count. 0 means one per core."),
       Duration("engine.commit_interval", &o->engine.commit_interval, 1,
-               "how long counts gather before they are committed to disk"),
+               "The time for which counts are collected before they are committed to disk."),
       Duration("engine.checkpoint_interval", &o->engine.checkpoint_interval, 100,
-               "how much is read again after a crash, at most about this"),
+               "The maximum time between two checkpoints of a partition. After a crash, at most "
+               "about as much is read again."),
       Choice("engine.on_gap", &o->engine.on_gap, {{"stop", OnGap::kStop}, {"count", OnGap::kCount}},
-             "what a partition does when retention has removed records before they were counted: "
-             "stop and wait for a person, or count them as lost, in the ledger, and go on"),
+             "What a partition does when retention has removed records before they were counted. "
+             "`stop` waits for a person. `count` adds them to `lost` in the ledger and continues."),
       Size("engine.pending_max", &o->engine.pending_max, 1 << 16,
-           "of counts in memory that the lake (or another sink) does not have yet, all partitions "
-           "together; older ones go to disk"),
+           "The maximum memory, over all partitions, for counts that a sink such as the lake has "
+           "not yet committed. Older counts spill to disk."),
       Size("engine.spill_max", &o->engine.spill_max, 0,
-           "of such counts on disk, in checkpoints/, all partitions together; beyond it counting "
-           "waits; 0 is none"),
+           "The maximum disk space, over all partitions, for spilled counts in the checkpoint "
+           "folder. Counting waits when it is full. 0 means that nothing is spilled."),
       Text("engine.checkpoint_dir", "folder", &o->engine.checkpoint_dir,
-           "of `count`: shared by all its processes, or what one had is counted again by the next; "
-           "by default `checkpoints` in the data folder"),
-      Duration("log.retention", &o->log.retention, 1'000, "how long raw events are kept"),
-      Size("log.size_max", &o->log.size_max, 1 << 20, "of raw events on disk; the oldest go first"),
+           "The folder of the checkpoints of `count`; by default `checkpoints` in the data folder. "
+           "All `count` processes should share it: otherwise a process that takes over a partition "
+           "reads everything again."),
+      Duration("log.retention", &o->log.retention, 1'000,
+               "The time for which raw events are kept in the embedded log."),
+      Size("log.size_max", &o->log.size_max, 1 << 20,
+           "The maximum disk space for raw events. The oldest are removed first."),
       Size("log.queue_max", &o->log.queue_max, 1 << 16,
-           "of events waiting for the disk; beyond it senders get 429"),
+           "The maximum size of the events that wait to be written to disk. Beyond it, senders get "
+           "status 429."),
   };
 }
 
 std::vector<Option> ServerOptions(Settings* o) {
   return {
-      Integer("server.threads", "number", &o->server.threads, 1, 64, "that serve HTTP"),
+      Integer("server.threads", "number", &o->server.threads, 1, 64,
+              "The number of threads that serve HTTP."),
       Size("server.body_max", &o->server.body_max, 1 << 10,
-           "of one POST, as sent and unpacked, at most half of memory_max; beyond it 413"),
+           "The maximum size of one POST body, both as sent and unpacked; at most half of "
+           "server.memory_max. Larger bodies get status 413."),
       Size("server.memory_max", &o->server.memory_max, 1 << 16,
-           "of all POST bodies in work; beyond it 429"),
+           "The maximum memory for all POST bodies that are being processed. Beyond it, senders "
+           "get status 429."),
       Integer("server.connections_max", "number", &o->server.connections_max, 1, 100'000,
-              "open at a time"),
+              "The maximum number of open connections."),
       Duration("live.push_interval", &o->live.push_interval, 1,
-               "shortest time between two changes of one view"),
+               "The minimum time between two updates of one view."),
       Duration("live.pane_retention", &o->live.pane_retention, 3'600'000,
-               "how far back the screen's panes reach"),
+               "The time for which the page keeps panes, its finest windows."),
   };
 }
 
 std::vector<Option> LakeOptions(Settings* o) {
   return {
       Choice<bool>("lake.enabled", &o->lake.enabled, {{"true", true}, {"false", false}},
-                   "keep counts for ever in Delta tables, for SQL and other tools"),
+                   "Whether counts are kept in Delta tables, for SQL and for other tools."),
       Text("lake.dir", "folder", &o->lake.dir,
-           "of the tables; by default `lake` in the data folder"),
+           "The folder of the Delta tables; by default `lake` in the data folder."),
       Duration("lake.roll_interval", &o->lake.roll_interval, 100,
-               "how often counts are written; other tools lag by as much"),
+               "The interval at which counts are written to the lake. Other tools lag behind by as "
+               "much."),
       Integer("lake.max_partitions", "locations", &o->lake.max_partitions, 1, 100'000,
-              "above them a new table has a directory a day, not one a location and day"),
-      Integer("lake.retention_days", "days", &o->lake.retention_days, 0, 100'000,
-              "older days are removed; 0 keeps them for ever"),
+              "The number of locations up to which a new table is partitioned by location and day. "
+              "With more locations it is partitioned by day and 16 buckets of locations."),
+      Integer(
+          "lake.retention_days", "days", &o->lake.retention_days, 0, 100'000,
+          "The age at which days are removed from the lake. 0 means that they are kept for ever."),
       Duration("lake.vacuum_retention", &o->lake.vacuum_retention, 3'600'000,
-               "files that left the tables stay so long for those who read older versions"),
+               "The time for which files that have left the tables stay on disk, for readers of "
+               "older versions."),
       Duration("lake.maintenance_interval", &o->lake.maintenance_interval, 1'000,
-               "between two rounds of compaction, retention and vacuum"),
-      Size("query.memory_max", &o->query.memory_max, 64 << 20, "of all SQL together"),
-      Integer("query.threads", "number", &o->query.threads, 1, 256, "that SQL may use"),
+               "The time between two rounds of compaction, retention and vacuum."),
+      Size("query.memory_max", &o->query.memory_max, 64 << 20,
+           "The maximum memory that DuckDB uses for all queries together."),
+      Integer("query.threads", "number", &o->query.threads, 1, 256,
+              "The number of threads that DuckDB uses for all queries."),
       Integer("query.running_max", "number", &o->query.running_max, 1, 64,
-              "questions at a time; others wait"),
+              "The maximum number of queries that run at the same time. Others wait."),
       Integer("query.waiting_max", "number", &o->query.waiting_max, 1, 100'000,
-              "questions that may wait for their turn; others are told to come again"),
+              "The maximum number of queries that wait. Further ones are refused and can be "
+              "retried later."),
       Size("query.answer_memory_max", &o->query.answer_memory_max, 1 << 20,
-           "of all answers that are being made or sent; one has at most half of it"),
+           "The maximum memory for all answers that are being built or sent. One answer uses at "
+           "most half of it."),
   };
 }
 
 std::vector<Option> KafkaClientOptions(Settings* o) {
   return {
       Text("kafka.brokers", "host:port,...", &o->kafka.client.brokers,
-           "read raw events from Kafka; without it they lie in the data folder"),
+           "The brokers to connect to first. If set, raw events come from Kafka; otherwise from "
+           "the data folder."),
       Text("kafka.topic", "topic", &o->kafka.topic,
-           "of the raw events; with <location> in it there is one a location: "
-           "raw_camera_events_<location>"),
+           "The topic of the raw events. `raw_camera_events_<location>` stands for one topic per "
+           "location."),
       Choice<bool>("kafka.publish", &o->kafka.publish, {{"true", true}, {"false", false}},
-                   "write counts, dead letters and late detections to topics, exactly once"),
+                   "Whether counts, dead letters and late detections are published to topics, "
+                   "exactly once."),
       Text("kafka.counts_topic", "topic", &o->kafka.counts_topic,
-           "of the counts with their locations' names; with as many partitions as kafka.topic"),
+           "The topic of the counts with the names of their locations. It has as many partitions "
+           "as kafka.topic."),
       Text("kafka.item_counts_topic", "topic", &o->kafka.item_counts_topic,
-           "of counts without names, which `join` reads"),
+           "The topic of the counts without names, which `join` reads."),
       Text("kafka.lake_rows_topic", "topic", &o->kafka.lake_rows_topic,
-           "of sealed segments, from `transform` to `store`"),
+           "The topic of the sealed segments, which `transform` writes and `store` reads."),
       Text("kafka.dead_letters_topic", "topic", &o->kafka.dead_letters_topic,
-           "of malformed and future events"),
+           "The topic of the malformed and future events."),
       Text("kafka.late_detections_topic", "topic", &o->kafka.late_detections_topic,
-           "of events that came too late"),
-      Text("kafka.monitoring_topic", "topic", &o->kafka.monitoring_topic,
-           "of a process's numbers, once a second; empty is none"),
+           "The topic of the events that came too late."),
+      Text(
+          "kafka.monitoring_topic", "topic", &o->kafka.monitoring_topic,
+          "The topic to which each process publishes its numbers once a second. Empty means none."),
       Text("kafka.alerts_topic", "topic", &o->kafka.alerts_topic,
-           "of alerts that start and end; empty is none"),
+           "The topic of the alerts that start and end. Empty means none."),
       Text("kafka.deployment", "name", &o->kafka.deployment,
-           "begins every transactional.id; two that read the same topic need two names"),
+           "The prefix of every transactional.id and consumer group. Deployments that read the "
+           "same topic need different names."),
       Text("kafka.security_protocol", "PLAINTEXT | SSL | SASL_PLAINTEXT | SASL_SSL",
-           &o->kafka.client.security_protocol, "of the connection to the brokers"),
+           &o->kafka.client.security_protocol,
+           "The security protocol of the connections to the brokers."),
       Text("kafka.sasl_mechanism", "PLAIN | SCRAM-SHA-256 | SCRAM-SHA-512",
-           &o->kafka.client.sasl_mechanism, "of the login"),
-      Text("kafka.sasl_username", "name", &o->kafka.client.sasl_username, "of the login"),
+           &o->kafka.client.sasl_mechanism, "The SASL mechanism of the login."),
+      Text("kafka.sasl_username", "name", &o->kafka.client.sasl_username,
+           "The user name of the login."),
       Text("kafka.sasl_password_file", "file", &o->kafka.sasl_password_file,
-           "with the password; or set SIGHTLINE_KAFKA_PASSWORD"),
+           "The file that holds the password of the login. The variable SIGHTLINE_KAFKA_PASSWORD "
+           "overrides it."),
       Text("kafka.ssl_ca", "PEM file", &o->kafka.client.ssl_ca,
-           "who signs the brokers' certificates; by default whom this system trusts"),
+           "The CA certificates that sign the brokers' certificates. By default those that this "
+           "system trusts are used."),
       Text("kafka.ssl_certificate", "PEM file", &o->kafka.client.ssl_certificate,
-           "of this process, for mutual TLS"),
-      Text("kafka.ssl_key", "PEM file", &o->kafka.client.ssl_key, "of that certificate"),
+           "The certificate of this process, for mutual TLS."),
+      Text("kafka.ssl_key", "PEM file", &o->kafka.client.ssl_key,
+           "The private key of kafka.ssl_certificate."),
       Text("kafka.ssl_key_password_file", "file", &o->kafka.ssl_key_password_file,
-           "with the key's password; or set SIGHTLINE_KAFKA_KEY_PASSWORD"),
+           "The file that holds the password of the private key. The variable "
+           "SIGHTLINE_KAFKA_KEY_PASSWORD overrides it."),
       Size("kafka.queue_max", &o->kafka.client.queue_bytes_max, 1 << 20,
-           "read ahead of the engine, a partition"),
+           "The maximum size of the records that are fetched ahead of the engine, per partition."),
       Duration("kafka.queue_backoff", &o->kafka.client.queue_backoff, 1,
-               "how long a partition that is read ahead that far is left alone"),
+               "The time for which fetching pauses when the queue of a partition is full."),
       Duration("kafka.session_timeout", &o->kafka.session_timeout, 6'000,
-               "a counting process that is silent for so long loses its partitions to the others"),
+               "The silence after which a process loses its partitions to the other members of its "
+               "consumer group."),
       Duration("kafka.commit_interval", &o->kafka.commit_interval, 1,
-               "how long counts gather before they are published"),
-      Duration(
-          "kafka.group_interval", &o->kafka.group_interval, 1'000,
-          "how long a running total goes on under one key; the lake behind `transform` lags by "
-          "as much and a half"),
+               "The time for which counts are collected before they are published."),
+      Duration("kafka.group_interval", &o->kafka.group_interval, 1'000,
+               "The time for which a running total continues under one key. The lake behind "
+               "`transform` lags by up to one and a half times as much."),
       Duration("kafka.transaction_timeout", &o->kafka.client.transaction_timeout, 1'000,
-               "after which the broker gives up a transaction of a process that hangs"),
+               "The time after which the broker aborts the transaction of a process that hangs."),
   };
 }
 
 std::vector<Option> KafkaTopicOptions(Settings* o) {
   return {
       Integer("kafka.partitions", "number", &o->kafka.partitions, 0, 10'000,
-              "of the topics that `topics apply` makes, fixed then; 0 is as kafka.topic has them, "
-              "12 where it is made"),
+              "The number of partitions of the topics that `topics apply` creates; it is fixed "
+              "then. 0 means as many as kafka.topic has, or 12 if that is created, too."),
       Integer("kafka.location_partitions", "number", &o->kafka.location_partitions, 1, 1'000,
-              "of a location's raw topic, where kafka.topic has <location> in it"),
+              "The number of partitions of each location's raw topic, where kafka.topic contains "
+              "<location>."),
       Integer("kafka.replication", "brokers", &o->kafka.replication, 0, 100,
-              "that hold each record; 0 is 3, or as many as there are"),
+              "The number of brokers that hold each record. 0 means 3, or as many as there are."),
       Integer("kafka.min_isr", "brokers", &o->kafka.min_isr, 0, 100,
-              "that must have a record before it is acknowledged; 0 is one less than replication"),
+              "The number of brokers that must have a record before it is acknowledged. 0 means "
+              "one less than the replication."),
       Duration("kafka.raw_retention", &o->kafka.raw_retention, 0,
-               "of raw events in their topic; 0 is for ever"),
+               "The time for which the raw topic keeps events. 0 means for ever."),
       Size("kafka.raw_retention_size", &o->kafka.raw_retention_size, 0,
-           "of raw events in a partition of their topic, the oldest go first; 0 is any"),
+           "The maximum size of a partition of the raw topic. The oldest events are removed first. "
+           "0 means no limit."),
       Duration("kafka.counts_retention", &o->kafka.counts_retention, 0,
-               "of published counts; longer than counting ever stands still; 0 is for ever"),
+               "The time for which published counts are kept. It must be longer than counting ever "
+               "stands still. 0 means for ever."),
       Duration("kafka.aside_retention", &o->kafka.aside_retention, 0,
-               "of dead letters, late detections and alerts; 0 is for ever"),
+               "The time for which dead letters, late detections and alerts are kept. 0 means for "
+               "ever."),
       Duration("kafka.monitoring_retention", &o->kafka.monitoring_retention, 0,
-               "of the processes' numbers; 0 is for ever"),
+               "The time for which the numbers of the processes are kept. 0 means for ever."),
   };
 }
 
@@ -411,43 +448,59 @@ std::vector<Option> AlertsOptions(Settings* o) {
   };
   return {
       Text("alerts.instance", "name", &o->alerts.instance,
-           "of this process in alerts and monitoring; by default its host and port"),
-      Duration("alerts.window", &a.window, 1'000, "of rates and shares"),
+           "The name of this process in alerts and monitoring; by default its host and port."),
+      Duration("alerts.window", &a.window, 1'000,
+               "The time over which rates and shares are calculated."),
       Duration("alerts.start_after", &a.start_after, 0,
-               "an alert starts when its threshold was passed for so long"),
-      Duration("alerts.end_after", &a.end_after, 0,
-               "and ends when it was not passed any more for so long"),
+               "The time for which a threshold must be passed before an alert starts."),
+      Duration(
+          "alerts.end_after", &a.end_after, 0,
+          "The time for which a value must stay below the lower threshold before an alert ends."),
       Integer("alerts.end_percent", "percent", &a.end_percent, 1, 100,
-              "of the threshold, below which a rate's alert ends"),
-      Integer("alerts.events_min", "events", &a.events_min, 1, 1'000'000'000,
-              "in a window; of fewer no share is told"),
+              "The lower threshold of a rate, as a percentage of the one that starts its alert."),
+      Integer(
+          "alerts.events_min", "events", &a.events_min, 1, 1'000'000'000,
+          "The minimum number of events in a window. With fewer, no rule about shares applies."),
       Integer("alerts.subjects_max", "number", &a.subjects_max, 1, 1'000,
-              "of a rule that are told one by one, at a time and a minute; the rest are one alert"),
+              "The maximum number of alerts that a rule reports individually, at a time and per "
+              "minute. The others are summarised in one alert."),
       Integer("alerts.subjects_known", "number", &o->alerts.subjects_known, 1, 10'000'000,
-              "cameras, and as many locations, that are watched; beyond them none"),
+              "The maximum number of cameras, and of locations, that are watched. Further ones are "
+              "not."),
       Duration("alerts.forget", &o->alerts.forget, 1'000,
-               "a camera or location silent for longer is not expected any more"),
+               "The silence after which a camera or location is no longer expected."),
       Duration("alerts.camera_silent", &a.camera_silent, 0,
-               "without any detection or heartbeat; 0 is off"),
+               "The time without a detection or heartbeat of a camera after which the alert "
+               "camera_silent starts. 0 switches it off."),
       Duration("alerts.location_silent", &a.location_silent, 0,
-               "without any detection or heartbeat; 0 is off"),
+               "The time without a detection or heartbeat of a location after which the alert "
+               "location_silent starts. 0 switches it off."),
       percent("alerts.duplicate_percent", &a.duplicate_percent,
-              "of the events are copies: a storm; 0 is off"),
+              "The share of copies among the events at which the alert duplicate_storm starts. 0 "
+              "switches it off."),
       Integer("alerts.duplicates_per_second", "number", &a.duplicates_per_second, 0, 1'000'000'000,
-              "at least, for a storm"),
+              "The minimum rate of copies for the alert duplicate_storm."),
       percent("alerts.dead_letter_percent", &a.dead_letter_percent,
-              "of the events are malformed or from the future; 0 is off"),
-      percent("alerts.too_late_percent", &a.too_late_percent,
-              "of the events are too late; 0 is off"),
+              "The share of malformed and future events at which the alert dead_letter_rate "
+              "starts. 0 switches it off."),
+      percent(
+          "alerts.too_late_percent", &a.too_late_percent,
+          "The share of late events at which the alert too_late_rate starts. 0 switches it off."),
       percent("alerts.clock_percent", &a.clock_percent,
-              "of a camera's events are from the future (ahead) or too late (behind); 0 is off"),
+              "The share of a camera's events at which the alert clock_ahead (future events) or "
+              "clock_behind (late events) starts. 0 switches both off."),
       Integer("alerts.lag_min", "records", &a.lag_min, 0, 1'000'000'000'000,
-              "that wait and become more; 0 is off"),
-      Duration("alerts.watermark_stalled", &a.watermark_stalled, 0, "while records come; 0 is off"),
+              "The number of waiting records at which the alert lag_growing starts, if their "
+              "number grows. 0 switches it off."),
+      Duration("alerts.watermark_stalled", &a.watermark_stalled, 0,
+               "The time for which a watermark must stand still, while records arrive, before the "
+               "alert watermark_stalled starts. 0 switches it off."),
       percent("alerts.state_percent", &a.state_percent,
-              "of what may be used, of spilled counts, disk and memory; 0 is off"),
+              "The share of a limit (spilled counts, disk, memory) at which the alert "
+              "state_near_limit starts. 0 switches it off."),
       Duration("alerts.sink_stalled", &a.sink_stalled, 0,
-               "beyond two of its commits a sink takes nothing of what waits for it; 0 is off"),
+               "The time, beyond two of its commits, for which a sink must take none of what waits "
+               "for it before the alert sink_failing starts. 0 switches it off."),
   };
 }
 
@@ -459,26 +512,33 @@ std::vector<Option> PipelineOptions(Settings* o) {
                         {"ms", TimeUnit::kMillis},
                         {"us", TimeUnit::kMicros},
                         {"ns", TimeUnit::kNanos}},
-                       "of integer timestamps in events"),
+                       "The unit of integer timestamps in events."),
       Choice<Identity>("pipeline.identity", &p.identity,
                        {{"detection", Identity::kDetection},
                         {"camera_and_detection", Identity::kCameraAndDetection}},
-                       "what makes two events the same detection"),
-      Duration("pipeline.window_size", &p.window_size, 1, "of stored counts"),
-      Duration("pipeline.pane_size", &p.pane_size, 1, "of the screen; divides window_size"),
+                       "The fields that make two events the same detection."),
+      Duration("pipeline.window_size", &p.window_size, 1,
+               "The size of the windows of stored counts."),
+      Duration("pipeline.pane_size", &p.pane_size, 1,
+               "The size of the page's finest windows. It must divide pipeline.window_size."),
       Duration("pipeline.out_of_orderness", &p.out_of_orderness, 0,
-               "how far a camera's events may lie apart"),
+               "The time by which a camera's events may arrive out of order."),
       Duration("pipeline.dedup_horizon", &p.dedup_horizon, 0,
-               "how long a detection is remembered, and how late one may come"),
+               "The time for which a detection is remembered, and by which an event may be late."),
       Duration("pipeline.future_tolerance", &p.future_tolerance, 0,
-               "how far a camera's clock may be ahead"),
-      MaxAge("pipeline.max_age", &p.max_age, "how old an event may be when it arrives"),
+               "The time by which a camera's clock may be ahead."),
+      MaxAge("pipeline.max_age", &p.max_age, "The maximum age of an event when it arrives."),
       Duration("pipeline.camera_ttl", &p.camera_ttl, 1,
-               "a camera silent for longer has its ids forgotten"),
+               "The silence of a camera after which its detections are forgotten."),
       Duration("pipeline.idle_timeout", &p.idle_timeout, 1,
-               "a partition silent for longer does not hold up completeness"),
-      Time("pipeline.count_from", &p.count_from, "count events from this time on (hand-over)"),
-      Time("pipeline.count_until", &p.count_until, "count events before this time (hand-over)"),
+               "The silence of a partition after which it no longer delays the completeness of "
+               "windows."),
+      Time("pipeline.count_from", &p.count_from,
+           "The start of the range that is counted, for a hand-over. Earlier events get the "
+           "outcome `outside`."),
+      Time("pipeline.count_until", &p.count_until,
+           "The end of the range that is counted, for a hand-over. Events at or after it get the "
+           "outcome `outside`."),
   };
 }
 
@@ -534,7 +594,7 @@ Result<ListenAddress> ParseListen(std::string_view text) {
   const size_t colon = text.rfind(':');
   ListenAddress listen;
   const Status bad = Status::Stop(
-      fmt::format("'{}' is no address to listen on: write 127.0.0.1:8080 or [::1]:8080", text));
+      fmt::format("'{}' is not an address to listen on: write 127.0.0.1:8080 or [::1]:8080", text));
   if (colon == std::string_view::npos) return bad;
   const std::string_view port = text.substr(colon + 1);
   const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), listen.port);

@@ -1,7 +1,8 @@
-// Options: every setting of `sightline up`, each with a key, a default, a unit and a line of help.
+// Options: every setting of `sightline up`, each with a key, a default, a unit and a help text.
 //
 // One table serves the command line (--key value), the config file (TOML, [section] key = value)
-// and `sightline options`. Command line beats file beats default. Single-threaded, at the start.
+// and `sightline options`. The command line overrides the file, and the file overrides the default.
+// Used by one thread, at the start.
 #pragma once
 
 #include <cstdint>
@@ -86,13 +87,13 @@ struct KafkaSettings {
   Millis commit_interval{60};
   Millis group_interval{60'000};
   Millis session_timeout{10'000};
-  // Of the topics, for `sightline topics`. 0: see OptionTable().
+  // For `sightline topics`. What 0 means is in the help texts of OptionTable().
   int64_t partitions = 0;
   int64_t location_partitions = 1;
   int64_t replication = 0;
   int64_t min_isr = 0;
-  // Longer than copies may be apart (pipeline.max_age and future_tolerance), so that a start
-  // without checkpoint finds every first copy.
+  // Longer than the time between two copies can be (pipeline.max_age + future_tolerance), so that a
+  // start without a checkpoint still finds every first copy.
   Millis raw_retention{8 * 86'400'000LL};
   int64_t raw_retention_size = int64_t{10} << 30;
   Millis counts_retention{30 * 86'400'000LL};
@@ -126,7 +127,7 @@ struct Settings {
   KafkaSettings kafka;
   AlertSettings alerts;
   PipelineSpec pipeline;
-  // Not in the config file.
+  // These are flags of the command line only.
   bool demo = false;
   bool insecure = false;
 };
@@ -147,15 +148,16 @@ std::vector<Option> OptionTable(Settings* options);
 // nearest known one.
 Status LoadConfig(const std::string& path, const std::vector<Option>& table);
 
-// What `up` runs with: the config file, unless `config` is empty, and then `given`, what the
-// command line has by key (empty: not given).
+// Sets the options of a run: first from the file `config`, unless that is empty, then from `given`,
+// the values of the command line by key (empty: not given).
 Status ReadOptions(const std::string& config, const std::map<std::string, std::string>& given,
                    const std::vector<Option>& table);
 
-// The known key that is the fewest edits away (Levenshtein 1966).
+// Returns the known key that is the fewest edits away (Levenshtein 1966).
 std::string NearestKey(std::string_view key, const std::vector<Option>& table);
 
-// "250ms" "10s" "5m" "1h" "7d", or a bare number of ms. "16MiB" "10GiB" "512", in bytes.
+// ParseDuration() takes "250ms", "10s", "5m", "1h", "7d", or a bare number of ms. ParseBytes()
+// takes "16MiB", "10GiB", or a bare number of bytes.
 Result<Millis> ParseDuration(std::string_view text);
 std::string FormatDuration(Millis duration);
 Result<int64_t> ParseBytes(std::string_view text);

@@ -47,8 +47,8 @@ TEST(Options, ErrorsNameLineKeyAndTheNearestKey) {
            {"[pipelin]\nwindow_size = '1m'\n", {"unknown section 'pipelin'", "'pipeline'"}},
            {"partitions = 0\n", {":1:", "partitions", "from 1 to 1024"}},
            {"log_level = []\n", {"log_level"}},
-           {"[pipeline]\ndedup_horizon = 'soon'\n", {"'soon' is no duration", "h, m"}},
-           {"[pipeline]\ndedup_horizon = '99999999999999999d'\n", {"is no duration"}},
+           {"[pipeline]\ndedup_horizon = 'soon'\n", {"'soon' is not a duration", "h, m"}},
+           {"[pipeline]\ndedup_horizon = '99999999999999999d'\n", {"is not a duration"}},
            {"data = \n", {":1"}}}) {
     const Status status = Load(toml, &options);
     ASSERT_FALSE(status.ok()) << toml;

@@ -20,7 +20,7 @@ std::optional<Number> ToNumber(std::string_view text) {
   return value;
 }
 
-// Paths stand URL-encoded in the log.
+// Decodes a path. The Delta log has them URL-encoded.
 std::string Decoded(std::string_view path) {
   std::string plain;
   for (size_t i = 0; i < path.size(); ++i) {
@@ -38,7 +38,7 @@ std::string Decoded(std::string_view path) {
   return plain;
 }
 
-// minValues or maxValues of a column of times, where the stats have it.
+// Returns minValues or maxValues (`bound`) of a column of times, if the stats have it.
 std::optional<EventTime> Bound(const boost::json::object& stats, std::string_view bound,
                                std::string_view column) {
   const boost::json::value* const values = stats.if_contains(bound);
@@ -92,7 +92,7 @@ FileList Advance(const FileList& files, const lake::Snapshot& before, const lake
   now.files.ForEach([&](const lake::FilePtr& file) {
     if (before.files.Find(file->path) == nullptr) added.push_back(ToLakeFile(*file));
   });
-  // Where nothing was removed, which is the rule, counting is enough.
+  // Mostly nothing was removed. Then the numbers of files agree, and nothing needs to be searched.
   if (before.files.size() + added.size() != now.files.size())
     before.files.ForEach([&](const lake::FilePtr& file) {
       if (now.files.Find(file->path) == nullptr) removed.push_back(ToLakeFile(*file));

@@ -1,4 +1,4 @@
-// The files of a table of the lake, as queries want them.
+// Turns the files of a lake table into the list that queries prune by.
 #pragma once
 
 #include <vector>
@@ -9,7 +9,7 @@
 namespace sightline {
 
 std::vector<LakeFile> FilesOf(const lake::Snapshot& snapshot);
-// `files`, which are those of `before`, brought to `now`.
+// Returns the files of `now`. `files` must be those of `before`, so that only the difference costs.
 FileList Advance(const FileList& files, const lake::Snapshot& before, const lake::Snapshot& now);
 
 }  // namespace sightline

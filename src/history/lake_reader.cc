@@ -30,7 +30,7 @@ Result<std::unique_ptr<LakeReader>> LakeReader::OpenEarly(const std::string& fol
   std::unique_ptr<LakeReader> reader(new LakeReader);
   reader->root_ = root;
   reader->storage_ = std::make_unique<LocalStorage>(root);
-  // The size of a window is of rows that are not in the lake yet: here are none.
+  // The window size matters only for pending rows, and a reader has none.
   reader->view_ = std::make_shared<LakeView>(root, Millis{60'000});
   if (const Status read = reader->Refresh(); read.code() == StatusCode::kStop) return read;
   query.directories = {root};
@@ -41,7 +41,7 @@ Result<std::unique_ptr<LakeReader>> LakeReader::OpenEarly(const std::string& fol
 }
 
 Status LakeReader::Refresh() {
-  // They are made one after the other.
+  // The writer creates one table after the other, so the second may still be missing.
   for (const std::string_view table : {lake::kIncrementsTable, lake::kLedgerTable}) {
     std::error_code error;
     const std::string log = fmt::format("{}/{}/_delta_log", root_, table);

@@ -1,5 +1,5 @@
-// LakeReader: a lake that other processes write, for queries. Refresh() is for one thread, query()
-// for any.
+// LakeReader: opens a lake that other processes write, for queries. One thread calls Refresh(); any
+// thread may use query().
 #pragma once
 
 #include <memory>
@@ -18,15 +18,16 @@ class LakeReader {
   // kStop: there is no lake in `folder`, or it cannot be read.
   static Result<std::unique_ptr<LakeReader>> Open(const std::string& folder,
                                                   QueryEngineOptions query);
-  // Likewise, but others may yet make the lake: until Refresh() finds it there is nothing in it.
+  // Opens a lake that may not exist yet. It is empty until Refresh() finds it. kStop: the lake
+  // cannot be read.
   static Result<std::unique_ptr<LakeReader>> OpenEarly(const std::string& folder,
                                                        QueryEngineOptions query);
 
-  // Brings what is asked to the newest version. Costs the new commits. kRetry: there is no lake
-  // yet.
+  // Moves queries to the newest version. The cost depends on the number of new commits. kRetry:
+  // there is no lake yet.
   Status Refresh();
   QueryEngine& query() { return *engine_; }
-  // It was found.
+  // Returns whether Refresh() has found the lake.
   bool complete() const { return ledger_ != nullptr; }
 
  private:

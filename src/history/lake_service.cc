@@ -24,7 +24,7 @@ Result<std::unique_ptr<LakeService>> LakeService::Open(const LakeServiceOptions&
   std::filesystem::create_directories(options.dir, error);
   if (error)
     return Status::Stop(
-        fmt::format("cannot make the lake's folder '{}': {}", options.dir, error.message()));
+        fmt::format("cannot create the lake's folder '{}': {}", options.dir, error.message()));
   LakeServiceOptions absolute = options;
   absolute.dir = std::filesystem::absolute(options.dir).lexically_normal().string();
   std::unique_ptr<LakeService> service(new LakeService(absolute, clock));
@@ -106,7 +106,9 @@ void LakeService::Note(const Status& status) {
   trouble_ = status.ok() ? "" : "lake: " + status.message();
 }
 
-// Days that are over become one file a location; what nobody can need any more is deleted.
+// Packs past days into one file per location, removes days beyond the retention, and deletes files
+// that no version needs. The lock is released while it works, so that the destructor can ask it to
+// stop; a maintenance that was interrupted so reports no error.
 void LakeService::RunMaintenance() {
   std::unique_lock lock(mutex_);
   for (;;) {
@@ -133,14 +135,14 @@ Status LakeService::Maintain(std::string_view table) {
   const auto compacted = lake::Compact(storage_, clock_, table, {.progress = progress});
   if (!compacted.ok()) return compacted.status();
   if (compacted.value().files_before > 0)
-    LogInfo(fmt::format("lake: {}: {} files became {}", table, compacted.value().files_before,
-                        compacted.value().files_after));
+    LogInfo(fmt::format("lake: {}: compaction packed {} files into {}", table,
+                        compacted.value().files_before, compacted.value().files_after));
   if (options_.retention_days > 0 && table == lake::kIncrementsTable) {
     const auto removed = lake::RemoveOldDays(
         storage_, clock_, table, {.days = options_.retention_days, .progress = progress});
     if (!removed.ok()) return removed.status();
     if (!removed.value().days.empty())
-      LogInfo(fmt::format("lake: {}: {} days up to {} were removed", table,
+      LogInfo(fmt::format("lake: {}: retention removed {} days, the newest is {}", table,
                           removed.value().days.size(), removed.value().days.back()));
   }
   const auto vacuumed = lake::Vacuum(

@@ -1,8 +1,8 @@
-// LakeService: everything of the lake inside `up` - its writers, what queries see of it, the
-// maintenance in the background.
+// LakeService: the lake inside a process that writes it - its writers, the view for queries, and
+// the maintenance in the background.
 //
-// Made and destroyed by one thread; sinks are used by the engine's threads, the view by the
-// server's.
+// One thread creates and destroys it. The engine's threads use the sinks, the server's threads the
+// view.
 #pragma once
 
 #include <condition_variable>
@@ -25,39 +25,43 @@
 namespace sightline {
 
 struct LakeServiceOptions {
-  std::string dir;  // the lake's root; made if it is not there
+  std::string dir;  // the lake's root; created if it does not exist
   Millis window_size{60'000};
-  int64_t max_partitions = lake::kMaxPartitions;  // locations; more: by date and bucket
-  int64_t retention_days = 0;                     // 0: for ever
+  // With more locations than this, a new table is partitioned by date and bucket.
+  int64_t max_partitions = lake::kMaxPartitions;
+  int64_t retention_days = 0;  // 0: for ever
   Millis vacuum_retention{7 * 86'400'000LL};
   Millis maintenance_interval{3'600'000};
-  // The location's name now, empty if not known; thread-safe, outlives the service.
+  // Returns the current name of a location, empty if it is not known. Thread-safe; must outlive the
+  // service.
   std::function<std::string(LocationId)> location_name;
-  PinnedRuns* runs = nullptr;  // of what waits on disk; outlives the service
+  PinnedRuns* runs = nullptr;  // for spilled counts; must outlive the service
   QueryEngineOptions query;
 };
 
 class LakeService {
  public:
-  // `locations`: as known now; they decide how a new table is cut. kStop: the lake cannot be used.
+  // The number of `locations` decides how a new table is partitioned. kStop: the lake cannot be
+  // used.
   static Result<std::unique_ptr<LakeService>> Open(const LakeServiceOptions& options,
                                                    const Clock& clock,
                                                    std::vector<Location> locations);
-  // Sinks must be gone.
+  // The sinks must have been destroyed before.
   ~LakeService();
 
-  // For one task. `on_answer` wakes it.
+  // Each opens a sink for one task. `on_answer` wakes that task when a commit has its answer.
   std::unique_ptr<Sink> OpenPendingSink() { return std::make_unique<PendingSink>(view_.get()); }
   std::unique_ptr<Sink> OpenCountsSink(std::function<void()> on_answer);
   std::unique_ptr<Sink> OpenLedgerSink(std::function<void()> on_answer);
 
-  // The location table has changed: names in new rows, and the table `locations`.
+  // The location table has changed. Queries and new rows get the new names, and the lake's table
+  // `locations` is written.
   void SetLocations(std::vector<Location> locations);
 
   LakeView& view() { return *view_; }
   QueryEngine& query() { return *query_; }
   lake::LakeWriterStats stats(bool ledger) const;
-  // Why the newest maintenance or write of locations failed; empty if it did not.
+  // Returns why the newest maintenance or write of locations failed. Empty: it succeeded.
   std::string trouble() const;
 
  private:

@@ -16,7 +16,8 @@
 namespace sightline {
 namespace {
 
-// The segments from `offset` on, which must be a boundary: a sink commits whole segments.
+// Returns the segments from `offset` on. `offset` must be a boundary of segments, because a sink
+// commits whole segments.
 std::span<const Segment> From(std::span<const Segment> segments, Offset offset) {
   const auto first = std::ranges::find_if(
       segments, [&](const Segment& segment) { return segment.first >= offset; });
@@ -49,7 +50,8 @@ void AddLedger(const SourcePartition& partition, std::span<const Segment> segmen
     into.push_back({.source = partition, .first = batch.first, .next = batch.next, .row = row});
 }
 
-// What of a run each table lacks at its version.
+// The part of a spilled run that each table lacks at its version. The two tables may be at
+// different offsets, because they are committed one after the other.
 class RunPart final : public PendingPart {
  public:
   RunPart(std::shared_ptr<const PinnedRun> run, Offset counts_from, Offset ledger_from,
@@ -126,7 +128,7 @@ Offset LakeView::Committed(const SourcePartition& partition) const {
   const std::lock_guard lock(mutex_);
   const auto known = pending_.find(partition);
   if (known != pending_.end()) return known->second.next;
-  // What one of the tables lacks must come once more.
+  // What only one of the tables has must be applied again, for the other one.
   return CommittedInBoth(partition);
 }
 
@@ -167,7 +169,7 @@ void LakeView::Begin(const SourcePartition& partition, const SealedList& list) {
     if (!TakeRun(partition, run, pending)) break;
     pending.next = run.next();
   }
-  // What could not be taken comes as segments.
+  // Runs that could not be taken come as segments, through Apply().
   if (!pending.runs.empty()) pending_[partition] = std::move(pending);
 }
 
@@ -182,7 +184,7 @@ void LakeView::Follow(const SourcePartition& partition, const SealedList& list) 
     if (!has_all || !TakeRun(partition, run, pending)) break;
     state_.reset();
   }
-  // Neighbours become one where the list has no boundary between them any more.
+  // Merge neighbours where the list no longer has a boundary between them.
   std::vector<Segment> merged;
   for (Segment& segment : pending.segments) {
     if (merged.empty() || list.IsBoundary(segment.first)) {
@@ -194,7 +196,8 @@ void LakeView::Follow(const SourcePartition& partition, const SealedList& list) 
   pending.segments = std::move(merged);
 }
 
-// False: it cannot be had, and what it holds stays in memory here.
+// Replaces segments by the run that holds them. False: the run cannot be pinned, and the segments
+// stay in memory.
 bool LakeView::TakeRun(const SourcePartition& partition, const SpilledRun& run, Pending& pending) {
   if (runs_ == nullptr) return false;
   Result<std::shared_ptr<const PinnedRun>> pinned = runs_->Pin(partition, run);
@@ -222,10 +225,10 @@ Result<std::shared_ptr<const LakeState>> LakeView::Current() {
     const auto pending = pending_.find(it->first);
     const Offset reached = pending == pending_.end() ? kNoneCommitted : pending->second.next;
     if (std::max(reached, OffsetIn(counts_, lake::kIncrementsTable, it->first)) < it->second)
-      return Status::Retry(
-          fmt::format("partition {} is still being counted up to where it was before the restart: "
-                      "ask again in a second",
-                      it->first.partition));
+      return Status::Retry(fmt::format(
+          "partition {} has not yet been counted up to where it was before the restart: "
+          "ask again in a second",
+          it->first.partition));
   }
   if (state_ == nullptr) state_ = Build();
   return state_;
@@ -267,7 +270,7 @@ std::shared_ptr<const LakeState> LakeView::Build() const {
 Result<Offset> PendingSink::Commit(const SourcePartition& partition,
                                    std::span<const Segment> segments) {
   if (!view_->Apply(partition, segments))
-    return Status::Rebuild("the pending counts are of other offsets than this task offers");
+    return Status::Rebuild("the segments do not continue the pending counts of this partition");
   return segments.back().next;
 }
 

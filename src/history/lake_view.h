@@ -1,12 +1,16 @@
-// LakeView: what queries see - the lake at one version and what the engine has not committed there.
+// LakeView: what queries see - one version of the lake, and the pending rows that are not in it
+// yet.
 //
-// Fed by the tasks through PendingSink (every sealed segment, at once) and by the lake's writers
-// (every commit). A reader takes both at one moment, so that its sums never dip: a segment leaves
-// `pending` in the same moment in which the version that has it becomes current.
+// Tasks feed it through PendingSink (every sealed segment, at once), and the lake's writers feed it
+// (every commit). A reader takes version and pending rows at one moment, under one mutex. A segment
+// leaves the pending rows at the moment in which the version that contains it becomes current. So
+// no sum ever dips or counts a segment twice.
 //
-// What is pending for long is not kept a second time: the view merges its segments where the task's
-// list does - the lake is never cut elsewhere - and what the task has spilled is read from its
-// runs, one at a time, by the queries that need it. So its memory has the bound of the task's.
+// While the lake is away, pending rows grow. The view keeps them in the same form as the task's
+// list, so its memory has the same bound:
+// - It merges segments wherever the list does. That is safe, because the lake commits only at the
+//   boundaries that the list has kept.
+// - It drops what the task has spilled. Queries that need it read the spilled runs, one at a time.
 // Thread-safe.
 #pragma once
 
@@ -31,11 +35,11 @@ struct SpilledRun;
 
 class LakeView final : public LakeSource {
  public:
-  // `root`: the lake's folder, absolute. `window_size`: of the rows. `runs` outlives it; null: what
-  // is spilled stays in memory here.
+  // `root` is the lake's folder, an absolute path. `window_size` is that of the rows. `runs` must
+  // outlive the view. Null: spilled counts stay in memory here.
   LakeView(std::string root, Millis window_size, PinnedRuns* runs = nullptr);
 
-  // The newest versions of the two tables. A pointer that is not newer changes nothing.
+  // Set the newest versions of the two tables. A version that is not newer changes nothing.
   void SetCounts(const lake::SnapshotPtr& snapshot);
   void SetLedger(const lake::SnapshotPtr& snapshot);
   void SetLocations(std::vector<Location> locations);
@@ -43,16 +47,19 @@ class LakeView final : public LakeSource {
   // `offset` first. Otherwise sums would dip over a restart.
   void Expect(const SourcePartition& partition, Offset offset);
 
-  // For PendingSink.
+  // The following are for PendingSink.
+  // Returns the offset from which the view needs segments.
   Offset Committed(const SourcePartition& partition) const;
+  // Adds segments. False: they do not continue the earlier ones.
   bool Apply(const SourcePartition& partition, std::span<const Segment> segments);
-  // A task has loaded its list. What an earlier one gave may be cut differently by this one, so it
-  // goes, and queries wait until as much is there again. Of the list the view takes the runs.
+  // A task has loaded its list. It may cut segments at other offsets than an earlier task did, so
+  // the earlier segments are dropped, and queries are refused until as much has been applied again.
+  // The view takes the spilled runs of the list; the segments follow through Apply().
   void Begin(const SourcePartition& partition, const SealedList& list);
-  // Its list has fewer boundaries or more runs.
+  // The task's list has merged segments or spilled them into runs; the view does the same.
   void Follow(const SourcePartition& partition, const SealedList& list);
 
-  // kRetry: a partition has not yet come to what was expected of it.
+  // kRetry: a partition has not yet reached the offset that is expected of it.
   Result<std::shared_ptr<const LakeState>> Current() override;
   int64_t pending_rows() const;
 
@@ -62,9 +69,9 @@ class LakeView final : public LakeSource {
     FileList files;
   };
   struct Pending {
-    std::vector<std::shared_ptr<const PinnedRun>> runs;  // then
-    std::vector<Segment> segments;                       // contiguous
-    Offset next = kNoneCommitted;  // everything before it came here; kNoneCommitted: nothing yet
+    std::vector<std::shared_ptr<const PinnedRun>> runs;  // the oldest offsets
+    std::vector<Segment> segments;                       // the offsets behind them, contiguous
+    Offset next = kNoneCommitted;  // the end of what has come; kNoneCommitted: nothing has
   };
 
   void Set(Table& table, std::string_view name, const lake::SnapshotPtr& snapshot);
@@ -84,10 +91,11 @@ class LakeView final : public LakeSource {
   std::shared_ptr<const std::vector<Location>> locations_;
   std::map<SourcePartition, Pending> pending_;
   std::map<SourcePartition, Offset> expected_;
-  std::shared_ptr<const LakeState> state_;  // null: something has changed since
+  std::shared_ptr<const LakeState> state_;  // built on demand; null: something has changed since
 };
 
-// The engine's sealed segments become visible to queries. In memory, committed at once.
+// Makes the engine's sealed segments visible to queries. It keeps them in memory, so every commit
+// succeeds at once.
 class PendingSink final : public Sink {
  public:
   explicit PendingSink(LakeView* view) : view_(view) {}

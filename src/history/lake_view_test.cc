@@ -23,7 +23,7 @@ namespace fs = std::filesystem;
 const SourcePartition kPartition{"test", 0};
 constexpr Epoch kOwner{1};
 
-// One detection in each offset.
+// A segment with one detection per offset.
 Segment Make(int64_t first, int64_t next) {
   Segment segment{.first = {first}, .next = {next}};
   for (int64_t offset = first; offset < next; ++offset)
@@ -80,7 +80,7 @@ class LakeViewTest : public testing::Test {
     view_ = std::make_unique<LakeView>(dir_ / "lake", Millis{60'000}, runs_.get());
   }
 
-  // The task's list and the view get the segments that end at `boundaries`.
+  // Adds the segments that end at `boundaries` to the task's list and to the view.
   void Add(const std::vector<int64_t>& boundaries) {
     for (const int64_t next : boundaries) {
       const Segment segment = Make(list_.empty() ? 0 : list_.next().v, next);
@@ -144,7 +144,7 @@ TEST_F(LakeViewTest, WhatIsSpilledIsReadFromTheRuns) {
   EXPECT_EQ(Counted(*before), 60);
 }
 
-// The two tables are committed one after the other, at boundaries inside a run.
+// The two tables are committed one after the other, and their offsets may lie inside a run.
 TEST_F(LakeViewTest, ARunIsCutWhereEachTableStands) {
   Add({10, 20, 30, 40});
   SpillUntil(30);
@@ -189,7 +189,7 @@ TEST_F(LakeViewTest, SegmentsAreMergedWhereTheListMergesThem) {
   ExpectPending(20, 20);
 }
 
-// The list may be ahead of the view: what it has merged or spilled was not given to the view yet.
+// The list may be ahead of the view: it may have merged or spilled what the view does not have yet.
 TEST_F(LakeViewTest, ARunOfWhichTheViewLacksAPartIsLeft) {
   Add({10});
   list_.Add(Make(10, 20));

@@ -1,7 +1,7 @@
-// PinnedRuns: spilled runs that queries still read, whatever the engine removes meanwhile.
+// PinnedRuns: keeps spilled runs readable for queries while the engine removes them.
 //
-// A pin is a hard link beside the checkpoints: nothing is copied, and it is not durable - after a
-// restart the checkpoints name the runs again. Thread-safe.
+// A pin is a hard link beside the checkpoints, so nothing is copied. Pins need not be durable:
+// after a restart the checkpoints name the runs again. Thread-safe.
 #pragma once
 
 #include <atomic>
@@ -19,6 +19,7 @@
 
 namespace sightline {
 
+// One pinned run. Its destructor removes the link.
 class PinnedRun {
  public:
   PinnedRun(std::filesystem::path path, SourcePartition partition, SpilledRun run)
@@ -39,12 +40,12 @@ class PinnedRun {
 
 class PinnedRuns {
  public:
-  // `checkpoints`: where CheckpointFiles puts the runs. `dir`: of the pins, on the same file
-  // system; emptied now.
+  // `checkpoints` is the folder in which CheckpointFiles keeps the runs. `dir` is the folder of the
+  // pins; it must be on the same file system, and is emptied now.
   static Result<std::unique_ptr<PinnedRuns>> Open(const std::string& checkpoints, std::string dir);
 
-  // Shared, because states of the lake share what did not change, and queries keep the state that
-  // they began with; the last one takes the pin out.
+  // The pin is shared, because states of the lake share what did not change, and a query keeps the
+  // state with which it began. The last owner removes the pin.
   Result<std::shared_ptr<const PinnedRun>> Pin(const SourcePartition& partition,
                                                const SpilledRun& run);
 

@@ -10,7 +10,7 @@
 namespace sightline {
 namespace {
 
-// Far below what a topic takes, and more than any frame has.
+// Far below the maximum size of a message, and more than a frame normally has.
 constexpr size_t kFrameBytesMax = 256 * 1024;
 
 struct Frame {

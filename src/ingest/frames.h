@@ -1,5 +1,5 @@
-// JoinFrames: the detections of one frame - one camera and location, one moment, one after the
-// other - as one record: lines of NDJSON. Pure; one thread.
+// JoinFrames: joins the consecutive detections of one frame (one camera, location and moment) into
+// one record of NDJSON lines. Pure; used by one thread.
 #pragma once
 
 #include <optional>
@@ -18,12 +18,12 @@ class JoinFrames {
  public:
   explicit JoinFrames(TimeUnit unit) : decoder_(unit) {}
 
-  // `records`: an element each, without line ends, as Ingest packs them. What is no detection stays
-  // alone, and a frame of very many bytes becomes several records.
+  // Each of `records` must be one element without line breaks, as Ingest packs them. Elements that
+  // are not detections stay records of their own. A very large frame becomes several records.
   PackedRecords Join(const PackedRecords& records);
 
  private:
-  // The time of a detection; nothing for anything else.
+  // Returns the time of a detection. Nothing: the record is not a detection.
   std::optional<EventTime> TimeOf(std::string_view record);
 
   Decoder decoder_;

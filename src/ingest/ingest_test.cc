@@ -32,8 +32,8 @@ struct Packed {
   std::string bytes;
 };
 
-// All records of an ingested body, and that they are what the contract says: each is one element
-// for the engine, and as many of them are broken as were rejected.
+// Returns all records of an ingested body, and checks the contract: each record is one element for
+// the engine, and as many of them are malformed as were rejected.
 std::vector<Packed> Unpack(const Ingested& ingested) {
   std::vector<Packed> all;
   Decoder decoder(TimeUnit::kMillis);
@@ -161,7 +161,7 @@ TEST(Ingest, EveryKindOfBadElement) {
 TEST(Ingest, DeepNestingHarmsNobody) {
   const std::string good = Detection(8, 9);
   const std::string deep(200'000, '[');
-  // In a field that nobody reads it is skipped.
+  // It is skipped in a field that is ignored.
   const std::string extra =
       R"({"extra":)" + std::string(5'000, '[') + std::string(5'000, ']') + "," + good.substr(1);
   const Ingested ingested = IngestAll(good + "\n" + deep + "\n" + extra + "\n{\"a\":" + deep, 3);
@@ -218,7 +218,7 @@ TEST(Ingest, OneObjectOverLines) {
   std::string pretty = Detection(1, 1);
   pretty.insert(1, "\n  ");
   EXPECT_EQ(IngestAll(pretty + "\n").accepted, 1);
-  // What only looks like one is read as lines.
+  // A body that only looks like one is read as lines.
   const Ingested ingested = IngestAll("{\"a\":1\nhello\n" + Detection(1, 1) + "\n");
   EXPECT_EQ(ingested.accepted, 1);
   EXPECT_THAT(Errors(ingested), ElementsAre(std::pair(1, R::kNotJson), std::pair(2, R::kNotJson)));
@@ -238,7 +238,7 @@ TEST(Ingest, ABrokenArray) {
   Ingested ingested = IngestAll("[" + a + "," + b + "," + a.substr(0, 50), 1);
   EXPECT_EQ(ingested.accepted, 2);
   EXPECT_THAT(Errors(ingested), ElementsAre(std::pair(3, R::kNotJson)));
-  // Also when the rest looks whole on its own.
+  // The same if the rest looks valid on its own.
   EXPECT_THAT(Records(IngestAll("[" + a + ",\n" + b + "\n", 1)), ElementsAre(a, "[" + b));
   EXPECT_THAT(Records(IngestAll("[" + a + ",", 1)), ElementsAre(a, ","));
   EXPECT_THAT(Records(IngestAll("[", 1)), ElementsAre(","));
@@ -246,7 +246,7 @@ TEST(Ingest, ABrokenArray) {
   ingested = IngestAll("[" + a + "," + b.substr(0, 30) + "\n" + a + "\n" + b, 1);
   EXPECT_EQ(ingested.accepted, 3);
   EXPECT_EQ(ingested.rejected, 1);
-  // Bad elements of an array that ends, and what stands behind it.
+  // Bad elements of an array that ends, and what follows it.
   ingested = IngestAll("[" + a + ",[1,2],,{\"x\":[}," + b + "] trailing", 1);
   EXPECT_EQ(ingested.accepted, 1);
   ingested = IngestAll("[" + a + ",[1,2],,{\"x\":1}," + b + "] trailing", 1);
@@ -286,8 +286,8 @@ TEST(Ingest, StepsDoNotChangeTheResult) {
   EXPECT_EQ(whole.errors, steps.errors);
 }
 
-// Whatever the bytes: nothing crashes, and each record is one element for the engine, broken
-// exactly if it was rejected (IngestAll() looks).
+// Whatever the bytes are, nothing crashes, and each record is one element for the engine, which is
+// malformed exactly if it was rejected (IngestAll() checks that).
 TEST(Ingest, MutatedBodies) {
   const std::string a = Detection(1, 1), b = Detection(2, 2);
   const std::vector<std::string> seeds = {a + "\n" + b + "\n" + kHeartbeat + "\n",

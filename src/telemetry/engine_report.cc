@@ -76,29 +76,39 @@ void CollectEngineMetrics(const std::vector<PartitionHealth>& partitions,
                          .value = static_cast<double>(value)});
     };
     using enum Metric::Type;
-    add("sightline_engine_offset", "next raw offset to read", kGauge, task.position.v);
-    add("sightline_engine_checkpoint_offset", "where a restart goes on", kGauge,
+    add("sightline_engine_offset", "The next raw offset to read.", kGauge, task.position.v);
+    add("sightline_engine_checkpoint_offset", "The offset from which a restart replays.", kGauge,
         task.checkpointed.v);
-    add("sightline_engine_watermark_ms", "the partition's watermark", kGauge, task.watermark.v);
-    add("sightline_engine_remembered_ids", "detections remembered", kGauge, task.remembered_ids);
-    add("sightline_engine_cameras", "cameras seen", kGauge, task.cameras);
-    add("sightline_engine_sealed_segments", "segments that a sink still lacks", kGauge,
+    add("sightline_engine_watermark_ms", "The partition's watermark, in Unix milliseconds.", kGauge,
+        task.watermark.v);
+    add("sightline_engine_remembered_ids", "The number of remembered detections.", kGauge,
+        task.remembered_ids);
+    add("sightline_engine_cameras", "The number of cameras seen.", kGauge, task.cameras);
+    add("sightline_engine_sealed_segments",
+        "The number of segments in memory that a sink has not yet committed.", kGauge,
         task.sealed_segments);
-    add("sightline_engine_sealed_bytes", "their memory", kGauge, task.sealed_bytes);
-    add("sightline_engine_spill_bytes", "of counts on disk that a sink still lacks", kGauge,
+    add("sightline_engine_sealed_bytes",
+        "The memory of the segments that a sink has not yet committed.", kGauge, task.sealed_bytes);
+    add("sightline_engine_spill_bytes",
+        "The disk space of the spilled counts that a sink has not yet committed.", kGauge,
         task.spilled_bytes);
-    add("sightline_engine_spill_runs", "files of them", kGauge, task.spilled_runs);
-    add("sightline_engine_records_total", "records read since the task was built", kCounter,
-        task.records);
+    add("sightline_engine_spill_runs", "The number of files of spilled counts.", kGauge,
+        task.spilled_runs);
+    add("sightline_engine_records_total", "The number of records read since the task was built.",
+        kCounter, task.records);
     add("sightline_engine_lost_offsets_total",
-        "that retention had removed before they were counted, since the task was built", kCounter,
-        task.lost);
-    add("sightline_engine_held_up_total", "steps that waited for the slowest sink", kCounter,
-        task.held_up);
-    add("sightline_engine_checkpoints_total", "checkpoints put", kCounter, task.checkpoints);
-    add("sightline_engine_rebuilds_total", "tasks thrown away and built again", kCounter,
+        "The number of offsets that retention removed before they were counted, since the task was "
+        "built.",
+        kCounter, task.lost);
+    add("sightline_engine_held_up_total",
+        "The number of times that counting waited for the slowest sink.", kCounter, task.held_up);
+    add("sightline_engine_checkpoints_total", "The number of checkpoints written.", kCounter,
+        task.checkpoints);
+    add("sightline_engine_rebuilds_total",
+        "The number of times that the task was discarded and built again.", kCounter,
         partition.rebuilds);
-    add("sightline_engine_stopped", "1: stopped for a person", kGauge,
+    add("sightline_engine_stopped",
+        "1 if the partition is stopped and waits for a person, otherwise 0.", kGauge,
         partition.health == TaskHealth::kStopped);
   }
 }
@@ -107,12 +117,17 @@ void CollectKafkaMetrics(const KafkaWriterStats& stats, std::vector<Metric>& met
   auto add = [&](const char* name, const char* help, int64_t value) {
     metrics.push_back({.name = name, .help = help, .value = static_cast<double>(value)});
   };
-  add("sightline_kafka_commits_total", "transactions", stats.commits);
-  add("sightline_kafka_messages_total", "written in them", stats.messages);
-  metrics.push_back({.name = "sightline_kafka_commit_seconds_total",
-                     .help = "in transactions, from the first message to the answer",
-                     .value = static_cast<double>(stats.commit_microseconds) / 1e6});
-  add("sightline_kafka_commits_failed_total", "the task was built again", stats.failures);
+  add("sightline_kafka_commits_total", "The number of transactions committed.", stats.commits);
+  add("sightline_kafka_messages_total", "The number of messages written in committed transactions.",
+      stats.messages);
+  metrics.push_back(
+      {.name = "sightline_kafka_commit_seconds_total",
+       .help =
+           "The time spent in transactions, each from its first message to the broker's answer.",
+       .value = static_cast<double>(stats.commit_microseconds) / 1e6});
+  add("sightline_kafka_commits_failed_total",
+      "The number of failed commits, after each of which the task was built again.",
+      stats.failures);
 }
 
 }  // namespace sightline

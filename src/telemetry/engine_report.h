@@ -1,4 +1,4 @@
-// What every process that counts says of its engine: /healthz and /metrics.
+// What /healthz, /readyz and /metrics of every process that counts report about its engine.
 #pragma once
 
 #include <vector>
@@ -9,11 +9,13 @@
 
 namespace sightline {
 
-// They read from more than one topic: the number of a partition does not say which it is.
+// Returns whether the partitions are of more than one topic. If so, a partition's number alone does
+// not identify it.
 bool SeveralTopics(const std::vector<PartitionHealth>& partitions);
-// `late`: the start is over, so that a partition that still starts is told.
+// Adds what is wrong to `health`. `late`: the start should be over, so a partition that is still
+// starting is reported, too.
 void ReportEngineHealth(const std::vector<PartitionHealth>& partitions, bool late, Health& health);
-// Not ok while a partition does not run.
+// Sets `ready` to not ok while a partition does not run.
 void ReportEngineReadiness(const std::vector<PartitionHealth>& partitions, Health& ready);
 void CollectEngineMetrics(const std::vector<PartitionHealth>& partitions,
                           std::vector<Metric>& metrics);

@@ -99,7 +99,7 @@ struct Monitor::State {
   const std::function<void(MonitorReport&)> report_now;
   const std::unique_ptr<MonitorTopics> topics;  // null: nothing is published
   std::string instance, boot;
-  // The thread's.
+  // Used by the monitor's thread alone.
   AlertRules rules;
   const int64_t started_ms = SteadyMs();
 
@@ -119,7 +119,7 @@ void Monitor::State::Run() {
     lock.unlock();
     Tick();
     lock.lock();
-    // At whole seconds after the start; those that a slow tick has missed are left out.
+    // Ticks fall on whole seconds after the start. Those that a slow tick has missed are skipped.
     const auto now = std::chrono::steady_clock::now();
     while (next <= now) next += kInterval;
     wake.wait_until(lock, next, [this] { return stopping; });
@@ -247,10 +247,10 @@ void Monitor::Stop() {
   }
   s.wake.notify_all();
   s.thread.join();
-  // The thread is gone: this one has taken its place.
+  // The monitor's thread has ended, so this thread may use its state.
   for (Alert& alert : s.active) {
     alert.until_ms = s.clock.NowMs();
-    alert.text = "the process that watched it stopped";
+    alert.text = "the process that watched this has stopped";
     s.Report({.started = false, .alert = alert});
   }
   if (s.topics != nullptr) s.topics->Flush(kFlush);
@@ -275,17 +275,19 @@ void Monitor::CollectMetrics(std::vector<Metric>& metrics) const {
   for (const Alert& alert : state_->active) ++active[static_cast<size_t>(alert.rule)];
   for (size_t rule = 0; rule < kRules; ++rule)
     metrics.push_back({.name = "sightline_alert_active",
-                       .help = "alerts of the rule that have started and not ended",
+                       .help = "The number of alerts of the rule that have started and not ended.",
                        .type = Metric::Type::kGauge,
                        .labels = {{"rule", std::string(ToString(static_cast<Rule>(rule)))}},
                        .value = static_cast<double>(active[rule])});
   metrics.push_back({.name = "sightline_alerts_started_total",
-                     .help = "alerts that were told",
+                     .help = "The number of alerts that were reported individually or as `others`.",
                      .value = static_cast<double>(state_->started)});
   if (state_->topics != nullptr)
-    metrics.push_back({.name = "sightline_monitor_dropped_total",
-                       .help = "records for `monitoring` and `alerts` that could not be published",
-                       .value = static_cast<double>(state_->topics->dropped())});
+    metrics.push_back(
+        {.name = "sightline_monitor_dropped_total",
+         .help =
+             "The number of records for the topics `monitoring` and `alerts` that were dropped.",
+         .value = static_cast<double>(state_->topics->dropped())});
 }
 
 void SampleEngine(const std::vector<PartitionHealth>& partitions,
@@ -330,7 +332,8 @@ void SampleEngine(const std::vector<PartitionHealth>& partitions,
 void SampleSystem(const std::string& folder, MonitorReport& report) {
   const int64_t resident = ResidentBytes();
   report.numbers.emplace_back("memory_bytes", resident);
-  // Version 2 of control groups; without one, or where it says "max", there is no limit.
+  // This is the file of control groups version 2. Without it, or if it says "max", there is no
+  // limit.
   report.sample.limits.push_back({"memory", resident, NumberIn("/sys/fs/cgroup/memory.max", 0)});
   std::error_code error;
   const std::filesystem::space_info space = std::filesystem::space(folder, error);

@@ -1,5 +1,5 @@
-// Monitor: once a second a sample of this process, the alerts that it gives rise to, and what is
-// published of both. Its own thread: nothing waits for it.
+// Monitor: samples this process once a second, evaluates the rules of the alerts, and publishes
+// both. It has a thread of its own, and nothing waits for it.
 #pragma once
 
 #include <atomic>
@@ -22,10 +22,10 @@
 
 namespace sightline {
 
-// Of the clock of MonitorSample::now_ms: it does not go backwards.
+// The clock of MonitorSample::now_ms. It does not go backwards.
 int64_t SteadyMs();
 
-// Absolute numbers by name, for `monitoring`.
+// Absolute numbers by name, for the topic `monitoring`.
 using MonitorNumbers = std::vector<std::pair<std::string, int64_t>>;
 
 struct MonitorReport {
@@ -34,23 +34,23 @@ struct MonitorReport {
   Ledger ledger;  // as it is published
 };
 
-// Thread-safe but for Start() and Stop().
+// Thread-safe except for Start() and Stop().
 class Monitor {
  public:
-  // `report` is called on the monitor's thread, with `sample.now_ms` and `wall_ms` set. `clock`
-  // outlives it. kStop: the options of the topics are refused.
+  // The monitor calls `report` on its thread, with `sample.now_ms` and `wall_ms` set. `clock` must
+  // outlive the monitor. kStop: the settings of the topics are not valid.
   static Result<std::unique_ptr<Monitor>> Open(const AlertSettings& alerts,
                                                const KafkaSettings& kafka, std::string step,
                                                const Clock& clock,
                                                std::function<void(MonitorReport&)> report);
   ~Monitor();  // Stop()
 
-  // `instance`: of this process among those of its step; `boot`: of this start.
+  // `instance` identifies this process among those of its step, `boot` this start of it.
   void Start(std::string instance, std::string boot);
-  // Ends what is active: nobody watches it any more.
+  // Ends all active alerts, because nobody watches them from now on.
   void Stop();
 
-  // {"version":3,"alerts":[...]} of those that the scope sees; see docs/PROTOCOL.md.
+  // Returns {"version":3,"alerts":[...]} with the alerts that the scope sees (docs/PROTOCOL.md).
   std::string ActiveJson(const Scope& scope) const;
   int64_t version() const;  // grows when an alert starts or ends
   void CollectMetrics(std::vector<Metric>& metrics) const;
@@ -61,16 +61,16 @@ class Monitor {
   std::unique_ptr<State> state_;
 };
 
-// The partitions of a runtime, whose tasks have `sinks`. `end_of`: of the log that they read; null:
-// not known.
+// Adds the partitions of a runtime whose tasks have `sinks`. `end_of` returns the end of the log
+// that a partition reads. Null: it is not known.
 void SampleEngine(const std::vector<PartitionHealth>& partitions,
                   const std::vector<SinkOptions>& sinks,
                   const std::function<Offset(const SourcePartition&)>& end_of,
                   MonitorReport& report);
-// Memory of this process and its limit, and the disk of `folder`.
+// Adds the memory of this process with its limit, and the disk of `folder`.
 void SampleSystem(const std::string& folder, MonitorReport& report);
 void SampleKafka(const KafkaWriterStats& stats, MonitorReport& report);
-// alerts.instance, or this host and the port of `url`.
+// Returns alerts.instance, or this host and the port of `url` if that is empty.
 std::string InstanceOf(const AlertSettings& settings, const std::string& url);
 
 }  // namespace sightline

@@ -16,13 +16,13 @@
 namespace sightline {
 namespace {
 
-constexpr int64_t kBytesMax = 1 << 20;  // accepted and not yet acknowledged
+constexpr int64_t kBytesMax = 1 << 20;  // of records that are not yet acknowledged
 constexpr Millis kDeliveryTime{10'000};
 constexpr size_t kAlertsWaitingMax = 1'000;
 constexpr std::chrono::seconds kLookAgain{10};
 constexpr std::chrono::milliseconds kFlushPoll{5};
 
-// As the Java client does, so that a key stays where it is whoever writes it.
+// The partitioner of the Java client, so that a key stays in its partition whoever writes it.
 int32_t PartitionOf(const std::string& key, int32_t partitions) {
   return static_cast<int32_t>((Murmur2(key) & 0x7fffffff) % static_cast<uint32_t>(partitions));
 }
@@ -57,10 +57,10 @@ void MonitorTopics::Look() {
       continue;
     }
     const std::string why =
-        found.ok()
-            ? fmt::format("there is no topic '{}': `sightline topics apply` makes it", topic->name)
-            : found.status().message();
-    if (std::exchange(topic->told, why) != why)
+        found.ok() ? fmt::format("there is no topic '{}': `sightline topics apply` creates it",
+                                 topic->name)
+                   : found.status().message();
+    if (std::exchange(topic->logged, why) != why)
       LogWarning(fmt::format("nothing is published to '{}' yet: {}", topic->name, why));
   }
 }
@@ -76,7 +76,7 @@ void MonitorTopics::PublishMonitoring(const std::string& key, const std::string&
 void MonitorTopics::QueueAlert(std::string key, std::string value) {
   if (alerts_.name.empty()) return;
   if (waiting_.size() >= kAlertsWaitingMax && sent_ < waiting_.size()) {
-    // The oldest that is not under way.
+    // Drop the oldest alert that is not in flight.
     waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(sent_));
     ++*dropped_;
   }
@@ -90,14 +90,15 @@ void MonitorTopics::Work() {
     looked_ = std::chrono::steady_clock::now();
   }
   const Sending sending = sending_->load();
-  if (sending == Sending::kUnderWay) return;
+  if (sending == Sending::kInFlight) return;
   if (sending == Sending::kDone)
     waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<std::ptrdiff_t>(sent_));
   sent_ = 0;
   *sending_ = Sending::kIdle;
   if (waiting_.empty() || alerts_.partitions == 0) return;
-  // All in their order; the same again if one of them failed: a key's last word stays its last.
-  *sending_ = Sending::kUnderWay;
+  // All alerts are sent in order. If one fails, all are sent again: so the last record of a key
+  // always has its newest state.
+  *sending_ = Sending::kInFlight;
   sent_ = waiting_.size();
   const bool taken = Append(alerts_, waiting_, [sending = sending_](const Status& status) {
     *sending = status.ok() ? Sending::kDone : Sending::kFailed;

@@ -1,4 +1,4 @@
-// ObservedSink: a sink, and somebody who sees each segment once it is committed.
+// ObservedSink: wraps a sink and reports each segment once that sink has committed it.
 #pragma once
 
 #include <functional>
@@ -11,8 +11,8 @@ namespace sightline {
 
 class ObservedSink final : public Sink {
  public:
-  // `on_committed` is called on the task's thread, in the order of the offsets. Of what was
-  // committed before a crash or a rebuild nothing is seen again.
+  // `on_committed` is called on the task's thread, in the order of the offsets. It does not see
+  // again what was committed before a crash or a rebuild.
   using OnCommitted = std::function<void(const SourcePartition&, const Segment&)>;
   ObservedSink(std::unique_ptr<Sink> sink, OnCommitted on_committed)
       : sink_(std::move(sink)), on_committed_(std::move(on_committed)) {}

@@ -258,7 +258,7 @@ def kafka_handover_topic(t: Test) -> None:
     plan = plan_of(t.run(*words, "--dry-run"), 0)
     said = {check["subject"]: check["said"] for check in plan["checks"]}
     expect("counts until" in said["count_until"], f"count_until: {said}")
-    expect("goes on" in said["begun"], f"begun: {said}")
+    expect("continues" in said["begun"], f"begun: {said}")
     copier.terminate()
     expect_equal(copier.wait(20), 0, "the copier's exit code after SIGTERM")
     done = t.run(*words, "--until-end")  # what came between; then nothing is left

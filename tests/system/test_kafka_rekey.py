@@ -209,7 +209,7 @@ def kafka_rekey_refused(t: Test) -> None:
             ("itself", ("--to", FROM), ("itself",)),
             ("compacted", ("--to", "compacted"), ("compacted", "cleanup.policy=delete")),
             ("with records", ("--to", "used"), ("'used' has records", "--start-at")),
-            ("no time", ("--to", "used", "--start-at", "soon"), ("'soon' is no time",)),
+            ("no time", ("--to", "used", "--start-at", "soon"), ("'soon' is not a time",)),
             ("no brokers", ("--to", "used", "--kafka.brokers", ""), ())):
         with t.case(name):
             if name == "no brokers":

@@ -115,7 +115,7 @@ def topics_apply(t: Test) -> None:
             rows, _ = topics.run(*words, "--kafka.partitions", 8, code=FAILED)
             expect_equal([(r["action"], r["setting"]) for r in rows], [("by hand", "partitions")],
                          "more partitions")
-            expect("new topic and hand-over" in rows[0]["note"], rows[0]["note"])
+            expect("new topic and hand over" in rows[0]["note"], rows[0]["note"])
         expect("PartitionCount: 3" in described(cluster, RAW), "partitions were added")
 
     with t.case("steps"):
