@@ -31,7 +31,7 @@ def keep(name: str, folder: pathlib.Path, session: str) -> None:
             time.sleep(0.05)
         # Whoever started us waits for this, with the lock.
         write_state(folder, keeper=process_id(os.getpid()), address=server.address(), log=str(server.log()),
-                    folder=str(own))
+                    data=str(own))
         while not _is_over(folder):
             server.ready()  # a failure once it has ended by itself: the tests that come are told
             time.sleep(0.3)

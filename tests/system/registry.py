@@ -18,7 +18,7 @@ LOAD: dict[str, tuple[int, int]] = {
 class Entry:
     name: str
     run: Callable
-    seconds: int  # beyond it the test has failed
+    seconds: int  # beyond it a test has failed, on a quiet machine
 
     @property
     def load(self) -> tuple[int, int]:

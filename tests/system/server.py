@@ -189,9 +189,9 @@ class Test:
         command = [str(self.binary), *map(str, arguments)]
         try:
             return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                  timeout=seconds, cwd=self.folder, **options)
+                                  timeout=seconds * PATIENCE, cwd=self.folder, **options)
         except subprocess.TimeoutExpired:
-            raise Failure(f"`sightline {' '.join(command[1:])}` runs for more than {seconds:g} s") \
+            raise Failure(f"`sightline {' '.join(command[1:])}` runs for more than {seconds * PATIENCE:g} s") \
                 from None
 
     def spawn(self, *arguments: object, log: pathlib.Path,
@@ -260,7 +260,7 @@ class Server:
         """Until /healthz says 200; how many seconds that took."""
         begin = time.monotonic()
         self.launch()
-        deadline = begin + seconds
+        deadline = begin + seconds * PATIENCE
         while True:
             if self.process.poll() is not None:
                 raise Failure(f"the server ended with {self.process.returncode} instead of "
@@ -271,7 +271,7 @@ class Server:
             except (OSError, http.client.HTTPException):
                 pass
             if time.monotonic() > deadline:
-                raise Failure(f"the server is not ready after {seconds:g} s: {self.last_line()}")
+                raise Failure(f"the server is not ready after {seconds * PATIENCE:g} s: {self.last_line()}")
             time.sleep(0.01)
 
     def wait_door(self, seconds: float = 20) -> bool:
@@ -315,9 +315,9 @@ class Server:
         """The start must fail with a code other than 0 (no signal), saying every one of `words`."""
         self.launch()
         try:
-            code = self.process.wait(seconds)
+            code = self.process.wait(seconds * PATIENCE)
         except subprocess.TimeoutExpired:
-            raise Failure(f"started, or still trying after {seconds:g} s, instead of refusing; "
+            raise Failure(f"started, or still trying after {seconds * PATIENCE:g} s, instead of refusing; "
                           f"it should say {words}") from None
         expect(code > 0, f"exit code {code} instead of a refusal")
         said = self.log()

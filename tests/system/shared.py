@@ -14,7 +14,7 @@ names - is that server's client's business, as topics and groups are Kafka's (br
 
 In the folder of a server:
     lock        held by whoever looks at the rest, changes it or starts the server; one at a time
-    state.json  {"keeper": process, "address", "log", "folder"}, or {"failure", "session"}
+    state.json  {"keeper": process, "address", "log", "data"}, or {"failure", "session"}
     users/      a file for each session, named like it
 A process is "pid-start": its number and the kernel's clock when it began, so that no other is taken for it.
 """
@@ -142,7 +142,7 @@ def address_of(name: str, session_pid: int) -> Address:
 
 def _start(name: str, folder: pathlib.Path, session: str) -> dict:
     """Called with the lock held."""
-    if dead := read_state(folder).get("folder"):  # a keeper that was killed could not
+    if dead := read_state(folder).get("data"):  # a keeper that was killed could not
         shutil.rmtree(dead, ignore_errors=True)
     (folder / "state.json").unlink(missing_ok=True)
     said = folder / "keeper.log"

@@ -47,12 +47,13 @@ import test_kafka_topics
 import test_chaos
 import shared
 from registry import LOAD, TESTS, Entry
-from server import Failure, Test
+from server import PATIENCE, Failure, Test
 
 MODULES = (test_commands, test_deploy, test_readme, test_api, test_ask, test_operation, test_repair, test_input, test_stream,
            test_durability, test_gap, test_lake, test_kafka, test_kafka_golden, test_kafka_handover, test_kafka_rekey, test_kafka_tools,
            test_kafka_steps, test_kafka_locations, test_kafka_topics,
            test_kafka_security, test_chaos)
+LIMIT_S = 1_600  # of any test; ctest's own comes later (tools/suites.py)
 # Tests that mount a file system: without the right to, they run in a namespace where they have it.
 MOUNTING = ("full_disk", "spill", "kafka_chaos")
 
@@ -77,7 +78,8 @@ def run(entry: Entry, arguments: argparse.Namespace) -> bool:
                 session=session(arguments))
     reason = None
     signal.signal(signal.SIGALRM, _out_of_time)
-    signal.alarm(entry.seconds + int(arguments.seconds))
+    limit = min(LIMIT_S, entry.seconds * PATIENCE) + int(arguments.seconds)
+    signal.alarm(limit)
     try:
         entry.run(test)
         if test.failed_cases:
@@ -86,7 +88,7 @@ def run(entry: Entry, arguments: argparse.Namespace) -> bool:
     except OutOfTime:
         where = traceback.extract_tb(sys.exc_info()[2])
         ours = [frame for frame in where if "test_" in frame.filename][-1]
-        reason = f"not done after {entry.seconds} s, at {pathlib.Path(ours.filename).name}:{ours.lineno}"
+        reason = f"not done after {limit} s, at {pathlib.Path(ours.filename).name}:{ours.lineno}"
     except Failure as failure:
         ours = [frame for frame in traceback.extract_tb(failure.__traceback__)
                 if pathlib.Path(frame.filename).name.startswith("test_")]
