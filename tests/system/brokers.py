@@ -1,11 +1,15 @@
 """brokers: real Kafka brokers for the tests - KRaft, one or several, from .deps/kafka.
 
-A broker that does not start fails the test, with the end of its log.
+`Cluster` is a test's own: it may kill, pause, secure and configure its brokers. `shared_kafka` is the one broker
+of all tests that do nothing of the kind. Both are a `Kafka` to its clients. A broker that does not start fails
+the test, with the end of its log.
 """
 
 from __future__ import annotations
 
 import base64
+import ctypes
+import hashlib
 import json
 import os
 import pathlib
@@ -16,17 +20,24 @@ import subprocess
 import time
 import uuid
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import IO
 
+import shared
 from clocks import Clock
 from links import Links
-from server import ROOT, Failure, Test, expect, free_port, wait_until
+from server import PATIENCE, ROOT, Failure, Test, expect, free_port, unhurried, wait_until
 
 LIBS = ROOT / ".deps" / "kafka" / "libs"
 PYTHON = ROOT / ".deps" / "venv" / "bin" / "python"
 FOREIGN = ROOT / "tests" / "system" / "kafka_foreign.py"
 SUMS = ROOT / "tests" / "system" / "kafka_sums.py"
 HEAP = "-Xmx512m"
+# The usual names, by the option kafka.* that can change them.
+TOPICS = {"topic": "raw_camera_events", "counts_topic": "located_item_counts",
+          "item_counts_topic": "item_counts", "lake_rows_topic": "lake_rows",
+          "dead_letters_topic": "dead_letters", "late_detections_topic": "late_detections",
+          "monitoring_topic": "monitoring", "alerts_topic": "alerts"}
 LOG4J = """rootLogger.level=WARN
 logger.start.name=kafka.server.KafkaRaftServer
 logger.start.level=INFO
@@ -38,13 +49,86 @@ appender.c.layout.pattern=[%d] %p %m (%c)%n
 """
 
 
-def java(main: str, *arguments: object, lasting: bool = False) -> list[str]:
-    """`lasting`: it runs for minutes, and is compiled accordingly."""
+def java(main: str, *arguments: object, lasting: bool = False, archive: pathlib.Path | None = None
+         ) -> list[str]:
+    """`lasting`: it runs for minutes, and is compiled accordingly. `archive`: of classes, see Prepared."""
     if shutil.which("java") is None or not LIBS.exists():
         raise Failure("there is no Java or no .deps/kafka: run tools/deps.sh test")
     compiler = [] if lasting else ["-XX:TieredStopAtLevel=1"]
-    return ["java", HEAP, "-XX:+UseSerialGC", *compiler, "-cp", f"{LIBS}/*", main,
+    classes = [f"-XX:SharedArchiveFile={archive}", "-Xlog:disable"] if archive and archive.exists() else []
+    return ["java", HEAP, "-XX:+UseSerialGC", *compiler, *classes, "-cp", f"{LIBS}/*", main,
             *map(str, arguments)]
+
+
+def run_java(command: list[str], **options) -> subprocess.CompletedProcess:
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
+
+
+@dataclass
+class Prepared:
+    """What every broker's start has in common, made once for this checkout: the metadata that a formatted
+    broker begins with, and archives of Java classes, which halve the start of a broker and of a tool."""
+    bootstrap: pathlib.Path
+    broker_classes: pathlib.Path
+    tool_classes: pathlib.Path
+
+
+def prepared() -> Prepared:
+    java_home = os.path.realpath(shutil.which("java") or "java")
+    stamp = LIBS.parent / "stamp"
+    key = hashlib.sha256(f"{java_home}{stamp.read_text() if stamp.exists() else LIBS}".encode())
+    folder = shared.FOLDER / f"kafka-{key.hexdigest()[:12]}"
+    made = Prepared(folder / "bootstrap.checkpoint", folder / "broker.jsa", folder / "tool.jsa")
+    with unhurried(), shared.locked(folder):
+        if not made.bootstrap.exists():
+            _prepare(made, folder / "first")
+    return made
+
+
+def _prepare(made: Prepared, folder: pathlib.Path) -> None:
+    """A broker's whole life, with all that Java loads meanwhile."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    owner = Owner(folder)
+    try:
+        broker = Cluster(owner, trained=made).brokers[0]
+        topic = {"name": "first", "partitions": 2}
+        record = {"topic": "first", "partition": 0, "key": "k", "value": "v"}
+        kafka = Kafka(owner, f"127.0.0.1:{broker.port}")
+        kafka.foreign("topics", lines=[topic])
+        kafka.foreign("write", lines=[record, {"transaction": "commit", "records": [record]}])
+        kafka.foreign("read", "first")
+        tool = java("org.apache.kafka.tools.TopicCommand", "--bootstrap-server", kafka.addresses, "--create",
+                    "--topic", "second", "--partitions", 1)
+        run_java([tool[0], f"-XX:ArchiveClassesAtExit={made.tool_classes}", *tool[1:]], timeout=120)
+        broker.stop()
+        # The last of all: where it is, everything is.
+        shutil.copyfile(broker.folder / "data" / "bootstrap.checkpoint", folder / "bootstrap.checkpoint")
+        (folder / "bootstrap.checkpoint").replace(made.bootstrap)
+    finally:
+        owner.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass
+class Owner:
+    """What a Cluster wants of its test, for one that is no test's."""
+    folder: pathlib.Path
+    processes: list[subprocess.Popen] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def close(self) -> None:
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+
+def _die_with_parent() -> None:
+    """In a child: SIGKILL when the thread that made it ends, however that comes."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 class Broker:
@@ -101,10 +185,21 @@ class Broker:
             settings["listener.security.protocol.map"] += f",{name.upper()}:PLAINTEXT"
         self.properties = self.folder / "server.properties"
         self.properties.write_text("".join(f"{k}={v}\n" for k, v in settings.items()))
-        scram = security.scram() if security is not None else []
-        done = subprocess.run(java("kafka.tools.StorageTool", "format", "-t", self.cluster.id, "-c",
-                                   self.properties, *scram), stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True)
+        if security is not None or self.cluster.trained is not None:
+            self._format(security.scram() if security is not None else [])
+            return
+        # What formatting would write.
+        data = self.folder / "data"
+        data.mkdir()
+        shutil.copyfile(self.cluster.prepared.bootstrap, data / "bootstrap.checkpoint")
+        (data / "meta.properties").write_text(
+            f"version=1\ncluster.id={self.cluster.id}\nnode.id={self.number}\n"
+            f"directory.id={new_id()}\n")
+
+    def _format(self, more: list[str]) -> None:
+        archive = self.cluster.prepared.tool_classes if self.cluster.prepared else None
+        done = run_java(java("kafka.tools.StorageTool", "format", "-t", self.cluster.id, "-c",
+                             self.properties, *more, archive=archive))
         if done.returncode != 0:
             raise Failure(f"a Kafka broker cannot be formatted: {done.stdout[-2000:]}")
 
@@ -112,10 +207,14 @@ class Broker:
         clock = self.cluster.clock
         self.log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
         with open(self.log_path, "ab") as out:
-            command = java("kafka.Kafka", self.properties, lasting=self.cluster.lasting)
+            cluster = self.cluster
+            command = java("kafka.Kafka", self.properties, lasting=cluster.lasting,
+                           archive=cluster.prepared.broker_classes if cluster.prepared else None)
             command.insert(1, f"-Dlog4j2.configurationFile={self.folder}/log4j2.properties")
+            if cluster.trained is not None:
+                command.insert(1, f"-XX:ArchiveClassesAtExit={cluster.trained.broker_classes}")
             self.process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT,
-                                            stdin=subprocess.DEVNULL,
+                                            stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent,
                                             env=clock.environment() if clock else None)
         self.cluster.test.processes.append(self.process)
 
@@ -237,6 +336,36 @@ class Security:
         return cluster.tool("org.apache.kafka.tools.AclCommand", *words[1:], folder=self.folder,
                             seconds=120)
 
+    def revoke(self, cluster: "Cluster", command: str) -> None:
+        """What a command as `sightline topics acls` prints it has granted; `grant` gives it again. By an
+        admin client, in a fraction of the time that the broker's own tool takes."""
+        cluster.foreign("acls", "remove", lines=self._rights(command))
+
+    def grant(self, cluster: "Cluster", *commands: str) -> None:
+        cluster.foreign("acls", "add", lines=[right for command in commands for right in self._rights(command)])
+
+    @staticmethod
+    def _rights(command: str) -> list[dict]:
+        """Every word of the command must be understood."""
+        words = iter(shlex.split(command))
+        right, operations = {"pattern": "literal"}, []
+        for word in words:
+            if word in ("kafka-acls", "--add"):
+                continue
+            value = next(words, None) if word != "--cluster" else "kafka-cluster"
+            if word == "--operation":
+                operations.append(value)
+            elif word == "--allow-principal":
+                right["principal"] = value
+            elif word == "--resource-pattern-type":
+                right["pattern"] = value
+            elif word in ("--topic", "--group", "--transactional-id", "--cluster"):
+                right |= {"kind": word.removeprefix("--"), "resource": value}
+            else:
+                expect(word in ("--bootstrap-server", "--command-config"), f"unknown word in {command}: {word}")
+        expect("resource" in right and "principal" in right and operations, f"no right: {command}")
+        return [{**right, "operation": operation} for operation in operations]
+
     def _login(self, module: str, user: str) -> str:
         return (f"org.apache.kafka.common.security.{module} required "
                 f'username="{user}" password="{self.users[user]}";')
@@ -269,71 +398,89 @@ class Security:
         return path
 
 
-class Cluster:
-    """`brokers` nodes, started and ready. With `security`, one: `addresses` is then of a listener
-    for the test itself, where everything is allowed. `clock`: what the brokers take for the time.
-    `links`: names of links (links.py) to every broker, for `addresses_by`. `lasting`: for minutes."""
+class Kafka:
+    """Brokers as their clients see them. The names of topics that a test gives and gets here are its own;
+    the brokers know them with `prefix` in front, and `topic` says how they call one."""
 
-    def __init__(self, test: Test, brokers: int = 1, settings: dict[str, object] | None = None,
-                 security: "Security | None" = None, clock: Clock | None = None,
-                 links: tuple[str, ...] = (), lasting: bool = False):
-        self.lasting = lasting
-        self.test, self.settings, self.security = test, settings or {}, security
-        self.clock = clock
-        self.link_names = links
-        self.links = Links() if links else None
-        # Not one that Kafka's tools would take for an option.
-        self.id = "-"
-        while self.id.startswith("-"):
-            self.id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        self.brokers: list[Broker] = []
-        self.brokers.extend(Broker(self, number) for number in range(1, brokers + 1))
-        begin = time.monotonic()
-        for broker in self.brokers:
-            broker.prepare()
-        for broker in self.brokers:
-            broker.start()
-        for broker in self.brokers:
-            broker.wait()
-        test.note(f"{brokers} Kafka broker{'s' if brokers > 1 else ''} ready in "
-                  f"{time.monotonic() - begin:.1f} s")
+    def __init__(self, test: Test | Owner, addresses: str, prefix: str = "", replication: int = 1):
+        self.test, self.addresses, self.prefix, self.replication = test, addresses, prefix, replication
 
-    @property
-    def addresses(self) -> str:
-        return ",".join(f"127.0.0.1:{broker.port}" for broker in self.brokers)
+    def topic(self, name: str) -> str:
+        return self.prefix + name
 
-    def addresses_by(self, link: str) -> str:
-        return ",".join(f"127.0.0.1:{broker.links[link].port}" for broker in self.brokers)
+    def options(self, deployment: str = "", **topics: str) -> list[str]:
+        """Of `sightline`: where the brokers are and, where the names are not the usual ones, whose topics
+        and groups are meant. `topics`: others than the usual, e.g. `counts_topic="item_counts"`."""
+        named = {**TOPICS, **topics} if self.prefix else topics
+        if self.prefix or deployment:
+            named_deployment = ["--kafka.deployment", f"{self.prefix}{deployment or 'sightline'}"]
+        else:
+            named_deployment = []
+        return ["--kafka.brokers", self.addresses, *named_deployment,
+                *(word for option, name in named.items() for word in (f"--kafka.{option}", self.topic(name)))]
+
+    def group(self, kind: str, deployment: str = "sightline") -> str:
+        """The name of the consumer group of the processes `kind`."""
+        return f"{self.prefix}{deployment}-{kind}"
 
     def tool(self, main: str, *arguments: object, seconds: float = 60,
              stdin: bytes | None = None, folder: pathlib.Path | None = None) -> str:
         """One of the broker's own command line tools, to its end; what it printed."""
-        done = subprocess.run(java(main, *arguments), input=stdin, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, timeout=seconds, cwd=folder)
+        done = subprocess.run(java(main, *arguments, archive=prepared().tool_classes), input=stdin,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=seconds, cwd=folder)
         expect(done.returncode == 0,
                f"{main} {arguments}: {done.stderr.decode(errors='replace')[-2000:]}")
         return done.stdout.decode(errors="replace")
 
     def create_topic(self, name: str, partitions: int, **settings: object) -> None:
-        configs = [part for key, value in settings.items()
-                   for part in ("--config", f"{key.replace('_', '.')}={value}")]
-        self.tool("org.apache.kafka.tools.TopicCommand", "--bootstrap-server", self.addresses,
-                  "--create", "--topic", name, "--partitions", partitions, "--replication-factor",
-                  min(3, len(self.brokers)), *configs)
+        self.make_topics((name, partitions, settings))
 
-    def create_topics(self, partitions: int) -> None:
-        """Those of docs/KAFKA.md that `up` needs."""
-        self.create_topic("raw_camera_events", partitions, message_timestamp_type="LogAppendTime")
-        for name in ("located_item_counts", "dead_letters", "late_detections"):
-            self.create_topic(name, partitions)
+    def create_topics(self, partitions: int, *more: str) -> None:
+        """Those of docs/KAFKA.md that `up` needs, and `more`."""
+        self.make_topics(("raw_camera_events", partitions, {"message_timestamp_type": "LogAppendTime"}),
+                         *((name, partitions, {}) for name in
+                           ("located_item_counts", "dead_letters", "late_detections", *more)))
+
+    def make_topics(self, *topics: tuple[str, int, dict]) -> None:
+        """Names, partitions and settings, these with _ for their dots."""
+        self.foreign("topics", lines=[
+            {"name": name, "partitions": partitions,
+             "settings": {key.replace("_", "."): str(value) for key, value in settings.items()}}
+            for name, partitions, settings in topics])
+
+    def delete_topic(self, name: str) -> None:
+        self.foreign("remove", lines=[{"name": name}])
+
+    def alter_topic(self, name: str, **settings: object) -> None:
+        """By hand."""
+        self.foreign("alter", lines=[{"name": name, "settings": {
+            key.replace("_", "."): str(value) for key, value in settings.items()}}])
 
     def foreign(self, *words: object, lines: list[dict] = (), seconds: float = 60) -> list[dict]:
         """kafka_foreign.py, to its end: what it wrote, a JSON object a line."""
+        lines = [self._named(line) for line in lines]
+        if words[0] == "topics":
+            lines = [{"replication": self.replication, **line} for line in lines]
+        if words[0] == "read":
+            words = ("read", *map(self.topic, words[1:]))
         done = subprocess.run([PYTHON, "-B", FOREIGN, self.addresses, *map(str, words)],
                               input="".join(json.dumps(line) + "\n" for line in lines), text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=seconds)
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=seconds * PATIENCE)
         expect(done.returncode == 0, f"kafka_foreign.py {words}: {done.stderr[-2000:]}")
-        return [json.loads(line) for line in done.stdout.splitlines()]
+        said = [json.loads(line) for line in done.stdout.splitlines()]
+        if self.prefix:
+            for line in said:
+                line["topic"] = line["topic"].removeprefix(self.prefix)
+        return said
+
+    def _named(self, line: dict) -> dict:
+        """A line for kafka_foreign.py, with the brokers' names of its topics."""
+        if not self.prefix:
+            return line
+        named = {field: self.topic(line[field]) for field in ("topic", "delete", "name") if field in line}
+        if "records" in line:
+            named["records"] = [self._named(record) for record in line["records"]]
+        return {**line, **named}
 
     def kcat(self, *words: object, stdin: bytes = b"", stdout: int | IO = subprocess.PIPE,
              seconds: float = 180) -> bytes | None:
@@ -344,10 +491,6 @@ class Cluster:
                               stdout=stdout, stderr=subprocess.PIPE, timeout=seconds)
         expect(done.returncode == 0, f"kcat {words}: {done.stderr.decode(errors='replace')[-2000:]}")
         return done.stdout
-
-    def elect_leaders(self) -> int:
-        """Of the partitions whose leader is not the preferred one: how many moved."""
-        return self.foreign("elect")[0]["moved"]
 
     def read(self, *topics: str, seconds: float = 60) -> list[dict]:
         """All committed records of topics, by a foreign client."""
@@ -377,7 +520,7 @@ class Cluster:
         """As counts(), by kcat and DuckDB: for a topic of millions of records."""
         path = self.test.folder / f"{topic}.tsv"
         with open(path, "wb") as out:
-            self.kcat("-C", "-t", topic, "-o", "beginning", "-e", "-f", "%k\t%s\n", stdout=out,
+            self.kcat("-C", "-t", self.topic(topic), "-o", "beginning", "-e", "-f", "%k\t%s\n", stdout=out,
                       seconds=seconds)
         done = subprocess.run([PYTHON, "-B", SUMS, path], stdout=subprocess.PIPE, text=True,
                               stderr=subprocess.PIPE, timeout=seconds)
@@ -388,3 +531,81 @@ class Cluster:
         for location, item, count in said["cells"]:
             counts.setdefault(location, Counter())[item] = count
         return counts, said["ledger"]
+
+
+def new_id() -> str:
+    """As Kafka makes them; not one that its tools would take for an option."""
+    made = "-"
+    while made.startswith("-"):
+        made = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    return made
+
+
+class Cluster(Kafka):
+    """`brokers` nodes, started and ready. With `security`, one: `addresses` is then of a listener
+    for the test itself, where everything is allowed. `clock`: what the brokers take for the time.
+    `links`: names of links (links.py) to every broker, for `addresses_by`. `lasting`: for minutes.
+    `trained`: archives of its classes are made when it stops."""
+
+    def __init__(self, test: Test | Owner, brokers: int = 1, settings: dict[str, object] | None = None,
+                 security: "Security | None" = None, clock: Clock | None = None,
+                 links: tuple[str, ...] = (), lasting: bool = False, trained: Prepared | None = None):
+        begin = time.monotonic()
+        self.lasting, self.trained = lasting, trained
+        self.prepared = prepared() if trained is None else None
+        self.test, self.settings, self.security = test, settings or {}, security
+        self.clock = clock
+        self.link_names = links
+        self.links = Links() if links else None
+        self.id = new_id()
+        self.brokers: list[Broker] = []
+        self.brokers.extend(Broker(self, number) for number in range(1, brokers + 1))
+        super().__init__(test, ",".join(f"127.0.0.1:{broker.port}" for broker in self.brokers),
+                         replication=min(3, brokers))
+        for broker in self.brokers:
+            broker.prepare()
+        for broker in self.brokers:
+            broker.start()
+        for broker in self.brokers:
+            broker.wait()
+        test.note(f"{brokers} Kafka broker{'s' if brokers > 1 else ''} ready in "
+                  f"{time.monotonic() - begin:.1f} s")
+
+    def addresses_by(self, link: str) -> str:
+        return ",".join(f"127.0.0.1:{broker.links[link].port}" for broker in self.brokers)
+
+    def elect_leaders(self) -> int:
+        """Of the partitions whose leader is not the preferred one: how many moved."""
+        return self.foreign("elect")[0]["moved"]
+
+
+class SharedKafka(shared.SharedServer):
+    """One broker, as keeper.py has it."""
+
+    def __init__(self, folder: pathlib.Path):
+        self.owner = Owner(folder)
+        self.cluster: Cluster | None = None
+
+    def start(self) -> None:
+        self.cluster = Cluster(self.owner)
+
+    def ready(self) -> bool:
+        return self.cluster.brokers[0].ready()
+
+    def address(self) -> str:
+        return self.cluster.addresses
+
+    def log(self) -> pathlib.Path:
+        return self.owner.folder / "kafka1.log"
+
+    def stop(self) -> None:
+        self.owner.close()
+
+
+def shared_kafka(test: Test) -> Kafka:
+    """The broker that tests share. Topics, groups and transactions are this test's own, and of this run of
+    it: their names begin with a prefix, which the methods of Kafka add and take away again. Not for a test
+    that stops its broker, lets it wait or changes it."""
+    server = shared.address_of("kafka", test.session)
+    test.shared_logs.append(server.log)
+    return Kafka(test, server.text, prefix=f"{test.name}-{uuid.uuid4().hex[:4]}-")

@@ -12,7 +12,11 @@
     kafka_foreign.py BROKERS read TOPIC...         committed records, one JSON object a line:
         {"topic", "partition", "offset", "key", "value", "headers", "time", "appended"}  key and value as
         latin-1 text; appended: the time is when the log took it
-    kafka_foreign.py BROKERS topics < topics       makes them: {"name", "partitions", "settings"}
+    kafka_foreign.py BROKERS topics < topics       makes them: {"name", "partitions", "replication", "settings"}
+    kafka_foreign.py BROKERS remove < topics       {"name"}; gone when it returns
+    kafka_foreign.py BROKERS alter < topics        these settings and no others change: {"name", "settings"}
+    kafka_foreign.py BROKERS acls add|remove < rights   {"principal", "operation", "kind", "resource",
+        "pattern"}: kind topic, group, transactional-id or cluster, pattern literal or prefixed
     kafka_foreign.py BROKERS elect                 the preferred leader wherever it is another: {"moved"}
 """
 
@@ -21,10 +25,13 @@ from __future__ import annotations
 import json
 import struct
 import sys
+import time
 import uuid
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.admin import NewTopic
+from kafka.admin import (ACL, ACLFilter, ACLOperation, ACLPermissionType, ACLResourcePatternType, ConfigResource,
+                         ConfigResourceType, NewTopic, ResourcePattern, ResourcePatternFilter, ResourceType)
+from kafka.errors import NoError
 
 
 def send(producer: KafkaProducer, record: dict):
@@ -103,9 +110,54 @@ def topics(brokers: str) -> None:
     wanted = [json.loads(line) for line in sys.stdin]
     for first in range(0, len(wanted), 10):
         admin.create_topics([NewTopic(name=topic["name"], num_partitions=topic["partitions"],
-                                      replication_factor=1, topic_configs=topic.get("settings", {}))
+                                      replication_factor=topic["replication"], topic_configs=topic.get("settings", {}))
                              for topic in wanted[first:first + 10]], timeout_ms=100_000)
     admin.close()
+
+
+def remove(brokers: str) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=brokers, request_timeout_ms=60_000)
+    names = [json.loads(line)["name"] for line in sys.stdin]
+    admin.delete_topics(names, timeout_ms=50_000)
+    while set(names) & set(admin.list_topics()):
+        time.sleep(0.05)
+    admin.close()
+
+
+def alter(brokers: str) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=brokers, request_timeout_ms=60_000)
+    wanted = [json.loads(line) for line in sys.stdin]
+    said = admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic["name"], topic["settings"])
+                                for topic in wanted])
+    admin.close()
+    refused = {name: error for topics in said.values() for name, error in topics.items() if error != "OK"}
+    if refused:
+        sys.exit(f"settings are refused: {refused}")
+
+
+def acls(brokers: str, change: str) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=brokers, request_timeout_ms=60_000)
+
+    def made(kind: type, pattern: type, right: dict):
+        return kind(right["principal"], "*", ACLOperation[upper(right["operation"])], ACLPermissionType.ALLOW,
+                    pattern(ResourceType[right["kind"].upper().replace("-", "_")], right["resource"],
+                            ACLResourcePatternType[right["pattern"].upper()]))
+
+    rights = [json.loads(line) for line in sys.stdin]
+    if change == "add":
+        said = admin.create_acls([made(ACL, ResourcePattern, right) for right in rights])
+        failed = said["failed"]
+    else:
+        said = admin.delete_acls([made(ACLFilter, ResourcePatternFilter, right) for right in rights])
+        failed = [one for one in said if len(one[1]) != 1 or one[2] is not NoError]
+    admin.close()
+    if failed:
+        sys.exit(f"not done: {failed}")
+
+
+def upper(camel: str) -> str:
+    """DescribeConfigs: DESCRIBE_CONFIGS."""
+    return "".join(f"_{letter}" if letter.isupper() else letter for letter in camel).lstrip("_").upper()
 
 
 def elect(brokers: str) -> None:
@@ -138,4 +190,6 @@ def read(brokers: str, *topics: str) -> None:
 
 
 if __name__ == "__main__":
-    {"write": write, "log": log, "read": read, "topics": topics, "elect": elect}[sys.argv[2]](sys.argv[1], *sys.argv[3:])
+    COMMANDS = {"write": write, "log": log, "read": read, "topics": topics, "remove": remove, "alter": alter,
+                "acls": acls, "elect": elect}
+    COMMANDS[sys.argv[2]](sys.argv[1], *sys.argv[3:])

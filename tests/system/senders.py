@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 
 from events import Oracle, Traffic, oracle_of
-from server import Client, Failure, Server, expect
+from server import PATIENCE, Client, Failure, Server, expect
 
 
 @dataclass
@@ -47,11 +47,11 @@ class Sender(threading.Thread):
 
     def _deliver(self, client: Client) -> None:
         body = self.traffic.body()
-        deadline = time.monotonic() + self.patience
+        deadline = time.monotonic() + self.patience * PATIENCE
         while not self.abandoned.is_set():
             if time.monotonic() > deadline:
                 raise Failure(f"a body of {len(body.data)} bytes is not taken within "
-                              f"{self.patience:g} s: {self.tally}")
+                              f"{self.patience * PATIENCE:g} s: {self.tally}")
             begin = time.monotonic()
             try:
                 answer = client.request("POST", "/v1/detections", body.data, body.headers)
@@ -109,12 +109,12 @@ class Senders:
         """Every body in hand is delivered; the oracle of all that was sent."""
         for sender in self.senders:
             sender.stopping.set()
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds * PATIENCE
         for sender in self.senders:
             sender.join(max(0.0, deadline - time.monotonic()))
             if sender.is_alive():
                 self.abandon()
-                raise Failure(f"a sender cannot deliver its last body within {seconds:g} s: "
+                raise Failure(f"a sender cannot deliver its last body within {seconds * PATIENCE:g} s: "
                               f"{sender.tally}")
         self.check()
         return oracle_of(*(sender.traffic for sender in self.senders))

@@ -6,7 +6,10 @@ prints those logs. One thread at a time, unless said otherwise.
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
+import fcntl
+import functools
 import gzip
 import http.client
 import json
@@ -21,7 +24,7 @@ import subprocess
 import tempfile
 import time
 from dataclasses import dataclass, field
-from typing import Callable, Iterable, Iterator
+from typing import IO, Callable, Iterable, Iterator
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -45,6 +48,8 @@ def expect_equal(actual: object, wanted: object, what: str) -> None:
         raise Failure(f"{what}: got {actual!r}, wanted {wanted!r}")
 
 
+# SIGTERM drains and commits within it (README.md): `sigterm` and `kafka_stop` prove it.
+STOP_S = 5
 # A wait ends in failure after so many times what a quiet machine may need: noise is no finding.
 PATIENCE = 3
 
@@ -61,17 +66,33 @@ def wait_until(holds: Callable[[], object], seconds: float, what: str) -> object
         time.sleep(0.02)
 
 
+@contextlib.contextmanager
+def unhurried() -> Iterator[None]:
+    """What is done once for all tests does not count against the time limit of the one that comes first."""
+    left = signal.alarm(0)
+    try:
+        yield
+    finally:
+        signal.alarm(left)
+
+
+# A byte for each port, locked by the process that has it; of all test processes of this machine.
+PORTS = pathlib.Path(tempfile.gettempdir()) / f"sightline-test-ports-{os.getuid()}"
 ports_given: set[int] = set()
+ports_file: list[IO] = []  # open as long as this process runs: to close it would give the locks back
 
 
 def free_port() -> int:
-    """Nobody listens on it now, nobody else here was given it, and no outgoing connection comes to have it:
-    those of Linux begin at 32768."""
+    """Nobody listens on it now, no test that runs now was given it, and no outgoing connection comes to have
+    it: those of Linux begin at 32768. It is ours until this process ends."""
+    if not ports_file:
+        ports_file.append(open(PORTS, "ab"))
     for _ in range(1000):
         port = random.SystemRandom().randrange(10_000, 32_768)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             if port not in ports_given:
+                fcntl.lockf(ports_file[0], fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
                 ports_given.add(port)
                 return port
     raise Failure("no free port between 10000 and 32767")
@@ -129,11 +150,13 @@ class Test:
     kills: int = 50
     seed: int = 1
     chaos_seconds: float = 45
+    session: int = field(default_factory=os.getpid)  # the process with whose end shared servers end
     folder: pathlib.Path = field(init=False)
     servers: list["Server"] = field(default_factory=list)
     processes: list[subprocess.Popen] = field(default_factory=list)
     at_end: list[Callable[[], None]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # numbers worth a look, printed with the result
+    shared_logs: list[pathlib.Path] = field(default_factory=list)  # of servers that it shares
     cases: int = 0
     failed_cases: list[str] = field(default_factory=list)
 
@@ -154,14 +177,21 @@ class Test:
         made.command = "serve"
         return made
 
+    def build(self) -> pathlib.Path:
+        """The build folder that the program is of: other programs of it are needed, too."""
+        for folder in self.binary.parents:
+            if (folder / "CMakeCache.txt").exists():
+                return folder
+        raise Failure(f"{self.binary} lies in no build folder")
+
     def run(self, *arguments: object, seconds: float = 60, **options) -> subprocess.CompletedProcess:
         """`sightline arguments...`, to its end."""
         command = [str(self.binary), *map(str, arguments)]
         try:
             return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                  timeout=seconds, cwd=self.folder, **options)
+                                  timeout=seconds * PATIENCE, cwd=self.folder, **options)
         except subprocess.TimeoutExpired:
-            raise Failure(f"`sightline {' '.join(command[1:])}` runs for more than {seconds:g} s") \
+            raise Failure(f"`sightline {' '.join(command[1:])}` runs for more than {seconds * PATIENCE:g} s") \
                 from None
 
     def spawn(self, *arguments: object, log: pathlib.Path,
@@ -198,7 +228,7 @@ class Test:
     def logs(self, lines_max: int = 60) -> str:
         """The ends of all logs, for the report of a failure."""
         text = ""
-        for path in sorted(self.folder.glob("*.log")):
+        for path in (*sorted(self.folder.glob("*.log")), *filter(pathlib.Path.exists, self.shared_logs)):
             lines = path.read_text(errors="replace").splitlines()
             cut = f", its last {lines_max} of {len(lines)} lines" if len(lines) > lines_max else ""
             text += f"---- {path.name}{cut}\n" + "\n".join(lines[-lines_max:]) + "\n"
@@ -230,7 +260,7 @@ class Server:
         """Until /healthz says 200; how many seconds that took."""
         begin = time.monotonic()
         self.launch()
-        deadline = begin + seconds
+        deadline = begin + seconds * PATIENCE
         while True:
             if self.process.poll() is not None:
                 raise Failure(f"the server ended with {self.process.returncode} instead of "
@@ -241,7 +271,7 @@ class Server:
             except (OSError, http.client.HTTPException):
                 pass
             if time.monotonic() > deadline:
-                raise Failure(f"the server is not ready after {seconds:g} s: {self.last_line()}")
+                raise Failure(f"the server is not ready after {seconds * PATIENCE:g} s: {self.last_line()}")
             time.sleep(0.01)
 
     def wait_door(self, seconds: float = 20) -> bool:
@@ -262,7 +292,7 @@ class Server:
         self.process.kill()
         self.process.wait()
 
-    def stop(self, seconds: float = 5) -> float:
+    def stop(self, seconds: float = STOP_S * PATIENCE) -> float:
         """SIGTERM; it must end by itself with exit code 0 in time. How long it took."""
         # In the first moments of its life nobody is there to take the signal.
         wait_until(lambda: not self.running or self._takes_signals(), 20, f"{self.name} takes signals")
@@ -285,9 +315,9 @@ class Server:
         """The start must fail with a code other than 0 (no signal), saying every one of `words`."""
         self.launch()
         try:
-            code = self.process.wait(seconds)
+            code = self.process.wait(seconds * PATIENCE)
         except subprocess.TimeoutExpired:
-            raise Failure(f"started, or still trying after {seconds:g} s, instead of refusing; "
+            raise Failure(f"started, or still trying after {seconds * PATIENCE:g} s, instead of refusing; "
                           f"it should say {words}") from None
         expect(code > 0, f"exit code {code} instead of a refusal")
         said = self.log()
@@ -418,6 +448,22 @@ class Server:
         except Failure as failure:
             raise Failure(f"{failure}; the ledger is {ledger}") from None
         return ledger
+
+
+def start_all(servers: Iterable[Server]) -> None:
+    """As start() of each, all at once."""
+    all_at_once([server.start for server in servers])
+
+
+def stop_all(servers: Iterable[Server], seconds: float = STOP_S * PATIENCE) -> None:
+    """As stop() of each, all at once: what one waits for the others need not."""
+    all_at_once([functools.partial(server.stop, seconds) for server in servers])
+
+
+def all_at_once(calls: list[Callable[[], object]]) -> None:
+    with concurrent.futures.ThreadPoolExecutor(max(1, len(calls))) as pool:
+        for done in [pool.submit(call) for call in calls]:
+            done.result()
 
 
 def lines(elements: Iterable[object]) -> bytes:

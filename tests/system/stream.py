@@ -30,7 +30,7 @@ class Message:
 class Connection:
     """One connection to a stream. Raises OSError when it cannot be made or breaks; not thread-safe."""
 
-    def __init__(self, server: Server, view: str, last_event_id: str = "", timeout: float = 5):
+    def __init__(self, server: Server, view: str, last_event_id: str = "", timeout: float = 15):
         self.socket = socket.create_connection(("127.0.0.1", server.port), timeout)
         self.buffer = b""
         resume = f"Last-Event-ID: {last_event_id}\r\n" if last_event_id else ""
@@ -166,5 +166,5 @@ class Viewer(threading.Thread):
 
     def stop(self) -> None:
         self.stopping.set()
-        self.join(6)
+        self.join(20)
         self.check()

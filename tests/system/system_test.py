@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Tests of the whole program as processes: `system_test.py --binary PATH [--only NAME] [--kills N]`.
 
-One line a test: `ok NAME seconds`, or `FAILED NAME reason` and below it the logs of its processes. The
-last line is `N passed, M failed`, the exit code 0 only when M is 0. Each test has a folder of its own,
-free ports on 127.0.0.1 and a time limit; whatever it started is gone when it ends. Only the standard
-library, Python 3.9 or later, Linux.
+One line a test: `ok NAME seconds, cpu seconds`, or `FAILED NAME reason` and below it the logs of its
+processes. The last line is `N passed, M failed`, the exit code 0 only when M is 0. Each test has a folder of
+its own, free ports on 127.0.0.1 and a time limit; whatever it started is gone when it ends. Some share a server
+(shared.py), which is gone when this program ends or, with `--share`, when the one that started it does: ctest.
+Only the standard library, Python 3.9 or later, Linux.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import pathlib
+import resource
 import shutil
 import signal
 import subprocess
@@ -43,13 +45,15 @@ import test_kafka_steps
 import test_kafka_tools
 import test_kafka_topics
 import test_chaos
-from registry import TESTS, Entry
-from server import Failure, Test
+import shared
+from registry import LOAD, TESTS, Entry
+from server import PATIENCE, Failure, Test
 
 MODULES = (test_commands, test_deploy, test_readme, test_api, test_ask, test_operation, test_repair, test_input, test_stream,
            test_durability, test_gap, test_lake, test_kafka, test_kafka_golden, test_kafka_handover, test_kafka_rekey, test_kafka_tools,
            test_kafka_steps, test_kafka_locations, test_kafka_topics,
            test_kafka_security, test_chaos)
+LIMIT_S = 1_600  # of any test; ctest's own comes later (tools/suites.py)
 # Tests that mount a file system: without the right to, they run in a namespace where they have it.
 MOUNTING = ("full_disk", "spill", "kafka_chaos")
 
@@ -62,12 +66,20 @@ def _out_of_time(*_: object) -> None:
     raise OutOfTime
 
 
+def cpu_seconds() -> float:
+    """Of this process and of all children that have ended, and theirs."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
 def run(entry: Entry, arguments: argparse.Namespace) -> bool:
-    begin = time.monotonic()
-    test = Test(arguments.binary, entry.name, arguments.kills, arguments.seed, arguments.seconds)
+    begin, cpu = time.monotonic(), cpu_seconds()
+    test = Test(arguments.binary, entry.name, arguments.kills, arguments.seed, arguments.seconds,
+                session=session(arguments))
     reason = None
     signal.signal(signal.SIGALRM, _out_of_time)
-    signal.alarm(entry.seconds + int(arguments.seconds))
+    limit = min(LIMIT_S, entry.seconds * PATIENCE) + int(arguments.seconds)
+    signal.alarm(limit)
     try:
         entry.run(test)
         if test.failed_cases:
@@ -76,7 +88,7 @@ def run(entry: Entry, arguments: argparse.Namespace) -> bool:
     except OutOfTime:
         where = traceback.extract_tb(sys.exc_info()[2])
         ours = [frame for frame in where if "test_" in frame.filename][-1]
-        reason = f"not done after {entry.seconds} s, at {pathlib.Path(ours.filename).name}:{ours.lineno}"
+        reason = f"not done after {limit} s, at {pathlib.Path(ours.filename).name}:{ours.lineno}"
     except Failure as failure:
         ours = [frame for frame in traceback.extract_tb(failure.__traceback__)
                 if pathlib.Path(frame.filename).name.startswith("test_")]
@@ -89,10 +101,7 @@ def run(entry: Entry, arguments: argparse.Namespace) -> bool:
     finally:
         signal.alarm(0)
     took = time.monotonic() - begin
-    if reason is None:
-        notes = "; ".join(([f"{test.cases} cases"] if test.cases else []) + test.notes)
-        print(f"ok {entry.name} {took:.1f}" + (f"   ({notes})" if notes else ""), flush=True)
-    else:
+    if reason is not None:
         print(f"FAILED {entry.name} {reason}", flush=True)
         print(test.logs(), flush=True)
     if arguments.keep:
@@ -101,14 +110,23 @@ def run(entry: Entry, arguments: argparse.Namespace) -> bool:
             process.kill()
     else:
         test.close()
+    if reason is None:
+        notes = "; ".join(([f"{test.cases} cases"] if test.cases else []) + test.notes)
+        print(f"ok {entry.name} {took:.1f}, cpu {cpu_seconds() - cpu:.1f}" + (f"   ({notes})" if notes else ""),
+              flush=True)
     return reason is None
+
+
+def session(arguments: argparse.Namespace) -> int:
+    """The process with whose end shared servers end."""
+    return os.getppid() if arguments.share else os.getpid()
 
 
 def run_in_namespace(entry: Entry, arguments: argparse.Namespace) -> bool:
     """As a user who may mount, in a namespace where only this test sees it."""
     command = ["unshare", "--map-root-user", "--mount", sys.executable, __file__, "--binary",
                str(arguments.binary), "--only", entry.name, "--in-namespace", "--seed",
-               str(arguments.seed), "--seconds", str(arguments.seconds)]
+               str(arguments.seed), "--seconds", str(arguments.seconds), "--kills", str(arguments.kills)]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     lines = done.stdout.splitlines()
     if done.returncode == 0 and lines and lines[-1] == "1 passed, 0 failed":
@@ -134,14 +152,18 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of `kafka_chaos` and `kafka_reference`")
     parser.add_argument("--seconds", type=float, default=45, help="of faults in `kafka_chaos`")
     parser.add_argument("--list", action="store_true", help="the names of the tests")
+    parser.add_argument("--load", action="store_true", help="with --list: and half cores and seconds of each")
+    parser.add_argument("--share", action="store_true", help="servers with the other tests of the process "
+                                                             "that starts this one")
     parser.add_argument("--keep", action="store_true", help="leave the tests' folders where they are")
     parser.add_argument("--in-namespace", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     arguments.binary = arguments.binary.resolve()
     if arguments.list:
-        print("\n".join(TESTS))
+        print("\n".join(" ".join(map(str, (name, *(entry.load if arguments.load else ()))))
+                        for name, entry in TESTS.items()))
         return 0
-    unknown = [name for name in arguments.only or () if name not in TESTS]
+    unknown = [name for name in (*(arguments.only or ()), *LOAD) if name not in TESTS]
     if unknown:
         parser.error(f"no test {', '.join(unknown)}; there are {', '.join(TESTS)}")
     passed = failed = 0
@@ -153,6 +175,8 @@ def main() -> int:
         else:
             good = run(entry, arguments)
         passed, failed = passed + good, failed + (not good)
+    if not arguments.share:
+        shared.leave(os.getpid())
     print(f"{passed} passed, {failed} failed")
     return 0 if failed == 0 else 1
 

@@ -24,12 +24,12 @@ NO_END = b'{"sql":"SELECT sum(a.range * b.range) FROM range(10000000) a, range(1
 
 def _filled(t: Test, *options: object) -> tuple[Server, Traffic]:
     """A server with a lake that has files and, for a moment, something pending."""
-    server = t.server("--lake.roll_interval", "500ms", *options)
+    server = t.server("--lake.roll_interval", "200ms", *options)
     server.start()
     traffic = Traffic(0, trouble=False, locations=LOCATIONS)
     for _ in range(5):
         deliver(server, traffic, 40)
-        time.sleep(0.3)
+        time.sleep(0.15)  # so that the lake has several files
     server.wait_ledger(counted=traffic.oracle.distinct)
     return server, traffic
 

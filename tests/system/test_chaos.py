@@ -19,7 +19,7 @@ from clocks import Clock
 from events import Oracle, Traffic, deliver
 from registry import test
 from senders import Senders
-from server import Failure, Server, Test, expect, expect_equal, wait_until
+from server import Failure, Server, Test, expect, expect_equal, start_all, wait_until
 from test_durability import SmallDisk
 from test_kafka import AWAY, check_topics
 from test_lake import command
@@ -47,7 +47,7 @@ class Cameras:
     def __init__(self, t: Test, cluster: Cluster, seconds: int):
         self.events = EVENTS_PER_SECOND * seconds
         recording, truth = t.folder / "recording.ndjson", t.folder / "truth.csv"
-        generate = t.binary.parents[2] / "bench" / "generate"
+        generate = t.build() / "bench" / "generate"
         expect(generate.exists(), f"there is no {generate}: build the target `generate`")
         subprocess.run([generate, "--events", str(self.events), "--seconds", str(seconds), "--seed",
                         str(t.seed), "--out", recording, "--truth", truth], check=True,
@@ -81,11 +81,8 @@ class Chaos:
     def __init__(self, t: Test, seed: int):
         self.t, self.draw = t, random.Random(seed)
         self.cluster = Cluster(t, brokers=3, links=(*NAMES, CAMERAS), lasting=t.chaos_seconds > 120)
-        self.cluster.create_topics(PARTITIONS)
-        for topic in ("item_counts", "lake_rows"):
-            self.cluster.create_topic(topic, PARTITIONS)
-        for topic in ("monitoring", "alerts"):
-            self.cluster.create_topic(topic, 1)
+        self.cluster.create_topics(PARTITIONS, "item_counts", "lake_rows")
+        self.cluster.make_topics(("monitoring", 1, {}), ("alerts", 1, {}))
         # Where the checkpoints and the lake lie.
         self.disk = SmallDisk(t, mib=256 + int(3 * t.chaos_seconds))
         self.lake = self.disk.path / "lake"
@@ -96,10 +93,10 @@ class Chaos:
         self.base = {step.name: list(step.options) for step in self.steps}
         for page in self.pages:
             page.environment = self.clocks[page.name].environment()
-            page.start()
+        start_all(self.pages)
         for step in self.steps:
             self._draw_options(step)
-            step.start()
+        start_all(self.steps)
         # What is broken now, by what it is: when it heals, and how.
         self.broken: dict[object, tuple[float, Callable[[], None]]] = {}
         self.deck: list[str] = []

@@ -9,9 +9,9 @@ import signal
 import subprocess
 import time
 
-from brokers import Cluster
+from brokers import Kafka, shared_kafka
 from registry import test
-from server import Server, Test, expect, expect_equal, lines, now_ms, wait_until
+from server import Server, Test, expect, expect_equal, lines, now_ms, start_all, stop_all, wait_until
 from test_lake import PYTHON, SUM, ask, command
 from test_monitor import QUICK, active, event, states
 
@@ -26,10 +26,10 @@ print(*(rows.column(name).to_pylist()[0] for name in ("lost", "counted")))
 """
 
 
-def process(t: Test, cluster: Cluster, kind: str, number: int, *options: object) -> Server:
-    server = t.server("--kafka.brokers", cluster.addresses, "--kafka.session_timeout", "6s",
-                      "--kafka.group_interval", "2s", *options,
-                      name=f"{kind}{number}")
+def process(t: Test, cluster: Kafka, kind: str, number: int, *options: object) -> Server:
+    topics = {"counts_topic": "item_counts"} if kind == "count" else {}
+    server = t.server(*cluster.options(**topics), "--kafka.session_timeout", "6s",
+                      "--kafka.group_interval", "2s", *options, name=f"{kind}{number}")
     server.command = kind
     return server
 
@@ -50,7 +50,7 @@ def kafka_gap(t: Test) -> None:
     then one that sleeps. Page, topics, steps and lakes say the same: counted and lost is what was
     sent, verify is clean, and the alert says which offsets."""
     draw = random.Random(21)
-    cluster = Cluster(t)
+    cluster = shared_kafka(t)
     cluster.foreign("topics", lines=[
         {"name": "raw_camera_events", "partitions": 2,
          "settings": {"message.timestamp.type": "LogAppendTime"}},
@@ -58,13 +58,13 @@ def kafka_gap(t: Test) -> None:
             "item_counts", "located_item_counts", "lake_rows", "dead_letters", "late_detections")),
         *({"name": name, "partitions": 1} for name in ("monitoring", "alerts"))])
     lake, direct = t.folder / "lake", t.folder / "lake-direct"
-    counters = [process(t, cluster, "count", n, *QUICK, "--kafka.counts_topic", "item_counts",
+    counters = [process(t, cluster, "count", n, *QUICK,
                         "--engine.checkpoint_dir", t.folder / "checkpoints",
                         "--engine.checkpoint_interval", "200ms", "--engine.on_gap", "count",
                         "--lake.dir", direct, "--lake.roll_interval", "200ms") for n in (1, 2)]
     steps = [process(t, cluster, "join", 1), process(t, cluster, "transform", 1),
              process(t, cluster, "store", 1, "--lake.dir", lake, "--lake.roll_interval", "200ms")]
-    page = t.serve("--kafka.brokers", cluster.addresses, "--lake.dir", lake)
+    page = t.serve(*cluster.options(), "--lake.dir", lake)
     for server in (*counters, *steps, page):
         server.launch()
     for server in (*counters, *steps, page):
@@ -85,7 +85,7 @@ def kafka_gap(t: Test) -> None:
     for partition in (0, 1):
         send(partition, 100)
     page.wait_ledger(counted=200, lost=0)
-    time.sleep(0.5)  # checkpoints
+    wait_until(lambda: sum(c.metric("sightline_engine_checkpoint_offset") for c in counters) == 200, 30, "checkpoints")
 
     for counter in counters:
         counter.kill()
@@ -94,7 +94,7 @@ def kafka_gap(t: Test) -> None:
     for counter in counters:
         counter.launch()
     for _ in range(6):  # some of them while the gap is recorded
-        time.sleep(draw.uniform(0.3, 3))
+        time.sleep(draw.uniform(0.3, 2))
         victim = draw.choice(counters)
         victim.kill()
         victim.launch()
@@ -113,7 +113,8 @@ def kafka_gap(t: Test) -> None:
     sleeper = counters[0]
     text = sleeper.request("GET", "/metrics").body.decode()
     partition = 0 if 'sightline_engine_offset{partition="0"}' in text else 1
-    time.sleep(0.5)
+    wait_until(lambda: sum(c.metric("sightline_engine_checkpoint_offset") for c in counters) == sum(sent), 30,
+               "checkpoints")
     os.kill(sleeper.process.pid, signal.SIGSTOP)
     before = sent[partition]
     send(partition, 30, delete_until=before + 25)
@@ -126,10 +127,8 @@ def kafka_gap(t: Test) -> None:
     gaps = [{"p": 0, "first": 100, "next": 150, "lost": 50},
             {"p": partition, "first": before, "next": before + 25, "lost": 25}]
 
-    for counter in counters:
-        counter.stop(20)
-    for counter in counters:
-        counter.start()
+    stop_all(counters, 20)
+    start_all(counters)
     for number in (0, 1):
         send(number, 1)
     page.wait_ledger(30, lost=75, counted=257)
@@ -137,8 +136,7 @@ def kafka_gap(t: Test) -> None:
     wait_until(lambda: ask(page, SUM) == [{"n": 257}], 60, "and what was counted")
     answer = page.get("/v1/ledger?group=source")
     expect_equal(sum(row["lost"] for row in answer), 75, f"/v1/ledger of the lake: {answer}")
-    for server in (*counters, *steps, page):
-        server.stop(20)
+    stop_all((*counters, *steps, page), 20)
     check_lake(t, lake, 75, 257)
     check_lake(t, direct, 75, 257)
     rows = command(t, "query", "--lake", direct, GAPS_IN_LAKE)

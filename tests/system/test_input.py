@@ -497,6 +497,5 @@ def http_itself(t: Test) -> None:
     for connection in crowd:
         connection.close()
     expect(25 <= refused <= 35, f"{refused} of 80 connections refused, 50 are allowed")
-    time.sleep(0.2)
-    expect(server.healthy(), "not healthy after the crowd")
+    wait_until(server.healthy, 10, "healthy after the crowd")
     server.expect_quiet_log()

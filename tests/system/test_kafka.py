@@ -12,21 +12,21 @@ import threading
 import time
 
 from events import BROKEN_LINES, Oracle, Traffic, deliver
-from brokers import Cluster
+from brokers import Cluster, Kafka, shared_kafka
 from registry import test
 from senders import Senders
-from server import Server, Test, expect, expect_equal, now_ms, wait_until
+from server import Server, Test, expect, expect_equal, now_ms, start_all, stop_all, wait_until
 from test_lake import SUM, ask, check_readers, command
 
 # librdkafka tells of brokers that are away, and tasks are built again: no trouble of ours.
 AWAY = (r" error kafka: ",)
 
 
-def kafka_server(t: Test, cluster: Cluster, *options: object, **named) -> Server:
-    return t.server("--kafka.brokers", cluster.addresses, *options, **named)
+def kafka_server(t: Test, cluster: Kafka, *options: object, **named) -> Server:
+    return t.server(*cluster.options(), *options, **named)
 
 
-def check_topics(cluster: Cluster, oracle: Oracle, ledger: dict, many: bool = False) -> None:
+def check_topics(cluster: Kafka, oracle: Oracle, ledger: dict, many: bool = False) -> None:
     """What a foreign client reads is what was sent, cell for cell, and the ledger is the server's."""
     counts, told = cluster.counts_of_many() if many else cluster.counts()
     expect_equal(counts, oracle.counts, "located_item_counts by the reader's rule")
@@ -39,8 +39,8 @@ def check_topics(cluster: Cluster, oracle: Oracle, ledger: dict, many: bool = Fa
 @test(seconds=600)
 def kafka_conformance(t: Test) -> None:
     """The suites of the ports Source and Sink, against a broker."""
-    cluster = Cluster(t)
-    program = t.binary.parents[2] / "tests" / "conformance" / "kafka_conformance_test"
+    cluster = shared_kafka(t)
+    program = t.build() / "tests" / "conformance" / "kafka_conformance_test"
     done = subprocess.run([program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                           env={**os.environ, "SIGHTLINE_KAFKA": cluster.addresses}, timeout=500)
     ran = re.search(r"\[  PASSED  \] (\d+) tests", done.stdout)
@@ -52,7 +52,7 @@ def kafka_conformance(t: Test) -> None:
 @test(seconds=300)
 def kafka_fused(t: Test) -> None:
     """HTTP -> Kafka -> counts, screen, lake, topics; after a restart, with nothing read again."""
-    cluster = Cluster(t)
+    cluster = shared_kafka(t)
     cluster.create_topics(4)
     server = kafka_server(t, cluster, "--lake.roll_interval", "500ms")
     server.start()
@@ -70,7 +70,7 @@ def kafka_fused(t: Test) -> None:
     server.start()
     expect_equal(server.ledger(), ledger, "the ledger of the first moment after a start")
     wait_until(lambda: server.log().count("runs from offset") == 4, 20, "4 partitions run")
-    time.sleep(0.5)
+    time.sleep(0.5)  # in which they would read what nobody wants
     expect_equal(server.metric("sightline_engine_records_total"), 0, "records read again")
     check_topics(cluster, traffic.oracle, ledger)
     server.stop()
@@ -84,8 +84,9 @@ def kafka_fused(t: Test) -> None:
 def kafka_foreign_records(t: Test) -> None:
     """What other producers write: null keys, tombstones, headers, arrays, lines, broken ones, a
     megabyte, every codec, records of aborted transactions in between."""
-    cluster = Cluster(t, settings={"message.max.bytes": 4 << 20, "replica.fetch.max.bytes": 4 << 20})
+    cluster = shared_kafka(t)
     cluster.create_topics(2)
+    cluster.alter_topic("raw_camera_events", max_message_bytes=4 << 20)
     server = kafka_server(t, cluster)
     server.start()
     now = int(time.time() * 1000)
@@ -115,12 +116,12 @@ def kafka_foreign_records(t: Test) -> None:
     cluster.foreign("write", lines=lines)
     for number, codec in enumerate(("none", "gzip", "snappy", "lz4", "zstd")):
         cluster.tool("org.apache.kafka.tools.ConsoleProducer", "--bootstrap-server", cluster.addresses,
-                     "--topic", "raw_camera_events", "--compression-codec", codec,
+                     "--topic", cluster.topic("raw_camera_events"), "--compression-codec", codec,
                      stdin="".join(json.dumps(event(1_000 + 100 * number + n)) + "\n"
                                    for n in range(50)).encode())
     counted = 7 + 2 + 5 * 50
     server.wait_ledger(counted=counted)
-    time.sleep(1)
+    time.sleep(0.5)  # in which more would come
     ledger = server.ledger()
     expect_equal(ledger["counted"], counted, "counted, of what was not aborted")
     expect_equal(ledger["duplicate"], 0, "duplicates")
@@ -159,12 +160,12 @@ def kafka_crash(t: Test) -> None:
     senders = Senders(server, count=4, pause=0.01)
     kills = broker_kills = 0
     for round_ in range(max(8, t.kills // 4)):
-        time.sleep(draw.uniform(0.2, 2))
+        time.sleep(draw.uniform(0.2, 1.3))  # a life
         senders.check()
         expect(server.running, f"the server ended by itself in round {round_}: {server.last_line()}")
         if round_ % 4 == 3:
             broker.kill()
-            time.sleep(draw.uniform(0, 2))
+            time.sleep(draw.uniform(0, 1.5))  # without a broker
             broker.start()
             broker.wait()
             broker_kills += 1
@@ -190,7 +191,7 @@ def kafka_crash(t: Test) -> None:
 def kafka_zombie(t: Test) -> None:
     """A process that sleeps (SIGSTOP) while another takes over, and then wakes: what it had under way
     takes no effect. Each has a data folder of its own, as on two machines."""
-    cluster = Cluster(t)
+    cluster = shared_kafka(t)
     cluster.create_topics(2)
     first = kafka_server(t, cluster, name="first")
     first.start()
@@ -241,7 +242,7 @@ def kafka_away(t: Test) -> None:
     answers: list[int] = []
     sender = threading.Thread(target=lambda: answers.append(server.post(body.data).status))
     sender.start()
-    time.sleep(2)
+    time.sleep(1)  # of a post that waits for the broker
     broker.start()
     broker.wait()
     sender.join(60)
@@ -258,12 +259,8 @@ def kafka_away(t: Test) -> None:
     # Retention passes what is not counted yet.
     cluster.foreign("write", lines=[{"topic": "raw_camera_events", "partition": 0, "key": "1",
                                      "value": f"broken {n}"} for n in range(10)])
-    ask = t.folder / "delete.json"
     end = max(r["offset"] for r in cluster.read("raw_camera_events"))
-    ask.write_text(json.dumps({"version": 1, "partitions": [
-        {"topic": "raw_camera_events", "partition": 0, "offset": end}]}))
-    cluster.tool("org.apache.kafka.tools.DeleteRecordsCommand", "--bootstrap-server",
-                 cluster.addresses, "--offset-json-file", ask)
+    cluster.foreign("write", lines=[{"delete": "raw_camera_events", "partition": 0, "offset": end}])
     server.launch()
     expect(server.wait_door(), f"it runs: {server.last_line()}")
     server.wait_reason(30, "retention has removed the offsets", f", {end})", ": 9 offsets are lost",
@@ -281,10 +278,10 @@ def kafka_away(t: Test) -> None:
 @test(seconds=200)
 def kafka_refused(t: Test) -> None:
     """Options and topics that cannot be: a clear word and an end, no waiting."""
-    cluster = Cluster(t)
+    cluster = shared_kafka(t)
     with t.case("no topic"):
-        kafka_server(t, cluster, name="topic").start_refused("no topic 'raw_camera_events'",
-                                                              "topics apply")
+        kafka_server(t, cluster, name="topic").start_refused(
+            f"no topic '{cluster.topic('raw_camera_events')}'", "topics apply")
     with t.case("unknown protocol"):
         kafka_server(t, cluster, "--kafka.security_protocol", "TLS", name="protocol").start_refused(
             "security.protocol")
@@ -307,7 +304,7 @@ def kafka_topic_again(t: Test) -> None:
     """The topic is deleted and made again while Sightline runs: the old counts stay, the new records
     count from their first, and after a restart nothing is counted twice. The second time the new topic
     is longer than the old one at once: what lies at the old offset is never taken for the old source's."""
-    cluster = Cluster(t)
+    cluster = shared_kafka(t)
     cluster.create_topics(2)
     server = kafka_server(t, cluster)
     server.start()
@@ -316,10 +313,6 @@ def kafka_topic_again(t: Test) -> None:
         deliver(server, traffic, 100)
     server.wait_ledger(counted=500)
 
-    def topic(*words: object) -> None:
-        cluster.tool("org.apache.kafka.tools.TopicCommand", "--bootstrap-server", cluster.addresses,
-                     *words, "--topic", "raw_camera_events")
-
     def write(elements: int) -> None:
         body = traffic.body(elements)
         cluster.foreign("write", lines=[{"topic": "raw_camera_events", "partition": 1, "key": "x",
@@ -327,7 +320,7 @@ def kafka_topic_again(t: Test) -> None:
                                         for line in body.data.splitlines()])
 
     for again in (1, 2):
-        topic("--delete")
+        cluster.delete_topic("raw_camera_events")
         if again == 1:
             wait_until(lambda: not server.healthy(), 30, "/healthz tells that the topic is gone")
         cluster.create_topic("raw_camera_events", 2, message_timestamp_type="LogAppendTime")
@@ -342,8 +335,7 @@ def kafka_topic_again(t: Test) -> None:
     counts, _ = cluster.counts()
     expect_equal(counts, traffic.oracle.counts, "located_item_counts, of all three topics")
     # `count` goes on with the new one, too.
-    counter = t.server("--kafka.brokers", cluster.addresses, "--kafka.deployment", "other",
-                       "--kafka.counts_topic", "other_counts", name="count")
+    counter = t.server(*cluster.options("other", counts_topic="other_counts"), name="count")
     counter.command = "count"
     cluster.create_topic("other_counts", 2)
     counter.start()
@@ -351,7 +343,7 @@ def kafka_topic_again(t: Test) -> None:
     server.start()
     expect_equal(server.top(window="24h")["total"], traffic.oracle.distinct, "after a restart")
     server.stop()
-    topic("--delete")
+    cluster.delete_topic("raw_camera_events")
     wait_until(lambda: not counter.healthy(), 30, "count tells that its topic is gone")
     cluster.create_topic("raw_camera_events", 2, message_timestamp_type="LogAppendTime")
     before = sum(cluster.counts("other_counts")[0].get(31, {}).values())
@@ -385,12 +377,12 @@ def kafka_camera(t: Test) -> None:
     camera = t.spawn("camera", "--replay", recording, "--speed", "max", "--kafka", cluster.addresses,
                      "--spool", t.folder / "spool", log=t.folder / "camera.log")
     for _ in range(2):
-        time.sleep(0.3)
+        time.sleep(0.3)  # of sending
         broker.kill()
-        time.sleep(1)
+        time.sleep(0.5)
         broker.start()
         broker.wait()
-    expect_equal(camera.wait(120), 0, "the camera's exit code")
+    expect_equal(camera.wait(240), 0, "the camera's exit code")
     oracle = traffic.oracle
     server.wait_ledger(60, counted=oracle.distinct)
     ledger = server.ledger()
@@ -401,15 +393,15 @@ def kafka_camera(t: Test) -> None:
     broker.stop()
     city = t.spawn("camera", "--simulate", "--rate", "500", "--kafka", cluster.addresses, "--spool",
                    t.folder / "city-spool", log=t.folder / "city.log")
-    time.sleep(4)
-    expect(any((t.folder / "city-spool").iterdir()), "the spool is empty while the broker is away")
+    wait_until(lambda: sum(file.stat().st_size for file in (t.folder / "city-spool").glob("*")) > 1 << 16, 30,
+               "the spool fills while the broker is away")
     broker.start()
     broker.wait()
     server.start()
     wait_until(lambda: server.ledger()["counted"] > ledger["counted"] + 1_000, 60,
                "the city's detections count")
     city.send_signal(signal.SIGTERM)
-    expect_equal(city.wait(20), 0, "the city's exit code")
+    expect_equal(city.wait(60), 0, "the city's exit code")
     server.stop()
 
 
@@ -417,15 +409,15 @@ def kafka_camera(t: Test) -> None:
 def kafka_serve(t: Test) -> None:
     """`serve` shows what `up --kafka` counts, cell for cell, through kill -9 of both; it is never ahead
     of what is committed, moves by itself, and takes posts."""
-    cluster = Cluster(t)
+    cluster = shared_kafka(t)
     cluster.create_topics(4)
     engine = kafka_server(t, cluster, "--pipeline.idle_timeout", "2s")
     engine.start()
-    page = t.serve("--kafka.brokers", cluster.addresses, "--pipeline.idle_timeout", "2s")
+    page = t.serve(*cluster.options(), "--pipeline.idle_timeout", "2s")
     page.start()
     senders = Senders(page, count=2, pause=0.01)
     for round_ in range(4):
-        time.sleep(1)
+        time.sleep(0.7)  # of both together
         senders.check()
         (engine if round_ % 2 else page).kill()
         (engine if round_ % 2 else page).start()
@@ -488,21 +480,22 @@ def kafka_count(t: Test) -> None:
     stopped and started again while events come. The page, the topics and the lake that they share have
     every event once."""
     draw = random.Random(8)
-    cluster = Cluster(t)
+    cluster = shared_kafka(t)
     cluster.create_topics(8)
-    counters = [t.server("--kafka.brokers", cluster.addresses, "--engine.checkpoint_dir",
-                         t.folder / "checkpoints", "--engine.checkpoint_interval", "500ms",
+    counters = [t.server(*cluster.options(), "--engine.checkpoint_dir", t.folder / "checkpoints",
+                         "--engine.checkpoint_interval", "500ms",
                          "--kafka.session_timeout", "6s", "--engine.threads", "2",
                          "--lake.dir", t.folder / "lake", "--lake.roll_interval", "1s",
                          name=f"count{n}") for n in range(3)]
 
-    def partitions() -> int:
-        return int(sum(c.metric("sightline_count_partitions") for c in counters if c.running))
+    def partitions(without: Server | None = None) -> int:
+        return int(sum(c.metric("sightline_count_partitions") for c in counters
+                       if c.running and c is not without))
 
     for counter in counters:
         counter.command = "count"
-        counter.start()
-    page = t.serve("--kafka.brokers", cluster.addresses, "--lake.dir", t.folder / "lake")
+    start_all(counters)
+    page = t.serve(*cluster.options(), "--lake.dir", t.folder / "lake")
     page.start()
     wait_until(lambda: partitions() == 8 and all(c.metric("sightline_count_partitions") >= 2
                                                  for c in counters), 30, "all have a share")
@@ -510,7 +503,7 @@ def kafka_count(t: Test) -> None:
     faults = 0
     asleep: Server | None = None
     for _ in range(max(6, t.kills // 8)):
-        time.sleep(draw.uniform(0.5, 2))
+        time.sleep(draw.uniform(0.3, 1.5))  # between two faults
         senders.check()
         victim = draw.choice([c for c in counters if c is not asleep])
         kind = draw.choice(("kill", "stop", "sleep"))
@@ -528,7 +521,8 @@ def kafka_count(t: Test) -> None:
             victim.stop()
             victim.start()
     if asleep is not None:
-        time.sleep(8)  # long enough to be believed dead, and to wake as a zombie
+        # Long enough to be believed dead, and to wake as a zombie.
+        wait_until(lambda: partitions(asleep) == 8, 60, "the others have what it had")
         os.kill(asleep.process.pid, signal.SIGCONT)
     oracle = senders.finish()
     ledger = oracle.check(page, repeated=True, seconds=90)
@@ -536,13 +530,11 @@ def kafka_count(t: Test) -> None:
     wait_until(lambda: partitions() == 8, 60, "every partition has one process")
     groups = cluster.tool("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
                           "--bootstrap-server", cluster.addresses, "--describe", "--group",
-                          "sightline-count")
+                          cluster.group("count"))
     wait_until(lambda: sum(row["n"] for row in ask(page, SUM)) == oracle.distinct, 30,
                "SQL on the page's server has what the lake has")
-    expect(groups.count("raw_camera_events") == 8, f"the group's lag can be watched: {groups}")
-    for counter in counters:
-        counter.stop()
-    page.stop()
+    expect(groups.count(cluster.topic("raw_camera_events")) == 8, f"the group's lag can be watched: {groups}")
+    stop_all([*counters, page])
     command(t, "lake", "verify", "--lake", t.folder / "lake")
     check_readers(t, t.folder / "lake", oracle.counts)
     t.note(f"{faults} faults, {senders.tally().elements} elements")

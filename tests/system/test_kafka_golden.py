@@ -5,6 +5,7 @@ the log has their append times; what comes of it is compared cell by cell and el
 from __future__ import annotations
 
 import json
+import pathlib
 import subprocess
 from collections import Counter
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from brokers import PYTHON, Cluster
 from clocks import Clock
 from golden_scripts import Script, camera_of, length_ms, own, read_scripts
 from registry import test
-from server import HERE, OUTCOMES, Server, Test, expect, expect_equal, now_ms, wait_until
+from server import HERE, OUTCOMES, Server, Test, expect, expect_equal, now_ms, stop_all, wait_until
 from test_lake import ask
 
 JUDGE = HERE / "kafka_judge.py"
@@ -22,6 +23,7 @@ DAY = 86_400_000
 LEDGER = ("received", *OUTCOMES, "conflicts", "heartbeats")
 OUTPUTS = ("counts", "dead", "late")
 MODES = ("fused", "apart")
+AT_ONCE = 3  # logs
 CELLS = ("SELECT geographical_location_oid::VARCHAR AS l, item_name AS i, epoch_ms(window_start)::BIGINT "
          "AS w, sum(item_count)::BIGINT AS n FROM item_counts GROUP BY ALL")
 CAMERAS = ("SELECT geographical_location_oid::VARCHAR AS l, video_camera_oid::VARCHAR AS c, "
@@ -84,34 +86,51 @@ def write(t: Test, cluster: Cluster, clock: Clock, logs: list[Log]) -> dict[str,
     return found
 
 
-def start(t: Test, cluster: Cluster, log: Log) -> dict[str, list[Server]]:
-    """Per mode its processes; the first is the one to ask."""
+@dataclass
+class Running:
+    """The processes that read one log."""
+    log: Log
+    fused: Server
+    page: Server
+    counters: list[Server]
+    lake: pathlib.Path  # of the counters
+
+    def asked(self, mode: str) -> Server:
+        return self.fused if mode == "fused" else self.page
+
+    def all(self) -> list[Server]:
+        return [self.fused, self.page, *self.counters]
+
+
+def launch(t: Test, cluster: Cluster, log: Log) -> Running:
+    """All but the page."""
     def options(mode: str) -> list[object]:
-        return ["--kafka.brokers", cluster.addresses, "--kafka.topic", log.name,
-                "--kafka.deployment", f"{log.name}.{mode}", *log.options,
-                "--kafka.counts_topic", topic_of(log, mode, "counts"),
-                "--kafka.dead_letters_topic", topic_of(log, mode, "dead"),
-                "--kafka.late_detections_topic", topic_of(log, mode, "late"),
-                "--lake.dir", t.folder / f"{log.name}.{mode}.lake"]
+        return [*cluster.options(f"{log.name}.{mode}", topic=log.name, counts_topic=topic_of(log, mode, "counts"),
+                                 dead_letters_topic=topic_of(log, mode, "dead"),
+                                 late_detections_topic=topic_of(log, mode, "late")),
+                *log.options, "--lake.dir", t.folder / f"{log.name}.{mode}.lake"]
 
     counting = ("--lake.roll_interval", "300ms", "--engine.threads", "2")
     showing = ("--live.pane_retention", "20000d")
-    fused = t.server(*options("fused"), *counting, *showing, name=f"{log.name}.up")
-    page = t.serve(*options("apart"), *showing, name=f"{log.name}.serve")
-    counters = [t.server(*options("apart"), *counting, "--engine.checkpoint_dir",
-                         t.folder / f"{log.name}.checkpoints", name=f"{log.name}.count{n}")
-                for n in range(2)]
-    for counter in counters:
+    running = Running(
+        log, t.server(*options("fused"), *counting, *showing, name=f"{log.name}.up"),
+        t.serve(*options("apart"), *showing, name=f"{log.name}.serve"),
+        [t.server(*options("apart"), *counting, "--engine.checkpoint_dir",
+                  t.folder / f"{log.name}.checkpoints", name=f"{log.name}.count{n}") for n in range(2)],
+        t.folder / f"{log.name}.apart.lake")
+    for counter in running.counters:
         counter.command = "count"
-    for server in (fused, *counters):
+    for server in (running.fused, *running.counters):
         server.launch()
+    return running
+
+
+def wait_doors(running: Running) -> None:
     # `serve` wants a lake that is there.
-    lake = t.folder / f"{log.name}.apart.lake"
-    wait_until(lambda: len(list(lake.glob("*/_delta_log/*.json"))) >= 2, 60, f"{lake} is made")
-    page.launch()
-    for server in (fused, page, *counters):
+    wait_until(lambda: len(list(running.lake.glob("*/_delta_log/*.json"))) >= 2, 60, f"{running.lake} is made")
+    running.page.launch()
+    for server in running.all():
         expect(server.wait_door(60), f"{server.name}: {server.last_line()}")
-    return {"fused": [fused], "apart": [page, *counters]}
 
 
 def check_server(server: Server, log: Log) -> None:
@@ -186,13 +205,16 @@ def check_topics(records: list[dict], log: Log, mode: str) -> None:
 
 
 def run(t: Test, cluster: Cluster, logs: list[Log]) -> None:
-    for log in logs:
-        servers = start(t, cluster, log)
-        for mode in MODES:
-            with t.case(f"{log.name} {mode}"):
-                check_server(servers[mode][0], log)
-        for server in sum(servers.values(), []):
-            server.stop(seconds=30)
+    # While some wait for their lakes, their groups and their ends others work.
+    for first in range(0, len(logs), AT_ONCE):
+        batch = [launch(t, cluster, log) for log in logs[first:first + AT_ONCE]]
+        for running in batch:
+            wait_doors(running)
+        for running in batch:
+            for mode in MODES:
+                with t.case(f"{running.log.name} {mode}"):
+                    check_server(running.asked(mode), running.log)
+        stop_all([server for running in batch for server in running.all()], seconds=30)
     outputs: dict[tuple[str, str], list[dict]] = {}
     for record in cluster.read(*{topic_of(log, mode, what) for log in logs for mode in MODES
                                  for what in OUTPUTS}, seconds=300):

@@ -8,12 +8,12 @@ import threading
 import time
 from collections import Counter
 
-from brokers import Cluster
+from brokers import Cluster, shared_kafka
 from registry import test
-from server import Server, Test, expect, expect_equal, lines, now_ms, wait_until
+from server import Server, Test, expect, expect_equal, lines, now_ms, stop_all, wait_until
 
-WINDOW_MS = 5_000
-RULES = ("--pipeline.window_size", "5s", "--pipeline.pane_size", "1s", "--pipeline.out_of_orderness",
+WINDOW_MS = 3_000
+RULES = ("--pipeline.window_size", "3s", "--pipeline.pane_size", "1s", "--pipeline.out_of_orderness",
          "1s", "--pipeline.dedup_horizon", "20s", "--pipeline.future_tolerance", "2s")
 CELLS = ("SELECT geographical_location_oid AS oid, item_name AS item, "
          "epoch_ms(window_start)::BIGINT AS start, sum(item_count)::BIGINT AS n "
@@ -144,7 +144,7 @@ def kafka_handover_embedded(t: Test) -> None:
         copier = t.spawn("handover", "--at", text_of(at), "--data", data, "--kafka", cluster.addresses,
                          *RULES, log=t.folder / "copier.log")
         if kill < early:
-            time.sleep(0.2 + 0.3 * kill)
+            time.sleep(0.2 + 0.3 * kill)  # it has just begun
         else:
             wait_until(lambda: in_topic() > there[-1], 60, f"more than {there[-1]} records are copied")
         expect_equal(copier.poll(), None, f"the copier is still copying when it is killed ({kill})")
@@ -184,7 +184,7 @@ def kafka_handover_embedded(t: Test) -> None:
 def kafka_handover_topic(t: Test) -> None:
     """From 2 partitions to 5 while everything runs: a dry run, then the copier killed again and
     again; the old pipeline and the new one write one lake."""
-    cluster = Cluster(t)
+    cluster = shared_kafka(t)
     stamped = {"message.timestamp.type": "LogAppendTime"}
     cluster.foreign("topics", lines=[
         {"name": "raw_2", "partitions": 2, "settings": stamped},
@@ -196,8 +196,7 @@ def kafka_handover_topic(t: Test) -> None:
 
     def counting(n: int, *options: object) -> Server:
         server = t.server(*RULES, "--lake.dir", lake, "--lake.roll_interval", "300ms",
-                          "--kafka.brokers", cluster.addresses, "--kafka.topic", f"raw_{n}",
-                          "--kafka.counts_topic", f"counts_{n}", "--kafka.deployment", f"d{n}",
+                          *cluster.options(f"d{n}", topic=f"raw_{n}", counts_topic=f"counts_{n}"),
                           "--engine.checkpoint_dir", t.folder / "checkpoints", *options,
                           name=f"count{len(t.servers)}")
         server.command = "count"
@@ -206,8 +205,7 @@ def kafka_handover_topic(t: Test) -> None:
     # Keyed by camera, as posts are: a door to each topic.
     doors = {}
     for n in (2, 5):
-        doors[n] = t.serve("--kafka.brokers", cluster.addresses, "--kafka.topic", f"raw_{n}",
-                           "--kafka.counts_topic", f"counts_{n}", "--lake.dir", lake, *RULES[:4],
+        doors[n] = t.serve(*cluster.options(topic=f"raw_{n}", counts_topic=f"counts_{n}"), "--lake.dir", lake, *RULES[:4],
                            name=f"door{n}")
     old = counting(2)
     old.start()
@@ -217,8 +215,8 @@ def kafka_handover_topic(t: Test) -> None:
     wait_until(lambda: doors[2].ledger()["received"] == 600, 30, "the old one counts")
     at = (now_ms() // WINDOW_MS + 3) * WINDOW_MS
 
-    words = ("handover", "--at", text_of(at), "--from", "raw_2", "--to", "raw_5", "--kafka",
-             cluster.addresses, "--format", "json", "--kafka.counts_topic", "counts_2", *RULES)
+    words = ("handover", "--at", text_of(at), "--from", cluster.topic("raw_2"), "--to",
+             cluster.topic("raw_5"), *cluster.options(counts_topic="counts_2"), "--format", "json", *RULES)
     plan = plan_of(t.run(*words, "--dry-run"), 0)
     warned = {c["subject"]: c["said"] for c in plan["checks"] if c["verdict"] == "warning"}
     expect("count_until" in warned and "watermark" in warned, f"warnings: {warned}")
@@ -238,7 +236,7 @@ def kafka_handover_topic(t: Test) -> None:
     sender = threading.Thread(target=send)
     sender.start()
     copier = t.spawn(*words, log=t.folder / "copier.log")
-    for pause in (2.5, 1.0, 1.7):
+    for pause in (1.5, 0.8, 1.2):  # a life of the copier
         time.sleep(pause)
         expect_equal(copier.poll(), None, "the copier runs")
         copier.kill()
@@ -247,12 +245,11 @@ def kafka_handover_topic(t: Test) -> None:
     wait_until(lambda: now_ms() > at + 1_000, 30, "T is past")
     new = counting(5, "--pipeline.count_from", text_of(at))
     new.start()
-    time.sleep(2)
     # What is older than T comes no more: now the senders move.
     wait_until(lambda: now_ms() > at + 5_000, 30, "nobody sends what is before T")
     doors[5].start()
     target[0] = 5
-    time.sleep(3)
+    time.sleep(1.5)  # of sending to the new one
     sending.set()
     sender.join()
     plan = plan_of(t.run(*words, "--dry-run"), 0)
@@ -260,14 +257,15 @@ def kafka_handover_topic(t: Test) -> None:
     expect("counts until" in said["count_until"], f"count_until: {said}")
     expect("continues" in said["begun"], f"begun: {said}")
     copier.terminate()
-    expect_equal(copier.wait(20), 0, "the copier's exit code after SIGTERM")
+    expect_equal(copier.wait(60), 0, "the copier's exit code after SIGTERM")
     done = t.run(*words, "--until-end")  # what came between; then nothing is left
     expect_equal(done.returncode, 0, f"{done.stderr[-800:]!r}")
     with t.case("another hand-over"):
         other = t.run("handover", "--at", text_of(at + WINDOW_MS), *words[3:], "--dry-run")
         expect("begun" in failed(plan_of(other, 1)), f"{other.stdout!r}")
     with t.case("fewer partitions"):
-        back = t.run("handover", "--at", text_of(at), "--from", "raw_5", "--to", "raw_2",
+        back = t.run("handover", "--at", text_of(at), "--from", cluster.topic("raw_5"), "--to",
+                     cluster.topic("raw_2"),
                      *words[7:], "--dry-run")
         expect("topic" in failed(plan_of(back, 1)), f"{back.stdout!r}")
 
@@ -275,6 +273,5 @@ def kafka_handover_topic(t: Test) -> None:
     for record in cluster.read("raw_5"):
         read[record["value"]] += 1
     check_windows(doors[5], cameras)
-    for server in (old, new, *doors.values()):
-        server.stop()
+    stop_all((old, new, *doors.values()))
     t.note(f"{sum(cameras.cells.values())} ids, {sum(read.values())} records in the new topic")

@@ -7,11 +7,11 @@ import json
 import time
 from collections import Counter
 
-from brokers import Cluster
+from brokers import Kafka, shared_kafka
 from events import LOCATIONS, Oracle
 from registry import test
 from senders import Senders
-from server import ROOT, Server, Test, expect, expect_equal, now_ms, wait_until
+from server import ROOT, Server, Test, expect, expect_equal, now_ms, start_all, stop_all, wait_until
 from test_kafka import check_topics
 from test_lake import SUM, ask, check_readers, command
 
@@ -24,7 +24,7 @@ TOPIC = PATTERN.replace("<location>", "{}").format
 class Foreign:
     """A producer that is none of ours; into a topic of its location."""
 
-    def __init__(self, cluster: Cluster, oracle: Oracle):
+    def __init__(self, cluster: Kafka, oracle: Oracle):
         self.cluster, self.oracle, self.next_id = cluster, oracle, 1 << 55
 
     def write(self, location: int, events: int, partitions: int, copies: int = 0) -> None:
@@ -43,22 +43,21 @@ class Foreign:
         self.cluster.foreign("write", lines=lines)
 
 
-def make_topics(t: Test, cluster: Cluster, *options: object) -> Cluster:
+def make_topics(t: Test, cluster: Kafka, *options: object) -> Kafka:
     table = t.folder / "locations.csv"
     table.write_text("geographical_location_oid,geographical_location\n" + "".join(
         f"{oid},Place {oid}\n" for oid in LOCATIONS[:len(LOCATIONS) // 2]))
-    done = t.run("topics", "apply", "--kafka.brokers", cluster.addresses, "--kafka.topic", PATTERN,
-                 "--locations", table, "--kafka.partitions", 3, "--kafka.location_partitions", 2, *options)
+    done = t.run("topics", "apply", *cluster.options(topic=PATTERN), "--locations", table, "--kafka.partitions", 3, "--kafka.location_partitions", 2, *options)
     expect_equal(done.returncode, 0, f"topics apply: {done.stderr}")
     return cluster
 
 
-def wait_read(server: Server, location: int) -> None:
-    wait_until(lambda: f"of topic '{TOPIC(location)}' are assigned" in server.log()
-               or f"topic '{TOPIC(location)}' with" in server.log(), 30, f"{TOPIC(location)} is found")
+def wait_read(server: Server, topic: str) -> None:
+    wait_until(lambda: f"of topic '{topic}' are assigned" in server.log()
+               or f"topic '{topic}' with" in server.log(), 30, f"{topic} is found")
 
 
-def check_places(cluster: Cluster, oracle: Oracle) -> None:
+def check_places(cluster: Kafka, oracle: Oracle) -> None:
     """Each record lies in the topic of its location, or with the others."""
     own = {TOPIC(oid) for oid in LOCATIONS[:len(LOCATIONS) // 2]}
     seen: Counter = Counter()
@@ -80,21 +79,20 @@ def check_places(cluster: Cluster, oracle: Oracle) -> None:
 def kafka_locations(t: Test) -> None:
     """count twice, join, transform, store, serve: topics appear, one is deleted and made again,
     processes die; the page, the counts and the lake have every event once."""
-    cluster = make_topics(t, Cluster(t), "--steps")
-    common = ["--kafka.brokers", cluster.addresses, "--kafka.topic", PATTERN]
+    cluster = make_topics(t, shared_kafka(t), "--steps")
+    common = cluster.options(topic=PATTERN)
+    counting = cluster.options(topic=PATTERN, counts_topic="item_counts")
     steps = []
     for kind, *options in (
-            ("count", "--kafka.counts_topic", "item_counts", "--engine.checkpoint_dir",
-             t.folder / "checkpoints"),
-            ("count", "--kafka.counts_topic", "item_counts", "--engine.checkpoint_dir",
-             t.folder / "checkpoints"),
+            ("count", "--engine.checkpoint_dir", t.folder / "checkpoints"),
+            ("count", "--engine.checkpoint_dir", t.folder / "checkpoints"),
             ("join", "--locations", t.folder / "locations.csv"), ("transform",),
             ("store", "--lake.dir", t.folder / "lake", "--lake.roll_interval", "500ms")):
-        step = t.server(*common, "--kafka.session_timeout", "6s", "--kafka.group_interval", "6s", *options,
+        step = t.server(*(counting if kind == "count" else common), "--kafka.session_timeout", "6s", "--kafka.group_interval", "6s", *options,
                         name=f"{kind}{len(steps)}")
         step.command = kind
-        step.start()
         steps.append(step)
+    start_all(steps)
     first, second = steps[:2]
     page = t.serve(*common, "--lake.dir", t.folder / "lake")
     page.launch()
@@ -102,7 +100,7 @@ def kafka_locations(t: Test) -> None:
     senders = Senders(page, count=2, pause=0.02)
     oracle = Oracle()
     foreign = Foreign(cluster, oracle)
-    time.sleep(2)
+    wait_until(lambda: senders.check() or page.ledger()["received"] > 100, 60, "events are counted")
 
     # A topic with events before anybody knows it; then a process dies, and another topic comes.
     cluster.create_topic(TOPIC(NEW), 3, message_timestamp_type="LogAppendTime")
@@ -119,14 +117,12 @@ def kafka_locations(t: Test) -> None:
 
     wait_until(lambda: counted(AGAIN) == 200 and counted(NEW) == 500, 60, "the new ones are counted")
     # Made again under its name, with another number of partitions: other events at the old offsets.
-    cluster.tool("org.apache.kafka.tools.TopicCommand", "--bootstrap-server", cluster.addresses,
-                 "--delete", "--topic", TOPIC(AGAIN))
+    cluster.delete_topic(TOPIC(AGAIN))
     cluster.create_topic(TOPIC(AGAIN), 1, message_timestamp_type="LogAppendTime")
     foreign.write(AGAIN, 250, 1)
     wait_until(lambda: counted(AGAIN) == 450, 60, "what came after it was made again is counted")
     second.stop()
     second.start()
-    time.sleep(1)
     oracle.add(senders.finish())
     ledger = oracle.check(page, repeated=True, seconds=90)
     expect_equal(cluster.counts("item_counts"), (oracle.counts, ledger), "item_counts")
@@ -135,13 +131,10 @@ def kafka_locations(t: Test) -> None:
     wait_until(lambda: sum(row["n"] for row in ask(page, SUM)) == oracle.distinct, 150,
                "the lake has everything")
     # Everybody starts with what is there now.
-    for server in (*steps, page):
-        server.stop()
-    for server in (*steps, page):
-        server.start()
+    stop_all((*steps, page))
+    start_all((*steps, page))
     expect_equal(oracle.check(page, repeated=True), ledger, "the ledger after a restart of all")
-    for server in (*steps, page):
-        server.stop()
+    stop_all((*steps, page))
     command(t, "lake", "verify", "--lake", t.folder / "lake")
     check_readers(t, t.folder / "lake", oracle.counts)
 
@@ -149,17 +142,17 @@ def kafka_locations(t: Test) -> None:
 @test(seconds=200)
 def kafka_locations_fused(t: Test) -> None:
     """`up`: posts go to the topic of their location, new topics are read, cameras write there too."""
-    cluster = make_topics(t, Cluster(t))
-    common = ["--kafka.brokers", cluster.addresses, "--kafka.topic", PATTERN]
+    cluster = make_topics(t, shared_kafka(t))
+    common = cluster.options(topic=PATTERN)
     server = t.server(*common, "--lake.roll_interval", "500ms")
     server.start()
     senders = Senders(server, count=2, pause=0.02)
     oracle = Oracle()
     foreign = Foreign(cluster, oracle)
-    time.sleep(1)
+    wait_until(lambda: senders.check() or server.ledger()["received"] > 100, 60, "events are counted")
     cluster.create_topic(TOPIC(NEW), 3, message_timestamp_type="LogAppendTime")
     foreign.write(NEW, 500, 3, copies=50)
-    wait_read(server, NEW)
+    wait_read(server, cluster.topic(TOPIC(NEW)))
     server.kill()
     cluster.create_topic(TOPIC(NEWER), 1, message_timestamp_type="LogAppendTime")
     foreign.write(NEWER, 300, 1, copies=300)
@@ -171,15 +164,15 @@ def kafka_locations_fused(t: Test) -> None:
     wait_until(lambda: sum(row["n"] for row in ask(server, SUM)) == oracle.distinct, 30,
                "SQL has everything")
     camera = t.run("camera", "--replay", ROOT / "data" / "pedestrians.ndjson", "--shift-to-now", "--speed",
-                   "max", "--kafka", cluster.addresses, "--kafka.topic", PATTERN, "--spool",
+                   "max", "--kafka", cluster.addresses, "--kafka.topic", cluster.topic(PATTERN), "--spool",
                    t.folder / "spool")
     expect_equal(camera.returncode, 0, f"camera --kafka: {camera.stderr[-2000:]}")
     server.wait_ledger(counted=oracle.distinct + PEDESTRIANS)
 
     # What does not fit the pattern is named; bad names are refused.
     cluster.create_topic("raw_camera_events_harbour", 1)
-    check = t.run("topics", "check", "--kafka.brokers", cluster.addresses, "--kafka.topic", PATTERN)
-    expect(b"raw_camera_events_harbour" in check.stdout and b"is not read" in check.stdout,
+    check = t.run("topics", "check", *common)
+    expect(cluster.topic("raw_camera_events_harbour").encode() in check.stdout and b"is not read" in check.stdout,
            f"topics check: {check.stdout!r}")
     refused = t.run("up", "--data", t.folder / "x", "--kafka.brokers", cluster.addresses,
                     "--kafka.topic", "raw_<location>_<location>")

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 
-from brokers import Cluster
+from brokers import Kafka, shared_kafka
 from registry import test
 from server import Failure, Server, Test, expect, expect_equal, now_ms, wait_until
 from test_commands import LINES, PERSONS, RECORDING, _end_of_recording, _recording
@@ -71,8 +71,8 @@ class Frames:
         return [self.message() for _ in range(count)]
 
 
-def rekeyer(t: Test, cluster: Cluster, *options: object, name: str = "rekey") -> Server:
-    server = t.server("--kafka.brokers", cluster.addresses, "--from", FROM, *options, name=name)
+def rekeyer(t: Test, cluster: Kafka, *options: object, name: str = "rekey") -> Server:
+    server = t.server(*cluster.options(), "--from", cluster.topic(FROM), *options, name=name)
     server.command = "rekey"
     return server
 
@@ -84,7 +84,7 @@ def elements(value: str) -> list[dict]:
     return [json.loads(line) for line in text.split("\n")]
 
 
-def check_target(cluster: Cluster, topic: str, frames: Frames, key_of: str) -> None:
+def check_target(cluster: Kafka, topic: str, frames: Frames, key_of: str) -> None:
     """Each element once, under its key, whose partition is always the same; what is broken, too."""
     found: Counter = Counter()
     broken: Counter = Counter()
@@ -112,20 +112,20 @@ def check_target(cluster: Cluster, topic: str, frames: Frames, key_of: str) -> N
 def kafka_rekey(t: Test) -> None:
     """Live, through kills and stops, from 3 partitions to 5: what is counted behind it is exact. By
     detection, too; and in step of append time."""
-    cluster = Cluster(t)
+    cluster = shared_kafka(t)
     cluster.create_topics(5)
     cluster.foreign("topics", lines=[
         {"name": name, "partitions": partitions,
          "settings": {"message.timestamp.type": "LogAppendTime"}}
         for name, partitions in ((FROM, 3), ("by_detection", 2))])
-    server = t.server("--kafka.brokers", cluster.addresses)
+    server = t.server(*cluster.options())
     server.start()
     frames = Frames(t.seed, 3)
     cluster.foreign("write", lines=frames.messages(1_500))
     # What was never committed is not copied.
     lost = Frames(99, 3)
     cluster.foreign("write", lines=[{"transaction": "abort", "records": lost.messages(5)}])
-    rekey = rekeyer(t, cluster, "--to", TO)
+    rekey = rekeyer(t, cluster, "--to", cluster.topic(TO))
     rekey.start()
     writing = threading.Thread(target=lambda: [
         cluster.foreign("write", lines=frames.messages(150)) for _ in range(10)])
@@ -133,7 +133,7 @@ def kafka_rekey(t: Test) -> None:
     draw = random.Random(t.seed)
     kills = 0
     while writing.is_alive():
-        time.sleep(draw.uniform(0.3, 1.5))
+        time.sleep(draw.uniform(0.3, 1.2))  # a life
         rekey.kill() if kills % 3 < 2 else rekey.stop()
         kills += 1
         rekey.start()
@@ -148,7 +148,7 @@ def kafka_rekey(t: Test) -> None:
     expect_equal((ledger["too_late"], ledger["future"]), (0, 0), "too late and future")
     wait_until(lambda: rekey.metric("sightline_copy_lag") == 0, 20, "nothing is left")
 
-    second = rekeyer(t, cluster, "--to", TO, name="second")
+    second = rekeyer(t, cluster, "--to", cluster.topic(TO), name="second")
     second.start()
     wait_until(lambda: not rekey.running, 30, "the first one ends")
     expect(rekey.process.returncode == 1 and "fenced" in rekey.log(),
@@ -157,7 +157,7 @@ def kafka_rekey(t: Test) -> None:
     check_target(cluster, TO, frames, "video_camera_oid")
 
     for again in (False, True):  # once it is done there is nothing to do
-        done = t.run("rekey", "--kafka", cluster.addresses, "--from", FROM, "--to", "by_detection",
+        done = t.run("rekey", *cluster.options(), "--from", cluster.topic(FROM), "--to", cluster.topic("by_detection"),
                      "--by", "detection_oid", "--until-end", "--listen", "127.0.0.1:0")
         expect_equal(done.returncode, 0, f"rekey --until-end: {done.stderr[-2000:]!r}")
         expect(not again or b" 0 records of" in done.stderr, f"copied again: {done.stderr!r}")
@@ -168,7 +168,7 @@ def kafka_rekey(t: Test) -> None:
     t.note(f"{sum(frames.sent.values())} detections in {counted} ids, {kills} kills and stops")
 
 
-def check_order(cluster: Cluster, frames: Frames) -> None:
+def check_order(cluster: Kafka, frames: Frames) -> None:
     """What was copied from what lay there is in the order of append time."""
     times: dict[int, int] = {}
     once = {key for key, count in frames.sent.items() if count == 1}
@@ -195,7 +195,7 @@ def check_order(cluster: Cluster, frames: Frames) -> None:
 @test(seconds=200)
 def kafka_rekey_refused(t: Test) -> None:
     """What cannot be rekeyed: a word that says what to do, and an end."""
-    cluster = Cluster(t)
+    cluster = shared_kafka(t)
     cluster.foreign("topics", lines=[
         {"name": FROM, "partitions": 2, "settings": {"message.timestamp.type": "LogAppendTime"}},
         {"name": "compacted", "partitions": 2, "settings": {"cleanup.policy": "compact"}},
@@ -203,36 +203,36 @@ def kafka_rekey_refused(t: Test) -> None:
         {"name": "create_time", "partitions": 2}])
     cluster.foreign("write", lines=[{"topic": "used", "partition": 0, "key": "1", "value": "x"},
                                     *Frames(1, 2).messages(50)])
-    for name, options, words in (
-            ("no target", ("--to", "nowhere"), ("no topic 'nowhere'", "topics apply")),
-            ("no source", ("--to", "used", "--from", "nowhere"), ("no topic 'nowhere'", "--from")),
-            ("itself", ("--to", FROM), ("itself",)),
-            ("compacted", ("--to", "compacted"), ("compacted", "cleanup.policy=delete")),
-            ("with records", ("--to", "used"), ("'used' has records", "--start-at")),
-            ("no time", ("--to", "used", "--start-at", "soon"), ("'soon' is not a time",)),
-            ("no brokers", ("--to", "used", "--kafka.brokers", ""), ())):
+    def rekeyed(to: str, *options: object, source: str = FROM):
+        return t.run("rekey", *cluster.options(), "--from", cluster.topic(source), "--to", cluster.topic(to),
+                     *options, "--listen", "127.0.0.1:0")
+
+    for name, to, options, words in (
+            ("no target", "nowhere", {}, (f"no topic '{cluster.topic('nowhere')}'", "topics apply")),
+            ("no source", "used", {"source": "nowhere"}, (f"no topic '{cluster.topic('nowhere')}'", "--from")),
+            ("itself", FROM, {}, ("itself",)),
+            ("compacted", "compacted", {}, ("compacted", "cleanup.policy=delete")),
+            ("with records", "used", {}, (f"'{cluster.topic('used')}' has records", "--start-at"))):
         with t.case(name):
-            if name == "no brokers":
-                done = t.run("rekey", "--from", FROM, "--to", "used")
-            else:
-                arguments = [*options] if "--from" in options else ["--from", FROM, *options]
-                done = t.run("rekey", "--kafka", cluster.addresses, *arguments, "--listen",
-                             "127.0.0.1:0")
+            done = rekeyed(to, **options)
             expect_equal(done.returncode, 1, f"exit code: {done.stderr[-500:]!r}")
-            for word in words or ("--kafka",):
+            for word in words:
                 expect(word in done.stderr.decode(), f"no {word!r} in {done.stderr[-700:]!r}")
+    for name, done, word in (
+            ("no time", rekeyed("used", "--start-at", "soon"), "'soon' is not a time"),
+            ("no brokers", t.run("rekey", "--from", FROM, "--to", "used"), "--kafka")):
+        with t.case(name):
+            expect_equal(done.returncode, 1, f"exit code: {done.stderr[-500:]!r}")
+            expect(word in done.stderr.decode(), f"no {word!r} in {done.stderr[-700:]!r}")
     with t.case("into a used one"):
-        done = t.run("rekey", "--kafka", cluster.addresses, "--from", FROM, "--to", "used",
-                     "--start-at", "0", "--until-end", "--listen", "127.0.0.1:0")
+        done = rekeyed("used", "--start-at", "0", "--until-end")
         expect_equal(done.returncode, 0, f"exit code: {done.stderr[-500:]!r}")
     with t.case("something else"):
-        done = t.run("rekey", "--kafka", cluster.addresses, "--from", FROM, "--to", "used", "--by",
-                     "detection_oid", "--until-end", "--listen", "127.0.0.1:0")
+        done = rekeyed("used", "--by", "detection_oid", "--until-end")
         expect_equal(done.returncode, 1, "exit code")
         expect("rekey by camera" in done.stderr.decode(), f"{done.stderr[-700:]!r}")
     with t.case("senders' times"):
-        done = t.run("rekey", "--kafka", cluster.addresses, "--from", FROM, "--to", "create_time",
-                     "--until-end", "--listen", "127.0.0.1:0")
+        done = rekeyed("create_time", "--until-end")
         expect_equal(done.returncode, 0, f"exit code: {done.stderr[-500:]!r}")
         expect("clock_unguarded" in done.stderr.decode(), f"{done.stderr[-700:]!r}")
 
@@ -240,7 +240,7 @@ def kafka_rekey_refused(t: Test) -> None:
 @test(seconds=200)
 def kafka_frames(t: Test) -> None:
     """`camera --kafka` with an event a message, and with a frame a message: the same is counted."""
-    cluster = Cluster(t)
+    cluster = shared_kafka(t)
     forms = ("event", "frame")
     cluster.foreign("topics", lines=[
         {"name": form, "partitions": 3, "settings": {"message.timestamp.type": "LogAppendTime"}}
@@ -248,12 +248,11 @@ def kafka_frames(t: Test) -> None:
     end = _end_of_recording(_recording(t))
     said = {}
     for form in forms:
-        server = t.server("--kafka.brokers", cluster.addresses, "--kafka.topic", form,
-                          "--kafka.publish", "false", "--pipeline.max_age", "off",
+        server = t.server(*cluster.options(form, topic=form), "--kafka.publish", "false", "--pipeline.max_age", "off",
                           "--lake.enabled", "false", name=form)
         server.start()
         done = t.run("camera", "--replay", RECORDING, "--speed", "max", "--kafka", cluster.addresses,
-                     "--kafka.topic", form, "--kafka.message", form, "--spool",
+                     "--kafka.topic", cluster.topic(form), "--kafka.message", form, "--spool",
                      t.folder / f"{form}-spool")
         expect_equal(done.returncode, 0, f"camera: {done.stderr[-500:]!r}")
         server.wait_ledger(30, counted=PERSONS, received=LINES)

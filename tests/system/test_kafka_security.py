@@ -3,6 +3,7 @@ and says what is wrong."""
 
 from __future__ import annotations
 
+import functools
 import json
 import shlex
 import time
@@ -11,7 +12,7 @@ import uuid
 from brokers import Cluster, Security
 from events import Traffic, deliver
 from registry import test
-from server import Failure, Server, Test, expect, expect_equal, wait_until
+from server import Failure, Server, Test, all_at_once, expect, expect_equal, wait_until
 from test_lake import SUM, ask
 
 SAID_WITHIN = 20
@@ -177,8 +178,7 @@ def kafka_step_rights(t: Test) -> None:
     it is there."""
     cluster, security = secure_cluster(t)
     operator = security.options("SCRAM-SHA-512", "operator")
-    for command in acls(t, security, "topics", "User:operator", "--steps"):
-        security.acl(cluster, command)
+    security.grant(cluster, *acls(t, security, "topics", "User:operator", "--steps"))
     done = t.run("topics", "apply", "--steps", *operator, "--kafka.partitions", 2)
     expect_equal(done.returncode, 0, f"topics apply: {done.stderr!r}")
     own = {"count": ("--kafka.counts_topic", "item_counts"), "serve": ("--lake.dir", t.folder / "lake"),
@@ -186,8 +186,11 @@ def kafka_step_rights(t: Test) -> None:
     commands, steps = {}, {}
     for kind in STEPS:
         commands[kind] = acls(t, security, kind, f"User:{kind}", *(own[kind] if kind == "count" else ()))
-        for command in commands[kind]:
-            security.acl(cluster, command)
+        if kind in ("count", "serve"):  # kafka_logins runs theirs as they stand
+            security.grant(cluster, *commands[kind])
+        else:
+            for command in commands[kind]:
+                security.acl(cluster, command)
         steps[kind] = t.server(*security.options("SCRAM-SHA-512", kind), *own.get(kind, ()),
                                "--kafka.session_timeout", "6s", "--kafka.group_interval", "6s", name=kind)
         steps[kind].command = kind
@@ -210,13 +213,13 @@ def kafka_step_rights(t: Test) -> None:
         for one, operation, what in rights_of(commands[kind]):
             with t.case(f"{kind}: {operation} {what}"):
                 steps[kind].stop()
-                security.acl(cluster, one.replace("--add", "--remove --force"))
+                security.revoke(cluster, one)
                 steps[kind].launch()
                 deliver(page, traffic, 20)
                 try:
                     wait_said(steps[kind], what)
                 finally:
-                    security.acl(cluster, one)
+                    security.grant(cluster, one)
                 wait_until(lambda: steps[kind].answers() and steps[kind].healthy(), 60, "it goes on")
     check()
     for kind in reversed(STEPS):
@@ -245,7 +248,8 @@ def kafka_locked_out(t: Test) -> None:
         ("no TLS", ["--kafka.brokers", security.address("sasl")], ("no answer within",)),
         ("no right", security.options("PLAIN"), ("lacks the right to describe", "raw_camera_events")),
     ]
-    for name, options, words in cases:
+
+    def locked_out(name: str, options: list, words: tuple) -> None:
         with t.case(name):
             server = t.server(*options, "--log_level", "debug", name=name.replace(", ", "-").replace(" ", "-"))
             begin = time.monotonic()
@@ -258,7 +262,9 @@ def kafka_locked_out(t: Test) -> None:
                    f"topics plan: {said}")
             expect(wrong not in said, f"the password is said: {said}")
             server.process.terminate()
-            expect(server.process.wait(10) >= 0, "it ends by itself when told to")
+            expect(server.process.wait(30) >= 0, "it ends by itself when told to")
+
+    all_at_once([functools.partial(locked_out, *case) for case in cases])
     with t.case("a certificate that is no file"):
         t.server(*security.options("mTLS")[:-1], t.folder / "none.key", name="key").start_refused(
             "none.key")
@@ -270,17 +276,14 @@ def kafka_rights(t: Test) -> None:
     """Each right that `topics acls` prints is needed: without it the process says which topic or id
     it is about, and goes on by itself when the right is there."""
     cluster, security = secure_cluster(t)
-    cluster.create_topics(1)
-    for topic in ("monitoring", "alerts"):
-        cluster.create_topic(topic, 1)
+    cluster.create_topics(1, "monitoring", "alerts")
     commands = acls(t, security, "up", "User:sightline")
     detection = {"geographical_location_oid": 1, "video_camera_oid": 1, "item_name": "bus",
                  "timestamp_detected": int(time.time() * 1000)}
     server = t.server(*security.options("PLAIN"), name="no-right")
     server.launch()
     wait_said(server, "waiting for Kafka", "raw_camera_events", "lacks the right to Describe")
-    for command in commands:
-        security.acl(cluster, command)
+    security.grant(cluster, *commands)  # kafka_logins runs them as they stand
     wait_until(lambda: server.answers() and server.healthy(), 30, "it goes on")
     posted = json.dumps({**detection, "detection_oid": 20_000}).encode()
     wait_until(lambda: server.post(posted).status == 200, 30, "posts are taken")
@@ -293,7 +296,7 @@ def kafka_rights(t: Test) -> None:
     for one, operation, what in rights:
         name = f"{operation}-{what.strip(':')}"
         with t.case(name):
-            security.acl(cluster, one.replace("--add", "--remove --force"))
+            security.revoke(cluster, one)
             server = t.server(*security.options("PLAIN"), "--log_level", "debug", name=name)
             server.launch()
             # What is written only when there is something: a detection, a broken and a late one.
@@ -322,7 +325,7 @@ def kafka_rights(t: Test) -> None:
                               else "lacks the right to DescribeConfigs")
             finally:
                 begin = time.monotonic()
-                security.acl(cluster, one)
+                security.grant(cluster, one)
             wait_until(lambda: server.answers() and server.healthy(), 30, "it goes on")
             if name == "Write-raw_camera_events":
                 wait_until(lambda: server.post(json.dumps(posted).encode()).status == 200, 30,

@@ -9,11 +9,11 @@ import random
 import signal
 import time
 
-from brokers import Cluster
+from brokers import Cluster, Kafka, shared_kafka
 from events import Traffic, deliver
 from registry import test
 from senders import Senders
-from server import Server, Test, expect, expect_equal, wait_until
+from server import Server, Test, expect, expect_equal, start_all, stop_all, wait_until
 from test_kafka import check_topics
 from test_lake import SUM, ask, check_readers, command
 
@@ -28,12 +28,12 @@ def table_of(names: dict[int, str]) -> str:
         f'{oid},"{name}"\n' for oid, name in names.items())
 
 
-def step(t: Test, cluster: Cluster, kind: str, number: int, table: object) -> Server:
-    options: list[object] = ["--kafka.brokers", cluster.addresses, "--kafka.session_timeout", "6s",
+def step(t: Test, cluster: Kafka, kind: str, number: int, table: object) -> Server:
+    topics = {"counts_topic": "item_counts"} if kind == "count" else {}
+    options: list[object] = [*cluster.options(**topics), "--kafka.session_timeout", "6s",
                              "--kafka.group_interval", "6s"]
     if kind == "count":
-        options += ["--kafka.counts_topic", "item_counts", "--engine.checkpoint_dir",
-                    t.folder / "checkpoints", "--engine.checkpoint_interval", "500ms"]
+        options += ["--engine.checkpoint_dir", t.folder / "checkpoints", "--engine.checkpoint_interval", "500ms"]
     elif kind == "join":
         options += ["--locations", table]
     elif kind == "store":
@@ -48,33 +48,31 @@ def kafka_steps(t: Test) -> None:
     """Two processes of each step are killed, put to sleep and woken, stopped and started again while
     events come. The topics between them, the page and the lake have every event once, with names."""
     draw = random.Random(12)
-    cluster = Cluster(t)
-    cluster.create_topics(PARTITIONS)
-    for name in ("item_counts", "lake_rows"):
-        cluster.create_topic(name, PARTITIONS)
+    cluster = shared_kafka(t)
+    cluster.create_topics(PARTITIONS, "item_counts", "lake_rows")
     table = t.folder / "locations.csv"
     table.write_text(table_of(NAMES))
     steps = {kind: [step(t, cluster, kind, n, table) for n in (1, 2)] for kind in STEPS}
     everybody = [server for servers in steps.values() for server in servers]
     # The page may be there before `store` has made the lake.
-    page = t.serve("--kafka.brokers", cluster.addresses, "--lake.dir", t.folder / "lake")
+    page = t.serve(*cluster.options(), "--lake.dir", t.folder / "lake")
     page.launch()
     page.wait_door()
     page.wait_reason(20, "there is no lake in")
     expect_equal(ask(page, SUM), [{"n": 0}], "the lake before there is one")
-    for server in everybody:
-        server.start()
+    start_all(everybody)
 
-    def shares(kind: str) -> int:
+    def shares(kind: str, without: Server | None = None) -> int:
         name = "sightline_count_partitions" if kind == "count" else "sightline_step_partitions"
-        return int(sum(server.metric(name) for server in steps[kind] if server.running))
+        return int(sum(server.metric(name) for server in steps[kind]
+                       if server.running and server is not without))
 
     wait_until(lambda: all(shares(kind) == PARTITIONS for kind in STEPS), 60, "all are shared")
     senders = Senders(page, count=2, pause=0.02)
     faults: dict[str, int] = {}
     asleep: Server | None = None
     for kind in draw.sample(STEPS, len(STEPS)) + [draw.choice(STEPS) for _ in range(t.kills // 8)]:
-        time.sleep(draw.uniform(0.5, 2))
+        time.sleep(draw.uniform(0.3, 1.5))  # between two faults
         senders.check()
         how = draw.choice(("kill", "stop", "sleep"))
         if asleep is not None:
@@ -92,10 +90,16 @@ def kafka_steps(t: Test) -> None:
             victim.stop()
         victim.start()
     if asleep is not None:
-        time.sleep(8)  # long enough to be believed dead, and to wake as a zombie
+        # Long enough to be believed dead, and to wake as a zombie.
+        wait_until(lambda: shares(asleep.command, without=asleep) == PARTITIONS, 60, "the other has what it had")
         os.kill(asleep.process.pid, signal.SIGCONT)
+    versions = {server.name: server.log().count(" rows, version ") for server in steps["join"]}
     table.write_text(table_of({**NAMES, 7001: RENAMED}))
-    time.sleep(3)
+    for server in steps["join"]:
+        wait_until(lambda: server.log().count(" rows, version ") > versions[server.name], 60,
+                   f"{server.name} has the new names")
+    received = page.ledger()["received"]
+    wait_until(lambda: senders.check() or page.ledger()["received"] > received + 1_000, 60, "events with the new names")
     oracle = senders.finish()
     ledger = oracle.check(page, repeated=True, seconds=90)
     check_topics(cluster, oracle, ledger, many=True)
@@ -120,8 +124,7 @@ def kafka_steps(t: Test) -> None:
                  {oid: sum(items.values()) for oid, items in oracle.counts.items()},
                  "the lake's ledger by location")
     wait_until(lambda: all(server.healthy() for server in everybody), 30, "all are well")
-    for server in [*everybody, page]:
-        server.stop()
+    stop_all([*everybody, page])
     command(t, "lake", "verify", "--lake", t.folder / "lake")
     check_readers(t, t.folder / "lake", oracle.counts)
     t.note(f"{faults}, {senders.tally().elements} elements, {len(names)} locations")
@@ -132,18 +135,15 @@ def kafka_another_rule(t: Test) -> None:
     """Another window, as docs/OPERATIONS.md says: a second `count` with its own deployment and topics
     counts the same raw topic from its beginning, beside the first, while events come. The page is
     changed over, and the first one ends; nothing is lost or counted twice by either."""
-    cluster = Cluster(t)
+    cluster = shared_kafka(t)
     cluster.create_topics(PARTITIONS)
 
     def pipeline(name: str, *rule: object) -> tuple[Server, Server]:
-        rule = ("--kafka.brokers", cluster.addresses, "--kafka.deployment", name, "--kafka.counts_topic",
-                f"counts_{name}", *rule)
-        cluster.create_topic(f"counts_{name}", PARTITIONS)
-        topics = []
-        for topic in ("dead_letters", "late_detections"):
-            cluster.create_topic(f"{topic}_{name}", PARTITIONS)
-            topics += [f"--kafka.{topic}_topic", f"{topic}_{name}"]
-        counter = t.server(*rule, *topics, "--lake.dir", t.folder / f"lake-{name}", "--lake.roll_interval",
+        topics = {"counts_topic": f"counts_{name}", "dead_letters_topic": f"dead_letters_{name}",
+                  "late_detections_topic": f"late_detections_{name}"}
+        cluster.make_topics(*((topic, PARTITIONS, {}) for topic in topics.values()))
+        rule = (*cluster.options(name, **topics), *rule)
+        counter = t.server(*rule, "--lake.dir", t.folder / f"lake-{name}", "--lake.roll_interval",
                            "500ms", name=f"count-{name}")
         counter.command = "count"
         counter.start()
@@ -195,14 +195,12 @@ def kafka_lost_end(t: Test) -> None:
     passes it. Whoever has its id next closes it: a whole one of `count` is committed, any other aborted.
     One of another program's is waited for, and told."""
     cluster = Cluster(t, settings={"transaction.partition.verification.enable": "false"})
-    cluster.create_topics(2)
-    cluster.create_topic("item_counts", 2)
+    cluster.create_topics(2, "item_counts")
     table = t.folder / "locations.csv"
     table.write_text(table_of(NAMES))
     counter, joiner = (step(t, cluster, kind, 1, table) for kind in ("count", "join"))
     page = t.serve("--kafka.brokers", cluster.addresses)
-    for server in (counter, joiner, page):
-        server.start()
+    start_all((counter, joiner, page))
     traffic = Traffic(60, trouble=False)
 
     def deliver_and_check() -> None:
@@ -281,11 +279,10 @@ def kafka_lost_end(t: Test) -> None:
         wait_until(lambda: "find-hanging" in joiner.log(), 150, "join says what it waits for")
         cluster.foreign("write", lines=[end])  # as an operator would
         deliver_and_check()
-    for server in (counter, joiner, page):
-        server.stop()
+    stop_all((counter, joiner, page))
 
 
-RETENTION_S = 24
+RETENTION_S = 16
 
 
 @test(seconds=400)
@@ -293,19 +290,17 @@ def kafka_silence(t: Test) -> None:
     """A partition is silent for longer than the topics' retention, and everything that was said of it is
     deleted: after kill -9 of all steps each goes on where it was."""
     cluster = Cluster(t, settings={"log.retention.check.interval.ms": 500})
-    cluster.create_topic("raw_camera_events", 2, message_timestamp_type="LogAppendTime")
     topics = ("item_counts", "located_item_counts", "lake_rows")
-    for name in topics:
-        cluster.create_topic(name, 2, retention_ms=RETENTION_S * 1000, segment_ms=1000,
-                             cleanup_policy="delete")
-    for name in ("dead_letters", "late_detections"):
-        cluster.create_topic(name, 2)
+    cluster.make_topics(("raw_camera_events", 2, {"message_timestamp_type": "LogAppendTime"}),
+                        *((name, 2, {"retention_ms": RETENTION_S * 1000, "segment_ms": 1000,
+                                     "cleanup_policy": "delete"}) for name in topics),
+                        ("dead_letters", 2, {}), ("late_detections", 2, {}))
     table = t.folder / "locations.csv"
     table.write_text(table_of(NAMES))
     steps = [step(t, cluster, kind, 1, table) for kind in STEPS]
     for server in steps:
         server.options += ["--kafka.counts_retention", f"{RETENTION_S}s"]
-    page = t.serve("--kafka.brokers", cluster.addresses, "--lake.dir", t.folder / "lake")
+    page = t.serve(*cluster.options(), "--lake.dir", t.folder / "lake")
     everybody = [*steps, page]
     for server in everybody:
         server.launch()
@@ -335,7 +330,7 @@ def kafka_silence(t: Test) -> None:
         steps[0].stop()
         steps[0].launch()
         expect(steps[0].wait_door(60), steps[0].last_line())
-        time.sleep(3)
+        time.sleep(RETENTION_S / 8)  # half of the time after which the progress is written again
     for name in topics:
         expect(all("ledger" in value for value in left(name)), f"what is left in {name}: {left(name)}")
         expect(left(name), f"nothing is left in {name}")
@@ -350,7 +345,7 @@ def kafka_silence(t: Test) -> None:
     wait_until(lambda: all(server.healthy() for server in everybody), 30, "all are well")
     for server in everybody:
         expect("is stopped" not in server.log(), f"{server.name}: {server.log()}")
-        server.stop()
+    stop_all(everybody)
     command(t, "lake", "verify", "--lake", t.folder / "lake")
     check_readers(t, t.folder / "lake", traffic.oracle.counts)
 
@@ -360,11 +355,11 @@ def kafka_silence_broken(t: Test) -> None:
     """While a partition is silent, its broker sleeps for longer than a transaction may take: to write the
     progress again is given up and done later, and the partition counts on without being built again."""
     cluster = Cluster(t)
-    cluster.create_topics(1)
-    cluster.create_topic("item_counts", 1)
+    cluster.create_topics(1, "item_counts")
     # Its group does not lose it meanwhile.
+    retention_s = 8
     counter = t.server("--kafka.brokers", cluster.addresses, "--kafka.session_timeout", "60s",
-                       "--kafka.counts_topic", "item_counts", "--kafka.counts_retention", f"{RETENTION_S}s",
+                       "--kafka.counts_topic", "item_counts", "--kafka.counts_retention", f"{retention_s}s",
                        name="count")
     counter.command = "count"
     page = t.serve("--kafka.brokers", cluster.addresses)
@@ -383,7 +378,7 @@ def kafka_silence_broken(t: Test) -> None:
         expect("item_name" not in newest["value"], f"the last record is the progress: {newest}")
         count = [r["value"] for r in cluster.read("item_counts")].count(newest["value"])
         wait_until(lambda: [r["value"] for r in cluster.read("item_counts")].count(newest["value"])
-                   >= count + times, RETENTION_S * times, f"it is there {times} more times")
+                   >= count + times, 3 * retention_s * times, f"it is there {times} more times")
 
     deliver_and_check()
     repeated(1)
@@ -402,15 +397,15 @@ def kafka_silence_broken(t: Test) -> None:
 @test(seconds=300)
 def kafka_steps_refused(t: Test) -> None:
     """What a step cannot do: a clear word, and an end or a stop of that partition alone."""
-    cluster = Cluster(t)
+    cluster = shared_kafka(t)
     cluster.create_topics(2)
     table = t.folder / "locations.csv"
     table.write_text(table_of(NAMES))
     with t.case("no topic"):
-        step(t, cluster, "join", 1, table).start_refused("item_counts", "topics apply")
+        step(t, cluster, "join", 1, table).start_refused(cluster.topic("item_counts"), "topics apply")
     with t.case("no lake"):
         cluster.create_topic("lake_rows", 2)
-        store = t.server("--kafka.brokers", cluster.addresses, name="store-without")
+        store = t.server(*cluster.options(), name="store-without")
         store.command = "store"
         store.start_refused("--lake.dir")
     with t.case("fewer partitions"):
@@ -421,8 +416,7 @@ def kafka_steps_refused(t: Test) -> None:
         cluster.foreign("write", lines=[{"topic": "located_item_counts", "partition": 0, "key": "k",
                                          "value": "{}"}])
         cluster.create_topic("few", 2)
-        join = t.server("--kafka.brokers", cluster.addresses, "--kafka.item_counts_topic", "few",
-                        name="join-other")
+        join = t.server(*cluster.options(item_counts_topic="few"), name="join-other")
         join.command = "join"
         join.start()
         join.wait_reason(20, "partition 0 is stopped", "count twice")
@@ -433,8 +427,7 @@ def kafka_steps_refused(t: Test) -> None:
         cluster.create_topic("strange", 2)
         cluster.foreign("write", lines=[{"topic": "strange", "partition": 1, "key": "k", "value": v}
                                         for v in ("", "{}", "[]", "\x00\x01", '{"schema_version":9}')])
-        transform = t.server("--kafka.brokers", cluster.addresses, "--kafka.counts_topic", "strange",
-                             name="transform-strange")
+        transform = t.server(*cluster.options(counts_topic="strange"), name="transform-strange")
         transform.command = "transform"
         transform.start()
         wait_until(lambda: transform.metric("sightline_step_partitions") == 2, 20, "it has them")

@@ -11,11 +11,11 @@ import subprocess
 import time
 from collections import Counter
 
-from brokers import Cluster
+from brokers import Cluster, shared_kafka
 from events import Traffic
 from registry import test
 from senders import Senders
-from server import Test, expect, expect_equal, wait_until
+from server import STOP_S, Test, expect, expect_equal, wait_until
 from test_kafka import AWAY, check_topics, kafka_server
 
 
@@ -45,7 +45,7 @@ def read_counts(values: list[tuple[str, dict]]) -> tuple[dict[int, Counter], Cou
 def kafka_other_clients(t: Test) -> None:
     """What kcat writes with the partitioner of docs/KAFKA.md, the console producer writes again: each copy
     meets its first one. kcat and the console consumer read the same counts, those of the oracle."""
-    cluster = Cluster(t)
+    cluster = shared_kafka(t)
     cluster.create_topics(4)
     server = kafka_server(t, cluster)
     server.start()
@@ -53,12 +53,12 @@ def kafka_other_clients(t: Test) -> None:
     lines = [line for traffic in traffics for _ in range(2)
              for line in traffic.body(250).data.splitlines()]
     distinct = sum(traffic.oracle.distinct for traffic in traffics)
-    cluster.kcat("-P", "-t", "raw_camera_events", "-K", "\t", "-X", "partitioner=murmur2_random",
+    cluster.kcat("-P", "-t", cluster.topic("raw_camera_events"), "-K", "\t", "-X", "partitioner=murmur2_random",
          "-X", "acks=all", stdin=keyed(lines))
     server.wait_ledger(60, received=distinct, counted=distinct)
     again = lines[::3]
     cluster.tool("org.apache.kafka.tools.ConsoleProducer", "--bootstrap-server", cluster.addresses,
-                 "--topic", "raw_camera_events", "--reader-property", "parse.key=true",
+                 "--topic", cluster.topic("raw_camera_events"), "--reader-property", "parse.key=true",
                  "--reader-property", "key.separator=\t", stdin=keyed(again), seconds=180)
     ledger = server.wait_ledger(60, received=distinct + len(again), counted=distinct,
                                 duplicate=len(again))
@@ -66,7 +66,7 @@ def kafka_other_clients(t: Test) -> None:
     wait_until(lambda: cluster.counts()[1] == ledger, 30, "the topics have everything")
 
     def raw_partitions() -> int:
-        text = cluster.kcat("-C", "-t", "raw_camera_events", "-o", "beginning", "-e", "-f", "%p\n")
+        text = cluster.kcat("-C", "-t", cluster.topic("raw_camera_events"), "-o", "beginning", "-e", "-f", "%p\n")
         return len(set(text.split()))
 
     expect(raw_partitions() == 4, "all partitions have cameras")
@@ -75,14 +75,14 @@ def kafka_other_clients(t: Test) -> None:
     wanted = {location: sum((traffic.oracle.counts.get(location, Counter()) for traffic in traffics),
                             Counter()) for location in wanted}
     rows = [json.loads(line) for line in cluster.kcat(
-        "-C", "-t", "located_item_counts", "-X", "isolation.level=read_committed", "-o",
+        "-C", "-t", cluster.topic("located_item_counts"), "-X", "isolation.level=read_committed", "-o",
         "beginning", "-e", "-J").splitlines()]
     counts, told = read_counts([(row["key"], json.loads(row["payload"])) for row in rows])
     expect_equal(counts, wanted, "located_item_counts as kcat reads them")
     expect_equal({name: n for name, n in told.items() if n}, {name: n for name, n in ledger.items() if n},
                  "the ledger as kcat reads it")
     text = cluster.tool("org.apache.kafka.tools.consumer.ConsoleConsumer", "--bootstrap-server",
-                        cluster.addresses, "--topic", "located_item_counts", "--from-beginning",
+                        cluster.addresses, "--topic", cluster.topic("located_item_counts"), "--from-beginning",
                         "--isolation-level", "read_committed", "--max-messages", len(rows),
                         "--timeout-ms", 120_000, "--formatter-property", "print.key=true",
                         "--formatter-property", "key.separator=\t", seconds=180)
@@ -160,9 +160,9 @@ def kafka_stop(t: Test) -> None:
         os.kill(counters[0].process.pid, signal.SIGSTOP)
         counters[1].launch()
         expect(counters[1].wait_door(), "it runs")
-        time.sleep(2)
+        time.sleep(1)  # it asks to join, and nothing comes of it
         try:
-            took["joining"] = counters[1].stop()
+            took["joining"] = counters[1].stop(STOP_S)
         finally:
             os.kill(counters[0].process.pid, signal.SIGCONT)
     up.start()
@@ -172,7 +172,7 @@ def kafka_stop(t: Test) -> None:
     try:
         for server in (counters[0], up, page):
             with t.case(f"{server.name} while the broker hangs"):
-                took[server.name] = server.stop()
+                took[server.name] = server.stop(STOP_S)
     finally:
         broker.go_on()
     # The same under load: transactions are under way when the broker falls silent.
@@ -184,10 +184,10 @@ def kafka_stop(t: Test) -> None:
         wait_until(lambda: page.ledger()["received"] > 500, 60, "events count")
         broker.pause()
         try:
-            time.sleep(quiet)
+            time.sleep(quiet)  # longer than a request may take, or not at all
             for server in (counters[0], page):
                 with t.case(f"{server.name} under load, the broker hangs for {quiet} s"):
-                    took[f"{server.name} after {quiet} s"] = server.stop()
+                    took[f"{server.name} after {quiet} s"] = server.stop(STOP_S)
         finally:
             broker.go_on()
             senders.abandon()

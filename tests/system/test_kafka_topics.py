@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections import Counter
 
-from brokers import PYTHON, Cluster
+from brokers import PYTHON, TOPICS, Cluster, Kafka, shared_kafka
 from events import Traffic, deliver
 from registry import test
 from server import ROOT, Test, expect, expect_equal, free_port, wait_until
@@ -22,40 +22,34 @@ NOTHING, DIFFERS, FAILED = 0, 2, 1
 class Topics:
     """`sightline topics` on a cluster."""
 
-    def __init__(self, t: Test, cluster: Cluster):
+    def __init__(self, t: Test, cluster: Kafka):
         self.t, self.cluster = t, cluster
 
     def run(self, *words: object, code: int) -> tuple[list[dict], str]:
         """The rows of the JSON answer, and what it says beside."""
-        done = self.t.run("topics", *words, "--kafka.brokers", self.cluster.addresses, "--format",
-                          "json")
+        done = self.t.run("topics", *words, *self.cluster.options(), "--format", "json")
         said = done.stderr.decode()
         expect_equal(done.returncode, code, f"exit code of topics {words}: {done.stdout!r} {said!r}")
-        return json.loads(done.stdout) if done.stdout else [], said
+        rows = json.loads(done.stdout) if done.stdout else []
+        for row in rows:
+            row["topic"] = row["topic"].removeprefix(self.cluster.prefix)
+        return rows, said
 
     def findings(self, *words: object) -> set[tuple[str, str]]:
         rows, _ = self.run("check", *words, code=FAILED)
         return {(row["topic"], row["setting"]) for row in rows}
 
 
-def alter(cluster: Cluster, topic: str, **settings: object) -> None:
-    """By hand. A value with commas goes in brackets."""
-    text = ",".join(f"{name.replace('_', '.')}={value}" for name, value in settings.items())
-    cluster.tool("kafka.admin.ConfigCommand",
-                 "--bootstrap-server", cluster.addresses, "--alter", "--entity-type", "topics",
-                 "--entity-name", topic, "--add-config", text)
-
-
-def described(cluster: Cluster, topic: str) -> str:
+def described(cluster: Kafka, topic: str) -> str:
     return cluster.tool("org.apache.kafka.tools.TopicCommand", "--bootstrap-server",
-                        cluster.addresses, "--describe", "--topic", topic)
+                        cluster.addresses, "--describe", "--topic", cluster.topic(topic))
 
 
 @test(seconds=240)
 def topics_apply(t: Test) -> None:
     """A new cluster: plan, apply, nothing to do; drift is found and repaired; nothing is lowered
     without --yes; `up` counts with what apply has made."""
-    cluster = Cluster(t)
+    cluster = shared_kafka(t)
     topics = Topics(t, cluster)
     rows, said = topics.run("plan", "--kafka.partitions", 3, code=DIFFERS)
     expect_equal({(row["topic"], row["action"]) for row in rows},
@@ -78,9 +72,9 @@ def topics_apply(t: Test) -> None:
         expect(wanted in counts, f"{COUNTS} has no {wanted}: {counts}")
 
     with t.case("drift"):
-        alter(cluster, RAW, message_timestamp_type="CreateTime", retention_ms=60_000,
-              cleanup_policy="[delete,compact]", max_message_bytes=100_000)
-        alter(cluster, COUNTS, cleanup_policy="compact")
+        cluster.alter_topic(RAW, message_timestamp_type="CreateTime", retention_ms=60_000,
+                            cleanup_policy="delete,compact", max_message_bytes=100_000)
+        cluster.alter_topic(COUNTS, cleanup_policy="compact")
         rows, _ = topics.run("plan", code=DIFFERS)
         expect_equal({(r["topic"], r["setting"], r["action"], r["now"], r["wanted"]) for r in rows},
                      {(RAW, "message.timestamp.type", "change", "CreateTime", "LogAppendTime"),
@@ -126,11 +120,14 @@ def topics_apply(t: Test) -> None:
 
     with t.case("a config file, and a table"):
         config = t.folder / "sightline.toml"
-        config.write_text(f"[kafka]\nbrokers = '{cluster.addresses}'\ncounts_topic = 'my_counts'\n")
+        mine = cluster.topic("my_counts")
+        names = {**TOPICS, "counts_topic": "my_counts"}
+        config.write_text(f"[kafka]\nbrokers = '{cluster.addresses}'\n" + "".join(
+            f"{option} = '{cluster.topic(name)}'\n" for option, name in names.items()))
         done = t.run("topics", "plan", "--config", config)
         expect_equal(done.returncode, DIFFERS, f"{done.stderr!r}")
-        expect(b"my_counts" in done.stdout and b"make" in done.stdout, f"{done.stdout!r}")
-        done = t.run("topics", "plan", "--kafka", cluster.addresses, "--format", "json")
+        expect(mine.encode() in done.stdout and b"make" in done.stdout, f"{done.stdout!r}")
+        done = t.run("topics", "plan", "--kafka", *cluster.options()[1:], "--format", "json")
         expect_equal((done.returncode, json.loads(done.stdout)), (NOTHING, []), f"{done.stderr!r}")
 
     server = kafka_server(t, cluster)
@@ -182,7 +179,7 @@ def topics_check(t: Test) -> None:
                (COUNTS, "retention_bytes", 1_000_000))
     for topic, setting, value in planted:
         with t.case(f"{topic} {setting}={value}"):
-            alter(cluster, topic, **{setting: value})
+            cluster.alter_topic(topic, **{setting: value})
             expect_equal(topics.findings(), {(topic, setting.replace("_", "."))}, "findings")
             topics.run("apply", "--yes", code=0)
     with t.case("a longer horizon than the retention"):
@@ -190,9 +187,8 @@ def topics_check(t: Test) -> None:
                      {(RAW, "retention.ms")}, "findings")
     topics.run("check", code=0)
     with t.case("one replica, too few partitions"):
-        cluster.tool("org.apache.kafka.tools.TopicCommand", "--bootstrap-server", cluster.addresses,
-                     "--create", "--topic", "thin", "--partitions", 1, "--replication-factor", 1,
-                     "--config", "cleanup.policy=compact")
+        cluster.foreign("topics", lines=[{"name": "thin", "partitions": 1, "replication": 1,
+                                           "settings": {"cleanup.policy": "compact"}}])
         rows, _ = topics.run("check", "--kafka.counts_topic", "thin", code=FAILED)
         found = {r["setting"] for r in rows if r["topic"] == "thin"}
         expect({"replication", "partitions", "max.message.bytes"} <= found, f"{rows}")

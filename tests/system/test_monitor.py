@@ -8,7 +8,7 @@ import re
 import time
 from typing import Callable
 
-from brokers import Cluster
+from brokers import Cluster, Kafka
 from events import Traffic, deliver
 from openapi import check
 from registry import test
@@ -129,12 +129,12 @@ def alerts_no_flood(t: Test) -> None:
     server.expect_quiet_log()
 
 
-def values(cluster: Cluster, topic: str) -> list[tuple[dict, dict]]:
+def values(cluster: Kafka, topic: str) -> list[tuple[dict, dict]]:
     return [(json.loads(record["key"]), json.loads(record["value"].encode("latin-1")))
             for record in cluster.read(topic)]
 
 
-def states(cluster: Cluster, rule: str, subject: str) -> list[str]:
+def states(cluster: Kafka, rule: str, subject: str) -> list[str]:
     """What the topic says of it, in order; its fields are checked."""
     said = []
     for key, value in values(cluster, "alerts"):

@@ -75,7 +75,7 @@ def stream_resume(t: Test) -> None:
     connection.close()
     watcher.converge(_everywhere(counts), _totals(counts))
     watcher.stop()
-    expect(watcher.longest_gap < 3, f"{watcher.longest_gap:.1f} s between two messages; a heartbeat "
+    expect(watcher.longest_gap < 5, f"{watcher.longest_gap:.1f} s between two messages; a heartbeat "
                                     "comes every second")
     server.stop()
     server.expect_quiet_log()
@@ -93,7 +93,7 @@ def stream_restart(t: Test) -> None:
     viewers = [Viewer(server, view) for view in views]
     senders = Senders(server, count=2, pause=0.01, elements_max=100)
     for life in range(6):
-        time.sleep(draw.uniform(0.7, 2))
+        time.sleep(draw.uniform(0.5, 1.4))  # a life
         senders.check()
         if life % 2:
             server.stop()
