@@ -134,7 +134,7 @@ void ReleaseMemory() {
 }  // namespace duck
 
 int64_t ResidentBytes() {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef SIGHTLINE_SANITIZED
   return 0;  // a sanitizer's own memory is no query's
 #endif
   std::FILE* const file = std::fopen("/proc/self/statm", "r");
