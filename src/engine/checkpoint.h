@@ -18,7 +18,7 @@ namespace sightline {
 // Offsets [first, next) that retention has removed before they were read. first == next: none.
 struct Gap {
   Offset first, next;
-  bool empty() const { return first == next; }
+  [[nodiscard]] bool empty() const { return first == next; }
   friend bool operator==(const Gap&, const Gap&) = default;
 };
 

@@ -17,7 +17,7 @@ struct PartitionBounds {
   Offset earliest, end;
   Offset from;  // the first record of the time asked for, or later; `end` if there is none
   AppendTime oldest = kNoAppendTime, newest = kNoAppendTime;
-  bool empty() const { return oldest == kNoAppendTime; }
+  [[nodiscard]] bool empty() const { return oldest == kNoAppendTime; }
 };
 
 // Of all partitions [0, partitions). Waits for the cluster: kRetry when `timeout` is over, kStop if
