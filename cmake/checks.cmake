@@ -1,17 +1,19 @@
 # The checks of the tree itself as tests, and the groups of tests that the sanitizer builds run.
 #
 # Labels: unit (beside each room), check (with every `make check`), full (only `make test`), system and
-# browser (whole processes; `make test`). `sanitized` and `threads` choose what runs under sanitizers.
-if(NOT SIGHTLINE_FUZZ AND NOT SIGHTLINE_SANITIZE AND NOT SIGHTLINE_COVERAGE)
+# browser (whole processes; `make test`). `sanitized`, `fuzz` and `threads` choose what the sanitizer
+# builds run.
+if(NOT SIGHTLINE_SANITIZE AND NOT SIGHTLINE_COVERAGE)
   set(tools "${PROJECT_SOURCE_DIR}/tools")
   add_test(NAME check/layers COMMAND "${tools}/check_layers.py")
   add_test(NAME check/layers_self_test COMMAND "${tools}/check_layers.py" --self-test)
+  add_test(NAME check/suites_self_test COMMAND "${tools}/suites.py" --self-test)
   add_test(NAME check/format COMMAND "${tools}/format.sh" --check)
   add_test(NAME check/lint COMMAND "${tools}/lint.py" "${PROJECT_BINARY_DIR}")
   set(browser "${PROJECT_SOURCE_DIR}/tests/browser")
   add_test(NAME check/page_types COMMAND "${browser}/node_modules/.bin/tsc" --project "${browser}")
-  set_tests_properties(check/layers check/layers_self_test check/format check/lint check/page_types
-                       PROPERTIES LABELS check)
+  set_tests_properties(check/layers check/layers_self_test check/suites_self_test check/format check/lint
+                       check/page_types PROPERTIES LABELS check)
   set_tests_properties(check/lint PROPERTIES PROCESSORS 2)
 endif()
 
@@ -30,7 +32,7 @@ foreach(program sightline_sim sightline_golden conformance_test)
     list(APPEND sanitized_tests ${program})
   endif()
 endforeach()
-if(SIGHTLINE_SANITIZE AND TARGET sightline_sim)
+if(SIGHTLINE_SANITIZE)
   add_test(NAME sim/sanitized COMMAND sightline_sim --seeds 500)
   set_tests_properties(sim/sanitized PROPERTIES LABELS sanitized)
 endif()

@@ -1,6 +1,6 @@
-# Threads meet in these rooms: their unit tests also run under ThreadSanitizer. Not server: Asio uses
-# atomic_thread_fence, which GCC's ThreadSanitizer does not follow.
-set(SIGHTLINE_THREADED_ROOMS "^(engine|live|connectors/.*)$")
+# Threads meet in these rooms: their unit tests also run under ThreadSanitizer.
+set(SIGHTLINE_THREADED_ROOMS
+    "^(engine|connectors/.*|live|query|server|history|telemetry|processes|app)$")
 
 # One library a room. Links are private, so a room sees only the rooms it names; every room may
 # include "room/header.h" from src/. tools/check_layers.py enforces the same arrows on #include lines.
@@ -49,7 +49,7 @@ function(sightline_room name)
   if(alone)
     target_link_libraries(${target}_headers PRIVATE ${ROOM_EXTERNAL})
   endif()
-  if(tests AND NOT SIGHTLINE_FUZZ)
+  if(tests)
     add_executable(${target}_test ${tests})
     target_link_libraries(${target}_test PRIVATE ${target} ${ROOM_EXTERNAL} GTest::gtest GTest::gmock GTest::gtest_main)
     foreach(link ${ROOM_TEST_LINKS})

@@ -90,7 +90,7 @@ class Spool {
   Status Sync();
   void SyncIfDue();
 
-  bool empty() const { return events() == 0; }
+  [[nodiscard]] bool empty() const { return events() == 0; }
   int64_t events() const { return appended_events_.load() - acknowledged_events_.load(); }
   int64_t bytes() const { return bytes_.load(); }  // on disk, acknowledged records included
   const std::string& directory() const { return options_.directory; }

@@ -19,7 +19,7 @@ namespace sightline {
 // gap.
 struct Gap {
   Offset first, next;
-  bool empty() const { return first == next; }
+  [[nodiscard]] bool empty() const { return first == next; }
   friend bool operator==(const Gap&, const Gap&) = default;
 };
 

@@ -75,7 +75,7 @@ class SealedList {
 
   std::span<const Segment> in_memory() const { return segments_; }
   std::span<const SpilledRun> runs() const { return runs_; }
-  bool empty() const { return segments_.empty() && runs_.empty(); }
+  [[nodiscard]] bool empty() const { return segments_.empty() && runs_.empty(); }
   size_t size() const { return segments_.size(); }
   int64_t rows() const { return rows_; }
   int64_t bytes() const { return bytes_; }

@@ -136,7 +136,7 @@ void ReleaseMemory() {
 }  // namespace duck
 
 int64_t ResidentBytes() {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef SIGHTLINE_SANITIZED
   return 0;  // a sanitizer's own memory would count as the query's
 #endif
   std::FILE* const file = std::fopen("/proc/self/statm", "r");

@@ -37,7 +37,7 @@ struct KafkaCopy::State {
     std::optional<Offset> until;  // the copy ends here
     CopyBatch batch;              // what is read ahead: the records from `taken` on
     size_t taken = 0;
-    bool empty() const { return taken == batch.records.size(); }
+    [[nodiscard]] bool empty() const { return taken == batch.records.size(); }
     const CopyRecord& head() const { return batch.records[taken]; }
   };
 

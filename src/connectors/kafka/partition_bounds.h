@@ -18,7 +18,7 @@ struct PartitionBounds {
   Offset earliest, end;
   Offset from;  // the first record at or after the requested time; `end` if there is none
   AppendTime oldest = kNoAppendTime, newest = kNoAppendTime;
-  bool empty() const { return oldest == kNoAppendTime; }
+  [[nodiscard]] bool empty() const { return oldest == kNoAppendTime; }
 };
 
 // Reads the bounds of the partitions [0, partitions). Waits for the cluster: kRetry when `timeout`
