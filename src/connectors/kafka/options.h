@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "model/types.h"
 
@@ -32,6 +34,8 @@ struct KafkaOptions {
   // A transaction that is not committed so long is aborted by the broker: it bounds how long a
   // process that stopped holds up those who read committed.
   Millis transaction_timeout{10'000};
+  // Settings of librdkafka, laid over ours: for tests (connectors/kafka/mock_cluster.h).
+  std::vector<std::pair<std::string, std::string>> settings;
 };
 
 }  // namespace sightline

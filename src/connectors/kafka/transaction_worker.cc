@@ -16,13 +16,8 @@ constexpr int kLookMs = 250;
 constexpr int kAskTimeoutMs = 5'000;
 // After a repeat that failed.
 constexpr Millis kRepeatAgain{60'000};
-// So long after a commit that no other follows, it is seen to that readers of committed records can
-// pass it; and again when nobody's transaction can be open any more that was open then: brokers
-// look for those that are too old every 10 s.
-constexpr Millis kLookAfter{5'000};
-constexpr int64_t kAbortedWithinMs = 15'000;
-// The end of a transaction that has one is seen sooner, whatever leader is new.
-constexpr std::chrono::seconds kSettle{2};
+// Brokers look for transactions that are too old every 10 s.
+constexpr Millis kAbortedWithin{15'000};
 // The progress record is the last of every transaction, so the end of the partition has it, unless
 // other sources write there, too. Looked for backwards in steps that grow.
 constexpr int64_t kFirstLook = 1'000;
@@ -76,7 +71,8 @@ void ClosedWorkers::Bury(std::unique_ptr<TransactionWorker> worker) {
 TransactionWorker::TransactionWorker(KafkaOptions options, std::string transactional_id,
                                      std::string topic, int32_t partition, Finder find,
                                      std::function<void()> on_answer, Millis repeat_interval,
-                                     std::function<bool(const rd_kafka_message_t&)> own)
+                                     std::function<bool(const rd_kafka_message_t&)> own,
+                                     LostEndWatch watch)
     : options_(std::move(options)),
       transactional_id_(std::move(transactional_id)),
       topic_(std::move(topic)),
@@ -84,6 +80,7 @@ TransactionWorker::TransactionWorker(KafkaOptions options, std::string transacti
       find_(std::move(find)),
       own_(std::move(own)),
       repeat_interval_(repeat_interval),
+      watch_(std::move(watch)),
       on_answer_(std::move(on_answer)),
       thread_([this] { Run(); }) {}
 
@@ -142,7 +139,7 @@ void TransactionWorker::RunJob(const Job& job) {
   job.answer->status = is_fence ? RunFence(job) : RunCommit(job.messages);
   open_since_ = std::nullopt;
   look_at_ = kNever;
-  if (!is_fence && job.answer->status.ok()) LookIn(kLookAfter);
+  if (!is_fence && job.answer->status.ok()) LookIn(watch_.look_after);
   if (repeat_interval_.v > 0 && job.answer->status.ok() && !job.messages.empty() &&
       (!is_fence || job.answer->found.has_value())) {
     last_ = job.messages.back();
@@ -168,12 +165,12 @@ void TransactionWorker::LookIn(Millis time) {
 void TransactionWorker::LookBehind() {
   look_at_ = kNever;
   const Result<Undecided> undecided = AskUndecided();
-  if (!undecided.ok()) return LookIn(kLookAfter);
+  if (!undecided.ok()) return LookIn(watch_.look_after);
   const int64_t begin = undecided.value().begin;
   if (begin >= undecided.value().end) return;
   if (open_since_ != begin) {
     open_since_ = begin;
-    return LookIn({options_.transaction_timeout.v + kAbortedWithinMs});
+    return LookIn(watch_.look_again.value_or(options_.transaction_timeout + kAbortedWithin));
   }
   LogInfo(fmt::format("{}: the end of the transaction at offset {} is not there: closing it",
                       Where(topic_, partition_), begin));
@@ -237,7 +234,8 @@ Status TransactionWorker::CloseLeftOpen(const Job& job) {
   if (!undecided.ok()) return undecided.status();
   const auto [begin, end] = undecided.value();
   if (begin >= end) return Status::Ok();
-  const SteadyTime settled = std::chrono::steady_clock::now() + kSettle;
+  const SteadyTime settled =
+      std::chrono::steady_clock::now() + std::chrono::milliseconds(watch_.settle.v);
   while (std::chrono::steady_clock::now() < settled) {
     if (closing_) return Status::Retry("closing");
     std::this_thread::sleep_for(std::chrono::milliseconds(kLookMs));
@@ -270,6 +268,7 @@ Status TransactionWorker::CloseLeftOpen(const Job& job) {
 }
 
 Result<TransactionWorker::Undecided> TransactionWorker::AskUndecided() {
+  if (watch_.ask) return watch_.ask();
   const Result<int64_t> end = AskOffsetNow(producer_.get(), RD_KAFKA_OFFSET_SPEC_LATEST);
   if (!end.ok()) return end.status();
   const Result<int64_t> stable = AskOffsetNow(producer_.get(), RD_KAFKA_OFFSET_SPEC_LATEST,
@@ -325,7 +324,7 @@ Status TransactionWorker::Read(rd_kafka_t* client, int64_t begin, int64_t end,
         fmt::format("{}: {}", Where(topic_, partition_), ErrorText(rd_kafka_last_error())));
   Status status = Status::Ok();
   // Another id's open transaction keeps the end away for as long as the broker lets it live.
-  const std::chrono::milliseconds patience(options_.transaction_timeout.v + 2 * kAbortedWithinMs);
+  const std::chrono::milliseconds patience(options_.transaction_timeout.v + 2 * kAbortedWithin.v);
   SteadyTime patient_until = std::chrono::steady_clock::now() + patience;
   for (int64_t position = begin; position < end && status.ok();) {
     if (closing_) status = Status::Retry("closing");

@@ -37,6 +37,24 @@ struct Answer {
 // What of a record is looked for; nothing if this is none of them.
 using Finder = std::function<std::optional<std::string>(const rd_kafka_message_t& message)>;
 
+// How a worker finds out that the end of a transaction is not there (adr/0015). Tests shorten the
+// times, and answer in the cluster's place.
+struct LostEndWatch {
+  // The offsets from the last stable one to the end: none, if everything is decided.
+  struct Undecided {
+    int64_t begin = 0, end = 0;
+  };
+  // The end of a transaction that has one is seen sooner, whatever leader is new.
+  Millis settle{2'000};
+  // So long after a commit that no other follows, it is seen to that readers of committed records
+  // can pass it.
+  Millis look_after{5'000};
+  // And again so long after that. Nothing: when nobody's transaction can be open any more that was
+  // open then.
+  std::optional<Millis> look_again;
+  std::function<Result<Undecided>()> ask;  // null: asks the cluster
+};
+
 class TransactionWorker {
  public:
   struct Job {
@@ -53,7 +71,8 @@ class TransactionWorker {
   TransactionWorker(KafkaOptions options, std::string transactional_id, std::string topic,
                     int32_t partition, Finder find, std::function<void()> on_answer,
                     Millis repeat_interval = {},
-                    std::function<bool(const rd_kafka_message_t&)> own = nullptr);
+                    std::function<bool(const rd_kafka_message_t&)> own = nullptr,
+                    LostEndWatch watch = {});
   // Waits for the thread: Close() before, and some time, make it short.
   ~TransactionWorker();
 
@@ -69,10 +88,7 @@ class TransactionWorker {
  private:
   using SteadyTime = std::chrono::steady_clock::time_point;
   static constexpr SteadyTime kNever = SteadyTime::max();
-  // The offsets from the last stable one to the end: none, if everything is decided.
-  struct Undecided {
-    int64_t begin = 0, end = 0;
-  };
+  using Undecided = LostEndWatch::Undecided;
 
   void Run();
   void RunJob(const Job& job);
@@ -100,6 +116,7 @@ class TransactionWorker {
   const Finder find_;
   const std::function<bool(const rd_kafka_message_t&)> own_;
   const Millis repeat_interval_;
+  const LostEndWatch watch_;
 
   std::mutex mutex_;
   std::condition_variable wake_;
