@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-SIGHTLINE := build/release/src/app/sightline
+SIGHTLINE := build/release/sightline
 SEED ?= 1
 T ?= 60
 N ?= 10000000
@@ -16,7 +16,7 @@ help: ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: deps-run build/release/build.ninja ## build what is needed and start Sightline with simulated cameras
-	@cmake --build build/release --target src/app/sightline
+	@cmake --build build/release --target sightline
 	@exec $(SIGHTLINE) up --demo
 
 build: deps-run ## build everything (release)
@@ -37,7 +37,7 @@ fuzz: deps build/fuzz/build.ninja ## all fuzzers for T seconds each, e.g. make f
 	@tools/fuzz.sh build/fuzz $(T)
 
 chaos: deps build/release/build.ninja ## ten minutes of faults on three Kafka brokers, e.g. make chaos SEED=3 CHAOS=120
-	@cmake --build build/release --target src/app/sightline generate
+	@cmake --build build/release --target sightline generate
 	@python3 -B tests/system/system_test.py --binary $(SIGHTLINE) --only kafka_chaos --seed $(SEED) --seconds $(CHAOS)
 
 bench: deps-run build/release/build.ninja ## benchmarks; their results are checked (N=events)

@@ -9,7 +9,7 @@ add_executable(http_load http_load.cc)
 target_link_libraries(http_load PRIVATE Threads::Threads)
 
 add_executable(limits limits.cc)
-target_link_libraries(limits PRIVATE room_app room_operators room_pipeline room_model room_base fmt::fmt)
+target_link_libraries(limits PRIVATE room_batch room_operators room_pipeline room_model room_base fmt::fmt)
 
 add_executable(kafka_load kafka_load.cc)
 target_link_libraries(kafka_load PRIVATE RdKafka::rdkafka Threads::Threads)

@@ -1,12 +1,12 @@
-// Makes a benchmark's input and, on its own, the counts that must come out of it.
+// Generates the input of a benchmark and, independently, the counts that must come out of it.
 //
 //   generate --events 10000000 --out events.ndjson [--truth truth.csv] [--seed 42] [--seconds 1800]
 //
-// Half an hour (--seconds) of detections from 2,000 cameras at 200 locations, 50 kinds of items;
-// locations and items are Zipf distributed, as crowds are. Lines are in order of arrival; a
-// detection happened up to 5 s before it arrives; 10 % of the lines are copies of an earlier line,
-// up to 30 s later. The truth counts first copies as they are made: it shares no code with the
-// engine. The same seed gives the same bytes.
+// Half an hour (--seconds) of detections from 2,000 cameras at 200 locations, with 50 kinds of
+// items. Locations and items are Zipf distributed, as crowds are. Lines are in order of arrival; a
+// detection happened up to 5 s before it arrives. 10 % of the lines are copies of an earlier line,
+// up to 30 s later. The truth counts first copies as they are generated, and shares no code with
+// the engine. The same seed gives the same bytes.
 
 #include <fmt/compile.h>
 #include <fmt/format.h>

@@ -1,25 +1,24 @@
-// Load on a running `sightline up`, over plain sockets, with its results checked.
+// Puts load on a running `sightline up`, over plain sockets, and checks the results.
 //
 //   http_load ingest  --port 8080 [--events 1000000] [--lines 1000] [--connections 4]
 //                     [--cameras 2000] [--locations 200] [--copies 0.1] [--seed 1]
 //   http_load latency --port 8080 [--rate 1000] [--seconds 20] [--connections 16]
 //
-// ingest: bodies of `lines` detections are made before the clock starts; each connection, a thread
-// of its own, posts its share one after the other and repeats what is answered with 429 or 503.
-// Reports events acknowledged a second, and counted a second (until the ledger has them all). Fails
-// unless the ledger's received grew by exactly what was sent, and counted by the distinct ids.
+// ingest: makes bodies of `lines` detections before the clock starts. Each connection has a thread
+// of its own, posts its share body by body, and repeats what is answered with 429 or 503. Reports
+// the events acknowledged per second, and counted per second (until the ledger has them all). Fails
+// unless the ledger's `received` grew by exactly what was sent, and `counted` by the distinct ids.
 //
-// latency: one detection a POST, `rate` a second in all, on persistent connections, each of which
-// has a camera and a location of its own. One viewer reads /v1/stream?location=all. Of an event:
-// from the moment before its POST is written to the arrival of the first message in which its
-// location's total includes it; a connection's events are counted in order, so that is exact.
-// `from_schedule` counts from the moment when the event was due, so that a slow answer is not
-// hidden by the pause that it makes. Fails unless every event is in the stream, and the ledger says
-// the same.
+// latency: posts one detection at a time, `rate` per second in all, on persistent connections, each
+// with a camera and a location of its own. One viewer reads /v1/stream?location=all. The latency of
+// an event is the time from the moment before its POST is written until the first message arrives
+// in which its location's total includes it. A connection's events are counted in order, so this is
+// exact. `from_schedule` counts from the moment when the event was due, so that a slow answer is
+// not hidden by the pause that it causes. Fails unless every event is in the stream, and the ledger
+// says the same.
 //
-// Prints one JSON object; exit code 1 and a reason on stderr when something is not as it must be.
-// Events carry the current time and ids that no other run has, so it can be run again on one
-// server.
+// Prints one JSON object. If something is wrong, the exit code is 1 and the reason is on stderr.
+
 #include "load_client.h"
 
 namespace {

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Kafka beside us: bench/kafka_bench.py BUILD_DIRECTORY [--events 2000000] [--runs 3] [--partitions 4]
+"""Benchmarks Kafka: bench/kafka_bench.py BUILD_DIRECTORY [--events 2000000] [--runs 3] [--partitions 4]
 
-A broker of its own (.deps/kafka). Results checked: how fast a backlog of the raw topic is counted (from the
-start of the process to the last event, with exactly-once topics written, and without; --backoffs: with
-several of kafka.queue_backoff), and publish -> screen and publish -> read_committed reader at 2,000 events a
-second, in one process and with every step its own (count, join, serve).
+Starts a broker of its own (.deps/kafka) and checks the results. Measures how fast a backlog of the raw topic
+is counted, from the start of the process to the last event: with topics written exactly once, and without;
+with --backoffs also for several values of kafka.queue_backoff. Measures the latency from publishing to the
+screen and to a read_committed reader at 2,000 events a second: in one process, and with every step in a
+process of its own (count, join, serve).
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def main() -> None:
     parser.add_argument("--backoffs", type=int, nargs="*", default=[], metavar="MS")
     arguments = parser.parse_args()
     load = arguments.build.resolve() / "bench" / "kafka_load"
-    test = Test(arguments.build.resolve() / "src" / "app" / "sightline", "kafka-bench")
+    test = Test(arguments.build.resolve() / "sightline", "kafka-bench")
     try:
         cluster = Cluster(test, lasting=True)
         cluster.create_topics(arguments.partitions)

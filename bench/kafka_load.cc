@@ -1,20 +1,19 @@
-// Load on Kafka and on a `sightline up --kafka` that reads it, with its results checked.
+// Puts load on Kafka and on a `sightline up --kafka` that reads it, and checks the results.
 //
-//   kafka_load fill    --brokers H:P --topic T [--events 1000000] [--cameras 2000] [--locations
-//   200]
-//                      [--copies 0.1] [--seed 1]
+//   kafka_load fill    --brokers H:P --topic T [--events 1000000] [--cameras 2000]
+//                      [--locations 200] [--copies 0.1] [--seed 1]
 //   kafka_load latency --brokers H:P --topic T --counts C --port 8080 [--rate 2000] [--seconds 20]
 //                      [--locations 16]
 //
-// fill: writes the events, one a message, keyed by camera, and says how many there are and how many
-// distinct. The program that counts them is timed by who runs it.
+// fill: writes the events, one per message, keyed by camera, and prints how many there are and how
+// many of them are distinct. The caller times the program that counts them.
 //
-// latency: one detection a message at `rate` a second, each location's in one partition. Of an
-// event, from the moment before it is handed to the producer (linger 0, acks all) to
-//  - screen: the arrival of the first message of /v1/stream in which its location's total has it;
-//  - committed: the arrival, at a read_committed consumer of C, of the record after which the sum
-//  of
-//    its location has it, by the reader's rule.
+// latency: publishes one detection per message at `rate` per second, each location in one
+// partition. The clock of an event starts before it is handed to the producer (linger 0, acks all).
+// It stops
+//  - for `screen`, when the first message of /v1/stream arrives whose location total includes it;
+//  - for `committed`, when a read_committed consumer of C receives the record after which the sum
+//    of its location includes it, by the reader's rule.
 // Fails unless every event arrives in both, and the ledger says the same.
 #include <librdkafka/rdkafka.h>
 

@@ -1,8 +1,8 @@
-// The lake's writer and log. Results are checked; each command prints one JSON object.
+// Measures the lake's writer and log, and checks the results. Each command prints one JSON object.
 //
-//   lake_bench write DIRECTORY LOCATIONS   30 commits of LOCATIONS x 50 rows to a new lake there
-//   lake_bench make_log DIRECTORY COMMITS  a table with as many live files, which do not exist
-//   lake_bench open DIRECTORY COMMITS      reads that table's log
+//   lake_bench write DIRECTORY LOCATIONS   writes 30 commits of LOCATIONS x 50 rows to a new lake
+//   lake_bench make_log DIRECTORY COMMITS  writes a table with that many live files (none exists)
+//   lake_bench open DIRECTORY COMMITS      reads the log of that table
 #include <fmt/format.h>
 
 #include <chrono>

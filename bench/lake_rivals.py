@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""What lake_bench and query_bench measure, by `deltalake` and DuckDB; run in .deps/venv by bench/run.py.
+"""Measures in `deltalake` and DuckDB what lake_bench and query_bench measure.
 
-    lake_rivals.py open TABLE COMMITS       {"ms": ..., "files_ms": ...}: the table; its list of files as well
+Runs in .deps/venv; bench/run.py calls it.
+
+    lake_rivals.py open TABLE COMMITS       {"ms": ..., "files_ms": ...}: opening the table; also listing its files
     lake_rivals.py top TABLE QUESTIONS      p50 and p99 of deltalake's filtered list + DuckDB, table open
 
 Answers are checked.

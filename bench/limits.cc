@@ -1,9 +1,10 @@
-// What replay cannot be faster than, and what an id costs; results checked.
+// Measures the limits of replay and the cost of an id, and checks the results.
 //
-//   limits parse FILE      decode every line, count nothing: events a second on one thread
-//   limits insert N        N ids into one hash set (boost unordered_flat_set): ids a second
-//   limits memory N        N distinct detections through the operator: the most bytes an id over
-//                          N/2..N ids, by the growth of the resident set
+//   limits parse FILE      decodes every line, counts nothing: events per second on one thread
+//   limits insert N        puts N ids into a hash set (boost unordered_flat_set): ids per second
+//   limits memory N        sends N distinct detections through the operator: the most bytes per
+//                          id over N/2..N ids, by the growth of the resident set
+//
 // Prints one JSON object.
 
 #include <fmt/format.h>
@@ -19,8 +20,8 @@
 #include <string>
 #include <vector>
 
-#include "app/input.h"
 #include "base/check.h"
+#include "batch/input.h"
 #include "operators/count_operator.h"
 #include "operators/decode.h"
 #include "operators/id_memory.h"

@@ -1,4 +1,4 @@
-// What the load programs share: a plain connection, the server's ledger, its stream, percentiles.
+// Shared by the load programs: a plain connection, the server's ledger, its stream, percentiles.
 #pragma once
 
 #include <arpa/inet.h>
@@ -66,7 +66,7 @@ class Options {
     char* end = nullptr;
     const double value = std::strtod(text.c_str(), &end);
     if (text.empty() || *end != '\0' || !(value >= least))
-      Fail("--" + name + " '" + text + "' is no number of at least " + std::to_string(least));
+      Fail("--" + name + " '" + text + "' is not a number of at least " + std::to_string(least));
     return value;
   }
   int64_t Integer(const std::string& name, int64_t least) const {

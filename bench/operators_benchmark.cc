@@ -1,4 +1,5 @@
-// What one event costs in the operators: decoding it, and counting it (with every tenth a copy).
+// Measures what one event costs in the operators: decoding it, and counting it (every tenth is a
+// copy).
 
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>

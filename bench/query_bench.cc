@@ -1,13 +1,14 @@
-// query_bench: `top` for one location and day over a lake of many files, against plain DuckDB.
+// Measures `top` for one location and day over a lake of many files, against plain DuckDB.
 //
 //   query_bench [days 365] [locations 1000] [questions 200] [COMMAND]
 //
-// With COMMAND (a rival) only `top` is measured here, a delta log is written beside the files, and
-// `COMMAND TABLE QUESTIONS` is run: QUESTIONS is a file with `location date item count...` lines.
+// With COMMAND (a rival), only `top` is measured here. A delta log is then written beside the
+// files, and `COMMAND TABLE QUESTIONS` runs. QUESTIONS is a file of lines
+// `location date item count...`.
 //
-// One file a location and day. Only the files that will be asked for have rows of their own
-// (14,400: 1,440 minutes x 10 items); all the others are one file under many names, whose counts
-// would spoil any sum that touched them. Every answer is checked. Prints milliseconds.
+// There is one file for each location and day. Only the files that will be asked for have rows of
+// their own (14,400: 1,440 minutes x 10 items). All others are one file under many names, whose
+// counts would spoil any sum that touched them. Every answer is checked. Prints milliseconds.
 #include <duckdb.h>
 #include <fmt/format.h>
 
@@ -172,12 +173,12 @@ std::string SqlOf(const Question& question, std::string_view from) {
 }
 
 std::string PlainDuckDb(const duck::Connection& connection, const std::string& sql) {
-  duck::Answer answer;
-  if (duckdb_query(connection.get(), sql.c_str(), answer.out()) != DuckDBSuccess) {
-    return duckdb_result_error(answer.out());
+  duck::ResultSet result_set;
+  if (duckdb_query(connection.get(), sql.c_str(), result_set.out()) != DuckDBSuccess) {
+    return duckdb_result_error(result_set.out());
   }
   std::string text;
-  while (duck::Chunk chunk{duckdb_fetch_chunk(answer.get())}) {
+  while (duck::Chunk chunk{duckdb_fetch_chunk(result_set.get())}) {
     void* items = duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk.get(), 0));
     void* counts = duckdb_vector_get_data(duckdb_data_chunk_get_vector(chunk.get(), 1));
     for (idx_t row = 0; row < duckdb_data_chunk_get_size(chunk.get()); ++row) {
@@ -187,7 +188,8 @@ std::string PlainDuckDb(const duck::Connection& connection, const std::string& s
   return text;
 }
 
-// Sums of one day out of a ledger of a file a day: with the statistics of append_hour, and without.
+// Sums up one day of a ledger with one file per day, with the statistics of append_hour and
+// without them.
 void MeasureLedger(const std::shared_ptr<TestLake>& lake, int64_t days) {
   constexpr int64_t kHours = 24, kCameras = 200, kAsked = 20;
   for (int64_t day = 0; day < days; ++day) {

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""How long a restart takes with many ids remembered.
+"""Measures how long a restart takes with many remembered ids.
 
     restart_bench.py --binary SIGHTLINE --load HTTP_LOAD [--ids 10000000] [--repeat 3]
 
-Fills a new data directory with distinct detections (through http_load, whose results are checked), kills
-the server with -9 and starts it again; then the same with SIGTERM. Measured from the start of the process:
-until /healthz says 200, and until a new detection, posted at once, is counted and the ledger has everything
-else, too (checked: exactly the numbers before, and one more). Prints one JSON object; exit code 1 and a
-reason when a number is wrong. Standard library only.
+Fills a new data folder with distinct detections (through http_load, which checks its results), kills the
+server with -9 and starts it again; then does the same with SIGTERM. Measures, from the start of the process,
+the time until /healthz says 200, and the time until a new detection, posted at once, is counted and the
+ledger has everything else, too (exactly the earlier numbers, and one more). Prints one JSON object. If a
+number is wrong, the exit code is 1 and the reason is on stderr. Needs only the standard library.
 """
 
 from __future__ import annotations

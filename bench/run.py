@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""All benchmarks, results checked: bench/run.py BUILD_DIRECTORY [EVENTS] [--runs N] [--only events|lake]
+"""Runs all benchmarks and checks their results: bench/run.py BUILD_DIRECTORY [EVENTS] [--runs N] [--only events|lake]
 
 Prints the machine's load and, for each figure, the median of N runs (min..max). `generate` makes the events
-and, on its own, their counts: replay's rows must be the same, byte for byte. parse and insert are the limits
-of the same machine in the same minutes. Only a wrong result fails; a slow one is a figure.
+and, independently, their counts: the rows of replay must be the same, byte for byte. parse and insert are the
+limits of the same machine in the same minutes. Only a wrong result fails; a slow one is a figure.
 """
 
 import argparse
@@ -83,7 +83,7 @@ def lake(build: pathlib.Path, runs: int) -> None:
             with tempfile.TemporaryDirectory(dir=build, prefix="lake-") as folder:
                 done.append(call(bench / "lake_bench", "write", folder, locations))
         show(f"lake: a commit of {locations} locations, on disk", [run["ms_per_commit"] for run in done], "ms", 1)
-        show("  likewise, rows", [run["rows_per_second"] / 1e3 for run in done], "k rows/s", 1)
+        show("  the same, rows", [run["rows_per_second"] / 1e3 for run in done], "k rows/s", 1)
     memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
     with tempfile.TemporaryDirectory(dir=memory) as folder:
         commits = 10_000
@@ -95,8 +95,8 @@ def lake(build: pathlib.Path, runs: int) -> None:
                 theirs.append(call(*rivals, "open", f"{folder}/item_count_increments", commits))
         show("lake: open 10,000 commits and files (target 100)", ours, "ms", 1)
         if rivals:
-            show("  likewise, deltalake", [run["ms"] for run in theirs], "ms", 1)
-            show("  likewise, deltalake with its list of files", [run["files_ms"] for run in theirs], "ms", 1)
+            show("  the same, deltalake", [run["ms"] for run in theirs], "ms", 1)
+            show("  the same, deltalake with its list of files", [run["files_ms"] for run in theirs], "ms", 1)
     ours, theirs = [], []
     command = " ".join(str(word) for word in [*rivals, "top"]) if rivals else "true"
     for _ in range(runs):
@@ -109,12 +109,12 @@ def lake(build: pathlib.Path, runs: int) -> None:
         theirs += [value for name, value in p50.items() if name.startswith("deltalake")]
     show("lake: top, a location and day of 365,000, p50 (target 50)", ours, "ms", 1)
     if theirs:
-        show("  likewise, deltalake + DuckDB, table open", theirs, "ms", 1)
+        show("  the same, deltalake + DuckDB, table open", theirs, "ms", 1)
 
 
 def events(options: argparse.Namespace) -> None:
     bench, count = options.build / "bench", options.events
-    sightline = options.build / "src" / "app" / "sightline"
+    sightline = options.build / "sightline"
     folder = options.build / "bench_data"
     folder.mkdir(exist_ok=True)
     events, truth = folder / f"events_{count}.ndjson", folder / f"truth_{count}.csv"
@@ -140,7 +140,7 @@ def events(options: argparse.Namespace) -> None:
                 for _ in range(options.runs)]
         show("ingest over HTTP, acknowledged (target 300)",
              [run["events_per_second"] / 1e3 for run in runs], "k events/s", 0)
-        show("  likewise, counted", [run["counted_per_second"] / 1e3 for run in runs], "k events/s", 0)
+        show("  the same, counted", [run["counted_per_second"] / 1e3 for run in runs], "k events/s", 0)
     with Server(sightline) as server:
         runs = [call(bench / "http_load", "latency", "--port", server.port, "--seconds", 10)
                 for _ in range(options.runs)]

@@ -7,14 +7,15 @@ set(SIGHTLINE_THREADED_ROOMS "^(engine|live|connectors/.*)$")
 #
 #   sightline_room(model LINKS base EXTERNAL fmt::fmt)
 #
-# takes every *.cc beside the CMakeLists.txt; *_test.cc become the test program <room>_test.
+# takes every *.cc beside the CMakeLists.txt but main.cc; *_test.cc become the test program
+# <room>_test.
 function(sightline_room name)
   cmake_parse_arguments(ROOM "" "" "LINKS;EXTERNAL;TEST_LINKS" ${ARGN})
   string(REPLACE "/" "_" target "room_${name}")
   file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cc")
   file(GLOB headers CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.h")
   set(tests ${sources})
-  list(FILTER sources EXCLUDE REGEX "_test\\.cc$")
+  list(FILTER sources EXCLUDE REGEX "(_test|/main)\\.cc$")
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
 
   # Self-contained headers: each is compiled alone, as the first and only include of a file.

@@ -8,8 +8,10 @@ What is checked, for every tracked or new file:
   shows one is included from another room.
 - operators, model, pipeline and the task use no clock, randomness, thread or environment.
 - every header has #pragma once; no file or folder is called utils, common, helpers or misc.
+- the arrows form no circle; no room but a connector has more than 4,000 lines, tests not counted.
 Functions longer than 70 lines are listed as warnings and do not fail.
 
+`--draw` prints each room with its files, its lines and the arrows that its includes take.
 `--self-test` plants each violation in a copy of a small tree and fails unless it is found.
 """
 
@@ -21,45 +23,68 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
-# room -> rooms that it may include.
+# room -> rooms that it may include, from the bottom to the top.
 ROOMS = {
-    "base": set(),
-    "model": {"base"},
-    "pipeline": {"model", "base"},
-    "operators": {"pipeline", "model", "base"},
-    "engine": {"operators", "pipeline", "model", "base"},
-    "connectors": {"engine", "operators", "pipeline", "model", "base"},
-    "live": {"model", "base"},
-    "monitor": {"model", "base"},
-    "query": {"live", "model", "base"},
-    "server": {"query", "live", "operators", "pipeline", "model", "base"},
-    "camera": {"model", "base"},
+    "base": "",
+    "model": "base",
+    "pipeline": "model base",
+    "operators": "pipeline model base",
+    "engine": "operators pipeline model base",
+    "ingest": "operators pipeline model base",
+    "monitor": "model base",
+    "live": "model base",
+    "query": "model base",
+    "camera": "model base",
+    "connectors/checkpoint_files": "engine model base",
+    "connectors/embedded_log": "engine model base",
+    "connectors/locations": "model base",
+    "connectors/storage": "base",
+    "connectors/lake": "connectors/storage engine model base",
+    "connectors/kafka": "ingest engine operators pipeline model base",
+    "server": "ingest query live operators pipeline model base",
+    "config": "connectors/kafka monitor engine operators pipeline model base",
+    "history": "query connectors/lake connectors/storage connectors/checkpoint_files "
+               "connectors/locations engine operators model base",
+    "telemetry": "config monitor connectors/kafka engine model base",
+    "batch": "connectors/locations operators pipeline model base",
+    "processes": "server telemetry history config ingest live monitor camera connectors/kafka "
+                 "connectors/embedded_log connectors/checkpoint_files connectors/locations "
+                 "engine operators pipeline model base",
+    "admin": "processes telemetry config camera connectors/kafka connectors/embedded_log "
+             "connectors/checkpoint_files connectors/lake connectors/storage connectors/locations "
+             "engine operators pipeline model base",
+    "cli": "admin processes batch history server query config camera connectors/kafka "
+           "connectors/lake connectors/storage connectors/locations operators pipeline model base",
 }
-ROOMS["app"] = set(ROOMS)
-# One connector that stands on another.
-BESIDE = {"connectors/lake": {"connectors/storage"}}
-PORTS = {"engine/source.h", "engine/sink.h", "engine/checkpoint_store.h"}
+ARROWS = {room: set(others.split()) for room, others in ROOMS.items()}
+# What connectors may include of these rooms: the ports that they implement.
+PORTS = {"engine/source.h", "engine/sink.h", "engine/checkpoint_store.h", "ingest/detection_log.h"}
+PORT_ROOMS = {"engine", "ingest"}
+# A room that outgrows this is two rooms.
+ROOM_LINES_MAX = 4000
 
 # Third-party include prefix -> rooms where it may appear. None: everywhere.
 HOMES = {
     "boost/unordered": None,
     "fmt": None,
     "sqlite3.h": {"connectors/embedded_log"},
-    "zstd.h": {"connectors/embedded_log", "app"},
+    "zstd.h": {"connectors/embedded_log", "batch"},
     "boost/beast": {"server"},
     "boost/asio": {"server"},
     "boost/system": {"server"},
     "prometheus": {"server"},
-    "zlib.h": {"server", "connectors/embedded_log", "connectors/checkpoint_files", "camera", "app"},
+    "zlib.h": {"server", "connectors/embedded_log", "connectors/checkpoint_files", "camera",
+               "batch"},
     "curl": {"camera"},
     "duckdb.h": {"query"},
     "simdjson.h": {"operators", "connectors/lake"},
     "arrow": {"connectors/lake", "connectors/locations"},
     "parquet": {"connectors/lake", "connectors/locations"},
-    "toml++": {"app"},
-    "CLI": {"app"},
+    "toml++": {"config"},
+    "CLI": {"cli"},
     "date": {"live"},
-    "boost/json": {"live", "query", "server", "camera", "app", "connectors/kafka"},
+    "boost/json": {"live", "query", "server", "camera", "connectors/kafka", "config", "telemetry",
+                   "history", "batch", "admin", "cli"},
     "librdkafka": {"connectors/kafka"},
     "spdlog": {"base"},
 }
@@ -93,7 +118,7 @@ def room_of(path: str) -> str | None:
 
 
 def arrows(room: str) -> set[str]:
-    return ROOMS.get(room.split("/")[0], set())
+    return ARROWS.get(room, set())
 
 
 def home_of(include: str) -> str | None:
@@ -152,6 +177,42 @@ class Tree:
                             self.fail(name, use.start(), f"'{use.group(0)}': clock, randomness, "
                                       "threads and environment come in through a port")
             self.check_lengths(name)
+        self.check_sizes()
+
+    def sizes(self) -> dict[str, tuple[int, int]]:
+        """Files and lines of each room, without its tests."""
+        sizes: dict[str, tuple[int, int]] = {}
+        for name, text in self.text.items():
+            room = room_of(name.removeprefix("src/")) if name.startswith("src/") else None
+            if room is not None and not name.endswith("_test.cc"):
+                files, lines = sizes.get(room, (0, 0))
+                sizes[room] = files + 1, lines + text.count("\n")
+        return sizes
+
+    def check_sizes(self) -> None:
+        for room, (_, lines) in self.sizes().items():
+            if lines > ROOM_LINES_MAX and not room.startswith("connectors/"):
+                self.broken.append(f"src/{room}: {lines} lines; a room has at most "
+                                   f"{ROOM_LINES_MAX}: split it")
+
+    def draw(self) -> str:
+        taken: dict[str, set[str]] = {}
+        for name, text in self.text.items():
+            room = room_of(name.removeprefix("src/")) if name.startswith("src/") else None
+            if room is None or name.endswith("_test.cc"):
+                continue
+            others = {room_of(include) for quote, include in INCLUDE.findall(text)
+                      if quote == '"' and f"src/{include}" in self.text}
+            taken.setdefault(room, set()).update(others - {room, None})
+        lines = []
+        sizes = self.sizes()
+        order = [room for room in ROOMS if room in sizes]
+        for room in order + sorted(set(sizes) - set(order)):
+            files, length = sizes[room]
+            arrows_out = " ".join(other for other in reversed(order) if other in taken[room])
+            lines.append(f"{room:28} {files:4} files {length:6} lines  -> {arrows_out or '-'}")
+        lines.append(f"{len(sizes)} rooms, {sum(map(len, taken.values()))} arrows")
+        return "\n".join(lines)
 
     @staticmethod
     def in_comment(text: str, offset: int) -> bool:
@@ -173,8 +234,7 @@ class Tree:
         if room is None or found is None:
             return
         for link in found.group(1).split():
-            if link != room and link.split("/")[0] not in arrows(room) \
-                    and link not in BESIDE.get(room, set()):
+            if link != room and link not in arrows(room):
                 self.broken.append(f"{name}:1: {room} links {link}, but has no arrow to it")
 
     def check_includes(self, name: str) -> None:
@@ -182,7 +242,7 @@ class Tree:
         room = room_of(inside)
         if room is None:
             return
-        if room.split("/")[0] not in ROOMS:
+        if room not in ROOMS:
             self.fail(name, 0, f"'{room}' is no room that tools/check_layers.py knows")
             return
         is_test = inside.endswith("_test.cc")
@@ -202,10 +262,10 @@ class Tree:
             return
         if is_test and other in self.test_links(name):
             return
-        if other.split("/")[0] not in arrows(room) and other not in BESIDE.get(room, set()):
+        if other not in arrows(room):
             self.fail(name, offset, f"{room} has no arrow to {other}: '{include}'")
-        elif room.startswith("connectors/") and other == "engine" and include not in PORTS:
-            self.fail(name, offset, f"{room} may include only the engine's ports: '{include}'")
+        elif room.startswith("connectors/") and other in PORT_ROOMS and include not in PORTS:
+            self.fail(name, offset, f"{room} may include only the ports of {other}: '{include}'")
         else:
             shown = self.shown(include, set())
             if shown:
@@ -260,9 +320,32 @@ class Tree:
                 start = None
 
 
+def circle(arrows_out: dict[str, set[str]]) -> list[str]:
+    """Rooms that form a circle, the first one again at the end; empty if there is none."""
+    done: set[str] = set()
+
+    def walk(room: str, path: list[str]) -> list[str]:
+        if room in path:
+            return path[path.index(room):] + [room]
+        if room in done:
+            return []
+        for other in sorted(arrows_out.get(room, set())):
+            if found := walk(other, path + [room]):
+                return found
+        done.add(room)
+        return []
+
+    for room in arrows_out:
+        if found := walk(room, []):
+            return found
+    return []
+
+
 def check(root: pathlib.Path) -> tuple[list[str], list[str]]:
     tree = Tree(root)
     tree.check()
+    if found := circle(ARROWS):
+        tree.broken.append(f"tools/check_layers.py: a circle of arrows: {' -> '.join(found)}")
     return tree.broken, tree.warnings
 
 
@@ -274,43 +357,46 @@ CLEAN = {
     "src/operators/decode.cc": "#include <simdjson.h>\n// no std::thread here\n",
     "src/engine/source.h": '#pragma once\n#include "model/types.h"\n',
     "src/engine/runtime.h": "#pragma once\n#include <thread>\n",
-    "src/engine/runtime_test.cc": '#include <gtest/gtest.h>\n#include "connectors/files/file.h"\n',
+    "src/engine/runtime_test.cc":
+        '#include <gtest/gtest.h>\n#include "connectors/checkpoint_files/file.h"\n',
     "src/engine/CMakeLists.txt":
-        "sightline_room(engine LINKS operators base TEST_LINKS connectors/files EXTERNAL fmt::fmt)",
-    "src/connectors/files/file.h": '#pragma once\n#include "engine/source.h"\n#include <fcntl.h>\n',
+        "sightline_room(engine LINKS operators base TEST_LINKS connectors/checkpoint_files\n"
+        "               EXTERNAL fmt::fmt)",
+    "src/connectors/checkpoint_files/file.h":
+        '#pragma once\n#include "engine/source.h"\n#include <fcntl.h>\n',
     "src/connectors/storage/storage.h": '#pragma once\n#include "base/check.h"\n',
     "src/connectors/lake/lake.h": '#pragma once\n#include "connectors/storage/storage.h"\n',
     "src/connectors/lake/rows.cc": "#include <arrow/api.h>\n#include <parquet/arrow/writer.h>\n",
     "src/live/live.h": "#pragma once\n#include <boost/unordered/unordered_flat_map.hpp>\n",
     "src/server/internal.h": "#pragma once\n#include <boost/beast/http.hpp>\n",
     "src/server/server.h": '#pragma once\n#include "live/live.h"\n',
-    "src/app/main.cc": '#include <CLI/CLI.hpp>\n#include "server/server.h"\n',
+    "src/cli/main.cc": '#include <CLI/CLI.hpp>\n#include "server/server.h"\n',
     "tests/sim/sim.cc": '#include "engine/runtime.h"\n#include <random>\n',
 }
 # file, text, words that the finding must hold
 PLANTED = [
     ("src/base/up.h", '#pragma once\n#include "model/types.h"\n', "base has no arrow to model"),
     ("src/operators/up.cc", '#include "engine/source.h"\n', "operators has no arrow to engine"),
-    ("src/engine/up.cc", '#include "connectors/files/file.h"\n', "engine has no arrow to connec"),
+    ("src/engine/up.cc", '#include "connectors/checkpoint_files/file.h"\n', "engine has no arrow to connec"),
     ("src/engine/up.cc", '#include "live/live.h"\n', "engine has no arrow to live"),
     ("src/live/up.cc", '#include "engine/source.h"\n', "live has no arrow to engine"),
     ("src/server/up.cc", '#include "engine/runtime.h"\n', "server has no arrow to engine"),
-    ("src/connectors/files/up.cc", '#include "engine/runtime.h"\n', "only the engine's ports"),
-    ("src/connectors/other/up.cc", '#include "connectors/files/file.h"\n', "no arrow to connec"),
+    ("src/connectors/checkpoint_files/up.cc", '#include "engine/runtime.h"\n', "only the ports of engine"),
+    ("src/connectors/embedded_log/up.cc", '#include "connectors/checkpoint_files/file.h"\n', "no arrow to connec"),
     ("src/engine/up_test.cc", '#include "server/server.h"\n', "engine has no arrow to server"),
     ("src/engine/sink.h", '#pragma once\n#include "operators/decode.h"\n', "a port includes only"),
     ("src/engine/sink.h", "#pragma once\n#include <fmt/format.h>\n", "a port shows no third"),
     ("src/live/db.cc", "#include <sqlite3.h>\n", "connectors/embedded_log only"),
-    ("src/app/web.cc", "#include <boost/asio.hpp>\n", "<boost/asio.hpp> lives in server only"),
-    ("src/app/web.cc", '#include "server/internal.h"\n', "shows <boost/beast/http.hpp>"),
-    ("src/app/sql.cc", "#include <duckdb.h>\n", "<duckdb.h> lives in query only"),
+    ("src/cli/web.cc", "#include <boost/asio.hpp>\n", "<boost/asio.hpp> lives in server only"),
+    ("src/cli/web.cc", '#include "server/internal.h"\n', "shows <boost/beast/http.hpp>"),
+    ("src/cli/sql.cc", "#include <duckdb.h>\n", "<duckdb.h> lives in query only"),
     ("src/server/json.cc", "#include <simdjson.h>\n", "lives in connectors/lake, operators only"),
     ("src/connectors/storage/up.cc", '#include "connectors/lake/lake.h"\n', "no arrow to connec"),
-    ("src/connectors/files/up.cc", '#include "connectors/storage/storage.h"\n', "no arrow to con"),
-    ("src/app/arrow.cc", "#include <arrow/api.h>\n", "<arrow/api.h> lives in"),
-    ("src/app/parquet.cc", "#include <parquet/api/reader.h>\n", "lives in connectors/lake"),
-    ("src/app/orc.cc", "#include <orc/reader.hh>\n", "has no home"),
-    ("src/app/t.cc", "#include <gtest/gtest.h>\n", "belongs to tests"),
+    ("src/connectors/checkpoint_files/up.cc", '#include "connectors/storage/storage.h"\n', "no arrow to con"),
+    ("src/cli/arrow.cc", "#include <arrow/api.h>\n", "<arrow/api.h> lives in"),
+    ("src/cli/parquet.cc", "#include <parquet/api/reader.h>\n", "lives in connectors/lake"),
+    ("src/cli/orc.cc", "#include <orc/reader.hh>\n", "has no home"),
+    ("src/cli/t.cc", "#include <gtest/gtest.h>\n", "belongs to tests"),
     ("src/operators/io.cc", "#include <unistd.h>\n", "reaches the system through a port"),
     ("src/operators/t.cc", "#include <thread>\n", "come in through a port"),
     ("src/operators/t.cc", 'auto home = getenv("HOME");\n', "come in through a port"),
@@ -348,6 +434,14 @@ def self_test() -> int:
         write(pathlib.Path(folder), {"src/base/long.cc": "int F() {\n" + "  ;\n" * 70 + "}\n"})
         if len(check(pathlib.Path(folder))[1]) != 1:
             wrong.append("the long function is not in the warnings")
+    with tempfile.TemporaryDirectory() as folder:
+        lines = "// a line\n" * (ROOM_LINES_MAX + 1)
+        write(pathlib.Path(folder), {"src/live/long.cc": lines, "src/connectors/kafka/x.cc": lines})
+        found = check(pathlib.Path(folder))[0]
+        if len(found) != 1 or not found[0].startswith("src/live: "):
+            wrong.append(f"the room that is too large is not found: {found}")
+    if circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) != ["b", "c", "b"]:
+        wrong.append("the circle of arrows is not found")
     print("\n".join(wrong) if wrong else f"{len(PLANTED)} planted violations found")
     return 1 if wrong else 0
 
@@ -355,6 +449,9 @@ def self_test() -> int:
 def main() -> int:
     if "--self-test" in sys.argv:
         return self_test()
+    if "--draw" in sys.argv:
+        print(Tree(ROOT).draw())
+        return 0
     broken, warnings = check(ROOT)
     for line in warnings:
         print(f"warning: {line}")

@@ -14,7 +14,7 @@ cd "$(dirname "$0")/.."
 tier=${1:-test}
 case $tier in
   run | test) ;;
-  *) echo "deps: '$tier' is no tier: say run or test" >&2; exit 2 ;;
+  *) echo "deps: '$tier' is not a tier: use run or test" >&2; exit 2 ;;
 esac
 
 packages=(
@@ -62,7 +62,7 @@ node_is_new_enough() {
 
 install_packages() {
   command -v dpkg-query >/dev/null || fail \
-    "this is no Debian: install these packages' equivalents by hand and build with cmake:" \
+    "this is not Debian: install the equivalents of these packages by hand and build with cmake:" \
     "  ${packages[*]}"
   if ! node_is_new_enough; then  # npm brings DuckDB
     packages+=(nodejs npm)
@@ -120,7 +120,7 @@ install_arrow() {
   printf '%s\n' "$stamp" >.deps/arrow/stamp
 }
 
-# The venv is made anew when the requirements or the interpreter change.
+# The venv is recreated when the requirements or the interpreter change.
 install_python() {
   local python stamp
   python=$(python_with_venv)

@@ -1,8 +1,8 @@
-// ByteWriter and ByteReader: the little-endian encoding of everything that we store ourselves.
+// ByteWriter and ByteReader: the little-endian encoding of everything that Sightline stores itself.
 //
-// Integers are LEB128 varints (signed ones zigzag), strings are a varint length and the bytes. The
-// reader never trusts its input: after a short or malformed read ok() is false and every value is
-// 0.
+// Integers are LEB128 varints (signed ones zigzag-encoded). A string is its length as a varint,
+// followed by its bytes. The reader never trusts its input: after a short or malformed read, ok()
+// is false and every value read from then on is 0.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,5 @@
-// Clock: the port through which wall time comes in. Operators and tasks never read it themselves.
+// Clock: the port through which wall-clock time enters. Operators and tasks never read the system
+// clock themselves.
 #pragma once
 
 #include <atomic>
@@ -7,7 +8,8 @@
 
 namespace sightline {
 
-// Thread-safe. Milliseconds since the Unix epoch; may step backwards when the machine's clock does.
+// Thread-safe. NowMs() returns milliseconds since the Unix epoch. It may step backwards when the
+// machine's clock does.
 class Clock {
  public:
   virtual ~Clock() = default;
@@ -24,7 +26,7 @@ class SystemClock final : public Clock {
   }
 };
 
-// For tests: stands still until told otherwise.
+// For tests: the time stands still until a test sets or advances it.
 class ManualClock final : public Clock {
  public:
   explicit ManualClock(int64_t now_ms) : now_ms_(now_ms) {}

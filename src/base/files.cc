@@ -13,7 +13,8 @@
 namespace sightline {
 namespace {
 
-// The time keeps a process apart from an earlier one that had its id and was killed.
+// Process ids are reused: the time tells this process from an earlier one that had the same id and
+// was killed before it removed its file.
 std::string NewName(std::string_view prefix) {
   static std::atomic<int64_t> names = 0;
   timespec now{};
@@ -30,18 +31,19 @@ Status SystemError(int error, std::string_view doing, const std::filesystem::pat
     case EACCES:
     case EPERM:
     case EROFS:
-    case EEXIST:  // something else where a directory should be
+    case EEXIST:  // a file of another kind lies where a directory should be
     case ENOTDIR:
     case EISDIR:
     case ENAMETOOLONG:
     case ELOOP:
-      return Status::Stop(message + "; put that right and start again");
+      return Status::Stop(message + "; correct it and start again");
     case ENOSPC:
     case EDQUOT:
-      return Status::Retry(message + "; free some space, then it goes on by itself");
+      return Status::Retry(message +
+                           "; free some disk space: the operation is then retried by itself");
     case EMFILE:
     case ENFILE:
-      return Status::Retry(message + "; raise the limit of open files (ulimit -n)");
+      return Status::Retry(message + "; raise the limit on open files (ulimit -n)");
     default:
       return Status::Retry(message);
   }
@@ -53,7 +55,7 @@ Status SyncDirectory(const std::filesystem::path& dir) {
   return fsync(file.fd()) == 0 ? Status::Ok() : SystemError(errno, "sync", dir);
 }
 
-PutFile::PutFile(const std::filesystem::path& dir, std::string_view prefix)
+TemporaryFile::TemporaryFile(const std::filesystem::path& dir, std::string_view prefix)
     : path_(dir / NewName(prefix)) {}
 
 }  // namespace sightline

@@ -1,5 +1,5 @@
-// Files of the disk: descriptors that close themselves, what a failed call means to whoever waits,
-// and names that are durable.
+// File helpers: descriptors that close themselves, the meaning of a failed system call, and names
+// that survive a crash.
 #pragma once
 
 #include <unistd.h>
@@ -11,7 +11,7 @@
 
 namespace sightline {
 
-// Owns what open(2) gave, which may be -1.
+// Owns the descriptor that open(2) returned. It may be -1, which ok() reports.
 class File {
  public:
   explicit File(int fd) : fd_(fd) {}
@@ -27,20 +27,23 @@ class File {
   const int fd_;
 };
 
-// What a failed system call means: kStop if only a person can help (permissions), else kRetry.
+// Turns the errno of a failed system call into a Status: kStop if only a person can help
+// (permissions, a wrong kind of file), otherwise kRetry. `doing` is a verb: "cannot <doing>
+// '<path>'".
 Status SystemError(int error, std::string_view doing, const std::filesystem::path& path);
 
-// A new name in a directory is durable when the directory is.
+// Makes the names in a directory durable. A new file survives a crash of the machine only when its
+// directory has been synced, too.
 Status SyncDirectory(const std::filesystem::path& dir);
 
-// The name of a temporary file in `dir`, that no other process has; nothing lies there yet. What
-// lies there later is removed by the destructor.
-class PutFile {
+// A name for a temporary file in `dir` that no other process uses. The constructor creates nothing.
+// The destructor removes the file if the caller has created it.
+class TemporaryFile {
  public:
-  PutFile(const std::filesystem::path& dir, std::string_view prefix);
-  ~PutFile() { unlink(path_.c_str()); }
-  PutFile(const PutFile&) = delete;
-  PutFile& operator=(const PutFile&) = delete;
+  TemporaryFile(const std::filesystem::path& dir, std::string_view prefix);
+  ~TemporaryFile() { unlink(path_.c_str()); }
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
   const std::filesystem::path& path() const { return path_; }
 
  private:

@@ -22,7 +22,8 @@ void* AllocateLarge(size_t bytes) {
     CHECK(memory != nullptr);
     return memory;
   }
-  // A huge page more than is wanted; what lies before the first and behind the last is given back.
+  // Map one huge page more than needed, so that a huge-page boundary lies inside the mapping. Then
+  // return the parts before that boundary and behind the end.
   const size_t wanted = Pages(bytes), mapped = wanted + kHugePageBytes;
   void* const mapping =
       mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -1,4 +1,4 @@
-// Log: the one door to spdlog. State changes are logged, events are counted; nothing per row.
+// Log: the only place that uses spdlog. Log state changes, count events, and log nothing per row.
 //
 // Lines go to stderr. Thread-safe.
 #pragma once
@@ -9,7 +9,8 @@ namespace sightline {
 
 enum class LogLevel { kDebug, kInfo, kWarning, kError };
 
-// Call once from main(). `level` is one of debug, info, warning, error; false if it is none.
+// Call it once, from main(). `level` is debug, info, warning or error; any other value returns
+// false.
 bool SetLogLevel(std::string_view level);
 
 void Log(LogLevel level, std::string_view message);

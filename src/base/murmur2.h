@@ -1,5 +1,6 @@
-// The hash of Kafka's Java producer, so that a camera lands in the same partition whoever sends it.
-// Source: MurmurHash2 by Austin Appleby (public domain), seed 0x9747b28c as Kafka uses it.
+// The hash of Kafka's Java producer, so that a camera's events reach the same partition whichever
+// client sends them.
+// Source: MurmurHash2 by Austin Appleby (public domain), with Kafka's seed 0x9747b28c.
 #pragma once
 
 #include <charconv>
@@ -36,7 +37,8 @@ inline uint32_t Murmur2(std::string_view key) {
   return h ^ (h >> 15);
 }
 
-// The partition of a key written as decimal text, as Kafka's murmur2_random partitioner has it.
+// The partition of a key that is written as decimal text, as Kafka's murmur2_random partitioner
+// chooses it.
 inline int32_t PartitionOfKey(int64_t key, int32_t partitions) {
   char text[24];
   const auto end = std::to_chars(text, text + sizeof text, key).ptr;

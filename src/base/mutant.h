@@ -1,7 +1,7 @@
-// Planted bugs. The simulator must catch every one of them, or it proves nothing.
+// Planted bugs. The simulator must catch every one of them; otherwise its passing proves nothing.
 //
-// Only the simulator's own build of the engine (SIGHTLINE_MUTANTS) can switch one on; everywhere
-// else Mutated() is the constant false and the compiler removes the branch.
+// Only the simulator's own build of the engine (SIGHTLINE_MUTANTS) can switch one on. Everywhere
+// else Mutated() is the constant false, and the compiler removes the branch.
 #pragma once
 
 #include <cstdint>
@@ -10,25 +10,25 @@ namespace sightline {
 
 enum class Mutant : uint8_t {
   kNone,
-  kNoFence,            // sinks do not look at the fence
-  kNoClaim,            // start without a claim in the checkpoint store
-  kFenceFirst,         // fence, then claim
-  kNoSecondLook,       // do not look at the claim again after the fences
+  kNoFence,            // sinks ignore the fence
+  kNoClaim,            // a task starts without a claim in the checkpoint store
+  kFenceFirst,         // a task fences first and claims afterwards
+  kNoSecondLook,       // a task does not check its claim again after the fences
   kNoCompareAndSet,    // sinks do not compare their committed offset
-  kSealBeforeS,        // replay does not cut at the committed offsets
-  kOneAccumulator,     // sealed segments are merged whatever the sinks have committed
-  kReplayOutputOn,     // a sink is sent again what it has
+  kSealBeforeS,        // replay does not cut segments at the sinks' committed offsets
+  kOneAccumulator,     // sealed segments are merged regardless of what the sinks have committed
+  kReplayOutputOn,     // a sink is sent segments that it already has
   kLoseDedup,          // checkpoints forget the remembered ids
   kResetFields,        // recovery by resetting fields instead of building a new task
   kPartitionLateness,  // the partition's watermark decides lateness
-  kLastCopy,           // memory keeps the last copy's time, not the greatest
-  kBatchWatermark,     // lateness depends on how Poll() cuts the stream
-  kWholeRun,           // a sink is given a spilled run from its beginning, whatever it has of it
+  kLastCopy,           // an id keeps the time of its last copy, not the greatest one
+  kBatchWatermark,     // lateness depends on how Poll() cuts the stream into batches
+  kWholeRun,           // a sink is given a whole spilled run, even a part it already has
   kSpillBeforePut,     // segments leave memory before their run is durable
   kRunsRemovedEarly,   // a run is removed while the newest checkpoint still names it
-  kGapTwice,           // each part of a gap that is cut at a sink's offset says that all is lost
-  kGapStraddles,       // a gap is not cut at the committed offsets
-  kZombieRemovesRuns,  // whoever believes to own the partition removes what it does not know
+  kGapTwice,           // when a gap is cut, each part reports the whole gap as lost
+  kGapStraddles,       // a gap is not cut at the sinks' committed offsets
+  kZombieRemovesRuns,  // a task that has lost its partition still removes unknown runs
 };
 
 #ifdef SIGHTLINE_MUTANTS

@@ -1,7 +1,7 @@
-// Status and Result: how a call says what became of it.
+// Status and Result: the outcome of a call.
 //
-// The code is the decision, so that no caller parses a message to know what to do next. Bad data is
-// never an error: it is a ledger outcome.
+// The code tells the caller what to do next, so that nobody has to parse a message. Bad data is
+// never an error: it is an outcome in the ledger.
 #pragma once
 
 #include <cstdint>
@@ -15,9 +15,9 @@ namespace sightline {
 
 enum class StatusCode : uint8_t {
   kOk,
-  kRetry,    // call again later: nothing happened yet, or the callee makes sure that twice is once
-  kRebuild,  // throw the task away and build a new one: fenced, refused, or outcome unknown
-  kStop,     // wait for a person: going on would lose or double something, or input is unusable
+  kRetry,    // call again later: nothing happened, or repeating the call is harmless
+  kRebuild,  // discard the task and build a new one: fenced, refused, or outcome unknown
+  kStop,     // a person must act: going on would lose or double data, or input is unusable
 };
 
 class [[nodiscard]] Status {

@@ -51,15 +51,15 @@ Status RunSource(const CameraOptions& options, const Clock& clock, const std::at
   const auto pacer = CreateSteadyPacer();
   if (options.source == CameraOptions::Source::kSimulate)
     return RunSimulator(options, clock, *pacer, stop, sender);
-  return Replay(options.replay, clock, *pacer, stop,
-                [&sender](std::string_view line) { return sender.Offer(line); });
+  return PlayBack(options.playback, clock, *pacer, stop,
+                  [&sender](std::string_view line) { return sender.Offer(line); });
 }
 
 // The progress line, and the rate since the last one.
-class Progress {
+class ProgressLine {
  public:
-  Progress(const Sender& sender, const CameraOptions& options,
-           const std::function<void(std::string_view)>& print)
+  ProgressLine(const Sender& sender, const CameraOptions& options,
+               const std::function<void(std::string_view)>& print)
       : sender_(sender), interval_(options.progress_interval.v), print_(print) {}
 
   void TickIfDue() {
@@ -95,7 +95,7 @@ class Progress {
 
 // Waits until everything is acknowledged, or nothing has been for drain_time.
 void Drain(const CameraOptions& options, const Sender& sender, const std::atomic<bool>& stop,
-           Progress& progress) {
+           ProgressLine& progress) {
   auto last_change = SteadyClock::now();
   int64_t left_before = -1;
   while (!stop && !sender.idle()) {
@@ -115,7 +115,7 @@ Status CameraOptions::Validate() const {
   if (spool.directory.empty()) return Status::Stop("the spool has no directory: name one");
   if (progress_interval.v < 1 || stop_time.v < 0 || drain_time.v < 0)
     return Status::Stop("progress_interval, stop_time and drain_time must not be negative");
-  return source == Source::kReplay ? replay.Validate() : simulator.Validate();
+  return source == Source::kPlayback ? playback.Validate() : simulator.Validate();
 }
 
 Status RunCamera(const CameraOptions& options, const std::atomic<bool>& stop,
@@ -125,12 +125,12 @@ Status RunCamera(const CameraOptions& options, const std::atomic<bool>& stop,
   if (!spool.ok()) return spool.status();
   auto client = options.make_client ? options.make_client() : CreateCurlClient(options.http);
   if (!client.ok()) return client.status();
-  const bool replays = options.source == CameraOptions::Source::kReplay;
+  const bool plays_back = options.source == CameraOptions::Source::kPlayback;
   SenderOptions sender_options = options.sender;
-  sender_options.overflow = replays ? Overflow::kWait : Overflow::kSpool;
+  sender_options.overflow = plays_back ? Overflow::kWait : Overflow::kSpool;
   const SystemClock clock;
   Sender sender(sender_options, spool.value().get(), client.value().get(), &clock);
-  Progress progress(sender, options, progress_line);
+  ProgressLine progress(sender, options, progress_line);
 
   // The source may wait in Offer(), so it has a thread of its own; Stop() ends that wait.
   Status source_status = Status::Ok();
@@ -143,7 +143,7 @@ Status RunCamera(const CameraOptions& options, const std::atomic<bool>& stop,
     std::this_thread::sleep_for(kWatchTick);
     progress.TickIfDue();
   }
-  if (source_ended && replays) Drain(options, sender, stop, progress);
+  if (source_ended && plays_back) Drain(options, sender, stop, progress);
   source_stop = true;
   const Status stopped = sender.Stop(options.stop_time);
   source.join();

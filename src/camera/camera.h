@@ -11,7 +11,7 @@
 #include "base/status.h"
 #include "camera/curl_client.h"
 #include "camera/http_client.h"
-#include "camera/replay.h"
+#include "camera/playback.h"
 #include "camera/sender.h"
 #include "camera/simulate.h"
 #include "camera/spool.h"
@@ -20,8 +20,8 @@ namespace sightline {
 
 // Units and defaults of the parts are said where they are declared.
 struct CameraOptions {
-  enum class Source : uint8_t { kSimulate, kReplay } source = Source::kSimulate;
-  ReplayOptions replay;        // kReplay
+  enum class Source : uint8_t { kSimulate, kPlayback } source = Source::kSimulate;
+  PlaybackOptions playback;    // kPlayback
   SimulatorOptions simulator;  // kSimulate
   uint64_t seed = 1;           // kSimulate: the same city for the same seed
   std::string locations_file;  // kSimulate: the location table is written here; "": it is not

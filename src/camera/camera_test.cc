@@ -43,10 +43,10 @@ class CameraTest : public ::testing::Test {
     return ScriptedServer::Answer("200 OK", kTaken);
   }
   void Record(int lines) {
-    options_.source = CameraOptions::Source::kReplay;
-    options_.replay.path = (root_ / "recording.ndjson").string();
-    options_.replay.speed = 0;
-    std::ofstream file(options_.replay.path);
+    options_.source = CameraOptions::Source::kPlayback;
+    options_.playback.path = (root_ / "recording.ndjson").string();
+    options_.playback.speed = 0;
+    std::ofstream file(options_.playback.path);
     for (int i = 0; i < lines; ++i) {
       recording_.push_back(fmt::format(R"({{"detection_oid":{},"timestamp_detected":{}}})", i, i));
       file << recording_.back() << "\n";
@@ -136,8 +136,8 @@ TEST_F(CameraTest, StopsSoonWhileTheServerHangs) {
 }
 
 TEST_F(CameraTest, SaysWhatIsWrong) {
-  options_.source = CameraOptions::Source::kReplay;
-  options_.replay.path = (root_ / "nothing").string();
+  options_.source = CameraOptions::Source::kPlayback;
+  options_.playback.path = (root_ / "nothing").string();
   EXPECT_EQ(Run().code(), StatusCode::kStop);
   options_.sender.url = "somewhere";
   EXPECT_EQ(Run().code(), StatusCode::kStop);

@@ -6,7 +6,7 @@
 //
 // Always a positive int64; the milliseconds last until 2089. The maker is 0 for the simulator,
 // whose sequence is its camera's index (10 bits) and a number within the camera's millisecond (10
-// bits); and 1 for a replay, whose milliseconds are the start of the pass over the recording and
+// bits); and 1 for a playback, whose milliseconds are the start of the pass over the recording and
 // whose sequence numbers the detections of the pass, with a carry into the milliseconds.
 #pragma once
 
@@ -39,8 +39,8 @@ constexpr DetectionId SimulatedId(int64_t wall_ms, int64_t camera_index, int64_t
 }
 
 // `pass_start_ms`: by the wall clock; the passes of a process must be further apart than
-// ReplayedIdMillis() of the pass before.
-constexpr DetectionId ReplayedId(int64_t pass_start_ms, int64_t number) {
+// PlayedIdMillis() of the pass before.
+constexpr DetectionId PlayedId(int64_t pass_start_ms, int64_t number) {
   CHECK(number >= 0);
   constexpr uint64_t kMaker = uint64_t{1} << 61;
   const auto first = static_cast<uint64_t>(detection_id_internal::Millis41(pass_start_ms))
@@ -48,7 +48,7 @@ constexpr DetectionId ReplayedId(int64_t pass_start_ms, int64_t number) {
   return {static_cast<int64_t>(kMaker | ((first + static_cast<uint64_t>(number)) & (kMaker - 1)))};
 }
 
-// Milliseconds that `count` replayed ids use up.
-constexpr int64_t ReplayedIdMillis(int64_t count) { return (count >> kIdSequenceBits) + 1; }
+// Milliseconds that `count` played ids use up.
+constexpr int64_t PlayedIdMillis(int64_t count) { return (count >> kIdSequenceBits) + 1; }
 
 }  // namespace sightline

@@ -248,7 +248,7 @@ Sender::Delivery Sender::Deliver(const Batch& batch) {
     const std::string_view body = parts.back();
     const int64_t events = std::max<int64_t>(1, std::count(body.begin(), body.end(), '\n'));
     const HttpResponse response = PostBody(body);
-    const Answer answer = Judge(response);
+    const Answer answer = Classify(response);
     {
       const std::lock_guard lock(mutex_);
       ++counters_.requests;
@@ -282,7 +282,7 @@ HttpResponse Sender::PostBody(std::string_view body) {
   return client_->Post(target_, headers, Gzip(body));
 }
 
-Sender::Answer Sender::Judge(const HttpResponse& response) {
+Sender::Answer Sender::Classify(const HttpResponse& response) {
   using Kind = Answer::Kind;
   const int32_t status = response.status;
   if (status == 0) return {Kind::kAway, 0, response.error};

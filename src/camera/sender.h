@@ -109,7 +109,7 @@ class Sender {
     int64_t rejected = 0;
     std::string reason;  // of kAway and kRefused
   };
-  static Answer Judge(const HttpResponse& response);
+  static Answer Classify(const HttpResponse& response);
 
   // The options must be valid. All three are borrowed and must outlive the Sender. Starts by
   // sending what the spool holds.

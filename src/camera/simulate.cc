@@ -21,7 +21,7 @@ constexpr int64_t kTickMs = 100;
 constexpr int64_t kSecondMs = 1'000;
 constexpr int64_t kMinuteMs = 60'000;
 constexpr int64_t kHourMs = 3'600'000;
-constexpr int64_t kLeapMs = 60'000;
+constexpr int64_t kJumpMs = 60'000;
 constexpr int64_t kFirstLocation = 1001;
 constexpr int64_t kTownSquare = 7001;
 constexpr int32_t kExtraFramesMax = 7;  // of a lingering object: 1..7 after the first
@@ -201,7 +201,7 @@ class Simulator::City {
       tick_ = now_tick;
       UpdateWeights();
     }
-    if (std::abs(now_tick - tick_) > kLeapMs) Leap(now_tick);
+    if (std::abs(now_tick - tick_) > kJumpMs) Jump(now_tick);
     while (tick_ < now_tick) {
       tick_ += kTickMs;
       Tick();
@@ -216,12 +216,12 @@ class Simulator::City {
   void MakeLocations();
   void MakeCameras();
   void UpdateWeights();
-  void Leap(int64_t now_tick);
+  void Jump(int64_t now_tick);
   void Tick();
   void StartSpells(Camera& camera);
   void EndSpells(Camera& camera);
   void Arrivals(size_t camera_index);
-  void Happen(Due due);
+  void Handle(Due due);
   void Frame(const Due& due);
   void Heartbeat(Camera& camera);
   void Send(Camera& camera, std::string line);
@@ -309,7 +309,7 @@ void Simulator::City::UpdateWeights() {
 }
 
 // Forgets what was to come; what is dark comes back. Ids go on from the greatest given.
-void Simulator::City::Leap(int64_t now_tick) {
+void Simulator::City::Jump(int64_t now_tick) {
   stats_.skipped_ms += now_tick - tick_;
   tick_ = now_tick;
   due_.clear();
@@ -321,7 +321,7 @@ void Simulator::City::Tick() {
   if (tick_ % kSecondMs == 0) UpdateWeights();
   for (; !due_.empty() && due_.begin()->first <= tick_; due_.erase(due_.begin())) {
     std::vector<Due> now = std::move(due_.begin()->second);
-    for (Due& due : now) Happen(std::move(due));
+    for (Due& due : now) Handle(std::move(due));
   }
   for (size_t i = 0; i < cameras_.size(); ++i) {
     Camera& camera = cameras_[i];
@@ -375,7 +375,7 @@ void Simulator::City::Arrivals(size_t camera_index) {
   }
 }
 
-void Simulator::City::Happen(Due due) {
+void Simulator::City::Handle(Due due) {
   Camera& camera = cameras_[due.camera];
   if (camera.silent_until > tick_) return;  // what it had in memory is gone
   if (due.kind == Due::Kind::kFrame) {

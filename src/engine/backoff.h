@@ -1,6 +1,7 @@
-// Backoff: how long to leave something alone that said kRetry: 1 ms, doubled up to 1 s.
+// Backoff: how long to wait after a call that said kRetry: 1 ms at first, doubled with each failure
+// up to 1 s.
 //
-// A value without a clock: its owner says what time it is.
+// A value without a clock: the owner passes the time.
 #pragma once
 
 #include <algorithm>
@@ -18,14 +19,16 @@ class Backoff {
     until_ms_ = now_ms + delay_ms_;
   }
   void Succeeded() { *this = Backoff(); }
-  // Of something that is built again: what had lived long begins with the shortest delay.
+  // For something that is rebuilt after it died. One that has lived long starts again with the
+  // shortest delay.
   void Died(int64_t built_ms, int64_t now_ms) {
     constexpr int64_t kLongLifeMs = 10'000;
     if (now_ms - built_ms >= kLongLifeMs) Succeeded();
     Failed(now_ms);
   }
-  // Somebody says that trying again is worth it now. The next failure still waits longer.
-  void Hurry() { until_ms_ = kBegin; }
+  // Ends the current wait: somebody knows that trying again is worthwhile. The next failure still
+  // waits longer.
+  void RetryNow() { until_ms_ = kBegin; }
 
   bool Waiting(int64_t now_ms) const { return now_ms < until_ms_; }
   int64_t until_ms() const { return until_ms_; }

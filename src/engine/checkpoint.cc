@@ -13,11 +13,11 @@
 // Layout, integers as in base/bytes.h:
 //
 //   "SLCP"            4 bytes
-//   version           varint: 3, or 2 where there is no gap, which programs of before can read
+//   version           varint: 3; or 2 if there is no gap, so that earlier programs can read it
 //   next origin degraded_until
 //   first next        of the newest gap; not in versions 1 and 2
-//   n, run * n        not in version 1; a run is: owner number first rows bytes, m, boundary * m as
-//                     the difference to the one before, the first to `first`
+//   n, run * n        not in version 1; a run is: owner number first rows bytes, m, boundary * m,
+//                     each as the difference from the one before, the first one from `first`
 //   n, Segment * n    the sealed list in memory (Segment::Encode)
 //   state             CountOperator::Save, up to the checksum
 //   checksum          8 bytes, over everything before it
@@ -29,8 +29,9 @@ constexpr uint64_t kVersion = 3;
 constexpr uint64_t kVersionWithoutGap = 2;
 constexpr uint64_t kVersionWithoutRuns = 1;
 
-// FNV-1a (Fowler, Noll, Vo) over 64-bit words instead of bytes: each step is a bijection, so damage
-// within one word is always found. The last word is filled up with zeros; the length goes in, too.
+// FNV-1a (Fowler, Noll, Vo) over 64-bit words instead of bytes. Each step is a bijection, so damage
+// within one word is always found. The last word is filled up with zeros, and the length is hashed,
+// too.
 class Checksum {
  public:
   void Add(std::string_view bytes) {
@@ -69,11 +70,10 @@ class Checksum {
 };
 
 Status Damaged(const char* what) {
-  return Status::Stop(
-      fmt::format("the checkpoint is damaged ({}): restore it, or stop every task and delete the "
-                  "checkpoints of "
-                  "this partition, which replays it from its earliest retained offset",
-                  what));
+  return Status::Stop(fmt::format(
+      "the checkpoint is damaged ({}): restore it; or stop every task and delete the checkpoints "
+      "of this partition, and it is replayed from its earliest retained offset",
+      what));
 }
 
 void WriteRun(const SpilledRun& run, ByteWriter& out) {
@@ -88,7 +88,7 @@ void WriteRun(const SpilledRun& run, ByteWriter& out) {
     out.Varint(static_cast<uint64_t>(boundary.v - std::exchange(before, boundary.v)));
 }
 
-// Its boundaries rise from `first`; false if they do not.
+// Decodes one run. Returns false unless its boundaries rise from `first`.
 bool ReadRun(ByteReader& in, SpilledRun* run) {
   run->id.owner = {in.Signed()};
   run->id.number = in.Signed();
@@ -142,16 +142,17 @@ void WriteCheckpoint(const CheckpointHead& head, std::span<const SpilledRun> run
 }
 
 Result<Checkpoint> ReadCheckpoint(std::string_view bytes) {
-  if (bytes.substr(0, kMagic.size()) != kMagic) return Damaged("it does not begin as one");
+  if (bytes.substr(0, kMagic.size()) != kMagic)
+    return Damaged("it does not begin like a checkpoint");
   if (bytes.size() < kMagic.size() + 1 + sizeof(uint64_t)) return Damaged("it is too short");
-  // The version comes before the checksum: another one may have another checksum.
+  // The version is checked before the checksum: another version may use another checksum.
   ByteReader in(bytes.substr(kMagic.size(), bytes.size() - kMagic.size() - sizeof(uint64_t)));
   const uint64_t version = in.Varint();
   if (version < kVersionWithoutRuns || version > kVersion)
-    return Status::Stop(fmt::format(
-        "the checkpoint has version {}, this program reads versions {} to {}: run the program "
-        "that wrote it, drain it, and follow its upgrade notes",
-        version, kVersionWithoutRuns, kVersion));
+    return Status::Stop(
+        fmt::format("the checkpoint has version {}, and this program reads versions {} to {}: run "
+                    "the program that wrote it, drain it, and follow its upgrade notes",
+                    version, kVersionWithoutRuns, kVersion));
   Checksum checksum;
   checksum.Add(bytes.substr(0, bytes.size() - sizeof(uint64_t)));
   if (ByteReader(bytes.substr(bytes.size() - sizeof(uint64_t))).Fixed64() != checksum.Take())
@@ -164,10 +165,10 @@ Result<Checkpoint> ReadCheckpoint(std::string_view bytes) {
     checkpoint.head.gap.first = {in.Signed()};
     checkpoint.head.gap.next = {in.Signed()};
   }
-  std::optional<Offset> end;  // of what was read so far
+  std::optional<Offset> end;  // where the runs and segments decoded so far end
   for (uint64_t n = version > kVersionWithoutRuns ? in.Varint() : 0; n > 0; --n) {
     SpilledRun run;
-    if (!ReadRun(in, &run)) return Damaged("a run of it cannot be read");
+    if (!ReadRun(in, &run)) return Damaged("the description of a spilled run cannot be decoded");
     if (end && *end != run.first) return Damaged("its runs are not contiguous");
     end = run.next();
     checkpoint.runs.push_back(std::move(run));

@@ -1,6 +1,6 @@
-// Checkpoint: the bytes from which a task goes on at `next`.
+// Checkpoint: the bytes from which a task continues at the offset `next`.
 //
-// The store keeps them as they are; this file and its body are the only ones that know the layout.
+// The store treats them as opaque. Only this header and its body know the layout.
 #pragma once
 
 #include <span>
@@ -15,7 +15,8 @@
 
 namespace sightline {
 
-// Offsets [first, next) that retention has removed before they were read. first == next: none.
+// Offsets [first, next) that retention removed before they were read. first == next: there is no
+// gap.
 struct Gap {
   Offset first, next;
   bool empty() const { return first == next; }
@@ -23,30 +24,30 @@ struct Gap {
 };
 
 struct CheckpointHead {
-  Offset next;    // C: where reading goes on
-  Offset origin;  // where the counting of this partition began: no sink has anything before it
-  // Results are degraded until the partition's watermark reaches it (kBeforeAllTime: they are not;
-  // kAfterAllTime: from the first watermark on, to be found out).
+  Offset next;    // C: where reading continues
+  Offset origin;  // where counting of the partition began: no sink has anything before it
+  // Results are degraded until the partition's watermark reaches this time. kBeforeAllTime: they
+  // are not degraded. kAfterAllTime: the time is set by the first records that move the watermark.
   EventTime degraded_until = kBeforeAllTime;
-  Gap gap;  // the newest that was counted as lost, while results are degraded
+  Gap gap;  // the newest gap that was counted as lost, while results are degraded
   friend bool operator==(const CheckpointHead&, const CheckpointHead&) = default;
 };
 
 struct Checkpoint {
   CheckpointHead head;
-  // What some sink had not committed, contiguous up to head.next: the oldest part in the runs.
+  // What some sink had not committed, contiguous up to head.next. The runs hold the oldest part.
   std::vector<SpilledRun> runs;
   std::vector<Segment> sealed;
-  std::string_view state;  // CountOperator::Save; a view into the bytes
+  std::string_view state;  // written by CountOperator::Save; a view into the bytes
 };
 
-// Writes in pieces; the state is streamed last, so that it is never in memory a second time.
+// Writes the checkpoint in pieces. The state is streamed last, so that it is never in memory twice.
 void WriteCheckpoint(const CheckpointHead& head, std::span<const SpilledRun> runs,
                      std::span<const Segment> sealed, const CheckpointWriter& save_state,
                      const ByteSink& out);
 
-// kStop if the bytes are damaged or of a version that this program does not know. It knows those
-// before, too, which had no gap and no runs.
+// kStop if the bytes are damaged, or of a version that this program does not know. Earlier
+// versions, without gaps or runs, can be read.
 Result<Checkpoint> ReadCheckpoint(std::string_view bytes);
 
 }  // namespace sightline

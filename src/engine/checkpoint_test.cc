@@ -102,7 +102,7 @@ TEST(CheckpointTest, AnotherVersionSaysSo) {
   std::string bytes = Sample();
   bytes[4] = 4;
   EXPECT_THAT(ReadCheckpoint(bytes).status().message(),
-              HasSubstr("has version 4, this program reads versions 1 to 3"));
+              HasSubstr("has version 4, and this program reads versions 1 to 3"));
 }
 
 TEST(CheckpointTest, SegmentsMustReachItsOffset) {
@@ -126,7 +126,7 @@ TEST(CheckpointTest, RunsAndSegmentsMustBeContiguous) {
   runs.front().boundaries = {{5}};
   EXPECT_THAT(message(runs, {}), HasSubstr("runs are not contiguous"));
   runs.front().boundaries = {{5}, {5}, {6}};
-  EXPECT_THAT(message(runs, {}), HasSubstr("a run of it cannot be read"));
+  EXPECT_THAT(message(runs, {}), HasSubstr("the description of a spilled run cannot be decoded"));
 }
 
 }  // namespace

@@ -17,7 +17,8 @@ namespace {
 
 constexpr int64_t kLongAgo = INT64_MIN;
 
-// When a sink is due for what waits since then.
+// When a sink is due to commit a segment that has waited since `since_ms`. Sinks with `together`
+// round up to the next multiple of the interval, so that all tasks commit at the same moments.
 int64_t CommitTime(const SinkOptions& sink, int64_t since_ms) {
   const int64_t interval = sink.commit_interval_ms;
   if (!sink.together || interval <= 0) return since_ms + interval;
@@ -41,9 +42,9 @@ PartitionTask::PartitionTask(SourcePartition partition, const PipelineSpec& spec
   CHECK(options_.sinks.size() == ports_.sinks.size());
 }
 
-Result<Progress> PartitionTask::Step(int64_t now_ms) {
+Result<StepResult> PartitionTask::Step(int64_t now_ms) {
   now_ms_ = now_ms;
-  Result<Progress> done = phase_ == Phase::kRun ? Run() : Start();
+  Result<StepResult> done = phase_ == Phase::kRun ? Run() : Start();
   if (Mutated(Mutant::kResetFields) && !done.ok() && done.status().code() == StatusCode::kRebuild)
     return ResetFields(done.status());
   return done;
@@ -51,8 +52,8 @@ Result<Progress> PartitionTask::Step(int64_t now_ms) {
 
 // ---- the start ---------------------------------------------------------------------------------
 
-Result<Progress> PartitionTask::Start() {
-  if (draining_ || start_backoff_.Waiting(now_ms_)) return Progress::kIdle;
+Result<StepResult> PartitionTask::Start() {
+  if (draining_ || start_backoff_.Waiting(now_ms_)) return StepResult::kIdle;
   const Status done = [this] {
     switch (phase_) {
       case Phase::kClaim:
@@ -73,21 +74,22 @@ Result<Progress> PartitionTask::Start() {
   }();
   if (done.ok()) {
     start_backoff_.Succeeded();
-    return Progress::kWorked;
+    return StepResult::kWorked;
   }
-  return Failed(start_backoff_, counters_.retries, UnlessNewerOwner(done));
+  return Failed(start_backoff_, counters_.retries, UnlessSuperseded(done));
 }
 
-// What looks like a loss may be a newer owner's progress: a person is called only by the newest.
-Status PartitionTask::UnlessNewerOwner(Status stop) {
-  if (stop.code() != StatusCode::kStop || !LooksAtClaim()) return stop;
+// Turns kStop into kRebuild if a newer owner has claimed the partition. To a zombie, the progress
+// of its successor can look like a loss of data; only the newest owner may call for a person.
+Status PartitionTask::UnlessSuperseded(Status stop) {
+  if (stop.code() != StatusCode::kStop || !ChecksClaim()) return stop;
   const Result<StoredCheckpoint> stored = ports_.store->Latest(partition_);
   if (!stored.ok()) return stored.status();
   if (stored.value().newest != epoch_) return Status::Rebuild("a newer owner has claimed");
   return stop;
 }
 
-bool PartitionTask::LooksAtClaim() const {
+bool PartitionTask::ChecksClaim() const {
   return !Mutated(Mutant::kNoSecondLook) && !Mutated(Mutant::kNoClaim);
 }
 
@@ -98,7 +100,7 @@ PartitionTask::Phase PartitionTask::AfterFence() const {
   return Mutated(Mutant::kFenceFirst) ? Phase::kClaim : Phase::kLoad;
 }
 
-// 1. Claim: owners are ordered by their claims. An older one can put no checkpoint from here on.
+// 1. Claim. Claims order the owners: from here on, an older owner cannot put a checkpoint.
 Status PartitionTask::Claim() {
   Result<StoredCheckpoint> stored = ports_.store->Latest(partition_);
   if (!stored.ok()) return stored.status();
@@ -112,7 +114,7 @@ Status PartitionTask::Claim() {
   return Status::Ok();
 }
 
-// 2. Fence every sink: an older owner can commit nothing from here on.
+// 2. Fence every sink, one a Step. From here on, an older owner cannot commit anything.
 Status PartitionTask::FenceSink() {
   RETURN_IF_ERROR(ports_.sinks[turn_]->Fence(partition_, epoch_));
   if (++turn_ == sinks_.size()) {
@@ -122,11 +124,12 @@ Status PartitionTask::FenceSink() {
   return Status::Ok();
 }
 
-// 3. Load, after the fences: a claim that is still the newest proves that these fences are, too.
+// 3. Load the newest checkpoint, after the fences. If the claim is still the newest entry now, no
+//    newer owner had claimed while this task fenced, so its fences are the newest, too.
 Status PartitionTask::Load() {
   Result<StoredCheckpoint> stored = ports_.store->Latest(partition_);
   if (!stored.ok()) return stored.status();
-  if (LooksAtClaim() && stored.value().newest != epoch_)
+  if (ChecksClaim() && stored.value().newest != epoch_)
     return Status::Rebuild("a newer owner has claimed");
   has_checkpoint_ = stored.value().checkpoint.has_value();
   if (has_checkpoint_) {
@@ -137,9 +140,9 @@ Status PartitionTask::Load() {
     position_ = origin_ = earliest.value();
   }
   open_first_ = checkpointed_ = position_;
-  // What crashes and zombies have left.
+  // Runs that crashes and zombies have left behind are removed at the first chance.
   runs_to_remove_ = true;
-  TellFollowers();
+  NotifyFollowers();
   phase_ = Phase::kReadCommitted;
   return Status::Ok();
 }
@@ -159,32 +162,34 @@ Status PartitionTask::LoadCheckpoint(std::string_view bytes) {
   degraded_from_ = operator_.watermark();
   gap_ = checkpoint.head.gap;
   for (SpilledRun& run : checkpoint.runs) {
-    named_.push_back(run.id);
+    runs_in_checkpoint_.push_back(run.id);
     sealed_.AddRun(std::move(run));
   }
   for (Segment& segment : checkpoint.sealed) sealed_.Add(std::move(segment));
   return Status::Ok();
 }
 
-// 4. Read each sink's committed offset S. A sink takes the segments from S on and no other, so
-// replay needs no mode: all it needs is that no segment straddles S, hence the cut exactly there.
+// 4. Read each sink's committed offset S. A sink takes the segments from S on and no others. So
+//    replay needs no mode of its own: it only needs that no segment straddles S, hence the cut
+//    exactly there.
 Status PartitionTask::ReadCommitted() {
-  if (found_.size() < sinks_.size()) {
-    const Result<Offset> committed = ports_.sinks[found_.size()]->Committed(partition_);
+  if (committed_offsets_.size() < sinks_.size()) {
+    const Result<Offset> committed = ports_.sinks[committed_offsets_.size()]->Committed(partition_);
     if (!committed.ok()) return committed.status();
-    found_.push_back(committed.value());
+    committed_offsets_.push_back(committed.value());
     return Status::Ok();
   }
-  if (!has_checkpoint_) BeginAtOldest();
+  if (!has_checkpoint_) BeginAtOldestOffset();
   for (size_t sink = 0; sink < sinks_.size(); ++sink)
-    RETURN_IF_ERROR(TakeCommitted(sink, found_[sink]));
+    RETURN_IF_ERROR(TakeCommitted(sink, committed_offsets_[sink]));
   phase_ = Phase::kSeek;
   return Status::Ok();
 }
 
-// Without a checkpoint, what a sink lacks before the earliest offset is a gap like any other.
-void PartitionTask::BeginAtOldest() {
-  for (const Offset committed : found_)
+// Without a checkpoint, counting begins at the smallest committed offset if that lies before the
+// earliest retained one. The offsets between them are a gap like any other.
+void PartitionTask::BeginAtOldestOffset() {
+  for (const Offset committed : committed_offsets_)
     if (committed != kNoneCommitted) position_ = std::min(position_, committed);
   open_first_ = checkpointed_ = origin_ = position_;
 }
@@ -193,35 +198,32 @@ Status PartitionTask::TakeCommitted(size_t sink, Offset committed) {
   SinkState& state = sinks_[sink] = {};
   const Offset first = sealed_.empty() ? position_ : sealed_.first();
   state.has_any = committed != kNoneCommitted;
+  // A sink without this partition may begin only where counting began. Anywhere else it has lost
+  // its data, or is new, and would silently miss what came before.
   if (!state.has_any) {
     if (first != origin_)
       return StopFor(
           sink,
-          fmt::format(
-              "it has nothing of this partition, whose checkpoint begins at offset {}, after {} "
-              "where "
-              "counting began: it is new here or has lost its data. Restore it; or stop every task "
-              "and "
-              "delete the checkpoints of this partition, which fills it from the earliest retained "
-              "offset",
-              first.v, origin_.v));
+          fmt::format("it has nothing of this partition, whose checkpoint begins at offset {}, but "
+                      "counting began at {}: the sink is new here, or has lost its data. Restore "
+                      "it; or stop every task and delete the checkpoints of this partition, which "
+                      "fills the sink from the earliest retained offset",
+                      first.v, origin_.v));
     committed = first;
   }
   if (committed < first)
-    return StopFor(sink, fmt::format("it has everything up to offset {}, but the checkpoint begins "
-                                     "at {}: it has lost what it "
-                                     "had committed. Restore it; or stop every task, delete the "
-                                     "checkpoints of this partition, "
-                                     "and let it be replayed",
-                                     committed.v, first.v));
-  if (committed < position_ && !sealed_.IsBoundary(committed))
     return StopFor(
-        sink,
-        fmt::format(
-            "its committed offset {} lies inside a sealed segment of the checkpoint, which goes up "
-            "to "
-            "{}: there were two owners, or it was restored from a backup without the checkpoint",
-            committed.v, position_.v));
+        sink, fmt::format("it has everything up to offset {}, but the checkpoint begins at {}: it "
+                          "has lost what it had committed. Restore it; or stop every task, delete "
+                          "the checkpoints of this partition, and let the partition be replayed",
+                          committed.v, first.v));
+  if (committed < position_ && !sealed_.IsBoundary(committed))
+    return StopFor(sink,
+                   fmt::format("its committed offset {} lies inside a sealed segment of the "
+                               "checkpoint, which ends at {}: the partition had two owners, or the "
+                               "sink was restored from a backup without the checkpoint",
+                               committed.v, position_.v));
+  // The sink is ahead of the checkpoint: replay reaches S and must cut the open segment there.
   if (committed > position_ && !Mutated(Mutant::kSealBeforeS) &&
       std::ranges::find(cuts_, committed) == cuts_.end()) {
     cuts_.push_back(committed);
@@ -229,23 +231,28 @@ Status PartitionTask::TakeCommitted(size_t sink, Offset committed) {
   }
   state.committed = committed;
   if (Mutated(Mutant::kReplayOutputOn)) state.committed = std::min(committed, position_);
-  // What the checkpoint holds has waited long enough: a task that never lives as long as the
-  // interval commits, too.
+  // Segments from the checkpoint have waited long enough. Committing them at once lets even a task
+  // that never lives as long as the commit interval make progress.
   if (state.committed < position_) state.waiting_since_ms = kLongAgo;
+  // The sink has counts, but the ids behind them are not remembered: copies of them could be
+  // counted again until a horizon has passed.
   if (state.has_any && !has_checkpoint_ && position_.v > 0) degraded_until_ = kAfterAllTime;
   return Status::Ok();
 }
 
-// 5. Seek: first to the furthest committed offset, which must exist, then to where reading goes on.
+// 5. Seek: first to each committed offset ahead of the position, which must exist in the source,
+//    and then to where reading continues.
 Status PartitionTask::SeekToStart() {
   for (size_t sink = 0; sink < sinks_.size(); ++sink) RETURN_IF_ERROR(SeekCommitted(sink));
   const Status here = ports_.source->Seek(position_);
   const bool anyone_here = std::ranges::any_of(
       sinks_, [&](const SinkState& s) { return s.has_any && s.committed == position_; });
+  // No sink stands at this offset: it only was the earliest one a moment ago, so nothing is lost.
+  // Begin again with the present one.
   if (here.code() == StatusCode::kStop && !has_checkpoint_ && !anyone_here)
     return Status::Rebuild("retention has passed the earliest offset meanwhile");
   if (here.code() == StatusCode::kStop) {
-    RETURN_IF_ERROR(PassGap(here));
+    RETURN_IF_ERROR(SkipGap(here));
   } else {
     RETURN_IF_ERROR(here);
   }
@@ -255,33 +262,37 @@ Status PartitionTask::SeekToStart() {
   return Status::Ok();
 }
 
-// Where retention has passed it, too, that is said of where reading goes on.
+// Checks that the source still has a sink's committed offset. If retention has passed that as well,
+// the gap is reported for the position where reading continues, so this check passes.
 Status PartitionTask::SeekCommitted(size_t sink) {
   const Offset committed = sinks_[sink].committed;
   if (committed <= position_) return Status::Ok();
   if (range_changed_)
-    return StopFor(sink, fmt::format("pipeline.count_from or count_until has changed, and the "
-                                     "offsets [{}, {}) behind the checkpoint were counted before "
-                                     "that: start it once with the settings of before and stop it "
-                                     "with SIGTERM, then change them",
-                                     position_.v, committed.v));
+    return StopFor(
+        sink, fmt::format("pipeline.count_from or count_until has changed, but the offsets [{}, "
+                          "{}) behind the checkpoint were counted with the earlier settings: start "
+                          "once with the earlier settings, stop with SIGTERM, and then change them",
+                          position_.v, committed.v));
   const Status there = ports_.source->Seek(committed);
   if (there.code() != StatusCode::kStop) return there;
   const Result<Offset> earliest = ports_.source->Earliest();
   if (!earliest.ok()) return earliest.status();
   if (earliest.value() > committed) return Status::Ok();
-  return StopFor(sink, fmt::format("the source does not have its committed offset {} ({}): is it "
-                                   "the source that it was?",
-                                   committed.v, there.message()));
+  return StopFor(
+      sink,
+      fmt::format(
+          "the source does not have its committed offset {} ({}): is it still the same source?",
+          committed.v, there.message()));
 }
 
 // ---- gaps --------------------------------------------------------------------------------------
 
-// The source has refused position_. Where its earliest offset lies behind it, retention has removed
-// what is between, and that is a gap: segments like all others, cut where the sinks stand, whose
-// ledger says how much was lost. It is a boundary for what is read behind it, too: nobody must
-// decide that with another memory after a crash, so it is not read before a checkpoint has the gap.
-Status PartitionTask::PassGap(const Status& refused) {
+// The source has refused position_. If its earliest offset lies behind the position, retention has
+// removed what is between: that is a gap. It becomes segments like all others, cut at each sink's
+// committed offset, whose ledger says how much was lost. The gap also bounds what is read: which
+// copies count behind it depends on where it began. So nothing behind it is read before a
+// checkpoint has the gap, and after a crash everybody finds the same one.
+Status PartitionTask::SkipGap(const Status& refused) {
   const Result<Offset> earliest = ports_.source->Earliest();
   if (!earliest.ok()) return earliest.status();
   if (earliest.value() <= position_) return refused;
@@ -295,6 +306,7 @@ Status PartitionTask::PassGap(const Status& refused) {
   while (position_ < gap_.next) {
     const bool cut = !cuts_.empty() && cuts_.back() < gap_.next && !Mutated(Mutant::kGapStraddles);
     SealGap(cut ? cuts_.back() : gap_.next);
+    // A cut inside the gap is done; a cut at its end is the boundary of the gap itself.
     for (; !cuts_.empty() && cuts_.back() <= position_; cuts_.pop_back()) ++counters_.cuts;
   }
   counters_.lost += gap_.next.v - gap_.first.v;
@@ -320,18 +332,19 @@ Status PartitionTask::StopForGap(Offset earliest) {
     if (sinks_[sink].committed > position_)
       ahead += fmt::format("; sink '{}' has what lies before {}", options_.sinks[sink].name,
                            sinks_[sink].committed.v);
-  gap_stop_ = Status::Stop(fmt::format(
-      "retention has removed the offsets [{}, {}) of partition {} of '{}' before they were "
-      "counted: {} offsets are lost{}. To go on at {}, with the loss in the ledger, start with "
-      "engine.on_gap = count",
-      gap_.first.v, gap_.next.v, partition_.partition, partition_.source,
-      gap_.next.v - gap_.first.v, ahead, gap_.next.v));
-  // What was read is still good: with a checkpoint of it, no more is lost than must be.
+  gap_stop_ = Status::Stop(
+      fmt::format("retention has removed the offsets [{}, {}) of partition {} of '{}' before they "
+                  "were counted: {} offsets are lost{}. To continue at {} and record the loss in "
+                  "the ledger, start with engine.on_gap = count",
+                  gap_.first.v, gap_.next.v, partition_.partition, partition_.source,
+                  gap_.next.v - gap_.first.v, ahead, gap_.next.v));
+  // What was read before the gap is still good. Put a checkpoint of it before stopping, so that no
+  // more is lost than must be.
   if (phase_ == Phase::kRun && checkpointed_ != position_) return Status::Ok();
   return gap_stop_;
 }
 
-// Does a gap begin at this boundary of the list?
+// True if a gap begins at this boundary of the list.
 bool PartitionTask::GapAt(Offset boundary) const {
   return boundary < open_first_ && sealed_.RunAt(boundary) == nullptr &&
          sealed_.Between(boundary, open_first_).front().IsGap();
@@ -343,81 +356,86 @@ Status PartitionTask::StopFor(size_t sink, const std::string& what) const {
                                   partition_.source, what));
 }
 
-// The planted bug: recovery by hand. Nobody resets the operator, or the ports.
-Result<Progress> PartitionTask::ResetFields(Status status) {
+// The planted bug kResetFields: recovery by hand. It resets neither the operator nor the ports.
+Result<StepResult> PartitionTask::ResetFields(Status status) {
   operator_.TakeSegment(open_first_, position_);
   sealed_ = SealedList({.rows_max = options_.merged_rows_max});
   phase_ = Phase::kClaim;
   turn_ = 0;
   cuts_.clear();
-  found_.clear();
+  committed_offsets_.clear();
   rounds_ = unsaved_records_ = 0;
   return Status::Retry(status.message());
 }
 
 // ---- the duties --------------------------------------------------------------------------------
 
-// One a Step, in turn, so that in the simulator the world can end between any two of them.
-Result<Progress> PartitionTask::Run() {
-  using Duty = Result<Progress> (PartitionTask::*)();
+// One duty per Step, in turn, so that the simulator can crash the world between any two of them.
+Result<StepResult> PartitionTask::Run() {
+  using Duty = Result<StepResult> (PartitionTask::*)();
   constexpr std::array<Duty, 4> kOthers = {
       &PartitionTask::CheckpointIfDue, &PartitionTask::SpillIfDue, &PartitionTask::RemoveRunsIfDue,
       &PartitionTask::ReadIfDue};
   const size_t duties = sinks_.size() + kOthers.size();
   for (size_t i = 0; i < duties; ++i) {
     const size_t duty = turn_++ % duties;
-    Result<Progress> done =
+    Result<StepResult> done =
         duty < sinks_.size() ? CommitIfDue(duty) : (this->*kOthers[duty - sinks_.size()])();
-    if (!done.ok() || done.value() == Progress::kWorked) return done;
+    if (!done.ok() || done.value() == StepResult::kWorked) return done;
   }
-  return Progress::kIdle;
+  return StepResult::kIdle;
 }
 
-Result<Progress> PartitionTask::ReadIfDue() {
+Result<StepResult> PartitionTask::ReadIfDue() {
   if (draining_ || range_changed_ || gap_unsaved_ || read_backoff_.Waiting(now_ms_))
-    return Progress::kIdle;
-  if (!gap_stop_.ok() && checkpointed_ != position_) return Progress::kIdle;
-  if (!gap_stop_.ok()) return Failed(read_backoff_, counters_.retries, UnlessNewerOwner(gap_stop_));
+    return StepResult::kIdle;
+  // To stop for a gap: first the checkpoint of what was read, then the report.
+  if (!gap_stop_.ok() && checkpointed_ != position_) return StepResult::kIdle;
+  if (!gap_stop_.ok()) return Failed(read_backoff_, counters_.retries, UnlessSuperseded(gap_stop_));
   if (Full()) {
     ++counters_.held_up;
-    return Progress::kIdle;
+    return StepResult::kIdle;
   }
   return Read();
 }
 
-Result<Progress> PartitionTask::Read() {
-  Progress progress = Progress::kIdle;
+Result<StepResult> PartitionTask::Read() {
+  StepResult result = StepResult::kIdle;
   Status failed = Status::Ok();
   for (int64_t left = options_.records_max; left > 0;) {
     Result<Batch> polled = ports_.source->Poll(left);
     if (!polled.ok()) {
       at_end_ = false;
       Status status = polled.status();
-      if (status.code() == StatusCode::kStop) status = UnlessNewerOwner(PassGap(status));
-      if (status.ok()) return Progress::kWorked;
+      if (status.code() == StatusCode::kStop) status = UnlessSuperseded(SkipGap(status));
+      if (status.ok()) return StepResult::kWorked;
       failed = Failed(read_backoff_, counters_.retries, status);
       break;
     }
     read_backoff_.Succeeded();
     const Batch& batch = polled.value();
+    // The source must continue exactly where the last batch ended: a hole here would be a silent
+    // loss.
     CHECK(batch.first == position_ && batch.first <= batch.next);
     at_end_ = batch.first == batch.next;
     if (at_end_) break;
     Count(batch);
     left -= std::max<int64_t>(1, static_cast<int64_t>(batch.records.size()));
-    progress = Progress::kWorked;
+    result = StepResult::kWorked;
   }
-  if (progress == Progress::kWorked) ++rounds_;
-  // What cannot grow now must not wait.
+  if (result == StepResult::kWorked) ++rounds_;
+  // A segment that cannot grow now must not wait for more records.
   const bool complete = at_end_ || !failed.ok() || rounds_ >= options_.segment_batches;
-  if (complete && Seal(position_)) progress = Progress::kWorked;
+  if (complete && Seal(position_)) result = StepResult::kWorked;
   if (!failed.ok()) return failed;
-  return progress;
+  return result;
 }
 
 void PartitionTask::Count(const Batch& batch) {
   operator_.BeginBatch();
   for (const Record& record : batch.records) {
+    // Advance twice: up to the record, because holes in the offsets may contain a cut, and past it,
+    // because a cut may lie right behind it.
     AdvanceTo(record.offset);
     operator_.OnRecord(record.offset, record.append_time, record.payload);
     AdvanceTo({record.offset.v + 1});
@@ -431,12 +449,15 @@ void PartitionTask::Count(const Batch& batch) {
   counters_.records += records;
   unsaved_records_ += records;
   if (records > 0) append_time_ = batch.records.back().append_time;
+  // The first record that moves the watermark fixes when results are whole again: one horizon
+  // later, every copy of what was forgotten is too late.
   if (degraded_until_ == kAfterAllTime && operator_.watermark() > degraded_from_)
     degraded_until_ = operator_.watermark() + spec_.dedup_horizon;
 }
 
 void PartitionTask::AdvanceTo(Offset next) {
   CHECK(next >= position_);
+  // Exactly at each committed offset, wherever the batch ends: no segment may straddle one.
   while (!cuts_.empty() && cuts_.back() <= next) {
     Seal(cuts_.back());
     cuts_.pop_back();
@@ -463,7 +484,8 @@ void PartitionTask::AddSealed(Segment segment) {
   DropCommitted();
 }
 
-// A segment stays until the slowest sink has it.
+// Drops what every sink has, and merges neighbours in what is left. The boundaries at committed and
+// offered offsets stay, because later offers are cut there (SealedList::Merge).
 void PartitionTask::DropCommitted() {
   Offset all = open_first_;
   std::vector<Offset> kept;
@@ -481,15 +503,15 @@ void PartitionTask::DropCommitted() {
   if (Mutated(Mutant::kOneAccumulator)) return sealed_.MergeAll();
   const int64_t merged = sealed_.Merge(kept);
   counters_.merges += merged;
-  if (merged > 0) TellFollowers();
+  if (merged > 0) NotifyFollowers();
 }
 
-void PartitionTask::TellFollowers() {
+void PartitionTask::NotifyFollowers() {
   for (const auto& sink : ports_.sinks) sink->Follow(partition_, sealed_);
 }
 
-Result<Progress> PartitionTask::CommitIfDue(size_t index) {
-  if (SinkDue(index) > now_ms_) return Progress::kIdle;
+Result<StepResult> PartitionTask::CommitIfDue(size_t index) {
+  if (SinkDue(index) > now_ms_) return StepResult::kIdle;
   SinkState& sink = sinks_[index];
   Offset next = sink.offered;
   if (next == kNoneCommitted) {
@@ -497,32 +519,39 @@ Result<Progress> PartitionTask::CommitIfDue(size_t index) {
     sink.offered_all = next == open_first_;
   }
   const Result<std::span<const Segment>> offer = Offer(sink, next);
-  if (!offer.ok()) return Failed(sink.backoff, sink.retries, UnlessNewerOwner(offer.status()));
+  if (!offer.ok()) return Failed(sink.backoff, sink.retries, UnlessSuperseded(offer.status()));
   const bool at_once = !sink.offered_all || offer.value().front().IsGap() || GapAt(next);
   const Result<Offset> committed = ports_.sinks[index]->Commit(partition_, offer.value());
   if (!committed.ok()) {
-    // It may be under way, so it is offered again as it is: then the answer can only be `next`,
-    // also if the sink looks up what became of an earlier offer, and one boundary is kept for it.
+    // The write may be under way, so the same offer is repeated. Then the only possible answer is
+    // `next`, even if the sink looks up what became of an earlier offer, and one boundary has to be
+    // kept for it.
     if (committed.status().code() == StatusCode::kRetry) sink.offered = next;
     return Failed(sink.backoff, sink.retries, committed.status());
   }
+  // Any other answer would leave the sink inside a segment of the list, where no later offer could
+  // begin.
   if (committed.value() != next)
-    return StopFor(index, fmt::format("it was offered [{}, {}) and says that it committed up to {}",
-                                      sink.committed.v, next.v, committed.value().v));
+    return StopFor(index,
+                   fmt::format("it was offered [{}, {}) and says that it has committed up to {}",
+                               sink.committed.v, next.v, committed.value().v));
   sink.committed = next;
   sink.has_any = true;
   sink.offered = kNoneCommitted;
   sink.loaded = {};
+  // If more is left, the rest commits at once when the offer was cut short by a limit or by a gap;
+  // otherwise it waits for its interval.
   sink.waiting_since_ms = next == open_first_ ? kNever : at_once ? kLongAgo : now_ms_;
   sink.backoff.Succeeded();
   ++sink.commits;
   DropCommitted();
-  return Progress::kWorked;
+  return StepResult::kWorked;
 }
 
-// Everything that a sink takes at once; of what lies in runs, one run, or one segment where its
-// rows matter. A gap is offered by itself, so that a sink that keeps ranges of offsets says of
-// those that are lost and of no others that they are.
+// Where an offer that begins at `committed` ends. It is everything there is; or, if the sink limits
+// its rows, as many segments as fit, but at least one. Of what lies in runs, it is one run or one
+// segment. A gap is offered alone, so that a sink that stores ranges of offsets reports exactly the
+// lost ones.
 Offset PartitionTask::OfferEnd(Offset committed, int64_t rows_max) const {
   if (const SpilledRun* run = sealed_.RunAt(committed))
     return rows_max == 0 ? run->next() : *std::ranges::upper_bound(run->boundaries, committed);
@@ -536,8 +565,8 @@ Offset PartitionTask::OfferEnd(Offset committed, int64_t rows_max) const {
   return open_first_;
 }
 
-// [sink.committed, next) of the list. An offer that was made when it was in memory may lie in
-// several runs and in memory when it is repeated.
+// The segments [sink.committed, next) of the list. An offer that was made when they were in memory
+// may, when it is repeated, lie in several runs and in memory.
 Result<std::span<const Segment>> PartitionTask::Offer(SinkState& sink, Offset next) {
   if (!sink.loaded.empty()) return std::span<const Segment>(sink.loaded);
   if (sealed_.RunAt(sink.committed) == nullptr) return sealed_.Between(sink.committed, next);
@@ -556,7 +585,8 @@ Result<std::span<const Segment>> PartitionTask::Offer(SinkState& sink, Offset ne
   return std::span<const Segment>(sink.loaded);
 }
 
-// The segments of `run` in [first, next): both are boundaries, or lie beyond it.
+// Appends the segments of `run` within [first, next). Both offsets are boundaries, or lie beyond
+// the run.
 Status PartitionTask::LoadRun(const SpilledRun& run, Offset first, Offset next,
                               std::vector<Segment>* into) {
   const Result<std::string> bytes = ports_.store->ReadRun(partition_, run.id);
@@ -572,8 +602,8 @@ Status PartitionTask::LoadRun(const SpilledRun& run, Offset first, Offset next,
   return Status::Ok();
 }
 
-Result<Progress> PartitionTask::CheckpointIfDue() {
-  if (CheckpointDue() > now_ms_) return Progress::kIdle;
+Result<StepResult> PartitionTask::CheckpointIfDue() {
+  if (CheckpointDue() > now_ms_) return StepResult::kIdle;
   Seal(position_);
   const CheckpointWriter save_state = [this](const ByteSink& out) {
     if (Mutated(Mutant::kLoseDedup)) return CountOperator(spec_).Save(out);
@@ -597,28 +627,30 @@ Result<Progress> PartitionTask::CheckpointIfDue() {
   if (!put.ok()) return Failed(checkpoint_backoff_, counters_.retries, put);
   checkpoint_backoff_.Succeeded();
   epoch_ = epoch;
+  // From here on, the checkpoint is durable: whatever waited for one may go on.
   range_changed_ = false;
   checkpointed_ = position_;
   checkpointed_ms_ = now_ms_;
   unsaved_records_ = 0;
   gap_unsaved_ = false;
-  named_.clear();
-  for (const SpilledRun& run : sealed_.runs()) named_.push_back(run.id);
+  runs_in_checkpoint_.clear();
+  for (const SpilledRun& run : sealed_.runs()) runs_in_checkpoint_.push_back(run.id);
   runs_to_remove_ |= std::exchange(runs_dropped_, false);
   ++counters_.checkpoints;
   counters_.checkpoint_bytes = bytes;
-  return Progress::kWorked;
+  return StepResult::kWorked;
 }
 
-// The list is full because some sink is away: its oldest part leaves memory, once it is durable
-// elsewhere. A run that was put and not answered is garbage until it is removed.
-Result<Progress> PartitionTask::SpillIfDue() {
+// Spills the oldest part of the list when it has been full for a while because some sink is away.
+// The segments leave memory only once their run is durable. A run that was put without an answer is
+// garbage until it is removed.
+Result<StepResult> PartitionTask::SpillIfDue() {
   if (!Full()) {
     full_since_ms_ = kNever;
   } else if (full_since_ms_ == kNever) {
     full_since_ms_ = now_ms_;
   }
-  if (SpillDue() > now_ms_) return Progress::kIdle;
+  if (SpillDue() > now_ms_) return StepResult::kIdle;
   const std::span<const Segment> oldest =
       sealed_.Oldest(std::min(options_.run_bytes_max, options_.sealed_bytes_max), TakenInMemory());
   const std::string bytes = EncodeRun(oldest);
@@ -632,12 +664,13 @@ Result<Progress> PartitionTask::SpillIfDue() {
   spill_backoff_.Succeeded();
   sealed_.Spill(std::move(run));
   ++counters_.spills;
-  TellFollowers();
-  return Progress::kWorked;
+  NotifyFollowers();
+  return StepResult::kWorked;
 }
 
-// Where the part of the memory ends that every sink has but those that lack all of it: the slow
-// ones. So the others never have to read a run.
+// Where the part of the list that may be spilled ends: the smallest committed offset of the sinks
+// that have some of the segments in memory. So only the sinks that lack all of them, the slow ones,
+// ever have to read a run.
 Offset PartitionTask::TakenInMemory() const {
   const Offset first = sealed_.in_memory().front().first;
   Offset taken = open_first_;
@@ -646,17 +679,19 @@ Offset PartitionTask::TakenInMemory() const {
   return taken;
 }
 
-// After a checkpoint that does not name them is durable; and at the start.
-Result<Progress> PartitionTask::RemoveRunsIfDue() {
-  if (!runs_to_remove_ || remove_backoff_.Waiting(now_ms_)) return Progress::kIdle;
+// Removes runs that nobody needs, at the start and after a checkpoint that no longer names them has
+// become durable. Runs that the newest checkpoint names are kept even if the list has dropped them:
+// a restart would load them.
+Result<StepResult> PartitionTask::RemoveRunsIfDue() {
+  if (!runs_to_remove_ || remove_backoff_.Waiting(now_ms_)) return StepResult::kIdle;
   std::vector<RunId> kept;
-  if (!Mutated(Mutant::kRunsRemovedEarly)) kept = named_;
+  if (!Mutated(Mutant::kRunsRemovedEarly)) kept = runs_in_checkpoint_;
   for (const SpilledRun& run : sealed_.runs()) kept.push_back(run.id);
   const Status removed = ports_.store->RemoveRuns(partition_, epoch_, kept);
   if (!removed.ok()) return Failed(remove_backoff_, counters_.retries, removed);
   remove_backoff_.Succeeded();
   runs_to_remove_ = false;
-  return Progress::kWorked;
+  return StepResult::kWorked;
 }
 
 Status PartitionTask::Failed(Backoff& backoff, int64_t& retries, Status status) {
@@ -673,7 +708,8 @@ int64_t PartitionTask::SinkDue(size_t index) const {
   const SinkState& sink = sinks_[index];
   if (sink.offered != kNoneCommitted) return sink.backoff.until_ms();
   if (sink.waiting_since_ms == kNever) return kNever;
-  // What is in runs has waited long enough. One that lacks little does not empty the list.
+  // What lies in runs has waited long enough. A sink that lacks much commits at once, to empty the
+  // list; one that lacks little keeps its interval, as committing early would not help.
   const bool at_once =
       draining_ || sink.waiting_since_ms == kLongAgo || sealed_.RunAt(sink.committed) != nullptr ||
       sealed_.Exceeds(sink.committed, options_.sealed_max / 2, options_.sealed_bytes_max / 2);
@@ -715,11 +751,11 @@ int64_t PartitionTask::SpillDue() const {
 bool PartitionTask::Full() const {
   return sealed_.size() >= options_.sealed_max || sealed_.bytes() >= options_.sealed_bytes_max;
 }
-void PartitionTask::Hurry() {
-  start_backoff_.Hurry();
-  read_backoff_.Hurry();
-  checkpoint_backoff_.Hurry();
-  for (SinkState& sink : sinks_) sink.backoff.Hurry();
+void PartitionTask::RetryNow() {
+  start_backoff_.RetryNow();
+  read_backoff_.RetryNow();
+  checkpoint_backoff_.RetryNow();
+  for (SinkState& sink : sinks_) sink.backoff.RetryNow();
 }
 
 void PartitionTask::Drain() {

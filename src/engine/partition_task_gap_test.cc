@@ -20,9 +20,9 @@ TaskOptions Counting() { return {.on_gap = OnGap::kCount}; }
 // Until it is idle; a kRetry is not the end. Anything else is returned.
 Status StepUntilIdle(PartitionTask& task) {
   for (int i = 0; i < 10'000; ++i) {
-    const Result<Progress> done = task.Step(0);
+    const Result<StepResult> done = task.Step(0);
     if (!done.ok() && done.status().code() != StatusCode::kRetry) return done.status();
-    if (done.ok() && done.value() == Progress::kIdle) return Status::Ok();
+    if (done.ok() && done.value() == StepResult::kIdle) return Status::Ok();
   }
   return Status::Stop("it is never idle");
 }
@@ -44,10 +44,11 @@ TEST(PartitionTaskGapTest, StopsAndSaysWhatIsLostAndHowToGoOn) {
   auto task = MakeTestTask(&world, {});
   const Status status = StepUntilIdle(*task);
   EXPECT_EQ(status.code(), StatusCode::kStop);
-  EXPECT_EQ(status.message(),
-            "retention has removed the offsets [10, 30) of partition 0 of 'test' before they were "
-            "counted: 20 offsets are lost. To go on at 30, with the loss in the ledger, start with "
-            "engine.on_gap = count");
+  EXPECT_EQ(
+      status.message(),
+      "retention has removed the offsets [10, 30) of partition 0 of 'test' before they were "
+      "counted: 20 offsets are lost. To continue at 30 and record the loss in the ledger, start "
+      "with engine.on_gap = count");
   EXPECT_EQ(task->Snapshot().gap, (Gap{{10}, {30}}));
   EXPECT_THAT(world.Sink(0).gaps, IsEmpty());
 }
@@ -74,7 +75,7 @@ TEST(PartitionTaskGapTest, ReadsNothingBehindAGapThatNoCheckpointHas) {
   EXPECT_EQ(task->position(), Offset{30});
   EXPECT_EQ(task->Snapshot().gap, Gap{});  // not told: it may be another one after a crash
   world.put_answer.reset();
-  task->Hurry();
+  task->RetryNow();
   ASSERT_TRUE(StepUntilIdle(*task).ok());
   EXPECT_EQ(task->position(), Offset{10'000});
   EXPECT_EQ(ReadCheckpoint(*world.store.rbegin()->second).value().head.gap, (Gap{{10}, {30}}));
@@ -145,7 +146,7 @@ TEST(PartitionTaskGapTest, ARunningTaskLosesOnlyWhatItHasNotRead) {
   ASSERT_TRUE(StepUntilIdle(*task).ok());
   world.Append(100);
   world.earliest = {150};
-  task->Hurry();
+  task->RetryNow();
   ASSERT_TRUE(StepUntilIdle(*task).ok());
   EXPECT_EQ(world.Sink(0).counted, 150);
   task->Drain();

@@ -17,9 +17,9 @@ using testing::HasSubstr;
 // Steps until the task is idle; a kRetry is not the end. Anything else is returned.
 Status StepUntilIdle(PartitionTask& task, int64_t now_ms) {
   for (int i = 0; i < 10'000; ++i) {
-    const Result<Progress> done = task.Step(now_ms);
+    const Result<StepResult> done = task.Step(now_ms);
     if (!done.ok() && done.status().code() != StatusCode::kRetry) return done.status();
-    if (done.ok() && done.value() == Progress::kIdle) return Status::Ok();
+    if (done.ok() && done.value() == StepResult::kIdle) return Status::Ok();
   }
   return Status::Stop("it is never idle");
 }
@@ -30,8 +30,8 @@ TEST(PartitionTaskTest, ALowRateStreamReachesTheSinkWithTheNextStep) {
   ASSERT_TRUE(StepUntilIdle(*task, 0).ok());
   EXPECT_EQ(task->committed(0), kNoneCommitted);
   world.Append();
-  ASSERT_EQ(task->Step(1).value(), Progress::kWorked);  // reads
-  ASSERT_EQ(task->Step(1).value(), Progress::kWorked);  // commits
+  ASSERT_EQ(task->Step(1).value(), StepResult::kWorked);  // reads
+  ASSERT_EQ(task->Step(1).value(), StepResult::kWorked);  // commits
   EXPECT_EQ(world.Sink(0).counted, 1);
   EXPECT_EQ(task->committed(0), Offset{1});
   EXPECT_TRUE(task->caught_up());
@@ -85,9 +85,9 @@ TEST(PartitionTaskTest, ASinkThatFailsHoldsUpNeitherTheOthersNorTheCheckpoint) {
   for (int64_t now_ms = 0; now_ms < 3'000; ++now_ms) {
     if (now_ms % 10 == 0) world.Append();
     for (;;) {
-      const Result<Progress> done = task->Step(now_ms);
+      const Result<StepResult> done = task->Step(now_ms);
       retries += !done.ok();
-      if (done.ok() && done.value() == Progress::kIdle) break;
+      if (done.ok() && done.value() == StepResult::kIdle) break;
     }
     ASSERT_EQ(world.Sink(1).counted, now_ms / 10 + 1);
   }
@@ -95,7 +95,7 @@ TEST(PartitionTaskTest, ASinkThatFailsHoldsUpNeitherTheOthersNorTheCheckpoint) {
   EXPECT_EQ(world.Sink(0).calls, retries);
   EXPECT_GT(task->Snapshot().checkpoints, 20);
   world.Answer(0, std::nullopt);
-  task->Hurry();
+  task->RetryNow();
   ASSERT_TRUE(StepUntilIdle(*task, 3'000).ok());
   EXPECT_EQ(world.Sink(0).counted, 300);
 }
@@ -232,7 +232,7 @@ TEST(PartitionTaskTest, AnOfferIsRepeatedUntilItIsAnswered) {
   ASSERT_TRUE(StepUntilIdle(*task, 0).ok());
   EXPECT_EQ(task->Snapshot().sinks[0].offered, Offset{3});
   world.Answer(0, std::nullopt);
-  task->Hurry();
+  task->RetryNow();
   ASSERT_TRUE(StepUntilIdle(*task, 0).ok());
   EXPECT_EQ(world.Sink(0).counted, 7);
   EXPECT_EQ(world.Sink(0).committed, Offset{7});
@@ -278,7 +278,7 @@ TEST(PartitionTaskTest, AFullListIsSpilledAndReadingGoesOn) {
   EXPECT_LE(task->Snapshot().runs_read, 1);  // the offer is kept
 
   world.Answer(1, std::nullopt);
-  task->Hurry();
+  task->RetryNow();
   ASSERT_TRUE(StepUntilIdle(*task, 20'000).ok());
   EXPECT_EQ(world.Sink(1).counted, 1'000);
   EXPECT_EQ(task->Snapshot().spilled_runs, 0);
@@ -315,7 +315,7 @@ TEST(PartitionTaskTest, AtTheBoundOfTheSpillReadingStops) {
   EXPECT_LT(full.position, Offset{10'000});
   EXPECT_GT(full.held_up, 0);
   world.Answer(0, std::nullopt);
-  task->Hurry();
+  task->RetryNow();
   ASSERT_TRUE(StepUntilIdle(*task, 300).ok());
   EXPECT_EQ(world.Sink(0).counted, 10'000);
 }
@@ -366,7 +366,7 @@ TEST(PartitionTaskTest, ACheckpointNamesTheRunsAndTheNextTaskGoesOnWithThem) {
   EXPECT_EQ(std::ssize(world.runs), task->Snapshot().spilled_runs);  // the garbage is gone
 
   world.Answer(1, std::nullopt);
-  task->Hurry();
+  task->RetryNow();
   ASSERT_TRUE(StepUntilIdle(*task, 2'500).ok());
   EXPECT_EQ(world.Sink(1).counted, 2'000);
   EXPECT_EQ(task->Snapshot().spilled_runs, 0);
@@ -394,7 +394,7 @@ TEST(PartitionTaskTest, ALostRunStopsAndAZombieThatMissesOneIsBuiltAgain) {
 
   world.runs.clear();
   world.Answer(0, std::nullopt);
-  task->Hurry();
+  task->RetryNow();
   const Status stop = StepUntilIdle(*task, 10'000);
   EXPECT_EQ(stop.code(), StatusCode::kStop);
   EXPECT_THAT(stop.message(), HasSubstr("run is missing"));
@@ -416,7 +416,7 @@ TEST(PartitionTaskTest, ASinkIsNotOfferedMoreThanItTakes) {
     ASSERT_EQ(task->position(), Offset{1'000});
     EXPECT_EQ(task->Snapshot().spilled_runs > 0, in_memory == 5);
     world.Answer(1, std::nullopt);
-    task->Hurry();
+    task->RetryNow();
     while (world.Sink(1).counted < 500) ASSERT_TRUE(task->Step(20'000).ok());
     ASSERT_LT(world.Sink(1).counted, 1'000);
     task = MakeTestTask(&world, options);

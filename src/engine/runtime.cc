@@ -23,10 +23,10 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 constexpr int64_t kPublishIntervalMs = 50;
-// Without a run for so long the spill is over: a sink that is slow and not away makes no flood of
-// lines.
+// Without a spilled run for this long, spilling is reported as over. So a sink that is slow but not
+// away does not flood the log.
 constexpr int64_t kSpillOverMs = 10'000;
-// Likewise: a list that was full for so long is worth a line.
+// A list that has been full for this long is worth a line in the log.
 constexpr int64_t kFullMs = 10'000;
 
 int64_t NowMs() {
@@ -47,21 +47,21 @@ struct Runtime::State {
     SourcePartition partition;
     Worker* worker = nullptr;
     std::atomic<bool> woken = false;
-    std::atomic<bool> draining = false;   // by Remove()
-    std::atomic<bool> abandoned = false;  // its deadline has passed
+    std::atomic<bool> draining = false;   // set by Remove()
+    std::atomic<bool> abandoned = false;  // the deadline of Remove() has passed
 
-    // Of the worker's thread.
+    // Used by the worker's thread only.
     std::unique_ptr<PartitionTask> task;
     Backoff rebuild_backoff;
-    int64_t due_ms = 0;  // of the next Step, or of the next attempt to build
+    int64_t due_ms = 0;  // of the next Step, or of the next attempt to build the task
     int64_t built_ms = 0;
     int64_t published_ms = 0;
     bool finished = false;
-    bool released = false;  // guarded by finished_mutex: its worker knows nothing of it any more
+    bool released = false;  // guarded by finished_mutex: its worker has forgotten it
     bool was_running = false;
     bool spills = false;      // as it was told
-    int64_t spilled_ms = 0;   // when there was a run last
-    int64_t not_full_ms = 0;  // when the list was not full last
+    int64_t spilled_ms = 0;   // when a spilled run was last seen
+    int64_t not_full_ms = 0;  // when the list was last seen with room
     bool waits = false;       // as it was told
     Gap gap;                  // as it was told
 
@@ -70,13 +70,13 @@ struct Runtime::State {
   };
 
   struct Worker {
-    std::vector<Slot*> slots;  // its own, of its thread
+    std::vector<Slot*> slots;  // used by its own thread only
     std::mutex mutex;
     std::condition_variable wake;
     // Guarded by mutex.
     bool woken = false;
     std::vector<Slot*> added;
-    size_t count = 0;  // of the slots that it has or will have
+    size_t count = 0;  // how many slots it has, including those just added
     std::jthread thread;
   };
 
@@ -90,8 +90,9 @@ struct Runtime::State {
   std::atomic<bool> draining = false;
   std::mutex finished_mutex;
   std::condition_variable finished_changed;
-  size_t unfinished = 0;                         // guarded by finished_mutex
-  std::vector<std::unique_ptr<Worker>> workers;  // last: their threads use the rest
+  size_t unfinished = 0;  // guarded by finished_mutex
+  std::vector<std::unique_ptr<Worker>>
+      workers;  // last, because their threads use the members above
 
   bool Draining(const Slot& slot) const { return draining || slot.draining; }
   void Work(Worker& worker);
@@ -104,8 +105,8 @@ struct Runtime::State {
   void Finish(Slot& slot, TaskHealth health, const std::string& reason);
   int64_t FinishWithoutTask(Slot& slot);
   void Publish(Slot& slot, int64_t now_ms);
-  static void TellSpill(Slot& slot, const TaskStatus& status, int64_t now_ms);
-  static void TellGap(Slot& slot, const TaskStatus& status);
+  static void ReportSpill(Slot& slot, const TaskStatus& status, int64_t now_ms);
+  static void ReportGap(Slot& slot, const TaskStatus& status);
   void Wake(Slot& slot);
   void Stop();
 };
@@ -127,10 +128,12 @@ void Runtime::State::Work(Worker& worker) {
     ReleaseRemoved(worker);
     Sleep(worker, due_ms);
   }
-  for (Slot* slot : worker.slots) slot->task.reset();  // on the thread that used its ports
+  for (Slot* slot : worker.slots)
+    slot->task.reset();  // a task is destroyed on the thread that used its ports
 }
 
-// Those that Remove() waits for: from here on this thread knows nothing of them.
+// Forgets the finished slots for which Remove() waits, and tells it. From here on, this thread does
+// not touch them.
 void Runtime::State::ReleaseRemoved(Worker& worker) {
   std::vector<Slot*> gone;
   std::erase_if(worker.slots, [&gone](Slot* slot) {
@@ -153,11 +156,11 @@ void Runtime::State::Sleep(Worker& worker, int64_t until_ms) {
   worker.woken = false;
 }
 
-// Its Step, if it is due or woken. Returns when the next one is.
+// Steps the slot's task if it is due or was woken. Returns when the next Step is due.
 int64_t Runtime::State::Turn(Slot& slot) {
   if (slot.finished) return PartitionTask::kNever;
   if (slot.abandoned) {
-    Finish(slot, TaskHealth::kStopped, "not drained in time");
+    Finish(slot, TaskHealth::kStopped, "the task was not drained in time");
     return PartitionTask::kNever;
   }
   const bool woken = slot.woken.exchange(false);
@@ -169,7 +172,7 @@ int64_t Runtime::State::Turn(Slot& slot) {
   } else if (!woken && now_ms < slot.due_ms) {
     return slot.due_ms;
   }
-  if (woken) slot.task->Hurry();
+  if (woken) slot.task->RetryNow();
   StepTask(slot, now_ms);
   return slot.finished ? PartitionTask::kNever : slot.due_ms;
 }
@@ -190,7 +193,7 @@ bool Runtime::State::Build(Slot& slot, int64_t now_ms) {
 void Runtime::State::StepTask(Slot& slot, int64_t now_ms) {
   PartitionTask& task = *slot.task;
   if (Draining(slot)) task.Drain();
-  const Result<Progress> done = task.Step(now_ms);
+  const Result<StepResult> done = task.Step(now_ms);
   if (!done.ok() && done.status().code() != StatusCode::kRetry)
     return Failed(slot, done.status(), now_ms);
   if (!done.ok()) {
@@ -201,12 +204,13 @@ void Runtime::State::StepTask(Slot& slot, int64_t now_ms) {
     Publish(slot, now_ms);
     return Finish(slot, TaskHealth::kDrained, "");
   }
-  const bool worked = done.ok() && done.value() == Progress::kWorked;
+  const bool worked = done.ok() && done.value() == StepResult::kWorked;
   slot.due_ms = worked ? now_ms : std::min(task.NextDue(now_ms), now_ms + options.sleep_ms_max);
   if (!worked || now_ms - slot.published_ms >= kPublishIntervalMs) Publish(slot, now_ms);
 }
 
-// kRebuild of a task, kStop of a task, or any failure of the factory.
+// Handles kRebuild or kStop of a task, and any failure of the factory. The health is published
+// before the task goes.
 void Runtime::State::Failed(Slot& slot, const Status& status, int64_t now_ms) {
   if (slot.task != nullptr) Publish(slot, now_ms);
   slot.task.reset();
@@ -217,7 +221,7 @@ void Runtime::State::Failed(Slot& slot, const Status& status, int64_t now_ms) {
   if (Draining(slot)) return Finish(slot, TaskHealth::kStopped, "not drained: " + status.message());
   slot.rebuild_backoff.Died(slot.built_ms, now_ms);
   slot.due_ms = slot.rebuild_backoff.until_ms();
-  LogWarning(fmt::format("{} is built again: {}", NameOf(slot.partition), status.message()));
+  LogWarning(fmt::format("{} is rebuilt: {}", NameOf(slot.partition), status.message()));
   const std::lock_guard lock(slot.mutex);
   slot.health.health = TaskHealth::kStarting;
   slot.health.reason = status.message();
@@ -237,8 +241,8 @@ void Runtime::State::Finish(Slot& slot, TaskHealth health, const std::string& re
   finished_changed.notify_all();
 }
 
-// Drain() came while there was no task: one that was never built has read nothing, what a thrown
-// away one had read is replayed at the next start.
+// Handles a drain while there is no task. A task that was never built has read nothing, so the slot
+// is drained. What a discarded task had read is replayed at the next start, so that slot is not.
 int64_t Runtime::State::FinishWithoutTask(Slot& slot) {
   std::string reason;
   bool rebuilt = false;
@@ -258,15 +262,16 @@ void Runtime::State::Publish(Slot& slot, int64_t now_ms) {
     slot.was_running = true;
     LogInfo(fmt::format("{} runs from offset {}", NameOf(slot.partition), status.position.v));
   }
-  if (status.running) TellSpill(slot, status, now_ms);
-  if (status.running) TellGap(slot, status);
+  if (status.running) ReportSpill(slot, status, now_ms);
+  if (status.running) ReportGap(slot, status);
   const std::lock_guard lock(slot.mutex);
   slot.health.health = status.running ? TaskHealth::kRunning : TaskHealth::kStarting;
   slot.health.task = std::move(status);
 }
 
-// What is lost for good, in the log, too; after a restart again, as long as it is told at all.
-void Runtime::State::TellGap(Slot& slot, const TaskStatus& status) {
+// Logs lost offsets: they are lost for good. After a restart they are logged again, as long as the
+// task reports the gap.
+void Runtime::State::ReportGap(Slot& slot, const TaskStatus& status) {
   if (status.gap.empty() || status.gap == slot.gap) return;
   slot.gap = status.gap;
   LogError(
@@ -275,35 +280,36 @@ void Runtime::State::TellGap(Slot& slot, const TaskStatus& status) {
                   slot.gap.next.v));
 }
 
-// What lasts is told once, when it begins and when it ends.
-void Runtime::State::TellSpill(Slot& slot, const TaskStatus& status, int64_t now_ms) {
+// Logs a lasting state twice: when it begins and when it ends.
+void Runtime::State::ReportSpill(Slot& slot, const TaskStatus& status, int64_t now_ms) {
   if (status.spilled_runs > 0) slot.spilled_ms = now_ms;
   if (status.spilled_runs > 0 && !slot.spills) {
     slot.spills = true;
-    LogWarning(fmt::format("{} spills: a sink is away, and what it lacks goes to disk",
-                           NameOf(slot.partition)));
+    LogWarning(
+        fmt::format("{} spills: a sink is away, and the segments it lacks are written to disk",
+                    NameOf(slot.partition)));
   } else if (slot.spills && now_ms - slot.spilled_ms >= kSpillOverMs) {
     slot.spills = false;
-    LogInfo(
-        fmt::format("{} spills no more: every sink has what was on disk", NameOf(slot.partition)));
+    LogInfo(fmt::format("{} no longer spills: every sink has committed what was on disk",
+                        NameOf(slot.partition)));
   }
   if (!status.full) {
     slot.not_full_ms = now_ms;
     slot.waits = false;
   } else if (!slot.waits && now_ms - slot.not_full_ms >= kFullMs) {
     slot.waits = true;
-    LogWarning(
-        fmt::format("{} counts no more until the sink that is away takes what waits for it: "
-                    "there is no more room in memory and on disk (engine.spill_max)",
-                    NameOf(slot.partition)));
+    LogWarning(fmt::format(
+        "{} has stopped counting until the absent sink takes the segments that wait for it: there "
+        "is no room left in memory or on disk (raise engine.spill_max, or bring the sink back)",
+        NameOf(slot.partition)));
   }
 }
 
 // ---- other threads -----------------------------------------------------------------------------
 
-// The flag of the slot is set before the one of the worker, and the worker clears its own before it
-// looks at those of its slots: whoever finds the slot's flag set already is covered by the look
-// that will clear it.
+// The slot's flag is set before the worker's, and the worker clears its own flag before it looks at
+// those of its slots. So whoever finds the slot's flag already set is covered by the look that will
+// clear it.
 void Runtime::State::Wake(Slot& slot) {
   if (slot.woken.exchange(true)) return;
   {
@@ -398,7 +404,7 @@ bool Runtime::Remove(const std::vector<SourcePartition>& partitions, int64_t dea
       slot->woken = true;
       {
         const std::lock_guard lock(slot->worker->mutex);
-        slot->worker->woken = true;  // also for those that have finished: they must be released
+        slot->worker->woken = true;  // wake it for finished slots, too: they must be released
       }
       slot->worker->wake.notify_one();
     }
@@ -415,7 +421,7 @@ bool Runtime::Remove(const std::vector<SourcePartition>& partitions, int64_t dea
       lock.unlock();
       wake();
       lock.lock();
-      s.finished_changed.wait(lock, released);  // a Step is short
+      s.finished_changed.wait(lock, released);  // a Step is short, so this wait is, too
     }
   }
   bool drained = true;
@@ -429,6 +435,7 @@ bool Runtime::Remove(const std::vector<SourcePartition>& partitions, int64_t dea
       const std::lock_guard worker_lock(slot->worker->mutex);
       --slot->worker->count;
     }
+    // The worker has released the slot, so nobody else knows it now.
     s.by_partition.erase(slot->partition);
     std::erase_if(s.slots, [slot](const auto& other) { return other.get() == slot; });
   }
@@ -446,6 +453,8 @@ bool Runtime::Drain(int64_t deadline_ms) {
     }
     return slots;
   };
+  // Taken before the drain begins: a partition that had stopped earlier does not count against its
+  // success.
   const std::vector<const State::Slot*> drains = running();
   s.draining = true;
   WakeAll();

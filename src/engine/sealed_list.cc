@@ -10,12 +10,14 @@ namespace sightline {
 int64_t SegmentBytes(const Segment& segment) {
   size_t bytes = sizeof(Segment) + segment.ledger.size() * sizeof(LedgerRow);
   for (const CountRow& row : segment.counts) bytes += sizeof row + row.key.item.size();
-  for (const SetAside& aside : segment.set_aside) bytes += sizeof aside + aside.bytes.size();
+  for (const DeadLetter& letter : segment.dead_letters)
+    bytes += sizeof letter + letter.bytes.size();
   return static_cast<int64_t>(bytes);
 }
 
 void SealedList::Add(Segment segment) {
   CHECK(segment.first < segment.next);
+  // Contiguity is what compare-and-set and the cuts at committed offsets rely on.
   CHECK(empty() || next() == segment.first);
   rows_ += static_cast<int64_t>(segment.rows());
   weights_.push_back(SegmentBytes(segment));
@@ -61,6 +63,7 @@ std::span<const Segment> SealedList::Oldest(int64_t bytes_max, Offset limit) con
 
 void SealedList::Spill(SpilledRun run) {
   const size_t n = run.boundaries.size();
+  // The run must describe exactly the oldest segments: they leave memory because of it.
   CHECK(n <= size() && segments_.front().first == run.first);
   for (size_t i = 0; i < n; ++i) CHECK(segments_[i].next == run.boundaries[i]);
   Forget(n);
@@ -71,7 +74,8 @@ void SealedList::Spill(SpilledRun run) {
 int64_t SealedList::Merge(std::span<const Offset> kept) {
   int64_t merged = 0;
   if (size() < 2) return merged;
-  // From the newest to the oldest, so that a merged one meets the next older one at its new size.
+  // From the newest to the oldest, so that a merged segment meets the next older one at its new
+  // size.
   for (size_t older = size() - 1; older-- > 0;) {
     if (!SmallEnough(older)) continue;
     if (std::ranges::find(kept, segments_[older].next) != kept.end()) continue;
@@ -88,7 +92,7 @@ void SealedList::MergeAll() {
 bool SealedList::SmallEnough(size_t older) const {
   const size_t rows = segments_[older].rows();
   const size_t newer_rows = segments_[older + 1].rows();
-  // What is lost stays apart from what was counted.
+  // Lost offsets stay apart from counted ones, so that a sink can report exactly the lost ranges.
   if (segments_[older].IsGap() != segments_[older + 1].IsGap()) return false;
   return 2 * newer_rows >= rows && rows + newer_rows <= limits_.rows_max &&
          weights_[older] + weights_[older + 1] <= limits_.bytes_max;

@@ -1,6 +1,7 @@
-// SealedList: the sealed segments that some sink of a task has not committed yet, one list for all
-// sinks, contiguous up to where the open segment begins. Its oldest part may lie in spilled runs,
-// of which it has only the description; segments, rows and bytes are those in memory.
+// SealedList: the sealed segments that some sink of a task has not committed yet. There is one list
+// for all sinks, contiguous up to the start of the open segment. Its oldest part may lie in spilled
+// runs, of which the list has only the descriptions. size(), rows() and bytes() count the segments
+// in memory.
 //
 // A value of one task, used by its thread.
 #pragma once
@@ -15,58 +16,60 @@
 
 namespace sightline {
 
-// What a segment weighs in memory, about.
+// About how many bytes a segment takes in memory.
 int64_t SegmentBytes(const Segment& segment);
 
 class SealedList {
  public:
-  // A merged segment has at most so many rows and bytes.
+  // A merged segment has at most this many rows and bytes.
   struct MergeLimits {
     size_t rows_max = 16'384;
     int64_t bytes_max = 4 * 1024 * 1024;
   };
   explicit SealedList(MergeLimits limits) : limits_(limits) {}
 
-  // `segment` begins where the list ends, if it is not empty.
+  // Appends a segment. It must begin where the list ends, unless the list is empty.
   void Add(Segment segment);
-  // Likewise; before any segment, when a checkpoint is loaded.
+  // Appends a run under the same rule. Only while a checkpoint is loaded, before any segment.
   void AddRun(SpilledRun run);
   // Drops the runs and segments that end at or before `committed`.
   void DropUntil(Offset committed);
-  // The oldest segments in memory that end at or before `limit` and weigh at most `bytes_max`, at
-  // least one if one ends there.
+  // The oldest segments in memory that end at or before `limit` and weigh at most `bytes_max`
+  // together; at least one, if one ends there.
   std::span<const Segment> Oldest(int64_t bytes_max, Offset limit) const;
-  // They are in `run` now: exactly the segments that it describes leave memory.
+  // Moves the oldest segments out of memory. `run` must describe exactly these segments, and be
+  // durable.
   void Spill(SpilledRun run);
-  // Merges neighbours, so that a sink of minutes does not hold thousands of segments of
-  // milliseconds. Returns how many boundaries it removed.
+  // Merges neighbours, so that a sink that commits once a minute does not hold thousands of
+  // segments of a few milliseconds. Returns how many boundaries it removed.
   //
   // A boundary in `kept` stays. The task keeps each sink's committed offset and the offset that it
   // has offered without having an answer. That is enough:
-  //  - Of this life: a sink's list is cut out of this one at its committed and its offered offset,
-  //    so no segment that it is given straddles what it has.
-  //  - Of the next life, which starts from a checkpoint that was put with the list as it was at
-  //  that
-  //    moment, up to C: what a sink has then committed is (1) what it had committed at that moment,
-  //    or what it had been offered by then without an answer: both were kept, so they are
-  //    boundaries of that list; (2) something offered later: the boundaries of the list up to C
-  //    only become fewer, so it is one of those, or it lies beyond C, where replay cuts exactly at
-  //    it; or (3) the same of a life in between, which began with the same list and removed
-  //    boundaries by the same rule.
+  // - In this life of the task, a sink's offer is cut out of this list at its committed and its
+  //   offered offset. So no segment that a sink is given straddles what the sink has.
+  // - The next life starts from a checkpoint, which holds this list as it was when it was put, up
+  //   to C. What a sink has committed by then is one of three things. (1) It had been committed or
+  //   offered when the checkpoint was put: both offsets were kept, so they are boundaries of the
+  //   checkpoint's list. (2) It was offered later: boundaries up to C only become fewer, so it is
+  //   one of the checkpoint's, or it lies beyond C, where replay cuts exactly at it. (3) It was
+  //   committed by a life in between, which began with the same list and removed boundaries by the
+  //   same rule.
   //
-  // Neighbours are merged when the newer one has at least half of the older one's rows, as runs of
-  // a log-structured merge tree are: a row is copied O(log(rows)) times and the list has O(log)
-  // segments for each one at the limits and each kept boundary.
+  // Two neighbours are merged when the newer one has at least half of the older one's rows, like
+  // the runs of a log-structured merge tree. So a row is copied O(log(rows)) times, and the list
+  // has O(log(rows)) segments for each one at the limits and for each kept boundary.
   int64_t Merge(std::span<const Offset> kept);
-  // Without any rule; the planted bug kOneAccumulator is made of it.
+  // Merges everything, without any rule. Only the planted bug kOneAccumulator uses it.
   void MergeAll();
 
-  // Segments in [first, next), all in memory; both are boundaries, or at the ends of the list.
+  // The segments in [first, next), all of them in memory. Both offsets are boundaries or ends of
+  // the list.
   std::span<const Segment> Between(Offset first, Offset next) const;
-  // The run in which the segment that begins at `offset` lies; null: it is in memory, or not here.
+  // The run that holds the segment which begins at `offset`; null if the segment is in memory, or
+  // not in the list.
   const SpilledRun* RunAt(Offset offset) const;
-  bool IsBoundary(Offset offset) const;  // the ends of the list, too
-  // True if the segments in memory from `offset` on are more than `size` or weigh more than
+  bool IsBoundary(Offset offset) const;  // the ends of the list are boundaries, too
+  // True if the segments in memory from `offset` on are more than `size`, or weigh more than
   // `bytes`.
   bool Exceeds(Offset offset, size_t size, int64_t bytes) const;
 
@@ -77,7 +80,7 @@ class SealedList {
   int64_t rows() const { return rows_; }
   int64_t bytes() const { return bytes_; }
   int64_t spilled_bytes() const { return spilled_bytes_; }  // as stored
-  // Not of an empty list.
+  // The list must not be empty.
   Offset first() const { return runs_.empty() ? segments_.front().first : runs_.front().first; }
   Offset next() const { return segments_.empty() ? runs_.back().next() : segments_.back().next; }
 

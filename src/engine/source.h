@@ -1,7 +1,7 @@
 // Source: the port through which a task reads one source partition.
 //
-// An instance belongs to one task, is used by the thread that steps the task, and is thrown away
-// with it. A failed read has changed nothing: kRetry.
+// An instance belongs to one task, is used by the thread that steps the task, and is discarded with
+// it. A failed read says kRetry and has changed nothing.
 #pragma once
 
 #include <memory>
@@ -17,10 +17,10 @@ namespace sightline {
 struct Record {
   Offset offset;
   AppendTime append_time = kNoAppendTime;
-  std::string_view payload;  // kDecodePadding (operators/decode.h) readable bytes behind it
+  std::string_view payload;  // kDecodePadding (operators/decode.h) bytes behind it are readable
 };
 
-// Records of [first, next); offsets may have holes. `storage` keeps the payloads alive.
+// The records of [first, next). Offsets may have holes. `storage` keeps the payloads alive.
 struct Batch {
   Offset first, next;
   std::vector<Record> records;
@@ -31,12 +31,14 @@ class Source {
  public:
   virtual ~Source() = default;
   virtual Result<Offset> Earliest() = 0;
-  // kStop if retention has passed `next`, or `next` lies beyond the end of the log. Which of the
-  // two it was tells Earliest() afterwards: it is what the refusal went by, or newer.
+  // Continues at `next`. kStop if retention has passed `next`, or if `next` lies beyond the end of
+  // the log. Earliest() then tells which: its answer is the one on which the refusal was based, or
+  // a newer one.
   virtual Status Seek(Offset next) = 0;
-  // Never waits. first == next: nothing to read now. At most records_max records, and at least one
-  // stored batch if there is any. kStop, again and again, if retention has passed what comes next:
-  // then Earliest() lies behind it, and Seek() goes on there.
+  // Reads without waiting. first == next: there is nothing to read now. Returns at most records_max
+  // records, and at least one stored batch if there is any. kStop, on every call, if retention has
+  // passed the position: then Earliest() lies behind it, and reading can continue there after a
+  // Seek().
   virtual Result<Batch> Poll(int64_t records_max) = 0;
 };
 

@@ -19,7 +19,7 @@ constexpr std::string_view kMagic = "SLSR";
 constexpr uint64_t kVersion = 1;
 
 Status Damaged(const SpilledRun& run, const std::string& what) {
-  return Status::Stop(fmt::format("spilled run {}-{} of offsets [{}, {}) is damaged: {}",
+  return Status::Stop(fmt::format("the spilled run {}-{} of the offsets [{}, {}) is damaged: {}",
                                   run.id.owner.v, run.id.number, run.first.v, run.next().v, what));
 }
 
@@ -46,12 +46,12 @@ SpilledRun DescribeRun(RunId id, std::span<const Segment> segments, int64_t byte
 
 Result<std::vector<Segment>> DecodeRun(const SpilledRun& run, std::string_view bytes) {
   ByteReader in(bytes);
-  if (in.Raw(kMagic.size()) != kMagic) return Damaged(run, "it does not begin as one");
+  if (in.Raw(kMagic.size()) != kMagic) return Damaged(run, "it does not begin like a spilled run");
   if (const uint64_t version = in.Varint(); version != kVersion)
-    return Status::Stop(fmt::format(
-        "spilled run {}-{} has version {}, this program reads version {}: run the program that "
-        "wrote it and drain it",
-        run.id.owner.v, run.id.number, version, kVersion));
+    return Status::Stop(
+        fmt::format("the spilled run {}-{} has version {}, and this program reads version {}: run "
+                    "the program that wrote it, and drain it",
+                    run.id.owner.v, run.id.number, version, kVersion));
   std::vector<Segment> segments;
   segments.reserve(run.boundaries.size());
   for (const Offset boundary : run.boundaries) {
@@ -59,7 +59,7 @@ Result<std::vector<Segment>> DecodeRun(const SpilledRun& run, std::string_view b
     Result<Segment> segment = Segment::Decode(in);
     if (!segment.ok()) return Damaged(run, segment.status().message());
     if (segment.value().first != due || segment.value().next != boundary)
-      return Damaged(run, "it has segments of other offsets");
+      return Damaged(run, "its segments are of other offsets than the checkpoint says");
     segments.push_back(std::move(segment).value());
   }
   if (!in.done()) return Damaged(run, "it is longer than it should be");

@@ -1,5 +1,5 @@
-// Ports in memory, for the unit tests of this room. What they write to outlives them and is
-// thread-safe; a test makes a call fail by setting what it answers.
+// Ports in memory for the unit tests of this room. What they write to outlives them and is
+// thread-safe. A test makes a call fail by setting the call's answer.
 #pragma once
 
 #include <fmt/format.h>
@@ -41,7 +41,7 @@ struct TestWorld {
 
   explicit TestWorld(size_t sink_count = 1) : sinks(sink_count) {}
 
-  // A detection of its own camera second; ids are never the same twice.
+  // Appends `n` detections of one camera, a second apart. No id occurs twice.
   void Append(int64_t n = 1) {
     const std::lock_guard lock(mutex);
     for (; n > 0; --n) {
@@ -186,7 +186,8 @@ class TestStore final : public CheckpointStore {
   TestWorld& w_;
 };
 
-// Spec of the tests: everything is counted, since each record is a second after the one before.
+// The spec of the tests. Everything is counted, because each record is a second later than the one
+// before.
 inline PipelineSpec TestSpec() { return {}; }
 
 inline std::unique_ptr<PartitionTask> MakeTestTask(TestWorld* world, TaskOptions options,

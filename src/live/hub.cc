@@ -66,21 +66,21 @@ struct Hub::State {
         : view(view),
           json(ViewJson(view.location, view.window, view.limit)),
           board(board),
-          log(seq, kept_max) {}
+          history(seq, kept_max) {}
     const View view;
     const std::string json;
     Board* const board;
 
-    // The hub's thread's: the state as of log.seq().
+    // The hub's thread's: the state as of history.seq().
     bool is_computed = false;
-    uint64_t told_step = 0;  // of board->locations
+    uint64_t sent_version = 0;  // of board->locations
     int64_t now_ms = 0;
     int64_t changed_at_ms = 0;
     Top top;
     Ledger ledger;
 
-    // Guarded by `mutex`; only the hub's thread appends to the log.
-    ViewLog log;
+    // Guarded by `mutex`; only the hub's thread appends to the history.
+    ViewHistory history;
     std::set<ViewerOfView*> viewers;
     bool wanted = false;         // some viewer waits for a snapshot, or for its first wake
     bool is_stale = false;       // was without viewers since it was computed
@@ -113,7 +113,7 @@ struct Hub::State {
                             std::string_view ledger) const;
   SseMessage SnapshotOf(ViewState& view, int64_t seq) const;
   SseMessage HeartbeatOf(const ViewState& view, int64_t seq, Watermark complete_until) const;
-  bool IsNews(const ViewState& view, const Top& top, const Ledger& ledger) const;
+  bool HasChanged(const ViewState& view, const Top& top, const Ledger& ledger) const;
   void DropExpired();
 
   const Live* const live;
@@ -145,7 +145,7 @@ class Hub::State::ViewerOfView final : public Hub::Viewer {
   ViewState* const view_;
   const std::function<void()> wake_;
   // Guarded by the hub's mutex.
-  ViewLog::Cursor cursor_;
+  ViewHistory::Cursor cursor_;
   bool is_armed_ = true;  // may be woken
 };
 
@@ -200,8 +200,8 @@ Result<std::unique_ptr<Hub::Viewer>> Hub::State::Subscribe(const View& view,
                     options.views_max));
   }
   auto viewer = std::make_unique<ViewerOfView>(this, state, std::move(wake));
-  viewer->cursor_ = state->log.Resume(SeqOfId(last_event_id, boot));
-  state->log.Serve(viewer->cursor_);
+  viewer->cursor_ = state->history.Resume(SeqOfId(last_event_id, boot));
+  state->history.Serve(viewer->cursor_);
   state->viewers.insert(viewer.get());
   state->wanted = true;
   ++viewers;
@@ -213,8 +213,8 @@ Result<std::unique_ptr<Hub::Viewer>> Hub::State::Subscribe(const View& view,
 std::vector<SseMessage> Hub::State::Take(ViewerOfView& viewer) {
   const std::lock_guard lock(mutex);
   viewer.is_armed_ = true;
-  std::vector<SseMessage> messages = viewer.view_->log.Take(viewer.cursor_);
-  if (viewer.view_->log.NeedsSnapshot(viewer.cursor_)) {
+  std::vector<SseMessage> messages = viewer.view_->history.Take(viewer.cursor_);
+  if (viewer.view_->history.NeedsSnapshot(viewer.cursor_)) {
     viewer.view_->wanted = true;
     pace->Wanted();
   }
@@ -228,7 +228,7 @@ void Hub::State::Leave(ViewerOfView& viewer) {
   if (view.viewers.empty()) {
     view.left_at = Steady::now();
     view.is_stale = true;
-    view.log.SetSnapshot(nullptr);
+    view.history.SetSnapshot(nullptr);
   }
   --viewers;
   pace->SetWatched(static_cast<int64_t>(views.size()), viewers);
@@ -256,7 +256,7 @@ std::vector<Hub::State::Job> Hub::State::Collect(const Pace::Due& due) {
     Job job{.view = view.get(),
             .compute = due.everything() || !view->is_computed || view->is_stale};
     for (const ViewerOfView* viewer : view->viewers)
-      job.snapshot = job.snapshot || view->log.NeedsSnapshot(viewer->cursor_);
+      job.snapshot = job.snapshot || view->history.NeedsSnapshot(viewer->cursor_);
     view->wanted = false;
     view->is_stale = false;
     view->is_busy = true;
@@ -301,34 +301,34 @@ void Hub::State::Compute(std::span<Job> jobs, bool heartbeat) {
 void Hub::State::Publish(const Job& job, const Reading* reading, Top top, bool heartbeat) {
   ViewState& view = *job.view;
   const SseMessage change = reading == nullptr ? nullptr : Advance(view, *reading, std::move(top));
-  const int64_t seq = view.log.seq() + (change == nullptr ? 0 : 1);
+  const int64_t seq = view.history.seq() + (change == nullptr ? 0 : 1);
   const SseMessage snapshot = job.snapshot ? SnapshotOf(view, seq) : nullptr;
   const SseMessage beat = heartbeat ? HeartbeatOf(view, seq, reading->complete_until) : nullptr;
 
   const std::lock_guard lock(mutex);
   if (change != nullptr) {
     const int64_t share = options.kept_bytes_max / static_cast<int64_t>(views.size());
-    view.log.Append(change, std::max(share, kKeptBytesPerViewMin));
+    view.history.Append(change, std::max(share, kKeptBytesPerViewMin));
   }
-  if (snapshot != nullptr) view.log.SetSnapshot(snapshot);
-  if (beat != nullptr) view.log.SetHeartbeat(beat);
+  if (snapshot != nullptr) view.history.SetSnapshot(snapshot);
+  if (beat != nullptr) view.history.SetHeartbeat(beat);
   for (ViewerOfView* viewer : view.viewers) {
-    view.log.Serve(viewer->cursor_);
-    if (!viewer->is_armed_ || !view.log.HasFor(viewer->cursor_)) continue;
+    view.history.Serve(viewer->cursor_);
+    if (!viewer->is_armed_ || !view.history.HasFor(viewer->cursor_)) continue;
     viewer->is_armed_ = false;
     viewer->wake_();
   }
   view.is_busy = false;
 }
 
-bool Hub::State::IsNews(const ViewState& view, const Top& top, const Ledger& ledger) const {
+bool Hub::State::HasChanged(const ViewState& view, const Top& top, const Ledger& ledger) const {
   // complete_until moves with the clock; what it changes is which panes of the window are complete.
   const auto complete = [this](const Top& of) {
     return std::clamp(WindowStart(of.complete_until, live->options().pane_size), of.window.start,
                       of.window.end);
   };
   const Top& was = view.top;
-  return view.told_step != view.board->locations.step() || was.window != top.window ||
+  return view.sent_version != view.board->locations.version() || was.window != top.window ||
          was.total != top.total || was.items != top.items || was.rows != top.rows ||
          complete(was) != complete(top) || view.ledger != ledger;
 }
@@ -337,22 +337,22 @@ bool Hub::State::IsNews(const ViewState& view, const Top& top, const Ledger& led
 // or nobody was told anything yet.
 SseMessage Hub::State::Advance(ViewState& view, const Reading& reading, Top top) {
   LocationBoard& locations = view.board->locations;
-  const bool tell = view.is_computed && IsNews(view, top, reading.ledger);
-  const bool as_snapshot = view.told_step < locations.snapshot_step();
+  const bool publish = view.is_computed && HasChanged(view, top, reading.ledger);
+  const bool as_snapshot = view.sent_version < locations.snapshot_version();
   const std::string moves =
-      tell ? ToJson(std::span<const Move>(MovesBetween(view.top.rows, top.rows))) : "";
-  const uint64_t told_step = std::exchange(view.told_step, locations.step());
+      publish ? ToJson(std::span<const Move>(MovesBetween(view.top.rows, top.rows))) : "";
+  const uint64_t sent_version = std::exchange(view.sent_version, locations.version());
   view.is_computed = true;
   view.now_ms = reading.now_ms;
   view.changed_at_ms = reading.changed_at_ms;
   view.top = std::move(top);
   view.ledger = reading.ledger;
-  if (!tell) return nullptr;
-  const int64_t seq = view.log.seq() + 1;
+  if (!publish) return nullptr;
+  const int64_t seq = view.history.seq() + 1;
   if (as_snapshot) return SnapshotOf(view, seq);
   const std::string top_json = ToJson(view.top), ledger_json = ToJson(view.ledger);
   StreamState state = StreamStateOf(view, seq, top_json, ledger_json);
-  state.locations = locations.ChangedJson(told_step);
+  state.locations = locations.ChangedJson(sent_version);
   state.moves = moves;
   return Message(ChangeEvent(state));
 }
@@ -431,7 +431,7 @@ int64_t Hub::computations() const { return state_->computations.load(); }
 int64_t Hub::kept_bytes() const {
   const std::lock_guard lock(state_->mutex);
   int64_t bytes = 0;
-  for (const auto& [key, view] : state_->views) bytes += view->log.bytes();
+  for (const auto& [key, view] : state_->views) bytes += view->history.bytes();
   return bytes;
 }
 const std::string& Hub::boot() const { return state_->boot; }

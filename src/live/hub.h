@@ -19,8 +19,8 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "live/live.h"
-#include "live/scope.h"
-#include "live/view_log.h"
+#include "live/view_history.h"
+#include "model/scope.h"
 
 namespace sightline {
 

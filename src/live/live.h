@@ -17,10 +17,10 @@
 #include "base/status.h"
 #include "live/completeness.h"
 #include "live/ranking.h"
-#include "live/scope.h"
-#include "live/window_choice.h"
+#include "model/scope.h"
 #include "model/segment.h"
 #include "model/types.h"
+#include "model/window_choice.h"
 
 namespace sightline {
 

@@ -14,8 +14,8 @@ TEST(LocationBoard, FirstIsASnapshotByNameThenOid) {
   LocationBoard board;
   EXPECT_EQ(board.AllJson(), "[]");
   board.Update({Of(3, "b", 1), Of(1, "b", 1), Of(2, "a", 5)}, true);
-  EXPECT_EQ(board.step(), 1u);
-  EXPECT_EQ(board.snapshot_step(), 1u);
+  EXPECT_EQ(board.version(), 1u);
+  EXPECT_EQ(board.snapshot_version(), 1u);
   EXPECT_EQ(board.AllJson(), R"([{"oid":"2","name":"a","total":5,"top":"bus"},)"
                              R"({"oid":"1","name":"b","total":1,"top":"bus"},)"
                              R"({"oid":"3","name":"b","total":1,"top":"bus"}])");
@@ -25,11 +25,11 @@ TEST(LocationBoard, OnlyWhatReallyChanged) {
   LocationBoard board;
   board.Update({Of(1, "b", 1), Of(2, "a", 4), Of(3, "c", 0)}, true);
   board.Update({Of(1, "b", 1)}, false);
-  EXPECT_EQ(board.step(), 1u);
+  EXPECT_EQ(board.version(), 1u);
   EXPECT_EQ(board.ChangedJson(1), "[]");
   board.Update({Of(1, "b", 1), Of(2, "a", 5)}, false);
-  EXPECT_EQ(board.step(), 2u);
-  EXPECT_EQ(board.snapshot_step(), 1u);
+  EXPECT_EQ(board.version(), 2u);
+  EXPECT_EQ(board.snapshot_version(), 1u);
   EXPECT_EQ(board.ChangedJson(1), kTwo);
   EXPECT_EQ(board.ChangedJson(2), "[]");
   board.Update({Of(3, "c", 7)}, false);
@@ -42,10 +42,10 @@ TEST(LocationBoard, WhoGoesAwayNeedsASnapshot) {
   LocationBoard board;
   board.Update({Of(1, "b", 1), Of(2, "a", 5)}, true);
   board.Update({Of(2, "a", 5)}, true);
-  EXPECT_EQ(board.snapshot_step(), 2u);
+  EXPECT_EQ(board.snapshot_version(), 2u);
   EXPECT_EQ(board.AllJson(), kTwo);
   board.Update({Of(1, "b", 1)}, false);  // and comes back
-  EXPECT_EQ(board.snapshot_step(), 2u);
+  EXPECT_EQ(board.snapshot_version(), 2u);
   EXPECT_EQ(board.ChangedJson(2), R"([{"oid":"1","name":"b","total":1,"top":"bus"}])");
 }
 
@@ -53,8 +53,8 @@ TEST(LocationBoard, EverythingReadAgainWithoutNewsChangesNothing) {
   LocationBoard board;
   board.Update({Of(2, "a", 5)}, true);
   board.Update({Of(2, "a", 5)}, true);
-  EXPECT_EQ(board.snapshot_step(), 1u);
-  EXPECT_EQ(board.step(), 1u);
+  EXPECT_EQ(board.snapshot_version(), 1u);
+  EXPECT_EQ(board.version(), 1u);
 }
 
 }  // namespace

@@ -22,11 +22,11 @@ struct PaneGrid {
 };
 
 // What has become of old panes. Everything before packed_until is stored compactly, before
-// folded_until time moves in steps of the window, before dropped_until nothing is known any more.
-// Multiples of the block; they only ever grow.
+// downsampled_until time moves in steps of the window, before dropped_until nothing is known any
+// more. Multiples of the block; they only ever grow.
 struct Retention {
   EventTime packed_until = kBeforeAllTime;
-  EventTime folded_until = kBeforeAllTime;
+  EventTime downsampled_until = kBeforeAllTime;
   EventTime dropped_until = kBeforeAllTime;
 };
 

@@ -45,9 +45,9 @@ void PaneSeries::Seek(EventTime pane_start) {
   }
   Block& block = *current_block_;
   if (!block.packed.empty()) Unpack(block_start, block);
-  // A block made late, where others were folded already, is folded like them.
-  if (block_start + grid_.block <= maintained_.folded_until) block.folded = true;
-  const EventTime start = block.folded ? WindowStart(pane_start, grid_.window) : pane_start;
+  // A block made late, where others were downsampled already, is downsampled like them.
+  if (block_start + grid_.block <= maintained_.downsampled_until) block.downsampled = true;
+  const EventTime start = block.downsampled ? WindowStart(pane_start, grid_.window) : pane_start;
   // Nearly always one of the last.
   auto it = block.panes.end();
   while (it != block.panes.begin() && std::prev(it)->start >= start) --it;
@@ -148,7 +148,7 @@ void PaneSeries::Unpack(EventTime block_start, Block& block) {
   block.index = std::vector<PackedPane>();
 }
 
-void PaneSeries::Fold(EventTime block_start, Block& block) {
+void PaneSeries::Downsample(EventTime block_start, Block& block) {
   if (!block.packed.empty()) Unpack(block_start, block);
   std::vector<Pane> steps;
   for (const Pane& pane : block.panes) {
@@ -158,7 +158,7 @@ void PaneSeries::Fold(EventTime block_start, Block& block) {
       steps.back().cells.Add(cell.slot, cell.count, hints_);
   }
   block.panes = std::move(steps);
-  block.folded = true;
+  block.downsampled = true;
 }
 
 void PaneSeries::Maintain(const Retention& retention) {
@@ -173,8 +173,8 @@ void PaneSeries::Maintain(const Retention& retention) {
       dropped = true;
       continue;
     }
-    if (end <= retention.folded_until && !block.folded) {
-      Fold(start, block);
+    if (end <= retention.downsampled_until && !block.downsampled) {
+      Downsample(start, block);
       ++generation_;
     }
     if (block.packed.empty()) Pack(start, block);

@@ -34,11 +34,11 @@ class PaneSeries {
   // `pane_start` is a multiple of the pane.
   void Add(EventTime pane_start, Slot slot, int64_t count);
   // Adds `sign` times the counts in [start, end) to `sums`, which is made as long as there are
-  // slots. The bounds are multiples of the pane, and before Retention::folded_until of the window.
-  // Returns the sum of what was found (without the sign).
+  // slots. The bounds are multiples of the pane, and before Retention::downsampled_until of the
+  // window. Returns the sum of what was found (without the sign).
   int64_t AddTo(Window range, int64_t sign, std::vector<int64_t>& sums) const;
 
-  // Packs, folds and drops what is due, and frees the slots of items that are nowhere left.
+  // Packs, downsamples and drops what is due, and frees the slots of items that are nowhere left.
   void Maintain(const Retention& retention);
   bool IsBehind(const Retention& retention, Millis by) const {
     return (retention.packed_until - maintained_.packed_until) > by;
@@ -67,7 +67,7 @@ class PaneSeries {
     mutable bool has_sums = false;
     std::vector<PackedPane> index;
     std::string packed;
-    bool folded = false;
+    bool downsampled = false;
   };
 
   void Seek(EventTime pane_start);
@@ -76,7 +76,7 @@ class PaneSeries {
                    std::vector<int64_t>& sums) const;
   void Pack(EventTime block_start, Block& block);
   void Unpack(EventTime block_start, Block& block);
-  void Fold(EventTime block_start, Block& block);
+  void Downsample(EventTime block_start, Block& block);
   void FreeUnusedSlots();
 
   const PaneGrid grid_;

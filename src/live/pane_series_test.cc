@@ -52,7 +52,7 @@ TEST_F(PaneSeriesTest, PackedIsTheSameAndTakesCorrections) {
 
 TEST_F(PaneSeriesTest, FoldedKeepsSumsOfWindows) {
   for (int64_t pane = 0; pane < 120; ++pane) Add(pane, "a", 1);
-  series_.Maintain({.packed_until = EventTime{600'000}, .folded_until = EventTime{600'000}});
+  series_.Maintain({.packed_until = EventTime{600'000}, .downsampled_until = EventTime{600'000}});
   EXPECT_EQ(series_.generation(), 1u);
   EXPECT_EQ(Sum(6, 12, "a"), 6);
   EXPECT_EQ(Sum(0, 61, "a"), 61);
@@ -66,7 +66,7 @@ TEST_F(PaneSeriesTest, SlotsOfGoneItemsAreUsedAgain) {
   Add(0, "b", 1);
   Add(60, "b", 1);
   series_.Maintain(
-      {.packed_until = {600'000}, .folded_until = {600'000}, .dropped_until = {600'000}});
+      {.packed_until = {600'000}, .downsampled_until = {600'000}, .dropped_until = {600'000}});
   EXPECT_EQ(names_.size(), 1);
   EXPECT_GT(series_.generation(), 0u);
   Add(60, "c", 5);

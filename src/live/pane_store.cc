@@ -51,7 +51,7 @@ void PaneStore::Target::Add(EventTime pane, ItemName* item, int64_t count, uint6
   for (RunningSum* sum : sums) sum->Add(slot, count, stamp);
 }
 
-void PaneStore::Aim(Target& target, std::optional<Index> index, EventTime pane) {
+void PaneStore::Retarget(Target& target, std::optional<Index> index, EventTime pane) {
   target.series = index ? &locations_[*index]->series : &all_;
   target.sums.clear();
   for (const auto& followed : followed_) {
@@ -63,7 +63,7 @@ void PaneStore::Aim(Target& target, std::optional<Index> index, EventTime pane) 
 void PaneStore::Add(std::span<const CountRow> rows, EventTime now) {
   const uint64_t stamp = NextStamp();
   std::optional<Index> index;
-  EventTime pane = kAfterAllTime, all_pane = kAfterAllTime;  // what the targets aim at; none yet
+  EventTime pane = kAfterAllTime, all_pane = kAfterAllTime;  // what the targets point at; none yet
   for (const CountRow& row : rows) {
     CHECK(row.count >= 0);  // a segment adds; nothing ever takes away
     const bool same_location = index && locations_[*index]->id == row.key.location;
@@ -77,11 +77,11 @@ void PaneStore::Add(std::span<const CountRow> rows, EventTime now) {
     }
     const EventTime start = WindowStart(row.key.pane_start, grid_.pane);
     if (row.count == 0 || start < retention_.dropped_until || start >= now + kKept) {
-      if (!same_location) pane = kAfterAllTime;  // target_ aims at the location before
+      if (!same_location) pane = kAfterAllTime;  // target_ still points at the location before
       continue;
     }
-    if (!same_location || pane != start) Aim(target_, index, start);
-    if (all_pane != start) Aim(all_target_, std::nullopt, start);
+    if (!same_location || pane != start) Retarget(target_, index, start);
+    if (all_pane != start) Retarget(all_target_, std::nullopt, start);
     pane = all_pane = start;
     newest_ = std::max(newest_, start + grid_.pane);
     ItemName* const item = names_.Intern(row.key.item);
@@ -98,7 +98,7 @@ void PaneStore::AdvanceRetention(EventTime now) {
     until = std::max(until, WindowStart(reference - age, grid_.block));
   };
   grow(retention_.dropped_until, std::max(kKept, pane_retention_));
-  grow(retention_.folded_until, pane_retention_);
+  grow(retention_.downsampled_until, pane_retention_);
   grow(retention_.packed_until, std::min(kPackAfter, pane_retention_));
 }
 
@@ -115,7 +115,7 @@ void PaneStore::MaintainSome() {
 // ---------------------------------------------------------------------------------------
 
 EventTime PaneStore::Align(EventTime time) const {
-  return WindowStart(time, time < retention_.folded_until ? grid_.window : grid_.pane);
+  return WindowStart(time, time < retention_.downsampled_until ? grid_.window : grid_.pane);
 }
 
 Window PaneStore::WindowOf(const WindowChoice& choice, std::optional<Index> index,
@@ -159,7 +159,7 @@ void PaneStore::Unfollow(const WindowChoice& choice) {
   if (--(*it)->users == 0) followed_.erase(it);
 }
 
-PaneStore::Followed* PaneStore::MovedTo(const WindowChoice& choice, EventTime now) {
+PaneStore::Followed* PaneStore::AdvanceFollowed(const WindowChoice& choice, EventTime now) {
   const auto it = std::find_if(followed_.begin(), followed_.end(),
                                [&](const auto& followed) { return followed->choice == choice; });
   if (it == followed_.end()) return nullptr;
@@ -178,10 +178,11 @@ PaneStore::Followed* PaneStore::MovedTo(const WindowChoice& choice, EventTime no
   return &followed;
 }
 
-RunningSum& PaneStore::Valid(Followed& followed, std::optional<Index> index) {
+RunningSum& PaneStore::ValidSum(Followed& followed, std::optional<Index> index) {
   RunningSum& sum = index ? followed.locations[*index] : followed.all;
   const PaneSeries& series = SeriesOf(index);
-  // When old panes were folded or dropped since, the window may have to start at a coarser step.
+  // When old panes were downsampled or dropped since, the window may have to start at a coarser
+  // step.
   const EventTime start = Align(sum.window().start);
   if (!sum.is_valid(series) || start != sum.window().start)
     sum.MoveTo(series, {start, sum.window().end}, NextStamp());
@@ -216,8 +217,8 @@ Top PaneStore::TopOf(std::optional<Index> index, const WindowChoice& choice, int
   if (index) top.location = location(*index);
   top.complete_until = complete_until;
   const std::vector<int64_t>* counts = nullptr;
-  if (Followed* const followed = MovedTo(choice, now)) {
-    const RunningSum& sum = Valid(*followed, index);
+  if (Followed* const followed = AdvanceFollowed(choice, now)) {
+    const RunningSum& sum = ValidSum(*followed, index);
     top.window = sum.window();
     counts = &sum.counts();
   } else {
@@ -240,14 +241,14 @@ Top PaneStore::TopOfSeveral(std::span<const Index> indices, const WindowChoice& 
   top.window = WindowOf(choice, std::nullopt, now);
   const Window open{FirstProvisional(top.window, complete_until), top.window.end};
   // "today" of several locations is that of UTC: the running sums are of other windows.
-  Followed* const followed = choice.today ? nullptr : MovedTo(choice, now);
+  Followed* const followed = choice.today ? nullptr : AdvanceFollowed(choice, now);
   // By item id, as no two series number their items alike.
   std::vector<int64_t> counts(names_.ids()), provisional(names_.ids());
   std::vector<const ItemName*> items;
   for (Index index : indices) {
     const PaneSeries& series = locations_[index]->series;
     const auto& sums =
-        followed != nullptr ? Valid(*followed, index).counts() : SumUp(series, top.window);
+        followed != nullptr ? ValidSum(*followed, index).counts() : SumUp(series, top.window);
     for (Slot slot = 0; slot < sums.size(); ++slot) {
       if (sums[slot] == 0) continue;
       const ItemName* const item = series.item(slot);
@@ -270,8 +271,8 @@ Top PaneStore::TopOfSeveral(std::span<const Index> indices, const WindowChoice& 
 
 PaneStore::Total PaneStore::TotalOf(Index index, const WindowChoice& choice, EventTime now) {
   const PaneSeries& series = locations_[index]->series;
-  if (Followed* const followed = MovedTo(choice, now)) {
-    RunningSum& sum = Valid(*followed, index);
+  if (Followed* const followed = AdvanceFollowed(choice, now)) {
+    RunningSum& sum = ValidSum(*followed, index);
     const std::optional<Slot> first = sum.First(series);
     return {sum.total(), first ? &series.name(*first) : nullptr, sum.changed()};
   }

@@ -20,9 +20,9 @@
 #include "live/ranking.h"
 #include "live/running_sum.h"
 #include "live/time_zone.h"
-#include "live/window_choice.h"
 #include "model/segment.h"
 #include "model/types.h"
+#include "model/window_choice.h"
 
 namespace sightline {
 
@@ -107,9 +107,9 @@ class PaneStore {
   const PaneSeries& SeriesOf(std::optional<Index> index) const {
     return index ? locations_[*index]->series : all_;
   }
-  void Aim(Target& target, std::optional<Index> index, EventTime pane);
-  Followed* MovedTo(const WindowChoice& choice, EventTime now);
-  RunningSum& Valid(Followed& followed, std::optional<Index> index);
+  void Retarget(Target& target, std::optional<Index> index, EventTime pane);
+  Followed* AdvanceFollowed(const WindowChoice& choice, EventTime now);
+  RunningSum& ValidSum(Followed& followed, std::optional<Index> index);
   // Counts of `index` in `window` by slot: in scratch_, or a running sum's.
   const std::vector<int64_t>& SumUp(const PaneSeries& series, const Window& window);
   void SetProvisional(const PaneSeries& series, Watermark complete_until,

@@ -262,7 +262,7 @@ TEST_F(PaneStoreTest, BeyondTheRetentionTimeMovesInWindows) {
   Add(step + Millis{50 * kSecond}, 1, "a", 10, kNow);
   Add(step + Millis{kMinute}, 1, "a", 100, kNow);
   for (int i = 0; i < 3; ++i) Add(kNow, 1, "a", 1'000, kNow);  // folds
-  Add(step + Millis{20 * kSecond}, 1, "a", 10'000, kNow);      // a correction of a folded step
+  Add(step + Millis{20 * kSecond}, 1, "a", 10'000, kNow);      // a correction of a downsampled step
   EXPECT_EQ(TotalAt(step + Millis{kMinute}, {10 * kSecond}), 10'011);
   EXPECT_EQ(TotalAt(step + Millis{110 * kSecond}, {10 * kSecond}), 10'011);
   EXPECT_EQ(TotalAt(step + Millis{2 * kMinute}, {2 * kMinute}), 10'111);

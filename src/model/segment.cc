@@ -18,6 +18,7 @@ void Accumulate(CountRow& into, const CountRow& row) {
 void Accumulate(LedgerRow& into, const LedgerRow& row) { into.ledger.Add(row.ledger); }
 
 template <typename Row>
+// Merges two sorted lists and adds up the rows of equal keys, in linear time.
 void MergeSorted(std::vector<Row>& into, std::vector<Row>&& rows) {
   if (into.empty()) {
     into = std::move(rows);
@@ -45,6 +46,7 @@ void MergeSorted(std::vector<Row>& into, std::vector<Row>&& rows) {
 }
 
 template <typename Row>
+// Sorts the rows in place and adds up those of one key.
 void SortAndAdd(std::vector<Row>& rows) {
   if (rows.empty()) return;
   std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.key < b.key; });
@@ -59,18 +61,21 @@ void SortAndAdd(std::vector<Row>& rows) {
   rows.erase(std::next(last), rows.end());
 }
 
-// Numbers that nothing which we wrote can hold, and whose sums could overflow.
+// No ledger that Sightline wrote holds a larger number. Rejecting larger ones keeps sums from
+// overflowing.
 constexpr uint64_t kCountMax = uint64_t{1} << 53;
-// In the place of an encoded ledger's first number: before that comes `lost`.
+// Stands in place of an encoded ledger's first number and says that `lost` follows before it.
 constexpr uint64_t kLostFollows = uint64_t{1} << 63;
 
-// A time that is written as the difference to `base`; false if it is none.
+// Decodes a time that is stored as its difference from `base`. Returns false if the result is not a
+// valid time.
 bool DecodeTime(ByteReader& in, EventTime base, EventTime* time) {
   return !__builtin_add_overflow(base.v, in.Signed(), &time->v) && *time > kBeforeAllTime &&
          *time < kAfterAllTime;
 }
 
-// A count that input cannot make the reader allocate more than it holds.
+// Reads an element count, capped at the bytes that are left, so that damaged input cannot make the
+// reader allocate more memory than the input has bytes.
 size_t ReadSize(ByteReader& in) { return std::min<uint64_t>(in.Varint(), in.remaining()); }
 
 }  // namespace
@@ -93,9 +98,10 @@ void Ledger::Add(const Ledger& other) {
   lost += other.lost;
 }
 
-// Layout: the outcomes in their order, conflicts, heartbeats; `received` is the outcomes' sum.
-// Where something was lost, kLostFollows and `lost` come before them: so what is stored of ledgers
-// without losses is what it always was, and a program that knows of none refuses those with them.
+// Layout: the outcomes in their order, conflicts, heartbeats. `received` is not stored: it is the
+// sum of the outcomes. If offsets were lost, kLostFollows and `lost` come first. So ledgers without
+// losses keep their original encoding, and a program that does not know losses refuses a ledger
+// that has some.
 void Ledger::Encode(ByteWriter& out) const {
   if (lost > 0) {
     out.Varint(kLostFollows);
@@ -123,7 +129,7 @@ Result<Ledger> Ledger::Decode(ByteReader& in) {
     ledger.received += ledger.outcomes[i] = number(in.Varint());
   ledger.conflicts = number(in.Varint());
   ledger.heartbeats = number(in.Varint());
-  if (!sane || !in.ok()) return Status::Stop("bad ledger");
+  if (!sane || !in.ok()) return Status::Stop("the ledger cannot be decoded");
   return ledger;
 }
 
@@ -154,14 +160,16 @@ void Segment::Merge(Segment&& after) {
   CHECK(after.first == next);
   MergeCounts(counts, std::move(after.counts));
   MergeLedger(ledger, std::move(after.ledger));
-  std::move(after.set_aside.begin(), after.set_aside.end(), std::back_inserter(set_aside));
+  std::move(after.dead_letters.begin(), after.dead_letters.end(), std::back_inserter(dead_letters));
   next = after.next;
   watermark = after.watermark;
 }
 
-// Layout: first next watermark | items: n (string)* | counts: n (pane, location, item index,
-// kind, count, first, last)* | ledger: n (known, location, camera, hour, outcomes...)* | set aside.
-// Times are deltas to the row before; integers are varints (base/bytes.h).
+// Layout: first next watermark | items: n (string)* | counts: n (pane, location, item index, kind,
+// count, first, last)* | ledger: n (known, location, camera, hour, ledger)* | dead letters: n
+// (outcome, reason, offset, index, append time, bytes)*.
+// A pane is stored as its difference from the row before, `first` and `last` as their difference
+// from the pane. Integers are varints (base/bytes.h).
 void Segment::Encode(ByteWriter& out) const {
   out.Signed(first.v);
   out.Signed(next.v);
@@ -193,14 +201,14 @@ void Segment::Encode(ByteWriter& out) const {
     out.Signed(row.key.hour.v);
     row.ledger.Encode(out);
   }
-  out.Varint(set_aside.size());
-  for (const SetAside& aside : set_aside) {
-    out.Varint(static_cast<uint64_t>(aside.outcome));
-    out.Varint(static_cast<uint64_t>(aside.reason));
-    out.Signed(aside.offset.v);
-    out.Signed(aside.index);
-    out.Signed(aside.append_time.v);
-    out.String(aside.bytes);
+  out.Varint(dead_letters.size());
+  for (const DeadLetter& letter : dead_letters) {
+    out.Varint(static_cast<uint64_t>(letter.outcome));
+    out.Varint(static_cast<uint64_t>(letter.reason));
+    out.Signed(letter.offset.v);
+    out.Signed(letter.index);
+    out.Signed(letter.append_time.v);
+    out.String(letter.bytes);
   }
 }
 
@@ -218,13 +226,14 @@ Result<Segment> Segment::Decode(ByteReader& in) {
     pane = row.key.pane_start;
     row.key.location = {in.Signed()};
     const uint64_t item = in.Varint();
-    if (!in.ok() || item >= items.size()) return Status::Stop("segment is damaged: bad item");
+    if (!in.ok() || item >= items.size())
+      return Status::Stop("the segment is damaged: an item index is out of range");
     row.key.item = std::string(items[item]);
     row.key.kind = static_cast<CountKind>(in.Varint() & 1);
     row.count = in.Signed();
     sane &= DecodeTime(in, pane, &row.first_detected);
     sane &= DecodeTime(in, pane, &row.last_detected);
-    if (!sane) return Status::Stop("segment is damaged: bad time");
+    if (!sane) return Status::Stop("the segment is damaged: a time is out of range");
   }
   segment.ledger.resize(ReadSize(in));
   for (LedgerRow& row : segment.ledger) {
@@ -233,23 +242,23 @@ Result<Segment> Segment::Decode(ByteReader& in) {
     row.key.camera = {in.Signed()};
     row.key.hour = {in.Signed()};
     const Result<Ledger> ledger = Ledger::Decode(in);
-    if (!ledger.ok()) return Status::Stop("segment is damaged: " + ledger.status().message());
+    if (!ledger.ok()) return Status::Stop("the segment is damaged: " + ledger.status().message());
     row.ledger = ledger.value();
   }
-  segment.set_aside.resize(ReadSize(in));
-  for (SetAside& aside : segment.set_aside) {
+  segment.dead_letters.resize(ReadSize(in));
+  for (DeadLetter& letter : segment.dead_letters) {
     const uint64_t outcome = in.Varint();
     const uint64_t reason = in.Varint();
     if (outcome >= kOutcomes || reason > static_cast<uint64_t>(MalformedReason::kTooLarge))
-      return Status::Stop("segment is damaged: bad outcome");
-    aside.outcome = static_cast<Outcome>(outcome);
-    aside.reason = static_cast<MalformedReason>(reason);
-    aside.offset = {in.Signed()};
-    aside.index = static_cast<int32_t>(in.Signed());
-    aside.append_time = {in.Signed()};
-    aside.bytes = std::string(in.String());
+      return Status::Stop("the segment is damaged: an outcome or a reason is unknown");
+    letter.outcome = static_cast<Outcome>(outcome);
+    letter.reason = static_cast<MalformedReason>(reason);
+    letter.offset = {in.Signed()};
+    letter.index = static_cast<int32_t>(in.Signed());
+    letter.append_time = {in.Signed()};
+    letter.bytes = std::string(in.String());
   }
-  if (!in.ok()) return Status::Stop("segment is damaged: truncated");
+  if (!in.ok()) return Status::Stop("the segment is damaged: it is truncated");
   return segment;
 }
 

@@ -25,11 +25,11 @@ Segment Example() {
                     Count(0, 1, "car", INT64_MAX)};
   segment.counts[1].key.kind = CountKind::kCorrection;
   segment.ledger = {Row(1, 2, 3), Row(2, 0, 1)};
-  segment.set_aside = {{.outcome = Outcome::kTooLate,
-                        .offset = {4},
-                        .index = 2,
-                        .append_time = {77},
-                        .bytes = std::string("\0x", 2)}};
+  segment.dead_letters = {{.outcome = Outcome::kTooLate,
+                           .offset = {4},
+                           .index = 2,
+                           .append_time = {77},
+                           .bytes = std::string("\0x", 2)}};
   return segment;
 }
 

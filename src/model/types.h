@@ -1,4 +1,4 @@
-// The nouns of docs/SEMANTICS.md as values. No behaviour beyond arithmetic; no I/O, no clock.
+// The nouns of docs/SEMANTICS.md as value types. They have no behaviour beyond arithmetic.
 #pragma once
 
 #include <compare>
@@ -10,7 +10,7 @@
 
 namespace sightline {
 
-using Offset = Strong<struct OffsetTag>;          // a position: the next offset to read
+using Offset = Strong<struct OffsetTag>;          // a position in a log: the next offset to read
 using Epoch = Strong<struct EpochTag>;            // number of an entry in the checkpoint store
 using EventTime = Strong<struct EventTimeTag>;    // ms since the Unix epoch by the camera's clock
 using AppendTime = Strong<struct AppendTimeTag>;  // ms by the log's clock; never backwards
@@ -26,20 +26,21 @@ constexpr EventTime operator-(EventTime t, Millis d) { return {t.v - d.v}; }
 constexpr Millis operator-(EventTime a, EventTime b) { return {a.v - b.v}; }
 constexpr Millis operator-(AppendTime a, AppendTime b) { return {a.v - b.v}; }
 constexpr Millis operator+(Millis a, Millis b) { return {a.v + b.v}; }
-// The clock guard and max_age are the only places where the two clocks are compared.
+// Only the clock guard and max_age compare the camera's clock with the log's clock.
 constexpr EventTime ToEventTime(AppendTime t) { return {t.v}; }
 
 constexpr EventTime kBeforeAllTime{INT64_MIN / 4};
 constexpr EventTime kAfterAllTime{INT64_MAX / 4};
-// A source without append times (a file): the clock guard, max_age and camera_ttl are off.
+// The append time of sources that have none (files): the clock guard, max_age and camera_ttl are
+// off.
 constexpr AppendTime kNoAppendTime{INT64_MIN};
-// Event times that are accepted: years 0001 to 9999. Beyond them a number is no time.
+// The event times that are accepted: years 0001 to 9999.
 constexpr EventTime kFirstEventTime{-62'135'596'800'000};
 constexpr EventTime kLastEventTime{253'402'300'799'999};
 constexpr size_t kItemNameBytesMax = 256;
 
-// Identity of what is read, as docs/SEMANTICS.md ("Source identity") says: not a topic's name
-// alone.
+// The identity of what is read, as defined in docs/SEMANTICS.md ("Source identity"). It is more
+// than a topic's name.
 struct SourcePartition {
   std::string source;
   int32_t partition = 0;
@@ -52,7 +53,7 @@ struct Window {
   friend auto operator<=>(const Window&, const Window&) = default;
 };
 
-// Start of the window of `size` that holds t: floor, also before 1970.
+// The start of the window of `size` that contains `t`. Rounds down, also before 1970.
 constexpr EventTime WindowStart(EventTime t, Millis size) {
   const int64_t past = t.v % size.v;
   return {t.v - (past < 0 ? past + size.v : past)};

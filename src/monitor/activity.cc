@@ -31,11 +31,11 @@ struct Activity::State {
   std::map<SourcePartition, int32_t> partitions;  // numbered as they came
   std::vector<SourcePartition> by_number;
   std::unordered_map<CameraId, Camera> cameras;
-  std::unordered_map<LocationId, int64_t> locations;  // when heard
+  std::unordered_map<LocationId, int64_t> locations;  // when last seen
   Ledger ledger;
   int64_t untracked = 0;
 
-  void HearLocation(LocationId location, int64_t now_ms) {
+  void UpdateLocation(LocationId location, int64_t now_ms) {
     if (const auto found = locations.find(location); found != locations.end())
       found->second = std::max(found->second, now_ms);
     else if (locations.size() < subjects_max)
@@ -58,7 +58,7 @@ struct Activity::State {
     camera.changed_ms = now_ms;
     camera.before = from;
   }
-  void HearCamera(int32_t partition, const LedgerRow& row, int64_t now_ms) {
+  void UpdateCamera(int32_t partition, const LedgerRow& row, int64_t now_ms) {
     auto found = cameras.find(row.key.camera);
     if (found == cameras.end()) {
       if (cameras.size() >= subjects_max) {
@@ -72,7 +72,7 @@ struct Activity::State {
     Camera& camera = found->second;
     Move(camera, partition, now_ms);
     camera.sample.location = row.key.location;
-    camera.sample.heard_ms = now_ms;
+    camera.sample.last_seen_ms = now_ms;
     camera.sample.received += row.ledger.received;
     camera.sample.future += row.ledger.of(Outcome::kFuture);
     camera.sample.too_late += row.ledger.of(Outcome::kTooLate);
@@ -89,22 +89,22 @@ void Activity::Count(const SourcePartition& from, const Segment& segment, int64_
   State& s = *state_;
   const std::lock_guard lock(s.mutex);
   const int32_t number = s.NumberOf(from);
-  bool heard = false;
+  bool has_cameras = false;
   for (const LedgerRow& row : segment.ledger) {
     s.ledger.Add(row.ledger);
     if (!row.key.known) continue;
-    heard = true;
-    s.HearCamera(number, row, now_ms);
-    s.HearLocation(row.key.location, now_ms);
+    has_cameras = true;
+    s.UpdateCamera(number, row, now_ms);
+    s.UpdateLocation(row.key.location, now_ms);
   }
   // Where segments come without cameras (`serve`), the counts say which locations are alive.
-  if (heard) return;
-  for (const CountRow& row : segment.counts) s.HearLocation(row.key.location, now_ms);
+  if (has_cameras) return;
+  for (const CountRow& row : segment.counts) s.UpdateLocation(row.key.location, now_ms);
 }
 
 void Activity::Expect(LocationId location, int64_t now_ms) {
   const std::lock_guard lock(state_->mutex);
-  state_->HearLocation(location, now_ms);
+  state_->UpdateLocation(location, now_ms);
 }
 
 void Activity::Forget(const SourcePartition& partition) {
@@ -126,7 +126,7 @@ void Activity::Fill(int64_t now_ms, MonitorSample& sample) {
   const std::lock_guard lock(s.mutex);
   const int64_t oldest = now_ms - s.forget_after.v;
   std::erase_if(s.cameras,
-                [oldest](const auto& entry) { return entry.second.sample.heard_ms < oldest; });
+                [oldest](const auto& entry) { return entry.second.sample.last_seen_ms < oldest; });
   std::erase_if(s.locations, [oldest](const auto& entry) { return entry.second < oldest; });
   sample.cameras.reserve(s.cameras.size());
   for (const auto& [id, camera] : s.cameras) {
@@ -138,8 +138,8 @@ void Activity::Fill(int64_t now_ms, MonitorSample& sample) {
         {.camera = id, .location = camera.sample.location, .first = first, .second = second});
   }
   sample.locations.reserve(s.locations.size());
-  for (const auto& [location, heard_ms] : s.locations)
-    sample.locations.push_back({location, heard_ms});
+  for (const auto& [location, last_seen_ms] : s.locations)
+    sample.locations.push_back({location, last_seen_ms});
   sample.ledger = s.ledger;
 }
 

@@ -13,7 +13,7 @@ Ledger Of(Outcome outcome, int64_t events) {
   return ledger;
 }
 
-Segment Heard(int64_t location, int64_t camera, const Ledger& ledger) {
+Segment Seen(int64_t location, int64_t camera, const Ledger& ledger) {
   return {.ledger = {{.key = {.location = {location}, .camera = {camera}}, .ledger = ledger}}};
 }
 
@@ -28,9 +28,9 @@ const SourcePartition kFirst{"s", 0}, kSecond{"s", 1};
 
 TEST(Activity, AddsUpWhatSegmentsSay) {
   Activity activity(10, Millis{100'000});
-  activity.Count(kFirst, Heard(7, 71, Of(Outcome::kCounted, 3)), 1'000);
-  activity.Count(kFirst, Heard(8, 71, Of(Outcome::kFuture, 2)), 2'000);
-  activity.Count(kSecond, Heard(7, 72, Of(Outcome::kTooLate, 1)), 3'000);
+  activity.Count(kFirst, Seen(7, 71, Of(Outcome::kCounted, 3)), 1'000);
+  activity.Count(kFirst, Seen(8, 71, Of(Outcome::kFuture, 2)), 2'000);
+  activity.Count(kSecond, Seen(7, 72, Of(Outcome::kTooLate, 1)), 3'000);
   Segment unknown{.ledger = {{.key = {.known = false}, .ledger = Of(Outcome::kMalformed, 5)}}};
   activity.Count(kSecond, unknown, 4'000);
   const MonitorSample sample = Fill(activity, 5'000);
@@ -38,7 +38,7 @@ TEST(Activity, AddsUpWhatSegmentsSay) {
   EXPECT_EQ(sample.cameras[0].location, LocationId{8});
   EXPECT_EQ(sample.cameras[0].received, 5);
   EXPECT_EQ(sample.cameras[0].future, 2);
-  EXPECT_EQ(sample.cameras[0].heard_ms, 2'000);
+  EXPECT_EQ(sample.cameras[0].last_seen_ms, 2'000);
   EXPECT_EQ(sample.cameras[1].too_late, 1);
   EXPECT_EQ(sample.locations.size(), 2);
   EXPECT_EQ(sample.ledger->received, 11);
@@ -57,7 +57,7 @@ TEST(Activity, CountsWithoutCamerasHearTheirLocations) {
 TEST(Activity, TellsWhoIsInTwoPartitions) {
   Activity activity(10, Millis{1'000'000});
   const auto hear = [&](const SourcePartition& from, int64_t camera, int64_t now_ms) {
-    activity.Count(from, Heard(7, camera, Of(Outcome::kCounted, 1)), now_ms);
+    activity.Count(from, Seen(7, camera, Of(Outcome::kCounted, 1)), now_ms);
   };
   // One that moves once, one that goes forth and back, one whose topic was made again.
   hear(kFirst, 71, 1'000);
@@ -88,8 +88,8 @@ TEST(Activity, TellsWhoIsInTwoPartitions) {
 TEST(Activity, ForgetsWhoIsSilentAndWhoIsHeardElsewhere) {
   Activity activity(10, Millis{10'000});
   activity.Expect(LocationId{6}, 500);
-  activity.Count(kFirst, Heard(7, 71, Of(Outcome::kCounted, 1)), 1'000);
-  activity.Count(kSecond, Heard(8, 72, Of(Outcome::kCounted, 1)), 1'000);
+  activity.Count(kFirst, Seen(7, 71, Of(Outcome::kCounted, 1)), 1'000);
+  activity.Count(kSecond, Seen(8, 72, Of(Outcome::kCounted, 1)), 1'000);
   EXPECT_EQ(Fill(activity, 10'500).locations.size(), 3);
   EXPECT_EQ(Fill(activity, 11'000).locations.size(), 2);
   activity.Forget({"s", 1});
@@ -101,7 +101,7 @@ TEST(Activity, ForgetsWhoIsSilentAndWhoIsHeardElsewhere) {
 TEST(Activity, IsBounded) {
   Activity activity(3, Millis{10'000});
   for (int64_t camera = 0; camera < 10; ++camera)
-    activity.Count(kFirst, Heard(camera, camera, Of(Outcome::kCounted, 1)), 1'000);
+    activity.Count(kFirst, Seen(camera, camera, Of(Outcome::kCounted, 1)), 1'000);
   const MonitorSample sample = Fill(activity, 1'000);
   EXPECT_EQ(sample.cameras.size(), 3);
   EXPECT_EQ(sample.locations.size(), 3);

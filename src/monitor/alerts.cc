@@ -83,16 +83,16 @@ struct AlertRules::State {
     friend auto operator<=>(const Key&, const Key&) = default;
   };
   struct Subject {
-    int64_t judged = 0;  // the sample in which it was last
+    int64_t evaluation = 0;  // the sample in which it was last
     std::optional<int64_t> bad_since, good_since;
     bool active = false;
-    bool told = false;  // by itself, not among the others
+    bool reported = false;  // by itself, not among the others
     Alert alert;
   };
   struct Flood {
-    int64_t told = 0;                // active and told by themselves
+    int64_t reported = 0;            // active and reported by themselves
     int64_t others = 0;              // active and not
-    std::deque<int64_t> started_ms;  // of those told, in the last minute
+    std::deque<int64_t> started_ms;  // of those reported, in the last minute
     std::optional<int64_t> none_since;
     std::optional<Alert> summary;
   };
@@ -102,13 +102,13 @@ struct AlertRules::State {
     bool good = true;
     Millis start_after, end_after;
   };
-  struct Moved {  // when a number last changed
+  struct LastChange {  // when a number last changed
     int64_t number = 0;
     int64_t at_ms = 0;
     int64_t position = 0;  // then
   };
-  // The records that came since a watermark moved.
-  struct Standing {
+  // The records that came since a watermark last_change.
+  struct StalledWatermark {
     std::optional<Watermark> watermark;
     Offset moved_at, seen_at;  // the positions when it moved, and now
     int64_t last_ms = 0;       // when a record came
@@ -117,24 +117,25 @@ struct AlertRules::State {
 
   explicit State(AlertOptions given) : options(given) {}
 
-  void JudgeSilence();
-  void JudgeLedger();
-  void JudgeClocks();
-  void JudgeLag();
-  void JudgeWatermarks();
-  void JudgeSinks();
-  void JudgeStates();
-  void JudgeLosses();
-  void JudgeSplits();
-  void Share(Rule rule, int64_t percent, int64_t part, int64_t whole, bool also, const char* what);
+  void EvaluateSilence();
+  void EvaluateLedger();
+  void EvaluateClocks();
+  void EvaluateLag();
+  void EvaluateWatermarks();
+  void EvaluateSinks();
+  void EvaluateStates();
+  void EvaluateLosses();
+  void EvaluateSplits();
+  void EvaluateShare(Rule rule, int64_t percent, int64_t part, int64_t whole, bool also,
+                     const char* what);
   // `describe` fills subject, text and facts; called only where somebody will read them.
   template <typename Describe>
-  void Judge(const Key& key, const Finding& finding, Describe describe);
+  void Evaluate(const Key& key, const Finding& finding, Describe describe);
   void Start(const Key& key, Subject& subject);
   void End(const Key& key, Subject& subject);
-  void EndGone();
+  void EndMissing();
   void Summarise();
-  Finding Steady(bool bad) const {
+  Finding FindingOf(bool bad) const {
     return {.bad = bad,
             .good = !bad,
             .start_after = options.start_after,
@@ -142,35 +143,35 @@ struct AlertRules::State {
   }
 
   const AlertOptions options;
-  const MonitorSample* sample = nullptr;  // in Judge()
+  const MonitorSample* sample = nullptr;  // in Evaluate()
   std::vector<AlertChange>* changes = nullptr;
   int64_t now_ms = 0;
-  int64_t judged = 0;
+  int64_t evaluation = 0;
   std::map<Key, Subject> subjects;
   std::array<Flood, kRules> floods;
   std::optional<Growth<5>> ledger;
   struct Clock {
     Growth<3> growth;
-    int64_t judged = 0;  // the sample in which its camera was last
+    int64_t evaluation = 0;  // the sample in which its camera was last
   };
   std::map<CameraId, Clock> clocks;                   // of cameras whose clock was ever wrong
   std::deque<std::pair<int64_t, int64_t>> lags;       // when, records
   using Partition = std::pair<std::string, int32_t>;  // its topic
-  std::map<Partition, Standing> watermarks;
-  std::map<std::pair<std::string, Partition>, Moved> sinks;
+  std::map<Partition, StalledWatermark> watermarks;
+  std::map<std::pair<std::string, Partition>, LastChange> sinks;
 };
 
 // -- starting and ending --------------------------------------------------------------------------
 
 template <typename Describe>
-void AlertRules::State::Judge(const Key& key, const Finding& finding, Describe describe) {
+void AlertRules::State::Evaluate(const Key& key, const Finding& finding, Describe describe) {
   auto found = subjects.find(key);
   if (found == subjects.end()) {
     if (!finding.bad) return;
     found = subjects.emplace(key, Subject{}).first;
   }
   Subject& subject = found->second;
-  subject.judged = judged;
+  subject.evaluation = evaluation;
   if (finding.bad) {
     if (!subject.bad_since) subject.bad_since = now_ms;
     subject.good_since.reset();
@@ -201,12 +202,12 @@ void AlertRules::State::Start(const Key& key, Subject& subject) {
   subject.active = true;
   subject.alert.since_ms = sample->wall_ms;
   const auto recent = static_cast<int64_t>(flood.started_ms.size());
-  subject.told = std::max(flood.told, recent) < options.subjects_max;
-  if (!subject.told) {
+  subject.reported = std::max(flood.reported, recent) < options.subjects_max;
+  if (!subject.reported) {
     ++flood.others;
     return;
   }
-  ++flood.told;
+  ++flood.reported;
   flood.started_ms.push_back(now_ms);
   changes->push_back({.started = true, .alert = subject.alert});
 }
@@ -214,19 +215,19 @@ void AlertRules::State::Start(const Key& key, Subject& subject) {
 void AlertRules::State::End(const Key& key, Subject& subject) {
   Flood& flood = floods[static_cast<size_t>(key.rule)];
   subject.active = false;
-  if (!subject.told) {
+  if (!subject.reported) {
     --flood.others;
     return;
   }
-  --flood.told;
+  --flood.reported;
   subject.alert.until_ms = sample->wall_ms;
   changes->push_back({.started = false, .alert = std::move(subject.alert)});
 }
 
-void AlertRules::State::EndGone() {
+void AlertRules::State::EndMissing() {
   for (auto it = subjects.begin(); it != subjects.end();) {
     const auto subject = it++;
-    if (subject->second.judged == judged) continue;
+    if (subject->second.evaluation == evaluation) continue;
     if (subject->second.active) End(subject->first, subject->second);
     subjects.erase(subject);
   }
@@ -260,36 +261,37 @@ void AlertRules::State::Summarise() {
 
 // -- the rules ------------------------------------------------------------------------------------
 
-void AlertRules::State::JudgeSilence() {
-  const auto silence = [this](const Key& key, int64_t heard_ms, Millis threshold, LocationId place,
-                              const char* what) {
+void AlertRules::State::EvaluateSilence() {
+  const auto silence = [this](const Key& key, int64_t last_seen_ms, Millis threshold,
+                              LocationId place, const char* what) {
     if (threshold.v == 0) return;
-    const int64_t silent_ms = now_ms - heard_ms;
+    const int64_t silent_ms = now_ms - last_seen_ms;
     const bool bad = silent_ms >= threshold.v;
     // The threshold is a time already, and one word ends it.
-    Judge(key, {.bad = bad, .good = !bad, .start_after = {}, .end_after = {}}, [&](Alert& alert) {
-      alert.subject = fmt::format("{} {}", what, key.id);
-      alert.location = place;
-      alert.text = fmt::format("nothing from {} {} for {}", what, key.id, InSeconds(silent_ms));
-      alert.facts = {{"silent_ms", silent_ms}};
-    });
+    Evaluate(
+        key, {.bad = bad, .good = !bad, .start_after = {}, .end_after = {}}, [&](Alert& alert) {
+          alert.subject = fmt::format("{} {}", what, key.id);
+          alert.location = place;
+          alert.text = fmt::format("nothing from {} {} for {}", what, key.id, InSeconds(silent_ms));
+          alert.facts = {{"silent_ms", silent_ms}};
+        });
   };
   for (const CameraSample& camera : sample->cameras)
-    silence({Rule::kCameraSilent, camera.camera.v, {}}, camera.heard_ms, options.camera_silent,
+    silence({Rule::kCameraSilent, camera.camera.v, {}}, camera.last_seen_ms, options.camera_silent,
             camera.location, "camera");
   for (const LocationSample& location : sample->locations)
-    silence({Rule::kLocationSilent, location.location.v, {}}, location.heard_ms,
+    silence({Rule::kLocationSilent, location.location.v, {}}, location.last_seen_ms,
             options.location_silent, location.location, "location");
 }
 
-void AlertRules::State::Share(Rule rule, int64_t percent, int64_t part, int64_t whole, bool also,
-                              const char* what) {
+void AlertRules::State::EvaluateShare(Rule rule, int64_t percent, int64_t part, int64_t whole,
+                                      bool also, const char* what) {
   if (percent == 0) return;
   const bool enough = whole >= options.events_min && also;
-  Finding finding = Steady(enough && part * 100 >= whole * percent);
+  Finding finding = FindingOf(enough && part * 100 >= whole * percent);
   // Below the lower threshold, or too few to say so any more.
   finding.good = !finding.bad && (!enough || part * 10'000 < whole * percent * options.end_percent);
-  Judge({rule, 0, {}}, finding, [&](Alert& alert) {
+  Evaluate({rule, 0, {}}, finding, [&](Alert& alert) {
     alert.subject = "all";
     alert.of_process = true;
     alert.text = fmt::format("{} % of the events of the last {} are {}: {} of {}",
@@ -298,7 +300,7 @@ void AlertRules::State::Share(Rule rule, int64_t percent, int64_t part, int64_t 
   });
 }
 
-void AlertRules::State::JudgeLedger() {
+void AlertRules::State::EvaluateLedger() {
   if (!sample->ledger) return;
   const Ledger& now = *sample->ledger;
   if (!ledger) ledger.emplace();
@@ -309,15 +311,16 @@ void AlertRules::State::JudgeLedger() {
   const auto [received, duplicate, malformed, future, too_late] = ledger->Grown();
   // Of a window that has only begun a rate is of the whole one, or a first burst would be a storm.
   const bool storm = duplicate * 1'000 >= options.duplicates_per_second * options.window.v;
-  Share(Rule::kDuplicateStorm, options.duplicate_percent, duplicate, received, storm, "copies");
-  Share(Rule::kDeadLetterRate, options.dead_letter_percent, malformed + future, received, true,
-        "dead letters");
-  Share(Rule::kTooLateRate, options.too_late_percent, too_late, received, true, "too late");
+  EvaluateShare(Rule::kDuplicateStorm, options.duplicate_percent, duplicate, received, storm,
+                "copies");
+  EvaluateShare(Rule::kDeadLetterRate, options.dead_letter_percent, malformed + future, received,
+                true, "dead letters");
+  EvaluateShare(Rule::kTooLateRate, options.too_late_percent, too_late, received, true, "too late");
 }
 
 // `received` of a camera counts from the first event whose time was wrong: before that nobody
 // looked.
-void AlertRules::State::JudgeClocks() {
+void AlertRules::State::EvaluateClocks() {
   if (options.clock_percent == 0) return;
   for (const CameraSample& camera : sample->cameras) {
     auto found = clocks.find(camera.camera);
@@ -327,17 +330,17 @@ void AlertRules::State::JudgeClocks() {
       found->second.growth.Add(now_ms, {camera.received - camera.future - camera.too_late, 0, 0},
                                options.window.v, 0);
     }
-    found->second.judged = judged;
+    found->second.evaluation = evaluation;
     Growth<3>& growth = found->second.growth;
     growth.Add(now_ms, {camera.received, camera.future, camera.too_late}, options.window.v,
                options.window.v / kCameraSteps);
     const auto [received, future, too_late] = growth.Grown();
-    const auto judge = [&, received = received](Rule rule, int64_t wrong, const char* what) {
+    const auto evaluate = [&, received = received](Rule rule, int64_t wrong, const char* what) {
       const bool enough = received >= options.events_min;
-      Finding finding = Steady(enough && wrong * 100 >= received * options.clock_percent);
+      Finding finding = FindingOf(enough && wrong * 100 >= received * options.clock_percent);
       finding.good = !finding.bad && (!enough || wrong * 10'000 < received * options.clock_percent *
                                                                       options.end_percent);
-      Judge({rule, camera.camera.v, {}}, finding, [&](Alert& alert) {
+      Evaluate({rule, camera.camera.v, {}}, finding, [&](Alert& alert) {
         alert.subject = fmt::format("camera {}", camera.camera.v);
         alert.location = camera.location;
         alert.text = fmt::format("the clock of camera {} is {}: {} of its last {} events",
@@ -346,13 +349,14 @@ void AlertRules::State::JudgeClocks() {
             {"percent", Percent(wrong, received)}, {"events", wrong}, {"received", received}};
       });
     };
-    judge(Rule::kClockAhead, future, "ahead");
-    judge(Rule::kClockBehind, too_late, "behind");
+    evaluate(Rule::kClockAhead, future, "ahead");
+    evaluate(Rule::kClockBehind, too_late, "behind");
   }
-  std::erase_if(clocks, [this](const auto& entry) { return entry.second.judged != judged; });
+  std::erase_if(clocks,
+                [this](const auto& entry) { return entry.second.evaluation != evaluation; });
 }
 
-void AlertRules::State::JudgeLag() {
+void AlertRules::State::EvaluateLag() {
   if (options.lag_min == 0 || sample->partitions.empty()) return;
   int64_t lag = 0;
   for (const PartitionSample& partition : sample->partitions)
@@ -360,9 +364,9 @@ void AlertRules::State::JudgeLag() {
   lags.emplace_back(now_ms, lag);
   while (lags.size() > 1 && lags[1].first <= now_ms - options.window.v) lags.pop_front();
   const int64_t grown = lag - lags.front().second;
-  Finding finding = Steady(lag >= options.lag_min && grown > 0);
+  Finding finding = FindingOf(lag >= options.lag_min && grown > 0);
   finding.good = !finding.bad && (grown <= 0 || lag * 100 < options.lag_min * options.end_percent);
-  Judge({Rule::kLagGrowing, 0, {}}, finding, [&](Alert& alert) {
+  Evaluate({Rule::kLagGrowing, 0, {}}, finding, [&](Alert& alert) {
     alert.subject = "all";
     alert.of_process = true;
     alert.text = fmt::format("{} records wait to be counted, {} more than {} ago", lag, grown,
@@ -371,35 +375,35 @@ void AlertRules::State::JudgeLag() {
   });
 }
 
-void AlertRules::State::JudgeWatermarks() {
+void AlertRules::State::EvaluateWatermarks() {
   if (options.watermark_stalled.v == 0) return;
   for (const PartitionSample& partition : sample->partitions) {
     if (!partition.running || !partition.watermark) continue;
-    Standing& standing = watermarks[PartitionOf(partition)];
+    StalledWatermark& stalled = watermarks[PartitionOf(partition)];
     // A task that was built again begins with less.
-    if (standing.watermark != partition.watermark || partition.position < standing.seen_at)
-      standing = {partition.watermark, partition.position, partition.position};
-    if (partition.position > standing.seen_at) {
+    if (stalled.watermark != partition.watermark || partition.position < stalled.seen_at)
+      stalled = {partition.watermark, partition.position, partition.position};
+    if (partition.position > stalled.seen_at) {
       // When nothing comes, nothing stands.
-      const int64_t since = standing.last_ms == 0 ? 0 : now_ms - standing.last_ms;
-      if (since < options.window.v) standing.stalled_ms += since;
-      standing.last_ms = now_ms;
-      standing.seen_at = partition.position;
+      const int64_t since = stalled.last_ms == 0 ? 0 : now_ms - stalled.last_ms;
+      if (since < options.window.v) stalled.stalled_ms += since;
+      stalled.last_ms = now_ms;
+      stalled.seen_at = partition.position;
     }
-    const int64_t read = standing.seen_at.v - standing.moved_at.v;
-    const int64_t stalled_ms = standing.stalled_ms;
+    const int64_t read = stalled.seen_at.v - stalled.moved_at.v;
+    const int64_t stalled_ms = stalled.stalled_ms;
     Finding finding =
-        Steady(stalled_ms >= options.watermark_stalled.v && read >= options.events_min);
+        FindingOf(stalled_ms >= options.watermark_stalled.v && read >= options.events_min);
     finding.start_after = finding.end_after = {};
-    Judge({Rule::kWatermarkStalled, partition.partition, partition.topic}, finding,
-          [&](Alert& alert) {
-            alert.subject = NameOf(partition);
-            alert.text = fmt::format("the watermark of {} stands for {}, though {} records came",
-                                     NameOf(partition), InSeconds(stalled_ms), read);
-            alert.facts = {{"stalled_ms", stalled_ms},
-                           {"records", read},
-                           {"watermark_ms", partition.watermark->v}};
-          });
+    Evaluate({Rule::kWatermarkStalled, partition.partition, partition.topic}, finding,
+             [&](Alert& alert) {
+               alert.subject = NameOf(partition);
+               alert.text = fmt::format("the watermark of {} stands for {}, though {} records came",
+                                        NameOf(partition), InSeconds(stalled_ms), read);
+               alert.facts = {{"stalled_ms", stalled_ms},
+                              {"records", read},
+                              {"watermark_ms", partition.watermark->v}};
+             });
   }
   std::erase_if(watermarks, [this](const auto& entry) {
     return std::ranges::none_of(sample->partitions, [&](const PartitionSample& partition) {
@@ -408,7 +412,7 @@ void AlertRules::State::JudgeWatermarks() {
   });
 }
 
-void AlertRules::State::JudgeSinks() {
+void AlertRules::State::EvaluateSinks() {
   struct Worst {
     int64_t stalled_ms = 0, behind = 0, partitions = 0;
   };
@@ -416,12 +420,12 @@ void AlertRules::State::JudgeSinks() {
   for (const PartitionSample& partition : sample->partitions) {
     for (const SinkSample& sink : partition.sinks) {
       Worst& worst = by_name[sink.name];
-      Moved& moved = sinks[{sink.name, PartitionOf(partition)}];
+      LastChange& last_change = sinks[{sink.name, PartitionOf(partition)}];
       if (!partition.running) continue;
       const bool behind = sink.committed < partition.position;
-      if (moved.at_ms == 0 || !behind || moved.number != sink.committed.v)
-        moved = {sink.committed.v, now_ms, partition.position.v};
-      const int64_t stalled_ms = now_ms - moved.at_ms;
+      if (last_change.at_ms == 0 || !behind || last_change.number != sink.committed.v)
+        last_change = {sink.committed.v, now_ms, partition.position.v};
+      const int64_t stalled_ms = now_ms - last_change.at_ms;
       if (stalled_ms < options.sink_stalled.v + 2 * sink.interval.v) continue;
       ++worst.partitions;
       worst.behind += partition.position.v - std::max<int64_t>(0, sink.committed.v);
@@ -430,9 +434,9 @@ void AlertRules::State::JudgeSinks() {
   }
   const bool on = options.sink_stalled.v > 0;
   for (const auto& [name, worst] : by_name) {
-    Finding finding = Steady(on && worst.partitions > 0);
+    Finding finding = FindingOf(on && worst.partitions > 0);
     finding.start_after = finding.end_after = {};
-    Judge({Rule::kSinkFailing, 0, name}, finding, [&, name = name, worst = worst](Alert& alert) {
+    Evaluate({Rule::kSinkFailing, 0, name}, finding, [&, name = name, worst = worst](Alert& alert) {
       alert.subject = name;
       alert.of_process = true;
       alert.text = fmt::format("\"{}\" takes nothing for {}: {} records wait for it", name,
@@ -451,38 +455,38 @@ void AlertRules::State::JudgeSinks() {
   for (const TroubleSample& trouble : sample->troubles)
     // Only while it is said: what is not in the next sample has ended. The id keeps it apart from a
     // sink of the same name.
-    Judge({Rule::kSinkFailing, 1, trouble.subject}, Steady(!trouble.reason.empty()),
-          [&](Alert& alert) {
-            alert.subject = trouble.subject;
-            alert.of_process = true;
-            if (!trouble.reason.empty()) alert.text = trouble.reason;
-          });
+    Evaluate({Rule::kSinkFailing, 1, trouble.subject}, FindingOf(!trouble.reason.empty()),
+             [&](Alert& alert) {
+               alert.subject = trouble.subject;
+               alert.of_process = true;
+               if (!trouble.reason.empty()) alert.text = trouble.reason;
+             });
 }
 
-void AlertRules::State::JudgeStates() {
+void AlertRules::State::EvaluateStates() {
   for (const LimitSample& limit : sample->limits) {
     if (options.state_percent == 0 || limit.limit <= 0) continue;
     const int64_t percent = Percent(limit.used, limit.limit);
-    Finding finding = Steady(percent >= options.state_percent);
+    Finding finding = FindingOf(percent >= options.state_percent);
     finding.good = percent < options.state_percent - kLimitPointsBack;
-    Judge({Rule::kStateNearLimit, 0, limit.name}, finding, [&](Alert& alert) {
+    Evaluate({Rule::kStateNearLimit, 0, limit.name}, finding, [&](Alert& alert) {
       alert.subject = limit.name;
       alert.of_process = true;
       alert.text = fmt::format("{} is at {} % of its limit", limit.name, percent);
       alert.facts = {{"percent", percent}, {"used", limit.used}, {"limit", limit.limit}};
     });
   }
-  Finding unguarded = Steady(!sample->clock_unguarded.empty());
+  Finding unguarded = FindingOf(!sample->clock_unguarded.empty());
   unguarded.start_after = unguarded.end_after = {};
-  Judge({Rule::kClockUnguarded, 0, {}}, unguarded, [&](Alert& alert) {
+  Evaluate({Rule::kClockUnguarded, 0, {}}, unguarded, [&](Alert& alert) {
     alert.subject = "all";
     alert.of_process = true;
     alert.text = sample->clock_unguarded;
   });
   for (const PartitionSample& partition : sample->partitions) {
-    Finding finding = Steady(partition.degraded || !partition.running);
+    Finding finding = FindingOf(partition.degraded || !partition.running);
     if (partition.degraded) finding.start_after = {};
-    Judge({Rule::kDegraded, partition.partition, partition.topic}, finding, [&](Alert& alert) {
+    Evaluate({Rule::kDegraded, partition.partition, partition.topic}, finding, [&](Alert& alert) {
       alert.subject = NameOf(partition);
       alert.text = partition.running
                        ? fmt::format(
@@ -496,11 +500,11 @@ void AlertRules::State::JudgeStates() {
 }
 
 // Only while it is said, as of what is in the sample.
-void AlertRules::State::JudgeSplits() {
+void AlertRules::State::EvaluateSplits() {
   for (const SplitSample& split : sample->splits) {
-    Finding finding = Steady(true);
+    Finding finding = FindingOf(true);
     finding.start_after = {};
-    Judge({Rule::kCameraSplit, split.camera.v, {}}, finding, [&](Alert& alert) {
+    Evaluate({Rule::kCameraSplit, split.camera.v, {}}, finding, [&](Alert& alert) {
       alert.subject = fmt::format("camera {}", split.camera.v);
       alert.location = split.location;
       alert.text = fmt::format(
@@ -512,22 +516,24 @@ void AlertRules::State::JudgeSplits() {
   }
 }
 
-void AlertRules::State::JudgeLosses() {
+void AlertRules::State::EvaluateLosses() {
   for (const PartitionSample& partition : sample->partitions) {
     const int64_t lost = partition.lost_next.v - partition.lost_first.v;
-    Finding finding = Steady(lost > 0);
+    Finding finding = FindingOf(lost > 0);
     finding.start_after = {};
-    Judge({Rule::kRecordsLost, partition.partition, partition.topic}, finding, [&](Alert& alert) {
-      if (lost == 0) return;  // it ends: it says what it said
-      alert.subject = NameOf(partition);
-      alert.text = fmt::format(
-          "{} offsets of {} are lost: retention had removed [{}, {}) before they were counted; {}",
-          lost, NameOf(partition), partition.lost_first.v, partition.lost_next.v,
-          partition.running ? "the ledger says so" : "it waits for a person (engine.on_gap)");
-      alert.facts = {{"lost", lost},
-                     {"first_offset", partition.lost_first.v},
-                     {"next_offset", partition.lost_next.v}};
-    });
+    Evaluate(
+        {Rule::kRecordsLost, partition.partition, partition.topic}, finding, [&](Alert& alert) {
+          if (lost == 0) return;  // it ends: it says what it said
+          alert.subject = NameOf(partition);
+          alert.text = fmt::format(
+              "{} offsets of {} are lost: retention had removed [{}, {}) before they were counted; "
+              "{}",
+              lost, NameOf(partition), partition.lost_first.v, partition.lost_next.v,
+              partition.running ? "the ledger says so" : "it waits for a person (engine.on_gap)");
+          alert.facts = {{"lost", lost},
+                         {"first_offset", partition.lost_first.v},
+                         {"next_offset", partition.lost_next.v}};
+        });
   }
 }
 
@@ -538,23 +544,23 @@ AlertRules::~AlertRules() = default;
 AlertRules::AlertRules(AlertRules&&) noexcept = default;
 AlertRules& AlertRules::operator=(AlertRules&&) noexcept = default;
 
-std::vector<AlertChange> AlertRules::Judge(const MonitorSample& sample) {
+std::vector<AlertChange> AlertRules::Evaluate(const MonitorSample& sample) {
   State& s = *state_;
   std::vector<AlertChange> changes;
   s.sample = &sample;
   s.changes = &changes;
   s.now_ms = std::max(s.now_ms, sample.now_ms);
-  ++s.judged;
-  s.JudgeSilence();
-  s.JudgeLedger();
-  s.JudgeClocks();
-  s.JudgeLag();
-  s.JudgeWatermarks();
-  s.JudgeSinks();
-  s.JudgeStates();
-  s.JudgeLosses();
-  s.JudgeSplits();
-  s.EndGone();
+  ++s.evaluation;
+  s.EvaluateSilence();
+  s.EvaluateLedger();
+  s.EvaluateClocks();
+  s.EvaluateLag();
+  s.EvaluateWatermarks();
+  s.EvaluateSinks();
+  s.EvaluateStates();
+  s.EvaluateLosses();
+  s.EvaluateSplits();
+  s.EndMissing();
   s.Summarise();
   s.sample = nullptr;
   s.changes = nullptr;
@@ -564,7 +570,7 @@ std::vector<AlertChange> AlertRules::Judge(const MonitorSample& sample) {
 std::vector<Alert> AlertRules::Active() const {
   std::vector<Alert> active;
   for (const auto& [key, subject] : state_->subjects)
-    if (subject.active && subject.told) active.push_back(subject.alert);
+    if (subject.active && subject.reported) active.push_back(subject.alert);
   for (const State::Flood& flood : state_->floods)
     if (flood.summary) active.push_back(*flood.summary);
   std::ranges::stable_sort(active, {}, &Alert::rule);

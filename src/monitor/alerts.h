@@ -67,8 +67,8 @@ struct AlertOptions {
 // What is known of a camera; the numbers since it was first heard of.
 struct CameraSample {
   CameraId camera;
-  LocationId location;   // where it was last
-  int64_t heard_ms = 0;  // by the clock of MonitorSample::now_ms
+  LocationId location;       // where it was last
+  int64_t last_seen_ms = 0;  // by the clock of MonitorSample::now_ms
   int64_t received = 0;
   int64_t future = 0;
   int64_t too_late = 0;
@@ -81,7 +81,7 @@ struct SplitSample {
 };
 struct LocationSample {
   LocationId location;
-  int64_t heard_ms = 0;
+  int64_t last_seen_ms = 0;
 };
 struct SinkSample {
   std::string name;
@@ -152,7 +152,7 @@ class AlertRules {
 
   // What started and ended since the sample before. A subject that is not in the sample any more
   // has ended.
-  std::vector<AlertChange> Judge(const MonitorSample& sample);
+  std::vector<AlertChange> Evaluate(const MonitorSample& sample);
   // By rule, then subject, with the facts of the last sample.
   std::vector<Alert> Active() const;
 

@@ -15,25 +15,25 @@ class Alerts : public testing::Test {
  protected:
   // `seconds` samples. What started and ended in them: "+rule subject", "-rule subject".
   std::vector<std::string> Pass(int64_t seconds) {
-    std::vector<std::string> told;
+    std::vector<std::string> reported;
     for (int64_t i = 0; i < seconds; ++i) {
       now_ms += 1'000;
       sample.now_ms = now_ms;
       sample.wall_ms = kWall + now_ms;
       each_second();
-      for (const AlertChange& change : rules.Judge(sample)) {
-        told.push_back(fmt::format("{}{} {}", change.started ? '+' : '-',
-                                   ToString(change.alert.rule), change.alert.subject));
-        EXPECT_FALSE(change.alert.text.empty()) << told.back();
-        EXPECT_EQ(change.started, change.alert.until_ms == 0) << told.back();
+      for (const AlertChange& change : rules.Evaluate(sample)) {
+        reported.push_back(fmt::format("{}{} {}", change.started ? '+' : '-',
+                                       ToString(change.alert.rule), change.alert.subject));
+        EXPECT_FALSE(change.alert.text.empty()) << reported.back();
+        EXPECT_EQ(change.started, change.alert.until_ms == 0) << reported.back();
         last = change.alert;
       }
     }
-    return told;
+    return reported;
   }
-  void Hear(int64_t camera) {
+  void See(int64_t camera) {
     for (CameraSample& known : sample.cameras)
-      if (known.camera.v == camera) known.heard_ms = now_ms;
+      if (known.camera.v == camera) known.last_seen_ms = now_ms;
   }
   Ledger& ledger() {
     if (!sample.ledger) sample.ledger.emplace();
@@ -44,7 +44,7 @@ class Alerts : public testing::Test {
     ledger().outcomes[static_cast<size_t>(outcome)] += events;
   }
 
-  using Told = std::vector<std::string>;
+  using Reported = std::vector<std::string>;
   int64_t now_ms = 5'000;
   MonitorSample sample;
   AlertRules rules{AlertOptions{}};
@@ -53,11 +53,11 @@ class Alerts : public testing::Test {
 };
 
 TEST_F(Alerts, NothingIsSaidOfAnEmptyOrHealthyProcess) {
-  EXPECT_EQ(Pass(100), Told());
-  sample.cameras = {{.camera = {1}, .location = {7}, .heard_ms = now_ms}};
+  EXPECT_EQ(Pass(100), Reported());
+  sample.cameras = {{.camera = {1}, .location = {7}, .last_seen_ms = now_ms}};
   sample.partitions = {{.partition = 0, .running = true, .position = {0}, .end = {0}}};
   each_second = [this] {
-    Hear(1);
+    See(1);
     Receive(Outcome::kCounted, 1'000);
     Receive(Outcome::kDuplicate, 90);
     Receive(Outcome::kMalformed, 2);
@@ -67,34 +67,34 @@ TEST_F(Alerts, NothingIsSaidOfAnEmptyOrHealthyProcess) {
     partition.watermark = Watermark{partition.watermark.value_or(Watermark{}).v + 1'000};
     partition.sinks = {{.name = "counts", .committed = {partition.position.v - 500}}};
   };
-  EXPECT_EQ(Pass(1'000), Told());
+  EXPECT_EQ(Pass(1'000), Reported());
   EXPECT_TRUE(rules.Active().empty());
 }
 
 TEST_F(Alerts, ACameraIsSilentUntilItsNextWord) {
-  sample.cameras = {{.camera = {71}, .location = {7}, .heard_ms = now_ms}};
-  EXPECT_EQ(Pass(299), Told());
-  EXPECT_EQ(Pass(1), Told{"+camera_silent camera 71"});
+  sample.cameras = {{.camera = {71}, .location = {7}, .last_seen_ms = now_ms}};
+  EXPECT_EQ(Pass(299), Reported());
+  EXPECT_EQ(Pass(1), Reported{"+camera_silent camera 71"});
   EXPECT_EQ(last.location, LocationId{7});
   EXPECT_EQ(last.since_ms, kWall + now_ms);
-  EXPECT_EQ(Pass(1'000), Told());
+  EXPECT_EQ(Pass(1'000), Reported());
   ASSERT_EQ(rules.Active().size(), 1);
   EXPECT_EQ(rules.Active()[0].facts[0], std::pair(std::string("silent_ms"), int64_t{1'300'000}));
-  Hear(71);
-  EXPECT_EQ(Pass(1), Told{"-camera_silent camera 71"});
+  See(71);
+  EXPECT_EQ(Pass(1), Reported{"-camera_silent camera 71"});
   EXPECT_EQ(last.until_ms, kWall + now_ms);
   EXPECT_LT(last.since_ms, last.until_ms);
   EXPECT_TRUE(rules.Active().empty());
 }
 
 TEST_F(Alerts, WhatIsNotInTheSampleAnyMoreHasEnded) {
-  sample.cameras = {{.camera = {71}, .location = {7}, .heard_ms = now_ms}};
-  sample.locations = {{.location = {7}, .heard_ms = now_ms}};
-  EXPECT_EQ(Pass(600), (Told{"+camera_silent camera 71", "+location_silent location 7"}));
+  sample.cameras = {{.camera = {71}, .location = {7}, .last_seen_ms = now_ms}};
+  sample.locations = {{.location = {7}, .last_seen_ms = now_ms}};
+  EXPECT_EQ(Pass(600), (Reported{"+camera_silent camera 71", "+location_silent location 7"}));
   sample.cameras.clear();
-  EXPECT_EQ(Pass(1), Told{"-camera_silent camera 71"});
+  EXPECT_EQ(Pass(1), Reported{"-camera_silent camera 71"});
   sample.locations.clear();
-  EXPECT_EQ(Pass(1), Told{"-location_silent location 7"});
+  EXPECT_EQ(Pass(1), Reported{"-location_silent location 7"});
 }
 
 TEST_F(Alerts, ARateStartsAfterAWhileAndEndsBelowALowerThreshold) {
@@ -104,33 +104,33 @@ TEST_F(Alerts, ARateStartsAfterAWhileAndEndsBelowALowerThreshold) {
     Receive(Outcome::kMalformed, malformed);
   };
   // The first sample only says where the numbers begin.
-  EXPECT_EQ(Pass(11), Told());
-  EXPECT_EQ(Pass(1), Told{"+dead_letter_rate all"});
+  EXPECT_EQ(Pass(11), Reported());
+  EXPECT_EQ(Pass(1), Reported{"+dead_letter_rate all"});
   EXPECT_TRUE(last.of_process);
   malformed = 4;  // below the threshold of 5 %, not below half of it
-  EXPECT_EQ(Pass(300), Told());
+  EXPECT_EQ(Pass(300), Reported());
   malformed = 6;
-  EXPECT_EQ(Pass(300), Told());
+  EXPECT_EQ(Pass(300), Reported());
   malformed = 2;
-  EXPECT_EQ(Pass(300), Told{"-dead_letter_rate all"});
+  EXPECT_EQ(Pass(300), Reported{"-dead_letter_rate all"});
   malformed = 4;  // the same share that held it up does not start it
-  EXPECT_EQ(Pass(300), Told());
+  EXPECT_EQ(Pass(300), Reported());
 }
 
 TEST_F(Alerts, AShortPeakIsNone) {
   Receive(Outcome::kCounted, 0);
-  EXPECT_EQ(Pass(100), Told());
+  EXPECT_EQ(Pass(100), Reported());
   each_second = [&] { Receive(Outcome::kCounted, 1'000); };
-  EXPECT_EQ(Pass(60), Told());
+  EXPECT_EQ(Pass(60), Reported());
   Receive(Outcome::kMalformed, 4'000);  // 6 % of a window, for as long as it is young
-  EXPECT_EQ(Pass(60), Told{"+dead_letter_rate all"});
-  EXPECT_EQ(Pass(100), Told{"-dead_letter_rate all"});
+  EXPECT_EQ(Pass(60), Reported{"+dead_letter_rate all"});
+  EXPECT_EQ(Pass(100), Reported{"-dead_letter_rate all"});
   AlertOptions patient;
   patient.start_after = Millis{61'000};
   rules = AlertRules(patient);
-  EXPECT_EQ(Pass(60), Told());
+  EXPECT_EQ(Pass(60), Reported());
   Receive(Outcome::kMalformed, 4'000);
-  EXPECT_EQ(Pass(200), Told());
+  EXPECT_EQ(Pass(200), Reported());
 }
 
 TEST_F(Alerts, AStormNeedsAShareAndANumber) {
@@ -139,91 +139,91 @@ TEST_F(Alerts, AStormNeedsAShareAndANumber) {
     Receive(Outcome::kCounted, 1);
     Receive(Outcome::kDuplicate, copies);
   };
-  EXPECT_EQ(Pass(200), Told());
+  EXPECT_EQ(Pass(200), Reported());
   copies = 300;
-  EXPECT_EQ(Pass(60), Told{"+duplicate_storm all"});
+  EXPECT_EQ(Pass(60), Reported{"+duplicate_storm all"});
   copies = 10;
-  EXPECT_EQ(Pass(200), Told{"-duplicate_storm all"});
+  EXPECT_EQ(Pass(200), Reported{"-duplicate_storm all"});
 }
 
 TEST_F(Alerts, FewEventsSayNothing) {
   each_second = [&] {
     if (now_ms % 5'000 == 0) Receive(Outcome::kMalformed, 1);  // 12 a window, all of them bad
   };
-  EXPECT_EQ(Pass(1'000), Told());
+  EXPECT_EQ(Pass(1'000), Reported());
   ledger() = {};
   each_second = [&] { Receive(Outcome::kTooLate, 1); };
-  EXPECT_EQ(Pass(100), Told{"+too_late_rate all"});
+  EXPECT_EQ(Pass(100), Reported{"+too_late_rate all"});
 }
 
 TEST_F(Alerts, NumbersThatGoDownBeginAnew) {
   each_second = [&] { Receive(Outcome::kCounted, 100); };
   ledger().received = ledger().outcomes[0] = 1'000'000;
-  EXPECT_EQ(Pass(60), Told());
+  EXPECT_EQ(Pass(60), Reported());
   ledger() = {};  // a restart; a difference would be far below 0
   Receive(Outcome::kMalformed, 50);
-  EXPECT_EQ(Pass(300), Told());
+  EXPECT_EQ(Pass(300), Reported());
   each_second = [&] { Receive(Outcome::kMalformed, 100); };
-  EXPECT_EQ(Pass(60), Told{"+dead_letter_rate all"});
+  EXPECT_EQ(Pass(60), Reported{"+dead_letter_rate all"});
   ledger() = {};
   each_second = [&] { Receive(Outcome::kCounted, 100); };
-  EXPECT_EQ(Pass(60), Told{"-dead_letter_rate all"});
+  EXPECT_EQ(Pass(60), Reported{"-dead_letter_rate all"});
 }
 
 TEST_F(Alerts, AClockIsTheCamerasOwn) {
   sample.cameras = {{.camera = {1}, .location = {7}}, {.camera = {2}, .location = {8}}};
   CameraSample &good = sample.cameras[0], &bad = sample.cameras[1];
   each_second = [&] {
-    Hear(1);
-    Hear(2);
+    See(1);
+    See(2);
     good.received += 10;
     bad.received += 10;
   };
-  EXPECT_EQ(Pass(600), Told());
+  EXPECT_EQ(Pass(600), Reported());
   const auto right = each_second;
   each_second = [&] {
     right();
     bad.future += 9;
   };
-  EXPECT_EQ(Pass(60), Told{"+clock_ahead camera 2"});
+  EXPECT_EQ(Pass(60), Reported{"+clock_ahead camera 2"});
   EXPECT_EQ(last.location, LocationId{8});
   each_second = [&] {
     right();
     bad.too_late += 9;
   };
-  EXPECT_EQ(Pass(120), (Told{"+clock_behind camera 2", "-clock_ahead camera 2"}));
+  EXPECT_EQ(Pass(120), (Reported{"+clock_behind camera 2", "-clock_ahead camera 2"}));
   each_second = right;
-  EXPECT_EQ(Pass(200), Told{"-clock_behind camera 2"});
+  EXPECT_EQ(Pass(200), Reported{"-clock_behind camera 2"});
 }
 
 TEST_F(Alerts, LagGrows) {
   sample.partitions = {{.partition = 0, .running = true}, {.partition = 1, .running = true}};
   each_second = [&] { sample.partitions[1].end.v += 500; };
-  EXPECT_EQ(Pass(20), Told());
-  EXPECT_EQ(Pass(20), Told{"+lag_growing all"});
+  EXPECT_EQ(Pass(20), Reported());
+  EXPECT_EQ(Pass(20), Reported{"+lag_growing all"});
   each_second = [] {};  // a lag that does not grow is being worked off, or is what a pause left
-  EXPECT_EQ(Pass(100), Told{"-lag_growing all"});
+  EXPECT_EQ(Pass(100), Reported{"-lag_growing all"});
 }
 
 TEST_F(Alerts, AWatermarkStandsThoughRecordsCome) {
   sample.partitions = {{.partition = 3, .running = true, .watermark = Watermark{1'000}}};
-  EXPECT_EQ(Pass(500), Told());  // nothing comes: nothing stands
+  EXPECT_EQ(Pass(500), Reported());  // nothing comes: nothing stands
   each_second = [&] { ++sample.partitions[0].position.v; };
-  EXPECT_EQ(Pass(100), Told());
-  EXPECT_EQ(Pass(50), Told{"+watermark_stalled partition 3"});
+  EXPECT_EQ(Pass(100), Reported());
+  EXPECT_EQ(Pass(50), Reported{"+watermark_stalled partition 3"});
   sample.partitions[0].watermark = Watermark{2'000};
-  EXPECT_EQ(Pass(1), Told{"-watermark_stalled partition 3"});
+  EXPECT_EQ(Pass(1), Reported{"-watermark_stalled partition 3"});
   // The last records of a day, in disorder: then nothing comes.
   each_second = [] {};
   sample.partitions[0].position.v += 1'000;
-  EXPECT_EQ(Pass(500), Told());
+  EXPECT_EQ(Pass(500), Reported());
   // A copy of one of them, much later.
   sample.partitions[0].position.v += 1;
-  EXPECT_EQ(Pass(100), Told());
+  EXPECT_EQ(Pass(100), Reported());
   // A step that has no watermark.
   sample.partitions[0].watermark.reset();
   each_second = [&] { ++sample.partitions[0].position.v; };
-  EXPECT_EQ(Pass(500), Told());
+  EXPECT_EQ(Pass(500), Reported());
 }
 
 TEST_F(Alerts, ASinkThatTakesNothingFails) {
@@ -236,67 +236,67 @@ TEST_F(Alerts, ASinkThatTakesNothingFails) {
     partition.sinks[1].committed = partition.position;
     if (now_ms % 60'000 == 0) partition.sinks[0].committed = partition.position;
   };
-  EXPECT_EQ(Pass(600), Told());
+  EXPECT_EQ(Pass(600), Reported());
   each_second = [&] { partition.sinks[1].committed = partition.position; };
-  EXPECT_EQ(Pass(170), Told());
-  EXPECT_EQ(Pass(60), Told{"+sink_failing lake"});
+  EXPECT_EQ(Pass(170), Reported());
+  EXPECT_EQ(Pass(60), Reported{"+sink_failing lake"});
   partition.sinks[0].committed = partition.position;
-  EXPECT_EQ(Pass(1), Told{"-sink_failing lake"});
+  EXPECT_EQ(Pass(1), Reported{"-sink_failing lake"});
   // What a port says of itself.
   sample.troubles = {{"brokers", "Kafka does not answer"}};
-  EXPECT_EQ(Pass(30), Told{"+sink_failing brokers"});
+  EXPECT_EQ(Pass(30), Reported{"+sink_failing brokers"});
   sample.troubles[0].reason.clear();
-  EXPECT_EQ(Pass(100), Told{"-sink_failing brokers"});
+  EXPECT_EQ(Pass(100), Reported{"-sink_failing brokers"});
 }
 
 TEST_F(Alerts, LimitsClocksAndPartitions) {
   sample.limits = {{"spill", 91, 100}, {"none", 5, 0}};
-  EXPECT_EQ(Pass(20), Told{"+state_near_limit spill"});
+  EXPECT_EQ(Pass(20), Reported{"+state_near_limit spill"});
   sample.limits[0].used = 86;
-  EXPECT_EQ(Pass(100), Told());
+  EXPECT_EQ(Pass(100), Reported());
   sample.limits[0].used = 84;
-  EXPECT_EQ(Pass(100), Told{"-state_near_limit spill"});
+  EXPECT_EQ(Pass(100), Reported{"-state_near_limit spill"});
   sample.clock_unguarded = "the topic has the senders' times";
-  EXPECT_EQ(Pass(1), Told{"+clock_unguarded all"});
+  EXPECT_EQ(Pass(1), Reported{"+clock_unguarded all"});
   EXPECT_EQ(last.text, sample.clock_unguarded);
   sample.partitions = {{.partition = 4, .running = false, .reason = "it cannot claim"}};
-  EXPECT_EQ(Pass(5), Told());
-  EXPECT_EQ(Pass(10), Told{"+degraded partition 4"});
+  EXPECT_EQ(Pass(5), Reported());
+  EXPECT_EQ(Pass(10), Reported{"+degraded partition 4"});
   sample.partitions[0] = {.partition = 4, .running = true};
-  EXPECT_EQ(Pass(60), Told{"-degraded partition 4"});
+  EXPECT_EQ(Pass(60), Reported{"-degraded partition 4"});
   sample.partitions[0].degraded = true;
-  EXPECT_EQ(Pass(1), Told{"+degraded partition 4"});
+  EXPECT_EQ(Pass(1), Reported{"+degraded partition 4"});
 }
 
 TEST_F(Alerts, LostRecordsAreToldAtOnceAndUntilTheyAreOld) {
   sample.partitions = {{.partition = 4, .running = true, .lost_first = {10}, .lost_next = {30}}};
-  EXPECT_EQ(Pass(1), Told{"+records_lost partition 4"});
+  EXPECT_EQ(Pass(1), Reported{"+records_lost partition 4"});
   EXPECT_EQ(last.text,
             "20 offsets of partition 4 are lost: retention had removed [10, 30) before they were "
             "counted; the ledger says so");
   EXPECT_EQ(last.facts[0], std::pair(std::string("lost"), int64_t{20}));
-  EXPECT_EQ(Pass(600), Told());
+  EXPECT_EQ(Pass(600), Reported());
   sample.partitions[0] = {.partition = 4, .running = true};
-  EXPECT_EQ(Pass(60), Told{"-records_lost partition 4"});
+  EXPECT_EQ(Pass(60), Reported{"-records_lost partition 4"});
   EXPECT_TRUE(last.text.starts_with("20 offsets")) << last.text;
   sample.partitions[0] = {.partition = 4, .lost_first = {30}, .lost_next = {31}, .reason = "x"};
-  EXPECT_EQ(Pass(1), Told{"+records_lost partition 4"});
+  EXPECT_EQ(Pass(1), Reported{"+records_lost partition 4"});
   EXPECT_TRUE(last.text.ends_with("it waits for a person (engine.on_gap)")) << last.text;
 }
 
 TEST_F(Alerts, ThousandsAreOneMore) {
   for (int64_t camera = 0; camera < 5'000; ++camera)
-    sample.cameras.push_back({.camera = {camera}, .location = {7}, .heard_ms = now_ms});
-  Told told = Pass(300);
-  ASSERT_EQ(told.size(), 21);
-  EXPECT_EQ(told.back(), "+camera_silent others");
+    sample.cameras.push_back({.camera = {camera}, .location = {7}, .last_seen_ms = now_ms});
+  Reported reported = Pass(300);
+  ASSERT_EQ(reported.size(), 21);
+  EXPECT_EQ(reported.back(), "+camera_silent others");
   EXPECT_EQ(last.facts[0], std::pair(std::string("subjects"), int64_t{4'980}));
   EXPECT_EQ(rules.Active().size(), 21);
-  EXPECT_EQ(Pass(600), Told());
-  for (CameraSample& camera : sample.cameras) camera.heard_ms = now_ms;
-  told = Pass(40);
-  ASSERT_EQ(told.size(), 21);
-  EXPECT_EQ(told.back(), "-camera_silent others");
+  EXPECT_EQ(Pass(600), Reported());
+  for (CameraSample& camera : sample.cameras) camera.last_seen_ms = now_ms;
+  reported = Pass(40);
+  ASSERT_EQ(reported.size(), 21);
+  EXPECT_EQ(reported.back(), "-camera_silent others");
   EXPECT_TRUE(rules.Active().empty());
 }
 
@@ -305,16 +305,16 @@ TEST_F(Alerts, WhatComesAndGoesIsNoFloodEither) {
   quick.camera_silent = Millis{1'000};
   rules = AlertRules(quick);
   // Each second another hundred cameras falls silent, and those before speak again.
-  int64_t told = 0;
+  int64_t reported = 0;
   for (int64_t second = 0; second < 120; ++second) {
     sample.cameras.clear();
     for (int64_t camera = 0; camera < 100; ++camera)
-      sample.cameras.push_back({.camera = {second * 100 + camera}, .heard_ms = now_ms - 5'000});
-    told += static_cast<int64_t>(Pass(1).size());
+      sample.cameras.push_back({.camera = {second * 100 + camera}, .last_seen_ms = now_ms - 5'000});
+    reported += static_cast<int64_t>(Pass(1).size());
   }
   // Each of 20 starts and ends a minute, for two minutes and their edges, and the others once.
-  EXPECT_LE(told, 3 * 2 * 20 + 2);
-  EXPECT_GE(told, 2 * 20);
+  EXPECT_LE(reported, 3 * 2 * 20 + 2);
+  EXPECT_GE(reported, 2 * 20);
 }
 
 TEST_F(Alerts, ZeroSwitchesARuleOff) {
@@ -335,7 +335,7 @@ TEST_F(Alerts, ZeroSwitchesARuleOff) {
     sample.partitions[0].position.v += 1'000;
     sample.partitions[0].end.v += 1'000'000;
   };
-  EXPECT_EQ(Pass(1'000), Told());
+  EXPECT_EQ(Pass(1'000), Reported());
 }
 
 }  // namespace

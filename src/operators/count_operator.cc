@@ -16,15 +16,17 @@
 namespace sightline {
 namespace {
 
-// Of Save()'s layout: version, fingerprint without the range, count_from, count_until, and what
-// Deduplicate keeps. The version before had the fingerprint with the range, and no range.
+// Version 3 of the layout that Save() writes: version, fingerprint without the range, count_from,
+// count_until, and the state of Deduplicate. Version 2 had the fingerprint of the whole spec and no
+// range.
 constexpr uint64_t kStateVersion = 3;
 constexpr uint64_t kVersionWithoutRange = 2;
-// So many events are looked up together before they are decided in their order: enough for their
-// cache misses to overlap, few enough for what they fetch to stay in the first-level cache.
+// How many events are looked up together before they are decided in order: enough for their cache
+// misses to overlap, and few enough for the loaded lines to stay in the first-level cache.
 constexpr size_t kTogether = 32;
 
-// Of the rules that what is remembered depends on.
+// The fingerprint of the rules that the remembered ids depend on. The range [count_from,
+// count_until) is not among them: ids outside it are remembered, too.
 uint64_t FingerprintWithoutRange(PipelineSpec spec) {
   spec.count_from = kBeforeAllTime;
   spec.count_until = kAfterAllTime;
@@ -33,32 +35,33 @@ uint64_t FingerprintWithoutRange(PipelineSpec spec) {
 
 Status OtherSettings() {
   return Status::Stop(
-      "the checkpoint was written under other pipeline settings: results would not be those of "
-      "either; restore the settings, or hand over to a new pipeline with count_from");
+      "the checkpoint was written with other pipeline settings, and counting on would match "
+      "neither the old nor the new settings; restore the settings, or hand over to a new pipeline "
+      "with count_from");
 }
 
 std::string TimeOrNone(EventTime time) {
   return time == kBeforeAllTime || time == kAfterAllTime ? "not set" : fmt::format("{} ms", time.v);
 }
 
-// Whether what was decided under `old` would be decided so under `spec`, too. `greatest`: of the
-// accepted events; nothing: there are none.
+// Checks that every event decided under the range `old` would be decided the same way under `spec`.
+// `greatest` is the greatest accepted event time; nothing means that there are no events yet, and
+// then any range will do.
 Status CheckRange(const CountRange& old, const PipelineSpec& spec,
                   std::optional<EventTime> greatest) {
   if (!greatest) return Status::Ok();
   if (old.from != spec.count_from)
-    return Status::Stop(
-        fmt::format("pipeline.count_from was {} and is {} now: other settings would "
-                    "count events that are counted elsewhere, or leave out some; restore it",
-                    TimeOrNone(old.from), TimeOrNone(spec.count_from)));
+    return Status::Stop(fmt::format(
+        "pipeline.count_from was {} and is {} now: with another setting, events that are counted "
+        "elsewhere would be counted here, or some would be left out; restore it",
+        TimeOrNone(old.from), TimeOrNone(spec.count_from)));
   if (const EventTime until = std::min(old.until, spec.count_until);
       old.until != spec.count_until && *greatest >= until)
-    return Status::Stop(fmt::format(
-        "pipeline.count_until was {} and is {} now, and there are events up to {} ms already: "
-        "other "
-        "settings would count some of them otherwise; restore it, or choose a time that lies "
-        "ahead of all events",
-        TimeOrNone(old.until), TimeOrNone(spec.count_until), greatest->v));
+    return Status::Stop(
+        fmt::format("pipeline.count_until was {} and is {} now, and there are events up to {} ms "
+                    "already: with another setting, some of them would have been counted "
+                    "differently; restore it, or choose a time ahead of all events",
+                    TimeOrNone(old.until), TimeOrNone(spec.count_until), greatest->v));
   return Status::Ok();
 }
 
@@ -71,7 +74,7 @@ struct CountOperator::State {
   Decoder decoder;
   Deduplicate deduplicate;
   CountWindows windows;
-  std::vector<Event> events;  // of the record in hand
+  std::vector<Event> events;  // of the record being processed
   AppendTime newest_append_time = kNoAppendTime;
   CountRange loaded_range{spec.count_from, spec.count_until};
 };
@@ -99,9 +102,11 @@ void CountOperator::OnEvents(Offset offset, AppendTime append_time, std::span<co
   std::array<Deduplicate::Hint, kTogether> hints;
   for (; !events.empty(); events = events.subspan(std::min(events.size(), kTogether))) {
     const size_t together = std::min(events.size(), kTogether);
-    for (size_t i = 0; i < together; ++i) hints[i] = deduplicate.Look(events[i]);
-    for (size_t i = 0; i < together; ++i) deduplicate.Approach(hints[i]);
-    for (size_t i = 0; i < together; ++i) windows.Approach(hints[i].camera, hints[i].fact);
+    // Three passes over the batch before the decisions, each of which loads what the next one
+    // reads. The decisions themselves stay in order: each depends on the ones before it.
+    for (size_t i = 0; i < together; ++i) hints[i] = deduplicate.MakeHint(events[i]);
+    for (size_t i = 0; i < together; ++i) deduplicate.Prefetch(hints[i]);
+    for (size_t i = 0; i < together; ++i) windows.Prefetch(hints[i].camera, hints[i].fact);
     for (size_t i = 0; i < together; ++i) {
       const Watermark watermark = deduplicate.watermark();
       const Decision decision = deduplicate.Decide(events[i], append_time, hints[i]);
@@ -114,12 +119,14 @@ void CountOperator::OnEvents(Offset offset, AppendTime append_time, std::span<co
 Segment CountOperator::TakeSegment(Offset first, Offset next) {
   Deduplicate& deduplicate = state_->deduplicate;
   Segment segment = state_->windows.Take(first, next, deduplicate.watermark(), deduplicate.items());
+  // Compaction renumbers items and facts, so it may only run here: between segments nobody holds
+  // such a number.
   deduplicate.CompactIfDue(state_->newest_append_time);
   return segment;
 }
 
 size_t CountOperator::open_rows() const { return state_->windows.rows(); }
-size_t CountOperator::open_bytes() const { return state_->windows.set_aside_bytes(); }
+size_t CountOperator::open_bytes() const { return state_->windows.dead_letter_bytes(); }
 Watermark CountOperator::watermark() const { return state_->deduplicate.watermark(); }
 int64_t CountOperator::remembered_ids() const { return state_->deduplicate.remembered_ids(); }
 int64_t CountOperator::cameras() const { return state_->deduplicate.cameras(); }
@@ -141,8 +148,8 @@ Status CountOperator::Load(std::string_view bytes) {
   const uint64_t version = in.Varint();
   if (in.ok() && version != kStateVersion && version != kVersionWithoutRange)
     return Status::Stop(
-        fmt::format("the checkpoint was written by another version of sightline (state layout {}, "
-                    "this one reads {} and {}): run the version that wrote it",
+        fmt::format("the checkpoint was written by another version of sightline (state layout {}; "
+                    "this version reads {} and {}): run the version that wrote it",
                     version, kVersionWithoutRange, kStateVersion));
   const uint64_t fingerprint = in.Fixed64();
   if (version == kStateVersion) {
@@ -150,13 +157,17 @@ Status CountOperator::Load(std::string_view bytes) {
     if (in.ok() && fingerprint != FingerprintWithoutRange(spec)) return OtherSettings();
   } else if (in.ok() && fingerprint != spec.Fingerprint()) {
     if (fingerprint != FingerprintWithoutRange(spec)) return OtherSettings();
+    // A version 2 state whose fingerprint fits only without a range was written without one.
     state_->loaded_range = {};
   }
-  if (!in.ok()) return Status::Stop("the operator state of the checkpoint is damaged: too short");
+  if (!in.ok())
+    return Status::Stop("the operator state of the checkpoint is damaged: it is too short");
   RETURN_IF_ERROR(state_->deduplicate.Load(in));
   if (!range_changed()) return Status::Ok();
   const Watermark watermark = state_->deduplicate.watermark();
   return CheckRange(state_->loaded_range, spec,
+                    // The watermark is the greatest accepted time - out_of_orderness; undo the
+                    // subtraction.
                     watermark == kBeforeAllTime ? std::nullopt
                                                 : std::optional(std::min(watermark, kAfterAllTime) +
                                                                 spec.out_of_orderness));

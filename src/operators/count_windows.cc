@@ -22,6 +22,8 @@ LedgerKey KeyOf(const Event& event, AppendTime now) {
 Ledger& CountWindows::LedgerOf(const Event& event, const Decision& decision, AppendTime now) {
   const LedgerKey key = KeyOf(event, now);
   uint32_t* last = nullptr;
+  // Consecutive elements of one camera nearly always share location and hour, so that its last row
+  // saves the hash look-up. Malformed elements have no camera and take the index.
   if (key.known) {
     if (decision.camera >= last_row_of_camera_.size())
       last_row_of_camera_.resize(decision.camera + 1, kNone);
@@ -52,7 +54,7 @@ void CountWindows::Add(const Event& event, const Decision& decision, Offset offs
     Count(event, decision, watermark);
   } else if (outcome == Outcome::kMalformed || outcome == Outcome::kFuture ||
              outcome == Outcome::kTooLate) {
-    SetAsideEvent(event, outcome, offset, now);
+    KeepDeadLetter(event, outcome, offset, now);
   }
 }
 
@@ -61,6 +63,8 @@ void CountWindows::Count(const Event& event, const Decision& decision, Watermark
   LastSum& last = last_sum_of_fact_[decision.fact];
   const bool same_pane = event.time >= last.pane.start && event.time < last.pane.end;
   const CountKind kind = watermark >= last.window_end ? CountKind::kCorrection : CountKind::kCount;
+  // The kind is part of the check: between two events of one pane, the partition's watermark may
+  // have passed the end of their window.
   if (!same_pane || last.kind != kind) {
     last = FindSum(event, decision, watermark);
     facts_.push_back(decision.fact);
@@ -82,22 +86,22 @@ CountWindows::LastSum CountWindows::FindSum(const Event& event, const Decision& 
   return {{pane_start, pane_start + pane_size_}, window_end, kind, it->second};
 }
 
-void CountWindows::SetAsideEvent(const Event& event, Outcome outcome, Offset offset,
-                                 AppendTime now) {
-  SetAside aside{.outcome = outcome,
-                 .reason = event.reason,
-                 .offset = offset,
-                 .index = event.index,
-                 .append_time = now,
-                 .bytes = std::string(event.bytes.substr(0, kSetAsideBytesMax))};
-  set_aside_bytes_ += aside.bytes.size();
-  set_aside_.push_back(std::move(aside));
+void CountWindows::KeepDeadLetter(const Event& event, Outcome outcome, Offset offset,
+                                  AppendTime now) {
+  DeadLetter letter{.outcome = outcome,
+                    .reason = event.reason,
+                    .offset = offset,
+                    .index = event.index,
+                    .append_time = now,
+                    .bytes = std::string(event.bytes.substr(0, kDeadLetterBytesMax))};
+  dead_letter_bytes_ += letter.bytes.size();
+  dead_letters_.push_back(std::move(letter));
 }
 
 Segment CountWindows::Take(Offset first, Offset next, Watermark watermark,
                            const ItemNumbers& items) {
   Segment segment{.first = first, .next = next, .watermark = watermark};
-  // Item names are compared once an item, not once a row.
+  // Sort by item rank: the names are compared once per item, not once per row.
   std::vector<uint32_t> by_name;
   std::vector<uint32_t> rank(items.size(), kNone);
   for (const Sum& sum : counts_)
@@ -120,14 +124,16 @@ Segment CountWindows::Take(Offset first, Offset next, Watermark watermark,
          .last_detected = last_time});
   std::sort(ledger_.begin(), ledger_.end(),
             [](const LedgerRow& a, const LedgerRow& b) { return a.key < b.key; });
+  // Every event has exactly one outcome; the ledger balances at every commit.
   for (const LedgerRow& row : ledger_) CHECK(row.ledger.Balanced());
   segment.ledger = std::move(ledger_);
-  segment.set_aside = std::move(set_aside_);
+  segment.dead_letters = std::move(dead_letters_);
   Clear();
   return segment;
 }
 
-// What was written, not all there is: a segment is often one event, of a site with a million facts.
+// Resets only the entries that were written. A segment often holds a single event, and a site may
+// have a million facts.
 void CountWindows::Clear() {
   for (const uint32_t fact : facts_) last_sum_of_fact_[fact] = {};
   for (const uint32_t camera : cameras_) last_row_of_camera_[camera] = kNone;
@@ -137,8 +143,8 @@ void CountWindows::Clear() {
   count_index_.clear();
   ledger_.clear();
   ledger_index_.clear();
-  set_aside_.clear();
-  set_aside_bytes_ = 0;
+  dead_letters_.clear();
+  dead_letter_bytes_ = 0;
 }
 
 }  // namespace sightline

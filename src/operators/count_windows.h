@@ -1,7 +1,8 @@
-// count_windows: adds decided events up into panes and into the ledger, until a segment is taken.
+// CountWindows: adds up decided events into panes and into the ledger, until a segment is taken.
 //
-// Pure. Panes are half-open [start, start + pane_size), aligned to the epoch; windows are sums of
-// panes. A count is a correction when the partition's watermark had passed the end of its window.
+// It has no thread, no clock and no I/O. Panes are half-open [start, start + pane_size) and aligned
+// to the epoch; windows are sums of panes. A count is a correction when the partition's watermark
+// had passed the end of its window.
 #pragma once
 
 #include <boost/unordered/unordered_flat_map.hpp>
@@ -21,8 +22,9 @@ class CountWindows {
   explicit CountWindows(const PipelineSpec& spec)
       : pane_size_(spec.pane_size), window_size_(spec.window_size) {}
 
-  // Brings near what Add() reads for these numbers of a decision; any may be given.
-  void Approach(uint32_t camera, uint32_t fact) const {
+  // Loads the entries that Add() will read for a decision with these numbers. Unknown numbers are
+  // ignored.
+  void Prefetch(uint32_t camera, uint32_t fact) const {
     if (camera < last_row_of_camera_.size()) {
       const uint32_t row = last_row_of_camera_[camera];
       if (row < ledger_.size()) Touch(&ledger_[row].ledger);
@@ -32,14 +34,15 @@ class CountWindows {
       if (index < counts_.size()) Touch(&counts_[index]);
     }
   }
-  // `watermark`: the partition's, before this event.
+  // Adds one event. `watermark` is the partition's watermark before this event.
   void Add(const Event& event, const Decision& decision, Offset offset, AppendTime now,
            Watermark watermark);
-  // Moves out what was added since the last call; `items` names the numbers in the decisions.
+  // Moves out what was added since the last call. `items` maps the item numbers of the decisions to
+  // names.
   Segment Take(Offset first, Offset next, Watermark watermark, const ItemNumbers& items);
 
-  size_t rows() const { return counts_.size() + ledger_.size() + set_aside_.size(); }
-  size_t set_aside_bytes() const { return set_aside_bytes_; }
+  size_t rows() const { return counts_.size() + ledger_.size() + dead_letters_.size(); }
+  size_t dead_letter_bytes() const { return dead_letter_bytes_; }
 
  private:
   struct Cell {
@@ -67,7 +70,8 @@ class CountWindows {
   };
 
   static constexpr uint32_t kNone = UINT32_MAX;
-  // Where a fact was added last: its next event most often goes there, too.
+  // The sum to which a fact was added last. Its next event most often belongs there, too, which
+  // saves the hash look-up.
   struct LastSum {
     Window pane{kAfterAllTime, kBeforeAllTime};
     EventTime window_end;
@@ -79,19 +83,19 @@ class CountWindows {
   Ledger& LedgerOf(const Event& event, const Decision& decision, AppendTime now);
   void Count(const Event& event, const Decision& decision, Watermark watermark);
   void Clear();
-  void SetAsideEvent(const Event& event, Outcome outcome, Offset offset, AppendTime now);
+  void KeepDeadLetter(const Event& event, Outcome outcome, Offset offset, AppendTime now);
 
   Millis pane_size_, window_size_;
   std::vector<Sum> counts_;
   boost::unordered_flat_map<Cell, uint32_t> count_index_;
   std::vector<LastSum> last_sum_of_fact_;
-  std::vector<uint32_t> facts_;  // whose last sum is set; one may be in it twice
+  std::vector<uint32_t> facts_;  // whose LastSum is set; a fact may occur twice
   std::vector<LedgerRow> ledger_;
   boost::unordered_flat_map<LedgerKey, uint32_t, LedgerHash> ledger_index_;
   std::vector<uint32_t> last_row_of_camera_;
   std::vector<uint32_t> cameras_;  // whose last row is set
-  std::vector<SetAside> set_aside_;
-  size_t set_aside_bytes_ = 0;
+  std::vector<DeadLetter> dead_letters_;
+  size_t dead_letter_bytes_ = 0;
 };
 
 }  // namespace sightline

@@ -15,7 +15,7 @@ namespace {
 static_assert(kDecodePadding >= simdjson::SIMDJSON_PADDING);
 namespace ondemand = simdjson::ondemand;
 
-// Larger than any element of use; keeps the parser's memory bounded.
+// Larger than any useful element; it bounds the parser's memory.
 constexpr size_t kElementBytesMax = 1 << 20;
 
 bool IsSpace(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
@@ -54,8 +54,8 @@ std::optional<FieldName> FindField(std::string_view key) {
   return std::nullopt;
 }
 
-// `raw` points behind the opening quote of a key inside a string that stage 1 has found closed.
-// Most keys are known ones and are told apart by their first character.
+// `raw` points behind the opening quote of a key whose string simdjson's first stage has found to
+// be closed. Most keys are known, and their first characters differ.
 std::optional<FieldName> FindRawField(const char* raw) {
   for (const FieldName& field : kFields)
     if (field.name.front() == *raw && std::memcmp(raw, field.name.data(), field.name.size()) == 0 &&
@@ -76,9 +76,9 @@ MalformedReason ParseInteger(std::string_view text, int64_t* value) {
   return error == std::errc() ? MalformedReason::kNone : MalformedReason::kOutOfRange;
 }
 
-// The text of the last top-level value that begins at `text`, which ends at ',' or ']' on its own
-// level; npos if the text ends before. Strings are skipped, nothing is validated: a broken element
-// must not hide where the next one begins.
+// Returns where the top-level element that begins at `text` ends: at a ',' or ']' on its own level.
+// npos if the text ends before. Strings are skipped and nothing is validated: a broken element must
+// not hide where the next one begins.
 size_t EndOfElement(std::string_view text) {
   int depth = 0;
   bool in_string = false;
@@ -104,7 +104,7 @@ struct Decoder::Parser {
 
   TimeUnit unit;
   ondemand::parser parser;
-  std::deque<std::string> arena;  // unescaped names; stable addresses
+  std::deque<std::string> arena;  // unescaped names; a deque keeps their addresses stable
   int32_t index = 0, line = 0;    // of the element being decoded
 
   void Malformed(Event& event, MalformedReason reason, std::string_view field = {}) {
@@ -116,7 +116,7 @@ struct Decoder::Parser {
              .bytes = event.bytes};
   }
 
-  // The text of a string token, unescaped; nullopt if it is not a valid string.
+  // The unescaped text of a string token; nullopt if it is not a valid string.
   std::optional<std::string_view> Text(ondemand::value& value, std::string_view token) {
     if (token.size() < 2 || token.back() != '"') return std::nullopt;
     const std::string_view inside = token.substr(1, token.size() - 2);
@@ -158,7 +158,7 @@ struct Decoder::Parser {
     return MalformedReason::kNone;
   }
 
-  // One known field into the event.
+  // Stores one known field in the event.
   MalformedReason Take(FieldBit bit, ondemand::value& value, std::string_view token, Event& event,
                        EventTime* heartbeat) {
     while (!token.empty() && IsSpace(token.back())) token.remove_suffix(1);
@@ -178,7 +178,7 @@ struct Decoder::Parser {
       case kPublished: {
         EventTime published;
         if (Time(value, token, &published) == MalformedReason::kNone) event.published = published;
-        return MalformedReason::kNone;  // only latency metrics suffer
+        return MalformedReason::kNone;  // a broken publish time only affects latency metrics
       }
     }
     return MalformedReason::kNone;
@@ -203,8 +203,9 @@ struct Decoder::Parser {
     return error == simdjson::DEPTH_ERROR ? MalformedReason::kTooDeep : MalformedReason::kNotJson;
   }
 
-  // Whether a value is one and ends inside of its object: simdjson passes over others without a
-  // look, also over the end of the text. Arrays and objects are read by it.
+  // Checks that a field's value is one JSON value and ends inside its object. simdjson's on-demand
+  // parser skips unknown values without validating them, even past the end of the text. Arrays and
+  // objects are therefore walked here.
   static MalformedReason EndsInside(ondemand::value& value, std::string_view token,
                                     std::string_view bytes) {
     const char first = token.empty() ? ':' : token.front();
@@ -224,7 +225,7 @@ struct Decoder::Parser {
     const char last = Trim(token).back();
     if ((first == '[' && last != ']') || (first == '{' && last != '}'))
       return MalformedReason::kNotJson;
-    // A token and a value reach up to the next token.
+    // simdjson's raw token and raw value reach up to the next token, which must close the field.
     const char* const behind = token.data() + token.size();
     return behind < bytes.data() + bytes.size() && (*behind == ',' || *behind == '}')
                ? MalformedReason::kNone
@@ -240,8 +241,8 @@ struct Decoder::Parser {
     if (error != simdjson::SUCCESS) return Malformed(event, ReasonOf(error));
 
     uint8_t seen = 0, twice = 0;
-    // The first broken rule in the order of the fields' appearance, told after the whole element
-    // has parsed: what is no JSON at all is not_json, whatever its fields say.
+    // The first broken rule, in the order of the fields. It is reported only after the whole
+    // element has parsed: text that is not JSON at all is `not_json`, whatever its fields say.
     MalformedReason broken = MalformedReason::kNone, broken_heartbeat = MalformedReason::kNone;
     std::string_view broken_field;
     EventTime heartbeat;
@@ -273,12 +274,14 @@ struct Decoder::Parser {
         broken_field = known->name;
       }
     }
-    if (document.current_location().error() != simdjson::OUT_OF_BOUNDS)  // text behind the object
+    if (document.current_location().error() !=
+        simdjson::OUT_OF_BOUNDS)  // there is text behind the object
       return Malformed(event, MalformedReason::kNotJson);
     Judge(event, seen, twice, broken, broken_field, heartbeat, broken_heartbeat);
   }
 
-  // A heartbeat is an element with "heartbeat" and none of the fields that only a detection has.
+  // Decides between detection and heartbeat. A heartbeat has the field `heartbeat` and none of the
+  // fields that only a detection has.
   void Judge(Event& event, uint8_t seen, uint8_t twice, MalformedReason broken,
              std::string_view broken_field, EventTime heartbeat, MalformedReason broken_heartbeat) {
     const bool is_heartbeat =
@@ -301,17 +304,18 @@ struct Decoder::Parser {
     event.time = heartbeat;
   }
 
-  // The elements of the array that begins at text[0] == '['; what follows its end is returned.
+  // Decodes the elements of the array that begins at text[0] == '[', and returns the text behind
+  // it.
   std::string_view Array(std::string_view text, std::vector<Event>& out) {
     text.remove_prefix(1);
     if (const std::string_view inside = Trim(text); inside.starts_with(']')) {
-      return text.substr(text.find(']') + 1);  // no detections in this frame
+      return text.substr(text.find(']') + 1);  // a frame without detections
     }
     for (;;) {
       const size_t end = EndOfElement(text);
       const bool cut = end == std::string_view::npos;
       const std::string_view element = Trim(text.substr(0, end));
-      if (cut) {  // the array never ends: whatever is left is one broken element
+      if (cut) {  // the array never ends: the rest is one broken element
         Event& event = out.emplace_back();
         event = {.index = index++, .line = line, .bytes = element};
         Malformed(event, MalformedReason::kNotJson);
@@ -324,7 +328,7 @@ struct Decoder::Parser {
     }
   }
 
-  // One line (or one message without line ends): an object, or arrays and what follows them.
+  // Decodes one line, or a message without line ends: an object, or arrays and what follows them.
   void Line(std::string_view text, std::vector<Event>& out) {
     while (text.starts_with('[')) {
       text = Trim(Array(text, out));
@@ -354,12 +358,13 @@ void Decoder::Decode(std::string_view message, std::vector<Event>& out) {
   if (text.empty()) return parser_->Element(text, out);
   const size_t first_end = text.find('\n');
   if (first_end == std::string_view::npos) return parser_->Line(text, out);
-  if (text.front() == '[') {  // an array over several lines, then perhaps more
+  if (text.front() == '[') {  // an array over several lines, perhaps followed by more
     const std::string_view rest = Trim(parser_->Array(text, out));
     if (!rest.empty()) parser_->Lines(rest, out);
     return;
   }
-  // A pretty-printed object: its first line ends open. Lines of objects never do.
+  // A pretty-printed object: its first line ends with an open '{', ',' or ':', as a line of NDJSON
+  // never does. If the whole text is not one object after all, it is decoded line by line.
   const std::string_view first = Trim(text.substr(0, first_end));
   if (first.ends_with('{') || first.ends_with(',') || first.ends_with(':')) {
     parser_->Element(text, out);

@@ -1,8 +1,8 @@
-// decode: bytes of a message -> Events.
+// Decoder: turns the bytes of a message into Events.
 //
-// A message holds one JSON object, an array of them, or lines of either. A bad element becomes an
-// Event of kind kMalformed and spoils only itself. Never fails, never throws, whatever the bytes.
-// One Decoder a thread.
+// A message holds one JSON object, an array of objects, or lines of either. A bad element becomes
+// an Event of kind kMalformed and affects no other element. Decoding never fails and never throws,
+// whatever the bytes. Use one Decoder per thread.
 #pragma once
 
 #include <memory>
@@ -15,7 +15,7 @@
 
 namespace sightline {
 
-// Bytes behind a message that must be readable (their value does not matter).
+// How many bytes behind a message must be readable. Their value does not matter.
 constexpr size_t kDecodePadding = 64;
 
 class Decoder {
@@ -24,15 +24,16 @@ class Decoder {
   ~Decoder();
   Decoder(Decoder&&) noexcept;
 
-  // Appends the elements of one message to `out`. `message` must have kDecodePadding readable bytes
-  // behind it and must outlive the events, whose views point into it or into the decoder's arena.
-  // An empty message (or only white space) is one malformed element: nothing sent is unexplained.
+  // Appends the elements of one message to `out`. kDecodePadding bytes behind `message` must be
+  // readable. `message` must outlive the events, whose views point into it or into the decoder's
+  // arena. An empty message (or one of white space only) is one malformed element: every message
+  // leaves a trace in the ledger.
   void Decode(std::string_view message, std::vector<Event>& out);
 
-  // The same for one element that is known to be one JSON object (a line of NDJSON).
+  // The same for a single JSON object, such as a line of NDJSON.
   void DecodeElement(std::string_view element, std::vector<Event>& out);
 
-  // Frees the arena: the views of all earlier events become invalid.
+  // Frees the arena. The views of all earlier events become invalid.
   void Clear();
 
  private:
@@ -40,8 +41,8 @@ class Decoder {
   std::unique_ptr<Parser> parser_;
 };
 
-// A time as an operator writes it in an option: RFC 3339, or a decimal integer in `unit`. False if
-// it is neither, or lies outside years 0001..9999.
+// Parses a time as a person writes it in an option: RFC 3339, or a decimal integer in `unit`. False
+// if it is neither, or lies outside years 0001..9999.
 bool ParseTime(std::string_view text, TimeUnit unit, EventTime* time);
 
 }  // namespace sightline

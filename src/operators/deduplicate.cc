@@ -19,7 +19,7 @@ void ItemNumbers::Clear() {
   names_.clear();
 }
 
-Deduplicate::Hint Deduplicate::Look(const Event& event) {
+Deduplicate::Hint Deduplicate::MakeHint(const Event& event) {
   if (event.kind == Event::Kind::kMalformed) return {};
   Hint hint{.camera = CameraOf(event.camera)};
   if (event.kind == Event::Kind::kHeartbeat) return hint;
@@ -29,26 +29,28 @@ Deduplicate::Hint Deduplicate::Look(const Event& event) {
   return hint;
 }
 
-void Deduplicate::Approach(Hint& hint) const {
-  ids_.Approach(hint.hash);
+void Deduplicate::Prefetch(Hint& hint) const {
+  ids_.Prefetch(hint.hash);
   hint.fact = fact_index_.Guess(hint.fact_hash);
   if (hint.fact != kNone) Touch(&facts_[hint.fact]);
 }
 
-// The first rule that matches decides, in the order of the table in docs/SEMANTICS.md.
+// The first matching rule decides, in the order of the outcome table in docs/SEMANTICS.md.
 Decision Deduplicate::Decide(const Event& event, AppendTime now, const Hint& hint) {
   if (event.kind == Event::Kind::kMalformed) return {.outcome = Outcome::kMalformed};
   Camera& camera = cameras_[hint.camera];
   const bool has_clock = now != kNoAppendTime;
-  if (has_clock) Hear(camera, now);
+  if (has_clock) MarkHeard(camera, now);
   const bool future = has_clock && event.time > ToEventTime(now) + spec_.future_tolerance;
   if (event.kind == Event::Kind::kHeartbeat) {
-    if (!future) Advance(camera, event.time);  // a heartbeat's clock can be wrong, too
+    if (!future) Advance(camera, event.time);  // the camera's clock can be wrong in heartbeats, too
     return {.camera = hint.camera};
   }
   if (future) return {.outcome = Outcome::kFuture, .camera = hint.camera};
   if (IsTooLate(event, camera, now)) return {.outcome = Outcome::kTooLate, .camera = hint.camera};
   const bool outside = event.time < spec_.count_from || event.time >= spec_.count_until;
+  // An event outside [count_from, count_until) is remembered all the same: so the memory does not
+  // depend on the range, and the range may change (CountOperator::Load).
   const Decision decision = Remember(event, now, hint);
   Advance(camera, event.time);
   if (outside) return {.outcome = Outcome::kOutside, .camera = hint.camera};
@@ -63,7 +65,7 @@ void Deduplicate::BeginBatch() {
 uint64_t Deduplicate::HashOf(const Event& event) const {
   const uint64_t id = static_cast<uint64_t>(event.id.v) ^ hash_seed_;
   if (spec_.identity == Identity::kDetection) return HashId(id);
-  // For one camera a bijection of the id; which camera it is, the entry's fact says.
+  // A bijection of the id for each camera. Which camera an entry belongs to, its fact says.
   return HashId(id + HashId(static_cast<uint64_t>(event.camera.v)));
 }
 
@@ -85,10 +87,10 @@ bool Deduplicate::IsTooLate(const Event& event, const Camera& camera, AppendTime
   return spec_.max_age && now != kNoAppendTime && event.time < ToEventTime(now) - *spec_.max_age;
 }
 
-void Deduplicate::Hear(Camera& camera, AppendTime now) {
+void Deduplicate::MarkHeard(Camera& camera, AppendTime now) {
   if (camera.last_heard != kNoAppendTime && now - camera.last_heard > spec_.camera_ttl) {
-    ++camera.life;  // what it had said is forgotten; its watermark stays
-    came_back_ = true;
+    ++camera.generation;  // forgets its ids; its watermark stays
+    camera_returned_ = true;
   }
   camera.last_heard = now;
 }
@@ -98,11 +100,14 @@ void Deduplicate::Advance(Camera& camera, EventTime time) {
   watermark_ = std::max(watermark_, WatermarkOf(camera));
 }
 
-// With the same inequality that IsTooLate refuses with: no copy falls between the two.
+// Uses the same inequality with which IsTooLate() refuses events, so that no copy falls between the
+// two: as long as a copy is accepted, its id is remembered. Facts of an older generation are
+// forgotten, and so are those of a camera that is silent for too long now but has not been heard
+// since.
 bool Deduplicate::IsRemembered(const IdMemory::Entry& entry, AppendTime now) const {
   const Fact& fact = facts_[entry.fact];
   const Camera& camera = cameras_[fact.camera];
-  if (fact.life != camera.life) return false;
+  if (fact.generation != camera.generation) return false;
   if (now != kNoAppendTime && camera.last_heard != kNoAppendTime &&
       now - camera.last_heard > spec_.camera_ttl)
     return false;
@@ -114,19 +119,22 @@ bool Deduplicate::Is(const Fact& fact, const FactKey& key) const {
 }
 
 bool Deduplicate::Fits(const Fact& fact, EventTime newest) const {
-  return fact.life == cameras_[fact.camera].life && newest >= fact.base &&
+  return fact.generation == cameras_[fact.camera].generation && newest >= fact.base &&
          newest.v - fact.base.v < int64_t{UINT32_MAX};
 }
 
 uint32_t Deduplicate::FactFor(const FactKey& key, EventTime newest, uint32_t guess) {
+  // The guess matches by hash only, so its key is compared here. Most events repeat a known fact,
+  // and the check saves the index look-up.
   if (guess != kNone && Is(facts_[guess], key) && Fits(facts_[guess], newest)) return guess;
   uint32_t& newest_fact =
       fact_index_.At(key.Hash(), [&](uint32_t fact) { return Is(facts_[fact], key); });
   if (newest_fact != kNone && Fits(facts_[newest_fact], newest)) return newest_fact;
   newest_fact = static_cast<uint32_t>(facts_.size());
-  // Everything that this camera is still accepted with lies behind the base.
+  // No accepted event time of this camera lies before the base, so that the difference is not
+  // negative.
   facts_.push_back({.camera = key.camera,
-                    .life = cameras_[key.camera].life,
+                    .generation = cameras_[key.camera].generation,
                     .item = key.item,
                     .location = key.location,
                     .base = newest - spec_.out_of_orderness - spec_.dedup_horizon});
@@ -141,6 +149,7 @@ Decision Deduplicate::Remember(const Event& event, AppendTime now, const Hint& h
     e.fact = FactFor(key, newest, guess);
     e.newest = static_cast<uint32_t>(newest.v - facts_[e.fact].base.v);
   };
+  // A forgotten entry is as good as none: this event is a first copy and takes the entry's place.
   if (entry == nullptr || !IsRemembered(*entry, now)) {
     IdMemory::Entry fresh{.hash = hint.hash};
     with_fact(fresh, {hint.camera, hint.item, event.location}, event.time, hint.fact);
@@ -153,10 +162,13 @@ Decision Deduplicate::Remember(const Event& event, AppendTime now, const Hint& h
     return {
         .outcome = Outcome::kCounted, .camera = hint.camera, .fact = fresh.fact, .item = hint.item};
   }
+  // A copy: by value, because with_fact() may add a fact and move the vector.
   const Fact fact = facts_[entry->fact];
   const bool same =
       fact.camera == hint.camera && fact.location == event.location && fact.item == hint.item;
   const EventTime known = fact.base + Millis{entry->newest};
+  // The greatest time counts, not the last copy's: otherwise an old copy that arrives late would
+  // shorten the memory.
   EventTime newest = std::max(known, event.time);
   if (Mutated(Mutant::kLastCopy)) newest = event.time;
   if (newest != known) {
@@ -168,20 +180,23 @@ Decision Deduplicate::Remember(const Event& event, AppendTime now, const Hint& h
 
 void Deduplicate::InsertId(const IdMemory::Entry& fresh, EventTime time, AppendTime now) {
   oldest_ = std::min(oldest_, time);
-  // No camera's watermark is past the partition's: before that, nothing can be forgotten, and a
-  // full shard need not look at its entries. (Ids of cameras that are silent for camera_ttl are
-  // swept when something else makes sweeping worth it.)
-  const bool sweep = came_back_ || oldest_ < watermark_ - spec_.dedup_horizon;
+  // No camera's watermark is ahead of the partition's. While the oldest remembered time is within
+  // the horizon of that, nothing can have been forgotten, and a full shard need not check its
+  // entries. (The ids of a camera that is silent for camera_ttl are swept once another reason makes
+  // sweeping worthwhile.)
+  const bool sweep = camera_returned_ || oldest_ < watermark_ - spec_.dedup_horizon;
   ids_.Insert(fresh, [&](const IdMemory::Entry& e) { return !sweep || IsRemembered(e, now); });
 }
 
 void Deduplicate::CompactIfDue(AppendTime now) {
   if (facts_.size() < compact_at_ && items_.size() < compact_at_) return;
+  // Renumbers the facts and items that remembered ids still use, in the order in which the ids meet
+  // them, and drops the others.
   std::vector<uint32_t> number(facts_.size(), kNone);
   std::vector<Fact> facts;
   ItemNumbers items;
   oldest_ = kAfterAllTime;
-  came_back_ = false;
+  camera_returned_ = false;
   ids_.ForEach([&](IdMemory::Entry& entry) {
     uint32_t& fact = number[entry.fact];
     if (fact == kNone) {
@@ -189,9 +204,9 @@ void Deduplicate::CompactIfDue(AppendTime now) {
       facts.push_back(facts_[entry.fact]);
       facts.back().item = items.Intern(items_.name(facts.back().item));
     }
-    // Forgotten ones that are not swept yet keep the sweeping on.
+    // Ids that are forgotten but not yet swept keep the sweeping switched on.
     oldest_ = std::min(oldest_, facts[fact].base + Millis{entry.newest});
-    came_back_ = came_back_ || !IsRemembered(entry, now);
+    camera_returned_ = camera_returned_ || !IsRemembered(entry, now);
     entry.fact = fact;
   });
   facts_ = std::move(facts);
@@ -214,9 +229,9 @@ void Deduplicate::IndexFacts() {
 // Layout, integers as in base/bytes.h:
 //   hash seed (8 bytes)
 //   items:   n (string)*
-//   cameras: n (id, has greatest, greatest, last_heard, life)*
+//   cameras: n (id, has greatest, greatest, last_heard, generation)*
 //   watermark
-//   facts:   n (camera, life, item, location, base)*
+//   facts:   n (camera, generation, item, location, base)*
 //   ids:     n (hash, fact, newest: 16 bytes as in memory, little endian)*, ascending hashes
 void Deduplicate::Save(const std::function<void(std::string_view)>& out) const {
   ByteWriter writer;
@@ -229,13 +244,13 @@ void Deduplicate::Save(const std::function<void(std::string_view)>& out) const {
     writer.Varint(camera.greatest.has_value());
     writer.Signed(camera.greatest.value_or(EventTime{}).v);
     writer.Signed(camera.last_heard.v);
-    writer.Varint(camera.life);
+    writer.Varint(camera.generation);
   }
   writer.Signed(watermark_.v);
   writer.Varint(facts_.size());
   for (const Fact& fact : facts_) {
     writer.Varint(fact.camera);
-    writer.Varint(fact.life);
+    writer.Varint(fact.generation);
     writer.Varint(fact.item);
     writer.Signed(fact.location.v);
     writer.Signed(fact.base.v);
@@ -243,6 +258,7 @@ void Deduplicate::Save(const std::function<void(std::string_view)>& out) const {
   writer.Varint(static_cast<uint64_t>(ids_.size()));
   ids_.ForEach([&](const IdMemory::Entry& entry) {
     writer.Raw(&entry, sizeof entry);
+    // In pieces of about 1 MiB: the ids are far too many to be in memory twice.
     if (writer.size() < 1 << 20) return;
     const std::string piece = writer.Take();
     out(piece);
@@ -268,7 +284,7 @@ Status Deduplicate::LoadTables(ByteReader& in) {
     if (!sane(greatest)) return damaged;
     if (has_greatest) camera.greatest = greatest;
     camera.last_heard = {in.Signed()};
-    camera.life = static_cast<uint32_t>(in.Varint());
+    camera.generation = static_cast<uint32_t>(in.Varint());
     if (!camera_index_.try_emplace(camera.id, static_cast<uint32_t>(cameras_.size())).second)
       return damaged;
     cameras_.push_back(camera);
@@ -278,7 +294,7 @@ Status Deduplicate::LoadTables(ByteReader& in) {
   for (uint64_t n = in.Varint(); in.ok() && n > 0; --n) {
     Fact fact;
     fact.camera = static_cast<uint32_t>(in.Varint());
-    fact.life = static_cast<uint32_t>(in.Varint());
+    fact.generation = static_cast<uint32_t>(in.Varint());
     fact.item = static_cast<uint32_t>(in.Varint());
     fact.location = {in.Signed()};
     fact.base = {in.Signed()};
@@ -296,6 +312,8 @@ Status Deduplicate::LoadIds(ByteReader& in) {
   const uint64_t n = in.Varint();
   if (!in.ok() || n > in.remaining() || in.remaining() != n * sizeof(IdMemory::Entry))
     return damaged;
+  // Ids are stored in ascending order of hashes. Without room for all of them, they would fill the
+  // shards one after the other and rebuild each many times.
   ids_.Reserve(n);
   for (uint64_t i = 0; i < n; ++i) {
     IdMemory::Entry entry;
@@ -303,7 +321,7 @@ Status Deduplicate::LoadIds(ByteReader& in) {
     if (entry.fact >= facts_.size()) return damaged;
     const Fact& fact = facts_[entry.fact];
     oldest_ = std::min(oldest_, fact.base + Millis{entry.newest});
-    came_back_ = came_back_ || fact.life != cameras_[fact.camera].life;
+    camera_returned_ = camera_returned_ || fact.generation != cameras_[fact.camera].generation;
     ids_.Insert(entry, [](const IdMemory::Entry&) { return true; });
   }
   return Status::Ok();

@@ -1,9 +1,9 @@
-// deduplicate: what becomes of each event - the first matching row of the table in
-// docs/SEMANTICS.md - and everything that must be remembered to say so.
+// Deduplicate: decides the outcome of each event - the first matching row of the outcome table in
+// docs/SEMANTICS.md - and remembers what it needs for that.
 //
-// Pure: no thread, no clock. Forgetting is lazy: whether an id is remembered follows from its first
-// copy's camera at the moment it is looked up, and a forgotten id is physically removed some time
-// later. That gives the same outcomes as forgetting at once, because watermarks only grow.
+// It has no thread and no clock. Forgetting is lazy: whether an id is still remembered follows from
+// its first copy's camera at the moment of the look-up, and a forgotten id is removed some time
+// later. The outcomes are the same as with immediate forgetting, because watermarks only grow.
 #pragma once
 
 #include <boost/unordered/unordered_flat_map.hpp>
@@ -27,13 +27,13 @@ namespace sightline {
 
 struct Decision {
   std::optional<Outcome> outcome;  // none: a heartbeat, which is counted apart
-  bool conflict = false;           // a duplicate that says something else than the first copy
-  uint32_t camera = 0;             // its number here; not of kMalformed
+  bool conflict = false;           // a duplicate that contradicts the first copy
+  uint32_t camera = 0;             // the camera's number in Deduplicate; not of kMalformed
   uint32_t fact = 0;               // number of (camera, location, item); of kCounted only
   uint32_t item = 0;               // number in ItemNumbers; of kCounted only
 };
 
-// Item names by number. Numbers are dense and never change until Compact().
+// Maps item names to dense numbers. A number keeps its meaning until CompactIfDue().
 class ItemNumbers {
  public:
   uint32_t Intern(std::string_view name);
@@ -42,7 +42,7 @@ class ItemNumbers {
   void Clear();
 
  private:
-  std::deque<std::string> names_;  // stable addresses: the keys of the index
+  std::deque<std::string> names_;  // a deque keeps addresses stable: the index has views of them
   boost::unordered_flat_map<std::string_view, uint32_t> index_;
 };
 
@@ -51,27 +51,30 @@ class Deduplicate {
   explicit Deduplicate(const PipelineSpec& spec, uint64_t hash_seed = 0)
       : spec_(spec), hash_seed_(hash_seed) {}
 
-  // What can be looked up before an event's turn. Look() at several events, then Approach() each,
-  // and the cache misses of all of them overlap; each step brings near what the next one reads.
+  // What can be looked up before an event's turn. Call MakeHint() for several events and then
+  // Prefetch() for each of them, so that their cache misses overlap: each pass loads what the next
+  // one reads.
   struct Hint {
     uint64_t hash = 0;
     uint32_t fact_hash = 0;
     uint32_t camera = 0, item = 0;
-    uint32_t fact = FactIndex::kNone;  // a guess: Decide() checks it
+    uint32_t fact = FactIndex::kNone;  // a guess by hash; Decide() checks it
   };
-  Hint Look(const Event& event);
-  void Approach(Hint& hint) const;
-  // The outcome of the next event in the partition's order. `hint` is Look(event).
+  Hint MakeHint(const Event& event);
+  void Prefetch(Hint& hint) const;
+  // Decides the next event in the partition's order. `hint` is MakeHint(event).
   Decision Decide(const Event& event, AppendTime now, const Hint& hint);
-  Decision Decide(const Event& event, AppendTime now) { return Decide(event, now, Look(event)); }
-  void BeginBatch();  // only the planted bug kBatchWatermark looks at batches
+  Decision Decide(const Event& event, AppendTime now) {
+    return Decide(event, now, MakeHint(event));
+  }
+  void BeginBatch();  // only the planted bug kBatchWatermark uses batches
 
   Watermark watermark() const { return watermark_; }
   int64_t remembered_ids() const { return ids_.size(); }
   int64_t cameras() const { return static_cast<int64_t>(cameras_.size()); }
   const ItemNumbers& items() const { return items_; }
-  // Forgets facts and names that no remembered id has, when enough may have gathered. All numbers
-  // change: no Decision or Hint may be held.
+  // Drops the facts and names that no remembered id uses, once there may be enough of them. All
+  // numbers change: no Decision or Hint may be held over the call.
   void CompactIfDue(AppendTime now);
 
   void Save(const std::function<void(std::string_view)>& out) const;
@@ -80,15 +83,20 @@ class Deduplicate {
  private:
   struct Camera {
     CameraId id;
-    std::optional<EventTime> greatest;      // accepted; its watermark is that - out_of_orderness
-    AppendTime last_heard = kNoAppendTime;  // of any readable record
-    uint32_t life = 0;  // grows when the camera comes back after camera_ttl: its ids are forgotten
-    EventTime frozen = kBeforeAllTime;  // of kBatchWatermark only
+    std::optional<EventTime>
+        greatest;  // accepted event time; the watermark is this - out_of_orderness
+    AppendTime last_heard = kNoAppendTime;  // append time of its last readable record
+    uint32_t generation =
+        // Increases when the camera returns after a silence of camera_ttl: that forgets its ids at
+        // once.
+        0;
+    EventTime frozen = kBeforeAllTime;  // used by kBatchWatermark only
   };
-  // What the first copy of an id said. IdMemory keeps times as 32-bit ms behind `base`: a time that
-  // does not fit there (49 days on), and a camera's next life, begin a new fact of the same key.
+  // What the first copy of an id said: camera, item and location. IdMemory stores times as 32-bit
+  // milliseconds after `base`. A time that does not fit (49 days and later) begins a new fact with
+  // the same key, and so does the camera's next generation.
   struct Fact {
-    uint32_t camera = 0, life = 0, item = 0;
+    uint32_t camera = 0, generation = 0, item = 0;
     LocationId location;
     EventTime base;
   };
@@ -108,14 +116,14 @@ class Deduplicate {
   uint32_t CameraOf(CameraId id);
   EventTime WatermarkOf(const Camera& camera) const;
   bool IsTooLate(const Event& event, const Camera& camera, AppendTime now) const;
-  void Hear(Camera& camera, AppendTime now);
+  void MarkHeard(Camera& camera, AppendTime now);
   void Advance(Camera& camera, EventTime time);
   Decision Remember(const Event& event, AppendTime now, const Hint& hint);
   void InsertId(const IdMemory::Entry& fresh, EventTime time, AppendTime now);
   bool IsRemembered(const IdMemory::Entry& entry, AppendTime now) const;
   bool Is(const Fact& fact, const FactKey& key) const;
   bool Fits(const Fact& fact, EventTime newest) const;
-  // A fact of this key that can hold `newest`; `guess` may be it.
+  // Returns a fact with this key that can hold the time `newest`; `guess` may be the one.
   uint32_t FactFor(const FactKey& key, EventTime newest, uint32_t guess);
   void IndexFacts();
   Status LoadTables(ByteReader& in);
@@ -127,11 +135,11 @@ class Deduplicate {
   std::vector<Camera> cameras_;
   boost::unordered_flat_map<CameraId, uint32_t, std::hash<CameraId>> camera_index_;
   std::vector<Fact> facts_;
-  FactIndex fact_index_;             // the newest fact of each key
-  size_t compact_at_ = kCompactMin;  // facts_.size() or items_.size()
+  FactIndex fact_index_;             // maps each key to its newest fact
+  size_t compact_at_ = kCompactMin;  // compares with facts_.size() and items_.size()
   IdMemory ids_;
-  EventTime oldest_ = kAfterAllTime;      // no remembered id has a `newest` before this
-  bool came_back_ = false;                // a camera began a new life since oldest_ was set
+  EventTime oldest_ = kAfterAllTime;      // no remembered id is older than this
+  bool camera_returned_ = false;          // a generation began since oldest_ was set
   Watermark watermark_ = kBeforeAllTime;  // the partition's
 
   static constexpr size_t kCompactMin = 65'536;

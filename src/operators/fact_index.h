@@ -1,8 +1,8 @@
-// FactIndex: where the newest fact of a key is, by the key's hash; 8 bytes a slot.
+// FactIndex: finds the newest fact of a key by the key's hash, in 8 bytes a slot.
 //
-// Open addressing, at most half full; the keys themselves stand with the facts. Nothing is erased.
-// Made for look-ups long before their turn: Guess() reads one cache line, which Prefetch() asks
-// for. Owned and used by one thread.
+// An open-addressing table that is at most half full. The keys themselves are stored with the
+// facts, and nothing is erased. It is made for look-ups ahead of time: Guess() reads a single cache
+// line, which Prefetch() loads. Owned and used by one thread.
 #pragma once
 
 #include <bit>
@@ -20,17 +20,18 @@ class FactIndex {
  public:
   static constexpr uint32_t kNone = UINT32_MAX;
 
-  void Approach(uint32_t hash) const {
+  void Prefetch(uint32_t hash) const {
     if (!slots_.empty()) Touch(&slots_[Home(hash)]);
   }
-  // A fact whose key has this hash, without a look at its key; kNone if there is none.
+  // A fact whose key has this hash, without comparing the key; kNone if there is none.
   uint32_t Guess(uint32_t hash) const {
     if (slots_.empty()) return kNone;
     for (size_t i = Home(hash); slots_[i].fact != kNone; i = (i + 1) & (slots_.size() - 1))
       if (slots_[i].hash == hash) return slots_[i].fact;
     return kNone;
   }
-  // The place of the fact of this hash for which `same` holds; holds kNone if it is new: set it.
+  // The slot of the fact with this hash for which `same` holds. A new slot holds kNone: the caller
+  // sets it.
   template <typename Same>
   uint32_t& At(uint32_t hash, Same same) {
     if (2 * (size_ + 1) > slots_.size()) Grow();
@@ -63,7 +64,7 @@ class FactIndex {
     }
   }
 
-  std::vector<Slot> slots_;  // a power of two of them
+  std::vector<Slot> slots_;  // their number is a power of two
   uint32_t shift_ = 31;
   size_t size_ = 0;
 };

@@ -1,14 +1,15 @@
-// IdMemory: the remembered ids of one partition, 16 bytes each.
+// IdMemory: the remembered ids of one partition, in 16 bytes each.
 //
-// An open-addressing table in kShards shards. Inside a shard entries lie in the order of their
-// hashes, each at or behind the place where its hash would fall (linear probing kept sorted), so
-// that a miss ends at the first greater hash and a shard is rebuilt by one pass in order. The hash
-// is a bijection of the id: equal hashes are equal ids, and the id itself need not be stored.
+// An open-addressing table in kShards shards. Inside a shard the entries are sorted by hash, each
+// at or behind the slot where its hash falls (linear probing kept in order). So a look-up of an
+// absent id ends at the first greater hash, and one ordered pass rebuilds a shard. The hash is a
+// bijection of the id: equal hashes are equal ids, and the id itself is not stored.
 //
 // Nothing is erased one by one. Whether an entry is still remembered is decided when it is found
-// (docs/SEMANTICS.md, "Memory"); a shard that is full is rebuilt without the forgotten ones. Small
-// growth steps, each shard's at another time, keep the memory near 16 bytes / 0.67 an id at every
-// size.
+// (docs/SEMANTICS.md, "Memory"), and a full shard is rebuilt without the forgotten entries. Shards
+// grow in small steps and each at another time, which keeps the memory near 16 bytes / 0.67 per id
+// at every size.
+//
 // Owned and used by one thread.
 #pragma once
 
@@ -24,7 +25,7 @@
 
 namespace sightline {
 
-// Finaliser of MurmurHash3 (Austin Appleby, public domain): a bijection of 64 bits.
+// The finaliser of MurmurHash3 (Austin Appleby, public domain): a bijection of 64 bits.
 constexpr uint64_t HashId(uint64_t id) {
   id = (id ^ (id >> 33)) * 0xff51afd7ed558ccdull;
   id = (id ^ (id >> 33)) * 0xc4ceb9fe1a85ec53ull;
@@ -39,14 +40,14 @@ class IdMemory {
 
   struct Entry {
     uint64_t hash = 0;
-    uint32_t fact = kEmpty;  // index of (camera, location, item) of the first copy
-    uint32_t newest = 0;     // greatest event time of the copies, ms after the fact's base
+    uint32_t fact = kEmpty;  // number of the first copy's (camera, location, item)
+    uint32_t newest = 0;     // greatest event time of the copies, in ms after the fact's base
   };
 
   IdMemory() : shards_(new Shard[kShards]) {}
 
-  // Brings near what Find(hash) will look at.
-  void Approach(uint64_t hash) const {
+  // Loads the cache lines that Find(hash) will read.
+  void Prefetch(uint64_t hash) const {
     const Shard& shard = shards_[ShardOf(hash)];
     if (shard.capacity == 0) return;
     const Entry* home = &shard.entries[Home(shard, hash)];
@@ -54,8 +55,8 @@ class IdMemory {
     Touch(home + 4);  // most probes end within two cache lines
   }
 
-  // The first entry of this hash for which `same` holds; null if there is none. (With identity
-  // camera + detection several entries may have one hash.) Valid until the next Insert().
+  // The first entry with this hash for which `same` holds; null if there is none. (With identity
+  // camera + detection, several entries may have one hash.) Valid until the next Insert().
   template <typename Same>
   Entry* Find(uint64_t hash, Same same) {
     Shard& shard = shards_[ShardOf(hash)];
@@ -65,16 +66,16 @@ class IdMemory {
     return nullptr;
   }
 
-  // Makes room for `ids` at once; the memory must be empty. Entries that come in the order of their
-  // hashes would otherwise crowd the beginning of shards that are still small.
+  // Makes room for `ids` entries at once; the memory must be empty. Entries that arrive in the
+  // order of their hashes would otherwise crowd the beginning of shards that are still small.
   void Reserve(uint64_t ids) {
     CHECK(size_ == 0);
     for (size_t s = 0; s < kShards; ++s)
       shards_[s] = Make(ids / kShards * kRoom / kFull + 8, kSlackMin);
   }
 
-  // Adds an entry. When its shard is full, the shard is rebuilt with those entries that `keep`
-  // wants.
+  // Adds an entry. If its shard is full, the shard is first rebuilt with the entries for which
+  // `keep` holds.
   template <typename Keep>
   void Insert(const Entry& entry, Keep keep) {
     Shard& shard = shards_[ShardOf(entry.hash)];
@@ -85,7 +86,8 @@ class IdMemory {
     ++size_;
   }
 
-  // In ascending order of hashes. `visit` may change anything but the hash.
+  // Visits the entries in ascending order of their hashes. `visit` may change anything but the
+  // hash.
   template <typename Visit>
   void ForEach(Visit visit) const {
     for (size_t s = 0; s < kShards; ++s) {
@@ -98,11 +100,12 @@ class IdMemory {
   int64_t size() const { return size_; }
 
  private:
-  // Behind `capacity` places lie `slack` more for entries that are pushed over the end, and one
-  // that is always empty and ends every search. Slack doubles when it is used up: whatever the
-  // hashes, everything finds a place.
+  // Behind the `capacity` slots lie `slack` more for entries that are pushed over the end, and one
+  // that is always empty and ends every search. The slack doubles when it is used up: whatever the
+  // hashes, every entry finds a slot.
   static constexpr uint32_t kSlackMin = 31;
-  // Of 20 places: when a shard is full; 25 / 17 is a quarter more room than that.
+  // A shard is full when 15 of 20 slots are used. A rebuilt one has 25 slots for 15 entries, so
+  // that a quarter more entries fit before it is full again.
   static constexpr uint64_t kFull = 15, kRoom = 25;
   struct Free {
     size_t bytes;
@@ -115,12 +118,14 @@ class IdMemory {
   };
 
   static size_t ShardOf(uint64_t hash) { return hash >> (64 - kShardBits); }
-  // Where the hash falls in its shard: monotone in the hash.
+  // The slot where a hash falls in its shard. It never decreases as the hash grows, which keeps a
+  // shard sorted.
   static uint32_t Home(const Shard& shard, uint64_t hash) {
     const uint64_t low = (hash << kShardBits) >> 32;
     return static_cast<uint32_t>((low * shard.capacity) >> 32);
   }
-  // Evenly from c to 5/4 c: shards get the same number of ids, so they are full one after another.
+  // First capacities spread evenly from c to 5/4 c. Shards receive the same number of ids, so they
+  // become full one after another and not all at once.
   static uint64_t FirstCapacity(size_t shard) { return 128 + shard; }
   static Shard Make(uint64_t capacity, uint32_t slack) {
     const size_t slots = capacity + slack + 1;
@@ -134,7 +139,7 @@ class IdMemory {
     std::uninitialized_fill_n(shard.entries.get(), slots, Entry{});
     return shard;
   }
-  // Keeps the order; false if the slack behind the end is used up.
+  // Inserts in order; false if the slack behind the end is used up.
   static bool Place(Shard& shard, const Entry& entry) {
     if (shard.capacity == 0) return false;
     Entry* const end = &shard.entries[shard.slots()];
@@ -147,13 +152,13 @@ class IdMemory {
     *at = entry;
     return true;
   }
-  // Moves everything into a shard of `capacity` places, with at least `slack` behind them.
+  // Moves all entries into a new shard of `capacity` slots with at least `slack` slots behind them.
   static void MoveInto(Shard& shard, uint64_t capacity, uint32_t slack = kSlackMin) {
     for (;; slack = slack * 2 + 1) {
       Shard bigger = Make(capacity, slack);
       bigger.used = shard.used;
       bool placed = true;
-      uint32_t next = 0;  // entries come in order: the next one lies behind the last
+      uint32_t next = 0;  // entries arrive in order: the next one lies behind this slot
       for (uint32_t i = 0; placed && i < shard.slots(); ++i) {
         const Entry& entry = shard.entries[i];
         if (entry.fact == kEmpty) continue;
@@ -187,7 +192,8 @@ class IdMemory {
     }
     size_ -= shard.used - live;
     shard.used = live;
-    // A quarter more than what lives: after it the shard is 0.6 full, before the next one 0.75.
+    // A quarter more than the live entries need: the new shard is 0.6 full and reaches 0.75 before
+    // the next rebuild.
     MoveInto(shard, uint64_t{live} * kRoom / kFull + 8);
   }
 

@@ -9,7 +9,7 @@ int64_t FloorDivide(int64_t a, int64_t b) { return a / b - (a % b < 0 ? 1 : 0); 
 
 bool InRange(EventTime time) { return kFirstEventTime <= time && time <= kLastEventTime; }
 
-// The number that the next `digits` characters say; nullopt if they are not all digits.
+// Parses the next `digits` characters as a number; nullopt if they are not all digits.
 std::optional<int64_t> Digits(std::string_view& text, size_t digits) {
   if (text.size() < digits) return std::nullopt;
   int64_t value = 0;
@@ -40,7 +40,7 @@ int64_t DaysInMonth(int64_t year, int64_t month) {
   return kDays[month - 1] + (month == 2 && leap ? 1 : 0);
 }
 
-// "YYYY-MM-DDThh:mm:ss" in ms; nullopt if it is not that.
+// Parses "YYYY-MM-DDThh:mm:ss" to milliseconds; nullopt if the text is not that.
 std::optional<int64_t> DateTime(std::string_view& text, int64_t* year_out) {
   const auto year = Digits(text, 4);
   if (!year || !Skip(text, "-")) return std::nullopt;
@@ -54,13 +54,14 @@ std::optional<int64_t> DateTime(std::string_view& text, int64_t* year_out) {
   const auto minute = Digits(text, 2);
   if (!minute || *minute > 59 || !Skip(text, ":")) return std::nullopt;
   const auto second = Digits(text, 2);
-  if (!second || *second > 60) return std::nullopt;  // 60: a leap second is the next second
+  if (!second || *second > 60)
+    return std::nullopt;  // 60 is a leap second: it counts as the next second
   *year_out = *year;
   const int64_t days = DaysFromCivil(*year, *month, *day);
   return (((days * 24 + *hour) * 60 + *minute) * 60 + *second) * 1'000;
 }
 
-// "Z" or "+hh:mm": what to subtract, in ms.
+// Parses "Z" or "+hh:mm": the milliseconds to subtract.
 std::optional<int64_t> Zone(std::string_view& text) {
   if (Skip(text, "Zz")) return 0;
   const bool west = text.starts_with('-');

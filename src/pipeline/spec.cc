@@ -16,7 +16,7 @@ std::string Length(Millis length) {
   return fmt::format("{} ms", length.v);
 }
 
-// Longer than any use, short enough that no sum of two lengths and a time overflows.
+// Longer than any useful length, and short enough that no sum of two lengths and a time overflows.
 constexpr Millis kLengthMax{3'650LL * 86'400'000};
 
 }  // namespace
@@ -38,18 +38,20 @@ Status PipelineSpec::Validate() const {
   if (max_age) length("max_age", *max_age, {1});
   if (pane_size.v > 0 && window_size.v % pane_size.v != 0)
     broken.push_back(
-        fmt::format("pane_size {} ms does not divide window_size {} ms: windows are "
-                    "sums of panes, so choose a divisor",
+        fmt::format("pane_size {} ms does not divide window_size {} ms: windows are sums of panes; "
+                    "choose a divisor",
                     pane_size.v, window_size.v));
   if (max_age && camera_ttl < *max_age + future_tolerance)
     broken.push_back(fmt::format(
         "camera_ttl {} ms is shorter than max_age + future_tolerance ({} ms): a copy could be "
-        "accepted after its id is forgotten, so raise camera_ttl or lower max_age",
+        "accepted after its id was forgotten; raise camera_ttl or lower max_age",
         camera_ttl.v, (*max_age + future_tolerance).v));
   if (count_from >= count_until)
-    broken.push_back(fmt::format("count_from {} is not before count_until {}: nothing would count",
-                                 count_from.v, count_until.v));
+    broken.push_back(
+        fmt::format("count_from {} is not before count_until {}: nothing would be counted",
+                    count_from.v, count_until.v));
   if (broken.empty()) return Status::Ok();
+  // All broken rules are reported at once, so that one run of `sightline explain` is enough.
   return Status::Stop(fmt::format("the pipeline is not valid:\n  {}", fmt::join(broken, "\n  ")));
 }
 
@@ -59,21 +61,22 @@ std::string PipelineSpec::Explain() const {
   line(fmt::format("detections are told apart by {}", identity == Identity::kDetection
                                                           ? "detection_oid"
                                                           : "video_camera_oid and detection_oid"));
-  line(fmt::format("a detection counts once, in the {} window [start, end) of its own time",
-                   Length(window_size)));
-  line(fmt::format("the screen sums panes of {}", Length(pane_size)));
-  line(fmt::format("each camera's watermark is its greatest accepted time - {}",
+  line(fmt::format(
+      "a detection counts once, in the {} window [start, end) that contains its own time",
+      Length(window_size)));
+  line(fmt::format("the screen shows sums of panes of {}", Length(pane_size)));
+  line(fmt::format("a camera's watermark is its greatest accepted event time - {}",
                    Length(out_of_orderness)));
   line(fmt::format("future: later than the log's clock + {}", Length(future_tolerance)));
   line(fmt::format("too_late: older than its camera's watermark - {}", Length(dedup_horizon)));
   line(max_age ? fmt::format("too_late: older than the log's clock - {}", Length(*max_age))
                : std::string("no limit of age against the log's clock (max_age is off)"));
-  line(fmt::format("an id is remembered until that watermark passes its newest copy + {}",
+  line(fmt::format("an id is remembered until its camera's watermark passes its newest copy + {}",
                    Length(dedup_horizon)));
-  line(fmt::format("a camera silent for {} has its ids forgotten", Length(camera_ttl)));
+  line(fmt::format("the ids of a camera that is silent for {} are forgotten", Length(camera_ttl)));
   if (count_from != kBeforeAllTime) line(fmt::format("outside: before {} ms", count_from.v));
   if (count_until != kAfterAllTime) line(fmt::format("outside: from {} ms on", count_until.v));
-  line(fmt::format("a partition without records for {} does not hold up completeness",
+  line(fmt::format("a partition without records for {} does not hold back completeness",
                    Length(idle_timeout)));
   return text;
 }

@@ -1,4 +1,5 @@
-// PipelineSpec: THE definition of what is counted. Plain data; every engine lowers the same one.
+// PipelineSpec: the one definition of what is counted. It is plain data, and every engine runs the
+// same spec.
 #pragma once
 
 #include <cstdint>
@@ -21,17 +22,18 @@ struct PipelineSpec {
   Millis out_of_orderness{10'000};
   Millis dedup_horizon{3'600'000};
   Millis future_tolerance{60'000};
-  std::optional<Millis> max_age = Millis{7 * 86'400'000LL};  // none: files and backfill
-  Millis camera_ttl{8 * 86'400'000LL};  // >= max_age + future_tolerance, or forgetting could double
+  std::optional<Millis> max_age = Millis{7 * 86'400'000LL};  // unset for files and backfill
+  Millis camera_ttl{
+      8 * 86'400'000LL};  // at least max_age + future_tolerance, or a copy could count twice
   Millis idle_timeout{30'000};
   EventTime count_from = kBeforeAllTime;  // [count_from, count_until): the hand-over rule
   EventTime count_until = kAfterAllTime;
 
-  // kStop with every broken rule, a line each: what, its value, what to do.
+  // kStop lists every broken rule on a line of its own: the option, its value, and what to do.
   Status Validate() const;
-  // The pipeline in plain words, a line a rule, as `sightline explain` prints it.
+  // The pipeline in plain words, one rule a line, as `sightline explain` prints it.
   std::string Explain() const;
-  // Changes when results could: checkpoints of another fingerprint are refused.
+  // Changes whenever results could change. A checkpoint with another fingerprint is refused.
   uint64_t Fingerprint() const;
 };
 

@@ -36,10 +36,10 @@ Result<Connection> Connect(const Database& database) {
 }
 
 Status Execute(const Connection& connection, const std::string& sql) {
-  Answer answer;
-  if (duckdb_query(connection.get(), sql.c_str(), answer.out()) == DuckDBSuccess)
+  ResultSet result_set;
+  if (duckdb_query(connection.get(), sql.c_str(), result_set.out()) == DuckDBSuccess)
     return Status::Ok();
-  return Status::Stop(Text(duckdb_result_error(answer.out())));
+  return Status::Stop(Text(duckdb_result_error(result_set.out())));
 }
 
 Result<Prepared> Prepare(const Connection& connection, const std::string& sql) {
@@ -54,11 +54,11 @@ Result<std::string> QueryText(const Connection& connection, const std::string& s
   Result<Prepared> prepared = Prepare(connection, sql);
   if (!prepared.ok()) return prepared.status();
   duckdb_bind_varchar_length(prepared.value().get(), 1, parameter.data(), parameter.size());
-  Answer answer;
-  if (duckdb_execute_prepared(prepared.value().get(), answer.out()) != DuckDBSuccess) {
-    return Status::Stop(Text(duckdb_result_error(answer.out())));
+  ResultSet result_set;
+  if (duckdb_execute_prepared(prepared.value().get(), result_set.out()) != DuckDBSuccess) {
+    return Status::Stop(Text(duckdb_result_error(result_set.out())));
   }
-  Chunk chunk(duckdb_fetch_chunk(answer.get()));
+  Chunk chunk(duckdb_fetch_chunk(result_set.get()));
   if (!chunk || duckdb_data_chunk_get_size(chunk.get()) == 0) return std::string();
   duckdb_vector vector = duckdb_data_chunk_get_vector(chunk.get(), 0);
   if (!ValidAt(duckdb_vector_get_validity(vector), 0)) return std::string();

@@ -44,12 +44,12 @@ using LogicalType = Owned<duckdb_logical_type, duckdb_destroy_logical_type>;
 using Value = Owned<duckdb_value, duckdb_destroy_value>;
 
 // A result; not movable, because DuckDB keeps its address while it streams.
-class Answer {
+class ResultSet {
  public:
-  Answer() = default;
-  Answer(const Answer&) = delete;
-  Answer& operator=(const Answer&) = delete;
-  ~Answer() { duckdb_destroy_result(&result_); }
+  ResultSet() = default;
+  ResultSet(const ResultSet&) = delete;
+  ResultSet& operator=(const ResultSet&) = delete;
+  ~ResultSet() { duckdb_destroy_result(&result_); }
   duckdb_result* out() { return &result_; }
   duckdb_result& get() { return result_; }
 

@@ -112,18 +112,18 @@ std::vector<Column> ColumnsOf(const duck::Prepared& prepared) {
 Result<std::unique_ptr<DuckReader>> DuckReader::Start(duck::Prepared prepared) {
   auto reader = std::make_unique<DuckReader>();
   reader->prepared_ = std::move(prepared);
-  if (duckdb_execute_prepared_streaming(reader->prepared_.get(), reader->answer_.out()) !=
+  if (duckdb_execute_prepared_streaming(reader->prepared_.get(), reader->result_set_.out()) !=
       DuckDBSuccess) {
-    return Status::Stop(duckdb_result_error(reader->answer_.out()));
+    return Status::Stop(duckdb_result_error(reader->result_set_.out()));
   }
   return reader;
 }
 
 Result<bool> DuckReader::Next(Row& row) {
   while (row_ == rows_) {
-    chunk_ = duck::Chunk(duckdb_fetch_chunk(answer_.get()));
+    chunk_ = duck::Chunk(duckdb_fetch_chunk(result_set_.get()));
     if (!chunk_) {
-      if (const char* error = duckdb_result_error(answer_.out())) return Status::Stop(error);
+      if (const char* error = duckdb_result_error(result_set_.out())) return Status::Stop(error);
       return false;
     }
     row_ = 0;
@@ -131,7 +131,7 @@ Result<bool> DuckReader::Next(Row& row) {
     columns_.clear();
     for (idx_t i = 0; i < duckdb_data_chunk_get_column_count(chunk_.get()); ++i) {
       duckdb_vector vector = duckdb_data_chunk_get_vector(chunk_.get(), i);
-      columns_.push_back({duckdb_column_type(answer_.out(), i), duckdb_vector_get_data(vector),
+      columns_.push_back({duckdb_column_type(result_set_.out(), i), duckdb_vector_get_data(vector),
                           duckdb_vector_get_validity(vector)});
     }
   }

@@ -24,7 +24,7 @@ class DuckReader final : public RowReader {
 
  private:
   duck::Prepared prepared_;
-  duck::Answer answer_;
+  duck::ResultSet result_set_;
   duck::Chunk chunk_;
   idx_t row_ = 0, rows_ = 0;
   struct ColumnData {

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "live/window_choice.h"
+#include "model/window_choice.h"
 #include "query/calendar.h"
 #include "query/session.h"
 

@@ -3,7 +3,7 @@
 
 #include <memory>
 
-#include "live/scope.h"
+#include "model/scope.h"
 #include "query/lake_source.h"
 #include "query/row_scan.h"
 

@@ -56,8 +56,8 @@ void QueryEngine::Interrupt() {
     const std::lock_guard lock(core_->mutex);
     core_->ending = true;
   }
-  core_->place_free.notify_all();
-  core_->watchdog.EndAll();
+  core_->slot_free.notify_all();
+  core_->watchdog.StopAll();
 }
 
 Millis QueryEngine::window_size() const { return core_->window_size; }

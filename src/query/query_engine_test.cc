@@ -441,7 +441,7 @@ TEST_F(QueryEngineTest, RunsAFewAtATime) {
   Result<ResultTable> third = engine->Run("FROM range(10)", Scope::All(), {.time = {50}});
   ASSERT_FALSE(third.ok());
   EXPECT_EQ(third.status().code(), StatusCode::kRetry);
-  ASSERT_TRUE(ReadAll(second.value()).ok());  // read to its end: its place is free
+  ASSERT_TRUE(ReadAll(second.value()).ok());  // read to its end: its slot is free
   EXPECT_EQ(Sql("SELECT 1 AS n"), "{\"n\":1}\n");
   engine.reset();  // an answer outlives the engine
   EXPECT_EQ(ReadAll(first.value()).value().size(), 10u);

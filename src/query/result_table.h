@@ -1,7 +1,7 @@
 // ResultTable: the rows of an answer, read once from the first to the last.
 //
 // Rows are computed while they are read, so that a million of them need no copy of them all. One
-// thread at a time. A table holds one of the engine's places for running queries until it is
+// thread at a time. A table holds one of the engine's slots for running queries until it is
 // destroyed or read to its end; it may outlive the engine. The time limit of the query includes the
 // reading.
 #pragma once

@@ -105,17 +105,17 @@ Status RowScans::Register(const duck::Connection& connection) {
   return Status::Stop("cannot register the table function for rows in memory");
 }
 
-RowScans::Offer::~Offer() {
+RowScans::Handle::~Handle() {
   if (scans_ == nullptr) return;
   const std::lock_guard lock(scans_->mutex_);
   scans_->sources_.erase(number_);
 }
 
-std::string RowScans::Offer::Sql() const {
+std::string RowScans::Handle::Sql() const {
   return fmt::format("{}({}::UBIGINT)", kRowScanFunction, number_);
 }
 
-RowScans::Offer RowScans::Add(RowSource source) {
+RowScans::Handle RowScans::Add(RowSource source) {
   const std::lock_guard lock(mutex_);
   sources_.emplace(next_, std::make_shared<const RowSource>(std::move(source)));
   return {this, next_++};

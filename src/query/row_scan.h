@@ -1,6 +1,6 @@
 // RowScan: rows of ours as a DuckDB table, read in place by the table function kRowScanFunction.
 //
-// The function's only parameter is the number that Offer() gives; users cannot call it, because the
+// The function's only parameter is the number inside a Handle; users cannot call it, because the
 // guard allows only the table functions that it knows.
 #pragma once
 
@@ -37,7 +37,7 @@ class RowCursor {
 struct RowSource {
   std::vector<ScanColumn> columns;
   std::function<std::unique_ptr<RowCursor>()>
-      open;  // what it reads must live as long as it is offered
+      open;  // what it reads must live as long as its handle
 };
 
 // The row sources of one database. Thread-safe; outlives the database.
@@ -46,21 +46,21 @@ class RowScans {
   // Once for each database, before any query.
   Status Register(const duck::Connection& connection);
 
-  // Offered until the handle is destroyed.
-  class Offer {
+  // The source stays registered until its handle is destroyed.
+  class Handle {
    public:
-    Offer(RowScans* scans, uint64_t number) : scans_(scans), number_(number) {}
-    Offer(Offer&& other) noexcept
+    Handle(RowScans* scans, uint64_t number) : scans_(scans), number_(number) {}
+    Handle(Handle&& other) noexcept
         : scans_(std::exchange(other.scans_, nullptr)), number_(other.number_) {}
-    Offer& operator=(Offer&&) = delete;
-    ~Offer();
+    Handle& operator=(Handle&&) = delete;
+    ~Handle();
     std::string Sql() const;  // the call, to stand in a FROM clause
 
    private:
     RowScans* scans_;
     uint64_t number_;
   };
-  Offer Add(RowSource source);
+  Handle Add(RowSource source);
   std::shared_ptr<const RowSource> Find(uint64_t number) const;
 
  private:

@@ -66,12 +66,12 @@ Result<std::unique_ptr<QueryEngine::Session>> QueryEngine::Session::Begin(
   const auto deadline = limits.start.value_or(now) + std::chrono::milliseconds(limits.time.v);
   {
     std::unique_lock lock(core->mutex);
-    const bool has_place = core->place_free.wait_until(lock, limits.abandoned, deadline, [&] {
+    const bool has_slot = core->slot_free.wait_until(lock, limits.abandoned, deadline, [&] {
       return core->ending || core->running < core->queries_max;
     });
     if (limits.abandoned.stop_requested()) return Abandoned();
     if (core->ending) return Stopping();
-    if (!has_place || now >= deadline) {
+    if (!has_slot || now >= deadline) {
       return Status::Retry(fmt::format(
           "other queries ran for all of its {} ms (query.running_max is {}): try again later",
           limits.time.v, core->queries_max));
@@ -97,7 +97,7 @@ QueryEngine::Session::~Session() {
     const std::lock_guard lock(core_->mutex);
     --core_->running;
   }
-  core_->place_free.notify_one();
+  core_->slot_free.notify_one();
 }
 
 Status QueryEngine::Session::Reached(QueryLimit limit, std::string why) const {
@@ -107,19 +107,19 @@ Status QueryEngine::Session::Reached(QueryLimit limit, std::string why) const {
 
 Status QueryEngine::Session::Explain(Status status) const {
   if (status.ok()) return status;
-  switch (watch_->ended()) {
-    case Watchdog::End::kNot:
+  switch (watch_->stop_reason()) {
+    case Watchdog::StopReason::kNone:
       break;
-    case Watchdog::End::kStopping:
+    case Watchdog::StopReason::kStopping:
       return Stopping();
-    case Watchdog::End::kAbandoned:
+    case Watchdog::StopReason::kAbandoned:
       return Abandoned();
-    case Watchdog::End::kTime:
+    case Watchdog::StopReason::kTime:
       return Reached(QueryLimit::kTime,
                      fmt::format("the query took longer than {} ms and was stopped: ask for fewer "
                                  "days or locations",
                                  limits_.time.v));
-    case Watchdog::End::kMemory:
+    case Watchdog::StopReason::kMemory:
       return OutOfMemory();
   }
   // The C API has this only in words.
@@ -155,11 +155,11 @@ Status QueryEngine::Session::SetPaths(const std::string& variable,
   if (duckdb_bind_value(prepared.value().get(), 1, list.get()) != DuckDBSuccess) {
     return Status::Stop("cannot hand the file list to DuckDB");
   }
-  duck::Answer answer;
-  if (duckdb_execute_prepared(prepared.value().get(), answer.out()) == DuckDBSuccess) {
+  duck::ResultSet result_set;
+  if (duckdb_execute_prepared(prepared.value().get(), result_set.out()) == DuckDBSuccess) {
     return Status::Ok();
   }
-  return Status::Stop(duckdb_result_error(answer.out()));
+  return Status::Stop(duckdb_result_error(result_set.out()));
 }
 
 // Files by how they say their partition, and by their columns: in a part all say the same.
@@ -189,8 +189,8 @@ std::vector<ViewPart> QueryEngine::Session::FileParts(const FileList& files,
 std::string QueryEngine::Session::Increments(const ReadBounds& bounds, Status& failed) {
   std::vector<ViewPart> parts =
       FileParts(state_->counts_files, bounds, /*is_ledger=*/false, failed);
-  offers_.push_back(core_->scans.Add(PendingCounts(*state_, scope_)));
-  parts.push_back({.from = offers_.back().Sql()});
+  handles_.push_back(core_->scans.Add(PendingCounts(*state_, scope_)));
+  parts.push_back({.from = handles_.back().Sql()});
   return IncrementsSql(parts, scope_);
 }
 
@@ -201,14 +201,14 @@ std::string QueryEngine::Session::Ledger(const ReadBounds& bounds, Status& faile
                                            .first_append = bounds.first_append,
                                            .end_append = bounds.end_append},
                                           /*is_ledger=*/true, failed);
-  offers_.push_back(core_->scans.Add(PendingLedger(*state_, scope_)));
-  parts.push_back({.from = offers_.back().Sql()});
+  handles_.push_back(core_->scans.Add(PendingLedger(*state_, scope_)));
+  parts.push_back({.from = handles_.back().Sql()});
   return LedgerSql(parts, scope_);
 }
 
 std::string QueryEngine::Session::LocationNames() {
-  offers_.push_back(core_->scans.Add(LocationRows(*state_, scope_)));
-  return offers_.back().Sql();
+  handles_.push_back(core_->scans.Add(LocationRows(*state_, scope_)));
+  return handles_.back().Sql();
 }
 
 Status QueryEngine::Session::AddView(std::string_view view, ReadBounds bounds) {

@@ -1,4 +1,4 @@
-// Session: one query's place, connection, state and views. Seen by this room only.
+// Session: one query's slot, connection, state and views. Seen by this room only.
 #pragma once
 
 #include <condition_variable>
@@ -29,7 +29,7 @@ struct QueryEngine::Core {
   std::atomic<int64_t> files_selected = 0;
 
   std::mutex mutex;
-  std::condition_variable_any place_free;
+  std::condition_variable_any slot_free;
   int32_t running = 0;  // by mutex
   bool ending = false;  // by mutex
 };
@@ -37,7 +37,7 @@ struct QueryEngine::Core {
 // One thread at a time.
 class QueryEngine::Session {
  public:
-  // Waits for a place until the time limit. kRetry: there was none.
+  // Waits for a slot until the time limit. kRetry: there was none.
   static Result<std::unique_ptr<Session>> Begin(std::shared_ptr<Core> core, const Scope& scope,
                                                 const QueryLimits& limits);
   ~Session();
@@ -69,7 +69,7 @@ class QueryEngine::Session {
   const Scope scope_;
   const QueryLimits limits_;
   std::shared_ptr<const LakeState> state_;
-  std::vector<RowScans::Offer> offers_;
+  std::vector<RowScans::Handle> handles_;
   duck::Connection connection_;
   std::optional<Watchdog::Watch> watch_;  // before the connection ends
   int32_t variables_ = 0;

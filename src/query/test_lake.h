@@ -113,10 +113,10 @@ class TestLake final : public LakeSource {
  private:
   void Copy(RowSource rows, std::string_view columns, const std::string& path) {
     std::filesystem::create_directories(std::filesystem::path(path).parent_path());
-    const RowScans::Offer offer = scans_.Add(std::move(rows));
+    const RowScans::Handle handle = scans_.Add(std::move(rows));
     const Status copied =
         duck::Execute(connection_, fmt::format("COPY (SELECT {} FROM {}) TO {} (FORMAT parquet)",
-                                               columns, offer.Sql(), duck::Quoted(path)));
+                                               columns, handle.Sql(), duck::Quoted(path)));
     CHECK(copied.ok());
   }
 

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "live/scope.h"
+#include "model/scope.h"
 #include "query/lake_source.h"
 
 namespace sightline {

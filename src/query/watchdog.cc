@@ -12,23 +12,26 @@ int64_t BytesElsewhere() { return ResidentBytes() - duck::MemoryBytes(); }
 
 }  // namespace
 
-Watchdog::Watch::Watch(Watchdog* dog, duckdb_connection connection, Time deadline,
+Watchdog::Watch::Watch(Watchdog* watchdog, duckdb_connection connection, Time deadline,
                        std::stop_token abandoned)
-    : dog_(dog), connection_(connection), deadline_(deadline), abandoned_(std::move(abandoned)) {
-  const std::lock_guard lock(dog_->mutex_);
-  if (dog_->watches_.empty()) dog_->bytes_before_ = BytesElsewhere();
-  dog_->watches_.push_back(this);
-  dog_->changed_.notify_one();
+    : watchdog_(watchdog),
+      connection_(connection),
+      deadline_(deadline),
+      abandoned_(std::move(abandoned)) {
+  const std::lock_guard lock(watchdog_->mutex_);
+  if (watchdog_->watches_.empty()) watchdog_->bytes_before_ = BytesElsewhere();
+  watchdog_->watches_.push_back(this);
+  watchdog_->changed_.notify_one();
 }
 
 Watchdog::Watch::~Watch() {
-  const std::lock_guard lock(dog_->mutex_);
-  dog_->watches_.remove(this);
+  const std::lock_guard lock(watchdog_->mutex_);
+  watchdog_->watches_.remove(this);
 }
 
-void Watchdog::EndAll() {
+void Watchdog::StopAll() {
   const std::lock_guard lock(mutex_);
-  ending_ = true;
+  stopping_ = true;
 }
 
 void Watchdog::SetGrowthMax(int64_t bytes) {
@@ -36,13 +39,13 @@ void Watchdog::SetGrowthMax(int64_t bytes) {
   growth_bytes_max_ = bytes;
 }
 
-Watchdog::End Watchdog::Judge(const Watch& watch, Time now, bool has_grown) const {
-  const End before = watch.ended_.load();
-  if (before != End::kNot) return before;
-  if (ending_) return End::kStopping;
-  if (watch.abandoned_.stop_requested()) return End::kAbandoned;
-  if (now >= watch.deadline_) return End::kTime;
-  return has_grown ? End::kMemory : End::kNot;
+Watchdog::StopReason Watchdog::ReasonToStop(const Watch& watch, Time now, bool has_grown) const {
+  const StopReason before = watch.stop_reason_.load();
+  if (before != StopReason::kNone) return before;
+  if (stopping_) return StopReason::kStopping;
+  if (watch.abandoned_.stop_requested()) return StopReason::kAbandoned;
+  if (now >= watch.deadline_) return StopReason::kTime;
+  return has_grown ? StopReason::kMemory : StopReason::kNone;
 }
 
 void Watchdog::Run(const std::stop_token& stop) {
@@ -54,9 +57,9 @@ void Watchdog::Run(const std::stop_token& stop) {
     const bool has_grown =
         !watches_.empty() && BytesElsewhere() - bytes_before_ > growth_bytes_max_;
     for (Watch* watch : watches_) {
-      const End end = Judge(*watch, now, has_grown);
-      if (end == End::kNot) continue;
-      watch->ended_.store(end);
+      const StopReason reason = ReasonToStop(*watch, now, has_grown);
+      if (reason == StopReason::kNone) continue;
+      watch->stop_reason_.store(reason);
       duckdb_interrupt(watch->connection_);
     }
     // Queries come and go; looking every few milliseconds while one runs costs nothing.

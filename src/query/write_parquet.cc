@@ -119,7 +119,7 @@ Status WriteParquet(ResultTable& table, const ByteSink& sink, const WriteOptions
   // What DuckDB makes of a cursor's failure is only a text.
   Status failed = Status::Ok();
   source.open = [&table, &failed] { return std::make_unique<TableCursor>(&table, &failed); };
-  const RowScans::Offer rows = scans.Add(std::move(source));
+  const RowScans::Handle rows = scans.Add(std::move(source));
   // Parquet's readers take a name twice badly.
   std::string columns;
   std::vector<std::string> names;

@@ -37,7 +37,7 @@ struct WriteOptions {
   std::string temporary_directory = "/tmp";
   // Asked before a table, which has to be held as a whole, holds so many bytes more; a failure ends
   // the writing and is returned.
-  std::function<Status(int64_t bytes)> hold;
+  std::function<Status(int64_t bytes)> reserve;
 };
 
 // Reads `table` to its end. kStop when the query fails on the way: what the sink has then is not

@@ -77,7 +77,7 @@ Status WriteTable(ResultTable& table, const ByteSink& sink, const WriteOptions& 
       line.push_back(Show(is_null ? "-" : PlainText(columns[i], value)));
       bytes += static_cast<int64_t>(line.back().text.size());
     }
-    if (options.hold) RETURN_IF_ERROR(options.hold(bytes));
+    if (options.reserve) RETURN_IF_ERROR(options.reserve(bytes));
   }
   std::vector<size_t> widths(columns.size());
   for (const auto& line : lines) {

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/check.h"
-#include "live/window_choice.h"
+#include "model/window_choice.h"
 #include "operators/decode.h"
 #include "query/utf8.h"
 #include "query/write_result.h"
@@ -45,7 +45,7 @@ std::vector<std::string_view> Parameters(Route route) {
 }
 
 // What the parameters say; those that a route does not know are not there.
-struct Asked {
+struct ReadRequest {
   std::optional<LocationId> location;
   std::optional<std::string> item;
   std::optional<EventTime> from, to;
@@ -72,60 +72,60 @@ std::optional<LedgerGroup> ParseGroup(std::string_view text) {
   return std::nullopt;
 }
 
-// Why the value is refused, or "" and it is in `asked`.
-std::string Take(const std::string& name, const std::string& value, Asked& asked) {
+// Why the value is refused, or "" and it is in `read`.
+std::string Take(const std::string& name, const std::string& value, ReadRequest& read) {
   if (name == "location") {
     const auto oid = ParseInteger(value);
     if (!oid && value != "all")
       return BadParameter(name, value, "\"all\" or the oid of a location");
-    if (oid) asked.location = LocationId{*oid};
+    if (oid) read.location = LocationId{*oid};
   } else if (name == "item") {
     if (!IsUtf8(value) || value.find('\0') != value.npos)
       return BadParameter(name, value, "UTF-8 text without NUL");
-    asked.item = value;
+    read.item = value;
   } else if (name == "from" || name == "to") {
     EventTime time;
     if (!ParseTime(value, TimeUnit::kMillis, &time))
       return BadParameter(name, value, "a time as 2026-11-22T12:00:00Z or Unix milliseconds");
-    (name == "from" ? asked.from : asked.to) = time;
+    (name == "from" ? read.from : read.to) = time;
   } else if (name == "limit") {
-    asked.limit = ParseInteger(value);
-    if (!asked.limit || *asked.limit < 1 || *asked.limit > kItemsMax)
+    read.limit = ParseInteger(value);
+    if (!read.limit || *read.limit < 1 || *read.limit > kItemsMax)
       return BadParameter(name, value, fmt::format("a number from 1 to {}", kItemsMax));
   } else if (name == "step") {
     const Result<WindowChoice> step = WindowChoice::Parse(value);
     if (!step.ok() || step.value().today)
       return BadParameter(name, value, "a length of time like 1m, 15m or 1h, up to 24h");
-    asked.step = step.value().length;
+    read.step = step.value().length;
   } else if (name == "group") {
     const auto group = ParseGroup(value);
     if (!group) return BadParameter(name, value, "none, location, camera, hour or source");
-    asked.group = *group;
+    read.group = *group;
   } else {
     CHECK(name == "format");
     const Result<ResultFormat> format = ParseResultFormat(value);
     if (!format.ok()) return BadParameter(name, value, "json, ndjson, csv, table or parquet");
-    asked.format = format.value();
+    read.format = format.value();
   }
   return {};
 }
 
 // `window_size`: of the stored counts, the smallest step and the unit of all others.
-std::variant<Asked, Response> ParseAsked(const ApiCall& call, Millis window_size) {
+std::variant<ReadRequest, Response> ParseReadRequest(const ApiCall& call, Millis window_size) {
   auto parameters = ParseParameters(call.query, Parameters(call.route));
   if (auto* refusal = std::get_if<Response>(&parameters)) return std::move(*refusal);
-  Asked asked;
-  asked.step = {(kStepDefault.v + window_size.v - 1) / window_size.v * window_size.v};
+  ReadRequest read;
+  read.step = {(kStepDefault.v + window_size.v - 1) / window_size.v * window_size.v};
   for (const auto& [name, value] : std::get<ParameterMap>(parameters))
-    if (const std::string why = Take(name, value, asked); !why.empty()) return Problem(400, why);
-  if (call.route == Route::kCounts && asked.step.v % window_size.v != 0)
+    if (const std::string why = Take(name, value, read); !why.empty()) return Problem(400, why);
+  if (call.route == Route::kCounts && read.step.v % window_size.v != 0)
     return Problem(400,
                    fmt::format("parameter \"step\" is no multiple of {}, the length of the stored "
                                "windows and the smallest step: counts are not known more finely",
                                WindowChoice{.length = window_size}.ToString()));
-  if (asked.from && asked.to && *asked.from >= *asked.to)
+  if (read.from && read.to && *read.from >= *read.to)
     return Problem(400, "parameter \"from\" is not before \"to\": swap them");
-  return asked;
+  return read;
 }
 
 // The body of a response, which grows inside of its memory.
@@ -147,9 +147,9 @@ class AnswerBody {
     return Status::Ok();
   }
   // What becomes text later. Not given back before the whole is.
-  Status Hold(int64_t bytes) {
-    held_ += bytes;
-    if (held_ > memory_.bytes_max) return TooLarge();
+  Status Reserve(int64_t bytes) {
+    reserved_ += bytes;
+    if (reserved_ > memory_.bytes_max) return TooLarge();
     return Claim(static_cast<int64_t>(text_.capacity()));
   }
   bool too_large() const { return too_large_; }
@@ -160,7 +160,7 @@ class AnswerBody {
 
  private:
   Status Claim(int64_t bytes) {
-    if (claim_.Resize(held_ + bytes)) return Status::Ok();
+    if (claim_.Resize(reserved_ + bytes)) return Status::Ok();
     return Status::Retry(
         "the answers that are being made and sent fill query.answer_memory_max: ask again, or for "
         "fewer rows");
@@ -176,7 +176,7 @@ class AnswerBody {
   const AnswerMemory memory_;
   MemoryClaim claim_;
   std::string text_;
-  int64_t held_ = 0;
+  int64_t reserved_ = 0;
   bool too_large_ = false;
 };
 
@@ -196,9 +196,9 @@ class Answering {
   Response Write(Result<ResultTable> table, ResultFormat format) {
     if (!table.ok()) return Explain(table.status());
     AnswerBody body(memory_);
-    const Status written = WriteResult(table.value(), format,
-                                       [&](std::string_view bytes) { return body.Append(bytes); },
-                                       {.hold = [&](int64_t bytes) { return body.Hold(bytes); }});
+    const Status written = WriteResult(
+        table.value(), format, [&](std::string_view bytes) { return body.Append(bytes); },
+        {.reserve = [&](int64_t bytes) { return body.Reserve(bytes); }});
     if (body.too_large()) reached_ = QueryLimit::kMemory;
     if (!written.ok()) return Explain(written);
     Response response{.content_type = std::string(ContentType(format))};
@@ -260,7 +260,7 @@ Response AnswerQuery(const ApiCall& call, QueryEngine& engine, Answering& answer
 
 }  // namespace
 
-bool AsksLake(Route route, std::string_view query) {
+bool IsLakeRequest(Route route, std::string_view query) {
   static constexpr std::string_view kOfTheLake[] = {"from", "to", "format"};
   switch (route) {
     case Route::kCounts:
@@ -288,35 +288,35 @@ Response AnswerFromLake(const ApiCall& call, QueryEngine& engine, int64_t now_ms
                         const AnswerMemory& memory) {
   Answering answering(call, memory);
   if (call.route == Route::kQuery) return AnswerQuery(call, engine, answering);
-  auto parsed = ParseAsked(call, engine.window_size());
+  auto parsed = ParseReadRequest(call, engine.window_size());
   if (auto* refusal = std::get_if<Response>(&parsed)) return std::move(*refusal);
-  const Asked& asked = std::get<Asked>(parsed);
-  const Window range = asked.Range(now_ms);
+  const ReadRequest& read = std::get<ReadRequest>(parsed);
+  const Window range = read.Range(now_ms);
   const QueryLimits limits = answering.Limits(kRowsMax);
   switch (call.route) {
     case Route::kTop: {
-      const TopRequest request{.location = asked.location,
+      const TopRequest request{.location = read.location,
                                .range = range,
-                               .limit = static_cast<int32_t>(asked.limit.value_or(10))};
-      return answering.Write(engine.Top(call.scope, request, limits), asked.format);
+                               .limit = static_cast<int32_t>(read.limit.value_or(10))};
+      return answering.Write(engine.Top(call.scope, request, limits), read.format);
     }
     case Route::kItems: {
-      const ItemsRequest request{.location = asked.location,
+      const ItemsRequest request{.location = read.location,
                                  .range = range,
-                                 .limit = static_cast<int32_t>(asked.limit.value_or(kItemsMax))};
-      return answering.Write(engine.Items(call.scope, request, limits), asked.format);
+                                 .limit = static_cast<int32_t>(read.limit.value_or(kItemsMax))};
+      return answering.Write(engine.Items(call.scope, request, limits), read.format);
     }
     case Route::kCounts: {
       const CountsRequest request{
-          .location = asked.location, .item = asked.item, .range = range, .step = asked.step};
-      return answering.Write(engine.Counts(call.scope, request, limits), asked.format);
+          .location = read.location, .item = read.item, .range = range, .step = read.step};
+      return answering.Write(engine.Counts(call.scope, request, limits), read.format);
     }
     case Route::kLocations:
-      return answering.Write(engine.Locations(call.scope, range, limits), asked.format);
+      return answering.Write(engine.Locations(call.scope, range, limits), read.format);
     case Route::kLedger: {
-      LedgerRequest request{.location = asked.location, .group = asked.group};
-      if (asked.from || asked.to) request.hours = range;
-      return answering.Write(engine.LedgerTotals(call.scope, request, limits), asked.format);
+      LedgerRequest request{.location = read.location, .group = read.group};
+      if (read.from || read.to) request.hours = range;
+      return answering.Write(engine.LedgerTotals(call.scope, request, limits), read.format);
     }
     default:
       CHECK(false);

@@ -8,7 +8,7 @@
 #include <string>
 #include <string_view>
 
-#include "live/scope.h"
+#include "model/scope.h"
 #include "query/query_engine.h"
 #include "server/http_message.h"
 #include "server/memory_budget.h"
@@ -41,7 +41,7 @@ constexpr int64_t kQueryBodyBytesMax = 256 * 1024;
 
 // Whether the lake is asked, or live: /v1/top and /v1/locations ask it with `from`, `to` or
 // `format`, /v1/ledger with any parameter.
-bool AsksLake(Route route, std::string_view query);
+bool IsLakeRequest(Route route, std::string_view query);
 
 // May take as long as a query may. Any thread. The response holds its part of `memory`.
 Response AnswerFromLake(const ApiCall& call, QueryEngine& engine, int64_t now_ms,

@@ -50,20 +50,20 @@ class ApiTest : public testing::Test {
 
 TEST(Api, WhatAsksTheLake) {
   for (const Route route : {Route::kCounts, Route::kItems, Route::kQuery})
-    EXPECT_TRUE(AsksLake(route, ""));
+    EXPECT_TRUE(IsLakeRequest(route, ""));
   for (const Route route : {Route::kTop, Route::kLocations}) {
     for (const std::string_view query :
          {"from=1", "limit=1&from=1", "to=1", "format=csv", "%66rom=1", "from", "&&from="})
-      EXPECT_TRUE(AsksLake(route, query)) << query;
+      EXPECT_TRUE(IsLakeRequest(route, query)) << query;
     for (const std::string_view query :
          {"", "window=5m", "at=1", "xfrom=1", "window=from", "from2="})
-      EXPECT_FALSE(AsksLake(route, query)) << query;
+      EXPECT_FALSE(IsLakeRequest(route, query)) << query;
   }
-  EXPECT_FALSE(AsksLake(Route::kLedger, ""));
-  EXPECT_TRUE(AsksLake(Route::kLedger, "group=none"));
+  EXPECT_FALSE(IsLakeRequest(Route::kLedger, ""));
+  EXPECT_TRUE(IsLakeRequest(Route::kLedger, "group=none"));
   for (const Route route : {Route::kDetections, Route::kStream, Route::kHealth, Route::kMetrics,
                             Route::kPage, Route::kOther})
-    EXPECT_FALSE(AsksLake(route, "from=1"));
+    EXPECT_FALSE(IsLakeRequest(route, "from=1"));
 }
 
 TEST_F(ApiTest, Top) {

@@ -50,7 +50,7 @@ Body::Outcome Body::Expect(int64_t bytes) {
   return Grow(inflater_ != nullptr ? std::max(kFirstCapacity, 4 * bytes) : bytes);
 }
 
-std::span<char> Body::Room(size_t bytes_max) {
+std::span<char> Body::Prepare(size_t bytes_max) {
   if (inflater_ != nullptr) {
     return {inflater_->packed.data(), std::min(bytes_max, inflater_->packed.size())};
   }
@@ -59,7 +59,7 @@ std::span<char> Body::Room(size_t bytes_max) {
   return {text_.data() + size_, std::min(bytes_max, std::max(capacity_ - size_, size_t{1}))};
 }
 
-Body::Outcome Body::Received(size_t bytes) {
+Body::Outcome Body::Commit(size_t bytes) {
   if (inflater_ != nullptr) return Inflate({inflater_->packed.data(), bytes});
   size_ += bytes;
   CHECK(size_ <= capacity_ + 1);

@@ -1,10 +1,10 @@
 // Body: the bytes of one POST, unpacked while they arrive, never larger than their bounds.
 //
-// The owner reads from its connection into Room() and says how much came; gzip (RFC 1952, several
-// members too) is unpacked at once, so that the packed and the unpacked bytes are never both held.
-// All bodies in work share one MemoryBudget, from which space is taken before it is used,
-// kBodyCopies times: the records that are made of a body are as large as itself. One thread at a
-// time.
+// The owner reads from its connection into Prepare() and says how much came; gzip (RFC 1952,
+// several members too) is unpacked at once, so that the packed and the unpacked bytes are never
+// both held. All bodies in work share one MemoryBudget, from which space is taken before it is
+// used, kBodyCopies times: the records that are made of a body are as large as itself. One thread
+// at a time.
 #pragma once
 
 #include <cstdint>
@@ -39,9 +39,9 @@ class Body {
   // How many bytes will come, where the sender has said so: their space is taken at once.
   Outcome Expect(int64_t bytes);
   // Where the next bytes go, at least one and at most `bytes_max`. Empty: kNoMemory.
-  std::span<char> Room(size_t bytes_max);
-  // `bytes` of the last Room() were filled.
-  Outcome Received(size_t bytes);
+  std::span<char> Prepare(size_t bytes_max);
+  // `bytes` of the last Prepare() were filled.
+  Outcome Commit(size_t bytes);
   // Nothing more will come.
   Outcome Finish();
   // After Finish(): the unpacked body, with kDecodePadding readable bytes behind it.

@@ -27,11 +27,11 @@ std::string Gzip(std::string_view text) {
 // Feeds `bytes` in pieces of `piece` and finishes.
 Body::Outcome Feed(Body& body, std::string_view bytes, size_t piece) {
   while (!bytes.empty()) {
-    const std::span<char> room = body.Room(std::min(piece, bytes.size()));
+    const std::span<char> room = body.Prepare(std::min(piece, bytes.size()));
     if (room.empty()) return Body::Outcome::kNoMemory;
     std::memcpy(room.data(), bytes.data(), room.size());
     bytes.remove_prefix(room.size());
-    const Body::Outcome outcome = body.Received(room.size());
+    const Body::Outcome outcome = body.Commit(room.size());
     if (outcome != Body::Outcome::kOk) return outcome;
   }
   return body.Finish();

@@ -137,8 +137,8 @@ class HttpConnection final : public Connection,
   ~HttpConnection() override;
 
   asio::awaitable<void> Run();
-  void EndSoon() override;
-  void Abandon() override {
+  void BeginShutdown() override;
+  void CloseWakeups() override {
     wakeup_.Close();
     answered_.Close();
   }
@@ -163,8 +163,8 @@ class HttpConnection final : public Connection,
   asio::awaitable<Ingested> Decode(std::string_view text);
   asio::awaitable<Response> MakeDurable(Ingested ingested);
 
-  asio::awaitable<Response> AskLake(const Request& request, Route route);
-  asio::awaitable<void> WatchAsker();
+  asio::awaitable<Response> QueryLake(const Request& request, Route route);
+  asio::awaitable<void> WatchQueryClient();
   asio::awaitable<Response> ReadQuery(const Request& request, std::string& text);
 
   asio::awaitable<bool> Stream(const Request& request, bool head_only);
@@ -173,7 +173,7 @@ class HttpConnection final : public Connection,
   asio::awaitable<void> WatchPeer();
 
   Response Answer(const Request& request, Route route);
-  std::string LiveWaits() const;
+  std::string LiveNotReady() const;
   Response AnswerHealth(const std::function<Health()>& ask, std::string_view otherwise) const;
   Response AnswerAlerts(const Request& request) const;
   Response AnswerMetrics() const;
@@ -185,12 +185,12 @@ class HttpConnection final : public Connection,
   beast::flat_buffer buffer_;     // read, but not used yet: also of the next request
   std::optional<Parser> parser_;  // of the request in work
   Wakeup wakeup_;                 // by the log (kServing) or the hub (kStreaming)
-  Wakeup answered_;               // by the lake's answer, or the end of WatchAsker()
+  Wakeup answered_;               // by the lake's answer, or the end of WatchQueryClient()
   Phase phase_ = Phase::kIdle;
-  bool body_unread_ = false;  // of the request in work: the connection cannot be used again
-  bool peer_gone_ = false;    // while streaming, or while the lake is asked
-  bool watching_ = false;     // WatchAsker() runs
-  bool watched_ = false;      // and shall end
+  bool body_unread_ = false;    // of the request in work: the connection cannot be used again
+  bool peer_gone_ = false;      // while streaming, or while the lake is asked
+  bool watching_ = false;       // WatchQueryClient() runs
+  bool stop_watching_ = false;  // and shall end
 };
 
 HttpConnection::~HttpConnection() {
@@ -199,7 +199,7 @@ HttpConnection::~HttpConnection() {
   if (--context_.metrics.connections == 0) context_.closed.notify_all();
 }
 
-void HttpConnection::EndSoon() {
+void HttpConnection::BeginShutdown() {
   if (phase_ == Phase::kServing) return;  // it sees `stopping` when the answer is sent
   stream_.close();
   wakeup_.Fire();
@@ -255,8 +255,8 @@ asio::awaitable<bool> HttpConnection::ServeOne() {
       response = std::move(*refusal);
     } else if (route == Route::kDetections) {
       response = co_await TakeDetections(request);
-    } else if (AsksLake(route, request.query)) {
-      response = co_await AskLake(request, route);
+    } else if (IsLakeRequest(route, request.query)) {
+      response = co_await QueryLake(request, route);
       if (peer_gone_) co_return false;
     } else if (route == Route::kStream) {
       const bool again = co_await Stream(request, head_only);
@@ -364,7 +364,7 @@ asio::awaitable<HttpConnection::BodyRead> HttpConnection::ReadBody(Body& body, u
   BodyRead read;
   stream_.expires_after(milliseconds(context_.options.body_timeout.v));
   while (bytes > 0 && read.outcome == Body::Outcome::kOk && !read.cut) {
-    const std::span<char> room = body.Room(bytes);
+    const std::span<char> room = body.Prepare(bytes);
     if (room.empty()) {
       read.outcome = Body::Outcome::kNoMemory;
       break;
@@ -381,7 +381,7 @@ asio::awaitable<HttpConnection::BodyRead> HttpConnection::ReadBody(Body& body, u
     }
     bytes -= came;
     context_.metrics.bytes_received += static_cast<int64_t>(came);
-    read.outcome = body.Received(came);
+    read.outcome = body.Commit(came);
   }
   body_unread_ = bytes > 0;
   co_return read;
@@ -392,7 +392,7 @@ asio::awaitable<HttpConnection::BodyRead> HttpConnection::ReadChunkedBody(Body& 
   stream_.expires_after(milliseconds(context_.options.body_timeout.v));
   buffer_.reserve(kChunkedReadBytes);  // Beast reads no more at a time than it has room for
   while (!parser_->is_done() && read.outcome == Body::Outcome::kOk && !read.cut) {
-    const std::span<char> room = body.Room(kChunkedReadBytes);
+    const std::span<char> room = body.Prepare(kChunkedReadBytes);
     if (room.empty()) {
       read.outcome = Body::Outcome::kNoMemory;
       break;
@@ -405,7 +405,7 @@ asio::awaitable<HttpConnection::BodyRead> HttpConnection::ReadChunkedBody(Body& 
     if (error != http::error::need_buffer) read.cut = error;
     const size_t came = room.size() - target.size;
     context_.metrics.bytes_received += static_cast<int64_t>(came);
-    read.outcome = body.Received(came);
+    read.outcome = body.Commit(came);
   }
   body_unread_ = !parser_->is_done();
   co_return read;
@@ -447,65 +447,65 @@ asio::awaitable<Response> HttpConnection::MakeDurable(Ingested ingested) {
 
 // -- what the lake answers ----------------------------------------
 
-asio::awaitable<Response> HttpConnection::AskLake(const Request& request, Route route) {
+asio::awaitable<Response> HttpConnection::QueryLake(const Request& request, Route route) {
   if (context_.ports.query == nullptr)
     co_return Problem(404, "there is no lake here: start the server with lake.enabled = true");
   // Shared, because the answer may come after a Stop() that did not wait for it.
-  struct Asked {
+  struct LakeQuery {
     ApiCall call;
     Response response;  // read when `answered`
     std::atomic<bool> answered = false;
     std::stop_source abandoned;
   };
-  const auto asked = std::make_shared<Asked>();
-  asked->call = {.route = route,
-                 .query = std::string(request.query),
-                 .body = {},
-                 .scope = ScopeOf(request),
-                 .start = steady_clock::now(),
-                 .abandoned = asked->abandoned.get_token()};
+  const auto lake_query = std::make_shared<LakeQuery>();
+  lake_query->call = {.route = route,
+                      .query = std::string(request.query),
+                      .body = {},
+                      .scope = ScopeOf(request),
+                      .start = steady_clock::now(),
+                      .abandoned = lake_query->abandoned.get_token()};
   if (route == Route::kQuery) {
-    Response refusal = co_await ReadQuery(request, asked->call.body);
+    Response refusal = co_await ReadQuery(request, lake_query->call.body);
     if (refusal.status != 200) co_return refusal;
   }
-  auto answer = [asked, &context = context_, wake = answered_.Waker()] {
-    asked->response =
-        AnswerFromLake(asked->call, *context.ports.query, context.ports.clock->NowMs(),
+  auto answer = [lake_query, &context = context_, wake = answered_.Waker()] {
+    lake_query->response =
+        AnswerFromLake(lake_query->call, *context.ports.query, context.ports.clock->NowMs(),
                        ShareOf(&context.answer_memory, context.options.answer_memory_bytes_max));
-    asked->answered = true;
+    lake_query->answered = true;
     wake();
   };
-  if (!context_.calls->Submit(std::move(answer), asked->call.abandoned))
+  if (!context_.calls->Submit(std::move(answer), lake_query->call.abandoned))
     co_return TryAgain(429, kSecondsUntilRetry,
                        "too many questions are waiting (query.waiting_max): ask again");
   watching_ = true;
-  watched_ = false;
+  stop_watching_ = false;
   asio::co_spawn(
-      stream_.get_executor(), [self = shared_from_this()] { return self->WatchAsker(); },
+      stream_.get_executor(), [self = shared_from_this()] { return self->WatchQueryClient(); },
       asio::detached);
-  while (!asked->answered && !peer_gone_) co_await answered_.Wait();
+  while (!lake_query->answered && !peer_gone_) co_await answered_.Wait();
   // Until it has ended, the buffer is its own.
-  watched_ = true;
+  stop_watching_ = true;
   error_code ignored;
   stream_.socket().cancel(ignored);
   while (watching_) co_await answered_.Wait();
   if (peer_gone_) {
-    asked->abandoned.request_stop();
+    lake_query->abandoned.request_stop();
     ++context_.metrics.calls_abandoned;
     co_return Response();  // to nobody
   }
-  co_return std::move(asked->response);
+  co_return std::move(lake_query->response);
 }
 
 // A question whose asker left must not keep its place. What the asker says meanwhile is its next
 // request, and is kept; one that says very much is no longer watched. Whoever closes its side of
 // the connection has left: whether it would still read cannot be seen.
-asio::awaitable<void> HttpConnection::WatchAsker() {
-  while (!watched_ && buffer_.size() < kHeaderBytesMax) {
+asio::awaitable<void> HttpConnection::WatchQueryClient() {
+  while (!stop_watching_ && buffer_.size() < kHeaderBytesMax) {
     auto [error, bytes] =
         co_await stream_.socket().async_read_some(buffer_.prepare(kReadBytes), kToken);
     buffer_.commit(bytes);
-    if (!error || watched_) continue;
+    if (!error || stop_watching_) continue;
     peer_gone_ = true;
     break;
   }
@@ -548,7 +548,7 @@ asio::awaitable<bool> HttpConnection::Stream(const Request& request, bool head_o
   std::optional<Response> refusal;
   if (auto* bad = std::get_if<Response>(&view)) {
     refusal = std::move(*bad);
-  } else if (std::string why = LiveWaits(); !why.empty()) {
+  } else if (std::string why = LiveNotReady(); !why.empty()) {
     refusal = TryAgain(503, kSecondsUntilRetry, why);
   } else {
     auto subscribed =
@@ -634,7 +634,7 @@ Response HttpConnection::Answer(const Request& request, Route route) {
     case Route::kLedger: {
       auto view = ParseView(request, route, context_.pane_size);
       if (auto* refusal = std::get_if<Response>(&view)) return std::move(*refusal);
-      if (const std::string why = LiveWaits(); !why.empty())
+      if (const std::string why = LiveNotReady(); !why.empty())
         return TryAgain(503, kSecondsUntilRetry, why);
       return AnswerView(std::get<View>(view), route, *context_.ports.live);
     }
@@ -662,8 +662,8 @@ Response HttpConnection::Answer(const Request& request, Route route) {
   return {};
 }
 
-std::string HttpConnection::LiveWaits() const {
-  return context_.ports.live_waits ? context_.ports.live_waits() : "";
+std::string HttpConnection::LiveNotReady() const {
+  return context_.ports.live_not_ready ? context_.ports.live_not_ready() : "";
 }
 
 // `otherwise`: the status where there is something to say.

@@ -12,9 +12,9 @@
 #include <mutex>
 #include <unordered_set>
 
+#include "ingest/ingest.h"
 #include "server/body.h"
 #include "server/call_pool.h"
-#include "server/ingest.h"
 #include "server/page.h"
 #include "server/server.h"
 #include "server/server_metrics.h"
@@ -71,9 +71,9 @@ class Connection {
 
   virtual ~Connection() = default;
   // The server stops: idle connections and streams end now, requests under way are answered first.
-  virtual void EndSoon() = 0;
+  virtual void BeginShutdown() = 0;
   // The worker's thread is gone: nothing may wake this any more.
-  virtual void Abandon() = 0;
+  virtual void CloseWakeups() = 0;
 };
 
 }  // namespace sightline

@@ -62,7 +62,7 @@ bool IsLoopbackName(std::string_view host) {
          (split.host == "localhost" || split.host == "127.0.0.1" || split.host == "[::1]");
 }
 
-bool IsSameSite(std::string_view origin, std::string_view host) {
+bool IsSameHost(std::string_view origin, std::string_view host) {
   const size_t scheme_end = origin.find("://");
   if (scheme_end == origin.npos) return false;  // "null", too
   const std::string_view port = origin.starts_with("https") ? "443" : "80";
@@ -100,7 +100,7 @@ std::optional<Response> Refuse(const Request& request, Route route, bool loopbac
   }
   if (route == Route::kDetections || route == Route::kQuery) {
     if (request.method != "POST") return MethodNotAllowed(request.method, request.path, "POST");
-    if (!request.origin.empty() && !IsSameSite(request.origin, request.host)) {
+    if (!request.origin.empty() && !IsSameHost(request.origin, request.host)) {
       return Problem(403,
                      fmt::format("a page of \"{:.100}\" may not post here: post from the server's "
                                  "own page or from a program",

@@ -5,7 +5,7 @@
 #include <optional>
 #include <string_view>
 
-#include "live/scope.h"
+#include "model/scope.h"
 #include "server/http_message.h"
 
 namespace sightline {

@@ -128,7 +128,7 @@ void Server::Stop(Millis grace) {
   });
   for (const auto& worker : state_->workers) {
     asio::post(worker->io, [worker = worker.get()] {
-      for (Connection* connection : worker->connections) connection->EndSoon();
+      for (Connection* connection : worker->connections) connection->BeginShutdown();
     });
   }
   {
@@ -142,7 +142,7 @@ void Server::Stop(Millis grace) {
   // What is still under way is dropped with the workers. Its wakers may be called at any moment and
   // must not reach an io_context that is being taken down.
   for (const auto& worker : state_->workers)
-    for (Connection* connection : worker->connections) connection->Abandon();
+    for (Connection* connection : worker->connections) connection->CloseWakeups();
   state_->acceptor.reset();
   state_->workers.clear();
 }

@@ -12,12 +12,13 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/metric.h"
 #include "base/status.h"
+#include "ingest/detection_log.h"
 #include "live/hub.h"
 #include "live/live.h"
 #include "pipeline/spec.h"
 #include "query/query_engine.h"
-#include "server/detection_log.h"
 
 namespace sightline {
 
@@ -38,20 +39,6 @@ struct ServerOptions {
   std::string web_dir;            // serve the page's files from here instead of the built-in ones
 };
 
-// One metric for /metrics; the app gathers them from every room when asked.
-struct Metric {
-  std::string name;  // sightline_..._total, ..._bytes, ..._seconds
-  std::string help;
-  enum class Type : uint8_t { kCounter, kGauge } type = Type::kCounter;
-  std::vector<std::pair<std::string, std::string>> labels;
-  double value = 0;
-};
-
-struct Health {
-  bool ok = true;
-  std::vector<std::string> reasons;  // why not, or what is degraded
-};
-
 struct ServerPorts {
   DetectionLog* log = nullptr;
   const Live* live = nullptr;
@@ -63,7 +50,7 @@ struct ServerPorts {
   std::function<Health()> alive;  // whether the process's main loop is
   std::function<Health()> ready;  // whether it can do its work now
   // Why live's numbers cannot be told yet: a 503 says it. Empty, or null: they can.
-  std::function<std::string()> live_waits;
+  std::function<std::string()> live_not_ready;
   std::function<std::string(const Scope&)> alerts;  // active ones as JSON; null: none are known
 };
 

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "server/ingest.h"
+#include "ingest/ingest.h"
 #include "server/routes.h"
 #include "server/server.h"
 

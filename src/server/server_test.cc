@@ -227,7 +227,7 @@ class ServerTest : public testing::Test {
                        .health = [this] { return health_; },
                        .alive = [this] { return alive_; },
                        .ready = [this] { return ready_; },
-                       .live_waits = [this] { return live_waits_; },
+                       .live_not_ready = [this] { return live_not_ready_; },
                        .alerts = alerts_});
     ASSERT_TRUE(server.ok()) << server.status().message();
     server_ = std::move(server).value();
@@ -262,7 +262,7 @@ class ServerTest : public testing::Test {
   std::vector<Metric> metrics_;
   Health health_;
   Health alive_, ready_;
-  std::string live_waits_;
+  std::string live_not_ready_;
   std::function<std::string(const Scope&)> alerts_;
   std::unique_ptr<QueryEngine> query_;  // null: no lake
   std::unique_ptr<Server> server_;
@@ -974,7 +974,7 @@ TEST_F(ServerTest, StopDoesNotWaitLongerThanItsGrace) {
 }
 
 TEST_F(ServerTest, WhatLiveDoesNotKnowYetIsRefused) {
-  live_waits_ = "the past is still being read";
+  live_not_ready_ = "the past is still being read";
   Start();
   Client client = Connect();
   EXPECT_EQ(client.Post(Detection(1)).status, 200);
@@ -982,11 +982,11 @@ TEST_F(ServerTest, WhatLiveDoesNotKnowYetIsRefused) {
     const Client::Answer answer = client.Get(path);
     EXPECT_EQ(answer.status, 503) << path;
     EXPECT_EQ(answer.headers.at("Retry-After"), "1") << path;
-    EXPECT_THAT(answer.body, HasSubstr(live_waits_)) << path;
+    EXPECT_THAT(answer.body, HasSubstr(live_not_ready_)) << path;
   }
   EXPECT_EQ(client.Get("/v1/top?window=1x").status, 400);
   EXPECT_EQ(client.Get("/v1/alerts").status, 200);
-  live_waits_.clear();
+  live_not_ready_.clear();
   EXPECT_EQ(client.Get("/v1/ledger").status, 200);
 }
 

@@ -8,7 +8,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const BIN = process.env.SIGHTLINE_BIN
-  ?? fileURLToPath(new URL('../../build/release/src/app/sightline', import.meta.url));
+  ?? fileURLToPath(new URL('../../build/release/sightline', import.meta.url));
 const START_MS_MAX = 30_000;
 const LOG_CHARACTERS = 8_000; // of the program's last output, for a failed test's message
 

@@ -4,8 +4,8 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "connectors/embedded_log/dead_letter_record.h"
 #include "connectors/embedded_log/log.h"
-#include "connectors/embedded_log/set_aside_record.h"
 #include "connectors/embedded_log/testing.h"
 #include "harness.h"
 
@@ -85,12 +85,12 @@ class EmbeddedSinkHarness final : public SinkHarness {
       const auto records = ReadAll(*source, {0});
       CHECK(records.ok());
       for (const auto& record : records.value()) {
-        SetAsideRecord aside = DecodeSetAside(record.payload).value();
-        if (aside.from == partition) stored.set_aside.push_back(std::move(aside.event));
+        DeadLetterRecord letter = DecodeDeadLetter(record.payload).value();
+        if (letter.from == partition) stored.dead_letters.push_back(std::move(letter.event));
       }
     }
-    std::sort(stored.set_aside.begin(), stored.set_aside.end(),
-              [](const SetAside& a, const SetAside& b) { return a.offset < b.offset; });
+    std::sort(stored.dead_letters.begin(), stored.dead_letters.end(),
+              [](const DeadLetter& a, const DeadLetter& b) { return a.offset < b.offset; });
     return stored;
   }
   void Reopen() override { home_.Reopen(); }

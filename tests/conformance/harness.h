@@ -39,7 +39,7 @@ class SourceHarness {
 struct Stored {
   std::vector<CountRow> counts;
   std::vector<LedgerRow> ledger;
-  std::vector<SetAside> set_aside;  // by offset
+  std::vector<DeadLetter> dead_letters;  // by offset
   friend bool operator==(const Stored&, const Stored&) = default;
 };
 

@@ -199,7 +199,7 @@ class KafkaSinkHarness final : public SinkHarness {
       for (const Seen& seen : ReadCommitted(topic, partition.partition)) {
         const json::object key = json::parse(seen.key).as_object();
         if (key.at("source").as_string() != partition.source) continue;
-        stored.set_aside.push_back(
+        stored.dead_letters.push_back(
             {.outcome = seen.headers.at("sightline.outcome") == "too_late" ? Outcome::kTooLate
                                                                            : Outcome::kMalformed,
              .offset = {key.at("offset").as_int64()},
@@ -207,7 +207,7 @@ class KafkaSinkHarness final : public SinkHarness {
              .append_time = {std::stoll(seen.headers.at("sightline.append_time"))},
              .bytes = seen.value});
       }
-    std::ranges::sort(stored.set_aside, {}, &SetAside::offset);
+    std::ranges::sort(stored.dead_letters, {}, &DeadLetter::offset);
     return stored;
   }
   void Reopen() override { writer_ = MakeWriter(); }

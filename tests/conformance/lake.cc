@@ -39,12 +39,12 @@ class LakeSinkHarness final : public SinkHarness {
     writer_ = nullptr;
     auto opened = lake::LakeWriter::Open(
         storage_, clock_,
-        {.table = table_, .gather = {0}, .window_size = {10'000}, .checkpoint_commits = 7});
+        {.table = table_, .linger = {0}, .window_size = {10'000}, .checkpoint_commits = 7});
     CHECK(opened.ok());
     writer_ = std::move(opened).value();
   }
   Stored Kept(Stored all) const override {
-    all.set_aside.clear();
+    all.dead_letters.clear();
     table_ == lake::kLedgerTable ? all.counts.clear() : all.ledger.clear();
     return all;
   }

@@ -143,8 +143,9 @@ class MemorySink final : public Sink {
     for (const Segment& segment : pending) {
       MergeCounts(committed.stored.counts, std::vector<CountRow>(segment.counts));
       MergeLedger(committed.stored.ledger, std::vector<LedgerRow>(segment.ledger));
-      committed.stored.set_aside.insert(committed.stored.set_aside.end(), segment.set_aside.begin(),
-                                        segment.set_aside.end());
+      committed.stored.dead_letters.insert(committed.stored.dead_letters.end(),
+                                           segment.dead_letters.begin(),
+                                           segment.dead_letters.end());
     }
     return committed.next = next;
   }

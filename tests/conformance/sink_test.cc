@@ -34,10 +34,10 @@ Segment Make(int64_t first, int64_t next) {
     ++ledger.outcomes[static_cast<size_t>(Outcome::kCounted)];
     if (offset % 5 != 0) continue;
     const Outcome outcome = offset % 2 == 0 ? Outcome::kTooLate : Outcome::kMalformed;
-    segment.set_aside.push_back({.outcome = outcome,
-                                 .offset = {offset},
-                                 .append_time = {offset},
-                                 .bytes = std::string(static_cast<size_t>(offset), '{')});
+    segment.dead_letters.push_back({.outcome = outcome,
+                                    .offset = {offset},
+                                    .append_time = {offset},
+                                    .bytes = std::string(static_cast<size_t>(offset), '{')});
     ++ledger.received;
     ++ledger.outcomes[static_cast<size_t>(outcome)];
   }
@@ -84,10 +84,10 @@ class SinkTest : public testing::TestWithParam<Implementation<SinkHarness>> {
   void ExpectStored(int64_t first, int64_t next) {
     Segment all = Make(first, next);
     const Stored stored = home_->Read(kPartition);
-    const Stored kept = home_->Kept({all.counts, all.ledger, all.set_aside});
+    const Stored kept = home_->Kept({all.counts, all.ledger, all.dead_letters});
     EXPECT_EQ(stored.counts, kept.counts);
     EXPECT_EQ(stored.ledger, kept.ledger);
-    EXPECT_EQ(stored.set_aside, kept.set_aside);
+    EXPECT_EQ(stored.dead_letters, kept.dead_letters);
   }
 
   std::unique_ptr<SinkHarness> home_ = GetParam().make();
@@ -128,7 +128,7 @@ TEST_P(SinkTest, TakesAnOfferWhole) {
   EXPECT_EQ(Committed(*sink), Offset{40});
   Segment all = large[0];
   for (int64_t n = 1; n < 4; ++n) all.Merge(Segment(large[n]));
-  const Stored kept = home_->Kept({all.counts, all.ledger, all.set_aside});
+  const Stored kept = home_->Kept({all.counts, all.ledger, all.dead_letters});
   EXPECT_EQ(home_->Read(kPartition).counts, kept.counts);
 }
 

@@ -26,7 +26,7 @@ std::pair<Body::Outcome, std::string> Run(Body::Encoding encoding, std::string_v
   {
     Body body(encoding, kBodyBytesMax, &memory);
     while (!bytes.empty() && outcome == Body::Outcome::kOk) {
-      const std::span<char> room = body.Room(std::min(piece, bytes.size()));
+      const std::span<char> room = body.Prepare(std::min(piece, bytes.size()));
       CHECK(room.size() <= piece);
       if (room.empty()) {
         outcome = Body::Outcome::kNoMemory;
@@ -35,7 +35,7 @@ std::pair<Body::Outcome, std::string> Run(Body::Encoding encoding, std::string_v
       const size_t taken = std::min(room.size(), bytes.size());
       std::memcpy(room.data(), bytes.data(), taken);
       bytes.remove_prefix(taken);
-      outcome = body.Received(taken);
+      outcome = body.Commit(taken);
     }
     if (outcome == Body::Outcome::kOk) outcome = body.Finish();
     if (outcome == Body::Outcome::kOk) text = body.text();

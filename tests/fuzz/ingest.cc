@@ -1,7 +1,7 @@
 // Ingest: the body of a POST becomes records; however it is cut into steps, nothing is lost,
 // doubled or accepted that the engine would not decode again.
 
-#include "server/ingest.h"
+#include "ingest/ingest.h"
 
 #include <algorithm>
 #include <cstdint>

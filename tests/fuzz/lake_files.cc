@@ -1,7 +1,7 @@
 // FilesOf: an add of the log, whatever its path, partition values and statistics, is a file for
 // queries. Lines: path, location, date, bucket; the rest is the statistics.
 
-#include "app/lake_files.h"
+#include "history/lake_files.h"
 
 #include <array>
 #include <cstdint>

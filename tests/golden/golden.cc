@@ -194,8 +194,8 @@ class Player {
     }
     const Offset end{static_cast<int64_t>(partition.log.size())};
     for (int step = 0; partition.committed != end && end.v > 0; ++step) {
-      const Result<Progress> progress = partition.task->Step(++now_ms_);
-      CHECK(progress.ok() && step < kStepsMax);
+      const Result<StepResult> done = partition.task->Step(++now_ms_);
+      CHECK(done.ok() && step < kStepsMax);
     }
   }
 
@@ -213,10 +213,10 @@ class Player {
     add(total.conflicts, "conflict");
     add(total.of(Outcome::kOutside), "outside");
     add(total.heartbeats, "heartbeat");
-    for (const SetAside& aside : segment.set_aside) {
-      std::string name(sightline::ToString(aside.outcome));
-      if (aside.outcome == Outcome::kMalformed)
-        name += fmt::format(" {}", sightline::ToString(aside.reason));
+    for (const DeadLetter& letter : segment.dead_letters) {
+      std::string name(sightline::ToString(letter.outcome));
+      if (letter.outcome == Outcome::kMalformed)
+        name += fmt::format(" {}", sightline::ToString(letter.reason));
       outcomes.push_back(std::move(name));
     }
   }

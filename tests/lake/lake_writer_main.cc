@@ -92,7 +92,7 @@ int Write(const std::string& root, int64_t until, int64_t seed, const std::strin
   for (const std::string_view table : {lake::kIncrementsTable, lake::kLedgerTable}) {
     writers.push_back(Get(lake::LakeWriter::Open(
         storage, clock,
-        {.table = std::string(table), .gather = {1}, .checkpoint_commits = 10, .engine = engine})));
+        {.table = std::string(table), .linger = {1}, .checkpoint_commits = 10, .engine = engine})));
     for (int32_t partition = 0; partition < stream.partitions; ++partition)
       tasks.push_back({.sink = writers.back()->OpenSink(nullptr), .partition = partition});
   }

@@ -128,12 +128,12 @@ Addition AdditionOf(const PipelineSpec& spec, const Message& message, size_t ind
   }
   if (verdict.outcome == Outcome::kMalformed || verdict.outcome == Outcome::kFuture ||
       verdict.outcome == Outcome::kTooLate)
-    a.set_aside = SetAside{.outcome = *verdict.outcome,
-                           .reason = e.reason,
-                           .offset = offset,
-                           .index = static_cast<int32_t>(index),
-                           .append_time = {now},
-                           .bytes = e.bytes};
+    a.dead_letter = DeadLetter{.outcome = *verdict.outcome,
+                               .reason = e.reason,
+                               .offset = offset,
+                               .index = static_cast<int32_t>(index),
+                               .append_time = {now},
+                               .bytes = e.bytes};
   return a;
 }
 
@@ -173,7 +173,7 @@ Segment Log::Expect(Offset first, Offset next) const {
       } else {
         ++l.heartbeats;
       }
-      if (a.set_aside) segment.set_aside.push_back(*a.set_aside);
+      if (a.dead_letter) segment.dead_letters.push_back(*a.dead_letter);
       if (!a.count) continue;
       CountRow& row =
           counts.try_emplace(*a.count, CountRow{*a.count, 0, {a.time}, {a.time}}).first->second;
@@ -249,7 +249,7 @@ void MustEqual(const Segment& segment, const Segment& expected) {
   if (segment.first != expected.first || segment.next != expected.next) differs("the offsets");
   if (segment.counts != expected.counts) differs("counts");
   if (segment.ledger != expected.ledger) differs("ledgers");
-  if (segment.set_aside != expected.set_aside) differs("events set aside");
+  if (segment.dead_letters != expected.dead_letters) differs("dead letters");
   if (segment.watermark != expected.watermark) differs("watermarks");
 }
 

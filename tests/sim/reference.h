@@ -28,7 +28,7 @@ struct Addition {
   Verdict verdict;
   std::optional<CountKey> count;
   int64_t time = 0;
-  std::optional<SetAside> set_aside;
+  std::optional<DeadLetter> dead_letter;
 };
 
 // One source partition: its records, and what each must add.

@@ -43,7 +43,7 @@ void RunOperator(Prng& prng, const PipelineSpec& spec, const Log& log) {
 struct Totals {
   Sums counts;
   std::map<LedgerKey, Ledger> ledger;
-  std::vector<std::pair<AppendTime, std::string>> set_aside;
+  std::vector<std::pair<AppendTime, std::string>> dead_letters;
   void Add(const Segment& segment) {
     for (const CountRow& row : segment.counts) {
       CountKey key = row.key;
@@ -51,9 +51,9 @@ struct Totals {
       counts[key] += row.count;
     }
     for (const LedgerRow& row : segment.ledger) ledger[row.key].Add(row.ledger);
-    for (const SetAside& aside : segment.set_aside)
-      set_aside.emplace_back(aside.append_time, aside.bytes);
-    std::ranges::sort(set_aside);
+    for (const DeadLetter& letter : segment.dead_letters)
+      dead_letters.emplace_back(letter.append_time, letter.bytes);
+    std::ranges::sort(dead_letters);
   }
   friend bool operator==(const Totals&, const Totals&) = default;
 };
@@ -170,7 +170,7 @@ class Run {
     if (w_.Fire(800)) WipeCheckpoints();
     if (w_.Fire(gaps_ ? 100 : 200)) Retain();
     if (w_.Fire(300)) Owner().task->Drain();
-    if (w_.Fire(50)) Owner().task->Hurry();
+    if (w_.Fire(50)) Owner().task->RetryNow();
     if (w_.Fire(grow_one_in_)) Grow();
     for (SinkState* sink : {&w_.topic, &w_.lake, &w_.remote})
       if (w_.Fire(100)) sink->down_until_ms = w_.now_ms + w_.prng.Below(outages_ ? 2'500 : 250);
@@ -247,13 +247,13 @@ class Run {
   }
   Status Step(Instance& i) {
     const TaskStatus before = i.task->Snapshot();
-    const Result<Progress> done = i.task->Step(w_.now_ms);
+    const Result<StepResult> done = i.task->Step(w_.now_ms);
     const Status status = done.status();
     if (const TaskStatus after = i.task->Snapshot(); after.lost > before.lost)
       NoteGap(i, before, after);
     Trace("{} ms: {}{} {} {} at {}", w_.now_ms, i.is_zombie ? "zombie " : "task ", i.number,
           Text(status.code()),
-          done.ok() ? (done.value() == Progress::kWorked ? "worked" : "idle") : status.message(),
+          done.ok() ? (done.value() == StepResult::kWorked ? "worked" : "idle") : status.message(),
           i.task->position().v);
     if (options_.spill_bytes_max > 0)
       Note(Reach::spilled_to_the_bound,
@@ -333,7 +333,7 @@ class Run {
     for (const UnderWay& write : w_.under_way) lands = std::min(lands, write.ready_ms);
     if (lands <= due && w_.prng.OneIn(2)) {
       due = std::max(lands, w_.now_ms);
-      Owner().task->Hurry();
+      Owner().task->RetryNow();
     }
     if (due == PartitionTask::kNever && !Owner().task->caught_up() && !Owner().task->drained())
       throw Violation("it sleeps for ever although there is something to do");

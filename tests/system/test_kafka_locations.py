@@ -54,7 +54,7 @@ def make_topics(t: Test, cluster: Cluster, *options: object) -> Cluster:
 
 
 def wait_read(server: Server, location: int) -> None:
-    wait_until(lambda: f"of topic '{TOPIC(location)}' are ours" in server.log()
+    wait_until(lambda: f"of topic '{TOPIC(location)}' are assigned" in server.log()
                or f"topic '{TOPIC(location)}' with" in server.log(), 30, f"{TOPIC(location)} is found")
 
 

@@ -238,7 +238,7 @@ def kafka_locked_out(t: Test) -> None:
         ("expired", security.options("SCRAM-SHA-512", listener="expired"),
          ("certificate", "it has expired")),
         ("unknown CA", security.options("SCRAM-SHA-512", ca="other-ca"),
-         ("certificate", "signed by nobody")),
+         ("certificate", "not signed by an authority")),
         ("no client certificate",
          [*security.options("mTLS")[:2], "--kafka.brokers", security.address("mtls"),
           "--kafka.security_protocol", "SSL"], ("certificate",)),

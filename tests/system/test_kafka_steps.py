@@ -256,7 +256,7 @@ def kafka_lost_end(t: Test) -> None:
     for server, partition, how in ((counter, 0, "aborted"), (counter, 1, "committed"),
                                    (joiner, 0, "aborted")):
         said = [line for line in server.log().splitlines()
-                if f" partition {partition}: open from offset " in line]
+                if f" partition {partition}: a transaction is hanging from offset " in line]
         expect(len(said) == 1 and said[0].endswith(f" is {how}"), f"{server.name} says what it did: {said}")
 
     other = "another-program"
@@ -277,7 +277,7 @@ def kafka_lost_end(t: Test) -> None:
     with t.case("another program's, while they run"):
         lose(other, enlarged("item_counts"), enlarged("located_item_counts"))
         deliver(page, traffic, 200)
-        wait_until(lambda: "is not there: closing it" in counter.log(), 90, "count has looked")
+        wait_until(lambda: "is hanging: writing another one to end it" in counter.log(), 90, "count has looked")
         wait_until(lambda: "find-hanging" in joiner.log(), 150, "join says what it waits for")
         cluster.foreign("write", lines=[end])  # as an operator would
         deliver_and_check()
@@ -389,7 +389,7 @@ def kafka_silence_broken(t: Test) -> None:
     repeated(1)
     for times in (1, 2):
         cluster.brokers[0].pause()
-        wait_until(lambda: counter.log().count("could not be written again") == times, 60, "it is given up")
+        wait_until(lambda: counter.log().count("could not be repeated") == times, 60, "it is given up")
         cluster.brokers[0].go_on()
         repeated(2)
     deliver_and_check()

@@ -19,11 +19,18 @@ from server import ROOT, Server, Test, expect, expect_equal, wait_until
 
 README = ROOT / "README.md"
 INDENT = "    "
+COMMAND = re.compile(r"^\s*(\S*/)?(sightline|curl|make)\b", re.MULTILINE)
 SECONDS = 30  # for one line
 
 
 def blocks_of(text: str) -> list[list[str]]:
-    """The indented code blocks, each as its lines without the indent."""
+    """The indented code blocks, each as its lines without the indent. Fences hold drawings alone."""
+    fences = re.findall(r"^```([^\n]*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    for kind, drawing in fences:
+        expect_equal(kind, "text", "a fenced block of README.md, which is not run")
+        expect(not COMMAND.search(drawing),
+               f"a command in a fenced block of README.md, which is not run: {drawing}")
+    text = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
     blocks: list[list[str]] = []
     inside = False
     for line in text.splitlines():
@@ -41,7 +48,7 @@ def steps_of(block: list[str]) -> list[tuple[str, str]]:
     steps: list[tuple[str, str]] = []
     lines = iter(block)
     for line in lines:
-        if re.match(r"(\S*/)?(sightline|curl|make)\b", line):
+        if COMMAND.match(line):
             marker = re.search(r"<<(\w+)", line)
             while marker and not line.endswith("\n" + marker.group(1)):
                 line += "\n" + next(lines)
@@ -61,7 +68,7 @@ class Reader:
         self.server: Server | None = None
         self.done: list[str] = []
         self.last_stderr = ""
-        binary = self.folder / "build/release/src/app/sightline"
+        binary = self.folder / "build/release/sightline"
         binary.parent.mkdir(parents=True)
         binary.symlink_to(t.binary)
         (self.folder / "data").mkdir()

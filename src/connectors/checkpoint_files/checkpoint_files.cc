@@ -1,7 +1,8 @@
-// Layout: '<dir>/<source>/<partition>/<epoch>.entry', the epoch in 20 digits. A claim and a
-// checkpoint share the names, so that they collide. A spilled run is '<owner>-<number>.run' beside
-// them, both in 20 digits. In <source> everything but letters, digits, '-', '_' and '.' is written
-// as %XX, and so is a '.' at its beginning. Names beginning with ".put-" are puts under way.
+// Layout: '<dir>/<source>/<partition>/<epoch>.entry', with the epoch in 20 digits. Claims and
+// checkpoints share these names, so that they collide. Beside them, a spilled run is
+// '<owner>-<number>.run', both numbers in 20 digits. In <source>, everything but letters, digits,
+// '-', '_' and '.' is written as %XX, and so is a leading '.'. Names that begin with ".put-" are
+// puts under way.
 #include "connectors/checkpoint_files/checkpoint_files.h"
 
 #include <fmt/format.h>
@@ -45,7 +46,7 @@ std::string RunName(RunId id) {
   return fmt::format("{:0{}}-{:0{}}{}", id.owner.v, kDigits, id.number, kDigits, kRunExtension);
 }
 
-// What kDigits digits say; 0 if they do not say a number above 0.
+// Parses kDigits digits; 0 if they are not a number above 0.
 int64_t NumberOf(std::string_view digits) {
   int64_t number = 0;
   const char* end = digits.data() + digits.size();
@@ -68,8 +69,8 @@ std::optional<RunId> RunOf(std::string_view name) {
   return id.owner.v > 0 && id.number > 0 ? std::optional(id) : std::nullopt;
 }
 
-// What `parse` makes of the names in a partition's directory, the largest first. A directory that
-// is not there is empty.
+// What `parse` returns for the names in a partition's directory, the greatest first. A directory
+// that does not exist is empty.
 template <typename Parse>
 auto List(const fs::path& dir, Parse parse)
     -> Result<std::vector<typename std::invoke_result_t<Parse, std::string_view>::value_type>> {
@@ -85,7 +86,7 @@ auto List(const fs::path& dir, Parse parse)
 }
 Result<std::vector<Epoch>> ListEntries(const fs::path& dir) { return List(dir, EpochOf); }
 
-// Makes the directory and what it lies in, each durable before anything is put into it.
+// Creates the directory and its parents. Each is durable before anything is put into it.
 Status MakeDirectory(const fs::path& dir) {
   std::error_code error;
   if (dir.empty() || fs::is_directory(dir, error)) return Status::Ok();
@@ -95,8 +96,8 @@ Status MakeDirectory(const fs::path& dir) {
   return SyncDirectory(dir.has_parent_path() ? dir.parent_path() : fs::path("."));
 }
 
-// A put that was interrupted has left its file. Whoever still writes one here is an older owner:
-// its link(2) then fails, and it has to begin again.
+// Removes the files that interrupted puts have left. If somebody is still writing one, it is an
+// older owner: its link(2) fails then, and it has to begin again.
 void RemoveInterruptedPuts(const fs::path& dir) {
   std::error_code error;
   std::vector<fs::path> found;
@@ -108,8 +109,7 @@ void RemoveInterruptedPuts(const fs::path& dir) {
 
 Status Taken(const SourcePartition& partition, Epoch epoch) {
   return Status::Rebuild(
-      fmt::format("checkpoint epoch {} of '{}' partition {} is taken: a newer "
-                  "task owns it",
+      fmt::format("checkpoint epoch {} of '{}' partition {} is taken: a newer task owns it",
                   epoch.v, partition.source, partition.partition));
 }
 
@@ -134,7 +134,8 @@ Result<StoredCheckpoint> CheckpointFiles::Latest(const SourcePartition& partitio
     const EntryHeader expected{.epoch = epoch, .partition = partition};
     const fs::path path = dir / EntryName(epoch);
     const Result<EntryKind> kind = ReadEntryKind(path, expected);
-    // Removed under our eyes: somebody has put a newer one, which the next call sees.
+    // kRetry if the entry was just removed: somebody has put a newer one, which the next call
+    // finds.
     if (!kind.ok()) return kind.status();
     if (kind.value() == EntryKind::kClaim) continue;
     Result<std::string> checkpoint = ReadCheckpoint(path, expected);
@@ -152,10 +153,10 @@ Status CheckpointFiles::PutIfAbsent(const SourcePartition& partition, Epoch epoc
   RETURN_IF_ERROR(MakeDirectory(dir));
   Result<std::vector<Epoch>> entries = ListEntries(dir);
   if (!entries.ok()) return entries.status();
-  // An epoch behind the newest may be free only because its entry was removed.
+  // An epoch below the newest may be free only because its entry was removed.
   if (!entries.value().empty() && entries.value().front() >= epoch) return Taken(partition, epoch);
 
-  const PutFile put(dir, kPutPrefix);
+  const TemporaryFile put(dir, kPutPrefix);
   const EntryKind kind = writer != nullptr ? EntryKind::kCheckpoint : EntryKind::kClaim;
   RETURN_IF_ERROR(
       WriteEntry(put.path(), {.kind = kind, .epoch = epoch, .partition = partition}, writer));
@@ -169,14 +170,14 @@ Status CheckpointFiles::PutIfAbsent(const SourcePartition& partition, Epoch epoc
   }
   if (const Status synced = SyncDirectory(dir); !synced.ok())
     return Status::Rebuild("it is unknown whether the entry is durable: " + synced.message());
-  // Look again: between the first look and the link, somebody can have put this epoch and a newer
-  // checkpoint and removed this epoch. Our file then lies behind that checkpoint, where nobody
-  // looks.
+  // List again. Between the first listing and the link, somebody may have put this epoch and a
+  // newer checkpoint, and removed this epoch. Our file then lies behind that checkpoint, where
+  // nobody looks.
   entries = ListEntries(dir);
   if (!entries.ok()) return Status::Rebuild(entries.status().message());
   if (entries.value().empty() || entries.value().front() != epoch) return Taken(partition, epoch);
-  // Only what lies behind a checkpoint is removed, claims too: without the claim of a newer owner,
-  // an older one could still put its checkpoint under that epoch, and it would be believed.
+  // Only what lies behind a checkpoint is removed, claims included. Without the claim of a newer
+  // owner, an older one could still put its checkpoint under that epoch, and it would be believed.
   if (kind == EntryKind::kCheckpoint)
     for (const Epoch older : entries.value())
       if (older < epoch) unlink((dir / EntryName(older)).c_str());
@@ -191,7 +192,7 @@ Status CheckpointFiles::PutRun(const SourcePartition& partition, RunId id, std::
   CHECK(id.owner.v > 0 && id.number > 0);
   const fs::path dir = DirectoryOf(partition);
   RETURN_IF_ERROR(MakeDirectory(dir));
-  const PutFile put(dir, kPutPrefix);
+  const TemporaryFile put(dir, kPutPrefix);
   const CheckpointWriter writer = [bytes](const ByteSink& out) { out(bytes); };
   RETURN_IF_ERROR(WriteEntry(
       put.path(),
@@ -200,7 +201,7 @@ Status CheckpointFiles::PutRun(const SourcePartition& partition, RunId id, std::
   const fs::path path = dir / RunName(id);
   if (link(put.path().c_str(), path.c_str()) != 0) {
     if (errno == EEXIST)
-      return Status::Retry(fmt::format("there is a spilled run '{}' already", path.native()));
+      return Status::Retry(fmt::format("the spilled run '{}' exists already", path.native()));
     if (errno == ENOENT)
       return Status::Rebuild(fmt::format(
           "'{}' was removed: a newer task has begun with its partition", put.path().native()));
@@ -216,16 +217,16 @@ Result<std::string> CheckpointFiles::ReadRun(const SourcePartition& partition, R
 Status CheckpointFiles::RemoveRuns(const SourcePartition& partition, Epoch newest,
                                    std::span<const RunId> kept) {
   const fs::path dir = DirectoryOf(partition);
-  // The runs first: one that is put after the look below is not in the list.
+  // List the runs first: a run that a newer owner puts after the check below is then not in the
+  // list.
   const auto runs = List(dir, RunOf);
   if (!runs.ok()) return runs.status();
   const Result<std::vector<Epoch>> entries = ListEntries(dir);
   if (!entries.ok()) return entries.status();
   if (entries.value().empty() || entries.value().front() != newest)
-    return Status::Rebuild(
-        fmt::format("checkpoint epoch {} of '{}' partition {} is not the newest: "
-                    "a newer task owns it",
-                    newest.v, partition.source, partition.partition));
+    return Status::Rebuild(fmt::format(
+        "checkpoint epoch {} of '{}' partition {} is not the newest: a newer task owns it",
+        newest.v, partition.source, partition.partition));
   for (const RunId& id : runs.value())
     if (id.owner <= newest && std::find(kept.begin(), kept.end(), id) == kept.end())
       unlink((dir / RunName(id)).c_str());

@@ -1,8 +1,10 @@
 // CheckpointFiles: a CheckpointStore in a directory of one machine.
 //
-// One file an entry, put by link(2), which fails if the name is taken: of two owners one wins. A
-// put whose disk is full is kRetry and leaves nothing behind; a damaged newest checkpoint is kStop,
-// because an older one would silently go back in time. The spilled runs are files beside them.
+// Each entry is a file, put by link(2), which fails if the name is taken: of two owners one wins. A
+// put on a full disk is kRetry and leaves nothing behind. A damaged newest checkpoint is kStop,
+// because using an older one would silently go back in time. Spilled runs are files beside the
+// entries.
+//
 // Used by one task's thread. Instances of several tasks, also in several processes, may share
 // `dir`.
 #pragma once
@@ -21,10 +23,10 @@ namespace sightline {
 
 class CheckpointFiles final : public CheckpointStore {
  public:
-  // `dir` is made with the first entry.
+  // `dir` is created with the first entry.
   explicit CheckpointFiles(std::string dir) : dir_(std::move(dir)) {}
 
-  // The first call for a partition also removes what an interrupted put has left there.
+  // The first call for a partition also removes what interrupted puts have left there.
   Result<StoredCheckpoint> Latest(const SourcePartition& partition) override;
   Status PutIfAbsent(const SourcePartition& partition, Epoch epoch,
                      const CheckpointWriter* writer) override;
@@ -32,14 +34,14 @@ class CheckpointFiles final : public CheckpointStore {
   Result<std::string> ReadRun(const SourcePartition& partition, RunId id) override;
   Status RemoveRuns(const SourcePartition& partition, Epoch newest,
                     std::span<const RunId> kept) override;
-  // Where a run lies, for whoever wants to link to it: the bytes outlive its removal there.
+  // Where a run lies, for users that link to it: the bytes outlive their removal here.
   std::filesystem::path RunPath(const SourcePartition& partition, RunId id) const;
 
  private:
   std::filesystem::path DirectoryOf(const SourcePartition& partition) const;
 
   const std::filesystem::path dir_;
-  std::vector<SourcePartition> swept_;  // of interrupted puts
+  std::vector<SourcePartition> swept_;  // partitions where interrupted puts were removed
 };
 
 }  // namespace sightline

@@ -31,7 +31,8 @@ constexpr size_t kHeaderSizeMax = 64 * 1024;
 constexpr size_t kFooter = 16;
 constexpr size_t kBufferSize = 256 * 1024;
 
-// Buffers, checksums and remembers the first error: a ByteSink has no way to say one.
+// Buffers the output, adds it to the checksum, and remembers the first error, because a ByteSink
+// cannot return one.
 class Output {
  public:
   explicit Output(int fd) : fd_(fd), crc_(crc32_z(0, nullptr, 0)) { buffer_.reserve(kBufferSize); }
@@ -83,12 +84,12 @@ std::string EncodeHeader(const EntryHeader& header) {
 
 Status Damaged(const std::filesystem::path& path, std::string_view what) {
   return Status::Stop(fmt::format(
-      "checkpoint file '{}' is damaged: {}; restore it from a copy, or, with every task stopped, "
-      "remove the directory it is in: its partition is then read again from the log's start",
+      "checkpoint file '{}' is damaged: {}; restore it from a copy; or, with every task stopped, "
+      "remove the directory it is in, and its partition is read again from the start of the log",
       path.native(), what));
 }
 
-// The header's size, with everything before the checkpoint's bytes.
+// A checked header, and the size of everything before the checkpoint's bytes.
 struct ReadHeader {
   EntryKind kind = EntryKind::kClaim;
   size_t size = 0;
@@ -96,7 +97,8 @@ struct ReadHeader {
 Result<ReadHeader> CheckHeader(std::string_view bytes, const std::filesystem::path& path,
                                const EntryHeader& expected) {
   ByteReader in(bytes);
-  if (in.Raw(kMagic.size()) != kMagic) return Damaged(path, "it does not begin like one");
+  if (in.Raw(kMagic.size()) != kMagic)
+    return Damaged(path, "it does not begin like a checkpoint file");
   const uint32_t version = in.Fixed32();
   if (in.ok() && version != kVersion)
     return Status::Stop(fmt::format(

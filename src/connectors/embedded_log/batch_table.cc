@@ -24,7 +24,7 @@ Status Damaged(const Stream& stream, Offset first, Offset next, std::string_view
       first.v, next.v, stream.topic, stream.partition, what));
 }
 
-// Moves the statement into `into`, or says why there is none.
+// Prepares a statement into `into`, or returns why that failed.
 Status PrepareInto(Database& database, Statement& into, std::string_view sql,
                    std::string_view doing) {
   Result<Statement> statement = database.Prepare(sql, doing);
@@ -45,7 +45,7 @@ Result<BatchWriter> BatchWriter::Create(Database& database) {
                               "INSERT OR REPLACE INTO streams(topic, partition, oldest, next, "
                               "append_time, bytes) VALUES(?, ?, ?, ?, ?, ?)",
                               "write table 'streams'"));
-  // length() of a blob reads the row's header only, not the blob.
+  // length() of a blob reads only the row's header, not the blob.
   RETURN_IF_ERROR(PrepareInto(database, writer.oldest_,
                               "SELECT id, topic, partition, first, next, append_time, "
                               "length(data) FROM batches ORDER BY id LIMIT ?",
@@ -73,10 +73,10 @@ Status BatchWriter::LoadPositions(Database& database, Tail& tail) {
     if (!step.ok()) return step.status();
     if (!step.value()) break;
     if (row.Int(1) < 0 || row.Int(1) >= tail.partitions())
-      return Status::Stop(fmt::format(
-          "table 'streams' of 'log.db' is damaged: it has a partition {} of {}; restore the data "
-          "directory from a copy",
-          row.Int(1), tail.partitions()));
+      return Status::Stop(
+          fmt::format("table 'streams' of 'log.db' is damaged: it names partition {} of a log with "
+                      "{} partitions; restore the data directory from a copy",
+                      row.Int(1), tail.partitions()));
     Stream& stream = tail.Get(row.Blob(0), static_cast<int32_t>(row.Int(1)));
     const Stream::Position position{{row.Int(2)}, {row.Int(3)}, {row.Int(4)}, row.Int(5)};
     const bool any = row.Int(8) != 0;
@@ -84,7 +84,7 @@ Status BatchWriter::LoadPositions(Database& database, Tail& tail) {
     const Offset next{any ? row.Int(7) : position.next.v};
     if (first != position.oldest || next != position.next)
       return Damaged(stream, position.oldest, position.next,
-                     fmt::format("are only there as [{}, {})", first.v, next.v));
+                     fmt::format("exist only as [{}, {})", first.v, next.v));
     changes.push_back({.stream = &stream, .position = position});
   }
   tail.Publish(std::move(changes));
@@ -152,7 +152,7 @@ Result<std::vector<std::shared_ptr<const Block>>> BatchReader::Read(const Stream
                            fmt::format("cannot be read ({})", step.status().message()))
                  : step.status();
     if (!step.value()) break;
-    auto block = std::make_shared<Block>();  // shared: reader, tail and batches handed out
+    auto block = std::make_shared<Block>();  // shared by reader, tail and the batches handed out
     block->first = {read_.Int(0)};
     block->next = {read_.Int(1)};
     block->append_time = {read_.Int(2)};
@@ -162,6 +162,8 @@ Result<std::vector<std::shared_ptr<const Block>>> BatchReader::Read(const Stream
     if (BatchCrc(stream, *block) != static_cast<uint32_t>(read_.Int(3)))
       return Damaged(stream, block->first, block->next, "do not match their checksum");
     const Offset expected = blocks.empty() ? from : blocks.back()->next;
+    // The first block must hold `from`, and each further one must begin where the last one ended.
+    // If not even the first one does, retention has removed it while this reader looked.
     if (blocks.empty() ? block->next <= expected : block->first != expected) {
       if (blocks.empty()) return blocks;
       return Damaged(stream, expected, block->first, "are missing");

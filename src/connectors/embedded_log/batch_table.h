@@ -1,6 +1,6 @@
-// BatchTable: the statements on the tables 'batches' and 'streams' (layout.cc draws them).
+// The statements on the tables 'batches' and 'streams', which layout.cc draws.
 //
-// Bound to one connection and used by its thread.
+// Bound to one connection, and used by the thread that uses it.
 #pragma once
 
 #include <functional>
@@ -15,13 +15,13 @@
 
 namespace sightline::embedded_log {
 
-// For the writer.
+// The writer's statements.
 class BatchWriter {
  public:
   static Result<BatchWriter> Create(Database& database);
 
-  // The rows of 'streams', each compared with the batches that it says it has. kStop if they
-  // differ.
+  // Loads the rows of 'streams' and compares each with the batches that it claims to have. kStop if
+  // they differ.
   Status LoadPositions(Database& database, Tail& tail);
   Status Insert(const Stream& stream, const Block& block);
   Status WritePosition(const Stream& stream, const Stream::Position& position);
@@ -34,7 +34,7 @@ class BatchWriter {
     AppendTime append_time;
     int64_t bytes = 0;
   };
-  // In the order of appending.
+  // The oldest batches, in the order in which they were appended.
   Result<std::vector<Stored>> Oldest(int64_t rows_max);
   Status Delete(int64_t id);
 
@@ -42,14 +42,13 @@ class BatchWriter {
   Statement insert_, write_position_, oldest_, delete_;
 };
 
-// For readers.
+// A reader's statements.
 class BatchReader {
  public:
   static Result<BatchReader> Create(Database& database);
 
-  // The blocks from the one that holds `from` on, until they hold bytes_max or reach `end`: at
-  // least one, unless nothing holds `from` any more (then none). kStop: a block is damaged or
-  // missing.
+  // Reads blocks from the one that holds `from`, until they have bytes_max or reach `end`: at least
+  // one, or none if no block holds `from` any more. kStop if a block is damaged or missing.
   Result<std::vector<std::shared_ptr<const Block>>> Read(const Stream& stream, Offset from,
                                                          Offset end, int64_t bytes_max);
 

@@ -6,17 +6,17 @@
 #include <utility>
 
 #include "base/check.h"
-#include "connectors/embedded_log/set_aside_record.h"
+#include "connectors/embedded_log/dead_letter_record.h"
 
 namespace sightline::embedded_log {
 namespace {
 
 EventTime NewestPane(const Segment& group) {
-  // Sorted by pane. A group without counts still has a ledger: it ages with its watermark.
+  // Counts are sorted by pane. A group without counts still has a ledger: it ages by its watermark.
   return group.counts.empty() ? group.watermark : group.counts.back().key.pane_start;
 }
 
-Segment WithoutSetAside(const Segment& segment) {
+Segment WithoutDeadLetters(const Segment& segment) {
   return {.first = segment.first,
           .next = segment.next,
           .counts = segment.counts,
@@ -41,8 +41,8 @@ Status CountsSink::Fence(const SourcePartition& partition, Epoch) {
     fencing_ = std::move(answer);
   }
   if (!fencing_->finished.load(std::memory_order_acquire))
-    return Status::Retry("waiting for the commits of earlier owners to be over");
-  // Over, whatever became of them.
+    return Status::Retry("waiting for the commits of earlier owners to finish");
+  // Commits of earlier owners that were queued before this job are over, whatever became of them.
   fencing_ = nullptr;
   return Status::Ok();
 }
@@ -60,7 +60,7 @@ Result<Offset> CountsSink::Commit(const SourcePartition& partition,
   if (committing_ != nullptr) return TakeAnswer();
   auto answer = std::make_shared<Answer>();
   answer->next = segments.back().next;
-  // Shared: std::function copies, and the group can be large.
+  // Shared, because std::function copies what it holds, and the group can be large.
   auto write = std::make_shared<const Write>(Prepare(partition, segments));
   const bool submitted =
       Submit([write, answer, fences = &fences_](
@@ -79,7 +79,8 @@ Result<Offset> CountsSink::TakeAnswer() {
     return Status::Retry("the commit is under way");
   const std::shared_ptr<Answer> answer = std::move(committing_);
   committing_ = nullptr;
-  // What is not stored under the group's offset must not be in the group: begin a new one.
+  // The group must contain exactly what is stored under its offset. After a failure, and after a
+  // commit that had been done before, it does not: begin a new group.
   if (!answer->status.ok() || !answer->written) group_ = std::nullopt;
   if (!answer->status.ok()) return answer->status;
   return answer->next;
@@ -99,7 +100,7 @@ CountsSink::Write CountsSink::Prepare(const SourcePartition& partition,
                                       std::span<const Segment> segments) {
   CHECK(!segments.empty());
   const int64_t now_ms = clock_.NowMs();
-  // A clock that steps back makes a group live longer, not for ever: rows bound it, too.
+  // If the clock steps back, a group lives longer, but not for ever: its rows are bounded, too.
   const bool full =
       group_.has_value() && (now_ms - group_begun_ms_ > options_.group_age_max.v ||
                              static_cast<int64_t>(group_->rows()) > options_.group_rows_max);
@@ -115,15 +116,15 @@ CountsSink::Write CountsSink::Prepare(const SourcePartition& partition,
   ByteWriter dead, late;
   for (const Segment& segment : segments) {
     write.ledger.Add(segment.Total());
-    for (const SetAside& event : segment.set_aside) {
+    for (const DeadLetter& event : segment.dead_letters) {
       const bool is_late = event.outcome == Outcome::kTooLate;
-      (is_late ? late : dead).String(EncodeSetAside(partition, event));
+      (is_late ? late : dead).String(EncodeDeadLetter(partition, event));
       ++(is_late ? write.late_detections : write.dead_letters).count;
     }
     if (group_.has_value()) {
-      group_->Merge(WithoutSetAside(segment));
+      group_->Merge(WithoutDeadLetters(segment));
     } else {
-      group_ = WithoutSetAside(segment);
+      group_ = WithoutDeadLetters(segment);
       group_begun_ms_ = now_ms;
     }
   }
@@ -138,8 +139,8 @@ CountsSink::Write CountsSink::Prepare(const SourcePartition& partition,
   return write;
 }
 
-// On the writer's thread. Looks before it writes, so that a refusal leaves the transaction as it
-// was.
+// Runs on the writer's thread. It checks before it writes, so that a refusal leaves the transaction
+// as it was.
 Status CountsSink::Store(const Write& write, const Fences& fences, Transaction& transaction,
                          Answer& answer) {
   if (!fences.Owns(write.partition, write.token))
@@ -151,7 +152,8 @@ Status CountsSink::Store(const Write& write, const Fences& fences, Transaction& 
   if (stored.value().has_value()) {
     const Offset committed = stored.value()->next;
     if (committed != write.first) {
-      if (committed == write.next) return Status::Ok();  // the answer of that commit was lost
+      if (committed == write.next)
+        return Status::Ok();  // that commit was done; its answer was lost
       return Status::Rebuild(fmt::format(
           "the counts of '{}' partition {} are committed up to {}, not {}", write.partition.source,
           write.partition.partition, committed.v, write.first.v));

@@ -1,8 +1,8 @@
 // CountsSink: the transactional sink of the counts in the embedded log.
 //
-// Consecutive segments are merged into a group of running totals, stored under the first one's
-// offset and written again with every commit until the group is old or large. In one transaction
-// with it: the progress and the set-aside events. The task's thread merges and encodes, the
+// Consecutive segments are merged into a group of running totals. The group is stored under its
+// first segment's offset, and written again with every commit until it is old or large. The same
+// transaction stores the progress and the dead letters. The task's thread merges and encodes; the
 // writer's thread only stores.
 #pragma once
 
@@ -29,7 +29,7 @@ namespace sightline::embedded_log {
 
 class CountsSink final : public Sink {
  public:
-  // All references outlive it.
+  // All references outlive the sink.
   CountsSink(Writer& writer, Readers& readers, Fences& fences, const Clock& clock,
              int32_t partitions, CountsSinkOptions options)
       : writer_(writer),
@@ -43,23 +43,24 @@ class CountsSink final : public Sink {
   }
   ~CountsSink() override;
 
-  // The first call takes the fence: nothing that is still queued will be applied. kRetry until what
-  // was being applied just then is over.
+  // The first call takes the fence: nothing of an earlier owner that is still queued will be
+  // applied. kRetry until what was just being applied is over.
   Status Fence(const SourcePartition& partition, Epoch epoch) override;
   Result<Offset> Committed(const SourcePartition& partition) override;
   Result<Offset> Commit(const SourcePartition& partition,
                         std::span<const Segment> segments) override;
 
  private:
-  // Shared: with the writer's queue, which may hold it longer than the sink lives. Written by the
-  // writer's thread until `finished`, by the task's afterwards.
+  // Shared with the writer's queue, which may hold it longer than the sink lives. The writer's
+  // thread writes it until `finished` is set; from then on it belongs to the task's thread.
   struct Answer {
     std::atomic<bool> finished = false;
     Status status = Status::Ok();
-    bool written = false;  // false and kOk: it had been committed before
-    Offset next;           // what the call commits
+    bool written = false;  // false with kOk: it had been committed before
+    Offset next;           // where the commit ends
   };
-  // Shared: like an answer. Empty once the sink is gone, so that nobody is called who may be gone.
+  // Shared like an answer. The sink's destructor clears it, so that nobody is called who may be
+  // gone.
   struct Waker {
     std::mutex mutex;
     std::function<void()> on_answer;
@@ -70,7 +71,7 @@ class CountsSink final : public Sink {
     int64_t token = 0;
     Offset first, next;  // of the segments of this commit
     Watermark watermark;
-    Ledger ledger;  // likewise
+    Ledger ledger;  // of the segments of this commit
     EncodedGroup group;
     bool begins_group = false;
     struct Records {
@@ -94,9 +95,9 @@ class CountsSink final : public Sink {
   const CountsSinkOptions options_;
   const std::shared_ptr<Waker> waker_;
 
-  int64_t token_ = 0;  // of the last Fence()
+  int64_t token_ = 0;  // from the last Fence()
   std::shared_ptr<Answer> fencing_, committing_;
-  // The group that commits add to, without set-aside events; it may hold what is under way.
+  // The group that commits add to, without dead letters. It may include what is under way.
   std::optional<Segment> group_;
   int64_t group_begun_ms_ = 0;
 };

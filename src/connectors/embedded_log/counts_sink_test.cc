@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "connectors/embedded_log/dead_letter_record.h"
 #include "connectors/embedded_log/log.h"
-#include "connectors/embedded_log/set_aside_record.h"
 #include "connectors/embedded_log/testing.h"
 
 namespace sightline {
@@ -62,7 +62,7 @@ class CountsSinkTest : public testing::Test {
     return segment;
   }
   static void SetEventAside(Segment& segment, Outcome outcome, int64_t offset) {
-    segment.set_aside.push_back({.outcome = outcome, .offset = {offset}, .bytes = "{}"});
+    segment.dead_letters.push_back({.outcome = outcome, .offset = {offset}, .bytes = "{}"});
     Ledger& ledger = segment.ledger[0].ledger;
     ++ledger.received;
     ++ledger.outcomes[static_cast<size_t>(outcome)];
@@ -144,22 +144,22 @@ TEST_F(CountsSinkTest, KeepsEventsAsideInTheirTopics) {
   SetEventAside(segment, Outcome::kFuture, 2);
   ASSERT_TRUE(Commit(*sink, {segment}).ok());
   const auto read = [this](std::string_view topic) {
-    std::vector<SetAsideRecord> events;
+    std::vector<DeadLetterRecord> events;
     const auto source = log_->OpenSource(topic, 1);
     const auto records = ReadAll(*source, {0});
     for (const auto& record : records.value())
-      events.push_back(DecodeSetAside(record.payload).value());
+      events.push_back(DecodeDeadLetter(record.payload).value());
     return events;
   };
   const auto dead = read(kDeadLettersTopic);
   ASSERT_EQ(dead.size(), 2u);
   EXPECT_EQ(dead[0].from, kPartition);
-  EXPECT_EQ(dead[0].event, segment.set_aside[0]);
-  EXPECT_EQ(dead[1].event, segment.set_aside[2]);
+  EXPECT_EQ(dead[0].event, segment.dead_letters[0]);
+  EXPECT_EQ(dead[1].event, segment.dead_letters[2]);
   const auto late = read(kLateDetectionsTopic);
   ASSERT_EQ(late.size(), 1u);
-  EXPECT_EQ(late[0].event, segment.set_aside[1]);
-  EXPECT_TRUE(Groups()[0].set_aside.empty());
+  EXPECT_EQ(late[0].event, segment.dead_letters[1]);
+  EXPECT_TRUE(Groups()[0].dead_letters.empty());
 }
 
 TEST_F(CountsSinkTest, RefusesTheQueuedCommitOfAnEarlierOwner) {

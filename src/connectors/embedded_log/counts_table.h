@@ -1,6 +1,6 @@
-// CountsTable: the statements on the tables 'progress' and 'groups' (layout.cc draws them).
+// CountsTable: the statements on the tables 'progress' and 'groups', which layout.cc draws.
 //
-// Bound to one connection and used by its thread.
+// Bound to one connection, and used by the thread that uses it.
 #pragma once
 
 #include <functional>
@@ -17,7 +17,7 @@
 
 namespace sightline::embedded_log {
 
-// The running totals of consecutive segments, ready to be stored.
+// A group of consecutive segments' running totals, ready to be stored.
 struct EncodedGroup {
   Offset first, next;
   EventTime newest_pane;
@@ -29,13 +29,14 @@ class CountsTable {
   static Result<CountsTable> Create(Database& database);
 
   Result<std::optional<CountsProgress>> ReadProgress(const SourcePartition& partition);
-  // Those with a progress, by source and partition.
+  // The partitions that have progress, ordered by source and partition.
   Result<std::vector<SourcePartition>> ReadPartitions();
-  // Calls back for every group whose newest pane starts at or after not_before, by offset.
+  // Calls `callback` for every group whose newest pane starts at or after `not_before`, ordered by
+  // offset.
   Status ReadGroups(const SourcePartition& partition, EventTime not_before,
                     const std::function<void(Segment&&)>& callback);
 
-  // For the writer, in its transaction.
+  // Only for the writer, in its transaction.
   Status WriteProgress(const SourcePartition& partition, const CountsProgress& progress);
   Status WriteGroup(const SourcePartition& partition, const EncodedGroup& group);
   Status DeleteGroups(const SourcePartition& partition, EventTime newest_pane_before);

@@ -29,22 +29,22 @@ std::string Holder(int fd) {
 Result<DirectoryLock> DirectoryLock::Take(const std::string& dir) {
   std::error_code error;
   const std::filesystem::path absolute = std::filesystem::absolute(dir, error).lexically_normal();
-  // The entry of a new directory is durable only when its parent has been synced, where one may.
+  // A new directory's name is durable only once its parent has been synced. A parent that this user
+  // may not open is left alone.
   if (std::filesystem::create_directories(absolute, error))
     static_cast<void>(SyncDirectory(absolute.parent_path()));
   if (error)
     return Status::Stop(
-        fmt::format("cannot make the data directory '{}': {}", dir, error.message()));
+        fmt::format("cannot create the data directory '{}': {}", dir, error.message()));
   const std::string path = dir + "/lock";
   const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (fd < 0) return Status::Stop(fmt::format("cannot open '{}': {}", path, std::strerror(errno)));
   DirectoryLock lock(fd);
   if (flock(fd, LOCK_EX | LOCK_NB) != 0)
-    return Status::Stop(
-        fmt::format("the data directory '{}' is in use by {}; stop that one, or name another "
-                    "directory",
-                    dir, Holder(fd)));
-  // Only for the message above: the lock itself is the kernel's.
+    return Status::Stop(fmt::format(
+        "the data directory '{}' is in use by {}; stop that process, or name another directory",
+        dir, Holder(fd)));
+  // The process id is only for the message above; the lock itself is the kernel's.
   const std::string pid = fmt::format("{}\n", getpid());
   if (ftruncate(fd, 0) == 0) [[maybe_unused]]
     const ssize_t n = pwrite(fd, pid.data(), pid.size(), 0);

@@ -1,6 +1,6 @@
-// DirectoryLock: one owner for a data directory, across processes and within one.
+// DirectoryLock: makes sure that a data directory has one owner, across processes and within one.
 //
-// A flock on '<dir>/lock'; the kernel lets go of it when the owner dies, however it dies.
+// A flock on '<dir>/lock'. The kernel releases it when the owner dies, however that happens.
 #pragma once
 
 #include <string>
@@ -11,7 +11,8 @@ namespace sightline::embedded_log {
 
 class DirectoryLock {
  public:
-  // Makes the directory if it is not there. kStop, naming the holder, if somebody has it.
+  // Takes the lock, and creates the directory if needed. kStop, naming the holder, if somebody has
+  // the lock.
   static Result<DirectoryLock> Take(const std::string& dir);
   DirectoryLock(DirectoryLock&& other) noexcept : fd_(other.fd_) { other.fd_ = -1; }
   DirectoryLock& operator=(DirectoryLock&&) = delete;

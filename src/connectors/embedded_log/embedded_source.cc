@@ -10,7 +10,8 @@
 namespace sightline::embedded_log {
 namespace {
 
-// One Poll() takes from no more blocks and bytes than this; one read of the file likewise.
+// One Poll() uses at most this many blocks and bytes; one read of the file returns at most
+// kReadBytesMax.
 constexpr size_t kBlocksMax = 256;
 constexpr int64_t kPollBytesMax = int64_t{4} << 20;
 constexpr int64_t kReadBytesMax = int64_t{1} << 20;
@@ -28,8 +29,8 @@ Status EmbeddedSource::Seek(Offset next) {
   if (next > position.next)
     return Status::Stop(
         fmt::format("offset {} lies beyond the end {} of topic '{}' partition {}: records are "
-                    "lost, or the log is older than what "
-                    "was made from it; restore the data directory that belongs to the checkpoint",
+                    "lost, or the log is older than what was made from it; restore the data "
+                    "directory that belongs to the checkpoint",
                     next.v, position.next.v, stream_.topic, stream_.partition));
   next_ = next;
   block_ = nullptr;
@@ -47,7 +48,7 @@ Result<Batch> EmbeddedSource::Poll(int64_t records_max) {
     const Result<bool> found = FindBlock();
     if (!found.ok()) {
       if (used.empty()) return found.status();
-      break;  // hand out what there is; the next Poll() meets it again
+      break;  // return what there is; the next Poll() meets the error again
     }
     if (!found.value()) break;
     bytes += block_->memory();
@@ -89,6 +90,8 @@ Result<bool> EmbeddedSource::ReadAhead(Offset end) {
       reader.value()->batches.Read(stream_, next_, end, kReadBytesMax);
   if (!blocks.ok()) return blocks.status();
   if (blocks.value().empty()) {
+    // The block is not there. Either retention has removed it since the look at the tail, or the
+    // file is damaged.
     const Offset oldest = tail_.Look(stream_, next_).position.oldest;
     if (next_ < oldest) return Behind(oldest);
     return Status::Stop(fmt::format(
@@ -123,6 +126,7 @@ Status EmbeddedSource::TakeRecords(int64_t records_max, std::vector<Record>& rec
     records.push_back(
         {.offset = {next_.v + i}, .append_time = block_->append_time, .payload = in.String()});
   const bool at_end = next_.v + count == block_->next.v;
+  // The checksum is right, but the bytes are not packed records: whoever wrote them was broken.
   if (!in.ok() || (at_end && in.remaining() > 0)) return Damaged(*block_);
   next_.v += count;
   position_ = bytes.size() - in.remaining();

@@ -1,7 +1,7 @@
-// EmbeddedSource: one partition of a topic of the embedded log as a Source.
+// EmbeddedSource: one partition of an embedded log's topic as a Source.
 //
-// At the end of the partition it reads from the log's memory; behind it, from the file, several
-// batches at a time. What has been polled stays valid as long as its Batch, also when retention
+// At the end of the partition it reads from the log's memory, and behind that from the file,
+// several batches at a time. What was polled stays valid as long as its Batch, even if retention
 // removes it.
 #pragma once
 
@@ -20,7 +20,7 @@ namespace sightline::embedded_log {
 
 class EmbeddedSource final : public Source {
  public:
-  // `tail`, `stream` and `readers` outlive it.
+  // `tail`, `stream` and `readers` outlive the source.
   EmbeddedSource(const Tail& tail, const Stream& stream, Readers& readers)
       : tail_(tail), stream_(stream), readers_(readers) {}
 
@@ -30,11 +30,11 @@ class EmbeddedSource final : public Source {
 
  private:
   using BlockPointer = std::shared_ptr<const Block>;
-  // Makes block_ the one that holds next_. False: next_ is the end of the partition.
+  // Makes block_ the block that holds next_. False: next_ is the end of the partition.
   Result<bool> FindBlock();
   Result<bool> ReadAhead(Offset end);
   Status EnterBlock(BlockPointer block);
-  // Appends records of block_ until there are records_max of them or the block is at its end.
+  // Appends records of block_ until there are records_max of them, or the block ends.
   Status TakeRecords(int64_t records_max, std::vector<Record>& records);
   Status Behind(Offset oldest) const;
   Status Damaged(const Block& block) const;
@@ -43,10 +43,10 @@ class EmbeddedSource final : public Source {
   const Stream& stream_;
   Readers& readers_;
   Offset next_;
-  // The block that next_ is in and the byte where its record begins; null: look for it.
+  // The block that holds next_, and the byte where that record begins. Null: it must be looked up.
   BlockPointer block_;
   size_t position_ = 0;
-  std::deque<BlockPointer> ahead_;  // read from the file, behind block_
+  std::deque<BlockPointer> ahead_;  // read from the file; they follow block_
 };
 
 }  // namespace sightline::embedded_log

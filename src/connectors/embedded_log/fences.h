@@ -1,6 +1,6 @@
-// Fences: who may commit the counts of a source partition. The last to come.
+// Fences: who may commit the counts of a source partition, which is the last owner that came.
 //
-// In memory: the data directory has one owner, so every older instance is in this process.
+// In memory only: the data directory has one owner, so every older instance lives in this process.
 // Thread-safe.
 #pragma once
 
@@ -14,7 +14,7 @@ namespace sightline::embedded_log {
 
 class Fences {
  public:
-  // A new token, which is the owner from now on.
+  // Returns a new token, whose holder is the owner from now on.
   int64_t Take(const SourcePartition& partition) {
     const std::lock_guard lock(mutex_);
     return owners_[partition] = ++last_token_;

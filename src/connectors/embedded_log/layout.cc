@@ -3,22 +3,23 @@
 //   meta      key | value
 //             'log_id' (16 hex digits, random, made with the file), 'partitions'
 //   streams   topic, partition | oldest next append_time bytes
-//             one row for each partition of a topic that has ever been appended to: it holds
-//             [oldest, next); append_time of the newest record; bytes of all its batches.
-//             Outlives its batches, so that neither offsets nor append times go back.
+//             One row for each partition of a topic that was ever appended to. It holds
+//             [oldest, next), the append_time of the newest record, and the bytes of all its
+//             batches. The row outlives its batches, so that neither offsets nor append times go
+//             back.
 //   batches   id | topic partition first next append_time crc data
 //             data: the records of [first, next), each a varint length and its bytes
 //             (base/bytes.h). Ids grow in the order of appending, so retention removes the lowest
-//             ones; of one partition they follow each other without a hole.
+//             ones. The batches of one partition follow each other without a hole.
 //   progress  source, partition | next watermark ledger crc
-//             how far the counts of a source partition are committed; `ledger` is the cumulative
+//             How far the counts of a source partition are committed. `ledger` is the cumulative
 //             one: six outcomes, conflicts and heartbeats as varints.
 //   groups    source, partition, first | next newest_pane crc data
-//             data: Segment::Encode of the running totals of [first, next), without set-aside
-//             events (those are records of the topics dead_letters and late_detections).
+//             data: Segment::Encode of the running totals of [first, next), without dead letters
+//             (those are records of the topics dead_letters and late_detections).
 //
-// Every crc is the CRC-32 of zlib over the row's other columns (RowCrc in block.h), because SQLite
-// has no page checksums. All integers are SQLite's own; times are milliseconds since the epoch.
+// Every crc is zlib's CRC-32 over the row's other columns (RowCrc in block.h), because SQLite has
+// no page checksums. All integers are SQLite's own. Times are milliseconds since the Unix epoch.
 #include "connectors/embedded_log/layout.h"
 
 #include <fmt/format.h>
@@ -70,7 +71,7 @@ Result<std::string> RandomId() {
 Status Create(Database& database, int32_t partitions) {
   Result<std::string> id = RandomId();
   if (!id.ok()) return id.status();
-  // In one transaction, so that a crash leaves either a whole log or an empty file.
+  // In one transaction, so that a crash leaves either a complete log or an empty file.
   return database.Execute(
       fmt::format("BEGIN IMMEDIATE;{}INSERT INTO meta VALUES('log_id', '{}');"
                   "INSERT INTO meta VALUES('partitions', {});"
@@ -79,8 +80,8 @@ Status Create(Database& database, int32_t partitions) {
       "create the log");
 }
 
-// True: empty, to be made. Looks before anything is written, so that another program's file stays
-// as it is.
+// True if the file is empty and must be initialised. It checks before anything is written, so that
+// another program's file stays as it is.
 Result<bool> IsNew(Database& database, const std::string& path) {
   Result<int64_t> application = database.ReadInt("PRAGMA application_id", "read the header");
   if (!application.ok()) return application.status();
@@ -92,7 +93,7 @@ Result<bool> IsNew(Database& database, const std::string& path) {
   if (application.value() == 0 && version.value() == 0 && tables.value() == 0) return true;
   if (application.value() != kApplicationId)
     return Status::Stop(fmt::format(
-        "'{}' is not an embedded log; name another data directory or move the file away", path));
+        "'{}' is not an embedded log; name another data directory, or move the file away", path));
   if (version.value() != kFormatVersion)
     return Status::Stop(fmt::format(
         "'{}' has data format {}, and this program reads and writes format {}; use the program "
@@ -102,8 +103,8 @@ Result<bool> IsNew(Database& database, const std::string& path) {
 }
 
 Status CheckPages(Database& database, const std::string& path) {
-  // The small tables whole. Batches and groups carry checksums and are checked as they are read:
-  // walking gigabytes at every start would take minutes.
+  // Checks the small tables completely. Batches and groups have checksums and are checked as they
+  // are read: walking gigabytes at every start would take minutes.
   for (const char* table : {"meta", "streams", "progress"}) {
     Result<std::string> found = database.ReadText(fmt::format("PRAGMA quick_check('{}')", table),
                                                   fmt::format("check table '{}'", table));
@@ -125,9 +126,9 @@ Result<OpenedFile> OpenForWriting(const std::string& path, int32_t partitions) {
   Database& database = opened.value();
   Result<bool> is_new = IsNew(database, path);
   if (!is_new.ok()) return is_new.status();
-  // 8 KiB pages halve the length of a blob's page chain and still keep a small append small.
-  // secure_delete is Debian's default and would write every freed page once more. The writer runs
-  // the checkpoints of the write-ahead log itself, when it is idle.
+  // 8 KiB pages halve the length of a blob's page chain, and still keep a small append small.
+  // secure_delete is on in Debian's SQLite and would write every freed page once more. Automatic
+  // checkpoints are off: the writer copies the write-ahead log itself, when it is idle.
   RETURN_IF_ERROR(database.Execute(
       fmt::format("PRAGMA page_size={}; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
                   "PRAGMA wal_autocheckpoint=0; PRAGMA journal_size_limit=67108864;"
@@ -144,12 +145,11 @@ Result<OpenedFile> OpenForWriting(const std::string& path, int32_t partitions) {
       database.ReadInt("SELECT value FROM meta WHERE key='partitions'", "read table 'meta'");
   if (!made_with.ok()) return made_with.status();
   if (made_with.value() != partitions)
-    return Status::Stop(fmt::format(
-        "'{}' was made with {} partitions and is now to have {}: cameras would move between "
-        "partitions and be counted twice; set partitions back to {}, or hand over to a log in a "
-        "new "
-        "data directory (docs/SEMANTICS.md, \"Hand-over\")",
-        path, made_with.value(), partitions, made_with.value()));
+    return Status::Stop(
+        fmt::format("'{}' was created with {} partitions and is now to have {}: cameras would move "
+                    "between partitions and be counted twice; set partitions back to {}, or hand "
+                    "over to a log in a new data directory (docs/SEMANTICS.md, \"Hand-over\")",
+                    path, made_with.value(), partitions, made_with.value()));
   return OpenedFile{std::move(database), {std::move(id).value(), partitions}};
 }
 

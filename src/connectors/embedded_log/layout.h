@@ -1,4 +1,5 @@
-// The log's one file: how it is laid out (layout.cc draws it), made, checked and opened.
+// The log's single file: its layout (which layout.cc draws), and how it is created, checked and
+// opened.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +18,7 @@ struct Identity {
   int32_t partitions = 0;
 };
 
-// The writer's connection. Makes the file if it is not there. kStop: the file is damaged, is not
+// Opens the writer's connection, and creates the file if needed. kStop: the file is damaged, is not
 // ours, was written in another format, or has another number of partitions.
 struct OpenedFile {
   Database database;
@@ -25,7 +26,7 @@ struct OpenedFile {
 };
 Result<OpenedFile> OpenForWriting(const std::string& path, int32_t partitions);
 
-// A reader's connection to a file that a writer has open.
+// Opens a reader's connection to a file that a writer has open.
 Result<Database> OpenForReading(const std::string& path);
 
 }  // namespace sightline::embedded_log

@@ -20,8 +20,8 @@ namespace sightline {
 
 using embedded_log::Readers;
 
-// In this order, so that the readers go first, then the writer's connection, which as the last one
-// leaves the file without a write-ahead log, and then the lock.
+// The members are destroyed in reverse order: first the readers, then the writer's connection,
+// which as the last one leaves the file without a write-ahead log, and finally the lock.
 struct embedded_log::Parts {
   Parts(DirectoryLock&& taken, Identity&& is, const EmbeddedLogOptions& options, std::string path)
       : lock(std::move(taken)),
@@ -48,7 +48,8 @@ EmbeddedLog::~EmbeddedLog() { Close(); }
 Result<std::unique_ptr<EmbeddedLog>> EmbeddedLog::Open(EmbeddedLogOptions options) {
   CHECK(options.clock != nullptr && options.row_bytes_max > 0);
   if (options.partitions < 1)
-    return Status::Stop(fmt::format("a log has at least 1 partition, not {}", options.partitions));
+    return Status::Stop(
+        fmt::format("a log needs at least 1 partition, not {}", options.partitions));
   Result<embedded_log::DirectoryLock> lock = embedded_log::DirectoryLock::Take(options.dir);
   if (!lock.ok()) return lock.status();
   const std::string path = options.dir + "/log.db";
@@ -73,7 +74,7 @@ std::string EmbeddedLog::SourceName(std::string_view topic) const {
 
 bool EmbeddedLog::Append(std::string_view topic, std::vector<PackedRecords> records,
                          std::function<void(Status)> done) {
-  // Packed wrongly, they could be stored but never read: stop at the door.
+  // Wrongly packed records could be stored but never read, so they are stopped here.
   for (const PackedRecords& packed : records) {
     CHECK(packed.partition >= 0 && packed.partition < partitions());
     CHECK(embedded_log::CountPacked(packed.bytes) == packed.count);

@@ -1,7 +1,7 @@
-// Readers: connections for reading, lent to whoever reads just now. As many as there are threads
-// that read at once, not as many as there are sources.
+// Readers: a pool of reading connections. It grows to the number of threads that read at once, not
+// to the number of sources.
 //
-// Thread-safe. Readers never block the writer, nor it them (write-ahead log).
+// Thread-safe. Readers never block the writer, nor does it block them (write-ahead log).
 #pragma once
 
 #include <memory>
@@ -19,7 +19,7 @@
 namespace sightline::embedded_log {
 
 struct Reader {
-  Database database;  // before its statements: they go first
+  Database database;  // declared before its statements, which must go first
   BatchReader batches;
   CountsTable counts;
 };
@@ -28,7 +28,7 @@ class Readers {
  public:
   explicit Readers(std::string path) : path_(std::move(path)) {}
 
-  // Gives the reader back at the end of its scope.
+  // Returns the reader to the pool at the end of its scope.
   class Loan {
    public:
     Loan(Readers& readers, std::unique_ptr<Reader> reader)

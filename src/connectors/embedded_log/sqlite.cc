@@ -12,7 +12,7 @@ Status ToStatus(sqlite3* database, int code, std::string_view doing) {
       fmt::format("cannot {} in '{}': {}", doing, path != nullptr ? path : "", reason);
   switch (code & 0xff) {
     case SQLITE_FULL:
-      return Status::Retry(message + "; free some space, then it goes on by itself");
+      return Status::Retry(message + "; free some disk space: the log then continues by itself");
     case SQLITE_IOERR:
     case SQLITE_CANTOPEN: {
       const int error = database != nullptr ? sqlite3_system_errno(database) : 0;
@@ -27,9 +27,9 @@ Status ToStatus(sqlite3* database, int code, std::string_view doing) {
       return Status::Retry(message);
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
-      return Status::Stop(message +
-                          "; restore the data directory from a copy, or move it away to begin with "
-                          "an empty one");
+      return Status::Stop(
+          message +
+          "; restore the data directory from a copy, or move it away and start with an empty one");
     default:
       return Status::Stop(message);
   }
@@ -75,7 +75,7 @@ void Statement::BindOne(int index, std::string_view text) {
 }
 
 void Statement::BindOne(int index, Bytes bytes) {
-  // A null pointer would bind NULL; an empty blob is an empty blob.
+  // A null pointer would bind NULL, but an empty blob must stay an empty blob.
   const char* data = bytes.view.empty() ? "" : bytes.view.data();
   const int code =
       sqlite3_bind_blob64(handle_.get(), index, data, bytes.view.size(), SQLITE_STATIC);

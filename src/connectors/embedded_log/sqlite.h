@@ -1,5 +1,5 @@
-// Database and Statement: sqlite3 with owners, and with Status instead of result codes. Only this
-// header and layout.h show sqlite3, and only to this room.
+// Database and Statement: sqlite3 with owned handles, and with Status instead of result codes. Only
+// this header and layout.h expose sqlite3, and only to this room.
 //
 // A Database and its statements are used by one thread at a time.
 #pragma once
@@ -15,15 +15,16 @@
 
 namespace sightline::embedded_log {
 
-// How long a call waits for another process that has the file (nobody should).
+// How long a call waits for another process that has locked the file, which nobody should.
 constexpr int kBusyTimeoutMs = 1000;
 
 struct Bytes {
   std::string_view view;
 };
 
-// What a failed call means for the caller. A full disk, an I/O error and a busy file are kRetry:
-// the transaction is rolled back and nothing happened. Damage is kStop. `doing` begins the message.
+// Turns a failed call into a Status. A full disk, an I/O error and a busy file are kRetry: the
+// transaction is rolled back and nothing happened. Damage is kStop. `doing` is a verb: "cannot
+// <doing> in '<file>'".
 Status ToStatus(sqlite3* database, int code, std::string_view doing);
 
 class Statement {
@@ -31,7 +32,7 @@ class Statement {
   Statement() = default;
   Statement(sqlite3_stmt* statement, std::string_view doing) : handle_(statement), doing_(doing) {}
 
-  // Binds the parameters 1..n in order and forgets an earlier run. The values are not copied: they
+  // Binds the parameters 1..n in order, and forgets an earlier run. The values are not copied: they
   // must live until the run is over.
   template <typename... Values>
   Statement& Bind(const Values&... values) {
@@ -40,11 +41,11 @@ class Statement {
     (BindOne(++index, values), ...);
     return *this;
   }
-  // True: a row is there, valid until the next call.
+  // True if there is a row; it is valid until the next call.
   Result<bool> Step();
-  // For a statement without rows.
+  // Runs a statement that returns no rows.
   Status Run();
-  // Ends the run; a reader that forgets it would keep the write-ahead log from starting over.
+  // Ends the run. A reader that forgets to call it keeps the write-ahead log from starting over.
   void Reset();
 
   int64_t Int(int column) const { return sqlite3_column_int64(handle_.get(), column); }
@@ -82,7 +83,7 @@ class Database {
 
   Status Execute(const std::string& sql, std::string_view doing);
   Result<Statement> Prepare(std::string_view sql, std::string_view doing);
-  // The only value of the only row.
+  // Reads the only value of the only row; 0 or empty if there is no row.
   Result<int64_t> ReadInt(const std::string& sql, std::string_view doing);
   Result<std::string> ReadText(const std::string& sql, std::string_view doing);
   sqlite3* handle() const { return handle_.get(); }

@@ -1,7 +1,7 @@
 // Tail: where every partition of every topic begins and ends, and its newest blocks in memory, so
 // that a reader at the end of a partition never touches the file.
 //
-// Thread-safe. Written by the writer's thread only, after a transaction is durable.
+// Thread-safe. Only the writer's thread changes it, after a transaction has become durable.
 #pragma once
 
 #include <cstdint>
@@ -19,32 +19,36 @@
 
 namespace sightline::embedded_log {
 
-// One partition of a topic. Never moves and never goes away while the log is open.
+// One partition of a topic. It never moves, and exists as long as the log is open.
 struct Stream {
   std::string topic;
   int32_t partition = 0;
 
-  // Guarded by Tail's mutex; changed by the writer's thread only, which reads them without it.
+  // Guarded by Tail's mutex. Only the writer's thread changes it; that thread reads it without the
+  // mutex.
   struct Position {
     Offset oldest, next;
     AppendTime append_time = kNoAppendTime;  // of the newest record
     int64_t bytes = 0;
   } position;
-  std::deque<std::shared_ptr<const Block>> blocks;  // newest ones, without a hole, up to `next`
+  std::deque<std::shared_ptr<const Block>>
+      blocks;  // the newest blocks, without a hole, up to `next`
 };
 
 class Tail {
  public:
   Tail(int32_t partitions, int64_t bytes_max) : partitions_(partitions), bytes_max_(bytes_max) {}
 
-  // Makes the topic if it is new to this process. `partition` must be in [0, partitions).
+  // Returns the stream, and creates the topic if it is new to this process. `partition` must be in
+  // [0, partitions).
   Stream& Get(std::string_view topic, int32_t partition);
 
   int32_t partitions() const { return partitions_; }
 
   struct View {
     Stream::Position position;
-    std::shared_ptr<const Block> block;  // holds the offset asked for; null if not in memory
+    std::shared_ptr<const Block>
+        block;  // the block with the requested offset; null if it is not in memory
   };
   View Look(const Stream& stream, Offset offset) const;
 
@@ -58,7 +62,7 @@ class Tail {
 
   void ForEach(const std::function<void(const Stream&)>& visit) const;
   int64_t bytes() const;         // in memory
-  int64_t stored_bytes() const;  // in the file: the sum over all streams
+  int64_t stored_bytes() const;  // in the file, over all streams
 
  private:
   const int32_t partitions_;

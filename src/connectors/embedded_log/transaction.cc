@@ -18,7 +18,7 @@ Status Transaction::Append(std::string_view topic, int32_t partition, int64_t co
   bytes_ += static_cast<int64_t>(packed.size());
   if (static_cast<int64_t>(packed.size()) <= row_bytes_max_)
     return AppendPiece(staged, count, std::move(packed));
-  // Cut between records, so that a row stays bounded.
+  // Cut the records into several rows, so that each stays bounded.
   std::string_view rest = packed;
   while (!rest.empty()) {
     ByteReader in(rest);
@@ -94,7 +94,7 @@ Status Transaction::WriteRow(Staged& staged) {
   auto block = std::make_shared<Block>();  // shared: the tail and readers will have it, too
   block->first = position.next;
   block->next = {position.next.v + staged.pieces_count};
-  // Never backwards, whatever the machine's clock does, also over restarts.
+  // Append times never go back, whatever the machine's clock does, not even over restarts.
   block->append_time = std::max(now_, position.append_time);
   block->bytes.reserve(static_cast<size_t>(staged.pieces_bytes) + kPadding);
   for (const std::string& piece : staged.pieces) block->bytes.append(piece);

@@ -1,5 +1,5 @@
-// Transaction: one SQLite transaction of the writer's thread, and what it will have changed in
-// memory once it is durable.
+// Transaction: one SQLite transaction of the writer's thread, and what it changes in memory once it
+// is durable.
 #pragma once
 
 #include <cstdint>
@@ -24,16 +24,16 @@ class Transaction {
               int64_t row_bytes_max)
       : batches_(batches), counts_(counts), tail_(tail), now_(now), row_bytes_max_(row_bytes_max) {}
 
-  // Appends packed records. Rows are written when they are large enough, or by Finish(), so that
-  // many small appends to a partition become one row.
+  // Appends packed records. A row is written when it is large enough, or by Finish(), so that many
+  // small appends to a partition become one row.
   Status Append(std::string_view topic, int32_t partition, int64_t count, std::string packed);
   // Removes the oldest batch of its partition.
   Status Remove(const BatchWriter::Stored& batch);
   CountsTable& counts() { return counts_; }
 
-  // Writes everything that is still only in memory; call before COMMIT.
+  // Writes everything that is still only in memory. Call it before COMMIT.
   Status Finish();
-  // After COMMIT.
+  // Call it after COMMIT.
   std::vector<Tail::Change> TakeChanges();
   int64_t records() const { return records_; }
   int64_t bytes() const { return bytes_; }
@@ -42,7 +42,7 @@ class Transaction {
  private:
   struct Staged {
     Tail::Change change;
-    // Not yet a row: the records behind change.position.next.
+    // Records behind change.position.next that are not in a row yet.
     std::vector<std::string> pieces;
     int64_t pieces_bytes = 0;
     int64_t pieces_count = 0;

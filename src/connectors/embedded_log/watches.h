@@ -1,4 +1,4 @@
-// Watches: who wants to know that new records of a topic are durable.
+// Watches: who wants to know when new records of a topic are durable.
 //
 // Thread-safe. Callbacks run under its lock, so that none runs once its watch is gone.
 #pragma once

@@ -14,19 +14,20 @@
 namespace sightline::embedded_log {
 namespace {
 
-// A transaction takes no more than this, so that the first in the queue do not wait for the last.
+// A transaction has at most this many bytes, so that the first in the queue do not wait for the
+// last.
 constexpr int64_t kTransactionBytesMax = int64_t{16} << 20;
-// Pages of 8 KiB. When idle the write-ahead log is copied into the file early, so that a busy time
-// begins with an empty one; when busy, only before it becomes large.
+// Thresholds in pages of 8 KiB. An idle writer copies the write-ahead log into the file early, so
+// that a busy time begins with an empty one. A busy writer copies it only before it becomes large.
 constexpr int kCheckpointIdlePages = 1024;
 constexpr int kCheckpointBusyPages = 8192;
 constexpr int kReadersTimeoutMs = 50;
-constexpr int64_t kCheckpointPauseMs = 1000;  // after one that did not copy everything
+constexpr int64_t kCheckpointPauseMs = 1000;  // after a checkpoint that did not copy everything
 constexpr int64_t kNapMs = 20;
 constexpr int64_t kRetentionPeriodMs = 10'000;
 constexpr int64_t kRetentionRowsMax = 256;
 
-// The length of waits and of calls is measured, not told by the Clock port: that one may step.
+// Durations are measured with the steady clock. The Clock port may step.
 int64_t SteadyMs() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(
              std::chrono::steady_clock::now().time_since_epoch())
@@ -77,7 +78,7 @@ bool Writer::Append(std::string topic, std::vector<EmbeddedLog::PackedRecords> r
   for (const EmbeddedLog::PackedRecords& packed : job.records)
     job.bytes += static_cast<int64_t>(packed.bytes.size());
   const std::lock_guard lock(mutex_);
-  // One that is larger than the whole queue goes alone, or it would never go.
+  // An append that is larger than the whole queue is accepted alone; otherwise it never would be.
   const bool full = queue_bytes_ > 0 && queue_bytes_ + job.bytes > queue_bytes_max_;
   if (full || closing_) {
     ++stats_.appends_refused;
@@ -142,12 +143,13 @@ void Writer::Run() {
   }
 }
 
-// Waits until there is something to do, which may be maintenance: then there are no jobs.
+// Waits until there is something to do. That may be maintenance: then there are no jobs.
 std::vector<Writer::Job> Writer::TakeJobs() {
   std::unique_lock lock(mutex_);
   const int64_t now_ms = SteadyMs();
   int64_t wait_ms = retention_due_ms_ - now_ms;
-  // A short nap before the checkpoint of an idle log, so that it holds up nobody.
+  // A short pause before the checkpoint of an idle log, so that it delays nobody who arrives just
+  // now.
   if (wal_pages_ > kCheckpointIdlePages)
     wait_ms = std::min(wait_ms, std::max(kNapMs, checkpoint_not_before_ms_ - now_ms));
   if (wait_ms > 0)
@@ -169,6 +171,8 @@ void Writer::CommitGroup(std::vector<Job> jobs) {
   const Status status = Transact([&](Transaction& transaction) {
     for (size_t i = 0; i < jobs.size(); ++i) {
       Status applied = Apply(jobs[i], transaction);
+      // A refusal concerns its job alone and has written nothing. Any other failure fails the whole
+      // transaction.
       if (applied.code() == StatusCode::kRebuild) {
         refused[i] = std::move(applied);
       } else if (!applied.ok()) {
@@ -200,7 +204,8 @@ Status Writer::Transact(const std::function<Status(Transaction&)>& fill) {
   if (status.ok()) status = transaction.Finish();
   if (status.ok()) status = CommitTimed();
   if (!status.ok()) {
-    // SQLite has rolled some failures back itself. Should this one fail, so will the next BEGIN.
+    // After some failures SQLite has rolled back already. Should the rollback fail, the next BEGIN
+    // will fail, too.
     if (sqlite3_get_autocommit(database_.handle()) == 0) {
       const Status rolled_back = database_.Execute("ROLLBACK", "roll back");
       if (!rolled_back.ok()) LogError(rolled_back.message());
@@ -217,6 +222,7 @@ Status Writer::Transact(const std::function<Status(Transaction&)>& fill) {
   std::vector<Stream*> grown;
   for (const Tail::Change& change : changes)
     if (!change.blocks.empty()) grown.push_back(change.stream);
+  // Only what is durable becomes visible, and readers are woken last.
   tail_.Publish(std::move(changes));
   for (const Stream* stream : grown) watches_.Call(stream->topic, stream->partition);
   return Status::Ok();
@@ -233,12 +239,12 @@ Status Writer::CommitTimed() {
   return Status::Ok();
 }
 
-// Logs when the state changes, not every failure.
+// Logs changes of the state, not every failure.
 void Writer::NoteOutcome(const Status& status) {
   const std::lock_guard lock(mutex_);
   if (!status.ok()) ++stats_.commits_failed;
-  if (status.ok() && !health_.ok()) LogInfo("the log takes records again");
-  if (!status.ok() && health_.ok()) LogError("the log takes no records: " + status.message());
+  if (status.ok() && !health_.ok()) LogInfo("the log accepts records again");
+  if (!status.ok() && health_.ok()) LogError("the log cannot store records: " + status.message());
   health_ = status;
 }
 
@@ -257,15 +263,16 @@ void Writer::Maintain(bool idle) {
   }
   if (SteadyMs() < retention_due_ms_) return;
   const Result<bool> more = RetainSome();
-  if (!more.ok() && !retention_fails_) LogWarning("retention: " + more.status().message());
+  if (!more.ok() && !retention_fails_) LogWarning("retention failed: " + more.status().message());
   retention_fails_ = !more.ok();
   retention_due_ms_ = SteadyMs() + (more.ok() && more.value() ? 0 : kRetentionPeriodMs);
 }
 
 void Writer::CheckpointWal(bool idle) {
   const auto start = std::chrono::steady_clock::now();
-  // The next commit starts the write-ahead log over if all of it is copied and nobody reads from
-  // it. An idle log tries; a busy one waits for the readers, who are quick, or it would only grow.
+  // The next commit starts the write-ahead log over if all of it was copied and nobody reads from
+  // it. An idle log only tries. A busy one waits for the readers, which are quick; otherwise the
+  // log would keep growing.
   sqlite3_busy_timeout(database_.handle(), kReadersTimeoutMs);
   int pages = 0, copied = 0;
   const int code = sqlite3_wal_checkpoint_v2(
@@ -276,8 +283,8 @@ void Writer::CheckpointWal(bool idle) {
     wal_pages_ = 0;
     checkpoint_at_pages_ = kCheckpointBusyPages;
   } else {
-    // A failure (a full disk, a long reader) costs nothing but space: the records are durable in
-    // the write-ahead log. Try again, but not at every commit.
+    // A failure (a full disk, a long reader) costs only space: the records are durable in the
+    // write-ahead log. Try again, but not at every commit.
     checkpoint_at_pages_ = wal_pages_ + kCheckpointBusyPages;
     checkpoint_not_before_ms_ = SteadyMs() + kCheckpointPauseMs;
   }

@@ -1,5 +1,5 @@
-// Writer: the one thread that changes the log's file. Group commit: everything that is queued goes
-// into one transaction and one fsync.
+// Writer: the only thread that changes the log's file. Group commit: everything that is queued goes
+// into one transaction with one fsync.
 #pragma once
 
 #include <atomic>
@@ -28,19 +28,22 @@ namespace sightline::embedded_log {
 
 class Writer {
  public:
-  // What to do inside a transaction. kRebuild: refused, and nothing was written; the rest of the
-  // transaction goes on. Any other failure rolls the whole transaction back.
+  // Work inside a transaction. kRebuild: it was refused and has written nothing; the rest of the
+  // transaction continues. Any other failure rolls the whole transaction back.
   using Work = std::function<Status(Transaction&)>;
   using Done = std::function<void(Status)>;
 
-  // `tail` has the positions of the file. It, `watches` and the options' clock outlive the writer.
+  // Starts the thread. `tail` receives the positions from the file. It, `watches` and the options'
+  // clock outlive the writer.
   static Result<std::unique_ptr<Writer>> Start(Database database, const EmbeddedLogOptions& options,
                                                Tail& tail, Watches& watches);
-  ~Writer();  // Close()
+  ~Writer();  // calls Close()
 
-  // Thread-safe, all of them. False, and `done` is never called: full or closed.
+  // All of these are thread-safe. Returns false, and never calls `done`, if the queue is full or
+  // the log is closed.
   bool Append(std::string topic, std::vector<EmbeddedLog::PackedRecords> records, Done done);
-  // Not bounded by bytes: a sink has one under way. False: closed.
+  // Not bounded by bytes, because each sink has only one under way. Returns false if the log is
+  // closed.
   bool Submit(Work work, Done done);
   Status EnforceRetention();
   void Close();
@@ -61,17 +64,17 @@ class Writer {
   std::vector<Job> TakeJobs();
   void CommitGroup(std::vector<Job> jobs);
   Status Apply(Job& job, Transaction& transaction);
-  // Runs `fill` in a transaction; publishes what it changed, or has rolled it back.
+  // Runs `fill` in a transaction. Publishes what it changed, or rolls it back.
   Status Transact(const std::function<Status(Transaction&)>& fill);
   Status CommitTimed();
   void NoteOutcome(const Status& status);
   void Maintain(bool idle);
   void CheckpointWal(bool idle);
-  // Removes some of what is due; true if there may be more.
+  // Removes some of what is due. True if there may be more.
   Result<bool> RetainSome();
   Status RetainAll();
 
-  // Given at birth.
+  // Set by the constructor.
   Tail& tail_;
   Watches& watches_;
   const Clock& clock_;
@@ -80,13 +83,13 @@ class Writer {
   const int64_t queue_bytes_max_;
   const int64_t row_bytes_max_;
 
-  // The writer's thread only. The statements go before the connection.
+  // Used by the writer's thread only. The statements are destroyed before the connection.
   Database database_;
   BatchWriter batches_;
   CountsTable counts_;
   int wal_pages_ = 0;
   int checkpoint_at_pages_;               // when busy
-  int64_t checkpoint_not_before_ms_ = 0;  // by the steady clock, as is the next
+  int64_t checkpoint_not_before_ms_ = 0;  // by the steady clock, like the next member
   int64_t retention_due_ms_ = 0;
   bool retention_fails_ = false;
 
@@ -95,12 +98,12 @@ class Writer {
   std::condition_variable wake_;
   std::deque<Job> queue_;
   std::vector<Done> retention_waiters_;
-  int64_t queue_bytes_ = 0;  // queued or in the transaction under way
+  int64_t queue_bytes_ = 0;  // queued, or in the transaction under way
   bool closing_ = false;
   EmbeddedLogStats stats_;
   Status health_ = Status::Ok();
 
-  std::mutex close_mutex_;  // Close() from two threads
+  std::mutex close_mutex_;  // for Close() from two threads
   std::thread thread_;
 };
 

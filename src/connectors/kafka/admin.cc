@@ -17,7 +17,7 @@ namespace {
 using kafka::ErrorText;
 using kafka::Owned;
 
-// Rights, as ACLs name them.
+// The operations as ACLs name them, for the message "this user lacks the right to ...".
 constexpr std::string_view kDescribeCluster = "Describe the cluster";
 constexpr std::string_view kDescribe = "Describe it";
 constexpr std::string_view kDescribeConfigs = "DescribeConfigs of it";
@@ -25,8 +25,10 @@ constexpr std::string_view kCreate = "Create it (on the topic, or on the cluster
 constexpr std::string_view kAlterConfigs = "AlterConfigs of it";
 constexpr std::string_view kDelete = "Delete it";
 
-// `right`: what the call needs, for one who lacks it. Only what is refused for what it asks stops:
-// a client whose broker goes away says so in many ways, and new ones come with its versions.
+// Turns an error of the cluster into a Status. `right` is the right that the call needs; a message
+// about a refusal names it. Only a request that is refused for what it asks stops the caller. Every
+// other error is kRetry, also an unknown one: a client whose broker goes away reports that in many
+// ways, and librdkafka adds new ones.
 Status FromError(const std::string& what, rd_kafka_resp_err_t error, const char* text,
                  std::string_view right) {
   const std::string message =
@@ -34,7 +36,7 @@ Status FromError(const std::string& what, rd_kafka_resp_err_t error, const char*
   switch (error) {
     case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
     case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
-      // Whoever waits for the right goes on when it is there.
+      // kRetry: the caller goes on once somebody has granted the right.
       return Status::Retry(fmt::format("{}: this user lacks the right to {}", what, right));
     case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
     case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
@@ -62,7 +64,7 @@ std::string TopicText(std::string_view topic) { return fmt::format("topic '{}'",
 KafkaTopicState StateOf(const rd_kafka_TopicDescription_t* topic) {
   KafkaTopicState state{.name = rd_kafka_TopicDescription_name(topic), .id = {}, .settings = {}};
   state.id = rd_kafka_Uuid_base64str(rd_kafka_TopicDescription_topic_id(topic));
-  // As Kafka's own tools print it.
+  // Kafka's own tools print the id in the URL-safe alphabet.
   std::ranges::replace(state.id, '/', '_');
   std::ranges::replace(state.id, '+', '-');
   size_t partitions = 0;
@@ -83,9 +85,10 @@ struct KafkaAdmin::State {
   kafka::Handle client;
   Millis timeout;
   std::mutex mutex;
-  std::string trouble;  // under mutex: why there was no answer, as last heard
+  std::string trouble;  // under mutex: why the cluster does not answer, as last reported
 
-  // Connections are tried again and again; a reason is told once.
+  // librdkafka reports the reason of a failing connection only once, while it retries for ever. So
+  // the newest reason is kept until a call succeeds.
   std::string Trouble() {
     const std::lock_guard lock(mutex);
     if (std::string news = kafka::TakeTrouble(client.get()); !news.empty())
@@ -93,7 +96,8 @@ struct KafkaAdmin::State {
     return trouble;
   }
 
-  // `ask` makes the request; the answer, or why there is none.
+  // Makes one request with `ask` and waits for its answer. Returns the answer's event, or why there
+  // is none.
   Result<kafka::Event> Ask(
       const std::string& what, std::string_view right, rd_kafka_admin_op_t operation,
       const std::function<void(const rd_kafka_AdminOptions_t*, rd_kafka_queue_t*)>& ask) {
@@ -103,7 +107,7 @@ struct KafkaAdmin::State {
     const int timeout_ms = static_cast<int>(timeout.v);
     rd_kafka_AdminOptions_set_request_timeout(options.get(), timeout_ms, error, sizeof error);
     ask(options.get(), queue.get());
-    // The request's own timeout comes first and says more.
+    // Wait longer than the request's own timeout, which fires first and says more.
     kafka::Event event(rd_kafka_queue_poll(queue.get(), timeout_ms + 1'000));
     const rd_kafka_resp_err_t code =
         event == nullptr ? RD_KAFKA_RESP_ERR__TIMED_OUT : rd_kafka_event_error(event.get());
@@ -120,7 +124,7 @@ struct KafkaAdmin::State {
     return FromError(what, code, rd_kafka_event_error_string(event.get()), right);
   }
 
-  // Into `topics`, of which none is there twice.
+  // Reads the settings of all `topics` in one request. No topic may occur twice.
   Status ReadSettings(std::vector<KafkaTopicState>& topics) {
     if (topics.empty()) return Status::Ok();
     std::vector<rd_kafka_ConfigResource_t*> asked;
@@ -139,7 +143,8 @@ struct KafkaAdmin::State {
     size_t count = 0;
     const rd_kafka_ConfigResource_t** const resources = rd_kafka_DescribeConfigs_result_resources(
         rd_kafka_event_DescribeConfigs_result(configs.value().get()), &count);
-    if (count != topics.size()) return Status::Retry(what + ": no answer about its settings");
+    if (count != topics.size())
+      return Status::Retry(what + ": the cluster did not report its settings");
     std::map<std::string_view, KafkaTopicState*> by_name;
     for (KafkaTopicState& topic : topics) by_name[topic.name] = &topic;
     for (size_t i = 0; i < count; ++i) {
@@ -148,7 +153,8 @@ struct KafkaAdmin::State {
         return FromError(TopicText(name), error, rd_kafka_ConfigResource_error_string(resources[i]),
                          kDescribeConfigs);
       const auto topic = by_name.find(name);
-      if (topic == by_name.end()) return Status::Retry(what + ": an answer about another topic");
+      if (topic == by_name.end())
+        return Status::Retry(what + ": the cluster answered about another topic");
       size_t entries_count = 0;
       const rd_kafka_ConfigEntry_t** const entries =
           rd_kafka_ConfigResource_configs(resources[i], &entries_count);
@@ -183,7 +189,7 @@ Result<std::string> KafkaAdmin::ClusterId() {
   if (!event.ok()) return event.status();
   const char* const id = rd_kafka_DescribeCluster_result_cluster_id(
       rd_kafka_event_DescribeCluster_result(event.value().get()));
-  if (id == nullptr) return Status::Retry("the cluster does not say its id");
+  if (id == nullptr) return Status::Retry("the cluster does not report its id");
   return std::string(id);
 }
 
@@ -255,13 +261,13 @@ Result<std::vector<std::string>> KafkaAdmin::Names() {
   return names;
 }
 
-Status KafkaAdmin::Create(const KafkaTopicWish& wish) {
-  const std::string what = fmt::format("topic '{}' cannot be made", wish.name);
+Status KafkaAdmin::Create(const KafkaTopicSpec& spec) {
+  const std::string what = fmt::format("topic '{}' cannot be created", spec.name);
   char error[512];
   const Owned<rd_kafka_NewTopic_t, rd_kafka_NewTopic_destroy> topic(rd_kafka_NewTopic_new(
-      wish.name.c_str(), wish.partitions, wish.replication, error, sizeof error));
+      spec.name.c_str(), spec.partitions, spec.replication, error, sizeof error));
   if (topic == nullptr) return Status::Stop(fmt::format("{}: {}", what, error));
-  for (const auto& [name, value] : wish.settings)
+  for (const auto& [name, value] : spec.settings)
     rd_kafka_NewTopic_set_config(topic.get(), name.c_str(), value.c_str());
   rd_kafka_NewTopic_t* topics[] = {topic.get()};
   const Result<kafka::Event> event =

@@ -1,5 +1,5 @@
-// KafkaAdmin: topics as they are and as they should be. Its calls wait for the cluster: not for the
-// engine's threads. Thread-safe.
+// KafkaAdmin: reads, creates and changes topics. Its calls wait for the cluster, so the engine's
+// threads must not make them. Thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -17,14 +17,14 @@ namespace sightline {
 
 struct KafkaTopicState {
   std::string name;
-  std::string id;  // another one when the topic is deleted and made again
+  std::string id;  // changes when the topic is deleted and created again
   int32_t partitions = 0;
   int32_t replication = 0;  // of the first partition
-  // What is in force, defaults included.
+  // The settings in force, defaults included.
   std::map<std::string, std::string> settings;
 };
 
-struct KafkaTopicWish {
+struct KafkaTopicSpec {
   std::string name;
   int32_t partitions = 1;
   int32_t replication = 1;
@@ -33,27 +33,27 @@ struct KafkaTopicWish {
 
 class KafkaAdmin {
  public:
-  // Connects in the background. `timeout` is of each call.
+  // Connects in the background. `timeout` applies to each call.
   static Result<std::unique_ptr<KafkaAdmin>> Open(const KafkaOptions& options, Millis timeout);
   ~KafkaAdmin();
   KafkaAdmin(const KafkaAdmin&) = delete;
   KafkaAdmin& operator=(const KafkaAdmin&) = delete;
 
-  // All calls: kRetry if the cluster did not answer (and why, where that is known) or this user
-  // lacks a right, which it names; kStop if it refused.
+  // All calls: kRetry if the cluster did not answer (with the reason, if it is known), or if this
+  // user lacks a right, which the message names. kStop if the cluster refused the request.
   Result<std::string> ClusterId();
   Result<int32_t> Brokers();
-  // None: there is no such topic.
+  // Nothing if there is no such topic.
   Result<std::optional<KafkaTopicState>> Describe(const std::string& topic);
-  // Of these, those that are there.
+  // The states of those of `topics` that exist.
   Result<std::vector<KafkaTopicState>> DescribeAll(const std::vector<std::string>& topics);
-  // Of all topics that this user may describe.
+  // The names of all topics that this user may describe.
   Result<std::vector<std::string>> Names();
-  Status Create(const KafkaTopicWish& wish);
-  // Sets these and leaves the others as they are.
+  Status Create(const KafkaTopicSpec& spec);
+  // Sets these settings and leaves the others as they are.
   Status Alter(const std::string& topic, const std::map<std::string, std::string>& settings);
   Status Delete(const std::string& topic);
-  // Everything before `offset` is gone, as retention would do it.
+  // Deletes everything before `offset`, as retention would.
   Status DeleteRecords(const std::string& topic, int32_t partition, Offset offset);
 
  private:

@@ -74,7 +74,7 @@ TEST_F(KafkaAdminTest, StopsForWhatTheClusterDoesNotDo) {
 TEST_F(KafkaAdminTest, StopsForAWishThatCannotBe) {
   const Status status = Open()->Create({.name = "raw", .partitions = -7});
   EXPECT_EQ(status.code(), StatusCode::kStop);
-  EXPECT_THAT(status.message(), HasSubstr("topic 'raw' cannot be made"));
+  EXPECT_THAT(status.message(), HasSubstr("topic 'raw' cannot be created"));
 }
 
 TEST_F(KafkaAdminTest, SaysWhyThereIsNoAnswer) {

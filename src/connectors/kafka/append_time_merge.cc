@@ -22,9 +22,12 @@ std::optional<AppendTimeMerge::Turn> AppendTimeMerge::Next(int64_t now_ms) const
   AppendTime second{INT64_MAX};
   for (size_t i = 0; i < inputs_.size(); ++i) {
     const Input& in = inputs_[i];
+    // Its next record may be older than every head that is known, so nobody has a turn.
     if (in.state == State::kUnknown) return std::nullopt;
     if (in.state == State::kAtEnd && now_ms - in.at_end_since < hold_max_.v) return std::nullopt;
     if (in.state != State::kHead) continue;
+    // Keep the two oldest heads: the first input may give its records up to the head of the second
+    // without asking again.
     if (!first) {
       first = i;
     } else if (in.head < inputs_[*first].head) {

@@ -1,9 +1,9 @@
-// AppendTimeMerge: which of several partitions has its turn, so that they are read in step of
-// append time, as if they were one log. Pure; one thread.
+// AppendTimeMerge: decides which of several partitions is read next, so that their records come in
+// order of append time, as if they were one log. It has no I/O and no clock. One thread.
 //
-// A partition of which nothing is read ahead holds the others up, since its next record may be
-// older than theirs. Only one that is at its end does so for no longer than `hold_max`: a record
-// that comes later is newer, but for the brokers' clocks.
+// A partition of which nothing is read ahead holds up the others, because its next record may be
+// older than theirs. A partition that is at its end does so for at most `hold_max`: a record that
+// arrives later is newer, up to the difference of the brokers' clocks.
 #pragma once
 
 #include <cstddef>
@@ -19,23 +19,23 @@ class AppendTimeMerge {
  public:
   AppendTimeMerge(size_t inputs, Millis hold_max) : hold_max_(hold_max), inputs_(inputs) {}
 
-  // Its next record is of this time.
+  // The next record of `input` has this append time.
   void SetHead(size_t input, AppendTime time);
-  // Nothing of it is read ahead. `at_end`: there is no more, as far as is known.
+  // Nothing of `input` is read ahead. `at_end`: as far as is known, there is nothing more to read.
   void SetEmpty(size_t input, bool at_end, int64_t now_ms);
-  // No more of it is wanted.
+  // Nothing more of `input` is wanted.
   void SetDone(size_t input);
 
-  // Records of `input` up to `until`, that included, come before all others.
+  // The records of `input` up to and including the time `until` come before all others.
   struct Turn {
     size_t input = 0;
     AppendTime until;
   };
-  // Nothing: some input holds the others up, or none has a record.
+  // Nothing if some input holds up the others, or if none has a record.
   std::optional<Turn> Next(int64_t now_ms) const;
-  // The first that holds the others up and is not at its end.
+  // The first input that holds up the others although it is not known to be at its end.
   std::optional<size_t> awaited() const;
-  bool done() const;  // all are
+  bool done() const;  // all inputs are done
 
  private:
   enum class State : uint8_t { kUnknown, kHead, kAtEnd, kDone };

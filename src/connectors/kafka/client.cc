@@ -16,10 +16,11 @@ constexpr int kSyslogError = 3;
 constexpr int kSyslogDebug = 7;
 constexpr int64_t kQuietMs = 10'000;
 
-// librdkafka 2.15.1 has no other word for it (a FIXME stands where this is logged); the system test
-// `kafka_topic_again` fails if a newer version says it otherwise.
+// librdkafka 2.15.1 reports a replaced topic only with this log line (its source has a FIXME
+// there). The system test `kafka_topic_again` fails if a newer version words it differently.
 constexpr std::string_view kReplacedText = " changed id from ";
-constexpr std::string_view kNoId = "AAAAAAAAAAAAAAAAAAAAAA";  // it was not known before
+constexpr std::string_view kNoId =
+    "AAAAAAAAAAAAAAAAAAAAAA";  // the id was not known before: the topic is not a replaced one
 
 void LookForReplaced(const rd_kafka_t* client, std::string_view text) {
   const auto* const replaced =
@@ -31,8 +32,8 @@ void LookForReplaced(const rd_kafka_t* client, std::string_view text) {
   (*replaced)(before.substr(before.rfind(' ') + 1));
 }
 
-// librdkafka says the same about an unreachable broker many times a second: one line in a while is
-// enough, for all clients of the process together.
+// librdkafka reports an unreachable broker many times a second. One line in 10 s is enough, for all
+// clients of the process together; the others are debug lines.
 void OnLog(const rd_kafka_t* client, int level, const char*, const char* text) {
   if (level >= kSyslogDebug) return LookForReplaced(client, text);
   static std::atomic<int64_t> silent_until_ms = 0;
@@ -47,18 +48,18 @@ void OnLog(const rd_kafka_t* client, int level, const char*, const char* text) {
   Log(level <= kSyslogError ? LogLevel::kWarning : LogLevel::kInfo, fmt::format("kafka: {}", text));
 }
 
-// Where OnError() puts what it is told, while TakeTrouble() polls on this thread.
+// Where OnError() stores an error while TakeTrouble() polls on this thread.
 thread_local std::string* trouble_of_poll = nullptr;
 
-// Errors come back from the calls that meet them; those that meet none are in the log.
+// Errors come back from the calls that meet them. Those that no call meets are in the log.
 void OnError(rd_kafka_t*, int error, const char* reason, void*) {
-  // "All brokers are down" follows what says why.
+  // "All brokers are down" follows the error that names the reason, and must not replace it.
   if (trouble_of_poll != nullptr && error != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
     *trouble_of_poll = reason;
 }
 
-// OpenSSL's words for why a certificate is refused, which librdkafka leaves out. Its numbers are
-// those of its x509_vfy.h.
+// Explains why OpenSSL refused a certificate, which librdkafka leaves out. The numbers are those of
+// OpenSSL's x509_vfy.h.
 std::string_view CertificateFault(int x509_error) {
   switch (x509_error) {
     case 9:
@@ -69,16 +70,16 @@ std::string_view CertificateFault(int x509_error) {
     case 19:
     case 20:
     case 21:
-      return "it is signed by nobody whom kafka.ssl_ca (or this system) names";
+      return "it is not signed by an authority in kafka.ssl_ca (or in this system's store)";
     case 62:
     case 64:
-      return "it is of another host";
+      return "it belongs to another host";
     default:
       return "";
   }
 }
 
-// Of the whole process, whose clients all go to the same brokers.
+// The last refusal of the process. All of its clients connect to the same brokers.
 class LastFault {
  public:
   void Set(std::string fault) {
@@ -99,7 +100,7 @@ LastFault& CertificateRefused() {
   return fault;
 }
 
-// Lets OpenSSL's verdict stand and keeps its reason.
+// Keeps OpenSSL's verdict and remembers its reason.
 int OnCertificate(rd_kafka_t*, const char*, int32_t, int* x509_error, int, const char*, size_t,
                   char* text, size_t text_size, void*) {
   if (*x509_error == 0) return 1;
@@ -116,7 +117,7 @@ Settings ConnectionSettings(const KafkaOptions& options) {
   Settings settings = {{"bootstrap.servers", options.brokers},
                        {"client.id", options.client_id},
                        {"security.protocol", options.security_protocol},
-                       // New topics, partitions and leaders are known after at most so long.
+                       // New topics, partitions and leaders are known after at most this long.
                        {"topic.metadata.refresh.interval.ms", "10000"},
                        {"reconnect.backoff.max.ms", "1000"},
                        {"allow.auto.create.topics", "false"},
@@ -157,7 +158,7 @@ std::string TakeTrouble(rd_kafka_t* client) {
 }
 
 Settings ReaderSettings(const KafkaOptions& options) {
-  return {{"group.id", "sightline"},  // asked for by librdkafka; nobody joins a group with it
+  return {{"group.id", "sightline"},  // librdkafka asks for one; no group is joined under it
           {"enable.auto.commit", "false"},
           {"enable.auto.offset.store", "false"},
           {"auto.offset.reset", "error"},
@@ -178,7 +179,7 @@ Result<Handle> MakeClient(rd_kafka_type_t type, const KafkaOptions& options,
       if (rd_kafka_conf_set(conf.get(), name.c_str(), value.c_str(), error, sizeof error) ==
           RD_KAFKA_CONF_OK)
         continue;
-      return Status::Stop(IsSecret(name) ? fmt::format("kafka: the setting {} is refused", name)
+      return Status::Stop(IsSecret(name) ? fmt::format("kafka: the setting '{}' is refused", name)
                                          : fmt::format("kafka: {}", error));
     }
   }
@@ -196,7 +197,7 @@ Result<Handle> MakeClient(rd_kafka_type_t type, const KafkaOptions& options,
   }
   Handle handle(rd_kafka_new(type, conf.get(), error, sizeof error));
   if (handle == nullptr) return Status::Stop(fmt::format("kafka: {}", error));
-  static_cast<void>(conf.release());  // the handle has it now
+  static_cast<void>(conf.release());  // the handle owns it now
   return handle;
 }
 
@@ -217,20 +218,20 @@ Result<OffsetAnswer> ReadOffsetAnswer(rd_kafka_event_t* event) {
   if (const rd_kafka_resp_err_t error = rd_kafka_event_error(event); error != 0)
     return Status::Retry(fmt::format("kafka: {}", rd_kafka_event_error_string(event)));
   const rd_kafka_ListOffsets_result_t* const result = rd_kafka_event_ListOffsets_result(event);
-  if (result == nullptr) return Status::Retry("kafka: an answer of another kind");
+  if (result == nullptr) return Status::Retry("kafka: the answer is not one about offsets");
   size_t count = 0;
   const rd_kafka_ListOffsetsResultInfo_t** const infos =
       rd_kafka_ListOffsets_result_infos(result, &count);
-  if (count != 1) return Status::Retry("kafka: an answer without the offset");
+  if (count != 1) return Status::Retry("kafka: the answer does not contain the offset");
   const rd_kafka_topic_partition_t* const partition =
       rd_kafka_ListOffsetsResultInfo_topic_partition(infos[0]);
   if (partition->err != RD_KAFKA_RESP_ERR_NO_ERROR)
     return Status::Retry(fmt::format("{}: {}", Where(partition->topic, partition->partition),
                                      ErrorText(partition->err)));
-  // A broker that has just started may answer without an offset, and without an error. Taken for an
-  // offset, it would be the end of an empty topic.
+  // A broker that has just started may answer without an offset and without an error. Taken for an
+  // offset, that would be the end of an empty topic.
   if (partition->offset < -1)
-    return Status::Retry(fmt::format("{}: the broker does not tell its offsets yet",
+    return Status::Retry(fmt::format("{}: the broker does not report its offsets yet",
                                      Where(partition->topic, partition->partition)));
   return OffsetAnswer{partition->topic, partition->partition, partition->offset,
                       rd_kafka_ListOffsetsResultInfo_timestamp(infos[0])};

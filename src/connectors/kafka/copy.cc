@@ -12,8 +12,8 @@ namespace sightline {
 namespace {
 
 constexpr int64_t kPollRecords = 4'096;
-// In silence, too: offsets of a group are forgotten some days after they were committed, and only
-// who commits learns that somebody else copies now.
+// The positions are committed again even if nothing was copied. Kafka forgets a group's offsets
+// some days after their last commit, and only a process that commits learns that it was fenced.
 constexpr Millis kCommitAgain{10'000};
 
 }  // namespace
@@ -24,7 +24,7 @@ struct KafkaCopy::State {
         writer({.kafka = options.kafka,
                 .to = options.to.name,
                 .name = options.name,
-                .carrier = options.carrier,
+                .offsets_topic = options.offsets_topic,
                 .to_id = options.to.id,
                 .what = options.what},
                stop),
@@ -33,9 +33,9 @@ struct KafkaCopy::State {
   struct Input {
     std::unique_ptr<CopyInput> input;
     bool sought = false;
-    Offset next;                  // mapped up to
-    std::optional<Offset> until;  // no more of it is wanted
-    CopyBatch batch;              // what is read ahead: its records from `taken` on
+    Offset next;                  // everything before it has been mapped
+    std::optional<Offset> until;  // the copy ends here
+    CopyBatch batch;              // what is read ahead: the records from `taken` on
     size_t taken = 0;
     bool empty() const { return taken == batch.records.size(); }
     const CopyRecord& head() const { return batch.records[taken]; }
@@ -53,7 +53,7 @@ struct KafkaCopy::State {
   RekeyMap map;
   std::optional<AppendTimeMerge> merge;
   std::vector<Input> inputs;
-  // Of the next transaction.
+  // The content of the next transaction.
   std::vector<KeyedRecord> records;
   int64_t records_read = 0, bytes = 0;
   std::map<int32_t, Offset> positions;
@@ -82,10 +82,12 @@ Status KafkaCopy::State::Fill(size_t index, int64_t now_ms) {
   return Status::Ok();
 }
 
-// Tells the merge, and the positions, what the input has now.
+// Updates the merge and the position of an input after records were read or taken.
 void KafkaCopy::State::Advance(size_t index, int64_t now_ms) {
   Input& in = inputs[index];
   if (!in.empty()) {
+    // Offsets have holes (transaction markers): the position is that of the next record, or of the
+    // batch's end.
     in.next = std::max(in.next, in.head().offset);
     merge->SetHead(index, in.head().time);
   } else {
@@ -101,6 +103,8 @@ void KafkaCopy::State::Advance(size_t index, int64_t now_ms) {
 
 void KafkaCopy::State::Take(const AppendTimeMerge::Turn& turn, int64_t now_ms) {
   Input& in = inputs[turn.input];
+  // Up to the head of the next older input. A full transaction may end the turn early: the merge
+  // then gives the same input the next turn.
   while (!in.empty() && in.head().time <= turn.until && !Full()) {
     const CopyRecord& record = in.head();
     const size_t before = records.size();
@@ -126,6 +130,7 @@ bool KafkaCopy::State::Full() const {
 bool KafkaCopy::State::Due(int64_t now_ms) const {
   if (Full()) return true;
   if (now_ms - committed_ms < options.commit_interval.v) return false;
+  // Positions alone are worth a transaction only at the end, or as the sign of life above.
   if (!records.empty() || (merge->done() && positions != committed)) return true;
   return now_ms - committed_ms >= kCommitAgain.v;
 }
@@ -169,6 +174,8 @@ Status KafkaCopy::Begin(std::vector<std::unique_ptr<CopyInput>> inputs,
     if (in.until && in.next >= *in.until) s.merge->SetDone(i);
     s.positions[static_cast<int32_t>(i)] = from[i];
   }
+  // Commits the starting positions at once: a copy that was begun and had nothing to copy yet is
+  // then known as one.
   RETURN_IF_ERROR(s.writer.Commit({}, s.positions));
   s.committed = s.positions;
   s.stats.running = true;
@@ -182,7 +189,7 @@ Status KafkaCopy::Step(int64_t now_ms) {
     for (size_t i = 0; i < s.inputs.size(); ++i) {
       const Status filled = s.Fill(i, now_ms);
       if (filled.code() == StatusCode::kRetry) {
-        s.merge->SetEmpty(i, false, now_ms);  // what it has is not known
+        s.merge->SetEmpty(i, false, now_ms);  // its next record is unknown: it holds up the others
       } else {
         RETURN_IF_ERROR(filled);
       }

@@ -1,5 +1,5 @@
-// CopyInput: one partition that is copied into a topic: its records in order, with their keys.
-// Used by one thread. A failed read has changed nothing: kRetry.
+// CopyInput: one partition that is copied into a topic: its records in order, with their keys. Used
+// by one thread. A failed read says kRetry and has changed nothing.
 #pragma once
 
 #include <memory>
@@ -17,11 +17,11 @@ struct CopyRecord {
   Offset offset;
   AppendTime time = kNoAppendTime;
   std::optional<std::string> key;
-  std::string_view value;  // kDecodePadding (operators/decode.h) readable bytes behind it
-  bool has_value = true;   // no tombstone
+  std::string_view value;  // kDecodePadding (operators/decode.h) bytes behind it are readable
+  bool has_value = true;   // false: a tombstone
 };
 
-// `storage` keeps the values alive. What is read next lies at `next` or behind it.
+// `storage` keeps the values alive. The next record lies at `next` or behind it.
 struct CopyBatch {
   Offset next;
   std::vector<CopyRecord> records;
@@ -31,11 +31,12 @@ struct CopyBatch {
 class CopyInput {
  public:
   virtual ~CopyInput() = default;
-  // Before the first Poll(). kRetry until it is known whether `next` is there; kStop: it is not.
+  // Call it before the first Poll(). kRetry until it is known whether the partition has `next`;
+  // kStop if it does not.
   virtual Status Seek(Offset next) = 0;
-  // Never waits; no records: there is nothing to read now.
+  // Reads without waiting. No records: there is nothing to read now.
   virtual Result<CopyBatch> Poll(int64_t records_max) = 0;
-  // Of the partition, as far as is known. After Seek().
+  // The end of the partition as far as is known. Valid after Seek().
   virtual Offset end() const = 0;
 };
 

@@ -87,7 +87,7 @@ class KafkaCopyTest : public testing::Test {
     KafkaCopyOptions options{.kafka = cluster_.options(),
                              .to = to_,
                              .name = "rekey-to",
-                             .carrier = "raw",
+                             .offsets_topic = "raw",
                              .what = "raw by camera",
                              .commit_interval = {0}};
     options.kafka.transaction_timeout = {1'000};
@@ -285,7 +285,7 @@ TEST_F(KafkaCopyTest, ANewCopyIsMadeWhenThePlaceIsRefused) {
   cluster_.Refuse(MockRequest::kCommitOffsets, {RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED});
   const Status status = Run(*copy, 1'000);
   EXPECT_EQ(status.code(), StatusCode::kRebuild);
-  EXPECT_THAT(status.message(), HasSubstr("storing how far it is"));
+  EXPECT_THAT(status.message(), HasSubstr("storing the positions"));
 }
 
 TEST_F(KafkaCopyTest, ARecordThatTheTopicDoesNotTakeStopsIt) {
@@ -351,7 +351,7 @@ TEST_F(KafkaCopyPositions, OfAnotherCopyIntoTheTopic) {
   ASSERT_FALSE(positions.ok());
   EXPECT_EQ(positions.status().code(), StatusCode::kStop);
   EXPECT_THAT(positions.status().message(),
-              AllOf(HasSubstr("topic 'to' has 'raw by detection'"), HasSubstr("'raw by camera'")));
+              AllOf(HasSubstr("topic 'to' holds 'raw by detection'"), HasSubstr("'raw by camera'")));
 }
 
 TEST_F(KafkaCopyPositions, OfAGroupThatMoves) {

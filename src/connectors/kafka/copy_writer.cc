@@ -9,8 +9,8 @@
 namespace sightline::kafka {
 namespace {
 
-// A blocking call is left so often to see whether it should stop.
-constexpr int kLookMs = 250;
+// Blocking calls are cut into slices of this length, to see between them whether to stop.
+constexpr int kCallSliceMs = 250;
 constexpr int kAskMs = 5'000;
 constexpr int kSendMs = 2'000;
 
@@ -21,7 +21,8 @@ std::string_view MetadataOf(const rd_kafka_topic_partition_t& stored) {
   return {static_cast<const char*>(stored.metadata), stored.metadata_size};
 }
 
-// A group that is new, or moves between brokers, or has offsets that are not decided yet.
+// True for errors that pass by themselves: the group is new, it moves between brokers, or a
+// transaction with its offsets is still open.
 bool IsOnItsWay(rd_kafka_resp_err_t error) {
   return error == RD_KAFKA_RESP_ERR_NOT_COORDINATOR ||
          error == RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS ||
@@ -32,7 +33,8 @@ bool IsOnItsWay(rd_kafka_resp_err_t error) {
 
 }  // namespace
 
-// Called by the calls of this thread.
+// Keeps the first refusal of a record: the commit itself only counts the records that failed.
+// librdkafka calls it from the calls of this thread.
 void CopyWriter::KeepRefusal(rd_kafka_t*, const rd_kafka_message_t* message, void*) {
   auto* const refusal = static_cast<Refusal*>(message->_private);
   if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR || !refusal->text.empty()) return;
@@ -45,14 +47,14 @@ Status CopyWriter::Failed(const char* what, const rd_kafka_error_t* error) const
   const rd_kafka_resp_err_t code = rd_kafka_error_code(error);
   if (code == RD_KAFKA_RESP_ERR__FENCED || code == RD_KAFKA_RESP_ERR_PRODUCER_FENCED ||
       code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH)
-    return Status::Stop(fmt::format(
-        "another process copies into '{}' now and has fenced this one (transactional.id '{}'), or "
-        "this one did not answer for longer than kafka.transaction_timeout; nothing is lost or "
-        "doubled: let one run",
-        options_.to, options_.name));
+    return Status::Stop(
+        fmt::format("another process copies into '{}' now and has fenced this one "
+                    "(transactional.id '{}'), or this one did not answer for longer than "
+                    "kafka.transaction_timeout; nothing is lost or doubled: let only one run",
+                    options_.to, options_.name));
   if (refusal_.code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE)
     return Status::Stop(fmt::format(
-        "{}: raise its max.message.bytes to that of the topic which is read", refusal_.text));
+        "{}: raise its max.message.bytes to that of the topic that is read", refusal_.text));
   return Status::Rebuild(fmt::format("kafka: {}: {}{}{}", what, rd_kafka_error_string(error),
                                      refusal_.text.empty() ? "" : ": ", refusal_.text));
 }
@@ -71,7 +73,7 @@ Status CopyWriter::Fence() {
       {.on_delivery = KeepRefusal});
   if (!made.ok()) return made.status();
   producer_ = std::move(made).value();
-  while (const Error error = Error(rd_kafka_init_transactions(producer_.get(), kLookMs))) {
+  while (const Error error = Error(rd_kafka_init_transactions(producer_.get(), kCallSliceMs))) {
     if (stop_) return Status::Retry("stopped");
     if (!rd_kafka_error_is_retriable(error.get())) return Failed("fencing", error.get());
   }
@@ -85,18 +87,18 @@ Result<std::map<int32_t, Offset>> CopyWriter::Positions(int32_t partitions) {
   if (!client.ok()) return client.status();
   const Partitions asked(rd_kafka_topic_partition_list_new(partitions));
   for (int32_t p = 0; p < partitions; ++p)
-    rd_kafka_topic_partition_list_add(asked.get(), options_.carrier.c_str(), p);
-  // A transaction that a killed process has left open hides them for as long as it may live.
+    rd_kafka_topic_partition_list_add(asked.get(), options_.offsets_topic.c_str(), p);
+  // A transaction that a killed process left open hides the offsets for as long as it may live.
   const auto until = std::chrono::steady_clock::now() +
                      std::chrono::milliseconds(options_.kafka.transaction_timeout.v + kAskMs);
   rd_kafka_resp_err_t error = rd_kafka_committed(client.value().get(), asked.get(), kAskMs);
   while (IsOnItsWay(error) && !stop_ && std::chrono::steady_clock::now() < until) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(kLookMs));
+    std::this_thread::sleep_for(std::chrono::milliseconds(kCallSliceMs));
     error = rd_kafka_committed(client.value().get(), asked.get(), kAskMs);
   }
   if (error != RD_KAFKA_RESP_ERR_NO_ERROR)
     return Status::Retry(
-        fmt::format("kafka: group '{}' does not tell its offsets: {}", options_.name,
+        fmt::format("kafka: group '{}' does not report its offsets: {}", options_.name,
                     error == RD_KAFKA_RESP_ERR__TIMED_OUT ? "no answer" : ErrorText(error)));
   std::map<int32_t, Offset> positions;
   for (int i = 0; i < asked->cnt; ++i) {
@@ -106,12 +108,14 @@ Result<std::map<int32_t, Offset>> CopyWriter::Positions(int32_t partitions) {
                                        Where(stored.topic, stored.partition),
                                        ErrorText(stored.err)));
     const std::string_view said = MetadataOf(stored);
-    // What was copied into a topic that was deleted since is not in this one.
+    // Offsets of a topic that was deleted since say nothing about this one: its copy begins anew.
+    // Offsets without metadata were set by a person.
     if (stored.offset < 0 || (!said.empty() && !said.starts_with(options_.to_id + "\n"))) continue;
     if (!said.empty() && said != Metadata())
-      return Status::Stop(fmt::format(
-          "topic '{}' has '{}', and this would be '{}': take another topic, or make this one again",
-          options_.to, said.substr(options_.to_id.size() + 1), options_.what));
+      return Status::Stop(
+          fmt::format("topic '{}' holds '{}', and this copy would be '{}': choose another topic, "
+                      "or delete this one and create it again",
+                      options_.to, said.substr(options_.to_id.size() + 1), options_.what));
     positions.emplace(stored.partition, Offset{stored.offset});
   }
   return positions;
@@ -124,7 +128,7 @@ Status CopyWriter::Commit(const std::vector<KeyedRecord>& records,
     return Failed("beginning a transaction", error.get());
   for (const KeyedRecord& record : records) RETURN_IF_ERROR(Produce(record));
   RETURN_IF_ERROR(SendPositions(next));
-  while (const Error error = Error(rd_kafka_commit_transaction(producer_.get(), kLookMs))) {
+  while (const Error error = Error(rd_kafka_commit_transaction(producer_.get(), kCallSliceMs))) {
     if (stop_) return Status::Rebuild("stopped");
     if (!rd_kafka_error_is_retriable(error.get())) return Failed("committing", error.get());
   }
@@ -150,7 +154,7 @@ Status CopyWriter::Produce(const KeyedRecord& record) {
       return Status::Rebuild(
           fmt::format("{}: {}", Where(options_.to, record.partition), ErrorText(error)));
     if (stop_) return Status::Rebuild("stopped");
-    rd_kafka_poll(producer_.get(), kLookMs);
+    rd_kafka_poll(producer_.get(), kCallSliceMs);
   }
 }
 
@@ -159,7 +163,7 @@ Status CopyWriter::SendPositions(const std::map<int32_t, Offset>& next) {
   const std::string metadata = Metadata();
   for (const auto& [partition, offset] : next) {
     rd_kafka_topic_partition_t* const one =
-        rd_kafka_topic_partition_list_add(offsets.get(), options_.carrier.c_str(), partition);
+        rd_kafka_topic_partition_list_add(offsets.get(), options_.offsets_topic.c_str(), partition);
     one->offset = offset.v;
     one->metadata = rd_kafka_mem_malloc(nullptr, metadata.size());  // the list frees it
     one->metadata_size = metadata.copy(static_cast<char*>(one->metadata), metadata.size());
@@ -169,7 +173,7 @@ Status CopyWriter::SendPositions(const std::map<int32_t, Offset>& next) {
              producer_.get(), offsets.get(), group.get(), kSendMs))) {
     if (stop_) return Status::Rebuild("stopped");
     if (!rd_kafka_error_is_retriable(error.get()))
-      return Failed("storing how far it is", error.get());
+      return Failed("storing the positions", error.get());
   }
   return Status::Ok();
 }

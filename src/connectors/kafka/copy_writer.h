@@ -1,9 +1,10 @@
-// CopyWriter: the transactional producer of a copy. In one transaction: records for any partitions
-// of a topic, and how far each partition of the source is copied, as offsets of a consumer group.
-// Calls wait. One thread. Not for other rooms: it shows librdkafka.
+// CopyWriter: the transactional producer of a copy. One transaction holds records for any
+// partitions of a topic, and how far each partition of the source is copied, as offsets of a
+// consumer group. Its calls wait. One thread. Not for other rooms: it exposes librdkafka.
 //
-// An offset's metadata says what it is of: the topic that is written, a line end, and what is
-// copied there. Empty, as Kafka's own tools leave it: a person has set the offset.
+// The metadata of an offset says what it belongs to: the id of the topic that is written, a line
+// end, and what is copied there. It is empty, as Kafka's own tools leave it, if a person has set
+// the offset.
 #pragma once
 
 #include <atomic>
@@ -23,26 +24,26 @@ namespace sightline::kafka {
 struct CopyWriterOptions {
   KafkaOptions kafka;
   std::string to;
-  std::string name;     // transactional.id, and the group of the offsets
-  std::string carrier;  // the topic under whose partitions they are kept
-  std::string to_id;    // first line of the metadata
-  std::string what;     // and the rest
+  std::string name;           // transactional.id, and the group of the offsets
+  std::string offsets_topic;  // the topic under whose partitions the offsets are stored
+  std::string to_id;          // first line of the metadata
+  std::string what;           // and the rest
 };
 
 class CopyWriter {
  public:
-  // `stop`: true ends every call soon.
+  // Once `stop` is true, every call ends soon.
   CopyWriter(CopyWriterOptions options, const std::atomic<bool>& stop)
       : options_(std::move(options)), stop_(stop) {}
 
-  // Once, before the others: whoever copied before can write nothing any more, and nothing of his
-  // is under way.
+  // Call it once, before the others. From then on, an earlier copy can write nothing, and none of
+  // its writes is under way.
   Status Fence();
-  // By partition of the source, of [0, partitions). None: nothing was ever copied into this topic.
-  // kStop: something else was.
+  // The committed positions of the source's partitions [0, partitions). Empty: nothing was ever
+  // copied into this topic. kStop: something else was.
   Result<std::map<int32_t, Offset>> Positions(int32_t partitions);
-  // kRebuild: the outcome is unknown, or it is refused. kStop: somebody else copies now, or a
-  // record is too large.
+  // Commits records and positions in one transaction. kRebuild: the outcome is unknown, or the
+  // cluster refused. kStop: another process copies now, or a record is too large.
   Status Commit(const std::vector<KeyedRecord>& records, const std::map<int32_t, Offset>& next);
 
  private:
@@ -58,7 +59,8 @@ class CopyWriter {
 
   const CopyWriterOptions options_;
   const std::atomic<bool>& stop_;
-  Refusal refusal_;  // what a record met first; before producer_, whose callbacks use it
+  Refusal
+      refusal_;  // the first refusal of a record; declared before producer_, whose callbacks use it
   Handle producer_;
 };
 

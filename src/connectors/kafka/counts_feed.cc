@@ -20,10 +20,10 @@ using SteadyClock = std::chrono::steady_clock;
 constexpr int64_t kRecordsMax = 4'096;
 constexpr std::chrono::milliseconds kSleepMax{200};
 constexpr std::chrono::seconds kEndsInterval{1};
-// A partition that gives nothing for so long is waited for no more: its leader may be away for
+// A partition that gives nothing for this long is no longer waited for: its leader may be gone for
 // good.
 constexpr std::chrono::seconds kSilentMax{10};
-// A record that is none of ours is said, not each of them.
+// Only the first few records that are not ours are logged, not each of them.
 constexpr int64_t kRefusedLogged = 3;
 
 }  // namespace
@@ -57,15 +57,15 @@ struct KafkaCountsFeed::State {
       for (bool more = true; more;) {
         more = false;
         for (Follower& follower : followers) more = Read(follower) || more;
-        Tell();
+        UpdateStats();
         const std::lock_guard lock(mutex);
         if (closing) more = false;
       }
     }
-    followers.clear();  // on the thread that used them
+    followers.clear();  // destroyed on the thread that used them
   }
 
-  // True: there may be more at once.
+  // Reads one batch. Returns true if there may be more at once.
   bool Read(Follower& follower) {
     Status status = Status::Ok();
     if (!follower.sought) {
@@ -81,21 +81,21 @@ struct KafkaCountsFeed::State {
         for (const Record& record : batch.value().records) Take(follower, record);
         more = batch.value().next > batch.value().first;
         if (more) follower.heard = SteadyClock::now();
-        // The end that Seek() was told; nothing to read now may also mean that nothing has come
-        // yet.
+        // Compares with the end that Seek() learned: an empty batch may also mean that nothing has
+        // arrived yet.
         if (batch.value().next >= reader->EndOf(options.counts.id, follower.partition).next)
           follower.caught_up = true;
       }
     }
-    // Retention has passed what is read now, while this was away: what is left is read from its
-    // start.
+    // Retention has passed the position while this process was away: read what is left from its
+    // start. The fold skips what it has seen.
     if (status.code() == StatusCode::kStop) follower.sought = false;
     follower.trouble = status.ok() ? "" : status.message();
     return more;
   }
 
-  // Once a round: it looks at every partition.
-  void Tell() {
+  // Updates the state once a round, because it depends on every partition.
+  void UpdateStats() {
     const auto now = SteadyClock::now();
     const std::lock_guard lock(mutex);
     stats.caught_up = true;
@@ -107,7 +107,8 @@ struct KafkaCountsFeed::State {
       stats.caught_up = stats.caught_up && follower.caught_up;
       heard = heard || (!follower.caught_up && now - follower.heard < kSilentMax);
     }
-    // Where there is nothing yet, there is no part to be shown either.
+    // Reading is over when all partitions have caught up, or when those that have not are silent;
+    // but while none has, there is nothing to show without them.
     stats.reading = !stats.caught_up && (heard || none);
   }
 

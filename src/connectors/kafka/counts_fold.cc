@@ -22,13 +22,15 @@ Result<std::optional<CountsFold::Commit>> CountsFold::Take(std::string_view valu
   return Take(std::move(parsed).value());
 }
 
-void CountsFold::GoOn(const SourcePartition& from, const Progress& progress) {
+void CountsFold::Resume(const SourcePartition& from, const Progress& progress) {
   sources_[from].progress = progress;
 }
 
 std::optional<CountsFold::Commit> CountsFold::Take(CountsRecord record) {
   Source& source = sources_[record.from];
   if (!record.progress) {
+    // Groups are ordered by their first offset. Records of an older group can only be old ones,
+    // read again: its totals were final when the newer group began.
     if (source.group && record.first < source.group->first) return std::nullopt;
     if (!source.group || record.first > source.group->first)
       source.group = Group{.first = record.first, .totals = {}, .ledger = {}};
@@ -39,7 +41,8 @@ std::optional<CountsFold::Commit> CountsFold::Take(CountsRecord record) {
     }
     return std::nullopt;
   }
-  // Read before: a topic is read again from an earlier place, or compacted behind us.
+  // This commit was read before: the topic is read again from an earlier place, or was compacted
+  // behind the reader.
   if (source.progress && record.next <= source.progress->next) return std::nullopt;
   const Progress before = source.progress.value_or(Progress{.next = {0}});
   Commit commit{.from = record.from,
@@ -47,18 +50,20 @@ std::optional<CountsFold::Commit> CountsFold::Take(CountsRecord record) {
                             .next = record.next,
                             .counts = std::exchange(source.added, {}),
                             .ledger = std::exchange(source.ledger, {}),
-                            .set_aside = {},
+                            .dead_letters = {},
                             .watermark = record.progress->watermark}};
   SortCounts(commit.segment.counts);
   SortLedger(commit.segment.ledger);
-  // What no row of the ledger says is somewhere: writers before this version had no rows.
+  // The part of the progress record's ledger that no ledger row accounts for goes under `unknown`:
+  // earlier writers wrote no rows.
   const Ledger rest = Less(Less(record.progress->ledger, before.ledger), commit.segment.Total());
   if (rest != Ledger{}) MergeLedger(commit.segment.ledger, {{{.known = false}, rest}});
   source.progress = record.progress;
   return commit;
 }
 
-// What was committed before `progress` is known from then on, and adds nothing.
+// Adds the difference from the total that is known of this key. A total that belongs to a commit
+// before `progress` only becomes known: it was handed on already.
 void CountsFold::TakeTotal(Source& source, CountsRecord&& record) {
   auto& [next, known] = source.group->totals[record.total->key];
   if (record.next <= next) return;

@@ -1,5 +1,5 @@
-// CountsFold: records of a counts topic, in their order, into what each commit added. See
-// KafkaCountsFeed. Pure; one thread.
+// CountsFold: folds the records of a counts topic, in order, into what each commit added. See
+// KafkaCountsFeed for the rule. It has no I/O. One thread.
 #pragma once
 
 #include <map>
@@ -21,13 +21,14 @@ class CountsFold {
     SourcePartition from;
     Segment segment;
   };
-  // A commit when `value` was its progress record. kStop: not a record of ours, or of a version
-  // that this program does not know; nothing has changed then.
+  // Takes the next record. Returns a commit if the record was its progress record. kStop if it is
+  // not a record of ours, or is of a version that this program does not know; then nothing has
+  // changed.
   Result<std::optional<Commit>> Take(std::string_view value);
   std::optional<Commit> Take(CountsRecord record);
-  // What is read from here on goes on from `progress`: before the first record of `from`. The group
-  // that is open there must be read from its start.
-  void GoOn(const SourcePartition& from, const Progress& progress);
+  // Continues from `progress`: call it before the first record of `from`. The group that is open
+  // there must be read from its start.
+  void Resume(const SourcePartition& from, const Progress& progress);
 
  private:
   template <typename Value>
@@ -36,14 +37,14 @@ class CountsFold {
     Value value;
   };
   struct Group {
-    Offset first;  // of the newest group: older ones are final
+    Offset first;  // of the newest group; older groups are final
     std::map<CountKey, Known<int64_t>> totals;
     std::map<LedgerKey, Known<Ledger>> ledger;
   };
   struct Source {
     std::optional<Progress> progress;
     std::optional<Group> group;
-    // Since `progress`, as they came.
+    // What was read since `progress`, unsorted.
     std::vector<CountRow> added;
     std::vector<LedgerRow> ledger;
   };

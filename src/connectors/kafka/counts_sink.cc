@@ -17,7 +17,7 @@ std::string_view KeyOf(const rd_kafka_message_t& message) {
 }  // namespace
 
 CountsSink::~CountsSink() {
-  if (worker_ != nullptr) writer_.closed.Bury(std::move(worker_));
+  if (worker_ != nullptr) writer_.retired.Retire(std::move(worker_));
 }
 
 Status CountsSink::Fence(const SourcePartition& partition, Epoch) {
@@ -48,7 +48,7 @@ Status CountsSink::Fence(const SourcePartition& partition, Epoch) {
   const std::shared_ptr<Answer> answer = std::move(fencing_);
   fencing_ = nullptr;
   if (!answer->status.ok()) {
-    writer_.closed.Bury(std::move(worker_));
+    writer_.retired.Retire(std::move(worker_));
     return answer->status;
   }
   if (answer->found) {
@@ -63,7 +63,8 @@ Status CountsSink::Fence(const SourcePartition& partition, Epoch) {
 }
 
 Result<Offset> CountsSink::Committed(const SourcePartition&) {
-  if (!fenced_) return Status::Rebuild("kafka: asked before the fence");
+  if (!fenced_)
+    return Status::Rebuild("kafka: the committed offset was requested before the fence");
   return progress_.has_value() ? progress_->next : kNoneCommitted;
 }
 
@@ -72,7 +73,7 @@ Result<Offset> CountsSink::Commit(const SourcePartition& partition,
   if (!fenced_ || dead_) return Status::Rebuild("kafka: this task does not own the counts");
   if (committing_ != nullptr) return TakeAnswer();
   if (progress_.has_value() && progress_->next != segments.front().first) {
-    // It had been committed before.
+    // The list contains the boundary that is committed: the answer of that commit was lost.
     if (std::ranges::any_of(segments, [&](const Segment& s) { return s.next == progress_->next; }))
       return progress_->next;
     return Status::Rebuild(fmt::format("kafka: '{}' partition {} is committed up to {}, not {}",
@@ -108,23 +109,26 @@ Result<Offset> CountsSink::TakeAnswer() {
 }
 
 std::vector<Message> CountsSink::Prepare(std::span<const Segment> segments) {
+  // What the transaction will have committed. It becomes progress_ only with a successful answer.
   offered_ = progress_.value_or(Progress{});
   offered_.next = segments.back().next;
   offered_.watermark = segments.back().watermark;
   std::vector<Message> messages;
   std::vector<CountRow> changed;
-  std::vector<LedgerRow> told;
+  std::vector<LedgerRow> added;
   for (const Segment& segment : segments) {
     offered_.ledger.Add(segment.Total());
     MergeCounts(changed, std::vector<CountRow>(segment.counts));
-    MergeLedger(told, std::vector<LedgerRow>(segment.ledger));
-    for (const SetAside& event : segment.set_aside)
-      messages.push_back(SetAsideMessage(event.outcome == Outcome::kTooLate
-                                             ? options_.late_detections_topic
-                                             : options_.dead_letters_topic,
-                                         provenance_.from, event));
+    MergeLedger(added, std::vector<LedgerRow>(segment.ledger));
+    for (const DeadLetter& event : segment.dead_letters)
+      messages.push_back(DeadLetterMessage(event.outcome == Outcome::kTooLate
+                                               ? options_.late_detections_topic
+                                               : options_.dead_letters_topic,
+                                           provenance_.from, event));
   }
   const Clock::time_point now = Clock::now();
+  // A group of running totals is bounded by rows and by age. A new one begins under the first
+  // offset of this commit, and its keys are new.
   if (begun_ == Clock::time_point() ||
       static_cast<int64_t>(totals_.size() + ledger_.size()) > options_.group_rows_max ||
       now - begun_ > std::chrono::milliseconds(options_.group_age_max.v)) {
@@ -139,10 +143,11 @@ std::vector<Message> CountsSink::Prepare(std::span<const Segment> segments) {
   MergeCounts(totals_, std::move(changed));
   for (const CountKey& key : keys) messages.push_back(CountMessage(key));
   std::vector<LedgerKey> rows;
-  rows.reserve(told.size());
-  for (const LedgerRow& row : told) rows.push_back(row.key);
-  MergeLedger(ledger_, std::move(told));
+  rows.reserve(added.size());
+  for (const LedgerRow& row : added) rows.push_back(row.key);
+  MergeLedger(ledger_, std::move(added));
   for (const LedgerKey& key : rows) messages.push_back(LedgerMessage(key));
+  // The progress record comes last: readers take it as the end of the transaction.
   messages.push_back({.topic = options_.counts_topic,
                       .key = ProgressKeyJson(provenance_.from),
                       .value = ProgressValueJson(provenance_, offered_),

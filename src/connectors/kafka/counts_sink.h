@@ -1,5 +1,5 @@
 // CountsSink: the sink of one task into the topics. See engine/sink.h and KafkaWriter. Not for
-// other rooms: it shows librdkafka.
+// other rooms: it exposes librdkafka.
 #pragma once
 
 #include <atomic>
@@ -27,12 +27,12 @@ struct WriterState {
 
   const KafkaWriterOptions options;
   std::atomic<int64_t> commits = 0, messages = 0, failures = 0, commit_microseconds = 0;
-  ClosedWorkers closed;
+  RetiredWorkers retired;
 };
 
 class CountsSink final : public Sink {
  public:
-  // `writer` outlives it.
+  // `writer` outlives the sink.
   CountsSink(WriterState& writer, std::function<void()> on_answer)
       : writer_(writer), options_(writer.options), on_answer_(std::move(on_answer)) {}
   ~CountsSink() override;
@@ -58,10 +58,10 @@ class CountsSink final : public Sink {
   Provenance provenance_;
   std::shared_ptr<Answer> fencing_, committing_;
   bool fenced_ = false;
-  bool dead_ = false;  // a transaction's outcome is not known: only a new task may go on
+  bool dead_ = false;  // the outcome of a transaction is unknown: only a new task may continue
   std::optional<Progress> progress_;  // committed
-  Progress offered_;                  // what the transaction under way ends with
-  // The totals that run under `first_`; what is under way is in them already.
+  Progress offered_;                  // what the transaction under way will have committed
+  // The running totals of the group that began at `first_`. They include what is under way.
   std::vector<CountRow> totals_;
   std::vector<LedgerRow> ledger_;
   Offset first_;

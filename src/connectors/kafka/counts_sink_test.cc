@@ -141,11 +141,11 @@ TEST_F(KafkaCountsSinkTest, TheNextOwnerGoesOnWhereThisOneIs) {
   EXPECT_EQ(sum.received, 6);
 }
 
-TEST_F(KafkaCountsSinkTest, EventsSetAsideGoToTheirTopics) {
+TEST_F(KafkaCountsSinkTest, DeadLettersGoToTheirTopics) {
   KafkaWriter writer(Options());
   const auto sink = Owner(writer);
   Segment segment = Counted(0, 1);
-  segment.set_aside = {{.outcome = Outcome::kTooLate, .offset = {0}, .bytes = "late"},
+  segment.dead_letters = {{.outcome = Outcome::kTooLate, .offset = {0}, .bytes = "late"},
                        {.outcome = Outcome::kMalformed, .offset = {0}, .bytes = "broken"},
                        {.outcome = Outcome::kFuture, .offset = {0}, .bytes = "early"}};
   EXPECT_EQ(Commit(*sink, {segment}).value(), Offset{1});

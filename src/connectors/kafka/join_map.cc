@@ -31,7 +31,7 @@ Status JoinMap::Take(Offset at, std::string_view value, StepClock::time_point) {
   return Status::Ok();
 }
 
-Result<StepCommit> JoinMap::Give(StepClock::time_point) {
+Result<StepCommit> JoinMap::NextCommit(StepClock::time_point) {
   StepCommit commit{.messages = {}, .position = {.topic_id = topic_id_, .next = next_, .done = {}}};
   const auto end = messages_.begin() + static_cast<ptrdiff_t>(std::exchange(whole_, 0));
   commit.messages.assign(std::make_move_iterator(messages_.begin()), std::make_move_iterator(end));

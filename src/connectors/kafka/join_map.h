@@ -1,6 +1,6 @@
-// JoinMap: counts of locations, each with its location's name as it is known now. See StepMap.
+// JoinMap: adds to each count its location's name as it is known now. See StepMap.
 //
-// Keys stay byte for byte what they are, so that the reader's rule holds behind it as before it.
+// Keys stay the same byte for byte, so that the reader's rule holds behind the step as before it.
 #pragma once
 
 #include <functional>
@@ -13,13 +13,13 @@ namespace sightline::kafka {
 
 class JoinMap final : public StepMap {
  public:
-  // `to`: the topic that is written; `location`: the name now, empty if not known.
+  // `to` is the topic that is written. `location` returns the present name, empty if it is unknown.
   JoinMap(std::string topic_id, std::string to, std::function<LocationName(LocationId)> location)
       : topic_id_(std::move(topic_id)), to_(std::move(to)), location_(std::move(location)) {}
 
-  void GoOn(const StepPosition&) override {}
+  void Resume(const StepPosition&) override {}
   Status Take(Offset at, std::string_view value, StepClock::time_point now) override;
-  Result<StepCommit> Give(StepClock::time_point now) override;
+  Result<StepCommit> NextCommit(StepClock::time_point now) override;
   int64_t waiting() const override { return static_cast<int64_t>(messages_.size()); }
   int64_t refused() const override { return refused_; }
 
@@ -27,8 +27,8 @@ class JoinMap final : public StepMap {
   const std::string topic_id_, to_;
   const std::function<LocationName(LocationId)> location_;
   std::vector<Message> messages_;
-  size_t whole_ = 0;  // so many of them end with a progress record
-  Offset next_;       // behind that record
+  size_t whole_ = 0;  // how many of the messages form whole commits
+  Offset next_;       // the offset behind the newest progress record
   int64_t refused_ = 0;
 };
 

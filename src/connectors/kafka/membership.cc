@@ -20,7 +20,7 @@ namespace sightline {
 namespace {
 
 constexpr int kPollMs = 100;
-// SIGTERM waits for one of them.
+// How long one request may take. A SIGTERM waits for one of them.
 constexpr int kAskMs = 1'000;
 constexpr int kAsks = 3;
 constexpr std::chrono::seconds kReportInterval{5};
@@ -49,7 +49,7 @@ std::string Text(const std::vector<KafkaPartition>& partitions) {
 struct KafkaMembership::State {
   explicit State(KafkaMembershipOptions given) : options(std::move(given)) {}
 
-  // On the thread, inside of its poll.
+  // Called by librdkafka on the membership's thread, inside its poll.
   static void OnRebalance(rd_kafka_t* client, rd_kafka_resp_err_t event,
                           rd_kafka_topic_partition_list_t* partitions, void* opaque) {
     static_cast<State*>(opaque)->Rebalance(client, event, partitions);
@@ -58,8 +58,8 @@ struct KafkaMembership::State {
                  rd_kafka_topic_partition_list_t* partitions) {
     const std::vector<KafkaPartition> list = ListOf(partitions);
     if (event == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
-      if (!list.empty()) LogInfo(Text(list) + " are ours");
-      // Paused before anything is asked for: sources read by themselves.
+      if (!list.empty()) LogInfo(Text(list) + " are assigned to this process");
+      // Pause before anything is fetched: the sources read for themselves.
       const kafka::Error error(rd_kafka_incremental_assign(client, partitions));
       rd_kafka_pause_partitions(client, partitions);
       Note(error.get());
@@ -67,10 +67,11 @@ struct KafkaMembership::State {
       return;
     }
     if (!list.empty())
-      LogInfo(fmt::format("{} go to another process{}", Text(list),
-                          rd_kafka_assignment_lost(client) != 0 ? ", which has them already" : ""));
+      LogInfo(fmt::format(
+          "{} are reassigned to another process{}", Text(list),
+          rd_kafka_assignment_lost(client) != 0 ? ", which may have started on them already" : ""));
     {
-      // Whoever has it now may be further.
+      // The new owner may be further by now, so the known positions are worthless.
       const std::lock_guard lock(mutex);
       for (const KafkaPartition& partition : list) answers.erase(partition);
     }
@@ -105,8 +106,9 @@ struct KafkaMembership::State {
     Leave();
   }
 
-  // Calls OnRebalance for what is assigned. A group that does not answer - its broker hangs, or its
-  // agreement waits for a member that does - is told no more: it finds out by the session's end.
+  // Leaves the group, calling OnRebalance for what is assigned. A group that does not answer - its
+  // broker hangs, or the rebalance waits for a member that does not answer - is not waited for: it
+  // notices when the session times out.
   void Leave() {
     const auto deadline = std::chrono::steady_clock::now() + kLeaveTime;
     {
@@ -117,9 +119,9 @@ struct KafkaMembership::State {
         rd_kafka_queue_poll_callback(queue.get(), kPollMs);
     }
     if (rd_kafka_consumer_closed(client.get()) != 0) return;
-    LogInfo(fmt::format("group '{}' does not answer: left without", options.group));
-    // Destroying the client waits for the same answers, for up to a minute. So it is left behind,
-    // silent: this process ends.
+    LogInfo(fmt::format("group '{}' does not answer: left it without an answer", options.group));
+    // Destroying the client would wait for the same answers, for up to a minute. So it is left
+    // behind, silenced: this process is about to end.
     rd_kafka_set_log_level(client.get(), 0);
     (void)client.release();
   }
@@ -137,8 +139,9 @@ struct KafkaMembership::State {
     if (offsets->cnt > 0) rd_kafka_commit(client.get(), offsets.get(), 1);
   }
 
-  // On a thread of its own, for Reported(). Asked with a call that waits: librdkafka 2.15.1 ends
-  // the process when the answer to its asynchronous one (ListConsumerGroupOffsets) comes too late.
+  // Answers Reported() on a thread of its own. It uses the blocking request: librdkafka 2.15.1 ends
+  // the process when the answer to the asynchronous one (ListConsumerGroupOffsets) arrives too
+  // late.
   void Answer() {
     rd_kafka_t* const asked = client.get();
     std::unique_lock lock(mutex);
@@ -158,7 +161,7 @@ struct KafkaMembership::State {
       for (int i = 0; i < offsets->cnt; ++i) {
         const rd_kafka_topic_partition_t& one = offsets->elems[i];
         const auto asker = answers.find({one.topic, one.partition});
-        if (asker == answers.end()) continue;  // it is not ours any more
+        if (asker == answers.end()) continue;  // the partition is no longer ours
         std::optional<Offset>& answer = asker->second.emplace();
         if (answered && one.err == 0 && one.offset >= 0) answer = Offset{one.offset};
       }
@@ -172,8 +175,9 @@ struct KafkaMembership::State {
   std::string trouble;                        // under mutex
   kafka::Handle client;
   std::condition_variable question;
-  std::vector<KafkaPartition> open;  // questions; under mutex
-  // To questions, nothing: not yet; under mutex.
+  std::vector<KafkaPartition> open;  // partitions to ask about; under mutex
+  // The answers by partition. Outer nothing: there is none yet; inner nothing: the group does not
+  // know. Under mutex.
   std::map<KafkaPartition, std::optional<std::optional<Offset>>> answers;
   std::thread thread;
   std::thread answerer;
@@ -195,7 +199,7 @@ Result<std::unique_ptr<KafkaMembership>> KafkaMembership::Join(KafkaMembershipOp
        fmt::format("{}", std::max<int64_t>(100, s->options.session_timeout.v / 10))},
       {"queued.min.messages", "1"},
       {"queued.max.messages.kbytes", "64"}};
-  // How soon a new topic is found.
+  // A new topic is found within this time.
   if (s->options.topics.starts_with('^'))
     settings.emplace_back("topic.metadata.refresh.interval.ms", "3000");
   Result<kafka::Handle> client =
@@ -239,7 +243,8 @@ Result<std::optional<Offset>> KafkaMembership::Reported(const KafkaPartition& pa
     state_->question.notify_one();
   }
   if (!answer->second)
-    return Status::Retry(fmt::format("group '{}' is asked how far it is", state_->options.group));
+    return Status::Retry(
+        fmt::format("group '{}' has been asked for its committed offset", state_->options.group));
   const std::optional<Offset> reported = *answer->second;
   state_->answers.erase(answer);
   return reported;

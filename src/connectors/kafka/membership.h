@@ -1,8 +1,8 @@
-// KafkaMembership: which partitions of its topics this process works on, agreed on with the others
-// by a consumer group (cooperative: those that stay are not touched).
+// KafkaMembership: agrees with other processes, through a consumer group, which partitions this one
+// works on (cooperative rebalancing: partitions that stay are not touched).
 //
-// Only the agreement: nothing is read through it, and exactness does not stand on it - fences and
-// compare-and-set do - so a process that was believed dead and wakes does no harm.
+// It is only the agreement. Nothing is read through it, and exactness does not depend on it but on
+// fences and compare-and-set. So a process that was believed dead and wakes up does no harm.
 #pragma once
 
 #include <compare>
@@ -28,14 +28,15 @@ struct KafkaPartition {
 struct KafkaMembershipOptions {
   KafkaOptions kafka;
   std::string group;
-  // A topic's name; or, if it begins with ^, an expression: topics that are made later are found
-  // within some seconds.
+  // A topic's name; or, if it begins with ^, a regular expression: topics that are created later
+  // are found within some seconds.
   std::string topics;
-  // On the membership's thread. What is lost must not be touched any more when the call returns:
-  // the next owner waits for it, as long as this process is believed to be alive.
+  // Called on the membership's thread. When on_revoked returns, the lost partitions must not be
+  // touched any more: the next owner waits for that, as long as this process is believed to be
+  // alive.
   std::function<void(const std::vector<KafkaPartition>& partitions)> on_assigned;
   std::function<void(const std::vector<KafkaPartition>& partitions)> on_revoked;
-  Millis session_timeout{10'000};  // a process that is not heard of for so long is believed dead
+  Millis session_timeout{10'000};  // a process that is silent for this long is believed dead
 };
 
 // Thread-safe.
@@ -46,17 +47,17 @@ class KafkaMembership {
   KafkaMembership(const KafkaMembership&) = delete;
   KafkaMembership& operator=(const KafkaMembership&) = delete;
 
-  // Leaves the group, in about 2 s at most: on_revoked is called for what is assigned, where the
-  // group answers. Where it does not, its client is left behind: this is for a process that ends.
-  // Called by the owner.
+  // Leaves the group, in about 2 s at most. If the group answers, on_revoked is called for what is
+  // assigned. Otherwise the client is left behind, so call this only when the process is about to
+  // end. Called by the owner.
   void Leave();
-  // Tells the group how far a partition is counted, for those who watch its lag: sent with the next
-  // report, every few seconds. No count depends on it.
+  // Reports how far a partition is counted, for those who watch the group's lag. It is sent with
+  // the next report, every few seconds. No count depends on it.
   void Report(const KafkaPartition& partition, Offset counted);
-  // What was reported last of a partition, by whatever process; nothing if the group does not know
-  // or cannot say within some seconds. kRetry until then; never waits.
+  // What any process last reported of a partition; nothing if the group does not know it, or cannot
+  // say within some seconds. kRetry until then. Never waits.
   Result<std::optional<Offset>> Reported(const KafkaPartition& partition);
-  // Why there is no agreement now; empty: there is one.
+  // Why there is no agreement now; empty if there is one.
   std::string trouble() const;
 
  private:

@@ -12,7 +12,7 @@ namespace sightline {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr int kLookMs = 100;
+constexpr int kCallSliceMs = 100;
 
 Status Failed(const std::string& where, rd_kafka_resp_err_t error) {
   return Status::Retry(error == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED
@@ -20,7 +20,7 @@ Status Failed(const std::string& where, rd_kafka_resp_err_t error) {
                            : fmt::format("{}: {}", where, kafka::ErrorText(error)));
 }
 
-// One partition, over a client that others of the topic use after it.
+// Reads one partition with a client that the next partition will use, too.
 class Newest {
  public:
   Newest(rd_kafka_t* client, rd_kafka_topic_t* topic, int32_t partition, Millis timeout)
@@ -43,9 +43,10 @@ class Newest {
       return Failed(where_, rd_kafka_last_error());
     Status status = Status::Ok();
     for (int64_t next = begin; next < end.value() && status.ok();) {
-      if (Clock::now() > until_) status = Status::Retry(where_ + ": its records did not come");
+      if (Clock::now() > until_)
+        status = Status::Retry(where_ + ": its records did not arrive in time");
       const kafka::Owned<rd_kafka_message_t, rd_kafka_message_destroy> message(
-          rd_kafka_consume_queue(queue.get(), kLookMs));
+          rd_kafka_consume_queue(queue.get(), kCallSliceMs));
       if (message == nullptr) continue;
       if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
         next = std::max<int64_t>(next, message->offset);
@@ -67,8 +68,8 @@ class Newest {
     const kafka::Queue queue(rd_kafka_queue_new(client_));
     kafka::AskOffset(client_, rd_kafka_topic_name(topic_), partition_, spec,
                      RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED, timeout_ms, queue.get(), nullptr);
-    const kafka::Event event(rd_kafka_queue_poll(queue.get(), timeout_ms + kLookMs));
-    if (event == nullptr) return Status::Retry(where_ + ": no answer");
+    const kafka::Event event(rd_kafka_queue_poll(queue.get(), timeout_ms + kCallSliceMs));
+    if (event == nullptr) return Status::Retry(where_ + ": no answer about its offsets");
     const Result<kafka::OffsetAnswer> answer = kafka::ReadOffsetAnswer(event.get());
     if (!answer.ok()) return answer.status();
     return answer.value().offset;

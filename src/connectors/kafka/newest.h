@@ -1,4 +1,5 @@
-// ReadNewest: the newest committed records of a topic's partitions, for a look at what is there.
+// ReadNewest: reads the newest committed records of a topic's partitions, for a look at what is
+// there.
 #pragma once
 
 #include <cstdint>
@@ -12,9 +13,10 @@
 
 namespace sightline {
 
-// At most `records_max` of each partition [0, partitions), one partition after the other. `take` is
-// called with each, on this thread. Waits for the cluster, `timeout` for each partition: kRetry
-// when that is over, or when this user may not read; kStop if the options are refused.
+// Reads at most `records_max` records of each partition in [0, partitions), one partition after the
+// other, and calls `take` with each of them on this thread. Waits for the cluster, at most
+// `timeout` for each partition. kRetry when that time is over, or when this user may not read;
+// kStop if the options are refused.
 Status ReadNewest(const KafkaOptions& options, const std::string& topic, int32_t partitions,
                   int64_t records_max, Millis timeout,
                   const std::function<void(int32_t partition, std::string_view value)>& take);

@@ -13,7 +13,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// What an asked offset is, as the opaque of its request.
+// Which question an answer belongs to; the opaque value of its request.
 enum class Question : uintptr_t { kEarliest = 1, kEnd, kOldest, kNewest, kFrom };
 constexpr int64_t kQuestions = 5;
 

@@ -1,4 +1,5 @@
-// ReadPartitionBounds: where the partitions of a topic begin and end, and since when.
+// ReadPartitionBounds: where the partitions of a topic begin and end, and the times of their oldest
+// and newest records.
 #pragma once
 
 #include <cstdint>
@@ -12,16 +13,16 @@
 
 namespace sightline {
 
-// Times are those of the records, whoever stamps them; kNoAppendTime: there are none.
+// Times are the records' timestamps, whoever set them. kNoAppendTime: there are no records.
 struct PartitionBounds {
   Offset earliest, end;
-  Offset from;  // the first record of the time asked for, or later; `end` if there is none
+  Offset from;  // the first record at or after the requested time; `end` if there is none
   AppendTime oldest = kNoAppendTime, newest = kNoAppendTime;
   bool empty() const { return oldest == kNoAppendTime; }
 };
 
-// Of all partitions [0, partitions). Waits for the cluster: kRetry when `timeout` is over, kStop if
-// the options are refused.
+// Reads the bounds of the partitions [0, partitions). Waits for the cluster: kRetry when `timeout`
+// is over, kStop if the options are refused.
 Result<std::vector<PartitionBounds>> ReadPartitionBounds(const KafkaOptions& options,
                                                          const std::string& topic,
                                                          int32_t partitions, AppendTime from,

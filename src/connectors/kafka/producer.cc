@@ -17,11 +17,11 @@ namespace {
 
 constexpr int kPollMs = 100;
 constexpr int kRecordOverhead = 64;
-constexpr std::chrono::seconds kBeginAnew{1};
-constexpr std::chrono::seconds kTellAgain{30};
+constexpr std::chrono::seconds kReplaceAfter{1};
+constexpr std::chrono::seconds kLogAgainAfter{30};
 
-// The records of one Append(). Freed by the answer to the last of them.
-struct Group {
+// The records of one Append(). It deletes itself with the answer to its last record.
+struct PendingAppend {
   std::atomic<int64_t> remaining = 0;
   std::atomic<int64_t>* in_flight = nullptr;
   int64_t bytes = 0;
@@ -41,25 +41,25 @@ struct Group {
   }
 };
 
-// Senders only hear that they should come again; why is in the log, once in a while.
+// Senders only learn that they should send again. The reason is logged, at most once in a while.
 Status NotSent(const char* topic, int32_t partition, rd_kafka_resp_err_t error) {
   static std::mutex mutex;
-  static std::string told;
-  static std::chrono::steady_clock::time_point again;
+  static std::string logged;
+  static std::chrono::steady_clock::time_point log_again_at;
   const std::string trouble =
       fmt::format("kafka: topic '{}' cannot be written: {}", topic, kafka::ErrorText(error));
   const auto now = std::chrono::steady_clock::now();
-  if (const std::lock_guard lock(mutex); trouble != told || now > again) {
+  if (const std::lock_guard lock(mutex); trouble != logged || now > log_again_at) {
     LogWarning(trouble);
-    told = trouble;
-    again = now + kTellAgain;
+    logged = trouble;
+    log_again_at = now + kLogAgainAfter;
   }
   return Status::Retry(
       fmt::format("kafka: {}: {}", kafka::Where(topic, partition), kafka::ErrorText(error)));
 }
 
 void OnDelivery(rd_kafka_t*, const rd_kafka_message_t* message, void*) {
-  static_cast<Group*>(message->_private)
+  static_cast<PendingAppend*>(message->_private)
       ->Answer(1, message->err == 0 ? Status::Ok()
                                     : NotSent(rd_kafka_topic_name(message->rkt), message->partition,
                                               message->err));
@@ -75,7 +75,7 @@ struct KafkaProducer::State {
   std::atomic<bool> closing = false;
   std::shared_mutex mutex;
   kafka::Handle client;  // replaced by the poller under mutex
-  std::chrono::steady_clock::time_point made;
+  std::chrono::steady_clock::time_point opened;
   std::thread poller;
 
   void Poll() {
@@ -83,14 +83,15 @@ struct KafkaProducer::State {
       rd_kafka_poll(client.get(), kPollMs);
       char why[256];
       if (rd_kafka_fatal_error(client.get(), why, sizeof why) != RD_KAFKA_RESP_ERR_NO_ERROR &&
-          std::chrono::steady_clock::now() - made > kBeginAnew)
-        BeginAnew();
+          std::chrono::steady_clock::now() - opened > kReplaceAfter)
+        ReplaceClient();
     }
   }
 
-  // A client with a fatal error (no right to write to any topic, for one) never sends again.
-  void BeginAnew() {
-    made = std::chrono::steady_clock::now();
+  // Replaces the client after a fatal error (such as a missing right to write to any topic): such a
+  // client never sends again.
+  void ReplaceClient() {
+    opened = std::chrono::steady_clock::now();
     Result<kafka::Handle> fresh =
         kafka::MakeClient(RD_KAFKA_PRODUCER, options, settings, {.on_delivery = OnDelivery});
     if (!fresh.ok()) return;
@@ -101,7 +102,7 @@ struct KafkaProducer::State {
     Purge(fresh.value().get());
   }
 
-  // What is left is answered: it failed.
+  // Answers every record that is left with a failure.
   static void Purge(rd_kafka_t* client) {
     rd_kafka_purge(client, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
     while (rd_kafka_outq_len(client) > 0) rd_kafka_poll(client, kPollMs);
@@ -115,10 +116,11 @@ Result<std::unique_ptr<KafkaProducer>> KafkaProducer::Open(const KafkaProducerOp
       {"enable.idempotence", "true"},
       {"acks", "all"},
       {"compression.codec", "lz4"},
-      // Half a millisecond gathers what comes together; the answer waits no longer.
+      // Half a millisecond collects records that arrive together; the answer waits no longer than
+      // that.
       {"linger.ms", "0.5"},
       {"message.timeout.ms", fmt::format("{}", options.delivery_timeout.v)},
-      // Ours is the bound that holds: theirs is beyond it.
+      // `bytes_max` is the bound that takes effect; librdkafka's own limits lie beyond it.
       {"queue.buffering.max.messages", "10000000"},
       {"queue.buffering.max.kbytes", fmt::format("{}", options.bytes_max / 1024 * 4 + 1'024)}};
   Result<kafka::Handle> client =
@@ -129,7 +131,7 @@ Result<std::unique_ptr<KafkaProducer>> KafkaProducer::Open(const KafkaProducerOp
   state->settings = std::move(settings);
   state->bytes_max = options.bytes_max;
   state->client = std::move(client).value();
-  state->made = std::chrono::steady_clock::now();
+  state->opened = std::chrono::steady_clock::now();
   state->poller = std::thread([s = state.get()] { s->Poll(); });
   return std::unique_ptr<KafkaProducer>(new KafkaProducer(std::move(state)));
 }
@@ -148,16 +150,16 @@ bool KafkaProducer::Append(const std::vector<Part>& parts, std::function<void(St
       bytes += static_cast<int64_t>(record.value.size()) + kRecordOverhead;
     count += static_cast<int64_t>(part.records.size());
   }
-  // What is larger than the bound has its turn when nothing else is there.
+  // Records that are larger than the bound are accepted when nothing else is in flight.
   if (const int64_t before = state_->bytes.fetch_add(bytes);
       before > 0 && before + bytes > state_->bytes_max) {
     state_->bytes -= bytes;
     return false;
   }
-  auto* const group =
-      new Group{.in_flight = &state_->bytes, .bytes = bytes, .mutex = {}, .done = std::move(done)};
-  // One more than there are: the group lives until the loop has ended.
-  group->remaining = count + 1;
+  auto* const pending = new PendingAppend{
+      .in_flight = &state_->bytes, .bytes = bytes, .mutex = {}, .done = std::move(done)};
+  // One more than there are records, so that the object lives until the loop has ended.
+  pending->remaining = count + 1;
   std::shared_lock lock(state_->mutex);
   for (const Part& part : parts) {
     for (const KafkaRecord& record : part.records) {
@@ -168,13 +170,13 @@ bool KafkaProducer::Append(const std::vector<Part>& parts, std::function<void(St
           RD_KAFKA_V_PARTITION(part.partition), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
           RD_KAFKA_V_KEY(key, key_size),
           RD_KAFKA_V_VALUE(const_cast<char*>(record.value.data()), record.value.size()),
-          RD_KAFKA_V_OPAQUE(group), RD_KAFKA_V_END);
+          RD_KAFKA_V_OPAQUE(pending), RD_KAFKA_V_END);
       if (error != RD_KAFKA_RESP_ERR_NO_ERROR)
-        group->Answer(1, NotSent(part.topic.c_str(), part.partition, error));
+        pending->Answer(1, NotSent(part.topic.c_str(), part.partition, error));
     }
   }
   lock.unlock();
-  group->Answer(1, Status::Ok());
+  pending->Answer(1, Status::Ok());
   return true;
 }
 

@@ -1,6 +1,6 @@
-// KafkaProducer: records into topics, durable when told so.
+// KafkaProducer: writes records to topics and reports when they are durable.
 //
-// Idempotent (a retry of the client's own adds nothing), acknowledged by all in-sync replicas.
+// It is idempotent (a retry by the client adds nothing), and all in-sync replicas acknowledge.
 // Thread-safe.
 #pragma once
 
@@ -30,9 +30,9 @@ struct KafkaProducerOptions {
 
 class KafkaProducer {
  public:
-  // Connects in the background. kStop: the options are refused.
+  // Connects in the background. kStop if the options are refused.
   static Result<std::unique_ptr<KafkaProducer>> Open(const KafkaProducerOptions& options);
-  // Records that are not acknowledged by then are told as kRetry.
+  // Answers records that are not acknowledged by then with kRetry.
   ~KafkaProducer();
   KafkaProducer(const KafkaProducer&) = delete;
   KafkaProducer& operator=(const KafkaProducer&) = delete;
@@ -42,9 +42,9 @@ class KafkaProducer {
     int32_t partition = 0;
     std::vector<KafkaRecord> records;
   };
-  // Copies all the records. `done` is called once, on a thread of the producer's: kOk when all are
-  // acknowledged; kRetry when some may not be (send all of them again). False, and `done` is never
-  // called: there is no room for them now.
+  // Copies all the records. `done` is called once, on a thread of the producer: kOk when all are
+  // acknowledged, kRetry when some may not be (then send all of them again). Returns false, and
+  // never calls `done`, if there is no room for them now.
   bool Append(const std::vector<Part>& parts, std::function<void(Status)> done);
   int64_t bytes() const;  // accepted and not yet acknowledged
 

@@ -22,7 +22,7 @@ bool IsName(std::string_view text) {
   });
 }
 
-// Written as we write it: no leading zeros, no plus, no -0, and within 64 bits.
+// True for a 64-bit integer written the way we write it: without leading zeros, plus sign or -0.
 bool IsOid(std::string_view text) {
   int64_t oid = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), oid);
@@ -41,14 +41,14 @@ Result<RawTopicName> RawTopicName::Parse(const std::string& text) {
       name.prefix_.size() + name.suffix_.size() + (name.by_location_ ? kLocationChars : 0);
   if (text.empty() || text == "." || text == ".." || size > kNameMax || !IsName(name.prefix_) ||
       !IsName(name.suffix_))
-    return Status::Stop(fmt::format(
-        "kafka.topic '{}' is no name of a topic: up to {} of a-z A-Z 0-9 . _ - and at most one "
-        "{} for a topic a location",
-        text, kNameMax, kLocation));
-  // Else it would name all the topics there are.
-  if (name.by_location_ && name.prefix_.empty())
     return Status::Stop(
-        fmt::format("kafka.topic '{}' must begin with what its topics have in common", text));
+        fmt::format("kafka.topic '{}' is not a topic name: use up to {} of a-z A-Z 0-9 . _ - and "
+                    "at most one {} for one topic per location",
+                    text, kNameMax, kLocation));
+  // Without a prefix it would match every topic of the cluster.
+  if (name.by_location_ && name.prefix_.empty())
+    return Status::Stop(fmt::format(
+        "kafka.topic '{}' must begin with the prefix that its topics have in common", text));
   return name;
 }
 
@@ -74,7 +74,7 @@ std::string RawTopicName::Other() const { return fmt::format("{}{}{}", prefix_, 
 
 std::string RawTopicName::Subscription() const {
   if (!by_location_) return prefix_;
-  // Of what a name may have in it only the dot means something else.
+  // Of the characters that a name may contain, only the dot has a meaning in an expression.
   const auto quoted = [](const std::string& part) {
     std::string text;
     for (const char c : part) text += c == '.' ? std::string("\\.") : std::string(1, c);

@@ -1,6 +1,6 @@
-// RawTopicName: the name of the topic of raw events, or of those of them that are one a location:
-// `raw_camera_events_<location>`, where <location> is its oid in decimal, or `other`: there lies
-// what belongs to a location that has no topic of its own.
+// RawTopicName: the name of the topic of raw events, or of several topics with one location each:
+// `raw_camera_events_<location>`. There, <location> is the location's oid in decimal, or `other`
+// for the locations that have no topic of their own.
 //
 // A value; thread-safe.
 #pragma once
@@ -16,19 +16,19 @@ namespace sightline {
 
 class RawTopicName {
  public:
-  // kStop: no name that Kafka takes, or several places for the location.
+  // kStop if Kafka does not accept the name, or if it has several places for the location.
   static Result<RawTopicName> Parse(const std::string& text);
 
   bool by_location() const { return by_location_; }
-  // As it was given.
+  // The text that was parsed.
   std::string text() const;
   bool Matches(std::string_view topic) const;
-  // Only by location.
+  // The topic of a location, and the one for the others. Only if by_location().
   std::string Of(LocationId location) const;
   std::string Other() const;
-  // What all of them begin with; the name itself if there is one.
+  // What all the topics begin with; the whole name if there is only one.
   const std::string& prefix() const { return prefix_; }
-  // As a consumer subscribes to it: a name, or an expression that begins with ^.
+  // What a consumer subscribes to: a name, or an expression that begins with ^.
   std::string Subscription() const;
 
  private:
@@ -36,8 +36,8 @@ class RawTopicName {
   bool by_location_ = false;
 };
 
-// Into which of `partitions` a topic's partition is counted, where topics are by location: each
-// has its own beginning, so that they spread.
+// Into which of `partitions` a partition of `topic` is counted if topics are by location. Each
+// topic begins at another partition, so that they spread.
 int32_t CountsPartitionOf(std::string_view topic, int32_t partition, int32_t partitions);
 
 }  // namespace sightline

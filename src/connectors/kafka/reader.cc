@@ -18,7 +18,7 @@ namespace {
 constexpr int kAskEndsTimeoutMs = 5'000;
 constexpr std::string_view kSourceScheme = "kafka:";
 
-// A source with the keys of its records.
+// A source that also returns the records' keys.
 class KafkaCopyInput final : public CopyInput {
  public:
   KafkaCopyInput(std::unique_ptr<kafka::KafkaSource> source, std::function<Offset()> end)
@@ -58,7 +58,7 @@ KafkaTopic TopicToRead(const KafkaTopicState& state) {
           .log_append_time = type != state.settings.end() && type->second == "LogAppendTime"};
 }
 
-struct KafkaReader::State final : kafka::Board {
+struct KafkaReader::State final : kafka::TopicRegistry {
   bool Replaced(const std::string& topic) const override {
     const std::lock_guard lock(mutex);
     return replaced.contains(topic);
@@ -78,9 +78,9 @@ struct KafkaReader::State final : kafka::Board {
     const std::lock_guard lock(mutex);
     replaced.emplace(topic);
   };
-  int64_t ends_asked = 0;    // by the thread of AskEnds()
-  kafka::Handle client;      // last: its threads use the rest
-  kafka::Queue end_answers;  // by the thread of AskEnds(); of the client
+  int64_t ends_asked = 0;    // used by the thread of AskEnds()
+  kafka::Handle client;      // declared last: its threads use the members above
+  kafka::Queue end_answers;  // used by the thread of AskEnds(); belongs to the client
 };
 
 KafkaReader::KafkaReader(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -89,7 +89,8 @@ KafkaReader::~KafkaReader() = default;
 Result<std::unique_ptr<KafkaReader>> KafkaReader::Open(const KafkaOptions& options) {
   auto state = std::make_unique<State>();
   kafka::Settings settings = kafka::ReaderSettings(options);
-  settings.emplace_back("debug", "metadata");  // some lines every ten seconds: for on_replaced
+  settings.emplace_back("debug",
+                        "metadata");  // some lines every ten seconds, which on_replaced needs
   settings.emplace_back("log_level", "7");
   Result<kafka::Handle> client =
       kafka::MakeClient(RD_KAFKA_CONSUMER, options, settings, {.on_replaced = &state->on_replaced});
@@ -117,18 +118,17 @@ void KafkaReader::AskEnds(const std::vector<KafkaTopic>& topics) {
   while (const kafka::Event event = kafka::Event(rd_kafka_queue_poll(s.end_answers.get(), 0))) {
     --s.ends_asked;
     const Result<kafka::OffsetAnswer> answer = kafka::ReadOffsetAnswer(event.get());
-    if (!answer.ok()) continue;  // the next answer says it
+    if (!answer.ok()) continue;  // the next answer will have it
     const auto topic = std::ranges::find(topics, answer.value().topic, &KafkaTopic::name);
     if (topic == topics.end()) continue;
     const bool is_time = answer.value().timestamp >= 0;
-    // Only the question about the newest record is answered with its time; its offset is not the
-    // end.
+    // Only the answer about the newest record carries a time; its offset is not the end.
     const AppendTime newest =
         is_time && topic->log_append_time ? AppendTime{answer.value().timestamp} : kNoAppendTime;
     const Offset next = is_time ? Offset{0} : Offset{std::max<int64_t>(0, answer.value().offset)};
     s.SetEnd(topic->id, answer.value().partition, next, newest);
   }
-  if (s.ends_asked > 0) return;  // the broker is slow
+  if (s.ends_asked > 0) return;  // earlier answers are outstanding: the broker is slow
   for (const KafkaTopic& topic : topics)
     for (int32_t p = 0; p < topic.partitions; ++p)
       for (const int64_t spec :

@@ -1,7 +1,7 @@
-// KafkaReader: what a process reads from a Kafka cluster, over one connection a broker.
+// KafkaReader: reads from a Kafka cluster over one connection per broker.
 //
-// Sources of partitions share it; each has its own bounded queue, so that a slow partition holds up
-// no other. Only committed records are given. Thread-safe; it outlives its sources.
+// The sources of partitions share it. Each has its own bounded queue, so that a slow partition
+// holds up no other. It returns committed records only. Thread-safe. It outlives its sources.
 #pragma once
 
 #include <cstdint>
@@ -20,18 +20,18 @@
 
 namespace sightline {
 
-// What a source is told of its topic.
+// What a source needs to know about its topic.
 struct KafkaTopic {
   std::string name;
   std::string id;
   int32_t partitions = 0;
-  // The broker stamps the records. Otherwise their times are the senders' and say nothing: sources
-  // then give no append times, and results are `clock_unguarded`.
+  // True if the broker sets the records' timestamps. Otherwise they are the senders' and prove
+  // nothing: sources then give no append times, and results are `clock_unguarded`.
   bool log_append_time = false;
 };
 KafkaTopic TopicToRead(const KafkaTopicState& state);
 
-// The end of a partition as its source knows it.
+// The end of a partition, as far as it is known.
 struct KafkaEnd {
   Offset next;
   AppendTime newest = kNoAppendTime;  // of the newest record
@@ -45,18 +45,19 @@ class KafkaReader {
   KafkaReader(const KafkaReader&) = delete;
   KafkaReader& operator=(const KafkaReader&) = delete;
 
-  // One at a time for each partition. `wake` is called on a thread of the client's when a call that
-  // said kRetry, or gave nothing, is worth making again; it must only wake somebody.
+  // Opens a source; only one at a time may read a partition. `wake` is called on a thread of the
+  // client when a call that said kRetry, or returned nothing, is worth repeating. It must only wake
+  // somebody.
   std::unique_ptr<Source> OpenSource(const KafkaTopic& topic, int32_t partition,
                                      std::function<void()> wake);
-  // The same, of records with their keys. Of a topic without LogAppendTime their times are the
-  // senders'.
+  // Opens a source that also returns the records' keys. If the topic does not use LogAppendTime,
+  // the times are the senders'.
   std::unique_ptr<CopyInput> OpenCopyInput(const KafkaTopic& topic, int32_t partition);
-  // Asks where the partitions end, without waiting, and takes the answers to earlier calls: for
-  // those who want EndOf() without a source. By one thread.
+  // Asks where the partitions end, without waiting, and takes in the answers to earlier calls. For
+  // users of EndOf() that have no source. Call it from one thread.
   void AskEnds(const std::vector<KafkaTopic>& topics);
-  // Of a partition that some source reads or has read, or that AskEnds() knows of; otherwise offset
-  // 0 and no time.
+  // The end of a partition that a source reads or has read, or that AskEnds() knows; otherwise
+  // offset 0 and no time.
   KafkaEnd EndOf(const std::string& topic_id, int32_t partition) const;
 
  private:
@@ -65,9 +66,9 @@ class KafkaReader {
   std::unique_ptr<State> state_;
 };
 
-// The identity of what is read: cluster, topic and the topic's id.
+// The identity of a source: cluster id, topic name and topic id.
 std::string KafkaSourceName(const std::string& cluster_id, const KafkaTopic& topic);
-// Of such an identity the topic, and its id; empty if it is none.
+// The topic name and the topic id in such an identity; empty if it is none.
 std::string_view TopicOfSource(std::string_view source);
 std::string_view TopicIdOfSource(std::string_view source);
 

@@ -211,7 +211,7 @@ TEST_F(KafkaReaderTest, WaitsForATopicThatIsNotThere) {
   EXPECT_EQ(Insist([&] { return source->Earliest(); }).value(), Offset{0});
 }
 
-TEST_F(KafkaReaderTest, GivesNothingOfATopicThatWasMadeAgain) {
+TEST_F(KafkaReaderTest, ReturnsNothingOfATopicThatWasCreatedAgain) {
   cluster_.MakeTopic("other");
   cluster_.Write("raw", 0, {"a", "b"});
   KafkaOptions options = cluster_.options();
@@ -228,7 +228,7 @@ TEST_F(KafkaReaderTest, GivesNothingOfATopicThatWasMadeAgain) {
     const Result<Batch> polled = source->Poll(100);
     said = polled.status();
     EXPECT_TRUE(!polled.ok() || polled.value().records.empty()) << "another source's record";
-    return said.message().find("made again") != std::string::npos;
+    return said.message().find("created again") != std::string::npos;
   })) << said.message();
   EXPECT_EQ(said.code(), StatusCode::kRetry);
   EXPECT_THAT(said.message(), HasSubstr("topic 'raw'"));

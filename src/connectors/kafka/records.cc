@@ -30,7 +30,7 @@ json::object LedgerJson(const Ledger& ledger) {
   return object;
 }
 
-// kBeforeAllTime: nothing was heard yet.
+// Null stands for kBeforeAllTime: no event has set a watermark yet.
 json::value TimeOrNull(EventTime time) {
   return time == kBeforeAllTime ? json::value(nullptr) : json::value(time.v);
 }
@@ -39,7 +39,7 @@ json::value OrNull(bool known, int64_t value) {
   return known ? json::value(value) : json::value(nullptr);
 }
 
-// Integers of an object; ok() is false once one was not there.
+// Reads integers of an object. ok() is false once one was missing or of another type.
 class Integers {
  public:
   explicit Integers(const json::object& object) : object_(object) {}
@@ -55,7 +55,7 @@ class Integers {
     const json::value* const value = object_.if_contains(name);
     return value != nullptr && value->is_null() ? when_null : Get(name);
   }
-  // 0 where it is missing, in records of programs that did not know it.
+  // 0 if it is missing, as in records of programs that did not know the field.
   int64_t GetIfThere(std::string_view name) { return object_.contains(name) ? Get(name) : 0; }
   EventTime GetTimeOrNull(std::string_view name) { return {GetOr(name, kBeforeAllTime.v)}; }
   bool ok() const { return ok_; }
@@ -93,7 +93,7 @@ std::string CountValueJson(const Provenance& provenance, Offset first, Offset ne
   return text + "}";
 }
 
-// A camera's row has its location, too; what is not known has neither.
+// A camera's row has its location, too. The row of undecodable elements has neither.
 std::string LedgerKeyJson(const SourcePartition& from, Offset first, const LedgerKey& key) {
   return json::serialize(
       json::object{{"source", from.source},
@@ -144,7 +144,7 @@ std::string ProgressValueJson(const Provenance& provenance, const Progress& prog
 
 namespace {
 
-// What is parsed, for as long as it is looked at: larger records than most go beyond the array.
+// Memory for one parsed record. Most records fit into the array; larger ones go beyond it.
 class Memory {
  public:
   json::storage_ptr pointer() { return &resource_; }
@@ -154,15 +154,16 @@ class Memory {
   json::monotonic_resource resource_{first_.data(), first_.size()};
 };
 
-// The object lies in `memory`.
+// Parses an object, whose parts lie in `memory`.
 Result<json::object> ParseValue(std::string_view value, Memory& memory) {
   boost::system::error_code error;
   json::value parsed = json::parse(value, error, memory.pointer());
-  if (error || !parsed.is_object()) return Status::Stop("a record that is no JSON object");
+  if (error || !parsed.is_object()) return Status::Stop("the record is not a JSON object");
   json::object object = std::move(parsed.get_object());
   if (const int64_t version = Integers(object).Get("schema_version"); version != kSchemaVersion)
-    return Status::Stop(fmt::format("a record of schema version {}; this program knows {}", version,
-                                    kSchemaVersion));
+    return Status::Stop(
+        fmt::format("the record has schema version {}, and this program reads version {}", version,
+                    kSchemaVersion));
   return object;
 }
 
@@ -175,7 +176,7 @@ Result<Ledger> LedgerOf(const json::object& object) {
   ledger.heartbeats = numbers.Get("heartbeats");
   ledger.lost = numbers.GetIfThere("lost");
   if (!numbers.ok() || !ledger.Balanced())
-    return Status::Stop("a progress record whose ledger is not one");
+    return Status::Stop("the record's ledger cannot be read or does not balance");
   return ledger;
 }
 
@@ -186,7 +187,7 @@ Result<Progress> ProgressOf(const json::object& object) {
                     .ledger = {}};
   const json::value* const ledger = object.if_contains("ledger");
   if (!fields.ok() || ledger == nullptr || !ledger->is_object())
-    return Status::Stop("a progress record without its fields");
+    return Status::Stop("the progress record lacks a field");
   const Result<Ledger> read = LedgerOf(ledger->get_object());
   if (!read.ok()) return read.status();
   progress.ledger = read.value();
@@ -209,14 +210,14 @@ Result<LedgerRow> LedgerRowOf(const json::object& object) {
     row.key.camera = {fields.Get("video_camera_oid")};
   }
   row.key.hour = {fields.GetOr("append_hour", kNoAppendTime.v)};
-  if (!fields.ok()) return Status::Stop("a row of the ledger without its fields");
+  if (!fields.ok()) return Status::Stop("the ledger record lacks a field");
   const Result<Ledger> ledger = LedgerOf(object);
   if (!ledger.ok()) return ledger.status();
   row.ledger = ledger.value();
   return row;
 }
 
-// What a cell's record has beside what every record has.
+// Reads the fields that only the record of a cell has.
 Status ReadTotal(const json::object& object, CountsRecord& record) {
   Integers fields(object);
   std::optional<std::string> item = TextOf(object, "item_name");
@@ -259,9 +260,11 @@ Result<CountsRecord> ParseCountsRecord(std::string_view value) {
   std::optional<std::string> source = TextOf(object, "source");
   record.from.partition = static_cast<int32_t>(fields.Get("source_partition"));
   record.next = {fields.Get("next_offset")};
-  if (!source || !fields.ok()) return Status::Stop("a record that does not say whose it is");
+  if (!source || !fields.ok())
+    return Status::Stop("the record does not name its source, partition and next_offset");
   record.from.source = *std::move(source);
   record.spec_id = TextOf(object, "spec_id").value_or("");
+  // Only a progress record has a ledger object; of the others, `kind` tells which they are.
   if (object.contains("ledger")) {
     Result<Progress> progress = ProgressOf(object);
     if (!progress.ok()) return progress.status();
@@ -318,8 +321,8 @@ Result<StepPosition> ParseStepPosition(std::string_view text) {
   return position;
 }
 
-Message SetAsideMessage(const std::string& topic, const SourcePartition& from,
-                        const SetAside& event) {
+Message DeadLetterMessage(const std::string& topic, const SourcePartition& from,
+                          const DeadLetter& event) {
   Message message{
       .topic = topic,
       .key = fmt::format(R"({{"source":{},"source_partition":{},"offset":{},"index":{}}})",

@@ -1,6 +1,6 @@
 // The keys and values of the topics that Sightline writes: JSON, documented in docs/KAFKA.md.
 //
-// Keys are byte for byte the same for the same thing, since compaction goes by them.
+// The key of one thing is always the same byte for byte, because compaction compares keys as bytes.
 #pragma once
 
 #include <map>
@@ -22,24 +22,24 @@ struct Message {
   std::vector<std::pair<std::string, std::string>> headers;
 };
 
-// What every value of a pipeline says of it.
+// What every value says about the pipeline that wrote it.
 struct Provenance {
   SourcePartition from;
   std::string spec_id;
 };
 
-// Of one cell of counts: the running total of the offsets [first, next).
+// Key and value of one cell of counts: its running total over the offsets [first, next).
 std::string CountKeyJson(const SourcePartition& from, Offset first, const CountKey& key,
                          Millis pane_size);
 struct LocationName {
-  std::string name;     // empty: not known
+  std::string name;     // empty: unknown
   int64_t version = 0;  // of the location table
 };
-// `location`: null in topics without names.
+// `location` is null in topics without names.
 std::string CountValueJson(const Provenance& provenance, Offset first, Offset next,
                            const CountRow& row, Millis pane_size, const LocationName* location);
 
-// Of one row of the ledger, under the same rule: the running total of the offsets [first, next).
+// Key and value of one row of the ledger: its running total over the offsets [first, next).
 std::string LedgerKeyJson(const SourcePartition& from, Offset first, const LedgerKey& key);
 std::string LedgerValueJson(const Provenance& provenance, Offset first, Offset next,
                             const LedgerRow& row);
@@ -52,35 +52,36 @@ struct Progress {
   friend bool operator==(const Progress&, const Progress&) = default;
 };
 std::string ProgressKeyJson(const SourcePartition& from);
-// Whether a record with `key` - of a total, the ledger or the progress - is of the partition that
-// has `progress_key`: every key begins with the members of that.
+// True if a record with `key` - a total, a ledger row or a progress record - belongs to the
+// partition whose progress record has `progress_key`. Every key begins with the members of that.
 bool IsOfPartition(std::string_view key, std::string_view progress_key);
 std::string ProgressValueJson(const Provenance& provenance, const Progress& progress);
-// kStop if it is no such value, or of a version that this program does not know.
+// kStop if it is not such a value, or is of a version that this program does not know.
 Result<Progress> ParseProgress(std::string_view value);
 
-// A value of a counts topic: the running total of a cell or of a row of the ledger, or a progress.
+// A parsed value of a counts topic: the running total of a cell, the running total of a ledger row,
+// or a progress record.
 struct CountsRecord {
   SourcePartition from;
   std::string spec_id;
   Offset first;  // of a total: where its group began
   Offset next;
-  // One of these.
+  // Exactly one of these is set.
   std::optional<CountRow> total;
   std::optional<LedgerRow> ledger;
   std::optional<Progress> progress;
-  // Of a cell.
+  // Only of a cell.
   Millis pane_size;
   std::optional<LocationName> location;  // in topics with names
 };
 Result<CountsRecord> ParseCountsRecord(std::string_view value);
 
-// Where a step stands in the topic that it reads, as it is kept with what it has written: a header
-// of the last record of each transaction. Reading goes on at `next`.
+// Where a step stands in the topic that it reads. It is stored with what the step has written, in a
+// header of each transaction's last record. Reading continues at `next`.
 struct StepPosition {
   std::string topic_id;
   Offset next;
-  // What was already handed on, of each source that is read again from `next`.
+  // What was already handed on of each source that is read again from `next`.
   std::map<SourcePartition, Progress> done;
   friend bool operator==(const StepPosition&, const StepPosition&) = default;
 };
@@ -88,8 +89,9 @@ constexpr std::string_view kPositionHeader = "sightline.position";
 std::string StepPositionJson(const StepPosition& position);
 Result<StepPosition> ParseStepPosition(std::string_view text);
 
-// The event's own bytes, with the reason in headers, as dead letters are written by others.
-Message SetAsideMessage(const std::string& topic, const SourcePartition& from,
-                        const SetAside& event);
+// A dead letter as a record: the event's original bytes as the value, and the reason in headers,
+// which is the usual form of dead letters.
+Message DeadLetterMessage(const std::string& topic, const SourcePartition& from,
+                          const DeadLetter& event);
 
 }  // namespace sightline::kafka

@@ -98,14 +98,14 @@ TEST(KafkaRecords, ProgressThatIsNoneIsRefused) {
     EXPECT_EQ(ParseProgress(bad).status().code(), StatusCode::kStop) << bad;
 }
 
-TEST(KafkaRecords, SetAsideKeepsItsBytes) {
-  const SetAside event{.outcome = Outcome::kMalformed,
-                       .reason = MalformedReason::kItemName,
-                       .offset = {12},
-                       .index = 3,
-                       .append_time = {77},
-                       .bytes = std::string("\xff\0{", 3)};
-  const Message message = SetAsideMessage("dead_letters", kFrom, event);
+TEST(KafkaRecords, DeadLetterKeepsItsBytes) {
+  const DeadLetter event{.outcome = Outcome::kMalformed,
+                         .reason = MalformedReason::kItemName,
+                         .offset = {12},
+                         .index = 3,
+                         .append_time = {77},
+                         .bytes = std::string("\xff\0{", 3)};
+  const Message message = DeadLetterMessage("dead_letters", kFrom, event);
   EXPECT_EQ(message.key,
             R"({"source":"kafka:cluster/raw/id","source_partition":3,"offset":12,"index":3})");
   EXPECT_EQ(message.value, event.bytes);

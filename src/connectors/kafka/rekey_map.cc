@@ -14,7 +14,8 @@ namespace {
 
 bool IsUnreadable(const Event& event) { return event.kind == Event::Kind::kMalformed; }
 
-// Elements as an array: it takes each as it is, line ends and all.
+// Joins elements into one payload. Several become an array, which accepts any element as it is,
+// including line ends.
 std::string Joined(const std::vector<std::string_view>& elements) {
   if (elements.size() == 1 && elements.front().find('\n') == std::string_view::npos)
     return std::string(elements.front());
@@ -33,7 +34,8 @@ int64_t RekeyMap::KeyOf(const Event& event) const {
                                                                           : event.id.v;
 }
 
-// Of what keeps its old key. Without one: the same always, so that its order stays.
+// The partition of a record that keeps its old key. A record without a key always goes to the same
+// partition, so that the order stays.
 int32_t RekeyMap::PlaceOf(const From& from) const {
   if (!from.key) return from.partition % partitions_;
   return static_cast<int32_t>((Murmur2(*from.key) & 0x7fffffffu) %
@@ -51,7 +53,7 @@ void RekeyMap::Map(const From& from, std::vector<KeyedRecord>& out) {
   const auto broken = std::ranges::count_if(events_, IsUnreadable);
   detections_ += std::ssize(events_) - broken;
   unreadable_ += broken + (from.has_value ? 0 : 1);
-  if (broken == std::ssize(events_)) {  // also a tombstone, and an array without elements
+  if (broken == std::ssize(events_)) {  // includes a tombstone and an array without elements
     std::optional<std::string> value;
     if (from.has_value) value = from.value;
     out.push_back({PlaceOf(from), from.key, std::move(value)});
@@ -69,7 +71,7 @@ void RekeyMap::Map(const From& from, std::vector<KeyedRecord>& out) {
 void RekeyMap::Split(const From& from, std::vector<KeyedRecord>& out) {
   ++split_;
   struct Part {
-    std::optional<int64_t> key;  // none: it keeps the old one
+    std::optional<int64_t> key;  // none: the part keeps the old key
     std::vector<std::string_view> elements;
   };
   std::vector<Part> parts;
@@ -92,9 +94,10 @@ void RekeyMap::Split(const From& from, std::vector<KeyedRecord>& out) {
   }
 }
 
-// Alone, what was broken among others may look whole, or like something else: an array in an array,
-// the last element of an array that never ends. As the first element of an array without end it is
-// one broken element whatever it holds.
+// Makes a record in which a broken element is exactly as broken as before. Alone, it may look
+// valid, or like something else: an array within an array, or the last element of an array that
+// never ends. As the first element of an array without an end, it is one broken element whatever it
+// contains.
 std::string RekeyMap::Unreadable(std::string_view element) {
   std::string record(element);
   if (!StaysBroken(record + std::string(kDecodePadding, ' '), record.size()))

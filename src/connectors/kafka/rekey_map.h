@@ -1,9 +1,9 @@
-// RekeyMap: one record of detections -> the records that each have one key, in order.
+// RekeyMap: turns one record of detections into records that have one key each, in order.
 //
-// A record whose detections all have one key is handed on as it is. Otherwise it is split into one
-// record a key, in the order of their first detections; the bytes of each detection stay as they
-// are. What cannot be decoded keeps its bytes and its old key, and is in its new record what it was
-// in the old one: one malformed element. Pure; one thread.
+// A record whose detections all have the same key is passed on as it is. Any other is split into
+// one record per key, in the order of their first detections. The bytes of each detection stay the
+// same. What cannot be decoded keeps its bytes and its old key, and stays one malformed element. It
+// has no I/O. One thread.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@
 
 namespace sightline {
 
-// By detection, heartbeats have none: they keep the key of their camera.
+// Heartbeats have no detection: with kDetection they keep the key of their camera.
 enum class RekeyBy : uint8_t { kCamera, kDetection };
 
 struct KeyedRecord {
@@ -30,19 +30,20 @@ struct KeyedRecord {
 
 class RekeyMap {
  public:
-  // `partitions` of the topic that is written, >= 1. `unit`: pipeline.timestamp_unit.
+  // `partitions` is the number of partitions of the topic that is written, at least 1. `unit` is
+  // pipeline.timestamp_unit.
   RekeyMap(RekeyBy by, TimeUnit unit, int32_t partitions);
 
   struct From {
     int32_t partition = 0;
     const std::optional<std::string>& key;
-    // kDecodePadding readable bytes behind it.
+    // kDecodePadding bytes behind it are readable.
     std::string_view value;
     bool has_value = true;
   };
   void Map(const From& from, std::vector<KeyedRecord>& out);
 
-  int64_t detections() const { return detections_; }  // and heartbeats
+  int64_t detections() const { return detections_; }  // includes heartbeats
   int64_t unreadable() const { return unreadable_; }  // elements that keep their old key
   int64_t split() const { return split_; }            // records that became several
 

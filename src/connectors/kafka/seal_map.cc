@@ -7,10 +7,10 @@
 
 namespace sightline::kafka {
 
-void SealMap::GoOn(const StepPosition& position) {
+void SealMap::Resume(const StepPosition& position) {
   next_ = position.next;
   for (const auto& [from, progress] : position.done) {
-    fold_.GoOn(from, progress);
+    fold_.Resume(from, progress);
     Source& source = sources_[from];
     source.done = source.seen = progress;
     source.begins_at = position.next;
@@ -28,7 +28,7 @@ Status SealMap::Take(Offset at, std::string_view value, StepClock::time_point no
   Source& source = sources_[record.from];
   source.spec_id = record.spec_id;
   if (record.progress && !source.open && record.progress->next == source.done.next) {
-    // Said again, so that retention leaves a record of it: of ours, too.
+    // The writer repeated its progress record, so that retention leaves one. Repeat ours, too.
     messages_.push_back(ProgressMessage(record.from, source));
     return Status::Ok();
   }
@@ -38,7 +38,8 @@ Status SealMap::Take(Offset at, std::string_view value, StepClock::time_point no
     if (record.location) names_[record.total->key.location] = *record.location;
   }
   if (!record.progress && record.first > source.group) {
-    // The group before has ended: with the progress that begins this one, it is whole.
+    // A new group begins, so the group before it has ended. If the progress reaches the start of
+    // the new one, the old group is whole and can be sealed.
     if (source.open && source.seen.next == record.first) RETURN_IF_ERROR(Seal(record.from, source));
     source.group = record.first;
     source.begins_at = at;
@@ -61,16 +62,17 @@ Status SealMap::Take(Offset at, std::string_view value, StepClock::time_point no
 Status SealMap::Seal(const SourcePartition& from, Source& source) {
   Segment segment = *std::exchange(source.open, std::nullopt);
   rows_ -= static_cast<int64_t>(segment.rows());
-  // Where compaction has cut a transaction, its rows come a commit later than what they are of.
+  // Compaction may have removed a part of a transaction. Its rows then come one commit later than
+  // what they belong to, and leave empty ones here.
   std::erase_if(segment.ledger, [](const LedgerRow& row) { return row.ledger == Ledger{}; });
   int64_t sum = 0;
   for (const CountRow& row : segment.counts) sum += row.count;
   const int64_t counted = segment.Total().of(Outcome::kCounted);
   if (sum != counted)
-    return Status::Stop(fmt::format(
-        "partition {} of '{}': the offsets [{}, {}) counted {}, but the records of them "
-        "say {}: the topic has lost some",
-        from.partition, from.source, segment.first.v, segment.next.v, counted, sum));
+    return Status::Stop(
+        fmt::format("partition {} of '{}': the offsets [{}, {}) counted {}, but their records add "
+                    "up to {}: the topic has lost records",
+                    from.partition, from.source, segment.first.v, segment.next.v, counted, sum));
   const Provenance provenance{from, source.spec_id};
   for (const CountRow& row : segment.counts) {
     const auto name = names_.find(row.key.location);
@@ -99,7 +101,8 @@ Message SealMap::ProgressMessage(const SourcePartition& from, const Source& sour
           .headers = {}};
 }
 
-// What is read again from `next` are the groups that may still go on, and so all behind them.
+// The position to continue at: before every group that may still go on, and so before everything
+// behind those. A group that ended by age is one of them for `remember`.
 StepPosition SealMap::Position(StepClock::time_point now) {
   StepPosition position{.topic_id = options_.topic_id, .next = next_, .done = {}};
   for (const auto& [from, source] : sources_)
@@ -110,8 +113,10 @@ StepPosition SealMap::Position(StepClock::time_point now) {
   return position;
 }
 
-Result<StepCommit> SealMap::Give(StepClock::time_point now) {
+Result<StepCommit> SealMap::NextCommit(StepClock::time_point now) {
   for (auto& [from, source] : sources_)
+    // An old group is sealed although no newer one has begun: its writer would begin another with
+    // its next commit.
     if (source.open && now - source.begun > options_.group_age_max)
       RETURN_IF_ERROR(Seal(from, source));
   StepCommit commit{.messages = std::exchange(messages_, {}), .position = Position(now)};

@@ -1,10 +1,10 @@
-// SealMap: running totals into sealed segments, for the lake. See StepMap.
+// SealMap: turns running totals into sealed segments, for the lake. See StepMap.
 //
-// Totals of one key run until their group ends; then all that it adds is known and is given once,
-// as a segment of source offsets. A group ends when the next one begins, or when it is so old that
-// its writer would begin another: so what is handed on stays the same however the topic is
-// compacted meanwhile, and is never cut inside of a group. A segment whose counts are not what its
-// ledger says is not given: then the topic has lost records (kStop).
+// The totals of a key grow until their group ends. Then everything that the group adds is known,
+// and is given once, as a segment of source offsets. A group ends when the next one begins, or when
+// it is so old that its writer would begin another. So the output stays the same however the topic
+// is compacted meanwhile, and never ends inside a group. A segment whose counts differ from its
+// ledger is not given: the topic has lost records (kStop).
 #pragma once
 
 #include <map>
@@ -19,12 +19,12 @@
 namespace sightline::kafka {
 
 struct SealOptions {
-  std::string topic_id;  // of what is read
+  std::string topic_id;  // of the topic that is read
   std::string to;        // the topic that is written
-  // Longer than a writer keeps a group (KafkaWriterOptions::group_age_max) and than it may take to
-  // commit the last of it.
+  // Longer than a writer keeps a group (KafkaWriterOptions::group_age_max) plus the time that it
+  // may take to commit the last of it.
   std::chrono::milliseconds group_age_max{90'000};
-  // A group that ended by its age is remembered for so long, should it go on after all.
+  // How long a group that ended by its age is remembered, in case it goes on after all.
   std::chrono::milliseconds remember{3'600'000};
 };
 
@@ -32,15 +32,15 @@ class SealMap final : public StepMap {
  public:
   explicit SealMap(SealOptions options) : options_(std::move(options)) {}
 
-  void GoOn(const StepPosition& position) override;
+  void Resume(const StepPosition& position) override;
   Status Take(Offset at, std::string_view value, StepClock::time_point now) override;
-  Result<StepCommit> Give(StepClock::time_point now) override;
+  Result<StepCommit> NextCommit(StepClock::time_point now) override;
   int64_t waiting() const override { return rows_; }
   int64_t refused() const override { return refused_; }
 
  private:
   struct Source {
-    Progress done;                // everything before is sealed
+    Progress done;                // everything before done.next is sealed
     Progress seen;                // the newest progress record
     std::optional<Segment> open;  // [done.next, seen.next)
     // The newest group.
@@ -58,7 +58,7 @@ class SealMap final : public StepMap {
   std::map<SourcePartition, Source> sources_;
   std::map<LocationId, LocationName> names_;
   std::vector<Message> messages_;
-  int64_t rows_ = 0;  // of messages_ and of what is open
+  int64_t rows_ = 0;  // in messages_ and in the open segments
   Offset next_{0};    // behind the newest record that was taken
   int64_t refused_ = 0;
 };

@@ -16,7 +16,7 @@ namespace {
 constexpr int kAskTimeoutMs = 5'000;
 constexpr int64_t kRecordsMax = 8'192;
 
-// What an asked offset is, as the opaque of its request.
+// Which question an answer belongs to; the opaque value of its request.
 enum class Question : uintptr_t { kEarliest = 1, kEnd = 2, kNewest = 3 };
 
 RecordExtra ExtraOf(const rd_kafka_message_t& message, int64_t timestamp) {
@@ -28,10 +28,10 @@ RecordExtra ExtraOf(const rd_kafka_message_t& message, int64_t timestamp) {
 
 }  // namespace
 
-KafkaSource::KafkaSource(rd_kafka_t* client, Board& board, const KafkaTopic& topic,
+KafkaSource::KafkaSource(rd_kafka_t* client, TopicRegistry& registry, const KafkaTopic& topic,
                          int32_t partition, std::function<void()> wake)
     : client_(client),
-      board_(board),
+      registry_(registry),
       topic_(topic.name),
       topic_id_(topic.id),
       partition_(partition),
@@ -50,7 +50,7 @@ void KafkaSource::Woken(rd_kafka_t*, void* self) {
   if (const auto& wake = static_cast<KafkaSource*>(self)->wake_) wake();
 }
 
-// kRetry until the answers to new questions are there.
+// Asks for the bounds of the partition, and collects the answers. kRetry until all are there.
 Status KafkaSource::AskBounds() {
   if (answers_ == nullptr) {
     bounds_ = {};
@@ -71,7 +71,7 @@ Status KafkaSource::AskBounds() {
       return answer.status();
     }
     const Offset offset{answer.value().offset};
-    // No record at all has the time -1.
+    // A time of -1 means that there is no record at all.
     const bool has_time = log_append_time_ && answer.value().timestamp >= 0;
     switch (
         static_cast<Question>(reinterpret_cast<uintptr_t>(rd_kafka_event_opaque(event.get())))) {
@@ -87,13 +87,14 @@ Status KafkaSource::AskBounds() {
     }
   }
   if (!bounds_.complete())
-    return Status::Retry(Where(topic_, partition_) + ": waiting for the broker to tell its ends");
+    return Status::Retry(Where(topic_, partition_) +
+                         ": waiting for the broker to report its offsets");
   answers_ = nullptr;
   return Status::Ok();
 }
 
 Result<Offset> KafkaSource::Earliest() {
-  // Who asks after a refusal wants to know what it was refused by.
+  // After a refusal by Seek(), the caller wants the bound on which it was based.
   if (!refused_) RETURN_IF_ERROR(AskBounds());
   refused_ = false;
   return *bounds_.earliest;
@@ -101,25 +102,26 @@ Result<Offset> KafkaSource::Earliest() {
 
 Status KafkaSource::Seek(Offset next) {
   refused_ = false;
-  // A start seeks several offsets, one after the other: what was asked for the first serves all of
-  // them, but nothing stops for a person on an old answer. (What retention has passed stays
-  // passed.)
+  // A start seeks several offsets, one after the other. The bounds that were requested for the
+  // first serve all of them. But a stop must not rest on an old answer, so an offset beyond the end
+  // asks again. (What retention has passed stays passed.)
   if (!bounds_.complete() || next > *bounds_.end) RETURN_IF_ERROR(AskBounds());
   refused_ = next < *bounds_.earliest || next > *bounds_.end;
   if (next < *bounds_.earliest)
-    return Status::Stop(fmt::format(
-        "{}: retention has passed offset {}, the oldest is {}: the records between are lost",
-        Where(topic_, partition_), next.v, bounds_.earliest->v));
+    return Status::Stop(
+        fmt::format("{}: retention has passed offset {}, and the oldest is {}: the records between "
+                    "them are lost",
+                    Where(topic_, partition_), next.v, bounds_.earliest->v));
   if (next > *bounds_.end)
-    return Status::Stop(fmt::format(
-        "{}: offset {} lies beyond the end {}: records are lost, or the topic is not the one that "
-        "was counted",
-        Where(topic_, partition_), next.v, bounds_.end->v));
+    return Status::Stop(
+        fmt::format("{}: offset {} lies beyond the end {}: records are lost, or this is not the "
+                    "topic that was counted",
+                    Where(topic_, partition_), next.v, bounds_.end->v));
   End();
   next_ = next;
   failed_ = Status::Ok();
   newest_ = next == *bounds_.end ? *bounds_.newest : kNoAppendTime;
-  board_.SetEnd(topic_id_, partition_, *bounds_.end, *bounds_.newest);
+  registry_.SetEnd(topic_id_, partition_, *bounds_.end, *bounds_.newest);
   return Status::Ok();
 }
 
@@ -151,10 +153,10 @@ Result<Batch> KafkaSource::Poll(int64_t records_max) {
   const ssize_t got =
       rd_kafka_consume_batch_queue(messages_.get(), 0, polled_.data(), polled_.size());
   const size_t count = got < 0 ? 0 : static_cast<size_t>(got);
-  if (board_.Replaced(topic_)) {
+  if (registry_.Replaced(topic_)) {
     // What lies at this offset now belongs to another source.
     for (size_t i = 0; i < count; ++i) rd_kafka_message_destroy(polled_[i]);
-    return Status::Retry(fmt::format("topic '{}' was deleted and made again", topic_));
+    return Status::Retry(fmt::format("topic '{}' was deleted and created again", topic_));
   }
   Batch batch{.first = next_, .next = next_, .records = {}, .storage = nullptr};
   size_t bytes = 0;
@@ -168,11 +170,11 @@ Result<Batch> KafkaSource::Poll(int64_t records_max) {
   for (size_t i = 0; i < count; ++i) {
     rd_kafka_message_t* const message = polled_[i];
     if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-      // Behind the last record there may be markers of transactions, which nobody reads.
+      // Transaction markers may lie behind the last record; nobody reads them.
       batch.next = std::max(batch.next, Offset{message->offset});
     } else if (message->err != 0) {
       if (failed_.ok()) failed_ = ToStatus(*message);
-      Tell(failed_.message());
+      LogOnce(failed_.message());
     } else if (failed_.ok() && Offset{message->offset} >= batch.next) {
       rd_kafka_timestamp_type_t type = RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
       const int64_t time = rd_kafka_message_timestamp(message, &type);
@@ -185,7 +187,7 @@ Result<Batch> KafkaSource::Poll(int64_t records_max) {
       if (keeps_extras_) extras_.push_back(ExtraOf(*message, time));
       to += message->len;
       batch.next = {message->offset + 1};
-      told_.clear();
+      logged_.clear();
     }
     rd_kafka_message_destroy(message);
   }
@@ -193,16 +195,16 @@ Result<Batch> KafkaSource::Poll(int64_t records_max) {
   next_ = batch.next;
   if (batch.first == batch.next && !failed_.ok()) return Poll(records_max);
   if (batch.first != batch.next) {
-    int64_t low = 0, high = 0;  // as the newest answer of the broker said
+    int64_t low = 0, high = 0;  // from the broker's newest response
     rd_kafka_get_watermark_offsets(client_, topic_.c_str(), partition_, &low, &high);
-    board_.SetEnd(topic_id_, partition_, std::max(next_, Offset{high}), newest_);
+    registry_.SetEnd(topic_id_, partition_, std::max(next_, Offset{high}), newest_);
   }
   return batch;
 }
 
-// A task that runs says no more than that it will ask again.
-void KafkaSource::Tell(const std::string& trouble) {
-  if (std::exchange(told_, trouble) != trouble) LogWarning("kafka: " + trouble);
+// A running task only reports that it will ask again, so the reason is logged here.
+void KafkaSource::LogOnce(const std::string& trouble) {
+  if (std::exchange(logged_, trouble) != trouble) LogWarning("kafka: " + trouble);
 }
 
 Status KafkaSource::ToStatus(const rd_kafka_message_t& message) const {
@@ -212,10 +214,10 @@ Status KafkaSource::ToStatus(const rd_kafka_message_t& message) const {
   switch (message.err) {
     case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
     case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
-      return Status::Stop(fmt::format(
-          "{}: retention has passed offset {}, or the log is shorter than it was: records are lost "
-          "that were not read",
-          what, next_.v));
+      return Status::Stop(
+          fmt::format("{}: retention has passed offset {}, or the log is shorter than it was: "
+                      "records were lost before they were read",
+                      what, next_.v));
     default:
       return Status::Retry(what);
   }

@@ -1,7 +1,8 @@
-// KafkaSource: one partition of a topic as a Source. Not for other rooms: it shows librdkafka.
+// KafkaSource: one partition of a topic as a Source. Not for other rooms: it exposes librdkafka.
 //
-// The start is asked for without waiting (kRetry until the answer is there). Payloads are copied
-// out of the client's buffers, so that a batch is independent of them and has its padding.
+// The partition's bounds are requested without waiting (kRetry until the answer is there). Payloads
+// are copied out of the client's buffers, so that a batch does not depend on these and has its
+// padding.
 #pragma once
 
 #include <functional>
@@ -18,42 +19,43 @@
 
 namespace sightline::kafka {
 
-// What sources of a reader share. Thread-safe.
-class Board {
+// What the sources of a reader share. Thread-safe.
+class TopicRegistry {
  public:
-  virtual ~Board() = default;
-  // The topic was deleted and made again. True before anything of the new one is read.
+  virtual ~TopicRegistry() = default;
+  // True if the topic was deleted and created again, before anything of the new one is read.
   virtual bool Replaced(const std::string& topic) const = 0;
-  // Where a partition ends, for those who ask while its source reads. Neither goes back.
+  // Records where a partition ends, for those who ask while its source reads. Neither value goes
+  // back.
   virtual void SetEnd(const std::string& topic_id, int32_t partition, Offset next,
                       AppendTime newest) = 0;
 };
 
-// What a record has beside what is counted.
+// What a record has beyond what is counted.
 struct RecordExtra {
   std::optional<std::string> key;
-  bool has_value = true;   // no tombstone
-  int64_t timestamp = -1;  // of whoever stamps it
+  bool has_value = true;   // false: a tombstone
+  int64_t timestamp = -1;  // set by the broker or the sender
 };
 
 class KafkaSource final : public Source {
  public:
-  // `client` and `board` outlive it.
-  KafkaSource(rd_kafka_t* client, Board& board, const KafkaTopic& topic, int32_t partition,
-              std::function<void()> wake);
+  // `client` and `registry` outlive the source.
+  KafkaSource(rd_kafka_t* client, TopicRegistry& registry, const KafkaTopic& topic,
+              int32_t partition, std::function<void()> wake);
   ~KafkaSource() override;
 
   Result<Offset> Earliest() override;
   Status Seek(Offset next) override;
   Result<Batch> Poll(int64_t records_max) override;
 
-  // From the next Poll() on; for those who hand records on.
+  // Keeps keys and timestamps from the next Poll() on, for users that pass records on.
   void KeepExtras() { keeps_extras_ = true; }
-  // Of the records of the newest batch.
+  // The extras of the newest batch's records.
   const std::vector<RecordExtra>& extras() const { return extras_; }
 
  private:
-  // What the cluster says of the partition: asked, then collected.
+  // The cluster's answers about the partition, as they come in.
   struct Bounds {
     std::optional<Offset> earliest, end;
     std::optional<AppendTime> newest;
@@ -62,27 +64,27 @@ class KafkaSource final : public Source {
   Status AskBounds();
   Status Begin();
   void End();
-  void Tell(const std::string& trouble);
+  void LogOnce(const std::string& trouble);
   Status ToStatus(const rd_kafka_message_t& message) const;
   static void Woken(rd_kafka_t* client, void* self);
 
   rd_kafka_t* const client_;
-  Board& board_;
+  TopicRegistry& registry_;
   const std::string topic_, topic_id_;
   const int32_t partition_;
   const bool log_append_time_;
   const std::function<void()> wake_;
   const Topic handle_;
 
-  Queue answers_;         // of questions about bounds; null: none is asked
-  Bounds bounds_;         // until the first Poll()
-  bool refused_ = false;  // by them
-  Queue messages_;        // null: not begun
+  Queue answers_;         // answers about the bounds; null: nothing is requested
+  Bounds bounds_;         // valid until the first Poll()
+  bool refused_ = false;  // Seek() refused because of bounds_
+  Queue messages_;        // null: fetching has not begun
   Offset next_;
   AppendTime newest_ = kNoAppendTime;
-  Status failed_ = Status::Ok();             // met behind records that were given first
-  std::string told_;                         // the newest trouble in the log, until records come
-  std::vector<rd_kafka_message_t*> polled_;  // of one Poll; a member for its memory
+  Status failed_ = Status::Ok();             // an error behind records that are returned first
+  std::string logged_;                       // the newest error in the log, until records arrive
+  std::vector<rd_kafka_message_t*> polled_;  // used by one Poll(); a member to reuse its memory
   bool keeps_extras_ = false;
   std::vector<RecordExtra> extras_;
 };

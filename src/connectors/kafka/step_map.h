@@ -1,5 +1,5 @@
-// StepMap: what a step between two topics makes of the records of one partition. Pure; one thread.
-// See KafkaSteps.
+// StepMap: what a step between two topics makes of the records of one partition. It has no I/O. One
+// thread. See KafkaSteps.
 #pragma once
 
 #include <chrono>
@@ -16,7 +16,7 @@ namespace sightline::kafka {
 
 using StepClock = std::chrono::steady_clock;
 
-// One transaction: its last message is a progress record with the position behind it.
+// One transaction. Its last message is a progress record that carries the position behind it.
 struct StepCommit {
   std::vector<Message> messages;  // empty: there is nothing to write
   StepPosition position;
@@ -25,14 +25,16 @@ struct StepCommit {
 class StepMap {
  public:
   virtual ~StepMap() = default;
-  // Where an earlier one stood: before the first Take(), which then begins at `position.next`.
-  virtual void GoOn(const StepPosition& position) = 0;
-  // A committed record of the topic that is read. kStop: what it says cannot be; for a person. What
-  // is no record of ours is passed over and counted.
+  // Resumes where an earlier map stood. Call it before the first Take(), which then gets the record
+  // at `position.next`.
+  virtual void Resume(const StepPosition& position) = 0;
+  // Takes a committed record of the topic that is read. kStop if what it says cannot be true; a
+  // person must look. A record that is not ours is skipped and counted.
   virtual Status Take(Offset at, std::string_view value, StepClock::time_point now) = 0;
-  // What can be written by now. Each is asked for once, and written whole before the next.
-  virtual Result<StepCommit> Give(StepClock::time_point now) = 0;
-  // About how much Give() has: reading stops while it is large.
+  // Returns what can be written by now. Each commit is returned once, and must be written whole
+  // before the next one.
+  virtual Result<StepCommit> NextCommit(StepClock::time_point now) = 0;
+  // About how much NextCommit() holds. Reading stops while it is large.
   virtual int64_t waiting() const = 0;
   virtual int64_t refused() const = 0;
 };

@@ -148,7 +148,7 @@ TEST(SealMap, SealsExactlyWhatWasCountedWhateverDies) {
         ASSERT_TRUE(map->Take({static_cast<int64_t>(at)}, topic[at].value, now).ok());
       const bool ages = seed % 2 == 1;
       if (ages && writer.Die(4)) now += std::chrono::seconds(100);
-      const StepCommit given = map->Give(now).value();
+      const StepCommit given = map->NextCommit(now).value();
       if (!given.messages.empty() && !writer.Die(5)) {
         reader.Take(given.messages);
         position = ParseStepPosition(given.messages.back().headers.back().second).value();
@@ -158,7 +158,7 @@ TEST(SealMap, SealsExactlyWhatWasCountedWhateverDies) {
       }
       ++restarts;  // also after a transaction that was not committed
       map = std::make_unique<SealMap>(SealOptions{.topic_id = "in", .to = "lake_rows"});
-      map->GoOn(ParseStepPosition(StepPositionJson(position)).value());
+      map->Resume(ParseStepPosition(StepPositionJson(position)).value());
       at = static_cast<size_t>(position.next.v);
       // Up to some place the newest record of every key stays.
       const size_t compacted = ages ? 0 : at + writer.Draw(topic.size() - at + 1);
@@ -173,7 +173,7 @@ TEST(SealMap, SealsExactlyWhatWasCountedWhateverDies) {
       ASSERT_TRUE(map->Take({static_cast<int64_t>(at)}, topic[at].value, now).ok());
     // The last group ends by its age.
     now += std::chrono::seconds(100);
-    reader.Take(map->Give(now).value().messages);
+    reader.Take(map->NextCommit(now).value().messages);
     EXPECT_EQ(reader.sum_, writer.truth_) << seed;
     EXPECT_EQ(reader.cameras_, writer.cameras_) << seed;
     EXPECT_EQ(reader.next_, writer.progress_.next) << seed;
@@ -198,20 +198,20 @@ TEST(SealMap, AGroupThatGoesOnAfterAllAddsWhatItIsMore) {
   SealMap map = NewSeal();
   ASSERT_TRUE(map.Take({10}, total(bus, 5), now).ok());
   ASSERT_TRUE(map.Take({11}, done(5, 3), now).ok());
-  EXPECT_TRUE(map.Give(now).value().messages.empty());
+  EXPECT_TRUE(map.NextCommit(now).value().messages.empty());
   Reader reader;
-  const StepCommit aged = map.Give(now + std::chrono::seconds(91)).value();
+  const StepCommit aged = map.NextCommit(now + std::chrono::seconds(91)).value();
   reader.Take(aged.messages);
   EXPECT_EQ(reader.sum_["bus"], 3);
   EXPECT_EQ(aged.position.next, Offset{10});  // it may go on
 
   SealMap again = NewSeal();
-  again.GoOn(aged.position);
+  again.Resume(aged.position);
   ASSERT_TRUE(again.Take({10}, total(bus, 5), now).ok());
   ASSERT_TRUE(again.Take({11}, done(5, 3), now).ok());
   ASSERT_TRUE(again.Take({14}, total(more, 9), now).ok());
   ASSERT_TRUE(again.Take({15}, done(9, 5), now).ok());
-  reader.Take(again.Give(now + std::chrono::seconds(91)).value().messages);
+  reader.Take(again.NextCommit(now + std::chrono::seconds(91)).value().messages);
   EXPECT_EQ(reader.sum_["bus"], 5);
 }
 
@@ -228,12 +228,12 @@ TEST(SealMap, ProgressThatIsSaidAgainIsHandedOn) {
   ASSERT_TRUE(map.Take({12}, done, now).ok());  // of what is not sealed yet
   Reader reader;
   now += std::chrono::seconds(91);
-  const StepCommit sealed = map.Give(now).value();
+  const StepCommit sealed = map.NextCommit(now).value();
   reader.Take(sealed.messages);
   EXPECT_EQ(sealed.position.next, Offset{10});
   now += std::chrono::hours(24);
   ASSERT_TRUE(map.Take({13}, done, now).ok());
-  const StepCommit again = map.Give(now).value();
+  const StepCommit again = map.NextCommit(now).value();
   ASSERT_EQ(again.messages.size(), 1);
   EXPECT_EQ(again.messages[0].key, sealed.messages.back().key);
   EXPECT_EQ(again.messages[0].value, sealed.messages.back().value);
@@ -243,9 +243,9 @@ TEST(SealMap, ProgressThatIsSaidAgainIsHandedOn) {
   EXPECT_EQ(reader.sum_["bus"], 3);
   // Begun again on what retention has left.
   SealMap left = NewSeal();
-  left.GoOn(again.position);
+  left.Resume(again.position);
   ASSERT_TRUE(left.Take({14}, done, now).ok());
-  EXPECT_EQ(left.Give(now).value().messages.size(), 1);
+  EXPECT_EQ(left.NextCommit(now).value().messages.size(), 1);
 }
 
 TEST(SealMap, ATopicThatHasLostRecordsIsSaid) {
@@ -255,10 +255,10 @@ TEST(SealMap, ATopicThatHasLostRecordsIsSaid) {
       map.Take({0}, ProgressValueJson(kFrom, {.next = {5}, .watermark = {0}, .ledger = Counted(3)}),
                now)
           .ok());
-  const Result<StepCommit> given = map.Give(now + std::chrono::seconds(91));
+  const Result<StepCommit> given = map.NextCommit(now + std::chrono::seconds(91));
   ASSERT_FALSE(given.ok());
   EXPECT_EQ(given.status().code(), StatusCode::kStop);
-  EXPECT_THAT(given.status().message(), HasSubstr("lost some"));
+  EXPECT_THAT(given.status().message(), HasSubstr("lost records"));
 }
 
 TEST(JoinMap, KeepsKeysAndTotalsAndPutsNames) {
@@ -276,11 +276,11 @@ TEST(JoinMap, KeepsKeysAndTotalsAndPutsNames) {
     ASSERT_TRUE(map.Take({static_cast<int64_t>(i) + 100}, records[i].value, now).ok());
   ASSERT_TRUE(map.Take({99}, "none of ours", now).ok());
   EXPECT_EQ(map.refused(), 1);
-  std::vector<Message> messages = map.Give(now).value().messages;
+  std::vector<Message> messages = map.NextCommit(now).value().messages;
   ASSERT_LT(messages.size(), last);
   EXPECT_EQ(messages.back().key, ProgressKeyJson(kFrom.from));
   ASSERT_TRUE(map.Take({static_cast<int64_t>(last) + 100}, records[last].value, now).ok());
-  const StepCommit rest = map.Give(now).value();
+  const StepCommit rest = map.NextCommit(now).value();
   EXPECT_EQ(rest.position.next, Offset{static_cast<int64_t>(last) + 101});
   for (const Message& message : rest.messages) messages.push_back(message);
   ASSERT_EQ(messages.size(), records.size());
@@ -297,7 +297,7 @@ TEST(JoinMap, KeepsKeysAndTotalsAndPutsNames) {
       EXPECT_EQ(is.location->version, 4);
     }
   }
-  EXPECT_TRUE(map.Give(now).value().messages.empty());
+  EXPECT_TRUE(map.NextCommit(now).value().messages.empty());
 }
 
 TEST(StepPosition, IsNoneOfOurs) {

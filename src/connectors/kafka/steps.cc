@@ -15,13 +15,14 @@ namespace {
 
 using kafka::StepClock;
 
-constexpr int64_t kRecordsMax = 1'024;  // of one Step(): soon done, also on a busy machine
-// So many messages are written without waiting for the commit interval.
+constexpr int64_t kRecordsMax = 1'024;  // read by one Step(): done soon, even on a busy machine
+// This many messages are written without waiting for the commit interval.
 constexpr int64_t kCommitAt = 4'096;
-// Reading stops while so many messages wait to be written.
+// Reading stops while this many messages wait to be written.
 constexpr int64_t kWaitingMax = 65'536;
 
-// Every record: the newest one of a step's topic has a position, or is not a step's.
+// Finds something in every record: the newest record of a step's topic has a position, or was not
+// written by a step.
 std::optional<std::string> PositionOf(const rd_kafka_message_t& message) {
   return kafka::HeaderOf(message, kafka::kPositionHeader).value_or("");
 }
@@ -32,23 +33,24 @@ struct KafkaSteps::State {
   explicit State(KafkaStepsOptions given) : options(std::move(given)) {}
   const KafkaStepsOptions options;
   std::unique_ptr<KafkaReader> reader;
-  kafka::ClosedWorkers closed;
+  kafka::RetiredWorkers retired;
 };
 
 namespace {
 
 class PartitionStep final : public KafkaStep {
  public:
-  PartitionStep(const KafkaStepsOptions& options, KafkaReader& reader, kafka::ClosedWorkers& closed,
-                int32_t partition, std::unique_ptr<kafka::StepMap> map, std::function<void()> wake)
+  PartitionStep(const KafkaStepsOptions& options, KafkaReader& reader,
+                kafka::RetiredWorkers& retired, int32_t partition,
+                std::unique_ptr<kafka::StepMap> map, std::function<void()> wake)
       : options_(options),
         reader_(reader),
-        closed_(closed),
+        retired_(retired),
         partition_(partition),
         map_(std::move(map)),
         wake_(std::move(wake)) {}
   ~PartitionStep() override {
-    if (worker_ != nullptr) closed_.Bury(std::move(worker_));
+    if (worker_ != nullptr) retired_.Retire(std::move(worker_));
   }
 
   Status Step(bool draining) override {
@@ -56,10 +58,10 @@ class PartitionStep final : public KafkaStep {
     if (!sought_) RETURN_IF_ERROR(Seek());
     stats_.running = true;
     if (committing_ != nullptr) RETURN_IF_ERROR(TakeAnswer());
-    if (worker_->left_open())
-      return Status::Rebuild(
-          fmt::format("kafka: {}: the end of the newest transaction is not there",
-                      kafka::Where(options_.to, partition_)));
+    if (worker_->has_hanging_transaction())
+      return Status::Rebuild(fmt::format(
+          "kafka: {}: the newest transaction is hanging: its end is missing in the partition",
+          kafka::Where(options_.to, partition_)));
     bool more = false;
     if (!draining && map_->waiting() < kWaitingMax) {
       const Result<Batch> batch = source_->Poll(kRecordsMax);
@@ -81,7 +83,7 @@ class PartitionStep final : public KafkaStep {
   }
 
  private:
-  // Becomes the owner, and learns where the one before stood.
+  // Fences the owner before it, and learns where that one stood.
   Status Begin() {
     if (worker_ == nullptr) {
       worker_ = std::make_unique<kafka::TransactionWorker>(
@@ -95,24 +97,24 @@ class PartitionStep final : public KafkaStep {
     if (!answer->status.ok())
       return answer->status.code() == StatusCode::kStop ? answer->status
                                                         : Status::Rebuild(answer->status.message());
-    if (answer->found) RETURN_IF_ERROR(GoOn(*answer->found));
+    if (answer->found) RETURN_IF_ERROR(Resume(*answer->found));
     source_ = reader_.OpenSource(options_.from, partition_, wake_);
     return Status::Ok();
   }
 
-  Status GoOn(const std::string& header) {
+  Status Resume(const std::string& header) {
     if (header.empty())
-      return Status::Stop(fmt::format(
-          "topic '{}' partition {} was written by another program, or by counting that writes it "
-          "itself: what is there would count twice; use another topic",
-          options_.to, partition_));
+      return Status::Stop(
+          fmt::format("topic '{}' partition {} was written by another program, or by a `count` "
+                      "that writes it itself: its records would count twice; use another topic",
+                      options_.to, partition_));
     const Result<kafka::StepPosition> position = kafka::ParseStepPosition(header);
     if (!position.ok())
       return Status::Stop(fmt::format("topic '{}' partition {}: {}", options_.to, partition_,
                                       position.status().message()));
-    // Made again: another topic, read from its beginning.
+    // The topic was created again: it is another one, and is read from its beginning.
     if (position.value().topic_id != options_.from.id) return Status::Ok();
-    map_->GoOn(position.value());
+    map_->Resume(position.value());
     begin_ = position.value().next;
     return Status::Ok();
   }
@@ -141,7 +143,7 @@ class PartitionStep final : public KafkaStep {
     if (!now_or_never && now - committed_ < std::chrono::milliseconds(options_.commit_interval.v) &&
         map_->waiting() < kCommitAt)
       return Status::Ok();
-    Result<kafka::StepCommit> commit = map_->Give(now);
+    Result<kafka::StepCommit> commit = map_->NextCommit(now);
     if (!commit.ok()) return commit.status();
     unwritten_ = false;
     if (commit.value().messages.empty()) return Status::Ok();
@@ -167,16 +169,16 @@ class PartitionStep final : public KafkaStep {
 
   const KafkaStepsOptions& options_;
   KafkaReader& reader_;
-  kafka::ClosedWorkers& closed_;
+  kafka::RetiredWorkers& retired_;
   const int32_t partition_;
   const std::unique_ptr<kafka::StepMap> map_;
   const std::function<void()> wake_;
   std::unique_ptr<kafka::TransactionWorker> worker_;
   std::shared_ptr<kafka::Answer> fencing_, committing_;
-  std::optional<Offset> begin_;  // nothing: the earliest
+  std::optional<Offset> begin_;  // nothing: the earliest offset
   std::unique_ptr<Source> source_;
   bool sought_ = false;
-  bool unwritten_ = false;  // something was read since Give()
+  bool unwritten_ = false;  // something was read since the last NextCommit()
   StepClock::time_point committed_;
   KafkaStepStats stats_;
 };
@@ -202,7 +204,7 @@ std::unique_ptr<KafkaStep> KafkaSteps::OpenJoin(
     return kafka::LocationName{.name = std::move(text), .version = version};
   };
   return std::make_unique<PartitionStep>(
-      state_->options, *state_->reader, state_->closed, partition,
+      state_->options, *state_->reader, state_->retired, partition,
       std::make_unique<kafka::JoinMap>(state_->options.from.id, state_->options.to,
                                        std::move(name)),
       std::move(wake));
@@ -211,7 +213,7 @@ std::unique_ptr<KafkaStep> KafkaSteps::OpenJoin(
 std::unique_ptr<KafkaStep> KafkaSteps::OpenTransform(int32_t partition,
                                                      std::function<void()> wake) {
   return std::make_unique<PartitionStep>(
-      state_->options, *state_->reader, state_->closed, partition,
+      state_->options, *state_->reader, state_->retired, partition,
       std::make_unique<kafka::SealMap>(kafka::SealOptions{
           .topic_id = state_->options.from.id,
           .to = state_->options.to,

@@ -1,9 +1,9 @@
-// KafkaSteps: steps between two topics, exactly once: what is read from partition p of one, mapped,
-// is written to partition p of the other, in the same order.
+// KafkaSteps: steps between two topics, exactly once. What is read from partition p of one topic is
+// mapped and written to partition p of the other, in the same order.
 //
-// How far a step is lies with what it has written: the last record of each transaction says in a
-// header where reading goes on (StepPosition). A start fences the owner before it, reads that
-// header and goes on there; nothing else is kept anywhere.
+// How far a step is, it stores with what it writes: a header of each transaction's last record says
+// where reading continues (StepPosition). A start fences the owner before it, reads that header and
+// continues there. No other state is kept anywhere.
 #pragma once
 
 #include <cstdint>
@@ -22,40 +22,41 @@ namespace sightline {
 struct KafkaStepsOptions {
   KafkaOptions kafka;
   KafkaTopic from;
-  std::string to;  // with at least as many partitions
-  // transactional.id is this and the partition's number.
+  std::string to;  // has at least as many partitions as `from`
+  // The transactional.id is this prefix and the partition's number.
   std::string transactional_prefix;
   Millis commit_interval{50};
-  // Of what is written to `from` (KafkaWriterOptions::group_age_max).
+  // The age limit of the groups in `from` (KafkaWriterOptions::group_age_max).
   Millis group_age_max{60'000};
-  // A group that ended by its age may go on for so long, and is kept in mind; well below the
-  // retention of `from`, which has its records.
+  // How long a group that ended by its age is remembered, because it may go on. Keep it well below
+  // the retention of `from`, which holds the group's records.
   Millis group_memory{3'600'000};
 };
 
 struct KafkaStepStats {
   bool running = false;
-  Offset next{0}, end{0};  // read up to, and where the topic ends
+  Offset next{0}, end{0};  // read up to `next`; `end` is the topic's end
   int64_t commits = 0;
   int64_t messages = 0;  // written
-  int64_t refused = 0;   // records that are none of ours, passed over
+  int64_t refused = 0;   // skipped records that are not ours
   int64_t failures = 0;  // transactions without a known success, and lost ownership
 };
 
-// A partition's step. Used by one thread.
+// The step of one partition. Used by one thread.
 class KafkaStep {
  public:
   virtual ~KafkaStep() = default;
-  // Does what can be done without waiting. kOk: there may be more at once; kRetry: not before it is
-  // woken, or some time has passed; kRebuild: throw it away and open another; kStop: for a person.
-  // `draining`: nothing more is read, and what is read is written, until drained().
+  // Does what can be done without waiting. kOk: there may be more at once. kRetry: nothing to do
+  // until it is woken, or some time has passed. kRebuild: discard it and open another. kStop: a
+  // person must act. `draining`: nothing more is read, and what was read is written, until
+  // drained().
   virtual Status Step(bool draining) = 0;
-  // What is read and can be written by now is committed.
+  // True if everything that was read, and can be written by now, is committed.
   virtual bool drained() const = 0;
   virtual KafkaStepStats stats() const = 0;
 };
 
-// Thread-safe. Outlives its steps; the destructor waits for their threads.
+// Thread-safe. Outlives its steps. The destructor waits for their threads.
 class KafkaSteps {
  public:
   static Result<std::unique_ptr<KafkaSteps>> Open(KafkaStepsOptions options);
@@ -63,12 +64,13 @@ class KafkaSteps {
   KafkaSteps(const KafkaSteps&) = delete;
   KafkaSteps& operator=(const KafkaSteps&) = delete;
 
-  // `item_counts` to `located_item_counts`. `location`: a name, empty if not known, and the version
-  // of the location table; on the step's thread. `wake` must only wake somebody.
+  // The step from `item_counts` to `located_item_counts`. `location` returns a location's name
+  // (empty if unknown) and the version of the location table; it is called on the step's thread.
+  // `wake` must only wake somebody.
   std::unique_ptr<KafkaStep> OpenJoin(
       int32_t partition, std::function<std::pair<std::string, int64_t>(LocationId)> location,
       std::function<void()> wake);
-  // `located_item_counts` to `lake_rows`: sealed segments.
+  // The step from `located_item_counts` to `lake_rows`: sealed segments.
   std::unique_ptr<KafkaStep> OpenTransform(int32_t partition, std::function<void()> wake);
 
  private:

@@ -11,20 +11,22 @@
 namespace sightline::kafka {
 namespace {
 
-// A blocking call is left so often to see whether anybody still waits for it.
-constexpr int kLookMs = 250;
+// Blocking calls are cut into slices of this length, to see between them whether anybody still
+// waits.
+constexpr int kCallSliceMs = 250;
 constexpr int kAskTimeoutMs = 5'000;
-// After a repeat that failed.
+// How soon a repeat that failed is tried again.
 constexpr Millis kRepeatAgain{60'000};
-// Brokers look for transactions that are too old every 10 s.
-constexpr Millis kAbortedWithin{15'000};
-// The progress record is the last of every transaction, so the end of the partition has it, unless
-// other sources write there, too. Looked for backwards in steps that grow.
-constexpr int64_t kFirstLook = 1'000;
-constexpr int64_t kLookGrowth = 16;
+// Brokers look for expired transactions every 10 s.
+constexpr Millis kBrokerAbortsWithin{15'000};
+// The progress record is the last of every transaction, so it lies at the end of the partition
+// unless other sources write there, too. The search goes backwards, in spans that grow by this
+// factor.
+constexpr int64_t kFirstSearch = 1'000;
+constexpr int64_t kSearchGrowth = 16;
 
-// The commit itself only counts the messages that failed: the first says why. Called by commits, on
-// the worker's thread.
+// Keeps the first refusal of a message, because the commit itself only counts the messages that
+// failed. Called by commits, on the worker's thread.
 void KeepRefusal(rd_kafka_t*, const rd_kafka_message_t* message, void*) {
   auto* const refused = static_cast<std::string*>(message->_private);
   if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR && refused->empty())
@@ -38,7 +40,7 @@ int64_t NowMs() {
       .count();
 }
 
-// `refused`: what a message met, if that is known.
+// `refused` is the first refusal of a message, if it is known.
 Status Failed(std::string_view what, const rd_kafka_error_t* error,
               const std::string& refused = "") {
   const rd_kafka_resp_err_t code = rd_kafka_error_code(error);
@@ -61,26 +63,27 @@ std::optional<std::string> HeaderOf(const rd_kafka_message_t& message, std::stri
   return std::string(static_cast<const char*>(value), size);
 }
 
-void ClosedWorkers::Bury(std::unique_ptr<TransactionWorker> worker) {
+void RetiredWorkers::Retire(std::unique_ptr<TransactionWorker> worker) {
   worker->Close();
   const std::lock_guard lock(mutex_);
-  std::erase_if(closed_, [](const auto& old) { return old->ended(); });
-  closed_.push_back(std::move(worker));
+  // Joins the workers that have ended meanwhile, so that retired ones do not pile up.
+  std::erase_if(retired_, [](const auto& old) { return old->ended(); });
+  retired_.push_back(std::move(worker));
 }
 
 TransactionWorker::TransactionWorker(KafkaOptions options, std::string transactional_id,
                                      std::string topic, int32_t partition, Finder find,
                                      std::function<void()> on_answer, Millis repeat_interval,
-                                     std::function<bool(const rd_kafka_message_t&)> own,
-                                     LostEndWatch watch)
+                                     std::function<bool(const rd_kafka_message_t&)> is_own,
+                                     HangingCheck hanging_check)
     : options_(std::move(options)),
       transactional_id_(std::move(transactional_id)),
       topic_(std::move(topic)),
       partition_(partition),
       find_(std::move(find)),
-      own_(std::move(own)),
+      is_own_(std::move(is_own)),
       repeat_interval_(repeat_interval),
-      watch_(std::move(watch)),
+      hanging_check_(std::move(hanging_check)),
       on_answer_(std::move(on_answer)),
       thread_([this] { Run(); }) {}
 
@@ -112,7 +115,7 @@ void TransactionWorker::Run() {
     {
       std::unique_lock lock(mutex_);
       const auto called = [this] { return closing_ || job_.has_value(); };
-      const SteadyTime due = std::min(look_at_, last_.has_value() ? repeat_at_ : kNever);
+      const SteadyTime due = std::min(check_at_, last_.has_value() ? repeat_at_ : kNever);
       if (due != kNever) {
         wake_.wait_until(lock, due, called);
       } else {
@@ -123,8 +126,8 @@ void TransactionWorker::Run() {
     }
     if (job.has_value()) {
       RunJob(*job);
-    } else if (std::chrono::steady_clock::now() >= look_at_) {
-      LookBehind();
+    } else if (std::chrono::steady_clock::now() >= check_at_) {
+      CheckForHanging();
     } else if (last_.has_value()) {
       Repeat();
     }
@@ -137,9 +140,11 @@ void TransactionWorker::RunJob(const Job& job) {
   const auto begin = std::chrono::steady_clock::now();
   const bool is_fence = producer_ == nullptr;
   job.answer->status = is_fence ? RunFence(job) : RunCommit(job.messages);
-  open_since_ = std::nullopt;
-  look_at_ = kNever;
-  if (!is_fence && job.answer->status.ok()) LookIn(watch_.look_after);
+  // A new transaction has an end of its own, so earlier suspicion is void. The check is only needed
+  // if nothing else follows.
+  suspect_ = std::nullopt;
+  check_at_ = kNever;
+  if (!is_fence && job.answer->status.ok()) CheckIn(hanging_check_.after);
   if (repeat_interval_.v > 0 && job.answer->status.ok() && !job.messages.empty() &&
       (!is_fence || job.answer->found.has_value())) {
     last_ = job.messages.back();
@@ -155,31 +160,38 @@ void TransactionWorker::RunJob(const Job& job) {
   if (on_answer_) on_answer_();
 }
 
-void TransactionWorker::LookIn(Millis time) {
-  look_at_ = std::chrono::steady_clock::now() + std::chrono::milliseconds(time.v);
+void TransactionWorker::CheckIn(Millis time) {
+  check_at_ = std::chrono::steady_clock::now() + std::chrono::milliseconds(time.v);
 }
 
-// A broker answers a commit before its end is written into the partition, and one that starts again
-// can take a partition without a leader for a deleted one and leave the end out (seen with 4.3.1):
-// the transaction is over, and open for every reader. The end of a later one closes it.
-void TransactionWorker::LookBehind() {
-  look_at_ = kNever;
-  const Result<Undecided> undecided = AskUndecided();
-  if (!undecided.ok()) return LookIn(watch_.look_after);
-  const int64_t begin = undecided.value().begin;
-  if (begin >= undecided.value().end) return;
-  if (open_since_ != begin) {
-    open_since_ = begin;
-    return LookIn(watch_.look_again.value_or(options_.transaction_timeout + kAbortedWithin));
+// Checks whether the newest transaction is hanging. A broker answers a commit before it has written
+// the end marker into the partition. A broker that restarts can take a partition without a leader
+// for a deleted one, and leave the marker out (seen with 4.3.1). The transaction is then over for
+// its producer and open for every reader of committed records. The end marker of a later
+// transaction of the same id closes it.
+void TransactionWorker::CheckForHanging() {
+  check_at_ = kNever;
+  const Result<OpenRange> open = ReadOpenRange();
+  if (!open.ok()) return CheckIn(hanging_check_.after);
+  const int64_t last_stable = open.value().last_stable;
+  // Everything up to the end is decided.
+  if (last_stable >= open.value().end) return;
+  // The first time, it may still be another producer's running transaction. If the last stable
+  // offset has not moved when every such transaction must have expired, it hangs.
+  if (suspect_ != last_stable) {
+    suspect_ = last_stable;
+    return CheckIn(
+        hanging_check_.again.value_or(options_.transaction_timeout + kBrokerAbortsWithin));
   }
-  LogInfo(fmt::format("{}: the end of the transaction at offset {} is not there: closing it",
-                      Where(topic_, partition_), begin));
+  LogInfo(fmt::format("{}: the transaction at offset {} is hanging: writing another one to end it",
+                      Where(topic_, partition_), last_stable));
   if (last_.has_value()) {
     if (RunCommit({*last_}).ok()) return RepeatIn(repeat_interval_);
-    // An abort would now abort the other as well, so that whoever comes next is told.
+    // The repeat failed halfway. An abort now would end the hanging transaction as aborted, too,
+    // although its commit was answered. So nothing is done here, and the next owner is told.
     last_.reset();
   }
-  left_open_ = true;
+  hanging_ = true;
   const std::lock_guard lock(mutex_);
   if (on_answer_) on_answer_();
 }
@@ -188,15 +200,16 @@ void TransactionWorker::RepeatIn(Millis time) {
   repeat_at_ = std::chrono::steady_clock::now() + std::chrono::milliseconds(time.v);
 }
 
-// Brokers that are away fail it: it is given up, so that it does not stand in the way of the next
-// transaction, and tried again. What cannot be given up - a newer task owns the partition - is not.
+// Repeats the last record, so that retention leaves one. If brokers are away, the repeat is
+// aborted, so that it does not stand in the way of the next transaction, and is tried again later.
+// If it cannot be aborted, because a newer task owns the partition, it is not repeated any more.
 void TransactionWorker::Repeat() {
   const Status status = RunCommit({*last_});
   if (status.ok()) return RepeatIn(repeat_interval_);
-  LogInfo(fmt::format("{}: the progress could not be written again, that is given up: {}",
+  LogInfo(fmt::format("{}: the progress record could not be repeated; the attempt is aborted: {}",
                       Where(topic_, partition_), status.message()));
   refused_.clear();
-  while (const Error error = Error(rd_kafka_abort_transaction(producer_.get(), kLookMs))) {
+  while (const Error error = Error(rd_kafka_abort_transaction(producer_.get(), kCallSliceMs))) {
     if (closing_) return;
     if (!rd_kafka_error_is_retriable(error.get())) return last_.reset();
   }
@@ -213,68 +226,76 @@ Status TransactionWorker::RunFence(const Job& job) {
                  {.on_delivery = KeepRefusal});
   if (!made.ok()) return made.status();
   producer_ = std::move(made).value();
-  while (const Error error = Error(rd_kafka_init_transactions(producer_.get(), kLookMs))) {
+  while (const Error error = Error(rd_kafka_init_transactions(producer_.get(), kCallSliceMs))) {
     if (closing_) return Status::Retry("closing");
     if (!rd_kafka_error_is_retriable(error.get()))
       return Failed(fmt::format("fencing '{}'", transactional_id_), error.get());
   }
-  // Everything that an earlier owner had under way is now committed or aborted.
-  RETURN_IF_ERROR(CloseLeftOpen(job));
+  // Everything that an earlier owner had under way is committed or aborted now.
+  RETURN_IF_ERROR(EndHangingTransaction(job));
   return Find(job.answer->found);
 }
 
-// Whatever of this id is undecided now has lost its end (LookBehind), and would keep the committed
-// end away for ever. The last stable offset is where the oldest undecided transaction begins. If
-// that one is ours, no end of ours lies behind it, so that all of ours behind it is undecided. If
-// the newest of it is what the fence looks for - the last of every transaction, and repeated - it
-// is whole and may have been answered as committed: it is closed by a commit of that record again.
-// If not, nobody has been told that it was committed: it is closed by an abort.
-Status TransactionWorker::CloseLeftOpen(const Job& job) {
-  const Result<Undecided> undecided = AskUndecided();
-  if (!undecided.ok()) return undecided.status();
-  const auto [begin, end] = undecided.value();
-  if (begin >= end) return Status::Ok();
+// Ends a hanging transaction of this id; it would hold back the last stable offset (LSO) for ever.
+// After init_transactions() no transaction of this id is running, so one that is still open has
+// lost its end marker (CheckForHanging). The LSO is where the oldest open transaction begins. If
+// that one is ours, no end marker of ours lies behind it, so all of our records behind it are open,
+// too.
+//
+// The fence looks for the record that every transaction ends with. If our newest open record is
+// such a one, the transaction is whole and its commit may have been answered: it is ended by a
+// transaction that commits this record again. If not, nobody was told that it was committed: it is
+// ended by an abort.
+Status TransactionWorker::EndHangingTransaction(const Job& job) {
+  const Result<OpenRange> open = ReadOpenRange();
+  if (!open.ok()) return open.status();
+  const auto [last_stable, end] = open.value();
+  if (last_stable >= end) return Status::Ok();
+  // The end marker may only be on its way, for example behind a new leader: wait for the LSO to
+  // move before taking the transaction for hanging.
   const SteadyTime settled =
-      std::chrono::steady_clock::now() + std::chrono::milliseconds(watch_.settle.v);
+      std::chrono::steady_clock::now() + std::chrono::milliseconds(hanging_check_.settle_time.v);
   while (std::chrono::steady_clock::now() < settled) {
     if (closing_) return Status::Retry("closing");
-    std::this_thread::sleep_for(std::chrono::milliseconds(kLookMs));
-    const Result<Undecided> again = AskUndecided();
+    std::this_thread::sleep_for(std::chrono::milliseconds(kCallSliceMs));
+    const Result<OpenRange> again = ReadOpenRange();
     if (!again.ok()) return again.status();
-    if (again.value().begin != begin) return Status::Ok();
+    if (again.value().last_stable != last_stable) return Status::Ok();
   }
   std::optional<std::string> newest;
-  if (own_) {
+  if (is_own_) {
     Settings settings = ReaderSettings(options_);
     settings.emplace_back("isolation.level", "read_uncommitted");
     Result<Handle> client = MakeClient(RD_KAFKA_CONSUMER, options_, settings);
     if (!client.ok()) return client.status();
     std::optional<bool> begins_with_own;
-    RETURN_IF_ERROR(Read(client.value().get(), begin, end, [&](const rd_kafka_message_t& message) {
-      const bool own = own_(message);
-      if (!begins_with_own.has_value()) begins_with_own = own;
-      if (own) newest = find_(message);
-    }));
-    // Another id's: Find() waits for it.
+    RETURN_IF_ERROR(
+        Read(client.value().get(), last_stable, end, [&](const rd_kafka_message_t& message) {
+          const bool is_own = is_own_(message);
+          if (!begins_with_own.has_value()) begins_with_own = is_own;
+          if (is_own) newest = find_(message);
+        }));
+    // The oldest open transaction is another id's: Find() waits until that one ends.
     if (!begins_with_own.value_or(false)) return Status::Ok();
   }
-  LogInfo(fmt::format("{}: open from offset {}: what '{}' left there without an end is {}",
-                      Where(topic_, partition_), begin, transactional_id_,
-                      newest.has_value() ? "committed" : "aborted"));
+  LogInfo(fmt::format(
+      "{}: a transaction is hanging from offset {}: what '{}' left there without an end is {}",
+      Where(topic_, partition_), last_stable, transactional_id_,
+      newest.has_value() ? "committed" : "aborted"));
   if (!newest.has_value()) return RunAbort();
   Message again = job.messages.back();
   again.value = *newest;
   return RunCommit({again});
 }
 
-Result<TransactionWorker::Undecided> TransactionWorker::AskUndecided() {
-  if (watch_.ask) return watch_.ask();
+Result<TransactionWorker::OpenRange> TransactionWorker::ReadOpenRange() {
+  if (hanging_check_.read_open_range) return hanging_check_.read_open_range();
   const Result<int64_t> end = AskOffsetNow(producer_.get(), RD_KAFKA_OFFSET_SPEC_LATEST);
   if (!end.ok()) return end.status();
   const Result<int64_t> stable = AskOffsetNow(producer_.get(), RD_KAFKA_OFFSET_SPEC_LATEST,
                                               RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED);
   if (!stable.ok()) return stable.status();
-  return Undecided{stable.value(), end.value()};
+  return OpenRange{stable.value(), end.value()};
 }
 
 Result<int64_t> TransactionWorker::AskOffsetNow(rd_kafka_t* client, int64_t spec,
@@ -282,7 +303,7 @@ Result<int64_t> TransactionWorker::AskOffsetNow(rd_kafka_t* client, int64_t spec
   const Queue queue(rd_kafka_queue_new(client));
   AskOffset(client, topic_, partition_, spec, isolation, kAskTimeoutMs, queue.get(), nullptr);
   while (!closing_) {
-    const Event event(rd_kafka_queue_poll(queue.get(), kLookMs));
+    const Event event(rd_kafka_queue_poll(queue.get(), kCallSliceMs));
     if (event == nullptr) continue;
     const Result<OffsetAnswer> answer = ReadOffsetAnswer(event.get());
     if (!answer.ok()) return answer.status();
@@ -297,12 +318,13 @@ Status TransactionWorker::Find(std::optional<std::string>& found) {
   const Handle client = std::move(made).value();
   const Result<int64_t> earliest = AskOffsetNow(client.get(), RD_KAFKA_OFFSET_SPEC_EARLIEST);
   if (!earliest.ok()) return earliest.status();
-  // Also what is not committed: the end must lie behind all that this id ever wrote.
+  // The end includes records that are not committed: it must lie behind everything that this id
+  // ever wrote.
   const Result<int64_t> latest = AskOffsetNow(client.get(), RD_KAFKA_OFFSET_SPEC_LATEST);
   if (!latest.ok()) return latest.status();
   int64_t end = latest.value();
-  for (int64_t look = kFirstLook; end > earliest.value() && !found.has_value();
-       look *= kLookGrowth) {
+  for (int64_t look = kFirstSearch; end > earliest.value() && !found.has_value();
+       look *= kSearchGrowth) {
     const int64_t begin = std::max(earliest.value(), end - look);
     RETURN_IF_ERROR(Read(client.get(), begin, end, [&](const rd_kafka_message_t& message) {
       std::optional<std::string> said = find_(message);
@@ -323,19 +345,21 @@ Status TransactionWorker::Read(rd_kafka_t* client, int64_t begin, int64_t end,
     return Status::Retry(
         fmt::format("{}: {}", Where(topic_, partition_), ErrorText(rd_kafka_last_error())));
   Status status = Status::Ok();
-  // Another id's open transaction keeps the end away for as long as the broker lets it live.
-  const std::chrono::milliseconds patience(options_.transaction_timeout.v + 2 * kAbortedWithin.v);
+  // Another id's open transaction hides what lies behind it, for as long as the broker lets it
+  // live.
+  const std::chrono::milliseconds patience(options_.transaction_timeout.v +
+                                           2 * kBrokerAbortsWithin.v);
   SteadyTime patient_until = std::chrono::steady_clock::now() + patience;
   for (int64_t position = begin; position < end && status.ok();) {
     if (closing_) status = Status::Retry("closing");
     const Owned<rd_kafka_message_t, rd_kafka_message_destroy> message(
-        rd_kafka_consume_queue(queue.get(), kLookMs));
+        rd_kafka_consume_queue(queue.get(), kCallSliceMs));
     const int64_t before = position;
     if (message == nullptr) {
       if (std::chrono::steady_clock::now() > patient_until)
         status = Status::Rebuild(fmt::format(
             "{}: nothing behind offset {} can be read: the broker is away, or another program's "
-            "transaction has stayed open (`kafka-transactions.sh find-hanging` names it)",
+            "transaction is hanging (`kafka-transactions.sh find-hanging` names it)",
             Where(topic_, partition_), position));
     } else if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
       position = std::max<int64_t>(position, message->offset);
@@ -353,13 +377,14 @@ Status TransactionWorker::Read(rd_kafka_t* client, int64_t begin, int64_t end,
 }
 
 Status TransactionWorker::RunCommit(const std::vector<Message>& messages) {
-  if (left_open_)
-    return Status::Rebuild(fmt::format("kafka: {}: the end of the newest transaction is not there",
-                                       Where(topic_, partition_)));
+  if (hanging_)
+    return Status::Rebuild(fmt::format(
+        "kafka: {}: the newest transaction is hanging: its end is missing in the partition",
+        Where(topic_, partition_)));
   if (const Error error = Error(rd_kafka_begin_transaction(producer_.get())))
     return Failed("beginning a transaction", error.get());
   for (const Message& message : messages) RETURN_IF_ERROR(Produce(message));
-  while (const Error error = Error(rd_kafka_commit_transaction(producer_.get(), kLookMs))) {
+  while (const Error error = Error(rd_kafka_commit_transaction(producer_.get(), kCallSliceMs))) {
     if (closing_) return Status::Rebuild("closing");
     if (!rd_kafka_error_is_retriable(error.get()))
       return Failed("committing", error.get(), refused_);
@@ -367,16 +392,17 @@ Status TransactionWorker::RunCommit(const std::vector<Message>& messages) {
   return Status::Ok();
 }
 
-// One record that nobody will read: without one a transaction has no end in the partition.
+// Writes and aborts a transaction of one record, which nobody will read: without a record, a
+// transaction gets no end marker in the partition.
 Status TransactionWorker::RunAbort() {
   if (const Error error = Error(rd_kafka_begin_transaction(producer_.get())))
     return Failed("beginning a transaction", error.get());
   RETURN_IF_ERROR(
       Produce({.topic = topic_, .key = transactional_id_, .value = "aborted", .headers = {}}));
-  // Aborting throws away what was not sent.
-  while (rd_kafka_flush(producer_.get(), kLookMs) != RD_KAFKA_RESP_ERR_NO_ERROR)
+  // Flush first: an abort discards what was not sent yet.
+  while (rd_kafka_flush(producer_.get(), kCallSliceMs) != RD_KAFKA_RESP_ERR_NO_ERROR)
     if (closing_) return Status::Rebuild("closing");
-  while (const Error error = Error(rd_kafka_abort_transaction(producer_.get(), kLookMs))) {
+  while (const Error error = Error(rd_kafka_abort_transaction(producer_.get(), kCallSliceMs))) {
     if (closing_) return Status::Rebuild("closing");
     if (!rd_kafka_error_is_retriable(error.get())) return Failed("aborting", error.get(), refused_);
   }
@@ -399,13 +425,13 @@ Status TransactionWorker::Produce(const Message& message) {
         RD_KAFKA_V_VALUE(const_cast<char*>(message.value.data()), message.value.size()),
         RD_KAFKA_V_HEADERS(headers.get()), RD_KAFKA_V_OPAQUE(&refused_), RD_KAFKA_V_END);
     if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
-      static_cast<void>(headers.release());  // the message has them now
+      static_cast<void>(headers.release());  // the message owns them now
       return Status::Ok();
     }
     if (error != RD_KAFKA_RESP_ERR__QUEUE_FULL)
       return Status::Rebuild(
           fmt::format("{}: {}", Where(message.topic, partition_), ErrorText(error)));
-    rd_kafka_poll(producer_.get(), kLookMs);
+    rd_kafka_poll(producer_.get(), kCallSliceMs);
   }
   return Status::Rebuild("closing");
 }

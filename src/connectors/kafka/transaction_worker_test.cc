@@ -39,11 +39,11 @@ Message Place(const std::string& value) {
   return {.topic = kTopic, .key = kPlace, .value = value, .headers = {{"said", value}}};
 }
 
-// What a cluster would say of lost ends.
-struct Undecided {
+// What a cluster would report about hanging transactions.
+struct Cluster {
   std::mutex mutex;
   std::optional<Status> failure;                         // under mutex
-  LostEndWatch::Undecided now = {.begin = 0, .end = 0};  // under mutex
+  HangingCheck::OpenRange now = {.last_stable = 0, .end = 0};  // under mutex
   std::atomic<int> asked = 0;
 
   void Set(int64_t begin, int64_t end) {
@@ -55,11 +55,11 @@ struct Undecided {
     const std::lock_guard lock(mutex);
     failure = std::move(status);
   }
-  LostEndWatch Watch() {
-    return {.settle = {1},
-            .look_after = {1},
-            .look_again = Millis{1},
-            .ask = [this]() -> Result<LostEndWatch::Undecided> {
+  HangingCheck Check() {
+    return {.settle_time = {1},
+            .after = {1},
+            .again = Millis{1},
+            .read_open_range = [this]() -> Result<HangingCheck::OpenRange> {
               ++asked;
               const std::lock_guard lock(mutex);
               if (failure) return *failure;
@@ -73,14 +73,14 @@ class Worker {
   struct Setup {
     int32_t partition = 0;
     Millis repeat_interval{};
-    std::function<bool(const rd_kafka_message_t&)> own = nullptr;
-    LostEndWatch watch = {};
+    std::function<bool(const rd_kafka_message_t&)> is_own = nullptr;
+    HangingCheck hanging_check = {};
   };
   explicit Worker(const MockCluster& cluster) : Worker(cluster.options(), Setup{}) {}
   Worker(KafkaOptions options, Setup setup)
       : worker_(std::make_unique<TransactionWorker>(
             std::move(options), kId, kTopic, setup.partition, FindPlace(), [this] { ++answers_; },
-            setup.repeat_interval, std::move(setup.own), std::move(setup.watch))) {}
+            setup.repeat_interval, std::move(setup.is_own), std::move(setup.hanging_check))) {}
 
   std::shared_ptr<Answer> Submit(std::vector<Message> messages) {
     auto answer = std::make_shared<Answer>();
@@ -294,12 +294,12 @@ TEST_F(TransactionWorkerTest, EndsSoonWhenNobodyWaitsAnyMore) {
 
 TEST_F(TransactionWorkerTest, TheBuriedAreEndedAndJoined) {
   cluster_.StopBroker();
-  ClosedWorkers closed;
+  RetiredWorkers retired;
   for (int i = 0; i < 3; ++i) {
     auto worker = std::make_unique<TransactionWorker>(cluster_.options(), kId, kTopic, 0,
                                                       FindPlace(), [] { FAIL() << "buried"; });
     worker->Submit({std::make_shared<Answer>(), {}});
-    closed.Bury(std::move(worker));
+    retired.Retire(std::move(worker));
   }
 }
 
@@ -335,10 +335,10 @@ TEST_F(TransactionWorkerTest, APlaceThatWasFoundIsWrittenAgainToo) {
   EXPECT_EQ(written[2], "1");
 }
 
-class LostEnds : public TransactionWorkerTest {
+class HangingTransaction : public TransactionWorkerTest {
  protected:
   // `count`: what is this id's; else everything is.
-  Worker::Setup Setup() { return {.own = IsOwn(), .watch = undecided_.Watch()}; }
+  Worker::Setup Setup() { return {.is_own = IsOwn(), .hanging_check = cluster_says_.Check()}; }
   static std::function<bool(const rd_kafka_message_t&)> IsOwn() {
     return [](const rd_kafka_message_t& message) {
       return std::string_view(static_cast<const char*>(message.key), message.key_len) != "another";
@@ -348,22 +348,22 @@ class LostEnds : public TransactionWorkerTest {
   // A broker of the test forgets no end: what is said to be undecided was committed.
   int64_t End() const { return std::ssize(cluster_.Read(kTopic, 0)) + Commits(); }
 
-  Undecided undecided_;
+  Cluster cluster_says_;
 };
 
-TEST_F(LostEnds, AFenceCommitsAWholeTransactionAgain) {
+TEST_F(HangingTransaction, AFenceCommitsAWholeTransactionAgain) {
   EXPECT_TRUE(Owner()->Commit({Row("a"), Place("1")}).ok());
-  undecided_.Set(0, 3);
+  cluster_says_.Set(0, 3);
   Worker worker(Options(), Setup());
   EXPECT_EQ(worker.Fence()->found, "1");
   EXPECT_THAT(Written(), ElementsAre("a", "1", "1"));
   EXPECT_EQ(Commits(), 2);
 }
 
-TEST_F(LostEnds, AFenceAbortsWhatIsNotWhole) {
+TEST_F(HangingTransaction, AFenceAbortsWhatIsNotWhole) {
   EXPECT_TRUE(Owner()->Commit({Row("a"), Place("1")}).ok());
   EXPECT_TRUE(Owner()->Commit({Row("b")}).ok());
-  undecided_.Set(3, 5);  // the second
+  cluster_says_.Set(3, 5);  // the second
   Worker worker(Options(), Setup());
   EXPECT_EQ(worker.Fence()->found, "1");
   const std::vector<MockRecord> records = cluster_.Read(kTopic, 0);
@@ -373,100 +373,100 @@ TEST_F(LostEnds, AFenceAbortsWhatIsNotWhole) {
   EXPECT_TRUE(worker.Commit({Row("b"), Place("2")}).ok());
 }
 
-TEST_F(LostEnds, AFenceLeavesAnothersAlone) {
+TEST_F(HangingTransaction, AFenceLeavesAnothersAlone) {
   cluster_.Write(kTopic, 0, {"x"}, "another");
   EXPECT_TRUE(Owner()->Commit({Row("a"), Place("1")}).ok());
-  undecided_.Set(0, 4);
+  cluster_says_.Set(0, 4);
   Worker worker(Options(), Setup());
   EXPECT_TRUE(worker.Fence()->status.ok());
   EXPECT_EQ(Commits(), 1);
   EXPECT_THAT(Written(), ElementsAre("x", "a", "1"));
 }
 
-TEST_F(LostEnds, AFenceWithoutOthersAbortsWithoutALook) {
+TEST_F(HangingTransaction, AFenceWithoutOthersAbortsWithoutALook) {
   EXPECT_TRUE(Owner()->Commit({Row("a"), Place("1")}).ok());
-  undecided_.Set(0, 3);
-  Worker worker(Options(), {.watch = undecided_.Watch()});
+  cluster_says_.Set(0, 3);
+  Worker worker(Options(), {.hanging_check = cluster_says_.Check()});
   EXPECT_TRUE(worker.Fence()->status.ok());
   const std::vector<MockRecord> records = cluster_.Read(kTopic, 0);
   ASSERT_EQ(records.size(), 3);
   EXPECT_EQ(records.back().key, kId);
 }
 
-TEST_F(LostEnds, AnEndThatIsOnlyLateIsWaitedFor) {
+TEST_F(HangingTransaction, AnEndThatIsOnlyLateIsWaitedFor) {
   EXPECT_TRUE(Owner()->Commit({Row("a"), Place("1")}).ok());
-  undecided_.Set(0, 3);
-  LostEndWatch watch = undecided_.Watch();
-  watch.settle = {60'000};
-  Worker worker(Options(), {.own = IsOwn(), .watch = std::move(watch)});
+  cluster_says_.Set(0, 3);
+  HangingCheck check = cluster_says_.Check();
+  check.settle_time = {60'000};
+  Worker worker(Options(), {.is_own = IsOwn(), .hanging_check = std::move(check)});
   const auto answer = worker.Submit({Place("")});
-  EXPECT_TRUE(Eventually([&] { return undecided_.asked >= 2; }));
+  EXPECT_TRUE(Eventually([&] { return cluster_says_.asked >= 2; }));
   EXPECT_FALSE(answer->finished);
-  undecided_.Set(3, 3);
+  cluster_says_.Set(3, 3);
   EXPECT_TRUE(Eventually([&] { return answer->finished.load(); }));
   EXPECT_TRUE(answer->status.ok());
   EXPECT_EQ(Commits(), 1) << "nothing was closed";
 }
 
-TEST_F(LostEnds, AFenceThatIsNotToldFails) {
-  undecided_.Fail(Status::Retry("no answer"));
+TEST_F(HangingTransaction, AFenceThatIsNotToldFails) {
+  cluster_says_.Fail(Status::Retry("no answer"));
   Worker worker(Options(), Setup());
   const Status status = worker.Fence()->status;
   EXPECT_EQ(status.code(), StatusCode::kRetry);
   EXPECT_EQ(status.message(), "no answer");
 }
 
-TEST_F(LostEnds, TheNewestPlaceIsCommittedAgain) {
+TEST_F(HangingTransaction, TheNewestPlaceIsCommittedAgain) {
   Worker worker(options,
-                {.repeat_interval = {3'600'000}, .own = IsOwn(), .watch = undecided_.Watch()});
+                {.repeat_interval = {3'600'000}, .is_own = IsOwn(), .hanging_check = cluster_says_.Check()});
   EXPECT_TRUE(worker.Fence()->status.ok());
-  undecided_.Set(0, 3);
+  cluster_says_.Set(0, 3);
   EXPECT_TRUE(worker.Commit({Row("a"), Place("1")}).ok());
   EXPECT_TRUE(Eventually([&] { return Commits() == 2; }));
   EXPECT_THAT(Written(), ElementsAre("a", "1", "1"));
-  EXPECT_FALSE(worker.worker().left_open());
+  EXPECT_FALSE(worker.worker().has_hanging_transaction());
   EXPECT_TRUE(worker.Commit({Row("b"), Place("2")}).ok());
 }
 
-TEST_F(LostEnds, WhatCannotBeCommittedAgainIsForANewOwner) {
+TEST_F(HangingTransaction, WhatCannotBeCommittedAgainIsForANewOwner) {
   Worker worker(Options(), Setup());
   EXPECT_TRUE(worker.Fence()->status.ok());
-  undecided_.Set(0, 3);
+  cluster_says_.Set(0, 3);
   EXPECT_TRUE(worker.Commit({Row("a"), Place("1")}).ok());
-  EXPECT_TRUE(Eventually([&] { return worker.worker().left_open(); }));
+  EXPECT_TRUE(Eventually([&] { return worker.worker().has_hanging_transaction(); }));
   EXPECT_TRUE(Eventually([&] { return worker.answers() == 3; })) << "its task is woken";
   const Status status = worker.Commit({Row("b"), Place("2")});
   EXPECT_EQ(status.code(), StatusCode::kRebuild);
   EXPECT_THAT(status.message(),
-              AllOf(HasSubstr(Where(kTopic, 0)), HasSubstr("the end of the newest transaction")));
+              AllOf(HasSubstr(Where(kTopic, 0)), HasSubstr("the newest transaction is hanging")));
   EXPECT_EQ(Commits(), 1);
 }
 
-TEST_F(LostEnds, AnEndThatMovesOnIsNotLost) {
+TEST_F(HangingTransaction, AnEndThatMovesOnIsNotLost) {
   std::atomic<int64_t> begin = 0;
-  LostEndWatch watch = undecided_.Watch();
+  HangingCheck check = cluster_says_.Check();
   // Others' transactions: one is open whenever this looks, never the same.
-  watch.ask = [&]() -> Result<LostEndWatch::Undecided> {
-    ++undecided_.asked;
+  check.read_open_range = [&]() -> Result<HangingCheck::OpenRange> {
+    ++cluster_says_.asked;
     const int64_t at = begin++;
-    return LostEndWatch::Undecided{at, at == 0 ? 0 : at + 1};
+    return HangingCheck::OpenRange{at, at == 0 ? 0 : at + 1};
   };
-  Worker worker(Options(), {.watch = watch});
+  Worker worker(Options(), {.hanging_check = check});
   EXPECT_TRUE(worker.Fence()->status.ok());
   EXPECT_TRUE(worker.Commit({Row("a"), Place("1")}).ok());
-  EXPECT_TRUE(Eventually([&] { return undecided_.asked >= 20; }));
-  EXPECT_FALSE(worker.worker().left_open());
+  EXPECT_TRUE(Eventually([&] { return cluster_says_.asked >= 20; }));
+  EXPECT_FALSE(worker.worker().has_hanging_transaction());
   EXPECT_EQ(Commits(), 1);
 }
 
-TEST_F(LostEnds, AClusterThatDoesNotSayIsAskedAgain) {
+TEST_F(HangingTransaction, AClusterThatDoesNotSayIsAskedAgain) {
   Worker worker(Options(), Setup());
   EXPECT_TRUE(worker.Fence()->status.ok());
-  undecided_.Fail(Status::Retry("no answer"));
-  const int before = undecided_.asked;
+  cluster_says_.Fail(Status::Retry("no answer"));
+  const int before = cluster_says_.asked;
   EXPECT_TRUE(worker.Commit({Row("a"), Place("1")}).ok());
-  EXPECT_TRUE(Eventually([&] { return undecided_.asked >= before + 3; }));
-  EXPECT_FALSE(worker.worker().left_open());
+  EXPECT_TRUE(Eventually([&] { return cluster_says_.asked >= before + 3; }));
+  EXPECT_FALSE(worker.worker().has_hanging_transaction());
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// The actions of a Delta Lake commit log as values. Names and meaning are the protocol's.
+// The actions of a Delta Lake commit log as values. Names and meanings are those of the protocol.
 // Source: the Delta transaction log protocol, reader version 1, writer version 2.
 #pragma once
 
@@ -28,16 +28,16 @@ struct PartitionValue {
 using PartitionValues = std::vector<PartitionValue>;  // sorted by column
 
 struct AddFile {
-  std::string path;  // as the log has it: URL-encoded, relative to the table
+  std::string path;  // as in the log: URL-encoded, relative to the table
   PartitionValues partition_values;
   int64_t size_bytes = 0;
   int64_t modified_ms = 0;
   std::string stats;  // JSON, or empty
   std::map<std::string, std::string> tags;
 };
-using FilePtr = std::shared_ptr<const AddFile>;  // shared by the snapshots that hold the file
+using FilePtr = std::shared_ptr<const AddFile>;  // shared by the snapshots that have the file
 
-// A file that is no longer in the table; it may still be read by older snapshots.
+// A file that has left the table. Older snapshots may still read it.
 struct Tombstone {
   std::string path;
   int64_t deleted_ms = 0;
@@ -59,15 +59,15 @@ struct Protocol {
   int64_t writer = 2;
 };
 
-// Who made a commit, when and how.
+// Who made a commit, when, and by which operation.
 struct CommitInfo {
   int64_t timestamp_ms = 0;
   std::string operation;
   std::string engine;
-  std::string id;  // of this commit, chosen at random by its writer
+  std::string id;  // of this commit; its writer chose it at random
 };
 
-// One commit, as read.
+// One commit as it was read.
 struct Commit {
   CommitInfo info;
   std::vector<AddFile> adds;
@@ -77,9 +77,9 @@ struct Commit {
   std::optional<Protocol> protocol;
 };
 
-// What a commit is to do.
+// What a new commit is to do.
 struct Change {
-  std::string operation;  // for the history: WRITE, OPTIMIZE, DELETE, ...
+  std::string operation;  // for the table's history: WRITE, OPTIMIZE, DELETE, ...
   std::vector<AddFile> adds;
   std::vector<FilePtr> removes;
   bool data_change = true;  // false: the same rows in other files

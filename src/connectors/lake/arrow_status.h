@@ -1,4 +1,4 @@
-// Arrow's errors as ours. Internal to this room: it shows Arrow.
+// Turns Arrow's errors into Status. Internal to this room: it exposes Arrow.
 #pragma once
 
 #include <arrow/result.h>
@@ -11,7 +11,8 @@
 
 namespace sightline::lake {
 
-// kRetry when memory ran out, else kStop. `what` names the object: "data file 'x' cannot be read".
+// kRetry when memory ran out, otherwise kStop. `what` names the object: "data file 'x' cannot be
+// read".
 inline Status FromArrow(const arrow::Status& status, std::string_view what) {
   std::string message = fmt::format("{}: {}", what, status.message());
   return status.IsOutOfMemory() ? Status::Retry(std::move(message))

@@ -1,5 +1,5 @@
-// Checkpoints: the state of a table at a version as one Parquet file, so that nobody has to read
-// all commits. We write and read the classic form, `<version>.checkpoint.parquet`.
+// Checkpoints: the state of a table at one version as a single Parquet file, so that nobody has to
+// read all commits. This room writes and reads the classic form, `<version>.checkpoint.parquet`.
 #pragma once
 
 #include <cstdint>
@@ -12,16 +12,18 @@
 
 namespace sightline::lake {
 
-// Tombstones younger than this are kept in checkpoints; a vacuum may not ask for longer.
+// Checkpoints keep tombstones that are younger than this. A vacuum may not ask for a longer
+// retention.
 constexpr int64_t kTombstoneRetentionMs = 30 * 86'400'000LL;
 
-// As Parquet. One row an action: protocol, metaData, txn, add, remove.
+// Encodes a snapshot as Parquet, one row per action: protocol, metaData, txn, add, remove.
 Result<std::string> EncodeCheckpoint(const Snapshot& snapshot, int64_t now_ms);
-// Reads ours and those of Spark and deltalake; statistics in columns (stats_parsed) are left out.
-// kStop, naming `path`, if it is damaged or needs a feature that we do not have.
+// Decodes a checkpoint written by us, by Spark or by deltalake. Statistics in columns
+// (stats_parsed) are skipped. kStop, naming `path`, if it is damaged or needs a feature that we do
+// not support.
 Result<Snapshot> DecodeCheckpoint(std::string bytes, Version version, std::string_view path);
 
-// Puts the checkpoint of the snapshot's version and `_last_checkpoint`. O(live files).
+// Writes the checkpoint of the snapshot's version, and `_last_checkpoint`. O(live files).
 Status WriteCheckpoint(Storage& storage, std::string_view table, const Snapshot& snapshot,
                        int64_t now_ms);
 

@@ -17,7 +17,7 @@
 namespace sightline::lake {
 namespace {
 
-// A child of a struct column, whatever width its writer chose; absent columns read as null.
+// A child of a struct column, in whichever width its writer chose. Absent columns read as null.
 class Child {
  public:
   Child(const arrow::StructArray& parent, const char* name) : array_(parent.GetFieldByName(name)) {}
@@ -141,7 +141,7 @@ void ReadTable(const arrow::StructArray& metadata, const arrow::StructArray& pro
     if (protocol.IsValid(row)) commit.protocol = Protocol{reader.Number(row), writer.Number(row)};
 }
 
-// The columns that we read: those of our five actions, without statistics in columns.
+// The indices of the columns to read: those of our five actions, without statistics in columns.
 std::vector<int> ColumnsToRead(const parquet::SchemaDescriptor& schema) {
   std::vector<int> columns;
   for (int i = 0; i < schema.num_columns(); ++i) {
@@ -168,8 +168,8 @@ arrow::Result<std::shared_ptr<arrow::RecordBatch>> ReadBatch(std::string bytes) 
 
 Result<Snapshot> DecodeCheckpoint(std::string bytes, Version version, std::string_view path) {
   const std::string damaged = fmt::format(
-      "checkpoint '{}' is damaged; delete it if the commits before it are still there, "
-      "else restore it from a copy",
+      "checkpoint '{}' is damaged; delete it if the commits before it are still there, otherwise "
+      "restore it from a copy",
       path);
   const auto read = ReadBatch(std::move(bytes));
   if (!read.ok()) return FromArrow(read.status(), damaged);

@@ -1,5 +1,5 @@
-// Layout: five nullable struct columns - txn, add, remove, metaData, protocol - of which each row
-// has exactly one.
+// Layout: five nullable struct columns - txn, add, remove, metaData, protocol. Exactly one of them
+// is set in each row.
 #include <arrow/api.h>
 #include <arrow/io/memory.h>
 #include <fmt/format.h>
@@ -46,7 +46,8 @@ std::shared_ptr<arrow::Schema> CheckpointSchema() {
                                          field("minWriterVersion", int32())}))});
 }
 
-// Fills one struct column. Builders only fail when memory runs out; the first failure is kept.
+// Fills one struct column. Builders fail only when memory runs out, so the first failure is kept
+// and checked at the end.
 class StructColumn {
  public:
   explicit StructColumn(arrow::ArrayBuilder* builder)
@@ -183,7 +184,7 @@ arrow::Result<std::string> Encode(const Snapshot& snapshot, int64_t now_ms) {
 Result<std::string> EncodeCheckpoint(const Snapshot& snapshot, int64_t now_ms) {
   arrow::Result<std::string> encoded = Encode(snapshot, now_ms);
   if (!encoded.ok())
-    return FromArrow(encoded.status(), fmt::format("the checkpoint of version {} cannot be made",
+    return FromArrow(encoded.status(), fmt::format("the checkpoint of version {} cannot be encoded",
                                                    snapshot.version.v));
   return std::move(encoded).ValueUnsafe();
 }

@@ -109,7 +109,7 @@ std::map<std::string, std::string> MapOf(element from, std::string_view field) {
 
 Status Damaged(std::string_view path, std::string_view what) {
   return Status::Stop(fmt::format(
-      "commit file '{}' is damaged: {}; restore it from a copy, nothing after it can be trusted",
+      "commit file '{}' is damaged: {}; restore it from a copy: nothing after it can be trusted",
       path, what));
 }
 
@@ -147,8 +147,8 @@ Status ReadAdd(element add, std::string_view path, Commit& commit) {
   return Status::Ok();
 }
 
-// One line. Actions that we do not know (cdc, domainMetadata) are of features that CheckReadable()
-// has refused or that do not change which rows are in the table.
+// Reads one line. Unknown actions (cdc, domainMetadata) belong to features that CheckReadable() has
+// refused, or do not change which rows are in the table.
 Status ReadAction(element line, std::string_view path, Commit& commit) {
   element action;
   if (!line["add"].get(action)) return ReadAdd(action, path, commit);
@@ -210,7 +210,7 @@ Result<Commit> ParseCommit(std::string_view json, std::string_view path) {
     const size_t end = std::min(json.find('\n', start), json.size());
     ++number;
     element line;
-    // The lines behind this one are its padding.
+    // The lines behind this one serve as its padding.
     if (end > start) {
       if (const auto error = parser.parse(text.data() + start, end - start, false).get(line))
         return Damaged(path, fmt::format("line {}: {}", number, simdjson::error_message(error)));
@@ -229,21 +229,18 @@ Result<Commit> ParseCommit(std::string_view json, std::string_view path) {
 Status CheckReadable(const Protocol& protocol, std::string_view path) {
   if (protocol.reader <= 1) return Status::Ok();
   return Status::Stop(fmt::format(
-      "'{}' asks for Delta reader version {}, and this program reads version 1: another engine has "
-      "switched on a table feature (deletion vectors, column mapping, v2 checkpoints); drop it "
-      "there "
-      "(ALTER TABLE ... DROP FEATURE) or write a new table",
+      "'{}' requires Delta reader version {}, and this program implements version 1: another "
+      "engine has enabled a table feature (deletion vectors, column mapping, v2 checkpoints); drop "
+      "it there (ALTER TABLE ... DROP FEATURE) or write a new table",
       path, protocol.reader));
 }
 
 Status CheckWritable(const Protocol& protocol, std::string_view table) {
   if (protocol.writer <= 2) return CheckReadable(protocol, table);
   return Status::Stop(
-      fmt::format("table '{}' asks for Delta writer version {}, and this program writes version 2: "
-                  "another engine "
-                  "has switched on a table feature; drop it there (ALTER TABLE ... DROP FEATURE) "
-                  "or write a new "
-                  "table",
+      fmt::format("table '{}' requires Delta writer version {}, and this program implements "
+                  "version 2: another engine has enabled a table feature; drop it there (ALTER "
+                  "TABLE ... DROP FEATURE) or write a new table",
                   table, protocol.writer));
 }
 

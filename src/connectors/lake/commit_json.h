@@ -1,4 +1,4 @@
-// A commit as the lines of JSON in `_delta_log/<version>.json`.
+// A commit as lines of JSON, as in `_delta_log/<version>.json`.
 #pragma once
 
 #include <cstdint>
@@ -10,15 +10,18 @@
 
 namespace sightline::lake {
 
-// `id` makes the bytes unlike those of any other commit: a writer whose answer was lost recognises
-// its own. The first line (commitInfo) holds a hash of the others.
+// Encodes a commit. `id` makes the bytes differ from those of any other commit, so that a writer
+// whose answer was lost recognises its own. The first line (commitInfo) has a hash of the other
+// lines.
 std::string EncodeCommit(const Change& change, int64_t now_ms, std::string_view id);
 
-// kStop, naming `path`, if a line does not parse, lacks what the protocol asks for, needs a feature
-// that we do not have, or if the hash of our own commit does not match.
+// Parses a commit. kStop, naming `path`, if a line does not parse or lacks what the protocol
+// requires, if it needs a feature that we do not support, or if the hash of a commit of ours does
+// not match.
 Result<Commit> ParseCommit(std::string_view json, std::string_view path);
 
-// What we can read and write: kStop says which version asks for more.
+// Checks that we can read, or write, a table of this protocol. kStop names the version that it
+// requires.
 Status CheckReadable(const Protocol& protocol, std::string_view path);
 Status CheckWritable(const Protocol& protocol, std::string_view table);
 

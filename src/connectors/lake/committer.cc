@@ -15,26 +15,27 @@
 namespace sightline::lake {
 namespace {
 
-// Each conflict is another writer's success; more than this in a row is a fault.
+// Each conflict is another writer's success. More than this in a row means that something is wrong.
 constexpr int64_t kConflictsMax = 1000;
 
-enum class Placed { kMine, kTaken, kFailed, kUnknown };
+enum class PutAttempt { kCommitted, kTaken, kFailed, kUnknown };
 
-// Puts the commit and, where the answer is no plain yes, reads what is there: an answer can be
-// lost.
-Placed Place(Storage& storage, const std::string& path, const std::string& body, Status& status) {
+// Puts the commit file. Unless the answer is a plain yes, it reads what is there: the answer to a
+// put that succeeded may have been lost. The id in the body tells our commit from any other.
+PutAttempt TryPut(Storage& storage, const std::string& path, const std::string& body,
+                  Status& status) {
   const Result<PutOutcome> put = storage.Put(path, body, PutMode::kIfAbsent);
-  if (put.ok() && put.value() == PutOutcome::kWritten) return Placed::kMine;
+  if (put.ok() && put.value() == PutOutcome::kWritten) return PutAttempt::kCommitted;
   status = put.status();
-  if (!put.ok() && put.status().code() != StatusCode::kRebuild) return Placed::kFailed;
+  if (!put.ok() && put.status().code() != StatusCode::kRebuild) return PutAttempt::kFailed;
   const Result<std::optional<std::string>> there = storage.ReadWhole(path);
   if (!there.ok()) {
     status = Status::Rebuild("it is unknown whether '" + path +
                              "' was written: " + there.status().message());
-    return Placed::kUnknown;
+    return PutAttempt::kUnknown;
   }
-  if (there.value() == body) return Placed::kMine;
-  return there.value().has_value() ? Placed::kTaken : Placed::kUnknown;
+  if (there.value() == body) return PutAttempt::kCommitted;
+  return there.value().has_value() ? PutAttempt::kTaken : PutAttempt::kUnknown;
 }
 
 Status CheckSameTable(const Snapshot& from, const Snapshot& now, std::string_view table) {
@@ -43,7 +44,8 @@ Status CheckSameTable(const Snapshot& from, const Snapshot& now, std::string_vie
        from.metadata->partition_columns == now.metadata->partition_columns))
     return Status::Ok();
   return Status::Stop(fmt::format(
-      "another writer has changed the columns of table '{}'; start again, to check them", table));
+      "another writer has changed the columns of table '{}'; start again, so that they are checked",
+      table));
 }
 
 }  // namespace
@@ -51,6 +53,7 @@ Status CheckSameTable(const Snapshot& from, const Snapshot& now, std::string_vie
 CommitResult CommitChange(Storage& storage, const Clock& clock, std::string_view table,
                           SnapshotPtr from, const ChangePlan& plan) {
   CommitResult result{.snapshot = from};
+  // One id for all attempts: whichever of them took effect is recognised as ours.
   const std::string id = RandomId();
   const auto fail = [&result](Status status) {
     result.status = std::move(status);
@@ -58,26 +61,30 @@ CommitResult CommitChange(Storage& storage, const Clock& clock, std::string_view
   };
   for (; result.conflicts <= kConflictsMax; ++result.conflicts) {
     const Snapshot& base = *result.snapshot;
+    // Every attempt checks everything again on the snapshot that it builds on, since another writer
+    // may have changed any of it.
     if (Status writable = CheckWritable(base.protocol, table); !writable.ok())
       return fail(std::move(writable));
     if (Status same = CheckSameTable(*from, base, table); !same.ok()) return fail(std::move(same));
     const Result<Change> change = plan(base);
     if (!change.ok()) return fail(change.status());
     const std::string body = EncodeCommit(change.value(), clock.NowMs(), id);
-    // A log that cannot be parsed is a lost table.
+    // A log entry that cannot be parsed would make the whole table unreadable.
     if (!simdjson::validate_utf8(body))
       return fail(Status::Stop(fmt::format(
-          "a commit to table '{}' is no UTF-8: a source or item name is damaged", table)));
+          "a commit to table '{}' is not valid UTF-8: a source name or an item name is damaged",
+          table)));
     const std::string path = CommitPath(table, {base.version.v + 1});
     Status status = Status::Ok();
-    const Placed placed = Place(storage, path, body, status);
-    if (placed == Placed::kFailed) return fail(std::move(status));
-    if (placed == Placed::kUnknown) {
+    const PutAttempt attempt = TryPut(storage, path, body, status);
+    if (attempt == PutAttempt::kFailed) return fail(std::move(status));
+    if (attempt == PutAttempt::kUnknown) {
       result.known = false;
       return fail(Status::Rebuild(status.message()));
     }
-    if (placed == Placed::kMine) {
+    if (attempt == PutAttempt::kCommitted) {
       auto next = std::make_shared<Snapshot>(base);
+      // The new snapshot comes from the bytes that were written, as for every other reader.
       Result<Commit> commit = ParseCommit(body, path);
       if (!commit.ok()) return fail(commit.status());
       next->Apply(std::move(commit).value());
@@ -88,8 +95,10 @@ CommitResult CommitChange(Storage& storage, const Clock& clock, std::string_view
     if (!refreshed.ok()) return fail(refreshed.status());
     result.snapshot = std::move(refreshed).value();
   }
-  return fail(Status::Retry(
-      fmt::format("table '{}' is committed to so often that no commit comes through", table)));
+  return fail(
+      Status::Retry(fmt::format("table '{}' has so many other writers that no commit succeeds; "
+                                "reduce their number or their rate",
+                                table)));
 }
 
 Status CheckStillThere(const Snapshot& snapshot, const std::vector<FilePtr>& files) {

@@ -15,12 +15,13 @@
 namespace sightline::lake {
 namespace {
 
-// Partition values of one commit: bounds what is written for nothing when one of them is gone.
-constexpr size_t kGroupsOfCommit = 32;
+// How many partition values one commit rewrites. It bounds the work that is lost when another
+// writer has taken one of them.
+constexpr size_t kPartitionsPerCommit = 32;
 constexpr int64_t kAttempts = 20;
 
-struct Group {
-  PartitionValues partition;
+struct PartitionFiles {
+  PartitionValues values;
   std::vector<FilePtr> files;
 };
 
@@ -30,11 +31,12 @@ std::string ValueOf(const PartitionValues& values, std::string_view column) {
   return {};
 }
 
-// Files are packed in their order, up to rows_max together.
-std::vector<std::vector<FilePtr>> Packs(const Group& group, int64_t rows_max) {
+// Splits a partition's files, in order, into packs of up to rows_max rows. A pack of a single file
+// would gain nothing and is left out.
+std::vector<std::vector<FilePtr>> Packs(const PartitionFiles& partition, int64_t rows_max) {
   std::vector<std::vector<FilePtr>> packs;
   int64_t rows = 0;
-  for (const FilePtr& file : group.files) {
+  for (const FilePtr& file : partition.files) {
     const int64_t more = std::max<int64_t>(RowsOf(*file), 0);
     if (packs.empty() || rows + more > rows_max) {
       packs.emplace_back();
@@ -47,20 +49,20 @@ std::vector<std::vector<FilePtr>> Packs(const Group& group, int64_t rows_max) {
   return packs;
 }
 
-// What has more files than it needs, among the days that are over.
-std::vector<Group> Choose(const Snapshot& snapshot, const std::string& today,
-                          const CompactOptions& options) {
+// Chooses the partitions with more files than they need, among the days that are over.
+std::vector<PartitionFiles> Choose(const Snapshot& snapshot, const std::string& today,
+                                   const CompactOptions& options) {
   std::map<PartitionValues, std::vector<FilePtr>> by_partition;
   snapshot.files.ForEach([&](const FilePtr& file) {
     const bool is_over = ValueOf(file->partition_values, "date") < today;
     if (is_over || options.all_days) by_partition[file->partition_values].push_back(file);
   });
-  std::vector<Group> groups;
-  for (auto& [partition, files] : by_partition) {
-    Group group{partition, std::move(files)};
-    if (!Packs(group, options.rows_max).empty()) groups.push_back(std::move(group));
+  std::vector<PartitionFiles> partitions;
+  for (auto& [values, files] : by_partition) {
+    PartitionFiles partition{values, std::move(files)};
+    if (!Packs(partition, options.rows_max).empty()) partitions.push_back(std::move(partition));
   }
-  return groups;
+  return partitions;
 }
 
 Result<AddFile> WritePack(Storage& storage, const Clock& clock, const TableSpec& spec,
@@ -84,12 +86,13 @@ struct Written {
   std::vector<FilePtr> removes;
 };
 
-// Writes the new files of some groups; on failure none is left.
-Status WriteGroups(Storage& storage, const Clock& clock, const TableSpec& spec, int64_t rows_max,
-                   std::span<const Group> groups, Written& written) {
-  for (const Group& group : groups)
-    for (const std::vector<FilePtr>& pack : Packs(group, rows_max)) {
-      Result<AddFile> file = WritePack(storage, clock, spec, group.partition, pack);
+// Writes the new files of some partitions. If one fails, none is left behind.
+Status WritePartitions(Storage& storage, const Clock& clock, const TableSpec& spec,
+                       int64_t rows_max, std::span<const PartitionFiles> partitions,
+                       Written& written) {
+  for (const PartitionFiles& partition : partitions)
+    for (const std::vector<FilePtr>& pack : Packs(partition, rows_max)) {
+      Result<AddFile> file = WritePack(storage, clock, spec, partition.values, pack);
       if (!file.ok()) {
         DeleteUncommitted(storage, spec, written.adds);
         return file.status();
@@ -100,12 +103,13 @@ Status WriteGroups(Storage& storage, const Clock& clock, const TableSpec& spec, 
   return Status::Ok();
 }
 
-void CountGroups(std::span<const Group> groups, const Written& written, CompactResult& result) {
-  result.partitions += static_cast<int64_t>(groups.size());
-  for (const Group& group : groups) {
-    result.files_before += static_cast<int64_t>(group.files.size());
-    result.files_after += static_cast<int64_t>(group.files.size());
-    for (const FilePtr& file : group.files) {
+void CountPartitions(std::span<const PartitionFiles> partitions, const Written& written,
+                     CompactResult& result) {
+  result.partitions += static_cast<int64_t>(partitions.size());
+  for (const PartitionFiles& partition : partitions) {
+    result.files_before += static_cast<int64_t>(partition.files.size());
+    result.files_after += static_cast<int64_t>(partition.files.size());
+    for (const FilePtr& file : partition.files) {
       result.bytes_before += file->size_bytes;
       result.bytes_after += file->size_bytes;
     }
@@ -116,11 +120,11 @@ void CountGroups(std::span<const Group> groups, const Written& written, CompactR
       static_cast<int64_t>(written.adds.size()) - static_cast<int64_t>(written.removes.size());
 }
 
-CompactResult DryRun(const std::vector<Group>& groups, int64_t rows_max) {
+CompactResult DryRun(const std::vector<PartitionFiles>& partitions, int64_t rows_max) {
   CompactResult result;
-  CountGroups(groups, {}, result);
-  for (const Group& group : groups)
-    for (const auto& pack : Packs(group, rows_max))
+  CountPartitions(partitions, {}, result);
+  for (const PartitionFiles& partition : partitions)
+    for (const auto& pack : Packs(partition, rows_max))
       result.files_after -= static_cast<int64_t>(pack.size()) - 1;
   result.bytes_after = 0;
   return result;
@@ -137,14 +141,14 @@ Result<CompactResult> Compact(Storage& storage, const Clock& clock, std::string_
   SnapshotPtr snapshot = std::move(read).value();
   const Result<TableSpec> spec = SpecOf(table, *snapshot);
   if (!spec.ok()) return spec.status();
-  std::vector<Group> groups = Choose(*snapshot, today, options);
-  if (options.dry_run) return DryRun(groups, options.rows_max);
-  const auto total = static_cast<int64_t>(groups.size());
-  for (size_t done = 0; done < groups.size();) {
-    const size_t next = std::min(done + kGroupsOfCommit, groups.size());
-    const std::span<const Group> part = std::span(groups).subspan(done, next - done);
+  std::vector<PartitionFiles> partitions = Choose(*snapshot, today, options);
+  if (options.dry_run) return DryRun(partitions, options.rows_max);
+  const auto total = static_cast<int64_t>(partitions.size());
+  for (size_t done = 0; done < partitions.size();) {
+    const size_t next = std::min(done + kPartitionsPerCommit, partitions.size());
+    const std::span<const PartitionFiles> part = std::span(partitions).subspan(done, next - done);
     Written written;
-    Status status = WriteGroups(storage, clock, spec.value(), options.rows_max, part, written);
+    Status status = WritePartitions(storage, clock, spec.value(), options.rows_max, part, written);
     if (status.ok()) {
       CommitResult commit =
           CommitChange(storage, clock, table, snapshot, [&](const Snapshot& now) -> Result<Change> {
@@ -160,13 +164,14 @@ Result<CompactResult> Compact(Storage& storage, const Clock& clock, std::string_
       if (!status.ok() && !commit.known) return status;
     }
     if (status.ok()) {
-      CountGroups(part, written, result);
+      CountPartitions(part, written, result);
       done = next;
       if (options.progress && !options.progress(static_cast<int64_t>(done), total))
-        return Status::Retry("stopped before its end");
+        return Status::Retry("stopped before it was finished");
       continue;
     }
-    // A file that another compactor has taken is no fault: choose again from what is there now.
+    // If another compactor has taken a file, that is not an error: choose again from what is there
+    // now.
     Result<SnapshotPtr> refreshed = Refresh(storage, table, snapshot);
     if (!refreshed.ok()) return refreshed.status();
     snapshot = std::move(refreshed).value();
@@ -174,13 +179,13 @@ Result<CompactResult> Compact(Storage& storage, const Clock& clock, std::string_
         !CheckStillThere(*snapshot,
                          [&] {
                            std::vector<FilePtr> all;
-                           for (const Group& group : part)
-                             all.insert(all.end(), group.files.begin(), group.files.end());
+                           for (const PartitionFiles& partition : part)
+                             all.insert(all.end(), partition.files.begin(), partition.files.end());
                            return all;
                          }())
              .ok();
     if (!overtaken || ++result.retries > kAttempts) return status;
-    groups = Choose(*snapshot, today, options);
+    partitions = Choose(*snapshot, today, options);
     done = 0;
   }
   return result;

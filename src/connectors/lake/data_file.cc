@@ -32,7 +32,7 @@ std::shared_ptr<arrow::DataType> TypeOf(const std::string& name) {
   return arrow::utf8();
 }
 
-// Arrow's functions beyond the core have to be registered once.
+// Registers Arrow's functions beyond the core, once.
 void UseCompute() {
   static std::once_flag once;
   std::call_once(once, [] { CHECK(arrow::compute::Initialize().ok()); });
@@ -72,7 +72,8 @@ arrow::Result<std::shared_ptr<arrow::Table>> Decode(std::string bytes, const Tab
   return table;
 }
 
-// Not inlined: GCC 12 then takes the other members of FieldRef's variant for uninitialised.
+// Not inlined: otherwise GCC 12 warns that the other members of FieldRef's variant are
+// uninitialised.
 [[gnu::noinline]] arrow::compute::SortKey KeyOf(const std::string& column) {
   return arrow::compute::SortKey(column);
 }
@@ -129,7 +130,7 @@ Status PutDataFiles(Storage& storage, const TableSpec& spec, std::vector<NewData
   const Status status = storage.PutAll(puts);
   if (status.ok()) return status;
   for (const NewFile& put : puts) (void)storage.Delete(put.path);
-  // Whether a name is durable or not, nobody knows of the file: it is written again.
+  // Whether a name is durable or not: no commit refers to the file, so writing it again is safe.
   return status.code() == StatusCode::kRebuild ? Status::Retry(status.message()) : status;
 }
 
@@ -147,7 +148,7 @@ Result<AddFile> WriteDataFile(Storage& storage, const Clock& clock, const TableS
 Result<std::string> StoragePath(const TableSpec& spec, const std::string& path) {
   if (path.find("://") != std::string::npos || path.starts_with("/") || path.starts_with("file:"))
     return Status::Stop(fmt::format(
-        "file '{}' of table '{}' lies outside of the table (a shallow clone?); write a deep copy",
+        "file '{}' of table '{}' lies outside the table (a shallow clone?); write a deep copy",
         path, spec.name));
   return fmt::format("{}/{}", spec.name, UrlDecoded(path));
 }
@@ -159,10 +160,10 @@ Result<std::shared_ptr<arrow::Table>> ReadDataFile(Storage& storage, const Table
   Result<std::optional<std::string>> bytes = storage.ReadWhole(path.value());
   if (!bytes.ok()) return bytes.status();
   if (!bytes.value().has_value())
-    return Status::Stop(fmt::format(
-        "data file '{}' is gone: vacuumed, if an older version is read, else deleted by somebody; "
-        "read a newer version or restore it from a copy",
-        path.value()));
+    return Status::Stop(
+        fmt::format("data file '{}' is gone: vacuumed, if an older version is read, otherwise "
+                    "deleted by somebody; read a newer version, or restore the file from a copy",
+                    path.value()));
   return DecodeDataFile(std::move(*bytes.value()), spec, file);
 }
 

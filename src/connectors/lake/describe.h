@@ -1,4 +1,4 @@
-// Describe, History, ListFiles: what there is in a table, as plain values for commands and pages.
+// Describe, History, ListFiles: what a table contains, as plain values for commands and pages.
 #pragma once
 
 #include <cstdint>
@@ -19,11 +19,12 @@ struct TableDescription {
   int64_t committed_ms = 0;  // when the version was committed, by its writer's clock
   int64_t checkpoint = -1;   // -1: none
   int64_t files = 0, bytes = 0;
-  int64_t rows = 0;  // by the files' statistics
+  int64_t rows = 0;  // according to the files' statistics
   std::vector<std::string> partition_columns;
-  std::map<std::string, int64_t> files_of_day;  // "2026-11-22" -> files; empty if there is no date
-  int64_t partitions = 0;                       // different partition values
-  std::map<std::string, int64_t> txns;          // application id -> version
+  std::map<std::string, int64_t>
+      files_of_day;                     // "2026-11-22" -> files; empty without a date column
+  int64_t partitions = 0;               // distinct partition values
+  std::map<std::string, int64_t> txns;  // application id -> version
   std::map<std::string, std::string> properties;
 };
 TableDescription Describe(std::string_view table, const Snapshot& snapshot);
@@ -34,7 +35,7 @@ struct HistoryEntry {
   std::string operation;
   std::string engine;
   int64_t files_added = 0, files_removed = 0;
-  int64_t rows_added = 0;  // by statistics
+  int64_t rows_added = 0;  // according to the statistics
 };
 // The newest `limit` commits that the log still has, newest first.
 Result<std::vector<HistoryEntry>> History(Storage& storage, std::string_view table, int64_t limit);
@@ -43,7 +44,7 @@ struct FileEntry {
   std::string path;  // in the storage
   std::map<std::string, std::string> partition_values;
   int64_t size_bytes = 0;
-  int64_t rows = -1;  // -1: not known
+  int64_t rows = -1;  // -1: unknown
   int64_t modified_ms = 0;
 };
 std::vector<FileEntry> ListFiles(std::string_view table, const Snapshot& snapshot);

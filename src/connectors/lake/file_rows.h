@@ -1,4 +1,4 @@
-// The rows of one data file as values. Internal to this room: it shows Arrow.
+// The rows of one data file as values. Internal to this room: it exposes Arrow.
 #pragma once
 
 #include <arrow/table.h>
@@ -12,15 +12,15 @@
 
 namespace sightline::lake {
 
-// One row with its provenance. Of the two members only that of the table is filled.
+// One row with its provenance. Of `window` and `ledger`, only the member of the table is filled.
 struct FileRow {
-  SourcePartition partition;  // an empty source: no provenance
+  SourcePartition partition;  // an empty source: the row has no provenance
   Offset first, next;
   CountRow window;
   LedgerRow ledger;
   bool coverage = false;  // of a ledger row: it only says which offsets are covered
 };
-// `rows` is of FileSchema. kStop if a value that must be there is null.
+// Calls `take` for each row. `rows` is of FileSchema. kStop if a value that must be there is null.
 Status ForEachFileRow(const TableSpec& spec, const AddFile& file, const arrow::Table& rows,
                       const std::function<void(const FileRow&)>& take);
 

@@ -1,4 +1,4 @@
-// Pieces of JSON, hashes and names as the log writes them.
+// Pieces of JSON, hashes and names in the form that the log uses.
 #pragma once
 
 #include <cstdint>
@@ -10,14 +10,14 @@ namespace sightline::lake {
 // A JSON string with its quotes. `text` is UTF-8.
 std::string Quoted(std::string_view text);
 
-// FNV-1a, 64 bits, as 16 hexadecimal digits: finds damage, is no defence against an adversary.
+// 64-bit FNV-1a as 16 hexadecimal digits. It finds damage; it is no defence against an adversary.
 // Source: Fowler, Noll, Vo.
 std::string ContentHash(std::string_view bytes);
 
 // A random UUID (version 4).
 std::string RandomId();
 
-// What the log writes as %XX.
+// Decodes the %XX escapes of a path in the log.
 std::string UrlDecoded(std::string_view text);
 
 }  // namespace sightline::lake

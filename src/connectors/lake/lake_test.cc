@@ -55,7 +55,7 @@ Segment Make(int64_t first, int64_t next, int64_t days_ago = 0, int64_t location
 class LakeTest : public testing::Test {
  protected:
   std::unique_ptr<LakeWriter> Open(LakeWriterOptions options = {}) {
-    if (options.gather == Millis{200}) options.gather = {0};
+    if (options.linger == Millis{200}) options.linger = {0};
     auto opened = LakeWriter::Open(storage_, clock_, std::move(options));
     EXPECT_TRUE(opened.ok()) << opened.status().message();
     return std::move(opened).value();
@@ -102,7 +102,7 @@ class LakeTest : public testing::Test {
 
 TEST_F(LakeTest, PartitionsShareACommit) {
   std::vector<SnapshotPtr> seen;
-  const auto writer = Open({.gather = {100}, .on_commit = [&](const SnapshotPtr& snapshot) {
+  const auto writer = Open({.linger = {100}, .on_commit = [&](const SnapshotPtr& snapshot) {
                               seen.push_back(snapshot);
                             }});
   std::vector<std::unique_ptr<Sink>> sinks;
@@ -191,7 +191,7 @@ TEST_F(LakeTest, AnotherProcessFencesToo) {
 }
 
 TEST_F(LakeTest, OneRefusedPartitionHoldsUpNoOther) {
-  const auto ours = Open({.gather = {50}});
+  const auto ours = Open({.linger = {50}});
   const auto theirs = Open();
   const auto zombie = Owner(*ours, Partition(0), 1);
   const auto good = Owner(*ours, Partition(1), 1);

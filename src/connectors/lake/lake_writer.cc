@@ -75,7 +75,7 @@ void LakeWriter::Fence(const SourcePartition& partition, Epoch epoch,
   std::unique_lock lock(mutex_);
   if (closing_) {
     lock.unlock();
-    return Give(*answer, Closing());
+    return Finish(*answer, Closing());
   }
   fences_.push_back({partition, epoch, std::move(answer)});
   wake_.notify_all();
@@ -85,14 +85,14 @@ void LakeWriter::Write(WriteBatch batch, int64_t token, std::shared_ptr<Answer> 
   std::unique_lock lock(mutex_);
   if (closing_) {
     lock.unlock();
-    return Give(*answer, Closing());
+    return Finish(*answer, Closing());
   }
   if (writes_.empty()) oldest_write_ = std::chrono::steady_clock::now();
   writes_.push_back({std::move(batch), token, std::move(answer)});
   wake_.notify_all();
 }
 
-void LakeWriter::Give(Answer& answer, Status status) {
+void LakeWriter::Finish(Answer& answer, Status status) {
   answer.status = std::move(status);
   const std::function<void()> notify = answer.notify;
   answer.finished.store(true, std::memory_order_release);
@@ -101,13 +101,13 @@ void LakeWriter::Give(Answer& answer, Status status) {
 
 void LakeWriter::Run() {
   std::unique_lock lock(mutex_);
-  const std::chrono::milliseconds gather(options_.gather.v);
+  const std::chrono::milliseconds linger(options_.linger.v);
   while (true) {
     wake_.wait(lock, [&] { return closing_ || !fences_.empty() || !writes_.empty(); });
     if (fences_.empty() && !closing_)
-      wake_.wait_until(lock, oldest_write_ + gather, [&] { return closing_ || !fences_.empty(); });
+      wake_.wait_until(lock, oldest_write_ + linger, [&] { return closing_ || !fences_.empty(); });
     if (closing_) break;
-    // Fences first: what an older owner has queued is then refused.
+    // Fences first, so that what an older owner has queued is refused.
     if (!fences_.empty()) {
       std::vector<FenceJob> fences = std::exchange(fences_, {});
       lock.unlock();
@@ -122,12 +122,13 @@ void LakeWriter::Run() {
   const auto fences = std::exchange(fences_, {});
   const auto writes = std::exchange(writes_, {});
   lock.unlock();
-  for (const FenceJob& job : fences) Give(*job.answer, Closing());
-  for (const WriteJob& job : writes) Give(*job.answer, Closing());
+  for (const FenceJob& job : fences) Finish(*job.answer, Closing());
+  for (const WriteJob& job : writes) Finish(*job.answer, Closing());
 }
 
-// The owner is the task's epoch, or one more than the owner before where epochs have started again
-// (a checkpoint store that was removed by hand): the last to come wins.
+// Plans the commit of some fences. The owner's token is the task's epoch, or one more than the
+// token before if epochs have started again (the checkpoint store was removed by hand). So the last
+// one to fence wins.
 Result<Change> LakeWriter::PlanFences(const std::vector<FenceJob>& jobs,
                                       const Snapshot& snapshot) const {
   Change change{.operation = "FENCE"};
@@ -137,8 +138,7 @@ Result<Change> LakeWriter::PlanFences(const std::vector<FenceJob>& jobs,
     if (!engine.empty() && engine != options_.engine)
       return Status::Stop(
           fmt::format("source '{}' of table '{}' is written by the engine '{}': stop that pipeline "
-                      "for good and "
-                      "remove the table property '{}', or count into another lake",
+                      "for good and remove the table property '{}', or count into another lake",
                       job.partition.source, options_.table, engine, property));
     if (engine.empty()) {
       if (!change.metadata.has_value()) change.metadata = *snapshot.metadata;
@@ -155,10 +155,10 @@ Result<Change> LakeWriter::PlanFences(const std::vector<FenceJob>& jobs,
 }
 
 void LakeWriter::RunFences(std::vector<FenceJob> jobs) {
-  // One that is refused must not hold up the others.
+  // Checks each fence alone first: one that is refused must not hold up the others.
   const auto refused = [&](const FenceJob& job) {
     const Result<Change> alone = PlanFences({job}, *current());
-    if (!alone.ok()) Give(*job.answer, alone.status());
+    if (!alone.ok()) Finish(*job.answer, alone.status());
     return !alone.ok();
   };
   std::erase_if(jobs, refused);
@@ -168,11 +168,11 @@ void LakeWriter::RunFences(std::vector<FenceJob> jobs) {
                    [&](const Snapshot& snapshot) { return PlanFences(jobs, snapshot); });
   Publish(result.snapshot);
   if (result.status.ok()) Maintain(*result.snapshot);
-  // A fence whose outcome is unknown is taken again: twice is once.
+  // A fence whose outcome is unknown is taken again: fencing twice does no harm.
   const Status status = result.status.code() == StatusCode::kRebuild
                             ? Status::Retry(result.status.message())
                             : result.status;
-  for (const FenceJob& job : jobs) Give(*job.answer, status);
+  for (const FenceJob& job : jobs) Finish(*job.answer, status);
 }
 
 Result<bool> LakeWriter::IsNew(const WriteJob& job, const Snapshot& snapshot) const {
@@ -182,6 +182,7 @@ Result<bool> LakeWriter::IsNew(const WriteJob& job, const Snapshot& snapshot) co
     return Status::Rebuild(fmt::format("a newer task owns '{}' partition {} in table '{}'",
                                        partition.source, partition.partition, options_.table));
   const auto committed = snapshot.Txn(OffsetTxn(options_.table, partition));
+  // Compare-and-set. A commit that is there already is one whose answer was lost.
   if (!committed.has_value() || *committed == job.batch.first.v) return true;
   if (*committed == job.batch.next.v) return false;
   return Status::Rebuild(fmt::format("table '{}' has '{}' partition {} up to {}, not {}",
@@ -189,11 +190,11 @@ Result<bool> LakeWriter::IsNew(const WriteJob& job, const Snapshot& snapshot) co
                                      *committed, job.batch.first.v));
 }
 
-void LakeWriter::AnswerOld(std::vector<WriteJob>& jobs, const Snapshot& snapshot) const {
+void LakeWriter::FinishDuplicates(std::vector<WriteJob>& jobs, const Snapshot& snapshot) const {
   std::erase_if(jobs, [&](const WriteJob& job) {
     const Result<bool> is_new = IsNew(job, snapshot);
     if (is_new.ok() && is_new.value()) return false;
-    Give(*job.answer, is_new.status());
+    Finish(*job.answer, is_new.status());
     return true;
   });
 }
@@ -219,7 +220,8 @@ Result<std::vector<AddFile>> LakeWriter::WriteFiles(const std::vector<WriteJob>&
   return adds;
 }
 
-// Before the first row that needs them.
+// Adds the columns that the table lacks before the first row that needs them, so that earlier
+// programs can write beside this one until then.
 Status LakeWriter::AddColumnsFor(const std::vector<WriteJob>& jobs) {
   const bool loses = std::ranges::any_of(jobs, [](const WriteJob& job) {
     return std::ranges::any_of(job.batch.ledger,
@@ -237,25 +239,27 @@ Status LakeWriter::AddColumnsFor(const std::vector<WriteJob>& jobs) {
 
 void LakeWriter::RunWrites(std::vector<WriteJob> jobs) {
   while (true) {
-    AnswerOld(jobs, *current());
+    FinishDuplicates(jobs, *current());
     if (jobs.empty()) return;
-    const auto give_all = [&](const Status& status) {
-      for (const WriteJob& job : jobs) Give(*job.answer, status);
+    const auto finish_all = [&](const Status& status) {
+      for (const WriteJob& job : jobs) Finish(*job.answer, status);
     };
-    if (const Status added = AddColumnsFor(jobs); !added.ok()) return give_all(added);
+    if (const Status added = AddColumnsFor(jobs); !added.ok()) return finish_all(added);
     const Result<std::vector<AddFile>> files = WriteFiles(jobs);
     if (!files.ok()) {
       const std::lock_guard lock(mutex_);
       ++stats_.failures;
     }
-    if (!files.ok()) return give_all(files.status());
-    bool stale = false;  // another writer has taken a partition of this group
+    if (!files.ok()) return finish_all(files.status());
+    bool stale = false;  // another writer has committed a partition of this batch
     const auto plan = [&](const Snapshot& snapshot) -> Result<Change> {
       Change change{.operation = "WRITE", .adds = files.value()};
       for (const WriteJob& job : jobs) {
         const Result<bool> is_new = IsNew(job, snapshot);
+        // After a conflict, a job may have become refused or done. Its rows are in the files, so
+        // the files are written again without it.
         stale = !is_new.ok() || !is_new.value();
-        if (stale) return Status::Retry("the group is out of date");
+        if (stale) return Status::Retry("the batch is out of date");
         change.txns[OffsetTxn(options_.table, job.batch.partition)] = job.batch.next.v;
       }
       return change;
@@ -275,7 +279,7 @@ void LakeWriter::RunWrites(std::vector<WriteJob> jobs) {
     }
     Publish(result.snapshot);
     if (stale) continue;
-    give_all(result.status);
+    finish_all(result.status);
     if (result.status.ok()) Maintain(*result.snapshot);
     return;
   }
@@ -290,7 +294,8 @@ void LakeWriter::Publish(const SnapshotPtr& snapshot) {
   if (options_.on_commit) options_.on_commit(snapshot);
 }
 
-// Only makes reading cheaper: when it fails, the next one does it.
+// Writes a checkpoint and cleans the log every few commits. It only makes reading cheaper, so a
+// failure is logged and the next round makes up for it.
 void LakeWriter::Maintain(const Snapshot& snapshot) {
   if (snapshot.version.v == 0 || snapshot.version.v % options_.checkpoint_commits != 0) return;
   const int64_t now_ms = clock_.NowMs();
@@ -298,8 +303,9 @@ void LakeWriter::Maintain(const Snapshot& snapshot) {
   if (status.ok())
     status = CleanLog(storage_, options_.table, options_.log_retention.v, now_ms).status();
   if (!status.ok())
-    LogWarning(fmt::format("table '{}' has no checkpoint at version {}: {}", options_.table,
-                           snapshot.version.v, status.message()));
+    LogWarning(
+        fmt::format("table '{}' has no checkpoint at version {}; the next one makes up for it: {}",
+                    options_.table, snapshot.version.v, status.message()));
 }
 
 }  // namespace sightline::lake

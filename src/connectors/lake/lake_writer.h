@@ -1,11 +1,11 @@
 // LakeWriter: the one writer of a table in a process, shared by the sinks of all its partitions.
 //
-// What the sinks hand over within a short while becomes one Delta commit: a file for each partition
-// value, and a txn action with the new offset of each source partition. So a table has few commits
-// and few files however many partitions there are.
+// What the sinks hand over within a short time becomes one Delta commit: one file for each
+// partition value, and one txn action with the new offset of each source partition. So a table has
+// few commits and few files however many partitions there are.
 //
-// Thread-safe. One thread of its own writes; sinks only queue and look. Several processes may have
-// a writer each: every commit checks owner and offset again on what the others have committed.
+// Thread-safe. One thread of its own writes; the sinks only queue and poll. Several processes may
+// have a writer each: every commit checks owner and offset again on what the others have committed.
 #pragma once
 
 #include <atomic>
@@ -33,24 +33,25 @@ namespace sightline::lake {
 
 struct LakeWriterOptions {
   std::string table = std::string(kIncrementsTable);  // or kLedgerTable
-  Layout layout = Layout::kByLocation;  // only when the table is made: see kMaxPartitions
-  // A waiting segment waits so long for those of other partitions.
-  Millis gather{200};
+  Layout layout = Layout::kByLocation;  // used when the table is created; see kMaxPartitions
+  // How long a segment waits for those of other partitions.
+  Millis linger{200};
   Millis window_size{60'000};
-  int64_t checkpoint_commits = 100;         // a checkpoint at every version that this divides
+  int64_t checkpoint_commits = 100;  // a checkpoint at every version that is a multiple of this
   Millis log_retention{30 * 86'400'000LL};  // older commits that no reader needs are deleted
-  std::string engine = "embedded";          // owns the sources that it has written first
-  // The location's name now; empty: not known. Called by the writer's thread. May be null.
-  std::function<std::string(LocationId)> location_name;
-  // After each commit, with the snapshot that current() gives by then. By the writer's thread. May
+  std::string engine = "embedded";          // owns the sources that it was the first to write
+  // Returns the location's present name, empty if it is unknown. Called by the writer's thread. May
   // be null.
+  std::function<std::string(LocationId)> location_name;
+  // Called by the writer's thread after each commit, with the snapshot that current() returns by
+  // then. May be null.
   std::function<void(const SnapshotPtr&)> on_commit;
 };
 
 struct LakeWriterStats {
-  int64_t commits = 0;  // with rows or offsets; not fences
+  int64_t commits = 0;  // commits with rows or offsets, without fences
   int64_t conflicts = 0;
-  int64_t failures = 0;  // commits that ended without a known success
+  int64_t failures = 0;  // commits without a known success
   int64_t files = 0;
   int64_t rows = 0;
   int64_t bytes = 0;
@@ -58,35 +59,37 @@ struct LakeWriterStats {
 
 class LakeWriter {
  public:
-  // Makes the table if it is not there. kStop: its columns are not ours, its log is damaged.
-  // `storage` and `clock` outlive the writer.
+  // Opens the table, and creates it if needed. kStop: its columns are not ours, or its log is
+  // damaged. `storage` and `clock` outlive the writer.
   static Result<std::unique_ptr<LakeWriter>> Open(Storage& storage, const Clock& clock,
                                                   LakeWriterOptions options);
-  // What is queued is answered kRetry. The sinks may outlive it only unused.
+  // Answers what is queued with kRetry. A sink that outlives the writer must not be used.
   ~LakeWriter();
   LakeWriter(const LakeWriter&) = delete;
   LakeWriter& operator=(const LakeWriter&) = delete;
 
-  // A sink of one task (engine/sink.h). The writer outlives it. `on_answer` is called by the
-  // writer's thread when a call that said kRetry should be made again; may be null.
+  // Opens the sink of one task (engine/sink.h). The writer outlives it. `on_answer` is called by
+  // the writer's thread when a call that said kRetry should be repeated; it may be null.
   std::unique_ptr<Sink> OpenSink(std::function<void()> on_answer);
 
-  // The newest version that this process knows: with everything that it has committed.
+  // The newest version that this process knows. It includes everything that the process has
+  // committed.
   SnapshotPtr current() const;
   LakeWriterStats stats() const;
   const LakeWriterOptions& options() const { return options_; }
 
   // --- for LakeTableSink ---
 
-  // Shared: with the queue, which may hold it longer than the sink lives. Written by the writer's
-  // thread until `finished`.
+  // Shared with the queue, which may hold it longer than the sink lives. The writer's thread writes
+  // it until `finished` is set.
   struct Answer {
     std::atomic<bool> finished = false;
     Status status = Status::Ok();
     int64_t token = 0;  // of a fence
     std::function<void()> notify;
   };
-  // `token` of a commit is its fence's answer. Both are answered kRetry if the writer is closing.
+  // `token` of a write is the answer of its fence. Both calls are answered with kRetry if the
+  // writer is closing.
   void Fence(const SourcePartition& partition, Epoch epoch, std::shared_ptr<Answer> answer);
   void Write(WriteBatch batch, int64_t token, std::shared_ptr<Answer> answer);
 
@@ -111,26 +114,26 @@ class LakeWriter {
   Status AddColumnsFor(const std::vector<WriteJob>& jobs);
   Result<std::vector<AddFile>> WriteFiles(const std::vector<WriteJob>& jobs);
   Result<Change> PlanFences(const std::vector<FenceJob>& jobs, const Snapshot& snapshot) const;
-  // True: to be written. False: it is there already. kRebuild: refused.
+  // True: it is to be written. False: it is in the table already. kRebuild: it is refused.
   Result<bool> IsNew(const WriteJob& job, const Snapshot& snapshot) const;
-  void AnswerOld(std::vector<WriteJob>& jobs, const Snapshot& snapshot) const;
+  void FinishDuplicates(std::vector<WriteJob>& jobs, const Snapshot& snapshot) const;
   void Publish(const SnapshotPtr& snapshot);
   void Maintain(const Snapshot& snapshot);
-  static void Give(Answer& answer, Status status);
+  static void Finish(Answer& answer, Status status);
 
-  // Given at birth.
+  // Set by the constructor.
   Storage& storage_;
   const Clock& clock_;
   const LakeWriterOptions options_;
 
-  TableSpec spec_;  // the thread's
+  TableSpec spec_;  // used by the thread only
 
   mutable std::mutex mutex_;
   std::condition_variable wake_;
   // Under mutex_.
   std::vector<FenceJob> fences_;
   std::vector<WriteJob> writes_;
-  Time oldest_write_;  // when the first of writes_ came
+  Time oldest_write_;  // when the first of writes_ arrived
   bool closing_ = false;
   SnapshotPtr current_;
   LakeWriterStats stats_;

@@ -93,7 +93,7 @@ Result<bool> WriteLocations(Storage& storage, const Clock& clock,
     if (!file.ok()) return file.status();
     adds.push_back(std::move(file).value());
   }
-  // Whoever overwrites last wins, so everything that is there by then goes.
+  // The last one to overwrite wins, so everything that is there by then is removed.
   const auto overwrite = [&](const Snapshot& now) -> Result<Change> {
     return Change{.operation = "WRITE", .adds = adds, .removes = FilesOf(now)};
   };

@@ -13,7 +13,7 @@
 namespace sightline::lake {
 namespace {
 
-// While somebody reads, CleanLog() may delete what the listing has shown: look again.
+// CleanLog() may delete what a listing has shown while somebody reads it. Then list again.
 constexpr int kReadAttempts = 3;
 
 Status NoTable(std::string_view table) {
@@ -26,7 +26,7 @@ Status Gap(std::string_view table, Version missing) {
                   CommitPath(table, missing)));
 }
 
-// The first commit of a chain that is not there; kNoVersion if the chain is whole.
+// The first missing commit of the chain [first, last]; kNoVersion if the chain is complete.
 Version FirstMissing(const LogListing& log, Version first, Version last) {
   auto at = std::lower_bound(
       log.commits.begin(), log.commits.end(), first,
@@ -36,7 +36,8 @@ Version FirstMissing(const LogListing& log, Version first, Version last) {
   return kNoVersion;
 }
 
-// Where reading `target` begins: the newest checkpoint that is not behind it.
+// The checkpoint at which reading `target` begins: the newest one that is not behind it. kStop if
+// the commits from there on are not complete, with the reason.
 Result<Version> ChooseStart(const LogListing& log, std::string_view table, Version target) {
   Version start = kNoVersion;
   for (const LogListing::Entry& checkpoint : log.checkpoints)
@@ -44,17 +45,17 @@ Result<Version> ChooseStart(const LogListing& log, std::string_view table, Versi
   const Version missing = FirstMissing(log, {start.v + 1}, target);
   if (missing == kNoVersion) return start;
   if (log.foreign_checkpoint.has_value() && log.foreign_checkpoint->version >= missing)
-    return Status::Stop(fmt::format(
-        "'{}' is a multi-part or v2 checkpoint, which this program does not read: set "
-        "delta.checkpointPolicy to 'classic' and write a checkpoint of one part in the engine that "
-        "made it",
-        log.foreign_checkpoint->file.path));
+    return Status::Stop(
+        fmt::format("'{}' is a multi-part or v2 checkpoint, which this program cannot read: set "
+                    "delta.checkpointPolicy to 'classic', and write a single-part checkpoint in "
+                    "the engine that made it",
+                    log.foreign_checkpoint->file.path));
   const bool cleaned =
       start == kNoVersion && (log.commits.empty() || log.commits.front().version > Version{0});
   if (cleaned && !log.checkpoints.empty())
     return Status::Stop(
-        fmt::format("version {} of table '{}' was cleaned from its log; the oldest that can still "
-                    "be read is {}",
+        fmt::format("version {} of table '{}' was cleaned from its log; the oldest version that "
+                    "can still be read is {}",
                     target.v, table, log.checkpoints.front().version.v));
   return Gap(table, missing);
 }
@@ -155,8 +156,7 @@ Result<Version> VersionAt(Storage& storage, std::string_view table, int64_t time
   if (found == kNoVersion)
     return Status::Stop(
         fmt::format("table '{}' has no version of that time: the oldest commit in its log, version "
-                    "{}, is {} ms "
-                    "younger; what was before was cleaned or did not exist",
+                    "{}, is {} ms younger; earlier versions were cleaned, or never existed",
                     table, log.value().commits.front().version.v,
                     log.value().commits.front().file.modified_ms - time_ms));
   return found;
@@ -192,7 +192,7 @@ Result<int64_t> CleanLog(Storage& storage, std::string_view table, int64_t reten
   for (const LogListing::Entry& checkpoint : log.value().checkpoints)
     if (checkpoint.file.modified_ms <= now_ms - retention_ms) keep_from = checkpoint.version;
   int64_t deleted = 0;
-  // Oldest first: what is left is always a whole end of the log.
+  // Oldest first, so that an interruption leaves a log without a gap.
   for (const auto* entries : {&log.value().commits, &log.value().checkpoints})
     for (const LogListing::Entry& entry : *entries) {
       if (entry.version >= keep_from) break;

@@ -1,4 +1,4 @@
-// The names in a table's `_delta_log`.
+// The file names in a table's `_delta_log`.
 #pragma once
 
 #include <optional>
@@ -17,13 +17,13 @@ std::string LastCheckpointPath(std::string_view table);
 enum class LogFile : uint8_t {
   kCommit,
   kCheckpoint,
-  kForeignCheckpoint,  // multi-part or v2: a form that we do not read
+  kForeignCheckpoint,  // multi-part or v2: a form that we cannot read
 };
 struct LogName {
   LogFile kind = LogFile::kCommit;
   Version version;
 };
-// What the last component of a path in the log is; nothing for other files.
+// Parses the last component of a path in the log; nothing for other files.
 std::optional<LogName> ParseLogName(std::string_view path);
 
 }  // namespace sightline::lake

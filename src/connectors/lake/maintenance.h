@@ -1,8 +1,8 @@
-// Keeping a table small: compaction, retention by days, vacuum.
+// Maintenance: compaction, retention by days, and vacuum.
 //
-// Each is safe beside writers and beside each other, also in other processes: a commit is checked
-// again on what others have committed, and a file is deleted only when nobody can need it. Dry runs
-// only say what would be done.
+// Each is safe beside writers and beside the others, also in other processes. A commit is checked
+// again on what others have committed, and a file is deleted only when nobody can need it. A dry
+// run only reports what would be done.
 #pragma once
 
 #include <cstdint>
@@ -19,52 +19,53 @@
 
 namespace sightline::lake {
 
-// done of total partition values, days or files. False: stop here, with kRetry; what was done
-// stays.
-using Progress = std::function<bool(int64_t done, int64_t total)>;
+// Reports progress: `done` of `total` partition values, days or files. Returning false stops with
+// kRetry; what was done stays.
+using ProgressCallback = std::function<bool(int64_t done, int64_t total)>;
 
 struct CompactOptions {
-  bool all_days = false;  // also the day that is not over yet (UTC)
+  bool all_days = false;  // includes the day that is not over yet (UTC)
   bool dry_run = false;
-  Progress progress;             // may be null
-  int64_t rows_max = 2'000'000;  // of one file: what is held in memory
+  ProgressCallback progress;     // may be null
+  int64_t rows_max = 2'000'000;  // per file: bounds what is held in memory
 };
 struct CompactResult {
-  int64_t partitions = 0;                     // that had more files than needed
-  int64_t files_before = 0, files_after = 0;  // in these; dry run: `files_after` is a guess
-  int64_t bytes_before = 0, bytes_after = 0;  // dry run: `bytes_after` is 0
-  int64_t retries = 0;  // files of a partition were gone: somebody else had compacted it
+  int64_t partitions = 0;  // partitions that had more files than needed
+  int64_t files_before = 0,
+          files_after = 0;  // in these partitions; in a dry run `files_after` is an estimate
+  int64_t bytes_before = 0, bytes_after = 0;  // in a dry run `bytes_after` is 0
+  int64_t retries = 0;  // files were gone: another compactor had rewritten their partition
 };
-// Packs each partition value into one file, its rows sorted (more than one above rows_max). The
-// same rows: commits have dataChange=false. Memory: one partition value, at most rows_max rows.
+// Packs each partition value into one file of sorted rows (several above rows_max). The rows stay
+// the same: the commits have dataChange=false. Memory: one partition value, at most rows_max rows.
 Result<CompactResult> Compact(Storage& storage, const Clock& clock, std::string_view table,
                               const CompactOptions& options);
 
 struct RetentionOptions {
-  int64_t days = 0;  // the days older than so many before today (UTC) go; at least 1
+  int64_t days = 0;  // days older than this before today (UTC) are removed; at least 1
   bool dry_run = false;
-  Progress progress;  // may be null
+  ProgressCallback progress;  // may be null
 };
 struct RetentionResult {
-  std::vector<std::string> days;  // that were removed, oldest first
+  std::vector<std::string> days;  // the removed days, oldest first
   int64_t files = 0, rows = 0, bytes = 0;
 };
-// Removes whole days. What the removed rows had counted is kept as a table property for each source
-// partition, so that Verify() still adds up. The files stay for vacuum_retention.
+// Removes whole days. A table property for each source partition keeps what the removed rows had
+// counted, so that Verify() still adds up. The files stay for vacuum_retention.
 Result<RetentionResult> RemoveOldDays(Storage& storage, const Clock& clock, std::string_view table,
                                       const RetentionOptions& options);
 
 struct VacuumOptions {
   Millis retention{7 * 86'400'000LL};  // vacuum_retention; at most kTombstoneRetentionMs
   bool dry_run = false;
-  Progress progress;  // may be null
+  ProgressCallback progress;  // may be null
 };
 struct VacuumResult {
-  int64_t files = 0, bytes = 0;  // deleted; dry run: that would be
-  int64_t kept = 0;              // files that are not in the table, but too young
+  int64_t files = 0, bytes = 0;  // deleted files; in a dry run, those that would be
+  int64_t kept = 0;              // files that are not in the table, but too young to be deleted
 };
-// Deletes the files that left the table longer ago than `retention`, and files that were never in
-// it and are older than that. Never what is in the table, never the log.
+// Deletes the files that left the table longer ago than `retention`, and files that never were in
+// it and are older than that. It never deletes what is in the table, nor the log.
 Result<VacuumResult> Vacuum(Storage& storage, const Clock& clock, std::string_view table,
                             const VacuumOptions& options);
 
@@ -75,7 +76,7 @@ struct RemovedCounts {
   Offset next;
 };
 std::string RemovedProperty(const SourcePartition& partition);
-// Zero if nothing was removed.
+// All zero if nothing was removed.
 RemovedCounts RemovedOf(const Snapshot& snapshot, const SourcePartition& partition);
 
 }  // namespace sightline::lake

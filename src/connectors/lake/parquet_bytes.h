@@ -1,4 +1,4 @@
-// Parquet files that are in memory. Internal to this room: it shows Arrow.
+// Reads Parquet files from memory. Internal to this room: it exposes Arrow.
 #pragma once
 
 #include <arrow/result.h>
@@ -9,7 +9,7 @@
 
 namespace sightline::lake {
 
-// A reader of `bytes` that looks at the checksums of pages, where there are any.
+// Opens a reader of `bytes` that verifies the checksums of pages, if there are any.
 arrow::Result<std::unique_ptr<parquet::arrow::FileReader>> OpenParquet(std::string bytes);
 
 }  // namespace sightline::lake

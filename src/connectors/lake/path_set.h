@@ -1,7 +1,7 @@
 // PathSet: an ordered set of values by their path, cheap to copy and then to change a little.
 //
-// A snapshot is copied for each commit. So the set is a large sorted part, shared by the copies,
-// and a small part of changes to it; they become one when the changes have grown.
+// A snapshot is copied for each commit. So the set has a large sorted part that the copies share,
+// and a small part of changes to it. They are merged when the changes have grown.
 #pragma once
 
 #include <algorithm>
@@ -15,13 +15,13 @@
 
 namespace sightline::lake {
 
-// T has a member `path`. Values are shared by the copies (std::shared_ptr<const T>).
+// T has a member `path`. The copies share the values (std::shared_ptr<const T>).
 template <typename T>
 class PathSet {
  public:
   using Pointer = std::shared_ptr<const T>;
 
-  // Null if it is not there.
+  // The value with this path; null if there is none.
   Pointer Find(std::string_view path) const {
     if (const auto change = changes_.find(path); change != changes_.end()) return change->second;
     return FindShared(path);
@@ -44,7 +44,7 @@ class PathSet {
   }
   size_t size() const { return size_; }
 
-  // In the order of their paths: visit(const Pointer&).
+  // Visits the values in the order of their paths: visit(const Pointer&).
   template <typename Visit>
   void ForEach(const Visit& visit) const {
     auto change = changes_.begin();
@@ -80,7 +80,7 @@ class PathSet {
 
   std::shared_ptr<const std::vector<Pointer>> shared_ =
       std::make_shared<const std::vector<Pointer>>();
-  std::map<std::string, Pointer, std::less<>> changes_;  // null: erased
+  std::map<std::string, Pointer, std::less<>> changes_;  // null: the value is erased
   size_t size_ = 0;
 };
 

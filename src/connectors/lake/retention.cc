@@ -67,10 +67,10 @@ Result<RetentionResult> RemoveOldDays(Storage& storage, const Clock& clock, std:
                                       const RetentionOptions& options) {
   if (options.days < 1)
     return Status::Stop(
-        fmt::format("retention of {} days is refused: keep at least 1 day", options.days));
+        fmt::format("a retention of {} days is refused: keep at least 1 day", options.days));
   if (table != kIncrementsTable)
-    return Status::Stop(fmt::format("table '{}' has no retention by days: '{}' alone has one",
-                                    table, kIncrementsTable));
+    return Status::Stop(fmt::format("table '{}' has no retention by days: only '{}' has one", table,
+                                    kIncrementsTable));
   const Result<SnapshotPtr> snapshot = ReadSnapshot(storage, table);
   if (!snapshot.ok()) return snapshot.status();
   const Result<TableSpec> spec = SpecOf(table, *snapshot.value());
@@ -88,11 +88,13 @@ Result<RetentionResult> RemoveOldDays(Storage& storage, const Clock& clock, std:
     if (!options.dry_run) RETURN_IF_ERROR(AddCounts(storage, spec.value(), *file, removed));
     ++result.files;
     if (options.progress && !options.progress(result.files, static_cast<int64_t>(files.size())))
-      return Status::Retry("stopped before its end");
+      return Status::Retry("stopped before it was finished");
   }
   result.days.assign(days.begin(), days.end());
   if (options.dry_run || files.empty()) return result;
   const auto plan = [&](const Snapshot& now) -> Result<Change> {
+    // The counts of the removed rows are added to the property in the same commit that removes the
+    // files, so that the sums never differ.
     RETURN_IF_ERROR(CheckStillThere(now, files));
     Change change{.operation = "DELETE", .removes = files, .metadata = *now.metadata};
     for (const auto& [partition, counts] : removed) {

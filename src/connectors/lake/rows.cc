@@ -14,8 +14,8 @@
 namespace sightline::lake {
 namespace {
 
-// Appends rows field by field, in the order of the schema. Builders only fail when memory runs out;
-// the first failure is kept.
+// Appends rows field by field, in the order of the schema. Builders fail only when memory runs out,
+// so the first failure is kept and checked at the end.
 class RowWriter {
  public:
   static Result<RowWriter> Create(const TableSpec& spec) {
@@ -63,10 +63,10 @@ void WriteProvenance(const WriteBatch& batch, RowWriter& out) {
   out.Long(batch.next.v);
 }
 
-// One row of item_count_increments, before it is cut.
+// One row of item_count_increments, before the rows are divided into files.
 struct Cell {
   Day day;
-  int64_t place = 0;  // the other partition value: location or bucket
+  int64_t place = 0;  // the second partition value: location or bucket
   const CountRow* row = nullptr;
   const WriteBatch* batch = nullptr;
   auto order() const {
@@ -144,7 +144,8 @@ void WriteLedgerRow(const WriteBatch& batch, const LedgerRow& row, bool coverage
   out.Truth(coverage);
 }
 
-// Each batch has one row that says which offsets it covers, also where nothing was received.
+// Each batch has one row that states which offsets it covers, even if nothing was received.
+// Verify() finds missing offsets by these rows.
 Status ForEachLedger(const TableSpec& spec, const RowContext& context,
                      std::span<const WriteBatch* const> batches, const TakeRows& take) {
   Result<RowWriter> out = RowWriter::Create(spec);

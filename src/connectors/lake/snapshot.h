@@ -1,4 +1,5 @@
-// Snapshot: what a table holds at one version. Immutable once published; any thread may read it.
+// Snapshot: what a table contains at one version. It is immutable once published, and any thread
+// may read it.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +18,8 @@ namespace sightline::lake {
 
 struct Snapshot {
   Version version = kNoVersion;     // kNoVersion: there is no table
-  Version checkpoint = kNoVersion;  // the newest checkpoint that we know of
-  int64_t timestamp_ms = 0;         // of the newest commit, by its writer's clock; 0: not known
+  Version checkpoint = kNoVersion;  // the newest known checkpoint
+  int64_t timestamp_ms = 0;         // of the newest commit, by its writer's clock; 0: unknown
   Protocol protocol;
   std::shared_ptr<const Metadata> metadata = std::make_shared<const Metadata>();
   PathSet<AddFile> files;
@@ -27,11 +28,11 @@ struct Snapshot {
 
   std::optional<int64_t> Txn(std::string_view app) const;
   std::string Property(const std::string& key) const;  // empty if it is not set
-  // O(the commit): see PathSet.
+  // Applies the next commit. O(size of the commit), see PathSet.
   void Apply(Commit commit);
 };
 
-// Shared by everybody who reads at that version, while the writer goes on.
+// Shared by all readers of that version, while the writer goes on.
 using SnapshotPtr = std::shared_ptr<const Snapshot>;
 
 }  // namespace sightline::lake

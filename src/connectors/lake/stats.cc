@@ -1,4 +1,4 @@
-// The statistics of data files: what lets a reader leave files out.
+// The statistics of data files, which let a reader skip files.
 #include <arrow/api.h>
 #include <fmt/format.h>
 
@@ -14,7 +14,7 @@ namespace sightline::lake {
 namespace {
 
 struct Range {
-  std::string min, max;  // as JSON; empty: none
+  std::string min, max;  // as JSON; empty: there are none
 };
 
 // The least and the greatest value of an array type with GetView().
@@ -53,14 +53,14 @@ Range RangeOf(const arrow::ChunkedArray& column) {
     case arrow::Type::STRING:
       return RangeAs<arrow::StringArray, std::string_view>(column, Quoted);
     case arrow::Type::TIMESTAMP: {
-      // Readers take milliseconds: what is cut off the greatest would hide rows.
+      // Readers compare milliseconds. Rounding the greatest time down would hide rows from them.
       const auto us = Bounds<arrow::TimestampArray, int64_t>(column);
       if (!us.has_value()) return {};
       return {Quoted(TimeText(FloorToMs(us->first))),
               Quoted(TimeText(FloorToMs(us->second + 999)))};
     }
     default:
-      return {};  // booleans and doubles: nobody looks for them by range
+      return {};  // booleans and doubles: nobody searches for them by range
   }
 }
 

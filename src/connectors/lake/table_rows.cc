@@ -14,7 +14,7 @@
 namespace sightline::lake {
 namespace {
 
-// The columns of one file by name, without look-ups for each row.
+// The columns of one file by name, looked up once instead of for each row.
 class Columns {
  public:
   explicit Columns(const arrow::RecordBatch& batch) : batch_(batch) {}
@@ -62,12 +62,12 @@ EventTime TimeAt(const arrow::TimestampArray& array, int64_t row) {
 }
 
 Status NullValue(const TableSpec& spec, const AddFile& file) {
-  return Status::Stop(fmt::format(
-      "data file '{}/{}' has a row without a value that must be there; restore it from a copy",
-      spec.name, file.path));
+  return Status::Stop(
+      fmt::format("data file '{}/{}' has a row without a required value; restore it from a copy",
+                  spec.name, file.path));
 }
 
-// Of a file below its location's directory; 0 where the location is a column.
+// The location of a file below its location's directory; 0 if the location is a column.
 Result<int64_t> LocationOf(const TableSpec& spec, const AddFile& file) {
   int64_t location = 0;
   if (!spec.IsPartition("geographical_location_oid")) return location;

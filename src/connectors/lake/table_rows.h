@@ -1,4 +1,4 @@
-// Rows of the tables read back as what was written: for tests and for Verify().
+// Reads the tables' rows back as what was written: for tests and for Verify().
 #pragma once
 
 #include <functional>
@@ -13,9 +13,9 @@
 
 namespace sightline::lake {
 
-// The rows of each live file, one batch for each (source partition, offsets) in it: so a range of
-// offsets can come several times. Rows without provenance (Spark's) come with an empty source.
-// One file is held at a time.
+// Calls `take` with the rows of each live file, one batch for each (source partition, offsets) in
+// it. So a range of offsets may come several times. Rows without provenance (Spark's) have an empty
+// source. One file is held at a time.
 Status ForEachWriteBatch(Storage& storage, std::string_view table, const Snapshot& snapshot,
                          const std::function<void(WriteBatch&&)>& take);
 

@@ -42,7 +42,8 @@ Status LakeTableSink::Fence(const SourcePartition& partition, Epoch epoch) {
   return answer->status;
 }
 
-// After the fence nobody else commits for the partition, and its snapshot is at hand.
+// After the fence nobody else commits for the partition, and the writer's snapshot includes the
+// fence's commit.
 Result<Offset> LakeTableSink::Committed(const SourcePartition& partition) {
   const auto next = writer_.current()->Txn(OffsetTxn(writer_.options().table, partition));
   return next.has_value() ? Offset{*next} : kNoneCommitted;

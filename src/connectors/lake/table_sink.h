@@ -23,8 +23,8 @@ class LakeTableSink final : public Sink {
                         std::span<const Segment> segments) override;
 
  private:
-  // Shared: with answers under way. Empty once the sink is gone, so that nobody is called who may
-  // be gone.
+  // Shared with answers under way. The sink's destructor clears it, so that nobody is called who
+  // may be gone.
   struct Waker {
     std::mutex mutex;
     std::function<void()> on_answer;
@@ -36,7 +36,7 @@ class LakeTableSink final : public Sink {
   const std::shared_ptr<Waker> waker_;
   int64_t token_ = 0;  // 0: not fenced
   std::shared_ptr<LakeWriter::Answer> fencing_, committing_;
-  Offset committing_next_;  // what the commit under way ends with
+  Offset committing_next_;  // where the commit under way ends
 };
 
 }  // namespace sightline::lake

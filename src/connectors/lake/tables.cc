@@ -27,7 +27,7 @@ std::string SchemaJson(const TableSpec& spec) {
   return fmt::format(R"({{"type":"struct","fields":[{}]}})", fields);
 }
 
-// Names and types. A column of a composite type has the type "nested".
+// The names and types of the columns. A column of a composite type has the type "nested".
 Result<std::vector<Column>> ParseSchema(const std::string& json, std::string_view table) {
   simdjson::dom::parser parser;
   simdjson::dom::array fields;
@@ -51,8 +51,8 @@ bool IsAdded(std::string_view column) {
 Status CheckColumns(const TableSpec& spec, const std::vector<Column>& actual) {
   const auto refuse = [&](const std::string& what) {
     return Status::Stop(
-        fmt::format("table '{}' {}; move it away, then it is made anew, or use the program that "
-                    "wrote it",
+        fmt::format("table '{}' {}; move it away, so that it is created again, or use the program "
+                    "that wrote it",
                     spec.name, what));
   };
   for (const Column& column : spec.columns) {
@@ -62,7 +62,7 @@ Status CheckColumns(const TableSpec& spec, const std::vector<Column>& actual) {
     if (found == actual.end()) return refuse(fmt::format("has no column '{}'", column.name));
     if (found->type != column.type)
       return refuse(
-          fmt::format("has column '{}' as {}, not {}", column.name, found->type, column.type));
+          fmt::format("has column '{}' of type {}, not {}", column.name, found->type, column.type));
   }
   for (const Column& column : actual) {
     const auto same_name = [&](const Column& other) { return other.name == column.name; };
@@ -164,8 +164,8 @@ Result<TableSpec> SpecOf(std::string_view table, const Snapshot& snapshot) {
   RETURN_IF_ERROR(CheckColumns(spec, actual.value()));
   if (snapshot.metadata->partition_columns != spec.partition_columns)
     return Status::Stop(fmt::format(
-        "table '{}' is partitioned by ({}), not by ({}); move it away, then it is made anew", table,
-        fmt::join(snapshot.metadata->partition_columns, ", "),
+        "table '{}' is partitioned by ({}), not by ({}); move it away, so that it is created again",
+        table, fmt::join(snapshot.metadata->partition_columns, ", "),
         fmt::join(spec.partition_columns, ", ")));
   std::erase_if(spec.columns, [&](const Column& column) {
     const auto same_name = [&](const Column& other) { return other.name == column.name; };
@@ -184,7 +184,7 @@ bool SameColumns(const std::string& schema_json, const std::string& other) {
   return before.value() == after.value();
 }
 
-// Only metadata: the files stay as they are.
+// Changes only the metadata: the files stay as they are, and read as null in the new columns.
 Result<SnapshotPtr> AddColumns(Storage& storage, const Clock& clock, SnapshotPtr snapshot,
                                const TableSpec& spec) {
   const auto lacks = [&](const Snapshot& now) {
@@ -207,7 +207,7 @@ Result<SnapshotPtr> OpenOrCreate(Storage& storage, const Clock& clock, const Tab
   Result<SnapshotPtr> snapshot = ReadSnapshot(storage, spec.name);
   if (!snapshot.ok() || snapshot.value()->version != kNoVersion) return snapshot;
   const auto create = [&](const Snapshot& now) -> Result<Change> {
-    if (now.version != kNoVersion) return Status::Retry("the table was made meanwhile");
+    if (now.version != kNoVersion) return Status::Retry("the table was created meanwhile");
     return Change{
         .operation = "CREATE TABLE",
         .metadata = Metadata{.id = RandomId(),
@@ -250,7 +250,7 @@ Result<Day> ParseDay(std::string_view text) {
   const std::chrono::year_month_day date{std::chrono::year(year), std::chrono::month(month),
                                          std::chrono::day(day)};
   if (!parsed || year < 1 || !date.ok())
-    return Status::Stop(fmt::format("'{}' is no date: write it as 2026-11-22", text));
+    return Status::Stop(fmt::format("'{}' is not a date: write it like 2026-11-22", text));
   return Day{std::chrono::sys_days{date}.time_since_epoch().count()};
 }
 

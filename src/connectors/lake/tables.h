@@ -1,4 +1,4 @@
-// The tables of the lake: their columns, how they are cut into files, and how one is made.
+// The tables of the lake: their columns, their division into files, and their creation.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,7 @@ constexpr std::string_view kIncrementsTable = "item_count_increments";
 constexpr std::string_view kLedgerTable = "ledger";
 constexpr std::string_view kLocationsTable = "locations";
 
-// Names of types as Delta has them: long, integer, double, string, boolean, date, timestamp.
+// Type names are Delta's: long, integer, double, string, boolean, date, timestamp.
 struct Column {
   std::string name;
   std::string type;
@@ -32,42 +32,42 @@ struct TableSpec {
   std::string name;
   std::vector<Column> columns;
   std::vector<std::string> partition_columns;
-  std::vector<std::string> sort_columns;  // inside a file
+  std::vector<std::string> sort_columns;  // the order of rows in a file
 
   bool Has(std::string_view column) const;
   bool IsPartition(std::string_view column) const;
-  std::vector<Column> file_columns() const;  // without the partition columns
+  std::vector<Column> file_columns() const;  // the columns without the partition columns
 };
 
-// How item_count_increments is cut, decided when it is made: a directory for each location and day,
-// or, for many locations, for each day and one of kBuckets buckets of the location.
+// How item_count_increments is divided, which is decided when it is created: a directory for each
+// location and day; or, for many locations, for each day and each of kBuckets buckets of locations.
 enum class Layout : uint8_t { kByLocation, kByBucket };
 constexpr int64_t kBuckets = 16;
-constexpr int64_t kMaxPartitions = 200;  // locations; above: kByBucket
+constexpr int64_t kMaxPartitions = 200;  // locations; above this, kByBucket
 int64_t BucketOf(LocationId location);
 
 TableSpec IncrementsSpec(Layout layout);
-TableSpec LedgerSpec();     // partitioned by `date`: the UTC day on which the row was written
+TableSpec LedgerSpec();     // partitioned by `date`, the UTC day on which a row was written
 TableSpec LocationsSpec();  // not partitioned
 
-// The spec of the table that a snapshot shows; kStop if its columns or partition columns are not
-// ours, saying which.
+// The spec of the table in a snapshot. kStop if its columns or partition columns are not ours; the
+// message says which.
 Result<TableSpec> SpecOf(std::string_view table, const Snapshot& snapshot);
 
-// Columns that tables and files of earlier programs do not have: there they are null. A table gets
+// Columns that tables and files of earlier programs lack; there they read as null. A table gets
 // them with the first row that needs them, so that programs that do not know them can write beside
 // ours until then.
 constexpr std::string_view kAddedColumns[] = {"lost"};  // of the ledger
-// Gives the table those of `spec` that it lacks; its newest snapshot.
+// Adds the columns of `spec` that the table lacks. Returns its newest snapshot.
 Result<SnapshotPtr> AddColumns(Storage& storage, const Clock& clock, SnapshotPtr snapshot,
                                const TableSpec& spec);
-// Two schemas that differ in no more than them.
+// True if two schemas differ only in kAddedColumns.
 bool SameColumns(const std::string& schema_json, const std::string& other);
 
-// Makes the table unless it is there; its newest snapshot.
+// Opens the table, and creates it if needed. Returns its newest snapshot.
 Result<SnapshotPtr> OpenOrCreate(Storage& storage, const Clock& clock, const TableSpec& spec);
 
-// Days and times as text. Day: "2026-11-22", years 0001 to 9999.
+// Days and times as text. A day is "2026-11-22", in years 0001 to 9999.
 Day DayOf(EventTime time);
 std::string DayText(Day day);
 Result<Day> ParseDay(std::string_view text);
@@ -77,7 +77,7 @@ std::string TimeText(int64_t ms);
 // The application ids of the txn actions.
 std::string OffsetTxn(std::string_view table, const SourcePartition& partition);
 std::string OwnerTxn(std::string_view table, const SourcePartition& partition);
-// Of an OffsetTxn of this table; nothing for other ids.
+// The source partition of an OffsetTxn of this table; nothing for other ids.
 std::optional<SourcePartition> ParseOffsetTxn(std::string_view table, std::string_view app);
 
 }  // namespace sightline::lake

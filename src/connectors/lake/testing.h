@@ -1,4 +1,4 @@
-// For tests of the lake: a storage that fails when it is told to, and the calls made on it.
+// For tests of the lake: a storage that fails on request, and the calls made on it.
 #pragma once
 
 #include <stdlib.h>
@@ -21,7 +21,7 @@
 
 namespace sightline::lake_testing {
 
-// Local storage in a directory of its own, which is gone with it.
+// Local storage in a directory of its own, which the destructor removes.
 class TestStorage final : public Storage {
  public:
   TestStorage() : root_(NewDirectory()), local_(root_) {}
@@ -29,7 +29,8 @@ class TestStorage final : public Storage {
     std::error_code ignored;
     std::filesystem::remove_all(root_, ignored);
   }
-  // Before a put: an error instead of it, if it gives one. After: an error instead of its answer.
+  // before_put runs before a put: an error from it replaces the put. after_put runs after a put: an
+  // error from it replaces the answer.
   std::function<Status(std::string_view path)> before_put, after_put;
   int64_t reads = 0;
 
@@ -74,7 +75,7 @@ class TestStorage final : public Storage {
   LocalStorage local_;
 };
 
-// Calls until there is another answer than "under way".
+// Repeats a call until the answer is no longer "under way".
 template <typename Call>
 auto Settle(const Call& call) {
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);

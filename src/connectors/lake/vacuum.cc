@@ -14,13 +14,13 @@
 namespace sightline::lake {
 namespace {
 
-// What a file in the table's directory is to the snapshot.
-class Keep {
+// Tells what a file in the table's directory means to the snapshot.
+class FileStates {
  public:
-  explicit Keep(const Snapshot& snapshot) {
+  explicit FileStates(const Snapshot& snapshot) {
     snapshot.files.ForEach([&](const FilePtr& file) { known_[UrlDecoded(file->path)] = kLive; });
     snapshot.tombstones.ForEach([&](const std::shared_ptr<const Tombstone>& tombstone) {
-      // A file may be in the table under another spelling of its path.
+      // try_emplace: a file may be live under another spelling of its path, and then it stays live.
       known_.try_emplace(UrlDecoded(tombstone->path), tombstone->deleted_ms);
     });
   }
@@ -28,7 +28,7 @@ class Keep {
     const auto found = known_.find(path);
     return found != known_.end() && found->second == kLive;
   }
-  // When it left the table; for a file that was never in it, when it was written.
+  // When a file left the table; for one that was never in it, when it was written.
   int64_t LeftAt(const std::string& path, int64_t modified_ms) const {
     const auto found = known_.find(path);
     return found == known_.end() ? modified_ms : std::max(found->second, modified_ms);
@@ -44,20 +44,20 @@ class Keep {
 Result<VacuumResult> Vacuum(Storage& storage, const Clock& clock, std::string_view table,
                             const VacuumOptions& options) {
   if (options.retention.v < 0 || options.retention.v > kTombstoneRetentionMs)
-    return Status::Stop(fmt::format(
-        "vacuum_retention of {} ms is refused: the log remembers removed files for {} days, so ask "
-        "for 0 to {} days",
-        options.retention.v, kTombstoneRetentionMs / 86'400'000,
-        kTombstoneRetentionMs / 86'400'000));
+    return Status::Stop(
+        fmt::format("a vacuum_retention of {} ms is refused: the log remembers removed files for "
+                    "{} days; choose 0 to {} days",
+                    options.retention.v, kTombstoneRetentionMs / 86'400'000,
+                    kTombstoneRetentionMs / 86'400'000));
   const int64_t limit_ms = clock.NowMs() - options.retention.v;
-  // The listing first: what is committed meanwhile is then in the snapshot.
+  // List the files first: what is committed meanwhile is then in the snapshot, and is not deleted.
   const Result<std::vector<FileInfo>> files = storage.List(table);
   if (!files.ok()) return files.status();
   const Result<SnapshotPtr> snapshot = ReadSnapshot(storage, table);
   if (!snapshot.ok()) return snapshot.status();
   if (snapshot.value()->version == kNoVersion)
     return Status::Stop(fmt::format("there is no table '{}'", table));
-  const Keep keep(*snapshot.value());
+  const FileStates states(*snapshot.value());
   const std::string log = LogDirectory(table) + "/";
   VacuumResult result;
   int64_t done = 0;
@@ -67,8 +67,8 @@ Result<VacuumResult> Vacuum(Storage& storage, const Clock& clock, std::string_vi
         file.path.substr(file.path.rfind('/') + 1).starts_with(Storage::kPutPrefix);
     if (file.path.starts_with(log) && !interrupted_put) continue;
     const std::string inside = file.path.substr(table.size() + 1);
-    if (keep.IsLive(inside)) continue;
-    if (keep.LeftAt(inside, file.modified_ms) > limit_ms) {
+    if (states.IsLive(inside)) continue;
+    if (states.LeftAt(inside, file.modified_ms) > limit_ms) {
       ++result.kept;
       continue;
     }
@@ -76,7 +76,7 @@ Result<VacuumResult> Vacuum(Storage& storage, const Clock& clock, std::string_vi
     ++result.files;
     result.bytes += file.size_bytes;
     if (options.progress && !options.progress(done, static_cast<int64_t>(files.value().size())))
-      return Status::Retry("stopped before its end");
+      return Status::Retry("stopped before it was finished");
   }
   return result;
 }

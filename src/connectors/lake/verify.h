@@ -1,7 +1,7 @@
-// Verify: reads the whole lake and says everything that is not as it must be.
+// Verify: reads the whole lake and reports everything that is wrong.
 //
-// Changes nothing; may run beside writers. Memory: the ranges of offsets of all commits and the row
-// keys of one partition value.
+// It changes nothing and may run beside writers. Memory: the offset ranges of all commits, and the
+// row keys of one partition value.
 #pragma once
 
 #include <cstdint>
@@ -17,33 +17,33 @@ namespace sightline::lake {
 
 struct Finding {
   std::string table;
-  std::string object;  // the file, or the source partition, that it is about
-  std::string what;    // what is wrong, a sentence
+  std::string object;  // the file or source partition that it is about
+  std::string what;    // what is wrong, as a sentence
 };
 
 struct VerifiedTable {
   std::string name;
   int64_t version = -1;
   int64_t files = 0, rows = 0, bytes = 0;
-  bool complete = false;  // every file was read; else a finding says why not
+  bool complete = false;  // every file was read; otherwise a finding says why not
 };
 
 struct VerifyReport {
   std::vector<VerifiedTable> tables;
   std::vector<Finding> findings;  // damage
   std::vector<Finding> notes;     // no damage, but worth knowing: files that are in no version
-  // Over the offsets that both tables have: what the increments add up to, and what the ledger
-  // counted. Equal, or there is a finding.
+  // Over the offsets that both tables have: the sum of the increments, and what the ledger counted.
+  // They are equal, or there is a finding.
   int64_t item_count = 0;
   int64_t counted = 0;
-  int64_t lost = 0;  // offsets that were never read, as the ledger says
+  int64_t lost = 0;  // offsets that were never read, according to the ledger
   bool clean() const { return findings.empty(); }
 };
 
-// files read, of all files of a table.
+// Reports progress: `done` of `total` files of a table were read.
 using VerifyProgress = std::function<void(std::string_view table, int64_t done, int64_t total)>;
 
-// Of every table of the lake that is there. An error only if the storage cannot be read at all;
+// Verifies every table of the lake that exists. An error only if the storage cannot be read at all;
 // damage is a finding. `progress` may be null.
 Result<VerifyReport> Verify(Storage& storage, const VerifyProgress& progress);
 

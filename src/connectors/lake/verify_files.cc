@@ -20,7 +20,7 @@
 namespace sightline::lake {
 namespace {
 
-// What a row is about; no two rows of a table are about the same.
+// A hash of what a row is about. No two rows of a table are about the same.
 uint64_t KeyHash(const FileRow& row) {
   ByteWriter key;
   key.String(row.partition.source);
@@ -39,7 +39,8 @@ uint64_t KeyHash(const FileRow& row) {
   return std::hash<std::string_view>()(key.bytes());
 }
 
-// Files of earlier programs have statistics of the columns that there were.
+// True if the statistics match the rows. Files of earlier programs have statistics only of the
+// columns that existed then.
 bool StatsAre(const std::string& stats, const arrow::Table& rows) {
   if (StatsJson(rows) == stats) return true;
   for (const std::string_view name : kAddedColumns) {
@@ -104,13 +105,14 @@ class FileChecker {
     if (expected >= 0 && expected != rows.num_rows())
       return Find(file, fmt::format("it has {} rows, and its statistics say {}", rows.num_rows(),
                                     expected));
-    // Only ours are comparable to the letter.
+    // Other engines format statistics differently, so only those of our own files are compared as
+    // text.
     if (good_bytes && !StatsAre(file.stats, rows))
       Find(file, "its statistics in the log do not match its rows");
   }
   void AddRow(const AddFile& file, const FileRow& row) {
     const bool ledger = spec_.name == kLedgerTable;
-    if (row.partition.source.empty()) return;  // another engine's: no provenance
+    if (row.partition.source.empty()) return;  // another engine's row: no provenance
     if (!keys_.insert(KeyHash(row)).second && doubled_.insert(file.path).second)
       Find(file,
            fmt::format("rows of offsets [{}, {}) of {} partition {} are there twice", row.first.v,
@@ -132,14 +134,14 @@ class FileChecker {
   const TableSpec& spec_;
   TableCheck& check_;
   VerifyReport& report_;
-  std::map<std::string, std::string> paths_;    // decoded -> as in the log
-  std::map<std::string, std::string> hashes_;   // content -> the first path that has it
-  PartitionValues partition_;                   // of the file before
-  std::unordered_set<uint64_t> keys_;           // of the rows of partition_
-  std::set<std::string> doubled_, unbalanced_;  // said once a file
+  std::map<std::string, std::string> paths_;    // decoded path -> path as in the log
+  std::map<std::string, std::string> hashes_;   // content hash -> the first path that has it
+  PartitionValues partition_;                   // of the previous file
+  std::unordered_set<uint64_t> keys_;           // keys of the rows of partition_
+  std::set<std::string> doubled_, unbalanced_;  // reported once per file
 };
 
-// What the checkpoints have led to against what the commits alone say.
+// Compares the snapshot, which checkpoints have led to, with what the commits alone say.
 void CompareReplay(const Snapshot& replayed, const Snapshot& snapshot, std::string_view table,
                    std::vector<Finding>& findings) {
   const std::string object = CheckpointPath(table, snapshot.checkpoint);
@@ -152,7 +154,7 @@ void CompareReplay(const Snapshot& replayed, const Snapshot& snapshot, std::stri
     if (other == nullptr) find(fmt::format("'{}' is in no commit before it", file->path));
     if (other != nullptr && (other->size_bytes != file->size_bytes ||
                              other->partition_values != file->partition_values))
-      find(fmt::format("'{}' is not as in the commits before it", file->path));
+      find(fmt::format("'{}' differs from the commits before it", file->path));
   });
   replayed.files.ForEach([&](const FilePtr& file) {
     if (snapshot.files.Find(file->path) == nullptr)
@@ -160,8 +162,8 @@ void CompareReplay(const Snapshot& replayed, const Snapshot& snapshot, std::stri
   });
 }
 
-void NoteStrays(Storage& storage, std::string_view table, const Snapshot& snapshot,
-                VerifyReport& report) {
+void NoteOrphans(Storage& storage, std::string_view table, const Snapshot& snapshot,
+                 VerifyReport& report) {
   const Result<std::vector<FileInfo>> files = storage.List(table);
   if (!files.ok()) return;
   std::set<std::string> known;
@@ -173,7 +175,7 @@ void NoteStrays(Storage& storage, std::string_view table, const Snapshot& snapsh
   for (const FileInfo& file : files.value())
     if (!file.path.starts_with(log) && !known.contains(file.path.substr(table.size() + 1)))
       report.notes.push_back({std::string(table), file.path,
-                              "it is in no version: left by an interrupted writer, or its commit "
+                              "it is in no version: an interrupted writer left it, or its commit "
                               "was deleted; vacuum removes it"});
 }
 
@@ -201,7 +203,7 @@ void CheckLog(Storage& storage, std::string_view table, VerifyReport& report) {
   if (log.value().checkpoints.empty()) return;
   const Version newest = log.value().checkpoints.back().version;
   if (expected <= newest)
-    find(CommitPath(table, newest), "it is missing, and there is a checkpoint of it");
+    find(CommitPath(table, newest), "it is missing, although there is a checkpoint of it");
   const Result<SnapshotPtr> snapshot = ReadSnapshot(storage, table);
   if (replayed != nullptr && snapshot.ok() && snapshot.value()->version == replayed->version)
     CompareReplay(*replayed, *snapshot.value(), table, report.findings);
@@ -230,7 +232,7 @@ Result<std::optional<TableCheck>> CheckTable(Storage& storage, std::string_view 
     check.table.bytes += file->size_bytes;
     if (progress) progress(table, ++done, check.table.files);
   });
-  NoteStrays(storage, table, *check.snapshot, report);
+  NoteOrphans(storage, table, *check.snapshot, report);
   return std::optional<TableCheck>(std::move(check));
 }
 

@@ -1,4 +1,4 @@
-// The part of Verify() that looks at one table: its log and its files.
+// The part of Verify() that checks one table: its log and its files.
 #pragma once
 
 #include <optional>
@@ -18,10 +18,10 @@ struct TableCheck {
   PartitionSums sums;
 };
 
-// Every commit and checkpoint parses and follows the one before, and checkpoints say what the
-// commits say.
+// Checks that every commit and checkpoint parses and follows the one before, and that checkpoints
+// say the same as the commits.
 void CheckLog(Storage& storage, std::string_view table, VerifyReport& report);
-// Every live file is there, whole and once. Nothing if there is no such table.
+// Checks that every live file exists, whole and once. Nothing if there is no such table.
 Result<std::optional<TableCheck>> CheckTable(Storage& storage, std::string_view table,
                                              const VerifyProgress& progress, VerifyReport& report);
 

@@ -15,7 +15,9 @@ std::string NameOf(const SourcePartition& partition) {
   return fmt::format("{} partition {}", partition.source, partition.partition);
 }
 
-// The greatest offset up to `limit` where no range of either table goes across.
+// The greatest offset up to `limit` that no range of either table straddles. The two tables are
+// committed one after the other and may divide the offsets differently; only up to here can their
+// sums be compared.
 Offset CommonBoundary(const RangeSums& ledger, const RangeSums* increments, Offset limit) {
   std::vector<Offset> boundaries;
   for (const auto& [range, counted] : ledger.counted) boundaries.push_back(range.next);
@@ -87,7 +89,7 @@ void CompareSums(const Snapshot& increments, const PartitionSums& increment_sums
     const Offset limit{std::min(*increment_txn, *ledger_txn)};
     const Offset next = CommonBoundary(in_ledger, in_increments, limit);
     const RemovedCounts removed = RemovedOf(increments, partition);
-    if (removed.next > next) continue;  // the removed rows can no longer be cut there
+    if (removed.next > next) continue;  // the removed rows can no longer be divided there
     const int64_t item_count = SumBetween(in_increments, first, next) + removed.item_count;
     const int64_t counted = SumBetween(&in_ledger, first, next);
     report.item_count += item_count;

@@ -1,4 +1,4 @@
-// What Verify() adds up over the rows of the two tables, by source partition and range of offsets.
+// The sums of Verify() over the rows of the two tables, by source partition and offset range.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@
 
 namespace sightline::lake {
 
-// Ranges come as they were committed: equal ones are the same commit, others must not overlap.
+// Ranges as they were committed: equal ranges are the same commit, different ones must not overlap.
 struct RangeSums {
   struct Key {
     Offset first, next;
@@ -23,12 +23,13 @@ struct RangeSums {
 };
 using PartitionSums = std::map<SourcePartition, RangeSums>;
 
-// Overlapping ranges; ledger: also gaps, and that they end at the table's txn.
+// Reports overlapping ranges. For the ledger it also reports gaps, and ranges that do not end at
+// the table's txn.
 void CheckRanges(std::string_view table, const Snapshot& snapshot, const PartitionSums& sums,
                  std::vector<Finding>& findings);
 
-// Sums over the offsets that both tables have, up to a boundary of both. Adds them to the report,
-// and a finding for each source partition where they differ.
+// Compares the sums over the offsets that both tables have, up to a common boundary. Adds them to
+// the report, with a finding for each source partition in which they differ.
 void CompareSums(const Snapshot& increments, const PartitionSums& increment_sums,
                  const Snapshot& ledger, const PartitionSums& ledger_sums, VerifyReport& report);
 

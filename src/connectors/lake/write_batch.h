@@ -1,4 +1,4 @@
-// WriteBatch: what a group of consecutive segments adds to one table, as it waits to be written.
+// WriteBatch: what consecutive segments add to one table, while it waits to be written.
 #pragma once
 
 #include <span>
@@ -12,13 +12,13 @@ namespace sightline::lake {
 struct WriteBatch {
   SourcePartition partition;
   Offset first, next;
-  // For item_count_increments. `pane_start` is the start of the row's window. Sorted by location,
-  // window, item, kind; each once.
+  // For item_count_increments: `pane_start` is the start of the row's window. Sorted by location,
+  // window, item and kind; each key occurs once.
   std::vector<CountRow> windows;
-  std::vector<LedgerRow> ledger;  // for ledger
+  std::vector<LedgerRow> ledger;  // for the ledger
 };
 
-// Sums panes into windows of `window_size`. `segments` are consecutive; O(rows log rows).
+// Sums panes into windows of `window_size`. `segments` are consecutive. O(rows log rows).
 WriteBatch ToIncrements(const SourcePartition& partition, std::span<const Segment> segments,
                         Millis window_size);
 WriteBatch ToLedger(const SourcePartition& partition, std::span<const Segment> segments);

@@ -17,7 +17,7 @@ namespace sightline {
 namespace {
 
 constexpr size_t kFileBytesMax = 256 << 20;
-constexpr int32_t kReadsMax = 3;  // of a file that is written to meanwhile
+constexpr int32_t kReadsMax = 3;  // of a file that is being written to
 
 FileVersion VersionOf(const struct stat& info) {
   return {.modified_ns = info.st_mtim.tv_sec * 1'000'000'000 + info.st_mtim.tv_nsec,
@@ -35,7 +35,7 @@ struct WholeFile {
   FileVersion version;
 };
 
-// kRetry if the file has changed between the first byte and the last.
+// Reads the whole file. kRetry if it changed between the first byte and the last.
 Result<WholeFile> ReadWhole(const std::string& path) {
   const File file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
   struct stat before {
@@ -59,15 +59,16 @@ Result<WholeFile> ReadWhole(const std::string& path) {
   if (fstat(file.fd(), &after) != 0) return Failed("read the location table", path);
   if (regular && (VersionOf(after) != whole.version ||
                   static_cast<int64_t>(whole.bytes.size()) != whole.version.bytes))
-    return Status::Retry(fmt::format(
-        "the location table '{}' was written to while it was read; write it beside and rename it",
-        path));
+    return Status::Retry(
+        fmt::format("the location table '{}' was written to while it was read; write a new file "
+                    "beside it and rename that",
+                    path));
   return whole;
 }
 
 }  // namespace
 
-std::optional<FileVersion> LookAtFile(const std::string& path) {
+std::optional<FileVersion> ReadFileVersion(const std::string& path) {
   struct stat info {};
   if (stat(path.c_str(), &info) != 0) return std::nullopt;
   return VersionOf(info);

@@ -23,12 +23,12 @@ TEST(LocationFile, IsReadWholeAndItsVersionTellsASwap) {
   ASSERT_TRUE(first.ok()) << first.status().message();
   EXPECT_EQ(first.value().locations.size(), 3u);
   EXPECT_EQ(first.value().bytes, Table(3, 'A'));
-  EXPECT_EQ(LookAtFile(path), first.value().version);
+  EXPECT_EQ(ReadFileVersion(path), first.value().version);
   // The same size and the same time, but another file.
   const auto modified = std::filesystem::last_write_time(path);
   ASSERT_TRUE(WriteFileWhole(path, Table(3, 'B')).ok());
   std::filesystem::last_write_time(path, modified);
-  const auto second = LookAtFile(path);
+  const auto second = ReadFileVersion(path);
   ASSERT_TRUE(second.has_value());
   EXPECT_EQ(second->bytes, first.value().version.bytes);
   EXPECT_EQ(second->modified_ns, first.value().version.modified_ns);
@@ -50,7 +50,7 @@ TEST(LocationFile, RefusalsNameTheFile) {
   }
   for (const std::string& path : {folder + "/nowhere.csv", folder})
     EXPECT_NE(ReadLocationFile(path).status().message().find(path), std::string::npos);
-  EXPECT_FALSE(LookAtFile(folder + "/nowhere.csv").has_value());
+  EXPECT_FALSE(ReadFileVersion(folder + "/nowhere.csv").has_value());
 }
 
 // Readers while the file is swapped all the time: each sees one of the two, whole.

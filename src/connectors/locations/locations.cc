@@ -15,7 +15,7 @@ struct Row {
   int64_t line = 0;
 };
 
-// The next row from `text`; nullopt at its end. kStop for a quote that never closes.
+// Takes the next row off `text`; nullopt at the end. kStop for a quote that never closes.
 Result<std::optional<Row>> NextRow(std::string_view& text, char separator, int64_t& line) {
   if (text.empty()) return std::optional<Row>();
   Row row{.line = line};
@@ -66,8 +66,8 @@ char SeparatorOf(std::string_view header) {
   return best;
 }
 
-// Length of the UTF-8 sequence that begins at text[0], 0 if it is none. Source: RFC 3629,
-// section 4.
+// The length of the UTF-8 sequence that begins at text[0]; 0 if it is not one.
+// Source: RFC 3629, section 4.
 size_t Utf8Length(std::string_view text) {
   auto byte = [&](size_t i) {
     return i < text.size() ? static_cast<unsigned char>(text[i]) : static_cast<unsigned char>(0);
@@ -78,7 +78,7 @@ size_t Utf8Length(std::string_view text) {
   if (first >= 0xc2 && first <= 0xdf) return tail(1) ? 2 : 0;
   if (first >= 0xe0 && first <= 0xef) {
     const bool second = tail(1) && (first != 0xe0 || byte(1) >= 0xa0) &&
-                        (first != 0xed || byte(1) < 0xa0);  // no overlong ones, no surrogates
+                        (first != 0xed || byte(1) < 0xa0);  // no overlong encodings, no surrogates
     return second && tail(2) ? 3 : 0;
   }
   if (first >= 0xf0 && first <= 0xf4) {
@@ -113,7 +113,9 @@ Result<Columns> ParseHeader(const Row& header) {
   for (size_t i = 0; i < header.fields.size(); ++i)
     for (const auto& [name, column] : known) {
       if (header.fields[i] != name) continue;
-      if (*column) return Status::Stop(fmt::format("line 1: column '{}' is there twice", name));
+      if (*column)
+        return Status::Stop(
+            fmt::format("line 1: column '{}' occurs twice: remove one of them", name));
       *column = i;
     }
   for (const auto& [name, column] : {known[0], known[1]})
@@ -166,7 +168,7 @@ Result<std::vector<Location>> ParseLocations(std::string_view csv) {
   int64_t line = 1;
   Result<std::optional<Row>> header = NextRow(csv, separator, line);
   if (!header.ok()) return header.status();
-  if (!header.value()) return Status::Stop("the file is empty; a header line is needed");
+  if (!header.value()) return Status::Stop("the file is empty; it needs a header line");
   Result<Columns> columns = ParseHeader(*header.value());
   if (!columns.ok()) return columns.status();
 
@@ -181,10 +183,9 @@ Result<std::vector<Location>> ParseLocations(std::string_view csv) {
     RETURN_IF_ERROR(ParseRow(*row.value(), columns.value(), &location));
     const auto [it, is_new] = line_of.try_emplace(location.location.v, row.value()->line);
     if (!is_new)
-      return Status::Stop(
-          fmt::format("line {}: geographical_location_oid {} is there already, in "
-                      "line {}: remove one of them",
-                      row.value()->line, location.location.v, it->second));
+      return Status::Stop(fmt::format(
+          "line {}: geographical_location_oid {} occurs already in line {}: remove one of them",
+          row.value()->line, location.location.v, it->second));
     locations.push_back(std::move(location));
   }
   if (locations.empty()) return Status::Stop("the table has a header but no rows");

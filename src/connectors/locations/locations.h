@@ -1,9 +1,10 @@
-// Dataset B: the location table, and how it is read from CSV (parquet_table.h: from Parquet,
-// location_file.h: from a file of either).
+// Dataset B: the location table, and how it is read from CSV (see parquet_table.h for Parquet, and
+// location_file.h for a file of either kind).
 //
-// The separator (comma, semicolon, tab or bar) is the header line's. Columns by name, in any order:
-// geographical_location_oid and geographical_location are required; latitude, longitude, time_zone
-// and parent are optional; others are ignored. RFC 4180 quoting, UTF-8, BOM and CRLF accepted.
+// The separator (comma, semicolon, tab or bar) is that of the header line. Columns are found by
+// name, in any order: geographical_location_oid and geographical_location are required; latitude,
+// longitude, time_zone and parent are optional; others are ignored. RFC 4180 quoting, UTF-8, a BOM
+// and CRLF are accepted.
 // Source: RFC 4180.
 #pragma once
 
@@ -21,12 +22,12 @@ struct Location {
   LocationId location;
   std::string name;
   std::optional<double> latitude, longitude;
-  std::string time_zone;  // IANA; empty: UTC
+  std::string time_zone;  // IANA name; empty: UTC
   std::optional<LocationId> parent;
 };
 
-// Whole or not at all: kStop naming the line and what is wrong with it. A table without rows, with
-// an oid twice or with a bad number is refused.
+// Parses the whole table or nothing: kStop names the line and what is wrong with it. A table
+// without rows, with a repeated oid or with a bad number is refused.
 Result<std::vector<Location>> ParseLocations(std::string_view csv);
 
 }  // namespace sightline

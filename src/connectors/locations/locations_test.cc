@@ -42,7 +42,7 @@ TEST(Locations, RefusesWholeTables) {
   ExpectRefused("geographical_location_oid,name\n1,A\n", "'geographical_location' is missing");
   ExpectRefused("geographical_location_oid:geographical_location\n1:A\n", "is missing");
   ExpectRefused(header + "1,A,\n2,B,\n1,C,\n",
-                "line 4: geographical_location_oid 1 is there already, in line 2");
+                "line 4: geographical_location_oid 1 occurs already in line 2");
   ExpectRefused(header + "x,A,\n", "line 2: geographical_location_oid 'x'");
   ExpectRefused(header + "99999999999999999999,A,\n", "not a number");
   ExpectRefused(header + "1,A,north\n", "latitude 'north'");

@@ -20,7 +20,7 @@
 namespace sightline {
 namespace {
 
-// A small file can unpack to a large table; names of this many places are no location table.
+// A small file can unpack to a large table. A location table is never this large.
 constexpr int64_t kRowsMax = 10'000'000;
 constexpr int64_t kUnpackedBytesMax = int64_t{1} << 30;
 
@@ -44,7 +44,7 @@ bool IsText(const arrow::DataType& type) {
 }
 
 Status CheckType(size_t known, const arrow::DataType& type) {
-  // A column of nulls only has no type; where values are needed, the rows say so.
+  // A column that contains only nulls has no type. Where values are required, the rows report it.
   if (type.id() == arrow::Type::NA) return Status::Ok();
   const bool text = known == kName || known == kTimeZone;
   const bool number = known == kLatitude || known == kLongitude;
@@ -56,11 +56,11 @@ Status CheckType(size_t known, const arrow::DataType& type) {
                                            : "an integer"));
 }
 
-// One column, value by value in the order of its rows.
+// One column, read value by value in the order of its rows.
 class Cursor {
  public:
   explicit Cursor(std::shared_ptr<arrow::ChunkedArray> column) : column_(std::move(column)) {}
-  Cursor() = default;  // a column that is not there: every value is null
+  Cursor() = default;  // an absent column: every value is null
 
   void Next() {
     if (column_ == nullptr) return;
@@ -72,7 +72,7 @@ class Cursor {
   }
   bool IsNull() const { return column_ == nullptr || !array().IsValid(row_); }
 
-  // nullopt: beyond 64 signed bits.
+  // nullopt: the value is beyond 64 signed bits.
   std::optional<int64_t> Integer() const {
     switch (array().type_id()) {
       case arrow::Type::INT8:
@@ -127,7 +127,7 @@ class Cursor {
 
   std::shared_ptr<arrow::ChunkedArray> column_;
   int chunk_ = 0;
-  int64_t row_ = -1;  // before the first one
+  int64_t row_ = -1;  // before the first row
 };
 
 using Cursors = std::array<Cursor, kKnownColumns>;
@@ -189,16 +189,17 @@ Result<std::vector<Location>> ReadRows(const arrow::Table& table) {
     const int64_t oid = location.value().location.v;
     const auto [it, is_new] = row_of.try_emplace(oid, row);
     if (!is_new)
-      return BadRow(row, fmt::format("geographical_location_oid {} is there already, in row {}: "
-                                     "remove one of them",
-                                     oid, it->second));
+      return BadRow(
+          row,
+          fmt::format("geographical_location_oid {} occurs already in row {}: remove one of them",
+                      oid, it->second));
     locations.push_back(std::move(location).value());
   }
   if (locations.empty()) return Status::Stop("the table has columns but no rows");
   return locations;
 }
 
-// The leaves of the columns that we know. kStop if one is missing, there twice, or nested.
+// Chooses the leaves of the known columns. kStop if one is missing, occurs twice, or is nested.
 Result<std::vector<int>> ChooseLeaves(const parquet::FileMetaData& file) {
   std::vector<int> leaves;
   std::array<int, kKnownColumns> found{};
@@ -209,7 +210,7 @@ Result<std::vector<int>> ChooseLeaves(const parquet::FileMetaData& file) {
     all.push_back(name);
     for (size_t known = 0; known < kKnownColumns; ++known) {
       if (name != kNames[known]) continue;
-      if (++found[known] > 1) return Status::Stop(fmt::format("column '{}' is there twice", name));
+      if (++found[known] > 1) return Status::Stop(fmt::format("column '{}' occurs twice", name));
       if (!root.field(field)->is_primitive())
         return Status::Stop(fmt::format("column '{}' is nested; it must hold plain values", name));
     }
@@ -226,18 +227,19 @@ Result<std::vector<int>> ChooseLeaves(const parquet::FileMetaData& file) {
 
 Status CheckSize(const parquet::FileMetaData& file, const std::vector<int>& leaves) {
   if (file.num_rows() > kRowsMax)
-    return Status::Stop(fmt::format("it has {} rows; at most {}", file.num_rows(), kRowsMax));
+    return Status::Stop(
+        fmt::format("it has {} rows; at most {} are accepted", file.num_rows(), kRowsMax));
   int64_t bytes = 0;
   for (int group = 0; group < file.num_row_groups(); ++group)
     for (const int leaf : leaves)
       bytes += file.RowGroup(group)->ColumnChunk(leaf)->total_uncompressed_size();
   if (bytes > kUnpackedBytesMax)
-    return Status::Stop(fmt::format("it unpacks to {} bytes; at most 1 GiB", bytes));
+    return Status::Stop(fmt::format("it unpacks to {} bytes; at most 1 GiB is accepted", bytes));
   return Status::Ok();
 }
 
 Status Damaged(std::string_view why) {
-  return Status::Stop(fmt::format("the Parquet file is damaged or not whole ({})", why));
+  return Status::Stop(fmt::format("the Parquet file is damaged or incomplete ({})", why));
 }
 
 Result<std::vector<Location>> Parse(std::string bytes) {
@@ -270,7 +272,7 @@ Result<std::vector<Location>> ParseParquetLocations(std::string bytes) {
   arrow::util::InitializeUTF8();
   try {
     return Parse(std::move(bytes));
-  } catch (const std::exception& error) {  // of libparquet, where Arrow has not caught it
+  } catch (const std::exception& error) {  // thrown by libparquet where Arrow does not catch it
     return Damaged(error.what());
   }
 }

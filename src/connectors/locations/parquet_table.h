@@ -1,8 +1,8 @@
 // The location table as a Parquet file.
 //
-// The same columns and rules as the CSV's (locations.h): geographical_location_oid and parent are
-// of any integer type, geographical_location and time_zone strings, latitude and longitude numbers
-// (NaN: unknown); strings may be dictionaries; other columns are not read.
+// Columns and rules are those of the CSV (locations.h). geographical_location_oid and parent may be
+// of any integer type; geographical_location and time_zone are strings; latitude and longitude are
+// numbers (NaN: unknown). Strings may be dictionary-encoded. Other columns are not read.
 #pragma once
 
 #include <string>
@@ -14,10 +14,12 @@
 
 namespace sightline {
 
-// By its first bytes, whatever its name. Encrypted files, too: Arrow refuses those by name.
+// Decides by the first bytes, whatever the file's name. Includes encrypted files, which Arrow
+// refuses with a clear message.
 bool LooksLikeParquet(std::string_view bytes);
 
-// Whole or not at all: kStop naming the column or the row (from 1) and what is wrong with it.
+// Parses the whole table or nothing: kStop names the column or the row (from 1) and what is wrong
+// with it.
 Result<std::vector<Location>> ParseParquetLocations(std::string bytes);
 
 }  // namespace sightline

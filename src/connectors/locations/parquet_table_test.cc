@@ -140,7 +140,7 @@ TEST(ParquetLocations, RefusesWholeTables) {
   ExpectRefused(File({{"geographical_location", Texts({"A"})}}),
                 "'geographical_location_oid' is missing");
   ExpectRefused(with("geographical_location_oid", Numbers({5, 5})),
-                "row 2: geographical_location_oid 5 is there already, in row 1");
+                "row 2: geographical_location_oid 5 occurs already in row 1");
   ExpectRefused(with("geographical_location_oid", Numbers({5, std::nullopt})),
                 "row 2: geographical_location_oid is null");
   ExpectRefused(with("geographical_location", Texts({std::nullopt, "A"})),
@@ -165,7 +165,7 @@ TEST(ParquetLocations, RefusesWholeTables) {
       "no rows");
   Columns twice = Two();
   twice.push_back(twice[1]);
-  ExpectRefused(File(twice), "column 'geographical_location' is there twice");
+  ExpectRefused(File(twice), "column 'geographical_location' occurs twice");
   const auto nested = arrow::StructArray::Make({Numbers({1, 2})}, {std::string("v")}).ValueOrDie();
   ExpectRefused(with("geographical_location", nested), "column 'geographical_location' is nested");
   ExpectRefused(with("geographical_location_oid", std::make_shared<arrow::NullArray>(2)),
@@ -178,7 +178,7 @@ TEST(ParquetLocations, DamagedFilesAreNeverHalfRead) {
   const std::string file = File(Two());
   for (size_t size = 0; size < file.size(); ++size)
     EXPECT_FALSE(ParseParquetLocations(file.substr(0, size)).ok()) << size;
-  ExpectRefused(file.substr(0, file.size() / 2), "damaged or not whole");
+  ExpectRefused(file.substr(0, file.size() / 2), "damaged or incomplete");
   int32_t refused = 0;
   for (size_t at = 4; at < file.size(); ++at) {
     std::string bytes = file;

@@ -24,18 +24,18 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// More files than this are synced with their whole file system.
+// If there are more files than this, their whole file system is synced instead.
 constexpr size_t kThreadsMax = 16;
-// Open at once in PutAll: far below the usual limit of open files.
+// The files that PutAll() keeps open at once: far below the usual limit on open files.
 constexpr size_t kFilesAtOnce = 256;
 
 Status BadPath(std::string_view path, std::string_view why) {
   return Status::Stop(fmt::format("path '{}' is refused: {}", path, why));
 }
 
-// What the text alone says: relative, and every component a name.
+// Checks the path's text: it must be relative, and every component must be a name.
 Status CheckText(std::string_view path) {
-  if (path.find('\0') != std::string_view::npos) return BadPath(path, "it holds a zero byte");
+  if (path.find('\0') != std::string_view::npos) return BadPath(path, "it contains a zero byte");
   for (size_t start = 0; start <= path.size();) {
     const size_t end = std::min(path.find('/', start), path.size());
     const std::string_view component = path.substr(start, end - start);
@@ -46,8 +46,8 @@ Status CheckText(std::string_view path) {
   return Status::Ok();
 }
 
-// Makes the directory and what it lies in. The directories that got new names, which are to be
-// synced, are added to `changed`.
+// Creates the directory and its parents. Adds to `changed` the directories that got new names and
+// must be synced.
 Status MakeDirectory(const fs::path& dir, std::set<fs::path>& changed) {
   std::error_code error;
   if (dir.empty() || fs::is_directory(dir, error)) return Status::Ok();
@@ -58,12 +58,12 @@ Status MakeDirectory(const fs::path& dir, std::set<fs::path>& changed) {
   return Status::Ok();
 }
 
-// Everything in the file system that `fd` lies in. Tells of failed writes since Linux 5.8.
+// Syncs everything in the file system of `fd`. syncfs(2) reports failed writes since Linux 5.8.
 Status SyncFileSystem(int fd, const fs::path& path) {
   return syncfs(fd) == 0 ? Status::Ok() : SystemError(errno, "sync the file system of", path);
 }
 
-// Does it for 0, 1, ... count - 1 by several threads; the first failure ends it.
+// Calls `action` for 0 to count - 1 on several threads. The first failure ends it.
 Status ForEachAtOnce(size_t count, const std::function<Status(size_t)>& action) {
   std::atomic<size_t> next = 0;
   std::mutex mutex;
@@ -115,7 +115,8 @@ bool IsAbsent(int error) { return error == ENOENT; }
 Result<fs::path> LocalStorage::Resolve(std::string_view path) const {
   RETURN_IF_ERROR(CheckText(path));
   const fs::path whole = root_ / path;
-  // The last component is opened without following links; those before it are looked at here.
+  // The last component is opened without following links. Links in the components before it are
+  // checked here.
   std::error_code error;
   const fs::path parent = fs::weakly_canonical(whole.parent_path(), error);
   if (error) return SystemError(error.value(), "resolve", whole);
@@ -159,7 +160,7 @@ Result<PutOutcome> LocalStorage::Put(std::string_view path, std::string_view byt
   std::set<fs::path> changed;
   RETURN_IF_ERROR(MakeDirectory(dir, changed));
   for (const fs::path& directory : changed) RETURN_IF_ERROR(SyncDirectory(directory));
-  const PutFile put(dir, kPutPrefix);
+  const TemporaryFile put(dir, kPutPrefix);
   {
     const File file(open(put.path().c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
     if (file.fd() < 0) return SystemError(errno, "make", put.path());
@@ -188,7 +189,7 @@ Status LocalStorage::PutAll(std::span<const NewFile> files) {
 Status LocalStorage::PutSome(std::span<const NewFile> files) {
   std::set<fs::path> changed;
   std::vector<fs::path> targets;
-  std::vector<std::unique_ptr<PutFile>> puts;
+  std::vector<std::unique_ptr<TemporaryFile>> puts;
   std::vector<std::unique_ptr<File>> open_files;
   for (const NewFile& file : files) {
     Result<fs::path> target = Resolve(file.path);
@@ -197,7 +198,7 @@ Status LocalStorage::PutSome(std::span<const NewFile> files) {
     RETURN_IF_ERROR(MakeDirectory(dir, changed));
     changed.insert(dir);
     targets.push_back(std::move(target).value());
-    puts.push_back(std::make_unique<PutFile>(dir, kPutPrefix));
+    puts.push_back(std::make_unique<TemporaryFile>(dir, kPutPrefix));
     const fs::path& path = puts.back()->path();
     open_files.push_back(
         std::make_unique<File>(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644)));

@@ -1,11 +1,11 @@
 // LocalStorage: a Storage in a directory of a local disk.
 //
-// Put writes a temporary file beside the target, syncs it, gives it its name (rename(2), or
-// link(2), which fails if the name is taken) and syncs the directory. PutAll does each of these
-// steps for all files before the next. It syncs a few files by a thread each, and many by
-// syncfs(2), once for the files and once for their names: one after another would be a journal
-// commit and a flush of the disk for each. So a data folder is best on a file system of its own.
-// Symbolic links may not lead out of the root, and no file may be one.
+// Put() writes a temporary file beside the target, syncs it, gives it its name (with rename(2), or
+// with link(2), which fails if the name is taken), and syncs the directory. PutAll() performs each
+// of these steps for all files before the next step. It syncs a few files with a thread each, and
+// many with syncfs(2): once for the files and once for their names. One after another, each file
+// would cost a journal commit and a flush of the disk. So a data folder is best placed on a file
+// system of its own. Symbolic links may not lead out of the root, and no file may be one.
 #pragma once
 
 #include <filesystem>
@@ -21,7 +21,7 @@ namespace sightline {
 
 class LocalStorage final : public Storage {
  public:
-  // `root` is made with the first file.
+  // `root` is created with the first file.
   explicit LocalStorage(std::filesystem::path root) : root_(std::move(root)) {}
 
   Result<std::optional<std::string>> Read(std::string_view path, ByteRange range) override;
@@ -32,9 +32,9 @@ class LocalStorage final : public Storage {
   Status Delete(std::string_view path) override;
 
  private:
-  // The path in the file system, once it is known that it does not leave the root.
+  // The path in the file system, after checking that it does not leave the root.
   Result<std::filesystem::path> Resolve(std::string_view path) const;
-  // PutAll of few enough files to have all of them open.
+  // PutAll() for few enough files to keep all of them open.
   Status PutSome(std::span<const NewFile> files);
   Status ListInto(const std::filesystem::path& directory, const std::string& prefix,
                   std::vector<FileInfo>& files) const;

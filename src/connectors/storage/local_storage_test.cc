@@ -182,7 +182,7 @@ TEST_F(LocalStorageTest, SaysWhatIsInTheWay) {
   const Status put = storage.Put("file/f", "x", PutMode::kReplace).status();
   EXPECT_EQ(put.code(), StatusCode::kStop);
   EXPECT_THAT(put.message(), HasSubstr("file"));
-  EXPECT_THAT(put.message(), HasSubstr("put that right"));
+  EXPECT_THAT(put.message(), HasSubstr("correct it and start again"));
 }
 
 }  // namespace

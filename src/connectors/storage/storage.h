@@ -1,11 +1,12 @@
-// Storage: the port to a place of files - a local disk, later HDFS and S3 - as the lake needs it.
+// Storage: the port to a store of files - a local disk, later HDFS and S3 - as the lake needs it.
 //
 // Paths are relative to the storage's root, separated by '/', without empty components, "." and
-// "..". Every method is thread-safe, and several processes may use one place at once. A file is
-// there whole or not at all, and what a successful Put() wrote survives a crash of the machine.
+// "..". Every method is thread-safe, and several processes may use one storage at once. A file
+// exists completely or not at all, and what a successful Put() wrote survives a crash of the
+// machine.
 //
-// Errors: kRetry: nothing happened; try again later (a full disk, a server away). kRebuild: only
-// of Put(): it is unknown whether the file is there; read it. kStop: a person has to do something
+// Errors: kRetry: nothing happened; try again later (a full disk, an unreachable server). kRebuild,
+// of Put() only: it is unknown whether the file exists; read it. kStop: a person must act
 // (permissions, a path that leaves the root).
 #pragma once
 
@@ -23,11 +24,11 @@ namespace sightline {
 struct FileInfo {
   std::string path;
   int64_t size_bytes = 0;
-  int64_t modified_ms = 0;  // since the Unix epoch, by the place's clock
+  int64_t modified_ms = 0;  // since the Unix epoch, by the storage's clock
   friend bool operator==(const FileInfo&, const FileInfo&) = default;
 };
 
-// Half-open [first, next) of a file's bytes; what lies beyond its end is left out.
+// The half-open range [first, next) of a file's bytes. What lies beyond the file's end is left out.
 struct ByteRange {
   int64_t first = 0;
   int64_t next = INT64_MAX;
@@ -40,24 +41,26 @@ struct NewFile {
 enum class PutMode : uint8_t { kReplace, kIfAbsent };
 enum class PutOutcome : uint8_t {
   kWritten,
-  kTaken,  // kIfAbsent: somebody else's file has the name; nothing was changed
+  kTaken,  // with kIfAbsent: another file has the name; nothing was changed
 };
 
 class Storage {
  public:
   virtual ~Storage() = default;
-  // Nothing if there is no such file.
+  // Reads a range of a file; nothing if there is no such file.
   virtual Result<std::optional<std::string>> Read(std::string_view path, ByteRange range) = 0;
-  // Makes the directories that the path needs. kIfAbsent: of all who put one path, one wins.
+  // Writes a file, and creates the directories of its path. kIfAbsent: of all who put one path, one
+  // wins.
   virtual Result<PutOutcome> Put(std::string_view path, std::string_view bytes, PutMode mode) = 0;
-  // Puts files whose names nobody else uses. kOk: all are there and durable; otherwise any of them
-  // may be. One by one, unless the place has a faster way.
+  // Puts files whose names nobody else uses. kOk: all of them exist and are durable; otherwise any
+  // of them may exist. Puts them one by one, unless the storage has a faster way.
   virtual Status PutAll(std::span<const NewFile> files);
-  // Every file below a directory, at any depth, sorted by path; a directory that is not there is
-  // empty. Includes what interrupted puts have left: their names begin with kPutPrefix.
+  // Lists every file below a directory, at any depth, sorted by path. A directory that does not
+  // exist is empty. The list includes what interrupted puts have left; these names begin with
+  // kPutPrefix.
   virtual Result<std::vector<FileInfo>> List(std::string_view directory) = 0;
   virtual Result<std::optional<FileInfo>> Stat(std::string_view path) = 0;
-  // kOk also if there is no such file.
+  // Deletes a file. kOk also if there is no such file.
   virtual Status Delete(std::string_view path) = 0;
 
   static constexpr std::string_view kPutPrefix = ".put-";

@@ -1,0 +1,40 @@
+#include "cli/cli.h"
+
+#include <CLI/CLI.hpp>
+
+#include "cli/command_camera.h"
+#include "cli/command_handover.h"
+#include "cli/command_lake.h"
+#include "cli/command_query.h"
+#include "cli/command_redrive.h"
+#include "cli/command_rekey.h"
+#include "cli/command_replay.h"
+#include "cli/command_topics.h"
+#include "cli/command_up.h"
+
+namespace sightline {
+
+int RunCommandLine(int argc, char** argv) {
+  CLI::App app("sightline: the top items in each location right now, exactly counted");
+  app.name("sightline");
+  app.set_version_flag("--version", "sightline 0.1.0");
+  app.require_subcommand(1);
+  int result = 0;
+  AddUpCommands(app, &result);
+  AddCameraCommand(app, &result);
+  AddReplayCommand(app, &result);
+  AddQueryCommands(app, &result);
+  AddLakeCommands(app, &result);
+  AddRedriveCommand(app, &result);
+  AddRekeyCommand(app, &result);
+  AddHandoverCommand(app, &result);
+  AddTopicsCommands(app, &result);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  return result;
+}
+
+}  // namespace sightline

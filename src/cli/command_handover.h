@@ -1,0 +1,13 @@
+// `sightline handover`: see admin/handover.h.
+#pragma once
+
+namespace CLI {
+class App;
+}
+
+namespace sightline {
+
+// Adds the subcommand; when it is chosen, it puts its exit code into `result`.
+void AddHandoverCommand(CLI::App& app, int* result);
+
+}  // namespace sightline

@@ -1,0 +1,343 @@
+#include "cli/command_lake.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "cli/lake_place.h"
+#include "config/options.h"
+#include "connectors/lake/describe.h"
+#include "connectors/lake/log.h"
+#include "connectors/lake/maintenance.h"
+#include "connectors/lake/tables.h"
+#include "connectors/lake/verify.h"
+#include "connectors/storage/local_storage.h"
+#include "operators/decode.h"
+#include "query/write_result.h"
+
+namespace sightline {
+namespace {
+
+struct Options {
+  LakePlaceOptions place;
+  std::string table, format = "table", at, retention = "7d";
+  int64_t version = -1, limit = 20, days = 0;
+  bool dry_run = false, all_days = false;
+};
+
+int Fail(std::string_view command, const std::string& message) {
+  fmt::print(stderr, "sightline lake {}: {}\n", command, message);
+  return 1;
+}
+
+// A line on a terminal, rewritten; nothing into pipes.
+class ProgressLine {
+ public:
+  void operator()(std::string_view what, int64_t done, int64_t total) {
+    if (!shown_) return;
+    fmt::print(stderr, "\r\x1b[K{} {} of {}", what, done, total);
+    drew_ = true;
+  }
+  ~ProgressLine() {
+    if (drew_) fmt::print(stderr, "\r\x1b[K");
+  }
+
+ private:
+  const bool shown_ = isatty(STDERR_FILENO) != 0;
+  bool drew_ = false;
+};
+
+Value Time(int64_t ms) { return ms == 0 ? Value() : Value(ms * 1'000); }
+
+int Print(std::string_view command, const Options& options, std::vector<Column> columns,
+          std::vector<Row> rows) {
+  const Result<ResultFormat> format = ParseResultFormat(options.format);
+  if (!format.ok()) return Fail(command, format.status().message());
+  ResultTable table = ResultTable::FromRows(std::move(columns), std::move(rows));
+  const Status written = WriteResult(table, format.value(), [](std::string_view bytes) {
+    if (std::fwrite(bytes.data(), 1, bytes.size(), stdout) != bytes.size())
+      return Status::Stop("cannot write to standard output");
+    return Status::Ok();
+  });
+  if (!written.ok()) return Fail(command, written.message());
+  if (std::fflush(stdout) != 0) return Fail(command, "cannot write to standard output");
+  return 0;
+}
+
+// The tables that the command is about: one, or those that are there.
+std::vector<std::string> TablesOf(const Options& options, Storage& storage) {
+  if (!options.table.empty()) return {options.table};
+  std::vector<std::string> tables;
+  for (const std::string_view table :
+       {lake::kIncrementsTable, lake::kLedgerTable, lake::kLocationsTable}) {
+    const Result<lake::LogListing> log = lake::ListLog(storage, table);
+    // One that cannot be listed is asked for, so that the command says why.
+    if (!log.ok() || !log.value().commits.empty()) tables.emplace_back(table);
+  }
+  return tables;
+}
+
+Result<lake::SnapshotPtr> SnapshotOf(const Options& options, Storage& storage,
+                                     const std::string& table) {
+  if (options.version >= 0)
+    return lake::ReadSnapshotAt(storage, table, lake::Version{options.version});
+  if (options.at.empty()) return lake::ReadSnapshot(storage, table);
+  EventTime at;
+  if (!ParseTime(options.at, TimeUnit::kMillis, &at))
+    return Status::Stop(
+        fmt::format("'{}' is no time: write 2026-11-22T12:00:00Z or milliseconds", options.at));
+  const Result<lake::Version> version = lake::VersionAt(storage, table, at.v);
+  if (!version.ok()) return version.status();
+  return lake::ReadSnapshotAt(storage, table, version.value());
+}
+
+int RunVerify(const Options& options, Storage& storage) {
+  std::optional<ProgressLine> line(std::in_place);
+  const Result<lake::VerifyReport> verified =
+      lake::Verify(storage, [&](std::string_view table, int64_t done, int64_t total) {
+        (*line)(fmt::format("{}: file", table), done, total);
+      });
+  line.reset();
+  if (!verified.ok()) return Fail("verify", verified.status().message());
+  const lake::VerifyReport& report = verified.value();
+  std::vector<Row> rows;
+  auto add = [&](std::string_view kind, const lake::Finding& finding) {
+    rows.push_back({std::string(kind), finding.table, finding.object, finding.what});
+  };
+  for (const lake::VerifiedTable& table : report.tables)
+    add(table.complete ? "ok" : "incomplete",
+        {table.name, fmt::format("version {}", table.version),
+         fmt::format("{} files, {} rows, {} bytes read", table.files, table.rows, table.bytes)});
+  add(report.item_count == report.counted ? "ok" : "damage",
+      {"", "sums", fmt::format("lake {} = ledger {}", report.item_count, report.counted)});
+  if (report.lost > 0)
+    add("note", {"ledger", "lost",
+                 fmt::format("{} offsets were removed by retention before they were counted",
+                             report.lost)});
+  for (const lake::Finding& note : report.notes) add("note", note);
+  for (const lake::Finding& finding : report.findings) add("damage", finding);
+  const int printed = Print("verify", options,
+                            {{"kind", ColumnType::kText},
+                             {"table", ColumnType::kText},
+                             {"object", ColumnType::kText},
+                             {"what", ColumnType::kText}},
+                            std::move(rows));
+  if (printed != 0) return printed;
+  if (report.clean()) return 0;
+  return Fail("verify", fmt::format("{} findings of damage", report.findings.size()));
+}
+
+int RunDescribe(const Options& options, Storage& storage) {
+  std::vector<Row> rows;
+  for (const std::string& table : TablesOf(options, storage)) {
+    const Result<lake::SnapshotPtr> snapshot = SnapshotOf(options, storage, table);
+    if (!snapshot.ok()) return Fail("describe", snapshot.status().message());
+    if (snapshot.value()->version == lake::kNoVersion) continue;
+    const lake::TableDescription about = lake::Describe(table, *snapshot.value());
+    auto add = [&](const std::string& name, std::string value) {
+      rows.push_back({table, name, std::move(value)});
+    };
+    add("version", fmt::format("{}", about.version));
+    add("committed", about.committed_ms == 0 ? "" : lake::TimeText(about.committed_ms));
+    add("checkpoint", about.checkpoint < 0 ? "none" : fmt::format("{}", about.checkpoint));
+    add("files", fmt::format("{}", about.files));
+    add("rows", fmt::format("{}", about.rows));
+    add("bytes", fmt::format("{}", about.bytes));
+    add("partitioned by", fmt::format("{}", fmt::join(about.partition_columns, ", ")));
+    add("partitions", fmt::format("{}", about.partitions));
+    if (!about.files_of_day.empty())
+      add("days",
+          fmt::format("{} from {} to {}", about.files_of_day.size(),
+                      about.files_of_day.begin()->first, about.files_of_day.rbegin()->first));
+    for (const auto& [id, version] : about.txns) add("txn " + id, fmt::format("{}", version));
+    for (const auto& [name, value] : about.properties) add("property " + name, value);
+  }
+  return Print(
+      "describe", options,
+      {{"table", ColumnType::kText}, {"name", ColumnType::kText}, {"value", ColumnType::kText}},
+      std::move(rows));
+}
+
+int RunHistory(const Options& options, Storage& storage) {
+  std::vector<Row> rows;
+  for (const std::string& table : TablesOf(options, storage)) {
+    const auto history = lake::History(storage, table, options.limit);
+    if (!history.ok()) return Fail("history", history.status().message());
+    for (const lake::HistoryEntry& entry : history.value())
+      rows.push_back({table, entry.version, Time(entry.timestamp_ms), entry.operation, entry.engine,
+                      entry.files_added, entry.files_removed, entry.rows_added});
+  }
+  return Print("history", options,
+               {{"table", ColumnType::kText},
+                {"version", ColumnType::kInteger},
+                {"time", ColumnType::kTimestamp},
+                {"operation", ColumnType::kText},
+                {"engine", ColumnType::kText},
+                {"files_added", ColumnType::kInteger},
+                {"files_removed", ColumnType::kInteger},
+                {"rows_added", ColumnType::kInteger}},
+               std::move(rows));
+}
+
+int RunFiles(const Options& options, Storage& storage) {
+  std::vector<Row> rows;
+  for (const std::string& table : TablesOf(options, storage)) {
+    const Result<lake::SnapshotPtr> snapshot = SnapshotOf(options, storage, table);
+    if (!snapshot.ok()) return Fail("files", snapshot.status().message());
+    for (const lake::FileEntry& file : lake::ListFiles(table, *snapshot.value()))
+      rows.push_back({file.path, file.rows < 0 ? Value() : Value(file.rows), file.size_bytes,
+                      Time(file.modified_ms)});
+  }
+  return Print("files", options,
+               {{"path", ColumnType::kText},
+                {"rows", ColumnType::kInteger},
+                {"bytes", ColumnType::kInteger},
+                {"modified", ColumnType::kTimestamp}},
+               std::move(rows));
+}
+
+int RunCompact(const Options& options, Storage& storage) {
+  std::vector<Row> rows;
+  ProgressLine line;
+  for (const std::string& table : TablesOf(options, storage)) {
+    if (table == lake::kLocationsTable) continue;
+    const auto done = lake::Compact(storage, SystemClock(), table,
+                                    {.all_days = options.all_days,
+                                     .dry_run = options.dry_run,
+                                     .progress = [&](int64_t part, int64_t all) {
+                                       line(table + ": part", part, all);
+                                       return true;
+                                     }});
+    if (!done.ok()) return Fail("compact", done.status().message());
+    const lake::CompactResult& result = done.value();
+    rows.push_back({table, result.partitions, result.files_before, result.files_after,
+                    result.bytes_before, options.dry_run ? Value() : Value(result.bytes_after)});
+  }
+  return Print("compact", options,
+               {{"table", ColumnType::kText},
+                {"partitions", ColumnType::kInteger},
+                {"files_before", ColumnType::kInteger},
+                {"files_after", ColumnType::kInteger},
+                {"bytes_before", ColumnType::kInteger},
+                {"bytes_after", ColumnType::kInteger}},
+               std::move(rows));
+}
+
+int RunRetain(const Options& options, Storage& storage) {
+  ProgressLine line;
+  const auto done = lake::RemoveOldDays(storage, SystemClock(), lake::kIncrementsTable,
+                                        {.days = options.days,
+                                         .dry_run = options.dry_run,
+                                         .progress = [&](int64_t part, int64_t all) {
+                                           line("file", part, all);
+                                           return true;
+                                         }});
+  if (!done.ok()) return Fail("retain", done.status().message());
+  std::vector<Row> rows;
+  for (const std::string& day : done.value().days)
+    rows.push_back({day, std::string(options.dry_run ? "would go" : "removed")});
+  return Print("retain", options, {{"day", ColumnType::kText}, {"what", ColumnType::kText}},
+               std::move(rows));
+}
+
+int RunVacuum(const Options& options, Storage& storage) {
+  const Result<Millis> retention = ParseDuration(options.retention);
+  if (!retention.ok()) return Fail("vacuum", retention.status().message());
+  std::vector<Row> rows;
+  ProgressLine line;
+  for (const std::string& table : TablesOf(options, storage)) {
+    const auto done = lake::Vacuum(storage, SystemClock(), table,
+                                   {.retention = retention.value(),
+                                    .dry_run = options.dry_run,
+                                    .progress = [&](int64_t part, int64_t all) {
+                                      line(table + ": file", part, all);
+                                      return true;
+                                    }});
+    if (!done.ok()) return Fail("vacuum", done.status().message());
+    rows.push_back({table, done.value().files, done.value().bytes, done.value().kept});
+  }
+  return Print("vacuum", options,
+               {{"table", ColumnType::kText},
+                {options.dry_run ? "would_delete" : "deleted", ColumnType::kInteger},
+                {"bytes", ColumnType::kInteger},
+                {"kept_young", ColumnType::kInteger}},
+               std::move(rows));
+}
+
+int Run(std::string_view command, const Options& options, int (*run)(const Options&, Storage&)) {
+  const Result<LakePlace> place = FindLake(options.place);
+  if (!place.ok()) return Fail(command, place.status().message());
+  const std::string& root = place.value().lake;
+  std::error_code error;
+  if (!std::filesystem::is_directory(root, error))
+    return Fail(command, fmt::format("there is no lake in '{}': give --data (a data folder of "
+                                     "`sightline up`), --config (its options) or --lake",
+                                     root));
+  LocalStorage storage(std::filesystem::absolute(root));
+  return run(options, storage);
+}
+
+}  // namespace
+
+void AddLakeCommands(CLI::App& app, int* result) {
+  auto options = std::make_shared<Options>();
+  CLI::App* lake = app.add_subcommand("lake", "Look after the stored counts (Delta tables)");
+  lake->require_subcommand(1);
+  auto add = [&](const char* name, const char* help, int (*run)(const Options&, Storage&)) {
+    CLI::App* command = lake->add_subcommand(name, help);
+    AddLakePlace(command, &options->place);
+    command->add_option("--format", options->format, "table, csv, json, ndjson or parquet")
+        ->capture_default_str();
+    command->callback([name, options, run, result] { *result = Run(name, *options, run); });
+    return command;
+  };
+  auto table = [&](CLI::App* command) {
+    command->add_option("--table", options->table, "one table only")
+        ->check(CLI::IsMember({"item_count_increments", "ledger", "locations"}));
+  };
+  auto dry_run = [&](CLI::App* command) {
+    command->add_flag("--dry-run", options->dry_run, "only say what would be done");
+  };
+  CLI::App* verify =
+      add("verify", "Read everything and prove that the lake equals the ledger", RunVerify);
+  verify->footer(
+      "Exit code 1 when anything is damaged; each finding names what.\n"
+      "What it cannot see: that the newest commits of a table were deleted. What is left is a\n"
+      "whole lake of an earlier moment (docs/LAKE.md, Damage).");
+  CLI::App* describe = add("describe", "What there is in each table", RunDescribe);
+  CLI::App* history = add("history", "The newest commits", RunHistory);
+  history->add_option("--limit", options->limit, "of each table")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+  CLI::App* files = add("files", "The data files of a version", RunFiles);
+  for (CLI::App* command : {describe, files}) {
+    command->add_option("--version", options->version, "of an earlier version [the newest]");
+    command->add_option("--at", options->at, "as it was then, RFC 3339 or Unix ms");
+  }
+  CLI::App* compact =
+      add("compact", "Pack days that are over into one file a location", RunCompact);
+  compact->add_flag("--all-days", options->all_days, "today, too");
+  CLI::App* retain = add("retain", "Remove whole days that are too old", RunRetain);
+  retain->add_option("--days", options->days, "that stay, at least 1")->required();
+  CLI::App* vacuum = add("vacuum", "Delete files that no version needs any more", RunVacuum);
+  vacuum->add_option("--retention", options->retention, "of files that left the tables")
+      ->capture_default_str();
+  for (CLI::App* command : {describe, history, files, compact, vacuum}) table(command);
+  for (CLI::App* command : {compact, retain, vacuum}) dry_run(command);
+  lake->footer(
+      "Examples:\n"
+      "  sightline lake verify --data /srv/sightline\n"
+      "  sightline lake compact --dry-run\n"
+      "  sightline lake files --at 2026-11-22T12:00:00Z --format csv");
+}
+
+}  // namespace sightline

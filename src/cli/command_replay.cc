@@ -1,0 +1,149 @@
+#include "cli/command_replay.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdio>
+#include <fstream>
+#include <memory>
+#include <random>
+#include <thread>
+
+#include "batch/count_files.h"
+#include "connectors/locations/location_file.h"
+
+namespace sightline {
+namespace {
+
+struct Options {
+  std::vector<std::string> files;
+  std::string locations, format = "csv", ledger, window, horizon, orderness, unit = "ms";
+  int32_t threads = 0;
+  PipelineSpec spec;
+};
+
+// One line on a terminal, rewritten twice a second; nothing into pipes.
+class ProgressBar {
+ public:
+  void operator()(const ReplayFilesProgress& progress) {
+    const auto now = std::chrono::steady_clock::now();
+    if (!shown_ || now - drawn_ < std::chrono::milliseconds(200)) return;
+    drawn_ = now;
+    const double seconds = std::chrono::duration<double>(now - start_).count();
+    const double rate = static_cast<double>(progress.events) / seconds;
+    std::string line =
+        fmt::format("{:.1f} M events, {:.2f} M/s", progress.events / 1e6, rate / 1e6);
+    if (progress.bytes_total > 0) {
+      const double part = std::min(1.0, static_cast<double>(progress.bytes_read) /
+                                            static_cast<double>(progress.bytes_total));
+      const auto filled = static_cast<size_t>(part * 30);
+      line = fmt::format("[{}{}] {:3.0f} %  {}  {:.0f} s left", std::string(filled, '#'),
+                         std::string(30 - filled, '.'), part * 100, line,
+                         part > 0 ? seconds * (1 - part) / part : 0);
+    }
+    fmt::print(stderr, "\r\x1b[K{}", line);
+    drew_ = true;
+  }
+  ~ProgressBar() {
+    if (drew_) fmt::print(stderr, "\r\x1b[K");
+  }
+
+ private:
+  const bool shown_ = isatty(STDERR_FILENO) != 0;
+  bool drew_ = false;
+  const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  std::chrono::steady_clock::time_point drawn_ = start_;
+};
+
+int Fail(const std::string& message) {
+  fmt::print(stderr, "sightline replay: {}\n", message);
+  return 1;
+}
+
+int Run(Options& options) {
+  std::vector<Location> locations;
+  if (!options.locations.empty()) {
+    Result<LocationFile> read = ReadLocationFile(options.locations);
+    if (!read.ok()) return Fail(read.status().message());
+    locations = std::move(read.value().locations);
+  }
+  options.spec.max_age.reset();
+  if (const Status valid = options.spec.Validate(); !valid.ok()) return Fail(valid.message());
+  const int32_t cores = std::max(1, static_cast<int32_t>(std::thread::hardware_concurrency()));
+  auto bar = std::make_unique<ProgressBar>();
+  Result<Segment> result =
+      ReplayFiles(options.spec,
+                  {.paths = options.files,
+                   .threads = options.threads > 0 ? options.threads : cores,
+                   .hash_seed = std::random_device()()},
+                  [&](const ReplayFilesProgress& progress) { (*bar)(progress); });
+  bar.reset();
+  if (!result.ok()) return Fail(result.status().message());
+  const std::string counts =
+      FormatCounts(result.value(), options.spec, locations,
+                   options.format == "json" ? ReplayFormat::kJson : ReplayFormat::kCsv);
+  const bool written = std::fwrite(counts.data(), 1, counts.size(), stdout) == counts.size();
+  if (!written || std::fflush(stdout) != 0) return Fail("cannot write to standard output");
+  fmt::print(stderr, "{}", FormatLedger(result.value()));
+  if (!options.ledger.empty()) {
+    std::ofstream file(options.ledger, std::ios::binary);
+    file << FormatLedgerJson(result.value());
+    if (!file.flush()) return Fail(fmt::format("cannot write the ledger to '{}'", options.ledger));
+  }
+  return 0;
+}
+
+}  // namespace
+
+void AddReplayCommand(CLI::App& app, int* result) {
+  auto options = std::make_shared<Options>();
+  CLI::App* replay = app.add_subcommand(
+      "replay", "Count the detections of files at full speed and print the final counts");
+  replay
+      ->add_option("files", options->files, "NDJSON or JSON array; plain, .gz or .zst; - is stdin")
+      ->required();
+  replay->add_option("--locations", options->locations,
+                     "CSV or Parquet with geographical_location_oid,geographical_location");
+  replay->add_option("--format", options->format, "of the counts: csv or json")
+      ->check(CLI::IsMember({"csv", "json"}))
+      ->capture_default_str();
+  replay->add_option("--ledger", options->ledger, "write the ledger to this file, as JSON");
+  replay->add_option("--threads", options->threads, "0: as many as cores")
+      ->check(CLI::Range(0, 64))
+      ->capture_default_str();
+  auto millis = [&](const char* name, Millis* value, const char* help) {
+    replay->add_option(name, value->v, help)->capture_default_str();
+  };
+  PipelineSpec& spec = options->spec;
+  millis("--window-ms", &spec.window_size, "length of a window");
+  millis("--dedup-horizon-ms", &spec.dedup_horizon, "how long a detection is remembered");
+  millis("--out-of-orderness-ms", &spec.out_of_orderness,
+         "how far a camera's events may lie apart");
+  replay->add_option("--count-from-ms", spec.count_from.v, "count events from this time on");
+  replay->add_option("--count-until-ms", spec.count_until.v, "count events before this time");
+  replay
+      ->add_option("--timestamp-unit", spec.timestamp_unit,
+                   "of integer timestamps: s, ms, us or ns")
+      ->transform(
+          CLI::CheckedTransformer(std::map<std::string, TimeUnit>{{"s", TimeUnit::kSeconds},
+                                                                  {"ms", TimeUnit::kMillis},
+                                                                  {"us", TimeUnit::kMicros},
+                                                                  {"ns", TimeUnit::kNanos}}));
+  replay->add_flag_callback(
+      "--identity-camera", [options] { options->spec.identity = Identity::kCameraAndDetection; },
+      "tell detections apart by camera and detection_oid, not by detection_oid alone");
+  replay->footer(
+      "Examples:\n"
+      "  sightline replay detections.ndjson --locations locations.csv > counts.csv\n"
+      "  zcat day.ndjson.gz | sightline replay - --format json --ledger ledger.json\n\n"
+      "Counts go to stdout (times in Unix ms), the ledger to stderr.");
+  replay->callback([options, result] {
+    PipelineSpec& spec = options->spec;
+    spec.pane_size = spec.window_size;
+    *result = Run(*options);
+  });
+}
+
+}  // namespace sightline

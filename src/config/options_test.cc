@@ -1,0 +1,70 @@
+#include "config/options.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+namespace sightline {
+namespace {
+
+Status Load(std::string_view toml, Settings* options) {
+  const std::string path = testing::TempDir() + "/options_test.toml";
+  std::ofstream(path) << toml;
+  return LoadConfig(path, OptionTable(options));
+}
+
+TEST(Options, EveryOptionHasADefaultThatItTakesItselfAUnitAndHelp) {
+  Settings options;
+  for (const Option& option : OptionTable(&options)) {
+    EXPECT_FALSE(option.unit.empty()) << option.key;
+    EXPECT_FALSE(option.help.empty()) << option.key;
+    if (option.get().empty()) continue;  // unset
+    EXPECT_TRUE(option.set(option.get()).ok()) << option.key << " " << option.get();
+  }
+  EXPECT_TRUE(options.pipeline.Validate().ok());
+}
+
+TEST(Options, ReadsAConfig) {
+  Settings options;
+  const Status status = Load(
+      "data = '/tmp/x'\npartitions = 16\n[pipeline]\nwindow_size = '5m'\nmax_age = 'off'\n"
+      "count_from = '2026-11-22T00:00:00Z'\n[server]\nbody_max = '1MiB'\n",
+      &options);
+  ASSERT_TRUE(status.ok()) << status.message();
+  EXPECT_EQ(options.data, "/tmp/x");
+  EXPECT_EQ(options.partitions, 16);
+  EXPECT_EQ(options.pipeline.window_size.v, 300'000);
+  EXPECT_FALSE(options.pipeline.max_age.has_value());
+  EXPECT_EQ(options.pipeline.count_from.v, 1795305600000);
+  EXPECT_EQ(options.server.body_max, 1 << 20);
+}
+
+TEST(Options, ErrorsNameLineKeyAndTheNearestKey) {
+  Settings options;
+  for (const auto& [toml, words] : std::vector<std::pair<const char*, std::vector<const char*>>>{
+           {"\n[pipeline]\nwindow_sise = '1m'\n", {":3:", "'pipeline.window_size'"}},
+           {"[pipelin]\nwindow_size = '1m'\n", {"unknown section 'pipelin'", "'pipeline'"}},
+           {"partitions = 0\n", {":1:", "partitions", "from 1 to 1024"}},
+           {"log_level = []\n", {"log_level"}},
+           {"[pipeline]\ndedup_horizon = 'soon'\n", {"'soon' is no duration", "h, m"}},
+           {"[pipeline]\ndedup_horizon = '99999999999999999d'\n", {"is no duration"}},
+           {"data = \n", {":1"}}}) {
+    const Status status = Load(toml, &options);
+    ASSERT_FALSE(status.ok()) << toml;
+    for (const char* word : words)
+      EXPECT_NE(status.message().find(word), std::string::npos) << status.message();
+  }
+}
+
+TEST(Options, Listen) {
+  EXPECT_TRUE(ParseListen("127.0.0.1:8080").value().is_loopback);
+  EXPECT_TRUE(ParseListen("[::1]:0").value().is_loopback);
+  EXPECT_EQ(ParseListen("localhost:1").value().address, "127.0.0.1");
+  EXPECT_FALSE(ParseListen("0.0.0.0:8080").value().is_loopback);
+  for (const char* text : {"", "8080", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:99999", "a:-1"})
+    EXPECT_FALSE(ParseListen(text).ok()) << text;
+}
+
+}  // namespace
+}  // namespace sightline

@@ -1,0 +1,70 @@
+#include "history/lake_reader.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <utility>
+#include <vector>
+
+#include "connectors/lake/locations_table.h"
+#include "connectors/lake/log.h"
+#include "connectors/lake/tables.h"
+#include "connectors/storage/local_storage.h"
+#include "history/location_rows.h"
+
+namespace sightline {
+
+Result<std::unique_ptr<LakeReader>> LakeReader::Open(const std::string& folder,
+                                                     QueryEngineOptions query) {
+  std::error_code error;
+  if (!std::filesystem::is_directory(folder, error))
+    return Status::Stop(fmt::format("there is no lake in '{}'", folder));
+  Result<std::unique_ptr<LakeReader>> reader = OpenEarly(folder, std::move(query));
+  if (reader.ok() && !reader.value()->complete())
+    return Status::Stop(reader.value()->Refresh().message());
+  return reader;
+}
+
+Result<std::unique_ptr<LakeReader>> LakeReader::OpenEarly(const std::string& folder,
+                                                          QueryEngineOptions query) {
+  const std::string root = std::filesystem::absolute(folder).lexically_normal().string();
+  std::unique_ptr<LakeReader> reader(new LakeReader);
+  reader->root_ = root;
+  reader->storage_ = std::make_unique<LocalStorage>(root);
+  // The size of a window is of rows that are not in the lake yet: here are none.
+  reader->view_ = std::make_shared<LakeView>(root, Millis{60'000});
+  if (const Status read = reader->Refresh(); read.code() == StatusCode::kStop) return read;
+  query.directories = {root};
+  Result<std::unique_ptr<QueryEngine>> engine = QueryEngine::Create(reader->view_, query);
+  if (!engine.ok()) return engine.status();
+  reader->engine_ = std::move(engine).value();
+  return reader;
+}
+
+Status LakeReader::Refresh() {
+  // They are made one after the other.
+  for (const std::string_view table : {lake::kIncrementsTable, lake::kLedgerTable}) {
+    std::error_code error;
+    const std::string log = fmt::format("{}/{}/_delta_log", root_, table);
+    if (!complete() && !std::filesystem::exists(log, error))
+      return Status::Retry(fmt::format("there is no lake in '{}': no table '{}'", root_, table));
+  }
+  const auto newest = [&](std::string_view table, const lake::SnapshotPtr& known) {
+    return known == nullptr ? lake::ReadSnapshot(*storage_, table)
+                            : lake::Refresh(*storage_, table, known);
+  };
+  const Result<lake::SnapshotPtr> counts = newest(lake::kIncrementsTable, counts_);
+  if (!counts.ok()) return counts.status();
+  const Result<lake::SnapshotPtr> ledger = newest(lake::kLedgerTable, ledger_);
+  if (!ledger.ok()) return ledger.status();
+  const Result<std::vector<lake::LocationName>> names = lake::ReadLocationsTable(*storage_);
+  if (!names.ok()) return names.status();
+  counts_ = counts.value();
+  ledger_ = ledger.value();
+  view_->SetCounts(counts_);
+  view_->SetLedger(ledger_);
+  view_->SetLocations(LocationRowsAs<LocationEntry>(names.value()));
+  return Status::Ok();
+}
+
+}  // namespace sightline

@@ -1,0 +1,153 @@
+#include "history/lake_service.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <utility>
+
+#include "base/log.h"
+#include "connectors/lake/locations_table.h"
+#include "connectors/lake/maintenance.h"
+#include "connectors/lake/table_sink.h"
+#include "history/location_rows.h"
+
+namespace sightline {
+LakeService::LakeService(const LakeServiceOptions& options, const Clock& clock)
+    : options_(options),
+      clock_(clock),
+      storage_(options.dir),
+      view_(std::make_shared<LakeView>(options.dir, options.window_size, options.runs)) {}
+
+Result<std::unique_ptr<LakeService>> LakeService::Open(const LakeServiceOptions& options,
+                                                       const Clock& clock,
+                                                       std::vector<Location> locations) {
+  std::error_code error;
+  std::filesystem::create_directories(options.dir, error);
+  if (error)
+    return Status::Stop(
+        fmt::format("cannot make the lake's folder '{}': {}", options.dir, error.message()));
+  LakeServiceOptions absolute = options;
+  absolute.dir = std::filesystem::absolute(options.dir).lexically_normal().string();
+  std::unique_ptr<LakeService> service(new LakeService(absolute, clock));
+  RETURN_IF_ERROR(service->Start(std::move(locations)));
+  return service;
+}
+
+Status LakeService::Start(std::vector<Location> locations) {
+  const auto known = static_cast<int64_t>(locations.size());
+  const lake::Layout layout =
+      known > options_.max_partitions ? lake::Layout::kByBucket : lake::Layout::kByLocation;
+  auto counts = OpenWriter(lake::kIncrementsTable, layout);
+  if (!counts.ok()) return counts.status();
+  counts_ = std::move(counts).value();
+  auto ledger = OpenWriter(lake::kLedgerTable, layout);
+  if (!ledger.ok()) return ledger.status();
+  ledger_ = std::move(ledger).value();
+  view_->SetCounts(counts_->current());
+  view_->SetLedger(ledger_->current());
+  QueryEngineOptions query = options_.query;
+  query.directories = {options_.dir};
+  query.window_size = options_.window_size;
+  auto engine = QueryEngine::Create(view_, query);
+  if (!engine.ok()) return engine.status();
+  query_ = std::move(engine).value();
+  SetLocations(std::move(locations));
+  maintenance_ = std::thread([this] { RunMaintenance(); });
+  return Status::Ok();
+}
+
+Result<std::unique_ptr<lake::LakeWriter>> LakeService::OpenWriter(std::string_view table,
+                                                                  lake::Layout layout) {
+  const bool counts = table == lake::kIncrementsTable;
+  return lake::LakeWriter::Open(storage_, clock_,
+                                {.table = std::string(table),
+                                 .layout = layout,
+                                 .window_size = options_.window_size,
+                                 .location_name = options_.location_name,
+                                 .on_commit = [this, counts](const lake::SnapshotPtr& snapshot) {
+                                   counts ? view_->SetCounts(snapshot) : view_->SetLedger(snapshot);
+                                 }});
+}
+
+LakeService::~LakeService() {
+  {
+    const std::lock_guard lock(mutex_);
+    closing_ = true;
+  }
+  wake_.notify_all();
+  if (maintenance_.joinable()) maintenance_.join();
+}
+
+std::unique_ptr<Sink> LakeService::OpenCountsSink(std::function<void()> on_answer) {
+  return counts_->OpenSink(std::move(on_answer));
+}
+std::unique_ptr<Sink> LakeService::OpenLedgerSink(std::function<void()> on_answer) {
+  return ledger_->OpenSink(std::move(on_answer));
+}
+
+void LakeService::SetLocations(std::vector<Location> locations) {
+  view_->SetLocations(LocationRowsAs<LocationEntry>(locations));
+  if (locations.empty()) return;  // no table: what the lake has stays
+  const Result<bool> written =
+      lake::WriteLocations(storage_, clock_, LocationRowsAs<lake::LocationName>(locations));
+  if (!written.ok()) Note(written.status());
+}
+
+lake::LakeWriterStats LakeService::stats(bool ledger) const {
+  return (ledger ? ledger_ : counts_)->stats();
+}
+
+std::string LakeService::trouble() const {
+  const std::lock_guard lock(mutex_);
+  return trouble_;
+}
+
+void LakeService::Note(const Status& status) {
+  if (!status.ok()) LogWarning("lake: " + status.message());
+  const std::lock_guard lock(mutex_);
+  trouble_ = status.ok() ? "" : "lake: " + status.message();
+}
+
+// Days that are over become one file a location; what nobody can need any more is deleted.
+void LakeService::RunMaintenance() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    const std::chrono::milliseconds interval(options_.maintenance_interval.v);
+    if (wake_.wait_for(lock, interval, [this] { return closing_; })) return;
+    lock.unlock();
+    for (const std::string_view table : {lake::kIncrementsTable, lake::kLedgerTable}) {
+      const Status status = Maintain(table);
+      lock.lock();
+      const bool closing = closing_;
+      lock.unlock();
+      if (closing) return;
+      Note(status);
+    }
+    lock.lock();
+  }
+}
+
+Status LakeService::Maintain(std::string_view table) {
+  const lake::ProgressCallback progress = [this](int64_t, int64_t) {
+    const std::lock_guard lock(mutex_);
+    return !closing_;
+  };
+  const auto compacted = lake::Compact(storage_, clock_, table, {.progress = progress});
+  if (!compacted.ok()) return compacted.status();
+  if (compacted.value().files_before > 0)
+    LogInfo(fmt::format("lake: {}: {} files became {}", table, compacted.value().files_before,
+                        compacted.value().files_after));
+  if (options_.retention_days > 0 && table == lake::kIncrementsTable) {
+    const auto removed = lake::RemoveOldDays(
+        storage_, clock_, table, {.days = options_.retention_days, .progress = progress});
+    if (!removed.ok()) return removed.status();
+    if (!removed.value().days.empty())
+      LogInfo(fmt::format("lake: {}: {} days up to {} were removed", table,
+                          removed.value().days.size(), removed.value().days.back()));
+  }
+  const auto vacuumed = lake::Vacuum(
+      storage_, clock_, table, {.retention = options_.vacuum_retention, .progress = progress});
+  return vacuumed.ok() ? Status::Ok() : vacuumed.status();
+}
+
+}  // namespace sightline

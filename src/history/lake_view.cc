@@ -1,0 +1,278 @@
+#include "history/lake_view.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <boost/json.hpp>
+#include <utility>
+
+#include "base/check.h"
+#include "connectors/lake/tables.h"
+#include "connectors/lake/write_batch.h"
+#include "engine/sealed_list.h"
+#include "history/lake_files.h"
+#include "history/pinned_runs.h"
+
+namespace sightline {
+namespace {
+
+// The segments from `offset` on, which must be a boundary: a sink commits whole segments.
+std::span<const Segment> From(std::span<const Segment> segments, Offset offset) {
+  const auto first = std::ranges::find_if(
+      segments, [&](const Segment& segment) { return segment.first >= offset; });
+  if (first != segments.begin()) CHECK(std::prev(first)->next <= offset);
+  return {first, segments.end()};
+}
+
+void AddCounts(const SourcePartition& partition, std::span<const Segment> segments,
+               Millis window_size, std::vector<CountIncrement>& into) {
+  if (segments.empty()) return;
+  lake::WriteBatch batch = lake::ToIncrements(partition, segments, window_size);
+  for (CountRow& row : batch.windows)
+    into.push_back({.location = row.key.location,
+                    .item = std::move(row.key.item),
+                    .window = {row.key.pane_start, row.key.pane_start + window_size},
+                    .count = row.count,
+                    .first_detected = row.first_detected,
+                    .last_detected = row.last_detected,
+                    .kind = row.key.kind,
+                    .source = partition,
+                    .first = batch.first,
+                    .next = batch.next});
+}
+
+void AddLedger(const SourcePartition& partition, std::span<const Segment> segments,
+               std::vector<LedgerIncrement>& into) {
+  if (segments.empty()) return;
+  lake::WriteBatch batch = lake::ToLedger(partition, segments);
+  for (const LedgerRow& row : batch.ledger)
+    into.push_back({.source = partition, .first = batch.first, .next = batch.next, .row = row});
+}
+
+// What of a run each table lacks at its version.
+class RunPart final : public PendingPart {
+ public:
+  RunPart(std::shared_ptr<const PinnedRun> run, Offset counts_from, Offset ledger_from,
+          Millis window_size)
+      : run_(std::move(run)),
+        counts_from_(counts_from),
+        ledger_from_(ledger_from),
+        window_size_(window_size) {}
+  Result<std::vector<CountIncrement>> Counts() const override {
+    std::vector<CountIncrement> rows;
+    if (run_->run().next() <= counts_from_) return rows;
+    const Result<std::vector<Segment>> segments = run_->Read();
+    if (!segments.ok()) return segments.status();
+    AddCounts(run_->partition(), From(segments.value(), counts_from_), window_size_, rows);
+    return rows;
+  }
+  Result<std::vector<LedgerIncrement>> Ledger() const override {
+    std::vector<LedgerIncrement> rows;
+    if (run_->run().next() <= ledger_from_) return rows;
+    const Result<std::vector<Segment>> segments = run_->Read();
+    if (!segments.ok()) return segments.status();
+    AddLedger(run_->partition(), From(segments.value(), ledger_from_), rows);
+    return rows;
+  }
+
+ private:
+  const std::shared_ptr<const PinnedRun> run_;
+  const Offset counts_from_, ledger_from_;
+  const Millis window_size_;
+};
+
+}  // namespace
+
+LakeView::LakeView(std::string root, Millis window_size, PinnedRuns* runs)
+    : root_(std::move(root)), window_size_(window_size), runs_(runs) {}
+
+void LakeView::SetCounts(const lake::SnapshotPtr& snapshot) {
+  Set(counts_, lake::kIncrementsTable, snapshot);
+}
+void LakeView::SetLedger(const lake::SnapshotPtr& snapshot) {
+  Set(ledger_, lake::kLedgerTable, snapshot);
+}
+
+void LakeView::Set(Table& table, std::string_view name, const lake::SnapshotPtr& snapshot) {
+  const std::lock_guard lock(mutex_);
+  if (table.snapshot != nullptr && snapshot->version <= table.snapshot->version) return;
+  table.files = table.snapshot == nullptr
+                    ? FileList(fmt::format("{}/{}", root_, name), FilesOf(*snapshot))
+                    : Advance(table.files, *table.snapshot, *snapshot);
+  table.snapshot = snapshot;
+  DropCommitted();
+  state_.reset();
+}
+
+void LakeView::SetLocations(std::vector<LocationEntry> locations) {
+  const std::lock_guard lock(mutex_);
+  locations_ = std::make_shared<const std::vector<LocationEntry>>(std::move(locations));
+  state_.reset();
+}
+
+void LakeView::Expect(const SourcePartition& partition, Offset offset) {
+  const std::lock_guard lock(mutex_);
+  expected_[partition] = offset;
+}
+
+Offset LakeView::OffsetIn(const Table& table, std::string_view name,
+                          const SourcePartition& partition) {
+  if (table.snapshot == nullptr) return kNoneCommitted;
+  const auto offset = table.snapshot->Txn(lake::OffsetTxn(name, partition));
+  return offset ? Offset{*offset} : kNoneCommitted;
+}
+
+Offset LakeView::Committed(const SourcePartition& partition) const {
+  const std::lock_guard lock(mutex_);
+  const auto known = pending_.find(partition);
+  if (known != pending_.end()) return known->second.next;
+  // What one of the tables lacks must come once more.
+  return CommittedInBoth(partition);
+}
+
+Offset LakeView::CommittedInBoth(const SourcePartition& partition) const {
+  return std::min(OffsetIn(counts_, lake::kIncrementsTable, partition),
+                  OffsetIn(ledger_, lake::kLedgerTable, partition));
+}
+
+bool LakeView::Apply(const SourcePartition& partition, std::span<const Segment> segments) {
+  const std::lock_guard lock(mutex_);
+  const auto [it, is_new] = pending_.try_emplace(partition);
+  Pending& pending = it->second;
+  for (const Segment& segment : segments) {
+    if (pending.next != kNoneCommitted && segment.first != pending.next) return false;
+    pending.segments.push_back(segment);
+    pending.next = segment.next;
+  }
+  DropCommitted();
+  state_.reset();
+  return true;
+}
+
+void LakeView::Begin(const SourcePartition& partition, const SealedList& list) {
+  const std::lock_guard lock(mutex_);
+  if (const auto before = pending_.find(partition); before != pending_.end()) {
+    if (before->second.next != kNoneCommitted) {
+      const auto [expected, is_new] = expected_.try_emplace(partition, before->second.next);
+      if (!is_new) expected->second = std::max(expected->second, before->second.next);
+    }
+    pending_.erase(before);
+  }
+  state_.reset();
+  const Offset both = CommittedInBoth(partition);
+  if (list.runs().empty() || (both != kNoneCommitted && both < list.first())) return;
+  Pending pending;
+  for (const SpilledRun& run : list.runs()) {
+    if (run.next() <= both) continue;
+    if (!TakeRun(partition, run, pending)) break;
+    pending.next = run.next();
+  }
+  // What could not be taken comes as segments.
+  if (!pending.runs.empty()) pending_[partition] = std::move(pending);
+}
+
+void LakeView::Follow(const SourcePartition& partition, const SealedList& list) {
+  const std::lock_guard lock(mutex_);
+  const auto known = pending_.find(partition);
+  if (known == pending_.end() || list.empty()) return;
+  Pending& pending = known->second;
+  for (const SpilledRun& run : list.runs()) {
+    if (pending.segments.empty() || run.next() <= pending.segments.front().first) continue;
+    const bool has_all = run.next() <= pending.next;
+    if (!has_all || !TakeRun(partition, run, pending)) break;
+    state_.reset();
+  }
+  // Neighbours become one where the list has no boundary between them any more.
+  std::vector<Segment> merged;
+  for (Segment& segment : pending.segments) {
+    if (merged.empty() || list.IsBoundary(segment.first)) {
+      merged.push_back(std::move(segment));
+    } else {
+      merged.back().Merge(std::move(segment));
+    }
+  }
+  pending.segments = std::move(merged);
+}
+
+// False: it cannot be had, and what it holds stays in memory here.
+bool LakeView::TakeRun(const SourcePartition& partition, const SpilledRun& run, Pending& pending) {
+  if (runs_ == nullptr) return false;
+  Result<std::shared_ptr<const PinnedRun>> pinned = runs_->Pin(partition, run);
+  if (!pinned.ok()) return false;
+  pending.runs.push_back(std::move(pinned).value());
+  const auto kept = std::ranges::find_if(
+      pending.segments, [&](const Segment& segment) { return segment.next > run.next(); });
+  pending.segments.erase(pending.segments.begin(), kept);
+  return true;
+}
+
+void LakeView::DropCommitted() {
+  for (auto& [partition, pending] : pending_) {
+    const Offset both = CommittedInBoth(partition);
+    std::erase_if(pending.runs, [&](const auto& pin) { return pin->run().next() <= both; });
+    const auto kept = std::ranges::find_if(
+        pending.segments, [&](const Segment& segment) { return segment.next > both; });
+    pending.segments.erase(pending.segments.begin(), kept);
+  }
+}
+
+Result<std::shared_ptr<const LakeState>> LakeView::Current() {
+  const std::lock_guard lock(mutex_);
+  for (auto it = expected_.begin(); it != expected_.end(); it = expected_.erase(it)) {
+    const auto pending = pending_.find(it->first);
+    const Offset reached = pending == pending_.end() ? kNoneCommitted : pending->second.next;
+    if (std::max(reached, OffsetIn(counts_, lake::kIncrementsTable, it->first)) < it->second)
+      return Status::Retry(
+          fmt::format("partition {} is still being counted up to where it was before the restart: "
+                      "ask again in a second",
+                      it->first.partition));
+  }
+  if (state_ == nullptr) state_ = Build();
+  return state_;
+}
+
+int64_t LakeView::pending_rows() const {
+  const std::lock_guard lock(mutex_);
+  int64_t rows = 0;
+  for (const auto& [partition, pending] : pending_) {
+    for (const auto& pin : pending.runs) rows += pin->run().rows;
+    for (const Segment& segment : pending.segments) rows += static_cast<int64_t>(segment.rows());
+  }
+  return rows;
+}
+
+std::shared_ptr<const LakeState> LakeView::Build() const {
+  auto state = std::make_shared<LakeState>();
+  if (counts_.snapshot != nullptr) state->counts_version = counts_.snapshot->version.v;
+  if (ledger_.snapshot != nullptr) state->ledger_version = ledger_.snapshot->version.v;
+  state->counts_files = counts_.files;
+  state->ledger_files = ledger_.files;
+  state->locations = locations_;
+  auto counts = std::make_shared<std::vector<CountIncrement>>();
+  auto ledger = std::make_shared<std::vector<LedgerIncrement>>();
+  for (const auto& [partition, pending] : pending_) {
+    const Offset counts_from = OffsetIn(counts_, lake::kIncrementsTable, partition);
+    const Offset ledger_from = OffsetIn(ledger_, lake::kLedgerTable, partition);
+    for (const auto& pin : pending.runs)
+      state->pending_parts.push_back(
+          std::make_shared<RunPart>(pin, counts_from, ledger_from, window_size_));
+    AddCounts(partition, From(pending.segments, counts_from), window_size_, *counts);
+    AddLedger(partition, From(pending.segments, ledger_from), *ledger);
+  }
+  state->pending_counts = std::move(counts);
+  state->pending_ledger = std::move(ledger);
+  return state;
+}
+
+Result<Offset> PendingSink::Commit(const SourcePartition& partition,
+                                   std::span<const Segment> segments) {
+  if (!view_->Apply(partition, segments))
+    return Status::Rebuild("the pending counts are of other offsets than this task offers");
+  return segments.back().next;
+}
+
+void PendingSink::Follow(const SourcePartition& partition, const SealedList& list) {
+  std::exchange(begun_, true) ? view_->Follow(partition, list) : view_->Begin(partition, list);
+}
+
+}  // namespace sightline

@@ -1,0 +1,59 @@
+// Store: sealed segments from the topic `lake_rows` into the lake, each once.
+//
+// The lake says how far each source partition is in it (its tables' `txn`), so what is read again
+// is passed over. Where reading begins is a hint that the consumer group keeps: with a lake that is
+// behind it, reading begins at the topic's beginning.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "config/options.h"
+#include "connectors/kafka/options.h"
+#include "connectors/kafka/reader.h"
+#include "connectors/locations/locations.h"
+#include "history/lake_service.h"
+#include "model/types.h"
+#include "processes/step_loop.h"
+
+namespace sightline {
+
+// Where a partition was stored up to, as far as that is known. Never waits long; kRetry: not yet.
+using StoredHint = std::function<Result<std::optional<Offset>>(int32_t partition)>;
+
+class Store {
+ public:
+  // kStop: the lake cannot be used.
+  static Result<std::unique_ptr<Store>> Open(const Settings& options, const Clock& clock,
+                                             const KafkaOptions& kafka, const KafkaTopic& from,
+                                             std::vector<Location> locations, StoredHint hint);
+
+  // It outlives them.
+  std::unique_ptr<PartitionStep> OpenPartition(int32_t partition, std::function<void()> wake);
+  void SetLocations(std::vector<Location> locations) { lake_->SetLocations(std::move(locations)); }
+  std::string trouble() const { return lake_->trouble(); }
+
+ private:
+  class Writing;
+  Store(const Settings& options, KafkaTopic from, StoredHint hint)
+      : options_(options), from_(std::move(from)), hint_(std::move(hint)) {}
+  std::string NameOf(LocationId location) const;
+  void Learn(LocationId location, const std::string& name);
+
+  const Settings options_;
+  const KafkaTopic from_;
+  const StoredHint hint_;
+  mutable std::mutex mutex_;
+  std::map<LocationId, std::string> names_;  // as the rows say; under mutex_
+  std::unique_ptr<LakeService> lake_;
+  std::unique_ptr<KafkaReader> reader_;
+};
+
+}  // namespace sightline

@@ -1,0 +1,118 @@
+#include "telemetry/engine_report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "connectors/kafka/reader.h"
+
+namespace sightline {
+
+bool SeveralTopics(const std::vector<PartitionHealth>& partitions) {
+  return std::ranges::any_of(partitions, [&](const PartitionHealth& partition) {
+    return partition.partition.source != partitions.front().partition.source;
+  });
+}
+
+namespace {
+
+std::string NameOf(const SourcePartition& partition, bool several) {
+  return several ? fmt::format("partition {} of topic '{}'", partition.partition,
+                               TopicOfSource(partition.source))
+                 : fmt::format("partition {}", partition.partition);
+}
+
+}  // namespace
+
+void ReportEngineHealth(const std::vector<PartitionHealth>& partitions, bool late, Health& health) {
+  const auto broken = [&health](std::string reason) {
+    health.ok = false;
+    health.reasons.push_back(std::move(reason));
+  };
+  const bool several = SeveralTopics(partitions);
+  for (const PartitionHealth& partition : partitions) {
+    const std::string name = NameOf(partition.partition, several);
+    if (partition.health == TaskHealth::kStopped)
+      broken(fmt::format("{} is stopped: {}", name, partition.reason));
+    if (partition.health == TaskHealth::kStarting && late && !partition.reason.empty())
+      broken(fmt::format("{} cannot start: {}", name, partition.reason));
+    const Gap& gap = partition.task.gap;
+    if (partition.task.degraded && gap.empty())
+      health.reasons.push_back(
+          fmt::format("{} is degraded: it started without its memory of earlier detections", name));
+    if (partition.task.degraded && !gap.empty())
+      health.reasons.push_back(
+          fmt::format("{} is degraded: retention had removed the offsets [{}, {}) before they were "
+                      "counted",
+                      name, gap.first.v, gap.next.v));
+  }
+}
+
+void ReportEngineReadiness(const std::vector<PartitionHealth>& partitions, Health& ready) {
+  const bool several = SeveralTopics(partitions);
+  for (const PartitionHealth& partition : partitions) {
+    if (partition.health == TaskHealth::kRunning) continue;
+    ready.ok = false;
+    ready.reasons.push_back(fmt::format("{} does not run: {}", NameOf(partition.partition, several),
+                                        partition.reason.empty() ? "it starts" : partition.reason));
+  }
+}
+
+void CollectEngineMetrics(const std::vector<PartitionHealth>& partitions,
+                          std::vector<Metric>& metrics) {
+  const bool several = SeveralTopics(partitions);
+  for (const PartitionHealth& partition : partitions) {
+    const TaskStatus& task = partition.task;
+    std::vector<std::pair<std::string, std::string>> labels = {
+        {"partition", fmt::format("{}", partition.partition.partition)}};
+    if (several) labels.emplace_back("topic", TopicOfSource(partition.partition.source));
+    auto add = [&](const char* name, const char* help, Metric::Type type, int64_t value) {
+      metrics.push_back({.name = name,
+                         .help = help,
+                         .type = type,
+                         .labels = labels,
+                         .value = static_cast<double>(value)});
+    };
+    using enum Metric::Type;
+    add("sightline_engine_offset", "next raw offset to read", kGauge, task.position.v);
+    add("sightline_engine_checkpoint_offset", "where a restart goes on", kGauge,
+        task.checkpointed.v);
+    add("sightline_engine_watermark_ms", "the partition's watermark", kGauge, task.watermark.v);
+    add("sightline_engine_remembered_ids", "detections remembered", kGauge, task.remembered_ids);
+    add("sightline_engine_cameras", "cameras seen", kGauge, task.cameras);
+    add("sightline_engine_sealed_segments", "segments that a sink still lacks", kGauge,
+        task.sealed_segments);
+    add("sightline_engine_sealed_bytes", "their memory", kGauge, task.sealed_bytes);
+    add("sightline_engine_spill_bytes", "of counts on disk that a sink still lacks", kGauge,
+        task.spilled_bytes);
+    add("sightline_engine_spill_runs", "files of them", kGauge, task.spilled_runs);
+    add("sightline_engine_records_total", "records read since the task was built", kCounter,
+        task.records);
+    add("sightline_engine_lost_offsets_total",
+        "that retention had removed before they were counted, since the task was built", kCounter,
+        task.lost);
+    add("sightline_engine_held_up_total", "steps that waited for the slowest sink", kCounter,
+        task.held_up);
+    add("sightline_engine_checkpoints_total", "checkpoints put", kCounter, task.checkpoints);
+    add("sightline_engine_rebuilds_total", "tasks thrown away and built again", kCounter,
+        partition.rebuilds);
+    add("sightline_engine_stopped", "1: stopped for a person", kGauge,
+        partition.health == TaskHealth::kStopped);
+  }
+}
+
+void CollectKafkaMetrics(const KafkaWriterStats& stats, std::vector<Metric>& metrics) {
+  auto add = [&](const char* name, const char* help, int64_t value) {
+    metrics.push_back({.name = name, .help = help, .value = static_cast<double>(value)});
+  };
+  add("sightline_kafka_commits_total", "transactions", stats.commits);
+  add("sightline_kafka_messages_total", "written in them", stats.messages);
+  metrics.push_back({.name = "sightline_kafka_commit_seconds_total",
+                     .help = "in transactions, from the first message to the answer",
+                     .value = static_cast<double>(stats.commit_microseconds) / 1e6});
+  add("sightline_kafka_commits_failed_total", "the task was built again", stats.failures);
+}
+
+}  // namespace sightline
