@@ -174,7 +174,7 @@ Result<Handle> MakeClient(rd_kafka_type_t type, const KafkaOptions& options,
                           const Settings& settings, const Callbacks& callbacks) {
   Owned<rd_kafka_conf_t, rd_kafka_conf_destroy> conf(rd_kafka_conf_new());
   char error[512] = "";
-  for (const Settings& part : {ConnectionSettings(options), settings}) {
+  for (const Settings& part : {ConnectionSettings(options), settings, options.settings}) {
     for (const auto& [name, value] : part) {
       if (rd_kafka_conf_set(conf.get(), name.c_str(), value.c_str(), error, sizeof error) ==
           RD_KAFKA_CONF_OK)

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "model/types.h"
 
@@ -32,6 +34,8 @@ struct KafkaOptions {
   // The broker aborts a transaction that is not committed within this time. It bounds how long a
   // process that hangs holds up readers of committed records.
   Millis transaction_timeout{10'000};
+  // Settings of librdkafka that override ours. For tests (connectors/kafka/mock_cluster.h).
+  std::vector<std::pair<std::string, std::string>> settings;
 };
 
 }  // namespace sightline

@@ -17,14 +17,8 @@ constexpr int kCallSliceMs = 250;
 constexpr int kAskTimeoutMs = 5'000;
 // How soon a repeat that failed is tried again.
 constexpr Millis kRepeatAgain{60'000};
-// When to check for a hanging transaction: this long after a commit that no other follows. A
-// suspect is checked again when no transaction can be open any more that was open then: brokers
-// look for expired ones every 10 s.
-constexpr Millis kHangingCheckAfter{5'000};
-constexpr int64_t kBrokerAbortsWithinMs = 15'000;
-// The end marker of a transaction that has one becomes visible within this time, even with a new
-// leader.
-constexpr std::chrono::seconds kSettleTime{2};
+// Brokers look for expired transactions every 10 s.
+constexpr Millis kBrokerAbortsWithin{15'000};
 // The progress record is the last of every transaction, so it lies at the end of the partition
 // unless other sources write there, too. The search goes backwards, in spans that grow by this
 // factor.
@@ -80,7 +74,8 @@ void RetiredWorkers::Retire(std::unique_ptr<TransactionWorker> worker) {
 TransactionWorker::TransactionWorker(KafkaOptions options, std::string transactional_id,
                                      std::string topic, int32_t partition, Finder find,
                                      std::function<void()> on_answer, Millis repeat_interval,
-                                     std::function<bool(const rd_kafka_message_t&)> is_own)
+                                     std::function<bool(const rd_kafka_message_t&)> is_own,
+                                     HangingCheck hanging_check)
     : options_(std::move(options)),
       transactional_id_(std::move(transactional_id)),
       topic_(std::move(topic)),
@@ -88,6 +83,7 @@ TransactionWorker::TransactionWorker(KafkaOptions options, std::string transacti
       find_(std::move(find)),
       is_own_(std::move(is_own)),
       repeat_interval_(repeat_interval),
+      hanging_check_(std::move(hanging_check)),
       waker_(std::move(on_answer)),
       thread_([this] { Run(); }) {}
 
@@ -151,7 +147,7 @@ void TransactionWorker::RunJob(const Job& job) {
   // if nothing else follows.
   suspect_ = std::nullopt;
   check_at_ = kNever;
-  if (!is_fence && answer.status.ok()) CheckIn(kHangingCheckAfter);
+  if (!is_fence && answer.status.ok()) CheckIn(hanging_check_.after);
   if (repeat_interval_.v > 0 && answer.status.ok() && !job.messages.empty() &&
       (!is_fence || answer.found.has_value())) {
     last_ = job.messages.back();
@@ -177,7 +173,7 @@ void TransactionWorker::CheckIn(Millis time) {
 void TransactionWorker::CheckForHanging() {
   check_at_ = kNever;
   const Result<OpenRange> open = ReadOpenRange();
-  if (!open.ok()) return CheckIn(kHangingCheckAfter);
+  if (!open.ok()) return CheckIn(hanging_check_.after);
   const int64_t last_stable = open.value().last_stable;
   // Everything up to the end is decided.
   if (last_stable >= open.value().end) return;
@@ -185,7 +181,8 @@ void TransactionWorker::CheckForHanging() {
   // offset has not moved when every such transaction must have expired, it hangs.
   if (suspect_ != last_stable) {
     suspect_ = last_stable;
-    return CheckIn({options_.transaction_timeout.v + kBrokerAbortsWithinMs});
+    return CheckIn(
+        hanging_check_.again.value_or(options_.transaction_timeout + kBrokerAbortsWithin));
   }
   LogInfo(fmt::format("{}: the transaction at offset {} is hanging: writing another one to end it",
                       Where(topic_, partition_), last_stable));
@@ -256,7 +253,8 @@ Status TransactionWorker::EndHangingTransaction(const Job& job) {
   if (last_stable >= end) return Status::Ok();
   // The end marker may only be on its way, for example behind a new leader: wait for the LSO to
   // move before taking the transaction for hanging.
-  const SteadyTime settled = std::chrono::steady_clock::now() + kSettleTime;
+  const SteadyTime settled =
+      std::chrono::steady_clock::now() + std::chrono::milliseconds(hanging_check_.settle_time.v);
   while (std::chrono::steady_clock::now() < settled) {
     if (closing_) return Status::Retry("closing");
     std::this_thread::sleep_for(std::chrono::milliseconds(kCallSliceMs));
@@ -291,6 +289,7 @@ Status TransactionWorker::EndHangingTransaction(const Job& job) {
 }
 
 Result<TransactionWorker::OpenRange> TransactionWorker::ReadOpenRange() {
+  if (hanging_check_.read_open_range) return hanging_check_.read_open_range();
   const Result<int64_t> end = AskOffsetNow(producer_.get(), RD_KAFKA_OFFSET_SPEC_LATEST);
   if (!end.ok()) return end.status();
   const Result<int64_t> stable = AskOffsetNow(producer_.get(), RD_KAFKA_OFFSET_SPEC_LATEST,
@@ -349,7 +348,7 @@ Status TransactionWorker::Read(rd_kafka_t* client, int64_t begin, int64_t end,
   // Another id's open transaction hides what lies behind it, for as long as the broker lets it
   // live.
   const std::chrono::milliseconds patience(options_.transaction_timeout.v +
-                                           2 * kBrokerAbortsWithinMs);
+                                           2 * kBrokerAbortsWithin.v);
   SteadyTime patient_until = std::chrono::steady_clock::now() + patience;
   for (int64_t position = begin; position < end && status.ok();) {
     if (closing_) status = Status::Retry("closing");

@@ -36,6 +36,25 @@ struct Answer {
 // Extracts what the fence searches for from a record; nothing if the record does not have it.
 using Finder = std::function<std::optional<std::string>(const rd_kafka_message_t& message)>;
 
+// How a worker checks for a hanging transaction (adr/0015). Tests shorten the times, and stand in
+// for the cluster.
+struct HangingCheck {
+  // The offsets from the last stable offset (LSO) to the end of the partition. Empty if no
+  // transaction is open.
+  struct OpenRange {
+    int64_t last_stable = 0, end = 0;
+  };
+  // The end marker of a transaction that has one becomes visible within this time, even with a new
+  // leader.
+  Millis settle_time{2'000};
+  // When to check: this long after a commit that no other follows.
+  Millis after{5'000};
+  // A suspect is checked again after this time. Nothing: when no transaction can be open any more
+  // that was open then.
+  std::optional<Millis> again;
+  std::function<Result<OpenRange>()> read_open_range;  // null: asks the cluster
+};
+
 class TransactionWorker {
  public:
   // All messages go to `partition`. A fence ends a hanging transaction of this id, and then
@@ -47,7 +66,8 @@ class TransactionWorker {
   TransactionWorker(KafkaOptions options, std::string transactional_id, std::string topic,
                     int32_t partition, Finder find, std::function<void()> on_answer,
                     Millis repeat_interval = {},
-                    std::function<bool(const rd_kafka_message_t&)> is_own = nullptr);
+                    std::function<bool(const rd_kafka_message_t&)> is_own = nullptr,
+                    HangingCheck hanging_check = {});
   // Waits for the thread. Call Close() some time before to keep the wait short.
   ~TransactionWorker();
 
@@ -68,11 +88,7 @@ class TransactionWorker {
   };
   using SteadyTime = std::chrono::steady_clock::time_point;
   static constexpr SteadyTime kNever = SteadyTime::max();
-  // The offsets from the last stable offset (LSO) to the end of the partition. Empty if no
-  // transaction is open.
-  struct OpenRange {
-    int64_t last_stable = 0, end = 0;
-  };
+  using OpenRange = HangingCheck::OpenRange;
 
   void Run();
   void RunJob(const Job& job);
@@ -100,6 +116,7 @@ class TransactionWorker {
   const Finder find_;
   const std::function<bool(const rd_kafka_message_t&)> is_own_;
   const Millis repeat_interval_;
+  const HangingCheck hanging_check_;
 
   std::mutex mutex_;
   std::condition_variable wake_;
