@@ -7,13 +7,15 @@ if(NOT SIGHTLINE_SANITIZE AND NOT SIGHTLINE_COVERAGE)
   set(tools "${PROJECT_SOURCE_DIR}/tools")
   add_test(NAME check/layers COMMAND "${tools}/check_layers.py")
   add_test(NAME check/layers_self_test COMMAND "${tools}/check_layers.py" --self-test)
+  add_test(NAME check/words COMMAND "${tools}/check_words.py")
+  add_test(NAME check/words_self_test COMMAND "${tools}/check_words.py" --self-test)
   add_test(NAME check/suites_self_test COMMAND "${tools}/suites.py" --self-test)
   add_test(NAME check/format COMMAND "${tools}/format.sh" --check)
   add_test(NAME check/lint COMMAND "${tools}/lint.py" "${PROJECT_BINARY_DIR}")
   set(browser "${PROJECT_SOURCE_DIR}/tests/browser")
   add_test(NAME check/page_types COMMAND "${browser}/node_modules/.bin/tsc" --project "${browser}")
-  set_tests_properties(check/layers check/layers_self_test check/suites_self_test check/format check/lint
-                       check/page_types PROPERTIES LABELS check)
+  set_tests_properties(check/layers check/layers_self_test check/words check/words_self_test
+                       check/suites_self_test check/format check/lint check/page_types PROPERTIES LABELS check)
   set_tests_properties(check/lint PROPERTIES PROCESSORS 2)
 endif()
 

@@ -276,7 +276,7 @@ Sender::Delivery Sender::Deliver(const Batch& batch) {
       counters_.acknowledged += events;
       counters_.rejected += answer.rejected;
     } else {
-      SetAside(body, events, response);
+      KeepRefused(body, events, response);
     }
   }
   return Delivery::kDone;
@@ -311,8 +311,8 @@ Sender::Answer Sender::Classify(const HttpResponse& response) {
   return {Kind::kAway, 0, fmt::format("status {}: '{}'", status, FirstBytes(response.body))};
 }
 
-void Sender::SetAside(std::string_view body, int64_t events, const HttpResponse& response) {
-  const Status kept = spool_->SetAside(body, response.status, clock_->NowMs());
+void Sender::KeepRefused(std::string_view body, int64_t events, const HttpResponse& response) {
+  const Status kept = spool_->KeepRefused(body, response.status, clock_->NowMs());
   const std::lock_guard lock(mutex_);
   if (kept.ok()) {
     counters_.refused += events;

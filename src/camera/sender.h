@@ -153,7 +153,7 @@ class Sender {
   bool ReadSpool(InFlight* in_flight);
   Delivery Deliver(const Batch& batch);
   HttpResponse PostBody(std::string_view body);
-  void SetAside(std::string_view body, int64_t events, const HttpResponse& response);
+  void KeepRefused(std::string_view body, int64_t events, const HttpResponse& response);
   void Finish(InFlight* in_flight, Delivery delivery);
   void ServerFailed(const HttpResponse& response, const std::string& reason);
   void ServerAnswered();

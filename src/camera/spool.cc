@@ -430,7 +430,7 @@ void Spool::DeleteBefore(int64_t number) {
   }
 }
 
-Status Spool::SetAside(std::string_view body, int32_t http_status, int64_t now_ms) {
+Status Spool::KeepRefused(std::string_view body, int32_t http_status, int64_t now_ms) {
   const std::lock_guard lock(mutex_);
   const auto size = static_cast<int64_t>(body.size());
   // A person may have emptied the folder meanwhile.

@@ -44,7 +44,7 @@ struct SpoolOptions {
   std::string directory = "camera-spool";  // created when missing
   int64_t bytes_max = 1LL << 30;           // of all segments together
   int64_t segment_bytes = 8LL << 20;       // a segment of this size is closed
-  int64_t refused_bytes_max = 64LL << 20;  // of refused/; SetAside() refuses what exceeds it
+  int64_t refused_bytes_max = 64LL << 20;  // of refused/; KeepRefused() refuses what exceeds it
   Millis sync_interval{1'000};             // between fdatasync() calls while records are appended
   std::function<Status()> append_fault;    // for tests: called by Append(), may wait or fail
 };
@@ -85,7 +85,7 @@ class Spool {
 
   // Keeps a body that the server will never take, so that a person can look at it. kRetry when it
   // could not be kept.
-  Status SetAside(std::string_view body, int32_t http_status, int64_t now_ms);
+  Status KeepRefused(std::string_view body, int32_t http_status, int64_t now_ms);
 
   Status Sync();
   void SyncIfDue();

@@ -286,12 +286,12 @@ TEST_F(SpoolTest, AnUnusableDirectoryIsSaid) {
 TEST_F(SpoolTest, SetsAsideWithinItsBound) {
   options_.refused_bytes_max = 10;
   auto spool = Open();
-  EXPECT_TRUE(spool->SetAside("12345678", 400, 1'763'800'020'000).ok());
-  EXPECT_EQ(spool->SetAside("12345678", 400, 1'763'800'020'000).code(), StatusCode::kRetry);
+  EXPECT_TRUE(spool->KeepRefused("12345678", 400, 1'763'800'020'000).ok());
+  EXPECT_EQ(spool->KeepRefused("12345678", 400, 1'763'800'020'000).code(), StatusCode::kRetry);
   const fs::path kept = fs::path(options_.directory) / "refused" / "1763800020000-0-400.ndjson";
   EXPECT_EQ(Contents(kept), "12345678");
   fs::remove(kept);  // somebody has looked at it
-  EXPECT_TRUE(spool->SetAside("12345678", 400, 1'763'800'020'000).ok());
+  EXPECT_TRUE(spool->KeepRefused("12345678", 400, 1'763'800'020'000).ok());
   EXPECT_TRUE(spool->empty());
 }
 

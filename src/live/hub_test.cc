@@ -306,7 +306,7 @@ TEST_F(HubTest, ResumesByLastEventId) {
   Page page(hub(), before);
   page.UntilTotal(3);
   EXPECT_EQ(page.kinds_, std::vector<std::string>{"change"});
-  // One of another view, or of an earlier one, is no place to go on from.
+  // A viewer cannot resume from the id of another view, or of an earlier one.
   Page other(hub(), Of(2), id);
   other.UntilTotal(0);
   EXPECT_EQ(other.kinds_, std::vector<std::string>{"snapshot"});

@@ -27,7 +27,7 @@ int64_t Number(std::string_view text) {
   int64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size())
-    throw Mistake{fmt::format("'{}' is no number", text)};
+    throw Mistake{fmt::format("'{}' is not a number", text)};
   return value;
 }
 
@@ -54,7 +54,7 @@ Millis Length(std::string_view text) {
   if (unit == "min") return {value * 60'000};
   if (unit == "h") return {value * 3'600'000};
   if (unit == "d") return {value * kDayMs};
-  throw Mistake{fmt::format("'{}' is no length: say 500ms, 10s, 2min, 1h or 7d", text)};
+  throw Mistake{fmt::format("'{}' is not a duration: write 500ms, 10s, 2min, 1h or 7d", text)};
 }
 
 // Parses a time: "12:00", "12:00:01", "12:00:01.250", "day9/12:00", "day-1/23:59", "@-1500" (ms
@@ -74,7 +74,8 @@ int64_t Time(std::string_view text) {
     text = text.substr(0, dot);
   }
   if ((text.size() != 5 && text.size() != 8) || text[2] != ':')
-    throw Mistake{fmt::format("'{}' is no time: say 12:00, 12:00:01, day9/12:00 or @1500", text)};
+    throw Mistake{
+        fmt::format("'{}' is not a time: write 12:00, 12:00:01, day9/12:00 or @1500", text)};
   const int64_t seconds = text.size() == 8 ? Number(text.substr(6)) : 0;
   return kFirstDayMs + day * kDayMs +
          ((Number(text.substr(0, 2)) * 60 + Number(text.substr(3, 2))) * 60 + seconds) * 1'000 + ms;

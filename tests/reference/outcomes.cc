@@ -40,7 +40,7 @@ int64_t Number(std::string_view text) {
   int64_t number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error != std::errc() || end != text.data() + text.size())
-    Fail(fmt::format("'{}' is no number", text));
+    Fail(fmt::format("'{}' is not a number", text));
   return number;
 }
 

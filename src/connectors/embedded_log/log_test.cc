@@ -335,7 +335,8 @@ TEST_F(EmbeddedLogTest, SaysWhenABatchIsMissing) {
   EXPECT_THAT(end.message(), HasSubstr("[0, 3) of topic 'raw' partition 0"));
 }
 
-// Any byte of the file may be bad: it is said, or it is not in use. Nothing is ever read wrongly.
+// Any byte of the file may be bad: the log reports it, or the byte is not in use. Nothing is ever
+// read wrongly.
 TEST_F(EmbeddedLogTest, NeverReadsADamagedPageWrongly) {
   Open();
   std::vector<std::string> records;

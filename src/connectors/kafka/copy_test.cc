@@ -350,8 +350,8 @@ TEST_F(KafkaCopyPositions, OfAnotherCopyIntoTheTopic) {
   const auto positions = Positions();
   ASSERT_FALSE(positions.ok());
   EXPECT_EQ(positions.status().code(), StatusCode::kStop);
-  EXPECT_THAT(positions.status().message(),
-              AllOf(HasSubstr("topic 'to' holds 'raw by detection'"), HasSubstr("'raw by camera'")));
+  EXPECT_THAT(positions.status().message(), AllOf(HasSubstr("topic 'to' holds 'raw by detection'"),
+                                                  HasSubstr("'raw by camera'")));
 }
 
 TEST_F(KafkaCopyPositions, OfAGroupThatMoves) {

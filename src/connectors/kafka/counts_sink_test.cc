@@ -146,8 +146,8 @@ TEST_F(KafkaCountsSinkTest, DeadLettersGoToTheirTopics) {
   const auto sink = Owner(writer);
   Segment segment = Counted(0, 1);
   segment.dead_letters = {{.outcome = Outcome::kTooLate, .offset = {0}, .bytes = "late"},
-                       {.outcome = Outcome::kMalformed, .offset = {0}, .bytes = "broken"},
-                       {.outcome = Outcome::kFuture, .offset = {0}, .bytes = "early"}};
+                          {.outcome = Outcome::kMalformed, .offset = {0}, .bytes = "broken"},
+                          {.outcome = Outcome::kFuture, .offset = {0}, .bytes = "early"}};
   EXPECT_EQ(Commit(*sink, {segment}).value(), Offset{1});
   EXPECT_THAT(cluster_.Values("late_detections", 1), ElementsAre("late"));
   EXPECT_THAT(cluster_.Values("dead_letters", 1), ElementsAre("broken", "early"));

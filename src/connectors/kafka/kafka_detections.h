@@ -30,7 +30,7 @@ class KafkaDetections final : public DetectionLog {
   void SetTopics(Topics topics);
   int32_t partitions() const override;
   // A location without a topic goes into the one of all others; where there is none of them either,
-  // the sender hears that it should come again.
+  // the sender is told to try again later.
   bool Append(std::vector<PackedRecords> records, std::function<void(Status)> done) override;
   int64_t bytes() const { return producer_->bytes(); }
 

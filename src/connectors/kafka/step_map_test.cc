@@ -274,7 +274,7 @@ TEST(JoinMap, KeepsKeysAndTotalsAndPutsNames) {
   const size_t last = records.size() - 1;  // a progress record, that comes later
   for (size_t i = 0; i < last; ++i)
     ASSERT_TRUE(map.Take({static_cast<int64_t>(i) + 100}, records[i].value, now).ok());
-  ASSERT_TRUE(map.Take({99}, "none of ours", now).ok());
+  ASSERT_TRUE(map.Take({99}, "a foreign record", now).ok());
   EXPECT_EQ(map.refused(), 1);
   std::vector<Message> messages = map.NextCommit(now).value().messages;
   ASSERT_LT(messages.size(), last);

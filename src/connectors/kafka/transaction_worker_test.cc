@@ -42,7 +42,7 @@ Message Place(const std::string& value) {
 // What a cluster would report about hanging transactions.
 struct Cluster {
   std::mutex mutex;
-  std::optional<Status> failure;                         // under mutex
+  std::optional<Status> failure;                               // under mutex
   HangingCheck::OpenRange now = {.last_stable = 0, .end = 0};  // under mutex
   std::atomic<int> asked = 0;
 
@@ -417,8 +417,9 @@ TEST_F(HangingTransaction, AFenceThatIsNotToldFails) {
 }
 
 TEST_F(HangingTransaction, TheNewestPlaceIsCommittedAgain) {
-  Worker worker(options,
-                {.repeat_interval = {3'600'000}, .is_own = IsOwn(), .hanging_check = cluster_says_.Check()});
+  Worker worker(
+      options,
+      {.repeat_interval = {3'600'000}, .is_own = IsOwn(), .hanging_check = cluster_says_.Check()});
   EXPECT_TRUE(worker.Fence()->status.ok());
   cluster_says_.Set(0, 3);
   EXPECT_TRUE(worker.Commit({Row("a"), Place("1")}).ok());

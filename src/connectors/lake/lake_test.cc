@@ -71,7 +71,7 @@ class LakeTest : public testing::Test {
                                const SourcePartition& partition = Partition(0)) {
     return Settle([&] { return sink.Commit(partition, segments); });
   }
-  // Both tables, one commit a segment.
+  // Both tables, one commit for each segment.
   void Fill(const std::vector<Segment>& segments, Layout layout = Layout::kByLocation) {
     for (const std::string_view table : {kIncrementsTable, kLedgerTable}) {
       const auto writer = Open({.table = std::string(table), .layout = layout});
