@@ -64,7 +64,7 @@ void Write(const std::string& directory, int64_t locations) {
   LocalStorage storage(directory);
   const SystemClock clock;
   const SourcePartition partition{"log/raw", 0};
-  auto writer = std::move(lake::LakeWriter::Open(storage, clock, {.gather = {0}})).value();
+  auto writer = std::move(lake::LakeWriter::Open(storage, clock, {.linger = {0}})).value();
   const auto sink = writer->OpenSink(nullptr);
   CHECK(Settle([&] { return sink->Fence(partition, {1}); }).ok());
   std::vector<Segment> segments;

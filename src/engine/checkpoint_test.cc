@@ -47,7 +47,7 @@ TEST(CheckpointTest, ReadsWhatWasWritten) {
   EXPECT_EQ(read.value().state, "state of it");
 }
 
-// Written by the program before there were runs: Sample() without them.
+// Written by a program from before runs existed: Sample() without them.
 TEST(CheckpointTest, ReadsTheVersionWithoutRuns) {
   const std::string bytes(
       "\x53\x4c\x43\x50\x01\x12\x02\x9a\x01\x01\x0e\x12\x0a\x01\x03\x63\x75\x70\x01\x00"
@@ -63,7 +63,7 @@ TEST(CheckpointTest, ReadsTheVersionWithoutRuns) {
   EXPECT_EQ(read.value().state, "state of it");
 }
 
-// Written by the program before there were gaps: Sample() without its own.
+// Written by a program from before gaps existed: Sample() without its gap.
 TEST(CheckpointTest, ReadsTheVersionWithoutGap) {
   const std::string bytes(
       "\x53\x4c\x43\x50\x02\x12\x02\x9a\x01\x02\x06\x08\x04\x14\xc8\x01\x02\x03\x01\x0a"

@@ -1,4 +1,4 @@
-// What a task does where retention has overtaken it.
+// Tests of a task that retention has overtaken.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -17,7 +17,7 @@ using testing::IsEmpty;
 
 TaskOptions Counting() { return {.on_gap = OnGap::kCount}; }
 
-// Until it is idle; a kRetry is not the end. Anything else is returned.
+// Steps until the task is idle, also over kRetry. Returns any other failure.
 Status StepUntilIdle(PartitionTask& task) {
   for (int i = 0; i < 10'000; ++i) {
     const Result<StepResult> done = task.Step(0);
@@ -27,7 +27,7 @@ Status StepUntilIdle(PartitionTask& task) {
   return Status::Stop("it is never idle");
 }
 
-// A task has counted `counted` of the records and has drained; then retention has removed some.
+// A task has counted `counted` of the records and was drained; then retention has removed some.
 void CountThenRetain(TestWorld& world, int64_t counted, Offset earliest) {
   world.Append(counted);
   auto task = MakeTestTask(&world, {});
@@ -73,7 +73,7 @@ TEST(PartitionTaskGapTest, ReadsNothingBehindAGapThatNoCheckpointHas) {
   auto task = MakeTestTask(&world, Counting());
   ASSERT_TRUE(StepUntilIdle(*task).ok());
   EXPECT_EQ(task->position(), Offset{30});
-  EXPECT_EQ(task->Snapshot().gap, Gap{});  // not told: it may be another one after a crash
+  EXPECT_EQ(task->Snapshot().gap, Gap{});  // not reported yet: after a crash it may be another gap
   world.put_answer.reset();
   task->RetryNow();
   ASSERT_TRUE(StepUntilIdle(*task).ok());
@@ -88,7 +88,7 @@ TEST(PartitionTaskGapTest, IsDegradedForAHorizonBehindIt) {
   while (task->position() < Offset{5'200}) ASSERT_TRUE(task->Step(0).ok());
   EXPECT_TRUE(task->Snapshot().degraded);
   EXPECT_EQ(task->Snapshot().gap, (Gap{{10}, {5'000}}));
-  // Also of the next task; a record is a second of event time, and the memory is an hour.
+  // The next task is degraded, too: a record is a second of event time, and the memory is an hour.
   task->Drain();
   ASSERT_TRUE(StepUntilIdle(*task).ok());
   task = MakeTestTask(&world, {.on_gap = OnGap::kStop, .records_max = 100});
@@ -103,7 +103,7 @@ TEST(PartitionTaskGapTest, IsDegradedForAHorizonBehindIt) {
 TEST(PartitionTaskGapTest, IsCutWhereTheSinksStand) {
   TestWorld world(3);
   CountThenRetain(world, 10, {30});
-  world.sinks[1].committed = {17};  // they had gone on, and no checkpoint was put any more
+  world.sinks[1].committed = {17};  // the sinks had gone on, but there was no further checkpoint
   world.sinks[2].committed = {40};
   auto task = MakeTestTask(&world, Counting());
   ASSERT_TRUE(StepUntilIdle(*task).ok());
@@ -167,7 +167,7 @@ TEST(PartitionTaskGapTest, ARunningTaskThatStopsKeepsWhatItHasRead) {
   const Status status = StepUntilIdle(*task);
   EXPECT_EQ(status.code(), StatusCode::kStop);
   EXPECT_THAT(status.message(), HasSubstr("the offsets [100, 150)"));
-  // Told so, the next one loses no more than that.
+  // Told to count gaps, the next task loses no more than that.
   task = MakeTestTask(&world, Counting());
   ASSERT_TRUE(StepUntilIdle(*task).ok());
   EXPECT_THAT(world.Sink(0).gaps, ElementsAre(Gap{{100}, {150}}));

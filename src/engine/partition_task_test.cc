@@ -14,7 +14,7 @@ namespace {
 
 using testing::HasSubstr;
 
-// Steps until the task is idle; a kRetry is not the end. Anything else is returned.
+// Steps until the task is idle, also over kRetry. Returns any other failure.
 Status StepUntilIdle(PartitionTask& task, int64_t now_ms) {
   for (int i = 0; i < 10'000; ++i) {
     const Result<StepResult> done = task.Step(now_ms);
@@ -160,7 +160,7 @@ TEST(PartitionTaskTest, ASinkWithNothingBeginsWhereCountingBegan) {
   auto task = MakeTestTask(&world, {.checkpoint_interval_ms = 0});
   ASSERT_TRUE(StepUntilIdle(*task, 0).ok());
   world.Answer(1, std::nullopt);
-  task = MakeTestTask(&world, {});  // the checkpoint still holds everything for it
+  task = MakeTestTask(&world, {});  // the checkpoint still has everything for the sink
   ASSERT_TRUE(StepUntilIdle(*task, 0).ok());
   EXPECT_EQ(world.Sink(1).counted, 10);
 }
@@ -177,7 +177,7 @@ TEST(PartitionTaskTest, ASinkThatIsNewBesideACheckpointStopsThePartition) {
   const Status status = StepUntilIdle(*task, 0);
   EXPECT_EQ(status.code(), StatusCode::kStop);
   EXPECT_THAT(status.message(), HasSubstr("it has nothing of this partition"));
-  world.store.clear();  // what the text says: it is filled from the earliest offset
+  world.store.clear();  // as the message says: the sink is filled from the earliest offset
   task = MakeTestTask(&world, {});
   ASSERT_TRUE(StepUntilIdle(*task, 0).ok());
   EXPECT_EQ(world.Sink(0).counted, 10);
@@ -198,7 +198,7 @@ TEST(PartitionTaskTest, RetentionBeforeASinkWithoutCheckpointStops) {
 
 TEST(PartitionTaskTest, IsDegradedWhereRetentionHasCutTheMemory) {
   TestWorld world;
-  world.Append(8'000);  // a second each; the memory is an hour
+  world.Append(8'000);  // a second apart; the memory is an hour
   world.sinks[0].committed = {1'500};
   world.earliest = {1'000};
   auto task = MakeTestTask(&world, {.records_max = 1'000});
@@ -241,7 +241,7 @@ TEST(PartitionTaskTest, AnOfferIsRepeatedUntilItIsAnswered) {
 
 // ---- spilling ---------------------------------------------------------------------------------
 
-// 10 records a segment, 5 segments in memory, 2 or so a run.
+// 10 records per segment, 5 segments in memory, about 2 per run.
 TaskOptions SpillOptions() {
   return {.records_max = 10,
           .segment_batches = 1,
@@ -258,7 +258,7 @@ TEST(PartitionTaskTest, AFullListIsSpilledAndReadingGoesOn) {
   world.Answer(1, Status::Retry("away"));
   auto task = MakeTestTask(&world, SpillOptions());
   ASSERT_TRUE(StepUntilIdle(*task, 0).ok());
-  EXPECT_EQ(task->position(), Offset{50});  // not at once: it may be back in a moment
+  EXPECT_EQ(task->position(), Offset{50});  // not at once: the sink may be back in a moment
   EXPECT_EQ(task->NextDue(0), 1);           // the sink is asked again
   ASSERT_TRUE(StepUntilIdle(*task, 99).ok());
   EXPECT_EQ(task->Snapshot().spills, 0);
@@ -270,7 +270,7 @@ TEST(PartitionTaskTest, AFullListIsSpilledAndReadingGoesOn) {
   EXPECT_EQ(away.spilled_runs, std::ssize(world.runs));
   EXPECT_LE(away.sealed_segments, 5);
   EXPECT_GT(away.spilled_bytes, 0);
-  EXPECT_LE(away.runs_read, 1);  // what was offered before it was spilled, once
+  EXPECT_LE(away.runs_read, 1);  // read once: what was offered before it was spilled
   const int64_t calls = world.Sink(1).calls;
   for (int64_t now_ms = 2'000; now_ms < 10'000; now_ms += 1'500)
     ASSERT_TRUE(StepUntilIdle(*task, now_ms).ok());
@@ -370,7 +370,7 @@ TEST(PartitionTaskTest, ACheckpointNamesTheRunsAndTheNextTaskGoesOnWithThem) {
   ASSERT_TRUE(StepUntilIdle(*task, 2'500).ok());
   EXPECT_EQ(world.Sink(1).counted, 2'000);
   EXPECT_EQ(task->Snapshot().spilled_runs, 0);
-  // The newest checkpoint names some of them still: they go with the next one.
+  // The newest checkpoint still names some of them: they go with the next one.
   EXPECT_FALSE(world.runs.empty());
   ASSERT_TRUE(StepUntilIdle(*task, 3'500).ok());
   ASSERT_TRUE(StepUntilIdle(*task, 4'500).ok());
@@ -388,7 +388,8 @@ TEST(PartitionTaskTest, ALostRunStopsAndAZombieThatMissesOneIsBuiltAgain) {
   ASSERT_TRUE(StepUntilIdle(*task, 0).ok());
   auto zombie = std::move(task);
   task = MakeTestTask(&world, options);
-  ASSERT_TRUE(StepUntilIdle(*task, 0).ok());  // no checkpoint: what the zombie had put is garbage
+  ASSERT_TRUE(
+      StepUntilIdle(*task, 0).ok());  // there is no checkpoint: what the zombie had put is garbage
   world.Append(100);
   EXPECT_EQ(StepUntilIdle(*zombie, 10'000).code(), StatusCode::kRebuild);
 
@@ -400,8 +401,8 @@ TEST(PartitionTaskTest, ALostRunStopsAndAZombieThatMissesOneIsBuiltAgain) {
   EXPECT_THAT(stop.message(), HasSubstr("run is missing"));
 }
 
-// What it lacks comes in several offers, one right after the other, each taken whole; in memory and
-// in runs. A task that begins again in between goes on there.
+// What the sink lacks arrives in several offers, one right after the other, each taken whole, from
+// memory and from runs. A task that starts in between continues there.
 TEST(PartitionTaskTest, ASinkIsNotOfferedMoreThanItTakes) {
   constexpr int64_t kRowsMax = 40;
   for (const size_t in_memory : {5, 200}) {
@@ -429,7 +430,7 @@ TEST(PartitionTaskTest, ASinkIsNotOfferedMoreThanItTakes) {
   }
 }
 
-// One that lacks little cannot empty the list: it keeps its pace while another is away.
+// A sink that lacks little cannot empty the list: it keeps its pace while another sink is absent.
 TEST(PartitionTaskTest, OnlyTheSinkThatFillsTheListIsHurried) {
   TestWorld world(2);
   world.Answer(1, Status::Retry("away"));
@@ -440,7 +441,7 @@ TEST(PartitionTaskTest, OnlyTheSinkThatFillsTheListIsHurried) {
     ASSERT_TRUE(StepUntilIdle(*task, now_ms).ok());
   }
   EXPECT_GT(task->Snapshot().sealed_segments, 50);
-  EXPECT_EQ(world.Sink(0).calls, 1);  // when it lacked more than half of the bound
+  EXPECT_EQ(world.Sink(0).calls, 1);  // when the sink lacked more than half of the bound
 }
 
 std::unique_ptr<PartitionTask> MakeTaskUntil(TestWorld* world, int64_t count_until) {
@@ -470,12 +471,12 @@ TEST(PartitionTaskTest, AnotherRangeBeginsWithACheckpointOfItsOwn) {
   world.put_answer.reset();
   ASSERT_TRUE(StepUntilIdle(*task, 60'000).ok());
   EXPECT_EQ(world.Sink(0).counted, 8);
-  // Killed now, it goes on: the checkpoint is of this range.
+  // Killed now, it continues: the checkpoint is of this range.
   world.Append(5);
   task = MakeTaskUntil(&world, 8'000);
   ASSERT_TRUE(StepUntilIdle(*task, 60'001).ok());
   EXPECT_EQ(world.Sink(0).counted, 8);
-  // Not back: seconds 8 to 14 would count now.
+  // The range cannot go back: seconds 8 to 14 would count now.
   task->Drain();
   ASSERT_TRUE(StepUntilIdle(*task, 60'002).ok());
   task = MakeTestTask(&world, {});

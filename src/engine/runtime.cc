@@ -219,6 +219,8 @@ void Runtime::State::Failed(Slot& slot, const Status& status, int64_t now_ms) {
     return Finish(slot, TaskHealth::kStopped, status.message());
   }
   if (Draining(slot)) return Finish(slot, TaskHealth::kStopped, "not drained: " + status.message());
+  // A task that dies young would otherwise be rebuilt in a tight loop, with a claim and fences each
+  // time.
   slot.rebuild_backoff.Died(slot.built_ms, now_ms);
   slot.due_ms = slot.rebuild_backoff.until_ms();
   LogWarning(fmt::format("{} is rebuilt: {}", NameOf(slot.partition), status.message()));
@@ -371,6 +373,7 @@ void Runtime::Add(const SourcePartition& partition) {
     if (s.by_partition.contains(partition)) return;
     slot = s.slots.emplace_back(std::make_unique<State::Slot>()).get();
     slot->partition = slot->health.partition = partition;
+    // To the thread with the fewest partitions: partitions come and go with the consumer group.
     slot->worker = std::ranges::min_element(s.workers, {}, [](const auto& worker) {
                      const std::lock_guard worker_lock(worker->mutex);
                      return worker->count;

@@ -17,9 +17,9 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 using testing::HasSubstr;
 
-constexpr milliseconds kLong{20'000};  // only a broken runtime waits so long
+constexpr milliseconds kLong{20'000};  // only a broken runtime waits this long
 
-// Partitions of worlds of their own.
+// Partitions that each have a world of their own.
 struct Partitions {
   std::deque<TestWorld> worlds;
   std::atomic<int> built = 0;
@@ -170,7 +170,7 @@ TEST(RuntimeTest, PartitionsComeAndGo) {
   EXPECT_TRUE(runtime.Snapshot().empty());
   const std::vector<SourcePartition> ids = partitions.ids();
   for (const SourcePartition& id : ids) runtime.Add(id);
-  runtime.Add(ids[0]);  // it is here
+  runtime.Add(ids[0]);  // it is here already
   std::atomic<bool> stop = false;
   std::thread waker([&] {
     while (!stop)
@@ -184,7 +184,7 @@ TEST(RuntimeTest, PartitionsComeAndGo) {
     appended += 20;
     EXPECT_TRUE(runtime.Remove({a, b}, kLong.count()));
     EXPECT_EQ(runtime.Snapshot().size(), 3u);
-    EXPECT_TRUE(runtime.Remove({a}, kLong.count()));  // it is gone
+    EXPECT_TRUE(runtime.Remove({a}, kLong.count()));  // it is gone already
     runtime.Add(b);
     runtime.Add(a);
   }

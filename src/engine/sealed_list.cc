@@ -38,6 +38,7 @@ void SealedList::DropUntil(Offset committed) {
   for (auto run = runs_.begin(); run != kept; ++run) spilled_bytes_ -= run->bytes;
   runs_.erase(runs_.begin(), kept);
   size_t dropped = 0;
+  // Only whole segments go: a sink's committed offset never lies inside one.
   while (dropped < size() && segments_[dropped].next <= committed) ++dropped;
   Forget(dropped);
 }
@@ -121,6 +122,8 @@ std::span<const Segment> SealedList::Between(Offset first, Offset next) const {
 }
 
 const SpilledRun* SealedList::RunAt(Offset offset) const {
+  // Runs and segments are sorted and contiguous, so both look-ups are binary searches by the end
+  // offset.
   const auto run = std::ranges::upper_bound(runs_, offset, {}, &SpilledRun::next);
   return run != runs_.end() && run->first <= offset ? &*run : nullptr;
 }

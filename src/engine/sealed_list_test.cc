@@ -10,7 +10,7 @@
 namespace sightline {
 namespace {
 
-// A segment with `rows` rows of its own, so that merging never makes fewer.
+// A segment with `rows` rows that no other segment has, so that merging never makes fewer rows.
 Segment Make(int64_t first, int64_t next, int64_t rows) {
   Segment segment{.first = {first}, .next = {next}};
   for (int64_t i = 0; i < rows; ++i)
@@ -149,7 +149,7 @@ TEST(SpilledRunTest, ReadsWhatWasWritten) {
   EXPECT_EQ(read.value(), segments);
 }
 
-// The store finds damage; this is about bytes that are another run's, or of another program.
+// The store finds damage. This test is about bytes of another run, or of another program.
 TEST(SpilledRunTest, RefusesWhatItIsNot) {
   const std::vector<Segment> segments = {Make(0, 5, 3), Make(5, 9, 1)};
   const std::string bytes = EncodeRun(segments);

@@ -47,7 +47,7 @@ TEST(Ledger, EncodesAndDecodesTheSame) {
   EXPECT_EQ(read.value(), ledger);
 }
 
-// So no program that reads the one misreads the other.
+// So a program that reads one form never misreads the other.
 TEST(Ledger, WhatIsLostComesFirstAndOnlyIfThereIsSome) {
   const Ledger ledger{.received = 3, .outcomes = {1, 2}, .heartbeats = 4, .lost = 1'000};
   ByteWriter out, without;
@@ -55,7 +55,7 @@ TEST(Ledger, WhatIsLostComesFirstAndOnlyIfThereIsSome) {
   Ledger{.received = 3, .outcomes = {1, 2}, .heartbeats = 4}.Encode(without);
   EXPECT_EQ(without.bytes(), std::string("\1\2\0\0\0\0\0\4", 8));
   ByteReader in(out.bytes());
-  EXPECT_EQ(in.Varint(), uint64_t{1} << 63);  // more than a program without losses takes
+  EXPECT_EQ(in.Varint(), uint64_t{1} << 63);  // more than a program that knows no losses accepts
   EXPECT_EQ(in.Varint(), 1'000u);
   EXPECT_EQ(in.Raw(in.remaining()), without.bytes());
   ByteReader whole(out.bytes());

@@ -11,14 +11,14 @@ namespace {
 constexpr std::string_view kGood =
     R"({"geographical_location_oid":7,"video_camera_oid":8,"detection_oid":9,"item_name":"car","timestamp_detected":1763800020000})";
 
-// A decoded copy that owns its text.
+// A decoded event that owns its text.
 struct Seen {
   Event event;
   std::string item, field, bytes;
 };
 
 std::vector<Seen> Decode(std::string_view message, TimeUnit unit = TimeUnit::kMillis) {
-  // Exactly kDecodePadding bytes behind it, so that the address sanitizer sees a read too far.
+  // Exactly kDecodePadding bytes behind it, so that AddressSanitizer detects a read too far.
   std::vector<char> padded(message.size() + kDecodePadding, 'x');
   std::copy(message.begin(), message.end(), padded.begin());
   Decoder decoder(unit);
@@ -138,7 +138,7 @@ TEST(Decode, EveryTruncationIsMalformed) {
   }
 }
 
-// The parser would pass over these up to the end of the text, and over it.
+// The parser would skip these up to the end of the text and beyond.
 TEST(Decode, AValueThatIsNoneOrHasNoEnd) {
   const std::string behind(kGood.substr(1));
   for (const char* value :

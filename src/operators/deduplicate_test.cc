@@ -78,7 +78,7 @@ TEST(Deduplicate, ASilentCamerasIdsAreForgotten) {
     EXPECT_EQ(d.Decide(copy, {back}).outcome, back == 1'600 ? kDuplicate : kCounted) << back;
     Deduplicate e(Spec());
     e.Decide(Detection(1, 7, 500), {500});
-    e.Decide(Heartbeat(1, 500), {back});  // it comes back itself
+    e.Decide(Heartbeat(1, 500), {back});  // the camera itself returns
     EXPECT_EQ(e.Decide(Detection(2, 7, back), {back}).outcome,
               back == 1'600 ? kDuplicate : kCounted);
   }
@@ -107,7 +107,8 @@ TEST(Deduplicate, TimesFarApartInOneCameraStayExact) {
   PipelineSpec spec = Spec();
   spec.max_age.reset();
   Deduplicate d(spec);
-  // Each jump is more than 2^32 ms; a copy by a camera far ahead moves the memory with it.
+  // Each jump is more than 2^32 ms. A copy from a camera that is far ahead moves the memory with
+  // it.
   const int64_t jump = int64_t{1} << 33;
   EXPECT_EQ(d.Decide(Detection(1, 1, 0), kNoAppendTime).outcome, kCounted);
   EXPECT_EQ(d.Decide(Detection(2, 1, 3 * jump), kNoAppendTime).outcome, kDuplicate);
@@ -118,7 +119,7 @@ TEST(Deduplicate, TimesFarApartInOneCameraStayExact) {
   EXPECT_EQ(d.Decide(Detection(1, 2, 4 * jump), kNoAppendTime).outcome, kCounted);
 }
 
-// The same decisions by the plainest means: every id with its first camera and newest time.
+// The same decisions by the simplest means: a map from each id to its first camera and newest time.
 struct Naive {
   struct Seen {
     Event first;
@@ -201,7 +202,8 @@ TEST(Deduplicate, ADamagedCheckpointIsToldAndNeverCrashes) {
     std::string flipped = bytes;
     flipped[at] = static_cast<char>(flipped[at] ^ 0xff);
     CountOperator odd(Spec());
-    (void)odd.Load(flipped);  // told or not (there is a checksum around it), but no crash
+    (void)odd.Load(flipped);  // the checkpoint has a checksum, so damage may go unnoticed here, but
+                              // must not crash
   }
   PipelineSpec other = Spec();
   other.window_size = {120'000};
@@ -209,8 +211,8 @@ TEST(Deduplicate, ADamagedCheckpointIsToldAndNeverCrashes) {
   EXPECT_NE(refused.Load(bytes).message().find("settings"), std::string::npos);
 }
 
-// The hand-over: what is remembered does not depend on the range, so the state goes on under
-// another one, as long as nothing was decided that would be decided otherwise.
+// The hand-over: the memory does not depend on the range. So the state continues under another
+// range as long as no decision would have been different.
 TEST(CountOperator, TheRangeMayChangeAheadOfAllEvents) {
   CountOperator op(Spec());
   op.OnEvents({0}, {500}, std::vector<Event>{Detection(1, 1, 500), Detection(2, 2, 510, "bus")});
@@ -234,8 +236,8 @@ TEST(CountOperator, TheRangeMayChangeAheadOfAllEvents) {
   CountOperator(Spec()).Save([&](std::string_view piece) { empty += piece; });
   EXPECT_TRUE(load(0, 510, empty).ok()) << "nothing is decided yet";
 
-  // Under the new range it goes on as one that never had another; what lies beyond is outside, and
-  // remembered. Then the range cannot be taken back.
+  // Under the new range it continues like a pipeline that never had another one. Events beyond the
+  // range are outside, and are remembered. After that, the range cannot be taken back.
   PipelineSpec until = Spec();
   until.count_until = {520};
   CountOperator changed(until);

@@ -9,7 +9,7 @@
 namespace sightline {
 namespace {
 
-// Few different hashes: most keys share theirs.
+// Few distinct hashes, so that most keys share theirs.
 TEST(FactIndex, AsAMapAlsoWhenHashesAreEqual) {
   for (const uint32_t hashes : {1u, 40u, UINT32_MAX}) {
     std::mt19937 random(hashes);

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""The lake's tables as others see them, and under kill -9 and races.
+"""The lake's tables as foreign readers see them, and under kill -9 and races.
 
     lake_test.py LAKE_WRITER TEST     one of the functions test_* of this file
 
-The oracle is `lake_writer oracle`: the made-up stream without a lake. Readers: `deltalake` (its own
-log reader and query engine) and DuckDB (read_parquet over deltalake's list of files).
+The oracle is `lake_writer oracle`: the artificial stream without a lake. The readers are `deltalake` (with
+its own log reader and query engine) and DuckDB (read_parquet over deltalake's list of files).
 """
 
 import datetime
@@ -44,7 +44,7 @@ def sums(text):
 
 
 def by_deltalake(root, version=None):
-    """Sums by window through deltalake's own engine."""
+    """Sums by window, computed by deltalake's own engine."""
     table = deltalake.DeltaTable(f"{root}/{INCREMENTS}", version=version)
     reader = deltalake.QueryBuilder().register("t", table).execute(
         "SELECT geographical_location_oid AS l, CAST(window_start AS BIGINT) AS w, item_name AS i, "
@@ -95,7 +95,7 @@ def test_deltalake_and_duckdb(root):
     expect(by_deltalake(root, version), oracle, "the version before the compaction")
     run("checkpoint", root, INCREMENTS)
     expect_all(root, oracle, "after a checkpoint")
-    # Only the checkpoint and what follows: the commits before it are not looked at.
+    # Reads the checkpoint and what follows it, not the commits before it.
     log = pathlib.Path(root, INCREMENTS, "_delta_log")
     for commit in sorted(log.glob("*.json")):
         if int(commit.stem) < table.version():
@@ -107,7 +107,7 @@ def test_deltalake_and_duckdb(root):
     deleted = int(run("vacuum", root, INCREMENTS).stdout.split()[0])
     assert deleted > 10, deleted
     expect_all(root, oracle, "after vacuum")
-    # Statistics: an engine that skips files by them finds the same rows.
+    # Statistics: an engine that skips files by them still finds the same rows.
     cut = datetime.datetime(2026, 11, 22, 0, 30, tzinfo=datetime.timezone.utc)
     pruned = deltalake.QueryBuilder().register("t", deltalake.DeltaTable(f"{root}/{INCREMENTS}")).execute(
         f"SELECT CAST(sum(item_count) AS BIGINT) AS n FROM t WHERE window_start >= '{cut.isoformat()}'")
@@ -120,7 +120,7 @@ def test_deltalake_and_duckdb(root):
 
 
 def test_deltalake_writes(root):
-    """What deltalake compacts, checkpoints and vacuums is read and written on by us."""
+    """We can read, and continue to write, a table that deltalake has compacted, checkpointed and vacuumed."""
     run("write", root, 3000, 1)
     oracle = sums(run("oracle", 3000).stdout)
     table = deltalake.DeltaTable(f"{root}/{INCREMENTS}")
@@ -140,10 +140,10 @@ def test_deltalake_writes(root):
     expect_all(root, oracle, "deltalake vacuumed")
     run("write", root, 4000, 2)
     expect_all(root, sums(run("oracle", 4000).stdout), "written on")
-    # Another engine owns the source: refused, with what to do.
+    # Another engine owns the source: we refuse, and say what to do.
     other = run("write", root, 5000, 3, "spark", check=False)
     assert other.returncode == 2 and "written by the engine 'embedded'" in other.stderr, other.stderr
-    # A feature that we do not know: refused, nothing written.
+    # A feature that we do not know: we refuse, and write nothing.
     version = deltalake.DeltaTable(f"{root}/{INCREMENTS}").version()
     next_commit = log / f"{version + 1:020}.json"
     for protocol, words in ((dict(minReaderVersion=3, minWriterVersion=7, readerFeatures=["deletionVectors"],
@@ -160,7 +160,7 @@ def test_deltalake_writes(root):
 
 
 def test_crash(root):
-    """kill -9 at random moments: every offset once, nothing damaged, few orphans."""
+    """kill -9 at random moments: every offset is there once, nothing is damaged, and orphans are few."""
     until, kills, orphans = 60_000, 0, 0
     rng = random.Random(20_261_122)
     while kills < KILLS:
@@ -183,7 +183,7 @@ def test_crash(root):
             verified = run("verify", root, check=False)
             assert verified.returncode == 0, verified.stdout
             orphans = int(verified.stdout.split("notes ")[1].split()[0])
-            # At most the files of one commit an attempt: 3 locations a day, 1 file of the ledger, and
+            # At most the files of one commit per attempt: 3 locations a day, 1 file of the ledger, and
             # what a killed compaction had written.
             assert orphans <= kills * 8, (orphans, kills)
     run("write", root, until, 1)
@@ -198,8 +198,8 @@ def test_crash(root):
 
 
 def test_race(root):
-    """Two writers that fence each other off, and two compactors on each table. After RESTARTS the fenced
-    one stays away: on a busy machine two that start again for ever would never come to the end."""
+    """Two writers that fence each other, and two compactors on each table. After RESTARTS the fenced one
+    stays away: on a busy machine, two that restart for ever would never finish."""
     until = 30_000
     restarts, ended = 0, False
     writers = [None, None]
@@ -213,7 +213,7 @@ def test_race(root):
                     code = writer.poll()
                     if code is None:
                         continue
-                    # 3: fenced by the other; a task is then built again
+                    # 3: fenced by the other one; a task would be rebuilt then
                     assert code in (0, 3), f"a writer ended with {code} after {restarts} restarts"
                     ended = ended or code == 0
                     alone = writers[1 - i] is not None and writers[1 - i].poll() is None
@@ -248,7 +248,7 @@ def test_race(root):
 
 
 def damage_cases(root):
-    """(what, function that does it, table, words that a finding must hold)"""
+    """(name, function that causes the damage, table, words that a finding must contain)"""
     def live(table):
         return run("files", root, table).stdout.splitlines()
 
@@ -264,7 +264,7 @@ def damage_cases(root):
         return pathlib.Path(root, live(table)[i])
 
     def add_again(table, copy):
-        """One more commit, by hand, that adds a live file once more."""
+        """Makes one more commit, by hand, that adds a live file again."""
         action = None
         for commit in commits(table):
             for line in commit.read_text().splitlines():
@@ -309,7 +309,7 @@ def damage_cases(root):
 
 
 def test_damage(root):
-    """Every planted damage is found and named; the same lake without it is clean."""
+    """Verify finds and names every planted damage; without damage the same lake is clean."""
     whole = f"{root}/whole"
     run("write", whole, 6000, 5)
     assert run("verify", whole).returncode == 0

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""The Python blocks of docs/LAKE.md, run as they stand there, against what was written.
+"""Runs the Python blocks of docs/LAKE.md as they are, against what was written.
 
     readers_test.py LAKE_WRITER DOCUMENT [BLOCK...]     without BLOCK: all but spark
 
-The oracle is `lake_writer oracle`: the made-up stream without a lake.
+The oracle is `lake_writer oracle`: the artificial stream without a lake.
 """
 
 import collections
@@ -30,7 +30,7 @@ def oracle(writer, until):
 
 
 def plain(rows):
-    """Whatever a reader calls rows, as {(location, item): count}."""
+    """A reader's rows, in whichever form, as {(location, item): count}."""
     if hasattr(rows, "column"):  # Arrow
         rows = zip(*(rows.column(i).to_pylist() for i in range(3)))
     elif hasattr(rows, "reset_index"):  # pandas
@@ -49,7 +49,7 @@ def read(block, name, **values):
 
 
 def open_spark():
-    """A session with the jars of Delta that spark_by_hand.sh has fetched."""
+    """A Spark session with the Delta jars that spark_by_hand.sh has downloaded."""
     from pyspark.sql import SparkSession
     return (SparkSession.builder.master("local[2]").config("spark.jars", os.environ["DELTA_JARS"])
             .config("spark.driver.memory", "1g").config("spark.ui.enabled", "false")
@@ -79,7 +79,7 @@ def main():
         values = {"lake": lake, "version": version}
         if "spark" in names:
             values["spark"] = open_spark()
-        # As written, packed, and with what the packing replaced beside it and deleted.
+        # As written; compacted; and with the replaced files beside the new ones, and then deleted.
         for state, command in (("as written", None), ("compacted", "compact")):
             if command:
                 call(writer, command, lake, "item_count_increments")

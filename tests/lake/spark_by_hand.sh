@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Spark's block of docs/LAKE.md, which `make test` leaves out: pyspark is 450 MB, and a Java is needed.
+# Runs the Spark block of docs/LAKE.md, which `make test` skips: pyspark is 450 MB and needs a Java runtime.
 #
 #   tests/lake/spark_by_hand.sh BUILD_DIRECTORY FOLDER
 #
-# Fetches pyspark (pip) and the jars of delta-spark (Maven) into FOLDER, unless they are there. Needs
-# Java 17 and mvn (Debian: openjdk-17-jre-headless, maven). 1.5 GB of memory.
+# Downloads pyspark (pip) and the jars of delta-spark (Maven) into FOLDER unless they are there already. It
+# needs Java 17 and mvn (Debian: openjdk-17-jre-headless, maven), and 1.5 GB of memory.
 set -euo pipefail
 build=$(realpath "$1")
 mkdir -p "$2"

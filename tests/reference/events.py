@@ -1,6 +1,7 @@
-"""Random detections for the reference test: every row of the table in docs/SEMANTICS.md, and its edges.
+"""Random detections for the reference test: every row of the outcome table in
+docs/SEMANTICS.md, and its edges.
 
-`Maker(seed, ...)` writes elements as bytes, in the order of a log, with an append time each. The same
+`Maker(seed, ...)` writes elements as bytes, in the order of a log, each with an append time. The same
 seed gives the same bytes.
 """
 
@@ -15,7 +16,7 @@ INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 ITEMS = ["person", "car", "bus", "bicycle", "dog", "umbrella", "traffic light", "Fußgänger", "自転車",
          "🚲", "a,b", 'say "hi"', "back\\slash", "new\nline", "tab\there", " leading", "trailing ",
          "{brace", "]", "é" * 128, "x" * 256, "\u007f", "NULL", "Car", "cars", "'quote'", "0", "-"]
-# Elements that cannot be decoded, each for a reason of its own. NAME stands for the five fields.
+# Elements that cannot be decoded, each for a different reason. NAME stands for the five fields.
 GOOD = {"geographical_location_oid": 1, "video_camera_oid": 2, "detection_oid": 3,
         "item_name": "car", "timestamp_detected": 1_763_800_000_000}
 HEARTBEAT = {"geographical_location_oid": 1, "video_camera_oid": 2, "heartbeat": 1_763_800_000_000}
@@ -56,7 +57,7 @@ class Maker:
         r = self.random
         self.now = r.choice([1_763_800_020_000, 1_763_800_020_000, 0, -3 * DAY,
                              -62_135_596_800_000 + 20 * DAY, 253_402_300_799_999 - 900 * DAY])
-        # Times on a grid meet the edges often.
+        # Times on a grid hit the edges often.
         self.grid = r.choice([1, 1_000, 10_000])
         self.cameras = [INT64_MIN, INT64_MAX, 0, -1] + [r.randrange(1, 10**r.randint(2, 18))
                                                          for _ in range(r.choice([4, 30]))]
@@ -91,11 +92,11 @@ class Maker:
                           self.time(camera))
 
     def line(self) -> bytes:
-        """A message: mostly one element, sometimes an array of them."""
+        """Makes a message: mostly one element, sometimes an array."""
         if self.random.random() < 0.97:
             return self.element()
         elements = [self.element() for _ in range(self.random.randrange(4))]
-        # A broken element in an array spoils itself only when the array's own shape is whole.
+        # A broken element affects only itself as long as the array around it is well-formed.
         whole = []
         for element in elements:
             try:
@@ -166,7 +167,7 @@ class Maker:
         return self.write(camera, location, identity, item, time)
 
     def edge_of_memory(self) -> bytes:
-        """The first copy's camera says that it is just about to forget; then another copy comes."""
+        """The first copy's camera moves its watermark to the edge of forgetting; then another copy arrives."""
         r = self.random
         camera, location, identity, item, time = self.recent[r.randrange(len(self.recent))]
         edge = time + self.rule["dedup_horizon"] + self.rule["out_of_orderness"] + r.choice([-1, 0, 1])
@@ -176,7 +177,7 @@ class Maker:
         return self.write_heartbeat(camera, edge)
 
     def edge_of_silence(self) -> bytes:
-        """The first copy's camera comes back when it is just about to be taken for gone."""
+        """The first copy's camera returns at the edge of camera_ttl."""
         r = self.random
         camera, location, identity, item, _ = self.recent[-r.randrange(1, min(50, len(self.recent)) + 1)]
         self.now = max(self.now, self.heard[camera] + self.rule["camera_ttl"] + r.choice([0, 0, 1]))

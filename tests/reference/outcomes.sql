@@ -1,14 +1,14 @@
--- What becomes of each event: docs/SEMANTICS.md as one SQL statement, written from that text alone.
+-- The outcome of each event: docs/SEMANTICS.md as one SQL statement, written from that text alone.
 --
--- In:  table event(n, kind, location, camera, detection, item, time, append_time), one row an element in
+-- In:  table event(n, kind, location, camera, detection, item, time, append_time), one row per element, in
 --      the order of the log. kind: detection, heartbeat, malformed. append_time is NULL for files.
 --      Variables: out_of_orderness, dedup_horizon, future_tolerance, max_age (NULL: off), camera_ttl,
 --      count_from, count_until (NULL: none), window_size, identity ('detection' or 'camera').
--- Out: one row an element: n, outcome, conflict, window_start (of counted ones).
+-- Out: one row per element: n, outcome, conflict, window_start (of counted elements).
 --
--- An event's time is compared with its camera's watermark before the event; times only add to a
--- watermark when they are accepted, and one that is too late by the watermark never could, so that the
--- watermarks need no recursion. What an id's memory says does: it is folded over the id's copies.
+-- An event's time is compared with its camera's watermark before the event. Only accepted times raise a
+-- watermark, and a time that the watermark makes too late never could, so the watermarks need no
+-- recursion. The memory of an id does need it: it is folded over the id's copies.
 CREATE OR REPLACE TEMP TABLE outcome AS
 WITH RECURSIVE
 rule AS (
@@ -22,7 +22,7 @@ rule AS (
          getvariable('window_size')::BIGINT AS window_size,
          getvariable('identity') = 'camera' AS by_camera
 ),
--- What the log's clock says. Without one, nothing.
+-- The rules of the log's clock. They do not apply without append times.
 clocked AS MATERIALIZED (
   SELECT event.*,
          coalesce(time > append_time + future_tolerance, false) AS future,
@@ -30,8 +30,8 @@ clocked AS MATERIALIZED (
   FROM event, rule
   WHERE kind <> 'malformed'
 ),
--- Each camera after each of its readable records: its watermark, when it was heard, and how many times
--- it was silent for longer than camera_ttl (each time its ids are forgotten).
+-- Each camera after each of its readable records: its watermark, when it was last heard, and how often it
+-- was silent for longer than camera_ttl (each time its ids are forgotten).
 camera AS MATERIALIZED (
   SELECT n, camera, append_time AS heard,
          max(time) FILTER (WHERE NOT future AND (kind = 'heartbeat' OR NOT too_old)) OVER so_far
@@ -54,7 +54,7 @@ judged AS MATERIALIZED (
        ASOF LEFT JOIN camera AS before ON clocked.camera = before.camera AND clocked.n > before.n,
        rule
 ),
--- The events that memory is about, the copies of an id numbered from 1.
+-- The events that are remembered; the copies of an id are numbered from 1.
 copy AS MATERIALIZED (
   SELECT judged.n, judged.append_time, judged.location, judged.camera, judged.detection, judged.item,
          judged.time, here.silences,
@@ -63,7 +63,7 @@ copy AS MATERIALIZED (
   FROM judged JOIN camera AS here ON here.n = judged.n, rule
   WHERE outcome IS NULL OR outcome = 'outside'
 ),
--- For each copy but the first: what is known, just before it, of every camera that sent one earlier.
+-- For each copy but the first: the state, just before it, of every camera that sent an earlier copy.
 known AS MATERIALIZED (
   SELECT later.n, sender.camera, before.watermark, before.silences,
          coalesce(later.append_time - before.heard > camera_ttl, false) AS silent
@@ -74,7 +74,7 @@ known AS MATERIALIZED (
        rule
 ),
 -- An id is forgotten once its first copy's camera was silent for too long, or that camera's watermark
--- has passed the greatest time of its copies + dedup_horizon. Then the next copy is a first one.
+-- has passed the greatest time of its copies + dedup_horizon. The next copy is then a first one.
 memory AS (
   SELECT n, detection, owner, k, camera AS first_camera, location AS first_location,
          item AS first_item, silences AS first_silences, time AS newest, true AS is_first,

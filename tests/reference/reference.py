@@ -6,9 +6,9 @@
 For each seed, random events (events.py) are judged by outcomes.sql and by
 - PROGRAM `outcomes` (outcomes.cc): our operator with append times; every element's outcome is compared,
   and every count;
-- `sightline replay`, as files are read: without append times; its rows and its ledger are compared.
-Elements are decoded here with Python's own JSON parser. On a difference the input stays on disk and is
-named. Needs the packages of tools/requirements.txt.
+- `sightline replay`, which reads files and so has no append times; its rows and its ledger are compared.
+This program decodes elements with Python's own JSON parser. If there is a difference, the input stays on
+disk, and its name is printed. It needs the packages of tools/requirements.txt.
 """
 
 import argparse
@@ -77,7 +77,7 @@ def moment(value: object) -> int:
 
 
 class Pairs(list):
-    """A JSON object as its pairs: a field that is there twice is seen."""
+    """A JSON object as its list of pairs, so that repeated fields are noticed."""
 
 
 def decode_element(element: object) -> tuple:
@@ -105,7 +105,7 @@ def no_constant(_: str) -> None:
 
 
 def decode(message: bytes) -> list[tuple]:
-    """The elements of one message. kind 'malformed' where one cannot be read."""
+    """The elements of one message; one that cannot be decoded has the kind 'malformed'."""
     malformed = ("malformed", None, None, None, None, None)
     try:
         parsed = json.loads(message.decode(), object_pairs_hook=Pairs, parse_constant=no_constant)
@@ -139,13 +139,13 @@ def random_rule(seed: int, now: int) -> dict:
 
 
 class Reference:
-    """The outcomes and counts of a list of elements by outcomes.sql."""
+    """The outcomes and counts of a list of elements according to outcomes.sql."""
 
     def __init__(self, rows: list[tuple], rule: dict, folder: pathlib.Path):
         self.db = duckdb.connect()
         for name, value in rule.items():
             self.db.execute(f"SET VARIABLE {name} = ?", [value])
-        # Items travel as hex: their order is the order of their bytes, and no quoting can interfere.
+        # Items are passed as hex: they sort like their bytes, and no quoting can interfere.
         table = folder / "elements.csv"
         with open(table, "w", encoding="utf-8") as out:
             for n, (kind, location, camera, detection, item, time, append) in enumerate(rows):
@@ -172,7 +172,7 @@ class Reference:
                 for location, item, start, end, count in rows]
 
     def ledger(self) -> dict:
-        """Per (location, camera); under None what could not be read; under "total" the sum."""
+        """Sums by (location, camera); under None, elements that could not be decoded; under "total", the sum."""
         ledger: dict = {}
         rows = self.db.execute("""
             SELECT location, camera, CASE WHEN outcome = 'heartbeat' THEN 'heartbeats' ELSE outcome END,
@@ -228,7 +228,7 @@ def same(what: str, expected: list, actual: list) -> None:
 
 
 def make(seed: int, rule: dict, count: int, with_append_time: bool) -> tuple[list, int]:
-    """(append time, message) pairs that hold about `count` elements."""
+    """(append time, message) pairs that contain about `count` elements."""
     maker = events.Maker(seed, rule, with_append_time, count)
     lines = []
     for _ in range(count):

@@ -25,7 +25,7 @@ const SourcePartition kPartition{"kafka:x/raw", 2};
 class CheckpointFilesTest : public testing::Test {
  protected:
   void SetUp() override {
-    // In memory where there is such a place: the files are small, and a test would wait for fsync.
+    // In memory if possible: the files are small, and the tests would otherwise wait for fsync.
     const fs::path in = fs::is_directory("/dev/shm") ? "/dev/shm" : fs::temp_directory_path();
     std::string name = (in / "sightline-XXXXXX").native();
     ASSERT_NE(mkdtemp(name.data()), nullptr);
@@ -103,7 +103,7 @@ TEST_F(CheckpointFilesTest, AnOlderOwnerIsNotBelievedWhenNewerEntriesCameMeanwhi
   EXPECT_EQ(Latest().value().checkpoint, "new");
 }
 
-// Whatever becomes of the newest checkpoint, an older one is not taken for it in silence.
+// Whatever happens to the newest checkpoint, an older one never takes its place silently.
 TEST_F(CheckpointFilesTest, SaysWhenTheNewestCheckpointIsDamaged) {
   ASSERT_TRUE(Put({1}, std::string(20, 'a')).ok());
   ASSERT_TRUE(Claim({2}).ok());
@@ -177,7 +177,7 @@ TEST_F(CheckpointFilesTest, EntriesAndRunsDoNotTouchEachOther) {
 
 TEST_F(CheckpointFilesTest, AWriteThatFailsLeavesNothingAndCanBeTriedAgain) {
   ASSERT_TRUE(Put({1}, "one").ok());
-  // Stands for a full disk: no file may grow beyond 64 KiB.
+  // Simulates a full disk: no file may grow beyond 64 KiB.
   struct rlimit before {};
   ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
   const auto handler = signal(SIGXFSZ, SIG_IGN);

@@ -80,6 +80,7 @@ Status BatchWriter::LoadPositions(Database& database, Tail& tail) {
     Stream& stream = tail.Get(row.Blob(0), static_cast<int32_t>(row.Int(1)));
     const Stream::Position position{{row.Int(2)}, {row.Int(3)}, {row.Int(4)}, row.Int(5)};
     const bool any = row.Int(8) != 0;
+    // A stream without batches is empty: it must begin where it ends.
     const Offset first{any ? row.Int(6) : position.next.v};
     const Offset next{any ? row.Int(7) : position.next.v};
     if (first != position.oldest || next != position.next)

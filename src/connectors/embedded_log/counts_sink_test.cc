@@ -48,7 +48,7 @@ class CountsSinkTest : public testing::Test {
     EXPECT_TRUE(read.ok()) << read.message();
     return groups;
   }
-  // One counted detection an offset, in the pane that begins at `pane`.
+  // One counted detection per offset, in the pane that begins at `pane`.
   static Segment Make(int64_t first, int64_t next, int64_t pane, const std::string& item = "bus") {
     Segment segment{.first = {first}, .next = {next}, .watermark = {pane}};
     segment.counts.push_back({.key = {.pane_start = {pane}, .location = {7}, .item = item},

@@ -9,6 +9,8 @@
 namespace sightline::embedded_log {
 namespace {
 
+// The checksums cover all other columns of a row, the key included, so that a row which damage has
+// moved under another key is detected, too.
 int64_t ProgressCrc(const SourcePartition& partition, Offset next, Watermark watermark,
                     std::string_view ledger) {
   ByteWriter columns;
@@ -89,6 +91,8 @@ Result<std::optional<CountsProgress>> CountsTable::ReadProgress(const SourcePart
     return Damaged(partition, "progress", "wrong checksum");
   ByteReader in(ledger);
   const Result<Ledger> decoded = Ledger::Decode(in);
+  // The checksum was right, so only a faulty writer can have caused what follows. It is still not
+  // trusted.
   if (!decoded.ok() || !in.done()) return Damaged(partition, "progress", "bad ledger");
   progress.ledger = decoded.value();
   return std::optional(progress);
@@ -114,6 +118,7 @@ Status CountsTable::ReadGroups(const SourcePartition& partition, EventTime not_b
         segment.value().next != next)
       return Damaged(partition, "groups",
                      fmt::format("bad segment of offsets [{}, {})", first.v, next.v));
+    // Called while the statement runs, so that only one group is in memory at a time.
     callback(std::move(segment).value());
   }
 }

@@ -79,6 +79,8 @@ Result<std::vector<DeadLetterReader::Entry>> DeadLetterReader::Read(std::string_
   std::vector<Entry> entries;
   for (const auto& block : blocks.value()) {
     ByteReader in(block->records());
+    // A block may begin before `from` and reach beyond `end`: a block is read whole, and the rest
+    // skipped.
     for (Offset at = block->first; at < block->next && at < end; at.v += 1) {
       const std::string_view bytes = in.String();
       if (at < from) continue;

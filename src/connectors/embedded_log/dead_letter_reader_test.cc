@@ -24,7 +24,7 @@ class DeadLetterReaderTest : public testing::Test {
  protected:
   DeadLetterReaderTest() { OpenLog({}); }
 
-  // `options`: what is not of every test.
+  // `options` are those that not every test shares.
   void OpenLog(EmbeddedLogOptions options) {
     options.dir = Dir();
     options.partitions = 2;
@@ -44,7 +44,7 @@ class DeadLetterReaderTest : public testing::Test {
                       .append_time = {kNowMs + n},
                       .bytes = std::string(bytes, static_cast<char>('a' + n % 26))}};
   }
-  // [first, next) in one transaction.
+  // Appends the records [first, next) in one transaction.
   void Append(int64_t first, int64_t next, std::string_view topic = kLateDetectionsTopic,
               size_t bytes = 20) {
     std::vector<std::string> records;
@@ -71,7 +71,7 @@ class DeadLetterReaderTest : public testing::Test {
     std::vector<int64_t> offsets;
     for (const auto& entry : entries) {
       offsets.push_back(entry.offset.v);
-      // Each test appends record n as the nth of its topic.
+      // Each test appends record n as the n-th record of its topic.
       EXPECT_EQ(entry.record, Record(entry.offset.v, entry.record.event.bytes.size()));
     }
     return offsets;
@@ -100,7 +100,7 @@ TEST_F(DeadLetterReaderTest, ReadsBesideTheOwner) {
   EXPECT_EQ(reader->Look(kDeadLettersTopic, 1).value().next, Offset{0});
   EXPECT_EQ(Offsets(reader->Read(kLateDetectionsTopic, 1, {0}, {5}).value()),
             (std::vector<int64_t>{0, 1, 2, 3, 4}));
-  Append(5, 6);  // what comes while it is open is seen, too
+  Append(5, 6);  // records that arrive while it is open are visible, too
   EXPECT_EQ(Offsets(reader->Read(kLateDetectionsTopic, 1, {5}, {6}).value()),
             (std::vector<int64_t>{5}));
 }
@@ -112,8 +112,8 @@ TEST_F(DeadLetterReaderTest, ReadsWhatIsAskedFor) {
   auto read = [&](int64_t from, int64_t end) {
     return Offsets(reader->Read(kLateDetectionsTopic, 1, {from}, {end}).value());
   };
-  EXPECT_EQ(read(1, 2), (std::vector<int64_t>{1}));        // inside of a block
-  EXPECT_EQ(read(2, 5), (std::vector<int64_t>{2, 3, 4}));  // of two
+  EXPECT_EQ(read(1, 2), (std::vector<int64_t>{1}));        // inside a block
+  EXPECT_EQ(read(2, 5), (std::vector<int64_t>{2, 3, 4}));  // from two blocks
   EXPECT_EQ(read(7, 100), (std::vector<int64_t>{7}));
   EXPECT_EQ(read(8, 100), std::vector<int64_t>{});
   EXPECT_EQ(read(5, 5), std::vector<int64_t>{});

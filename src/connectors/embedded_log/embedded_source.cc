@@ -22,6 +22,8 @@ Result<Offset> EmbeddedSource::Earliest() { return tail_.Look(stream_, next_).po
 
 Status EmbeddedSource::Seek(Offset next) {
   const Stream::Position position = tail_.Look(stream_, next).position;
+  // Keeps the refused position, so that the next Poll() refuses it again and Earliest() reports the
+  // bound.
   if (next < position.oldest) {
     next_ = next;
     return Behind(position.oldest);
@@ -60,6 +62,7 @@ Result<Batch> EmbeddedSource::Poll(int64_t records_max) {
   if (used.size() == 1) {
     batch.storage = std::move(used.front());
   } else if (!used.empty()) {
+    // The batch owns all of its blocks, so its payloads outlive this source and retention.
     batch.storage = std::make_shared<std::vector<BlockPointer>>(std::move(used));
   }
   return batch;
@@ -78,6 +81,7 @@ Result<bool> EmbeddedSource::FindBlock() {
   if (next_ < view.position.oldest) return Behind(view.position.oldest);
   CHECK(next_ <= view.position.next);
   if (next_ == view.position.next) return false;
+  // Not in memory any more: this reader is behind the tail, so it reads several batches at once.
   if (view.block == nullptr) return ReadAhead(view.position.next);
   RETURN_IF_ERROR(EnterBlock(std::move(view.block)));
   return true;

@@ -1,7 +1,7 @@
 // A disk that fills up, fails and loses power under the log: a layer between SQLite and its files.
 //
-// The layer keeps, for each file, what the writes since its last sync have overwritten. A power cut
-// copies the files and takes those writes back: the worst that a disk may do.
+// For each file, the layer keeps what the writes since its last sync have overwritten. A power cut
+// copies the files and undoes those writes, which is the worst that a disk may do.
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -38,13 +38,13 @@ struct Disk {
 
   struct Undo {
     int64_t at = 0;
-    std::string before;       // what lay there
-    int64_t size_before = 0;  // of the file
+    std::string before;       // the bytes that were there
+    int64_t size_before = 0;  // the file's size before the write
   };
   std::mutex mutex;
   std::map<std::string, std::vector<Undo>> unsynced;  // by path
 };
-Disk* disk = nullptr;  // of the test that runs
+Disk* disk = nullptr;  // the disk of the running test
 
 struct File {
   sqlite3_file base;
@@ -54,7 +54,7 @@ struct File {
 File& Of(sqlite3_file* file) { return *reinterpret_cast<File*>(file); }
 sqlite3_file* Real(sqlite3_file* file) { return Of(file).real; }
 
-// Notes what [at, at + size) holds now.
+// Remembers the present content of [at, at + size).
 void NoteBefore(File& file, int64_t at, int64_t size) {
   if (file.path == nullptr) return;
   sqlite3_int64 size_before = 0;
@@ -90,7 +90,7 @@ int Sync(sqlite3_file* file, int flags) {
   if (Of(file).path != nullptr) disk->unsynced.erase(*Of(file).path);
   return Real(file)->pMethods->xSync(Real(file), flags);
 }
-// The rest goes straight through.
+// The other calls go straight through.
 int Read(sqlite3_file* f, void* data, int size, sqlite3_int64 at) {
   return Real(f)->pMethods->xRead(Real(f), data, size, at);
 }
@@ -135,7 +135,7 @@ int OpenFile(sqlite3_vfs* vfs, const char* name, sqlite3_file* file, int flags, 
   return SQLITE_OK;
 }
 
-// While it lives, every file that SQLite opens lies on `disk`.
+// While this object lives, every file that SQLite opens lies on `disk`.
 class FaultyDisk {
  public:
   FaultyDisk() : real_(sqlite3_vfs_find(nullptr)), vfs_(*real_) {
@@ -144,7 +144,8 @@ class FaultyDisk {
     vfs_.pAppData = real_;
     vfs_.szOsFile = static_cast<int>(sizeof(File)) + real_->szOsFile;
     vfs_.xOpen = OpenFile;
-    // The others take the vfs only to look at its name and pAppData, which unix does not use.
+    // The other methods use the vfs only for its name and pAppData, which the unix vfs does not
+    // use.
     disk = &state_;
     sqlite3_vfs_register(&vfs_, 1);
   }
@@ -155,7 +156,7 @@ class FaultyDisk {
   }
   Disk& state() { return state_; }
 
-  // What would be on the disk after a power cut now.
+  // Returns what would be on the disk after a power cut now.
   void CutPowerAndCopy(const std::string& from, const std::string& to) {
     const std::lock_guard lock(state_.mutex);
     std::filesystem::create_directories(to);
@@ -251,7 +252,7 @@ TEST_F(FaultTest, ACommitOfCountsSurvivesAFullDisk) {
   EXPECT_EQ(commit({make(1, 2)}).status().code(), StatusCode::kRetry);
   EXPECT_EQ(sink->Committed(partition).value(), Offset{1});
   disk_.state().full = false;
-  // Cut in another way than the one that failed.
+  // Cut into other segments than the commit that failed.
   EXPECT_EQ(commit({make(1, 3), make(3, 4)}).value(), Offset{4});
   EXPECT_EQ(commit({make(4, 5)}).value(), Offset{5});
   int64_t count = 0;
@@ -263,7 +264,7 @@ TEST_F(FaultTest, ACommitOfCountsSurvivesAFullDisk) {
   EXPECT_EQ(count, 5);
 }
 
-// Every commit is synced before it is acknowledged, also while the write-ahead log is copied and
+// Every commit is synced before it is acknowledged, even while the write-ahead log is copied and
 // starts over.
 TEST_F(FaultTest, APowerCutLosesNothingThatWasAcknowledged) {
   auto log = Open(dir());
@@ -275,7 +276,7 @@ TEST_F(FaultTest, APowerCutLosesNothingThatWasAcknowledged) {
       record.resize(n % 7 == 0 ? 300'000 : 200, 'x');
       if (!AppendAndWait(*log, "raw", 0, {record}).ok()) break;
       acknowledged = ++n;
-      // Long enough for the log to be idle and to copy its write-ahead log.
+      // Long enough for the log to become idle and copy its write-ahead log.
       if (n % 200 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(40));
     }
   });

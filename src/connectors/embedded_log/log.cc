@@ -51,6 +51,7 @@ Result<std::unique_ptr<EmbeddedLog>> EmbeddedLog::Open(EmbeddedLogOptions option
     return Status::Stop(
         fmt::format("a log needs at least 1 partition, not {}", options.partitions));
   Result<embedded_log::DirectoryLock> lock = embedded_log::DirectoryLock::Take(options.dir);
+  // The lock comes first: nobody may even look at the file while another process owns it.
   if (!lock.ok()) return lock.status();
   const std::string path = options.dir + "/log.db";
   Result<embedded_log::OpenedFile> file = embedded_log::OpenForWriting(path, options.partitions);

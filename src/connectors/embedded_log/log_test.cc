@@ -42,7 +42,7 @@ class EmbeddedLogTest : public testing::Test {
     return EmbeddedLog::Open(std::move(options)).status();
   }
   std::string path() { return Options().dir + "/log.db"; }
-  // On a connection of its own, as another program would.
+  // Uses a connection of its own, like another program.
   void Sql(const std::string& sql) {
     sqlite3* database = nullptr;
     ASSERT_EQ(sqlite3_open(path().c_str(), &database), SQLITE_OK);
@@ -78,7 +78,7 @@ TEST_F(EmbeddedLogTest, KeepsItsIdentityAndRecords) {
 
 TEST_F(EmbeddedLogTest, LeavesOneFileWhenClosed) {
   EmbeddedLogOptions options = Options();
-  options.tail_bytes_max = 0;  // so that somebody reads from the file
+  options.tail_bytes_max = 0;  // so that readers read from the file
   Open(options);
   ASSERT_TRUE(AppendAndWait(*log_, "raw", 0, {"a"}).ok());
   EXPECT_EQ(Payloads(0).size(), 1u);
@@ -135,7 +135,7 @@ TEST_F(EmbeddedLogTest, AppendTimeNeverGoesBack) {
   clock_.Advance(-5000);
   ASSERT_TRUE(AppendAndWait(*log_, "raw", 0, {"b"}).ok());
   ASSERT_TRUE(AppendAndWait(*log_, "raw", 1, {"c"}).ok());
-  // Also when retention has removed every record that had the time.
+  // Even if retention has removed every record with that time.
   clock_.Advance(1);
   Open([this] {
     EmbeddedLogOptions options = Options();
@@ -207,7 +207,7 @@ TEST_F(EmbeddedLogTest, CutsLongAppendsIntoBoundedRows) {
   Open(options);
   std::vector<std::string> records;
   for (int i = 0; i < 100; ++i) records.push_back(fmt::format("{:0100}", i));
-  records[50] = std::string(5000, 'y');  // one that is larger than a row goes alone
+  records[50] = std::string(5000, 'y');  // a record that is larger than a row gets a row of its own
   ASSERT_TRUE(AppendAndWait(*log_, "raw", 0, records).ok());
   EXPECT_EQ(log_->stats().batches, 1 + 2 * 6);  // 9 records a row
   EXPECT_EQ(Payloads(0), records);
@@ -257,7 +257,7 @@ TEST_F(EmbeddedLogTest, RemovesOldBatches) {
   EXPECT_EQ(Payloads(0), std::vector<std::string>{"c"});
   EXPECT_EQ(log_->stats().retention_batches, 1);
 
-  const Status behind = reader->Poll(1).status();  // it was there when it looked for it
+  const Status behind = reader->Poll(1).status();  // the record was there when the source sought it
   EXPECT_EQ(behind.code(), StatusCode::kStop);
   EXPECT_THAT(behind.message(), HasSubstr("retention has removed the records [0, 2)"));
   EXPECT_EQ(reader->Seek({1}).code(), StatusCode::kStop);
@@ -335,8 +335,8 @@ TEST_F(EmbeddedLogTest, SaysWhenABatchIsMissing) {
   EXPECT_THAT(end.message(), HasSubstr("[0, 3) of topic 'raw' partition 0"));
 }
 
-// Any byte of the file may be bad: the log reports it, or the byte is not in use. Nothing is ever
-// read wrongly.
+// Damages any byte of the file. Either the damage is reported, or the byte is not in use; nothing
+// is ever read wrongly.
 TEST_F(EmbeddedLogTest, NeverReadsADamagedPageWrongly) {
   Open();
   std::vector<std::string> records;

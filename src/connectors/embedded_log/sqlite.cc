@@ -16,9 +16,11 @@ Status ToStatus(sqlite3* database, int code, std::string_view doing) {
     case SQLITE_IOERR:
     case SQLITE_CANTOPEN: {
       const int error = database != nullptr ? sqlite3_system_errno(database) : 0;
+      // SQLite's own text is general ("disk I/O error"). The system's error says why.
       if (error != 0) message += fmt::format(" ({})", std::strerror(error));
       return Status::Retry(message);
     }
+    // These pass by themselves.
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
     case SQLITE_PROTOCOL:

@@ -13,6 +13,7 @@ Stream& Tail::Get(std::string_view topic, int32_t partition) {
   auto it = topics_.find(topic);
   if (it == topics_.end()) {
     it = topics_.try_emplace(std::string(topic)).first;
+    // All partitions of a topic are created together, so that a partition is an index of the vector.
     for (int32_t p = 0; p < partitions_; ++p) {
       auto stream = std::make_unique<Stream>();
       stream->topic = topic;
@@ -26,6 +27,7 @@ Stream& Tail::Get(std::string_view topic, int32_t partition) {
 Tail::View Tail::Look(const Stream& stream, Offset offset) const {
   const std::lock_guard lock(mutex_);
   View view{.position = stream.position};
+  // The block that begins at or before the offset is the only one that can have it.
   const auto after = std::upper_bound(
       stream.blocks.begin(), stream.blocks.end(), offset,
       [](Offset o, const std::shared_ptr<const Block>& b) { return o < b->first; });
@@ -45,6 +47,8 @@ void Tail::Publish(std::vector<Change>&& changes) {
       stream.blocks.push_back(std::move(block));
     }
   }
+  // Drops the oldest blocks of all streams together: a busy stream may use the memory of quiet
+  // ones.
   while (bytes_ > bytes_max_ && !order_.empty()) {
     Stream& oldest = *order_.front();
     order_.pop_front();

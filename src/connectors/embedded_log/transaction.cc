@@ -48,6 +48,8 @@ Status Transaction::Remove(const BatchWriter::Stored& batch) {
   if (batch.partition < 0 || batch.partition >= tail_.partitions()) return damaged(0);
   Staged& staged = Stage(batch.topic, batch.partition);
   Stream::Position& position = staged.change.position;
+  // Retention removes batches in the order of appending, so this must be the first one of its
+  // partition. Anything else would leave a hole that no reader could explain.
   if (batch.first != position.oldest || batch.next > position.next)
     return damaged(position.oldest.v);
   RETURN_IF_ERROR(batches_.Delete(batch.id));
@@ -75,6 +77,8 @@ std::vector<Tail::Change> Transaction::TakeChanges() {
 Transaction::Staged& Transaction::Stage(std::string_view topic, int32_t partition) {
   Stream& stream = tail_.Get(topic, partition);
   const auto [it, is_new] = staged_.try_emplace(&stream);
+  // Works on a copy of the position. The stream itself changes only when the transaction is
+  // durable.
   if (is_new) it->second.change = {.stream = &stream, .position = stream.position};
   return it->second;
 }

@@ -23,6 +23,8 @@ CountsSink::~CountsSink() {
 Status CountsSink::Fence(const SourcePartition& partition, Epoch) {
   if (fencing_ == nullptr) {
     CHECK(worker_ == nullptr);
+    // One transactional.id per task, so that a bad partition stops only itself, and its new task
+    // fences only its old one.
     worker_ = std::make_unique<TransactionWorker>(
         options_.kafka,
         fmt::format("{}-{}-{}", options_.deployment, partition.source, partition.partition),
@@ -131,6 +133,7 @@ std::vector<Message> CountsSink::Prepare(std::span<const Segment> segments) {
   keys.reserve(changed.size());
   for (const CountRow& row : changed) keys.push_back(row.key);
   MergeCounts(totals_, std::move(changed));
+  // A record has the total of its key, so only keys that changed are written.
   for (const CountKey& key : keys) messages.push_back(CountMessage(key));
   std::vector<LedgerKey> rows;
   rows.reserve(added.size());

@@ -22,6 +22,8 @@ Status JoinMap::Take(Offset at, std::string_view value, StepClock::time_point) {
     message.key = LedgerKeyJson(record.from, record.first, record.ledger->key);
   } else {
     message.key = ProgressKeyJson(record.from);
+    // Only here is a commit whole: a position inside it would drop the rest of its records after a
+    // restart.
     next_ = {at.v + 1};
     message.headers.emplace_back(
         kPositionHeader, StepPositionJson({.topic_id = topic_id_, .next = next_, .done = {}}));
@@ -33,6 +35,7 @@ Status JoinMap::Take(Offset at, std::string_view value, StepClock::time_point) {
 
 Result<StepCommit> JoinMap::NextCommit(StepClock::time_point) {
   StepCommit commit{.messages = {}, .position = {.topic_id = topic_id_, .next = next_, .done = {}}};
+  // Whole commits only. What was read of the next one stays until its progress record arrives.
   const auto end = messages_.begin() + static_cast<ptrdiff_t>(std::exchange(whole_, 0));
   commit.messages.assign(std::make_move_iterator(messages_.begin()), std::make_move_iterator(end));
   messages_.erase(messages_.begin(), end);

@@ -75,6 +75,8 @@ struct KafkaMembership::State {
       const std::lock_guard lock(mutex);
       for (const KafkaPartition& partition : list) answers.erase(partition);
     }
+    // Returns only when the partitions are drained or abandoned. The group gives them to their next
+    // owner after the unassign below.
     options.on_revoked(list);
     const kafka::Error error(rd_kafka_incremental_unassign(client, partitions));
     Note(error.get());
@@ -118,6 +120,7 @@ struct KafkaMembership::State {
              std::chrono::steady_clock::now() < deadline)
         rd_kafka_queue_poll_callback(queue.get(), kPollMs);
     }
+    // The queue must be destroyed before the client, hence the scope above.
     if (rd_kafka_consumer_closed(client.get()) != 0) return;
     LogInfo(fmt::format("group '{}' does not answer: left it without an answer", options.group));
     // Destroying the client would wait for the same answers, for up to a minute. So it is left

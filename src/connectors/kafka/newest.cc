@@ -36,6 +36,7 @@ class Newest {
     if (!earliest.ok()) return earliest.status();
     const Result<int64_t> end = Ask(RD_KAFKA_OFFSET_SPEC_LATEST);
     if (!end.ok()) return end.status();
+    // Offsets have holes, so this may read fewer records than asked for, but never more.
     const int64_t begin = std::max(earliest.value(), end.value() - records_max);
     if (begin >= end.value()) return Status::Ok();
     const kafka::Queue queue(rd_kafka_queue_new(client_));

@@ -61,6 +61,7 @@ Result<std::vector<PartitionBounds>> ReadPartitionBounds(const KafkaOptions& opt
                        queue.get(), reinterpret_cast<void*>(question));
   std::vector<PartitionBounds> bounds(static_cast<size_t>(partitions));
   const Clock::time_point until = Clock::now() + std::chrono::milliseconds(timeout.v);
+  // All questions of all partitions are under way at once, and the answers arrive in any order.
   for (int64_t left = kQuestions * partitions; left > 0; --left) {
     const auto wait = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now());
     const kafka::Event event(
@@ -76,6 +77,7 @@ Result<std::vector<PartitionBounds>> ReadPartitionBounds(const KafkaOptions& opt
          answer.value(), bounds[static_cast<size_t>(answer.value().partition)]);
   }
   for (PartitionBounds& b : bounds)
+    // There is no record of the requested time or later.
     if (b.from.v < 0) b.from = b.end;
   return bounds;
 }

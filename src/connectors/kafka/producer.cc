@@ -96,6 +96,7 @@ struct KafkaProducer::State {
         kafka::MakeClient(RD_KAFKA_PRODUCER, options, settings, {.on_delivery = OnDelivery});
     if (!fresh.ok()) return;
     {
+      // Appends hold the lock shared, so none can use a client that is being replaced.
       const std::unique_lock lock(mutex);
       std::swap(client, fresh.value());
     }

@@ -174,6 +174,7 @@ Result<Ledger> LedgerOf(const json::object& object) {
     ledger.outcomes[i] = numbers.Get(ToString(static_cast<Outcome>(i)));
   ledger.conflicts = numbers.Get("conflicts");
   ledger.heartbeats = numbers.Get("heartbeats");
+  // Earlier writers did not know lost offsets.
   ledger.lost = numbers.GetIfThere("lost");
   if (!numbers.ok() || !ledger.Balanced())
     return Status::Stop("the record's ledger cannot be read or does not balance");

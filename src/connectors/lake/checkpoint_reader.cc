@@ -90,6 +90,7 @@ Status ReadAdds(const arrow::StructArray& column, std::string_view path, Commit&
       deletion_vector(column, "deletionVector");
   for (int64_t row = 0; row < column.length(); ++row) {
     if (column.IsNull(row)) continue;
+    // Ignoring the vector would bring deleted rows back.
     if (!deletion_vector.IsNull(row))
       return Status::Stop(fmt::format(
           "checkpoint '{}' has deletion vectors, which this program cannot read: rewrite the table "
@@ -189,6 +190,7 @@ Result<Snapshot> DecodeCheckpoint(std::string bytes, Version version, std::strin
   RETURN_IF_ERROR(ReadAdds(*add, path, commit));
   if (const auto remove = column("remove")) ReadRemoves(*remove, commit);
   if (const auto txn = column("txn")) ReadTxns(*txn, commit);
+  // The checkpoint is applied like one commit, which raises the version by one.
   Snapshot snapshot{.version = {version.v - 1}, .checkpoint = version};
   snapshot.Apply(std::move(commit));
   return snapshot;

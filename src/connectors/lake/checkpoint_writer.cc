@@ -147,6 +147,7 @@ void AppendRows(const Snapshot& snapshot, int64_t now_ms, std::vector<StructColu
     add.TextOrNull(6, file->stats);
   });
   snapshot.tombstones.ForEach([&](const std::shared_ptr<const Tombstone>& tombstone) {
+    // Older tombstones are of no use: a vacuum may have deleted their files long ago.
     if (tombstone->deleted_ms < now_ms - kTombstoneRetentionMs) return;
     StructColumn& remove = row(kRemove);
     remove.Text(0, tombstone->path);
@@ -196,6 +197,8 @@ Status WriteCheckpoint(Storage& storage, std::string_view table, const Snapshot&
   const Result<PutOutcome> put =
       storage.Put(CheckpointPath(table, snapshot.version), bytes.value(), PutMode::kReplace);
   if (!put.ok()) return put.status();
+  // `_last_checkpoint` is only a hint for readers. So it is written after the checkpoint that it
+  // names.
   const size_t rows = 2 + snapshot.txns.size() + snapshot.files.size() + snapshot.tombstones.size();
   return storage
       .Put(LastCheckpointPath(table),

@@ -65,6 +65,7 @@ std::string MetadataJson(const Metadata& metadata) {
       metadata.created_ms);
 }
 
+// Missing fields read as empty, 0 or absent. The callers check those that the protocol requires.
 std::string TextOf(element from, std::string_view field) {
   std::string_view text;
   if (from[field].get(text)) return {};
@@ -88,6 +89,7 @@ PartitionValues PartitionsOf(element from) {
   if (from["partitionValues"].get(fields)) return values;
   for (const auto [column, value] : fields) {
     std::string_view text;
+    // A value that is not a string is null: the partition value is unknown.
     PartitionValue parsed{.column = std::string(column)};
     if (!value.get(text)) parsed.value = std::string(text);
     values.push_back(std::move(parsed));
@@ -216,6 +218,8 @@ Result<Commit> ParseCommit(std::string_view json, std::string_view path) {
         return Damaged(path, fmt::format("line {}: {}", number, simdjson::error_message(error)));
       RETURN_IF_ERROR(ReadAction(line, path, commit));
       std::string_view hash;
+      // Only our own commits carry a hash. It covers everything behind the first line, which
+      // contains it.
       if (number == 1 && !line["commitInfo"][kHashField].get(hash) &&
           hash != ContentHash(json.substr(std::min(end + 1, json.size()))))
         return Damaged(path, "it was altered: its content does not match its hash");

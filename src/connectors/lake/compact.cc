@@ -160,6 +160,8 @@ Result<CompactResult> Compact(Storage& storage, const Clock& clock, std::string_
           });
       status = commit.status;
       snapshot = commit.snapshot;
+      // If the outcome is unknown, the files may be in the table, so they stay. Vacuum removes them
+      // if they are not.
       if (!status.ok() && commit.known) DeleteUncommitted(storage, spec.value(), written.adds);
       if (!status.ok() && !commit.known) return status;
     }
@@ -175,6 +177,8 @@ Result<CompactResult> Compact(Storage& storage, const Clock& clock, std::string_
     Result<SnapshotPtr> refreshed = Refresh(storage, table, snapshot);
     if (!refreshed.ok()) return refreshed.status();
     snapshot = std::move(refreshed).value();
+    // Only a file that has gone from the table is a reason to choose again. Any other failure is
+    // returned.
     const bool overtaken =
         !CheckStillThere(*snapshot,
                          [&] {

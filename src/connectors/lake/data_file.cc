@@ -58,6 +58,8 @@ arrow::Result<std::shared_ptr<arrow::Table>> Decode(std::string bytes, const Tab
   std::vector<std::shared_ptr<arrow::ChunkedArray>> columns;
   for (const auto& field : schema->fields()) {
     auto column = table->GetColumnByName(field->name());
+    // A file of an earlier program, or of another engine, may lack a column or use another width:
+    // absent columns read as null, others are cast.
     if (column == nullptr) {
       ARROW_ASSIGN_OR_RAISE(auto nulls, arrow::MakeArrayOfNull(field->type(), table->num_rows()));
       column = std::make_shared<arrow::ChunkedArray>(std::move(nulls));
@@ -82,6 +84,7 @@ arrow::Result<std::shared_ptr<arrow::Table>> Sort(const TableSpec& spec,
                                                   std::shared_ptr<arrow::Table> rows) {
   std::vector<arrow::compute::SortKey> keys;
   for (const std::string& column : spec.sort_columns)
+    // Partition columns are constant within a file, and are not stored in it.
     if (!spec.IsPartition(column)) keys.push_back(KeyOf(column));
   ARROW_ASSIGN_OR_RAISE(auto order, arrow::compute::SortIndices(arrow::Datum(rows),
                                                                 arrow::compute::SortOptions(keys)));

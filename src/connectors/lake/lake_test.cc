@@ -1,4 +1,4 @@
-// The writer, its sinks and the maintenance of the tables.
+// Tests of the writer, its sinks and the maintenance of tables.
 #include <arrow/table.h>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
@@ -33,7 +33,7 @@ constexpr int64_t kToday = 20'000 * kDayMs;  // 2024-10-04
 
 SourcePartition Partition(int32_t number) { return {"log/raw", number}; }
 
-// Each offset counts one item in the location of its number, `days_ago`.
+// Each offset counts one item, `days_ago`, in the location with the offset's number.
 Segment Make(int64_t first, int64_t next, int64_t days_ago = 0, int64_t locations = 2) {
   Segment segment{.first = {first}, .next = {next}};
   Ledger ledger;
@@ -71,7 +71,7 @@ class LakeTest : public testing::Test {
                                const SourcePartition& partition = Partition(0)) {
     return Settle([&] { return sink.Commit(partition, segments); });
   }
-  // Both tables, one commit for each segment.
+  // Writes both tables, with one commit per segment.
   void Fill(const std::vector<Segment>& segments, Layout layout = Layout::kByLocation) {
     for (const std::string_view table : {kIncrementsTable, kLedgerTable}) {
       const auto writer = Open({.table = std::string(table), .layout = layout});
@@ -115,7 +115,7 @@ TEST_F(LakeTest, PartitionsShareACommit) {
   for (int32_t i = 0; i < 8; ++i)
     EXPECT_EQ(Commit(*sinks[static_cast<size_t>(i)], segments, Partition(i)).value(), Offset{100});
   EXPECT_EQ(writer->current()->version.v, before.v + 1);
-  EXPECT_EQ(writer->current()->files.size(), 2u);  // one a location
+  EXPECT_EQ(writer->current()->files.size(), 2u);  // one per location
   EXPECT_EQ(seen.back(), writer->current());
   EXPECT_EQ(writer->stats().commits, 1);
   EXPECT_EQ(Sum(), 800);
@@ -127,7 +127,7 @@ TEST_F(LakeTest, AFullDiskLeavesNothingHalf) {
   ASSERT_TRUE(Commit(*sink, {Make(0, 10)}).ok());
   const int64_t files = storage_.DataFiles(kIncrementsTable);
   const std::string full = "cannot write 'x': No space left on device; free some space";
-  // Every put of the commit in turn: two data files and the log entry.
+  // Fails each put of the commit in turn: two data files and the log entry.
   for (int fails = 0; fails < 3; ++fails) {
     int puts = 0;
     storage_.before_put = [&](std::string_view) {
@@ -170,7 +170,7 @@ TEST_F(LakeTest, ComparesAndSets) {
   EXPECT_EQ(Sum(), 10);
 }
 
-// Two processes: each has a writer.
+// Like two processes: each has a writer of its own.
 TEST_F(LakeTest, AnotherProcessFencesToo) {
   const auto ours = Open();
   const auto theirs = Open();
@@ -179,11 +179,11 @@ TEST_F(LakeTest, AnotherProcessFencesToo) {
   const auto owner = Owner(*theirs, Partition(0), 6);
   EXPECT_EQ(owner->Committed(Partition(0)).value(), Offset{10});
   EXPECT_EQ(Commit(*zombie, {Make(10, 20)}).status().code(), StatusCode::kRebuild);
-  EXPECT_EQ(storage_.DataFiles(kIncrementsTable), 2);  // what it wrote is gone
+  EXPECT_EQ(storage_.DataFiles(kIncrementsTable), 2);  // what the refused writer wrote is gone
   ASSERT_TRUE(Commit(*owner, {Make(10, 15)}).ok());
   EXPECT_EQ(Sum(), 15);
   EXPECT_EQ(ours->current()->Txn(OwnerTxn(kIncrementsTable, Partition(0))), 6);
-  // A checkpoint store that was removed by hand begins its epochs again.
+  // A checkpoint store that was removed by hand starts its epochs again.
   const auto again = Owner(*ours, Partition(0), 1);
   EXPECT_EQ(Commit(*owner, {Make(15, 20)}).status().code(), StatusCode::kRebuild);
   ASSERT_TRUE(Commit(*again, {Make(15, 20)}).ok());
@@ -282,7 +282,7 @@ TEST_F(LakeTest, VacuumDeletesNothingThatIsYoung) {
   EXPECT_EQ(storage_.DataFiles(kIncrementsTable), 2);
   EXPECT_EQ(Sum(), 200);
   ExpectClean();
-  // What the compaction replaced can be seen, but no longer read.
+  // The version before the compaction is still listed, but can no longer be read.
   const SnapshotPtr past = ReadSnapshotAt(storage_, kIncrementsTable, {2}).value();
   const Status read = ForEachWriteBatch(storage_, kIncrementsTable, *past, [](WriteBatch&&) {});
   EXPECT_THAT(read.message(), HasSubstr("vacuumed"));
@@ -343,7 +343,7 @@ TEST_F(LakeTest, LostOffsetsAreInTheLedgerAndLeaveNoHole) {
               HasSubstr("a ledger row of offsets [30, 40) says that 11 of them are lost"));
 }
 
-// A table as the program before made it, with a file in it.
+// A table as an earlier program created it, with a file in it.
 void MakeLedgerWithoutLost(Storage& storage, const Clock& clock, const Segment& segment) {
   TableSpec spec = LedgerSpec();
   std::erase_if(spec.columns, [](const Column& column) { return column.name == "lost"; });
@@ -375,7 +375,8 @@ TEST_F(LakeTest, ALedgerWithoutLostOffsetsGetsTheColumnWhenSomeAreLost) {
   }
   ExpectClean();
   EXPECT_EQ(LostIn(storage_), 0);
-  const auto beside = Open({.table = std::string(kLedgerTable)});  // writes as it did
+  const auto beside =
+      Open({.table = std::string(kLedgerTable)});  // writes as the earlier program did
   const auto other = Owner(*beside, Partition(1));
   ASSERT_TRUE(Commit(*other, {Make(0, 10)}, Partition(1)).ok());
   for (int times = 0; times < 2; ++times) {

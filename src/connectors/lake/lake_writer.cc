@@ -264,6 +264,8 @@ void LakeWriter::RunWrites(std::vector<WriteJob> jobs) {
       return change;
     };
     const CommitResult result = CommitChange(storage_, clock_, options_.table, current(), plan);
+    // If the outcome is unknown, the files may be in the table, so they stay. Vacuum removes them
+    // if they are not.
     if (!result.status.ok() && result.known) DeleteUncommitted(storage_, spec_, files.value());
     {
       const std::lock_guard lock(mutex_);
@@ -287,6 +289,7 @@ void LakeWriter::RunWrites(std::vector<WriteJob> jobs) {
 void LakeWriter::Publish(const SnapshotPtr& snapshot) {
   {
     const std::lock_guard lock(mutex_);
+    // Only a new snapshot is announced.
     if (snapshot == current_) return;
     current_ = snapshot;
   }

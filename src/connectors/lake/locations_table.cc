@@ -81,6 +81,7 @@ Result<bool> WriteLocations(Storage& storage, const Clock& clock, std::vector<Lo
   if (!spec.ok()) return spec.status();
   const Result<std::vector<Location>> there = ReadRows(storage, spec.value(), *snapshot.value());
   if (!there.ok()) return there.status();
+  // Most refreshes change nothing. Without this check each would add a commit.
   if (there.value() == locations) return false;
 
   std::vector<AddFile> adds;

@@ -44,6 +44,8 @@ Result<Version> ChooseStart(const LogListing& log, std::string_view table, Versi
     if (checkpoint.version <= target) start = checkpoint.version;
   const Version missing = FirstMissing(log, {start.v + 1}, target);
   if (missing == kNoVersion) return start;
+  // The commits were cleaned because of a checkpoint that we cannot read. That is not damage, and
+  // has another remedy.
   if (log.foreign_checkpoint.has_value() && log.foreign_checkpoint->version >= missing)
     return Status::Stop(
         fmt::format("'{}' is a multi-part or v2 checkpoint, which this program cannot read: set "
@@ -168,6 +170,7 @@ Result<SnapshotPtr> Refresh(Storage& storage, std::string_view table, SnapshotPt
     Result<std::optional<Commit>> commit = ReadCommitIfThere(storage, table, version);
     if (!commit.ok()) return commit.status();
     if (!commit.value().has_value()) break;
+    // Copied only when there is something new: most refreshes find nothing.
     if (next == nullptr) next = std::make_shared<Snapshot>(*snapshot);
     next->Apply(std::move(*commit.value()));
   }

@@ -1,4 +1,5 @@
-// The log: what is read, what is refused, and what a commit does when it meets another.
+// Tests of the log: what is read, what is refused, and what a commit does when it meets another
+// one.
 #include "connectors/lake/log.h"
 
 #include <fmt/format.h>
@@ -195,7 +196,7 @@ TEST_F(LogTest, RefusesWhatItDoesNotKnow) {
   PutCommit(3, R"({"protocol":{"minReaderVersion":1,"minWriterVersion":7}})");
   EXPECT_THAT(Add(4, Read()).status.message(), HasSubstr("writer version 7"));
   ASSERT_TRUE(storage_.Delete(CommitPath(kTable, {3})).ok());
-  // A checkpoint of many parts is needed only where the commits before it are gone.
+  // A multi-part checkpoint is needed only if the commits before it are gone.
   const std::string part =
       LogDirectory(kTable) + "/00000000000000000001.checkpoint.0000000001.0000000002.parquet";
   ASSERT_TRUE(storage_.Put(part, "x", PutMode::kReplace).ok());
@@ -248,7 +249,7 @@ TEST_F(LogTest, ALostAnswerIsFound) {
   EXPECT_TRUE(lost.status.ok()) << lost.status.message();
   storage_.after_put = nullptr;
   EXPECT_EQ(Read()->version, Version{1});
-  // The same, but it was never written: nobody can know.
+  // The same, but the commit was never written: nobody can know.
   storage_.before_put = lose;
   const CommitResult unknown = Add(2, Read());
   EXPECT_EQ(unknown.status.code(), StatusCode::kRebuild);

@@ -98,6 +98,7 @@ Result<RetentionResult> RemoveOldDays(Storage& storage, const Clock& clock, std:
     RETURN_IF_ERROR(CheckStillThere(now, files));
     Change change{.operation = "DELETE", .removes = files, .metadata = *now.metadata};
     for (const auto& [partition, counts] : removed) {
+      // Rows without provenance belong to no source partition, so no sum misses them.
       if (partition.source.empty()) continue;
       RemovedCounts total = RemovedOf(now, partition);
       total.item_count += counts.item_count;

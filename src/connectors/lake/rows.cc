@@ -117,6 +117,7 @@ Status ForEachIncrements(const TableSpec& spec, const RowContext& context,
                        .batch = batch});
   std::sort(cells.begin(), cells.end(),
             [](const Cell& a, const Cell& b) { return a.order() < b.order(); });
+  // The cells are sorted by partition value first, so each value is one contiguous range.
   for (auto first = cells.begin(); first != cells.end();) {
     const auto next = std::find_if(first, cells.end(), [&](const Cell& cell) {
       return cell.place != first->place || cell.day != first->day;

@@ -22,6 +22,7 @@ void Snapshot::Apply(Commit commit) {
   if (commit.metadata.has_value())
     metadata = std::make_shared<const Metadata>(std::move(*commit.metadata));
   for (auto& [app, txn] : commit.txns) txns[std::move(app)] = txn;
+  // Removes before adds: a commit may remove a path and add it again.
   for (Tombstone& remove : commit.removes) {
     files.Erase(remove.path);
     tombstones.Put(std::make_shared<const Tombstone>(std::move(remove)));

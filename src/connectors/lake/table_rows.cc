@@ -44,6 +44,7 @@ struct Provenance {
         next(columns.Longs("next_offset")) {}
   void Read(int64_t row, FileRow& out) const {
     out.partition = {};
+    // Rows of another engine have no provenance; they cannot be attributed to offsets.
     if (source->IsNull(row) || partition->IsNull(row) || first->IsNull(row) || next->IsNull(row))
       return;
     out.partition.source.assign(source->GetView(row));
@@ -165,6 +166,8 @@ Status ForEachWriteBatch(Storage& storage, std::string_view table, const Snapsho
     if (!rows.ok()) return rows.status();
     std::map<std::tuple<SourcePartition, Offset, Offset>, WriteBatch> batches;
     RETURN_IF_ERROR(ForEachFileRow(spec.value(), *file, *rows.value(), [&](const FileRow& row) {
+      // Provenance is the identity of a commit's rows, also after a compaction has mixed them in
+      // one file.
       WriteBatch& batch = batches[{row.partition, row.first, row.next}];
       batch.partition = row.partition;
       batch.first = row.first;

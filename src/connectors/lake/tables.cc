@@ -58,6 +58,7 @@ Status CheckColumns(const TableSpec& spec, const std::vector<Column>& actual) {
   for (const Column& column : spec.columns) {
     const auto same_name = [&](const Column& other) { return other.name == column.name; };
     const auto found = std::find_if(actual.begin(), actual.end(), same_name);
+    // An earlier program created the table: the column is missing until the first row needs it.
     if (found == actual.end() && IsAdded(column.name)) continue;
     if (found == actual.end()) return refuse(fmt::format("has no column '{}'", column.name));
     if (found->type != column.type)
@@ -66,6 +67,7 @@ Status CheckColumns(const TableSpec& spec, const std::vector<Column>& actual) {
   }
   for (const Column& column : actual) {
     const auto same_name = [&](const Column& other) { return other.name == column.name; };
+    // A later program may have added it with a meaning that our rows would violate.
     if (std::none_of(spec.columns.begin(), spec.columns.end(), same_name))
       return refuse(fmt::format("has a column '{}' that this program does not know", column.name));
   }
@@ -155,6 +157,7 @@ Result<TableSpec> SpecOf(std::string_view table, const Snapshot& snapshot) {
   TableSpec spec = table == kLedgerTable ? LedgerSpec() : LocationsSpec();
   if (table == kIncrementsTable) {
     const TableSpec buckets = IncrementsSpec(Layout::kByBucket);
+    // The layout was chosen when the table was created; its partition columns say which it is.
     spec = snapshot.metadata->partition_columns == buckets.partition_columns
                ? buckets
                : IncrementsSpec(Layout::kByLocation);
@@ -199,6 +202,7 @@ Result<SnapshotPtr> AddColumns(Storage& storage, const Clock& clock, SnapshotPtr
     return change;
   };
   CommitResult added = CommitChange(storage, clock, spec.name, snapshot, add);
+  // If another writer added them first, that is as good.
   if (added.status.ok() || !lacks(*added.snapshot)) return added.snapshot;
   return added.status;
 }
@@ -208,6 +212,8 @@ Result<SnapshotPtr> OpenOrCreate(Storage& storage, const Clock& clock, const Tab
   if (!snapshot.ok() || snapshot.value()->version != kNoVersion) return snapshot;
   const auto create = [&](const Snapshot& now) -> Result<Change> {
     if (now.version != kNoVersion) return Status::Retry("the table was created meanwhile");
+    // Features that we cannot read are switched off explicitly, because an engine may enable them
+    // by default on tables that it writes to.
     return Change{
         .operation = "CREATE TABLE",
         .metadata = Metadata{.id = RandomId(),
@@ -224,6 +230,7 @@ Result<SnapshotPtr> OpenOrCreate(Storage& storage, const Clock& clock, const Tab
   };
   CommitResult created = CommitChange(storage, clock, spec.name, snapshot.value(), create);
   if (created.status.ok()) return created.snapshot;
+  // Another process created the table first. That is as good.
   if (created.snapshot->version != kNoVersion) return created.snapshot;
   return created.status;
 }

@@ -27,11 +27,13 @@ WriteBatch ToIncrements(const SourcePartition& partition, std::span<const Segmen
     for (const CountRow& row : segment.counts) {
       batch.windows.push_back(row);
       EventTime& start = batch.windows.back().key.pane_start;
+      // A pane lies in exactly one window, because pane_size divides window_size.
       start = WindowStart(start, window_size);
     }
   std::vector<CountRow>& rows = batch.windows;
   std::sort(rows.begin(), rows.end(),
             [](const CountRow& a, const CountRow& b) { return OrderOf(a) < OrderOf(b); });
+  // Adds up equal keys in place: a window has several panes.
   size_t kept = 0;
   for (size_t i = 0; i < rows.size(); ++i) {
     if (kept > 0 && rows[kept - 1].key == rows[i].key) {

@@ -94,6 +94,8 @@ Result<std::vector<Location>> ParseLocationFile(std::string_view bytes) {
 }
 
 Status WriteFileWhole(const std::string& path, std::string_view bytes) {
+  // A new file and a rename, so that a reader, or a crash, sees either the old content or the new
+  // one.
   const std::string fresh = path + ".new";
   {
     const File file(open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));

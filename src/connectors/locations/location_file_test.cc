@@ -53,7 +53,7 @@ TEST(LocationFile, RefusalsNameTheFile) {
   EXPECT_FALSE(ReadFileVersion(folder + "/nowhere.csv").has_value());
 }
 
-// Readers while the file is swapped all the time: each sees one of the two, whole.
+// Reads while the file is replaced all the time: each reader sees one of the two files, whole.
 TEST(LocationFile, ASwapWhileItIsReadIsNeverHalfSeen) {
   const std::string path = testing::TempDir() + "/swapped.csv";
   ASSERT_TRUE(WriteFileWhole(path, Table(2'000, 'A')).ok());

@@ -165,6 +165,7 @@ Status ParseRow(const Row& row, const Columns& columns, Location* location) {
 }  // namespace
 
 Result<std::vector<Location>> ParseLocations(std::string_view csv) {
+  // Spreadsheet programs write a byte order mark.
   if (csv.starts_with("\xEF\xBB\xBF")) csv.remove_prefix(3);
   const char separator = SeparatorOf(csv.substr(0, csv.find('\n')));
   int64_t line = 1;

@@ -232,6 +232,7 @@ Status CheckSize(const parquet::FileMetaData& file, const std::vector<int>& leav
   int64_t bytes = 0;
   for (int group = 0; group < file.num_row_groups(); ++group)
     for (const int leaf : leaves)
+      // The file's own claim, checked before anything is unpacked.
       bytes += file.RowGroup(group)->ColumnChunk(leaf)->total_uncompressed_size();
   if (bytes > kUnpackedBytesMax)
     return Status::Stop(fmt::format("it unpacks to {} bytes; at most 1 GiB is accepted", bytes));

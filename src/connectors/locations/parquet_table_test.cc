@@ -11,7 +11,7 @@
 namespace sightline {
 namespace {
 
-// Values of any builder; nullopt: null.
+// Fills any builder; nullopt becomes null.
 template <typename Builder, typename Value>
 std::shared_ptr<arrow::Array> Array(const std::vector<std::optional<Value>>& values) {
   Builder builder;
@@ -84,7 +84,7 @@ TEST(ParquetLocations, ReadsAllColumnsInAnyOrderAndLeavesOthersOut) {
                                  {"longitude", Doubles({std::nan(""), -0.1})},
                                  {"latitude", Doubles({59.9, std::nullopt})},
                                  {"geographical_location_oid", Numbers({7, -8})}},
-                                1);  // a row group each
+                                1);  // one row per row group
   ASSERT_TRUE(LooksLikeParquet(file));
   const auto result = ParseParquetLocations(file);
   ASSERT_TRUE(result.ok()) << result.status().message();
@@ -173,7 +173,8 @@ TEST(ParquetLocations, RefusesWholeTables) {
   EXPECT_TRUE(ParseParquetLocations(with("parent", std::make_shared<arrow::NullArray>(2))).ok());
 }
 
-// Every cut and every flipped byte: refused, or (in bytes that nothing depends on) the same table.
+// Cuts the file everywhere and flips every byte: it is refused, or (for bytes that nothing depends
+// on) gives the same table.
 TEST(ParquetLocations, DamagedFilesAreNeverHalfRead) {
   const std::string file = File(Two());
   for (size_t size = 0; size < file.size(); ++size)
@@ -183,7 +184,7 @@ TEST(ParquetLocations, DamagedFilesAreNeverHalfRead) {
   for (size_t at = 4; at < file.size(); ++at) {
     std::string bytes = file;
     bytes[at] = static_cast<char>(bytes[at] ^ 0x10);
-    refused += ParseParquetLocations(bytes).ok() ? 0 : 1;  // and no crash
+    refused += ParseParquetLocations(bytes).ok() ? 0 : 1;  // and it never crashes
   }
   EXPECT_GT(refused, 100);
 }

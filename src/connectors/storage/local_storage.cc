@@ -175,6 +175,7 @@ Result<PutOutcome> LocalStorage::Put(std::string_view path, std::string_view byt
   } else if (rename(put.path().c_str(), target.c_str()) != 0) {
     return SystemError(errno, "rename", target);
   }
+  // The name is there for everybody already, but may not survive a crash: the outcome is unknown.
   if (const Status synced = SyncDirectory(dir); !synced.ok())
     return Status::Rebuild("it is unknown whether the file is durable: " + synced.message());
   return PutOutcome::kWritten;
@@ -208,6 +209,8 @@ Status LocalStorage::PutSome(std::span<const NewFile> files) {
   }
   const bool many = files.size() > kThreadsMax;
   const auto sync_file = [&](size_t i) { return SyncFile(open_files[i]->fd(), puts[i]->path()); };
+  // The contents must be durable before any name is: a crash must not leave a name on an empty
+  // file.
   RETURN_IF_ERROR(many ? SyncFileSystem(open_files[0]->fd(), root_)
                        : ForEachAtOnce(files.size(), sync_file));
   for (size_t i = 0; i < files.size(); ++i)

@@ -134,7 +134,7 @@ TEST_F(LocalStorageTest, OfManyWhoPutOneNameOneWins) {
   EXPECT_EQ(storage.List("log").value().size(), size_t{kNames});  // no temporary files
 }
 
-// A file size limit fails a write as a full disk does, after a part of it.
+// A file size limit makes a write fail as a full disk does, after a part of it.
 TEST_F(LocalStorageTest, AFailedPutLeavesNothing) {
   LocalStorage storage(root());
   ASSERT_TRUE(storage.Put("f", "old", PutMode::kReplace).ok());
