@@ -236,7 +236,7 @@ Result<std::vector<KafkaTopicState>> KafkaAdmin::DescribeAll(
   if (count != topics.size()) return Status::Retry(what + ": no answer");
   for (size_t i = 0; i < count; ++i) {
     if (const rd_kafka_error_t* const error = rd_kafka_TopicDescription_error(found[i])) {
-      // A topic that does not exist is no error: it is missing in the answer.
+      // A topic that does not exist is not an error: it is missing in the answer.
       if (rd_kafka_error_code(error) == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) continue;
       return FromError(TopicText(rd_kafka_TopicDescription_name(found[i])),
                        rd_kafka_error_code(error), rd_kafka_error_string(error), kDescribe);

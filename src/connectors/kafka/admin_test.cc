@@ -24,7 +24,7 @@ class KafkaAdminTest : public testing::Test {
   MockCluster cluster_{3};
 };
 
-TEST_F(KafkaAdminTest, KnowsTheCluster) {
+TEST_F(KafkaAdminTest, DescribesTheCluster) {
   const auto admin = Open();
   const Result<std::string> id = admin->ClusterId();
   ASSERT_TRUE(id.ok()) << id.status().message();
@@ -41,7 +41,7 @@ TEST_F(KafkaAdminTest, ListsTheTopics) {
   EXPECT_THAT(admin->Names().value(), UnorderedElementsAre("raw", "counts"));
 }
 
-TEST_F(KafkaAdminTest, ATopicThatIsNotThereIsNone) {
+TEST_F(KafkaAdminTest, DescribesNothingForAMissingTopic) {
   const auto admin = Open();
   const auto state = admin->Describe("nowhere");
   ASSERT_TRUE(state.ok()) << state.status().message();
@@ -55,12 +55,12 @@ TEST_F(KafkaAdminTest, NamesTheRightThatIsMissing) {
   cluster_.RefuseTopic("raw", RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
   const auto state = Open()->Describe("raw");
   ASSERT_FALSE(state.ok());
-  EXPECT_EQ(state.status().code(), StatusCode::kRetry) << "whoever waits for the right goes on";
+  EXPECT_EQ(state.status().code(), StatusCode::kRetry) << "the right may be granted meanwhile";
   EXPECT_EQ(state.status().message(), "topic 'raw': this user lacks the right to Describe it");
 }
 
-// The brokers of the tests are of the kind that cannot: what a cluster does not do is for a person.
-TEST_F(KafkaAdminTest, StopsForWhatTheClusterDoesNotDo) {
+// Mock brokers do not know these requests.
+TEST_F(KafkaAdminTest, StopsIfTheClusterDoesNotSupportARequest) {
   cluster_.MakeTopic("raw");
   const auto admin = Open();
   for (const Status& status : {admin->Describe("raw").status(), admin->Create({.name = "other"}),
@@ -71,13 +71,13 @@ TEST_F(KafkaAdminTest, StopsForWhatTheClusterDoesNotDo) {
   }
 }
 
-TEST_F(KafkaAdminTest, StopsForAWishThatCannotBe) {
+TEST_F(KafkaAdminTest, StopsForAnInvalidTopic) {
   const Status status = Open()->Create({.name = "raw", .partitions = -7});
   EXPECT_EQ(status.code(), StatusCode::kStop);
   EXPECT_THAT(status.message(), HasSubstr("topic 'raw' cannot be created"));
 }
 
-TEST_F(KafkaAdminTest, SaysWhyThereIsNoAnswer) {
+TEST_F(KafkaAdminTest, ReportsWhyThereIsNoAnswer) {
   cluster_.StopBroker();
   const auto admin = Open({200});
   for (const Status& status :
@@ -88,7 +88,7 @@ TEST_F(KafkaAdminTest, SaysWhyThereIsNoAnswer) {
   const Status status = admin->Describe("raw").status();
   EXPECT_THAT(status.message(),
               AllOf(HasSubstr("topic 'raw': no answer within 200 ms: "), HasSubstr("127.0.0.1")));
-  // As soon as it answers, the trouble is over.
+  // It recovers by itself.
   cluster_.StartBroker();
   EXPECT_TRUE(Eventually([&] { return admin->Brokers().ok(); }));
 }

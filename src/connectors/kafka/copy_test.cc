@@ -27,7 +27,7 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Pair;
 
-// A partition in memory. Tests say what it has, and what it answers instead.
+// A partition in memory, which a test can make fail.
 struct Log {
   struct Record {
     AppendTime time;
@@ -136,7 +136,7 @@ class KafkaCopyTest : public testing::Test {
   std::array<Log, 2> logs_;
 };
 
-TEST_F(KafkaCopyTest, CopiesInStepOfAppendTimeAndUnderTheirKeys) {
+TEST_F(KafkaCopyTest, CopiesInOrderOfAppendTimeAndUnderNewKeys) {
   logs_[0].Append(10, 7, 1);
   logs_[0].Append(40, 8, 4);
   logs_[1].Append(20, 8, 2);
@@ -162,9 +162,10 @@ TEST_F(KafkaCopyTest, CopiesInStepOfAppendTimeAndUnderTheirKeys) {
   EXPECT_EQ(stats.partitions[1].next, Offset{3});
 }
 
-TEST_F(KafkaCopyTest, EachTransactionHasItsPlace) {
+TEST_F(KafkaCopyTest, EachTransactionStoresThePositions) {
   const auto copy = Begun(Options(), {{0}, {0}}, std::nullopt);
-  EXPECT_EQ(cluster_.Asked(MockRequest::kCommitOffsets), 1) << "that it has begun is told at once";
+  EXPECT_EQ(cluster_.Asked(MockRequest::kCommitOffsets), 1)
+      << "a copy that has begun is known as one";
   logs_[0].Append(10, 7, 1);
   logs_[1].Append(20, 7, 2);
   EXPECT_EQ(Run(*copy, 1'000).code(), StatusCode::kRetry);
@@ -174,8 +175,8 @@ TEST_F(KafkaCopyTest, EachTransactionHasItsPlace) {
   EXPECT_EQ(cluster_.Asked(MockRequest::kEndTransaction), 1 + copy->stats().commits);
 }
 
-// Thrown away between any two steps: what is committed is its place, and the next goes on there.
-TEST_F(KafkaCopyTest, GoesOnAtItsPlaceWhereverItDied) {
+// Destroyed between any two steps; the next copy continues at the committed positions.
+TEST_F(KafkaCopyTest, ContinuesAtItsPositionsAfterEveryCrash) {
   for (int64_t id = 1; id <= 12; ++id) logs_[static_cast<size_t>(id % 2)].Append(10 * id, 7, id);
   KafkaCopyOptions options = Options();
   options.commit_records_max = 2;
@@ -201,7 +202,7 @@ TEST_F(KafkaCopyTest, CopiesNothingBeyondItsEnd) {
   EXPECT_THAT(Written(), ElementsAre(2, 3));
 }
 
-TEST_F(KafkaCopyTest, OneThatIsSilentAtItsEndHoldsUpTheOthersForASmallTime) {
+TEST_F(KafkaCopyTest, APartitionSilentAtItsEndHoldsUpTheOthersForHoldMax) {
   logs_[0].Append(10, 7, 1);
   const auto copy = Begun(Options(), {{0}, {0}}, std::nullopt);
   Run(*copy, 10'000);
@@ -212,7 +213,7 @@ TEST_F(KafkaCopyTest, OneThatIsSilentAtItsEndHoldsUpTheOthersForASmallTime) {
   EXPECT_THAT(Written(), ElementsAre(1));
 }
 
-TEST_F(KafkaCopyTest, OneThatDoesNotAnswerHoldsUpTheOthers) {
+TEST_F(KafkaCopyTest, APartitionThatDoesNotAnswerHoldsUpTheOthers) {
   logs_[0].Append(10, 7, 1);
   logs_[1].poll_answer = Status::Retry("its broker is away");
   const auto copy = Begun(Options(), {{0}, {0}}, std::nullopt);
@@ -227,7 +228,7 @@ TEST_F(KafkaCopyTest, OneThatDoesNotAnswerHoldsUpTheOthers) {
   EXPECT_THAT(Written(), ElementsAre(2, 1));
 }
 
-TEST_F(KafkaCopyTest, WhatIsLostInASourceStopsIt) {
+TEST_F(KafkaCopyTest, LostRecordsOfTheSourceStopIt) {
   logs_[1].seek_answer = Status::Stop("retention has passed it");
   const auto copy = Begun(Options(), {{0}, {0}}, std::nullopt);
   const Status status = copy->Step(1'000);
@@ -235,7 +236,8 @@ TEST_F(KafkaCopyTest, WhatIsLostInASourceStopsIt) {
   EXPECT_EQ(status.message(), "retention has passed it");
 }
 
-// Offsets of a group are forgotten after some days, and only who commits learns of another copy.
+// Kafka forgets the offsets of a group after some days, and only a commit shows that this copy was
+// fenced.
 TEST_F(KafkaCopyTest, CommitsInSilenceToo) {
   KafkaCopyOptions options = Options();
   options.commit_interval = {100};
@@ -250,7 +252,7 @@ TEST_F(KafkaCopyTest, CommitsInSilenceToo) {
   EXPECT_EQ(Run(*copy, 30'000).code(), StatusCode::kStop);
 }
 
-TEST_F(KafkaCopyTest, OneThatIsFencedStopsAndSaysByWhat) {
+TEST_F(KafkaCopyTest, AFencedCopyStopsAndNamesItsId) {
   for (const auto& [request, error] :
        {std::pair(MockRequest::kEndTransaction, RD_KAFKA_RESP_ERR_PRODUCER_FENCED),
         std::pair(MockRequest::kAddPartitions, RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH),
@@ -265,7 +267,7 @@ TEST_F(KafkaCopyTest, OneThatIsFencedStopsAndSaysByWhat) {
   }
 }
 
-TEST_F(KafkaCopyTest, WhatIsRefusedIsForANewCopy) {
+TEST_F(KafkaCopyTest, ARefusedRecordIsLeftToANewCopy) {
   logs_[0].Append(10, 7, 1);
   const auto copy = Begun(Options(), {{0}, {0}}, Ends());
   cluster_.Refuse(MockRequest::kProduce, {RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED});
@@ -279,7 +281,7 @@ TEST_F(KafkaCopyTest, WhatIsRefusedIsForANewCopy) {
   EXPECT_THAT(Written(), ElementsAre(1));
 }
 
-TEST_F(KafkaCopyTest, ANewCopyIsMadeWhenThePlaceIsRefused) {
+TEST_F(KafkaCopyTest, RefusedPositionsAreLeftToANewCopy) {
   logs_[0].Append(10, 7, 1);
   const auto copy = Begun(Options(), {{0}, {0}}, Ends());
   cluster_.Refuse(MockRequest::kCommitOffsets, {RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED});
@@ -306,7 +308,7 @@ TEST_F(KafkaCopyTest, ARecordThatNoTopicTakesStopsIt) {
   EXPECT_THAT(status.message(), AllOf(HasSubstr(Where("to", 0)), HasSubstr("too large")));
 }
 
-TEST_F(KafkaCopyTest, FencingEndsSoonWhenItShouldStop) {
+TEST_F(KafkaCopyTest, StopEndsTheFence) {
   cluster_.StopBroker();
   KafkaCopy copy(Options(), stop_);
   std::thread stopper([&] { stop_ = true; });
@@ -314,8 +316,8 @@ TEST_F(KafkaCopyTest, FencingEndsSoonWhenItShouldStop) {
   stopper.join();
 }
 
-// How far it is, as the group says: its offsets have the topic that is written and what is copied
-// as their metadata.
+// The positions are the offsets of a group. Their metadata names the topic that is written and what
+// is copied.
 class KafkaCopyPositions : public KafkaCopyTest {
  protected:
   Result<std::map<int32_t, Offset>> Positions() { return Fenced(Options())->Positions(2); }

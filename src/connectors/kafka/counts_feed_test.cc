@@ -88,7 +88,7 @@ class KafkaCountsFeedTest : public testing::Test {
   std::map<int32_t, Seen> seen_;  // under mutex_
 };
 
-TEST_F(KafkaCountsFeedTest, GivesWhatEachCommitAdded) {
+TEST_F(KafkaCountsFeedTest, DeliversWhatEachCommitAdded) {
   Commit(0, 0, 3);
   Commit(0, 3, 5);
   Commit(1, 10, 11);
@@ -108,14 +108,14 @@ TEST_F(KafkaCountsFeedTest, GivesWhatEachCommitAdded) {
   EXPECT_EQ(stats.trouble, "");
 }
 
-TEST_F(KafkaCountsFeedTest, IsDoneWithAnEmptyTopicAtOnce) {
+TEST_F(KafkaCountsFeedTest, HasCaughtUpWithAnEmptyTopicAtOnce) {
   const auto feed = Open();
   EXPECT_TRUE(Eventually([&] { return feed->stats().caught_up; }));
   EXPECT_FALSE(feed->stats().reading);
 }
 
-TEST_F(KafkaCountsFeedTest, CountsWhatIsNoneOfOursAndGoesOn) {
-  cluster_.Write("located_item_counts", 0, {"none of ours", "{}", std::nullopt});
+TEST_F(KafkaCountsFeedTest, CountsForeignRecordsAndContinues) {
+  cluster_.Write("located_item_counts", 0, {"not ours", "{}", std::nullopt});
   Commit(0, 0, 3);
   const auto feed = Open();
   EXPECT_TRUE(Sees(0, 3));
@@ -123,7 +123,7 @@ TEST_F(KafkaCountsFeedTest, CountsWhatIsNoneOfOursAndGoesOn) {
   EXPECT_EQ(feed->stats().trouble, "");
 }
 
-TEST_F(KafkaCountsFeedTest, BeginsWithWhatRetentionHasLeft) {
+TEST_F(KafkaCountsFeedTest, BeginsWithWhatRetentionLeft) {
   Commit(0, 0, 3);  // three records and an end
   Commit(0, 3, 5);
   cluster_.DeleteBefore("located_item_counts", 0, 4);
@@ -145,7 +145,7 @@ TEST_F(KafkaCountsFeedTest, KnowsWhereTheRawTopicsEnd) {
   EXPECT_EQ(feed->EndOf({"embedded:uuid", 1}).next, Offset{0});
 }
 
-TEST_F(KafkaCountsFeedTest, SaysWhyItReadsNothingUntilItDoes) {
+TEST_F(KafkaCountsFeedTest, ReportsWhyItReadsNothing) {
   Commit(0, 0, 3);
   cluster_.StopBroker();
   const auto feed = Open();

@@ -108,7 +108,7 @@ TEST_F(KafkaCountsSinkTest, CommitsCountsWithTheOffset) {
   EXPECT_EQ(stats.messages, std::ssize(cluster_.Read("located_item_counts", 1)));
 }
 
-TEST_F(KafkaCountsSinkTest, NeverWaitsAndAnswersWhatItsCallWrote) {
+TEST_F(KafkaCountsSinkTest, NeverBlocksAndReturnsTheOffsetThatWasCommitted) {
   KafkaWriter writer(Options());
   std::atomic<int> answers = 0;
   const auto sink = writer.OpenSink([&] { ++answers; });
@@ -125,13 +125,13 @@ TEST_F(KafkaCountsSinkTest, NeverWaitsAndAnswersWhatItsCallWrote) {
   EXPECT_EQ(Counts().next, Offset{3});
 }
 
-TEST_F(KafkaCountsSinkTest, TheNextOwnerGoesOnWhereThisOneIs) {
+TEST_F(KafkaCountsSinkTest, TheNextOwnerContinuesAtTheCommittedOffset) {
   KafkaWriter writer(Options());
   auto sink = Owner(writer);
   EXPECT_EQ(Commit(*sink, {Counted(0, 4)}).value(), Offset{4});
   sink = Owner(writer);
   EXPECT_EQ(sink->Committed(kFrom).value(), Offset{4});
-  // What it gives again was committed; what begins elsewhere would double or lose something.
+  // Segments that are committed already are accepted; others that begin elsewhere are not.
   EXPECT_EQ(Commit(*sink, {Counted(0, 2), Counted(2, 4)}).value(), Offset{4});
   EXPECT_EQ(Commit(*sink, {Counted(3, 5)}).status().code(), StatusCode::kRebuild);
   EXPECT_EQ(Commit(*sink, {Counted(5, 6)}).status().code(), StatusCode::kRebuild);
@@ -174,7 +174,7 @@ TEST_F(KafkaCountsSinkTest, TotalsRunUnderOneKeyUntilTheGroupIsFull) {
   EXPECT_EQ(Counts().items, (std::map<std::string, int64_t>{{"bus", 2}, {"car", 2}}));
 }
 
-TEST_F(KafkaCountsSinkTest, PutsTheNamesThatAreKnown) {
+TEST_F(KafkaCountsSinkTest, AddsKnownLocationNames) {
   KafkaWriterOptions options = Options();
   options.location_name = [](LocationId location) {
     return location == LocationId{7} ? "Harbour" : "";
@@ -190,7 +190,7 @@ TEST_F(KafkaCountsSinkTest, PutsTheNamesThatAreKnown) {
   EXPECT_EQ(total.location->version, 4);
 }
 
-TEST_F(KafkaCountsSinkTest, WritesIntoThePartitionThatIsChosen) {
+TEST_F(KafkaCountsSinkTest, WritesIntoTheConfiguredPartition) {
   KafkaWriterOptions options = Options();
   options.partition_of = [](const SourcePartition&) { return 2; };
   KafkaWriter writer(options);
@@ -201,7 +201,7 @@ TEST_F(KafkaCountsSinkTest, WritesIntoThePartitionThatIsChosen) {
   EXPECT_EQ(Owner(writer)->Committed(kFrom).value(), Offset{2}) << "and finds its place there";
 }
 
-TEST_F(KafkaCountsSinkTest, AFailedCommitEndsTheTaskAndNothingElse) {
+TEST_F(KafkaCountsSinkTest, AfterAFailedCommitOnlyANewSinkContinues) {
   KafkaWriter writer(Options());
   auto sink = Owner(writer);
   EXPECT_EQ(Commit(*sink, {Counted(0, 2)}).value(), Offset{2});
@@ -217,7 +217,7 @@ TEST_F(KafkaCountsSinkTest, AFailedCommitEndsTheTaskAndNothingElse) {
   EXPECT_EQ(Counts().received, 3);
 }
 
-TEST_F(KafkaCountsSinkTest, AFenceThatFailsCanBeTriedAgain) {
+TEST_F(KafkaCountsSinkTest, AFailedFenceCanBeRetried) {
   cluster_.Refuse(MockRequest::kInitProducerId,
                   {RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED});
   KafkaWriter writer(Options());
@@ -229,7 +229,7 @@ TEST_F(KafkaCountsSinkTest, AFenceThatFailsCanBeTriedAgain) {
   EXPECT_TRUE(Insist([&] { return sink->Fence(kFrom, {1}); }).ok());
 }
 
-TEST_F(KafkaCountsSinkTest, AProgressRecordThatCannotBeReadIsForAPerson) {
+TEST_F(KafkaCountsSinkTest, AnUnreadableProgressRecordStops) {
   cluster_.Write("located_item_counts", 1, {"{}"}, ProgressKeyJson(kFrom));
   KafkaWriter writer(Options());
   const auto sink = writer.OpenSink([] {});
@@ -238,7 +238,7 @@ TEST_F(KafkaCountsSinkTest, AProgressRecordThatCannotBeReadIsForAPerson) {
   EXPECT_THAT(status.message(), HasSubstr("topic 'located_item_counts' partition 1"));
 }
 
-TEST_F(KafkaCountsSinkTest, AnothersProgressIsNotItsOwn) {
+TEST_F(KafkaCountsSinkTest, IgnoresTheProgressOfOtherSources) {
   KafkaWriterOptions options = Options();
   options.partition_of = [](const SourcePartition&) { return 0; };
   KafkaWriter writer(options);
@@ -250,7 +250,7 @@ TEST_F(KafkaCountsSinkTest, AnothersProgressIsNotItsOwn) {
   EXPECT_EQ(another->Committed(other).value(), kNoneCommitted);
 }
 
-TEST_F(KafkaCountsSinkTest, CanBeThrownAwayAtAnyTime) {
+TEST_F(KafkaCountsSinkTest, CanBeDestroyedDuringTheFence) {
   KafkaWriter writer(Options());
   cluster_.StopBroker();
   const auto sink = writer.OpenSink([] {});

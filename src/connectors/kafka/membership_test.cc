@@ -70,8 +70,7 @@ class Member {
 class KafkaMembershipTest : public testing::Test {
  protected:
   KafkaMembershipTest() { cluster_.MakeTopic("raw", 4); }
-  // How much is said of a member that does not answer is the session's: short, since the group
-  // waits for parts of it.
+  // With a short session timeout, because the mock group waits for parts of it.
   std::unique_ptr<Member> Join(const std::string& topics = "raw") {
     return std::make_unique<Member>(cluster_.options(), topics, Millis{1'000});
   }
@@ -108,7 +107,7 @@ TEST_F(KafkaMembershipTest, MembersShareAndTakeOver) {
   EXPECT_TRUE(second->Has(All("raw", 4)));
 }
 
-TEST_F(KafkaMembershipTest, FindsTopicsThatAreMadeLater) {
+TEST_F(KafkaMembershipTest, FindsTopicsThatAreCreatedLater) {
   KafkaOptions options = cluster_.options();
   options.settings.emplace_back("topic.metadata.refresh.interval.ms", "20");
   cluster_.MakeTopic("raw_1", 1);
@@ -120,7 +119,7 @@ TEST_F(KafkaMembershipTest, FindsTopicsThatAreMadeLater) {
   EXPECT_TRUE(member.Has(all));
 }
 
-TEST_F(KafkaMembershipTest, SaysWhyThereIsNoAgreementUntilThereIsOne) {
+TEST_F(KafkaMembershipTest, ReportsTroubleUntilTheGroupAgrees) {
   std::vector<rd_kafka_resp_err_t> refusals(1'000, RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED);
   cluster_.Refuse(MockRequest::kJoinGroup, refusals);
   const auto member = Join();
@@ -133,7 +132,7 @@ TEST_F(KafkaMembershipTest, SaysWhyThereIsNoAgreementUntilThereIsOne) {
   EXPECT_TRUE(Eventually([&] { return member->membership().trouble() == ""; }));
 }
 
-TEST_F(KafkaMembershipTest, WhatIsReportedIsKnownToTheNextOwner) {
+TEST_F(KafkaMembershipTest, TheNextOwnerKnowsTheReportedOffset) {
   const KafkaPartition partition{"raw", 2};
   {
     const auto member = Join();
@@ -156,7 +155,7 @@ TEST_F(KafkaMembershipTest, WhatIsReportedIsKnownToTheNextOwner) {
   EXPECT_EQ(other.value(), std::nullopt);
 }
 
-TEST_F(KafkaMembershipTest, AGroupThatCannotSayIsAnswerEnough) {
+TEST_F(KafkaMembershipTest, AGroupThatDoesNotReportOffsetsIsAnsweredWithNothing) {
   const auto member = Join();
   EXPECT_TRUE(member->Has(All("raw", 4)));
   std::vector<rd_kafka_resp_err_t> refusals(100, RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED);
@@ -166,7 +165,7 @@ TEST_F(KafkaMembershipTest, AGroupThatCannotSayIsAnswerEnough) {
   EXPECT_EQ(reported.value(), std::nullopt);
 }
 
-TEST_F(KafkaMembershipTest, LeavesAGroupThatIsAway) {
+TEST_F(KafkaMembershipTest, LeavesAGroupThatCannotBeReached) {
   const auto member = Join();
   EXPECT_TRUE(member->Has(All("raw", 4)));
   cluster_.StopBroker();

@@ -1,21 +1,24 @@
-// MockCluster: brokers inside of the test's process, for the unit tests of what talks to Kafka.
+// MockCluster: Kafka brokers inside the test's process, for unit tests of what talks to Kafka.
+// Tests only.
 //
-// They are librdkafka's own (rdkafka_mock.h): they speak the protocol over 127.0.0.1 and answer at
-// once, or as a test tells them to. What those of librdkafka 2.15.1 do not do, and what a test can
-// therefore not show with them (tests/system does, with Kafka's own brokers):
-// - Only Produce, Fetch, ListOffsets, Metadata, FindCoordinator, the group's and the transaction's
-//   requests are known. Topics are made by MakeTopic(): the administrator's requests that change or
-//   tell something of a topic (CreateTopics, DeleteTopics, DeleteRecords, DescribeConfigs,
-//   IncrementalAlterConfigs), ListTransactions and DescribeTransactions are answered by nothing.
-// - Records keep their senders' times: no topic has LogAppendTime. ListOffsets knows the earliest
-//   offset and the end; asked for a time, or for the newest time, it says that there is no record.
-// - A transaction's records can be read before its end, and also after it was aborted: the last
-//   stable offset that is told is the end, and Fetch names no aborted transaction. Ends are written
-//   (one offset each), with a checksum of 0: options() turns the check off.
-// - A transactional.id that begins anew gets a new producer id, and nothing becomes of the old one:
-//   who is to be fenced must be Refuse()d. No transaction times out.
-// - TxnOffsetCommit is answered and forgotten; OffsetCommit is kept.
-// - Fetch waits its whole time when there is nothing, and answers one batch a partition.
+// The brokers are librdkafka's own (rdkafka_mock.h). They speak the protocol over 127.0.0.1 and
+// answer at once, or as a test tells them to. In librdkafka 2.15.1 they have these limits; what a
+// unit test cannot show because of them is left to tests/system, which runs Kafka's own brokers:
+// - They know Produce, Fetch, ListOffsets, Metadata, FindCoordinator, the requests of a consumer
+//   group and those of a transaction. They do not know CreateTopics, DeleteTopics, DeleteRecords,
+//   DescribeConfigs, IncrementalAlterConfigs, ListTransactions or DescribeTransactions. So
+//   KafkaAdmin::Describe() fails for an existing topic, and MakeTopic() creates topics.
+// - Records keep the sender's time; there is no LogAppendTime. ListOffsets knows the earliest
+// offset
+//   and the end. If asked for a time or for the newest record, it answers that there is no record.
+// - There is no read_committed: the last stable offset is always reported as the end, and no
+//   transaction as aborted. A reader sees open and aborted records. Control records are written,
+//   one offset each, but with a checksum of 0, so options() turns the client's check off.
+// - A producer that begins anew with a transactional.id gets a new producer id, and the old one
+// stays
+//   valid: Refuse() has to play the fence. Transactions do not time out.
+// - TxnOffsetCommit is answered, but its offsets are not stored. OffsetCommit stores them.
+// - Fetch returns one batch per partition. Without records it waits for its whole time.
 #pragma once
 
 #include <librdkafka/rdkafka.h>
@@ -42,7 +45,7 @@
 
 namespace sightline::kafka {
 
-// Numbers of the protocol.
+// The protocol's numbers of requests.
 enum class MockRequest : int16_t {
   kProduce = 0,
   kFetch = 1,
@@ -57,14 +60,14 @@ enum class MockRequest : int16_t {
   kCommitOffsets = 28,  // of a transaction
 };
 
-// A record as any foreign client reads it.
+// A record as a foreign client reads it.
 struct MockRecord {
   int64_t offset = 0;
   std::optional<std::string> key, value;
   std::map<std::string, std::string> headers;
 };
 
-// Whether `holds` became true, soon or after a while: a machine may be busy.
+// Waits until `holds` is true. False: it did not become true in a long time.
 template <typename Holds>
 bool Eventually(Holds holds) {
   const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(60);
@@ -81,7 +84,7 @@ Status StatusOf(const Result<T>& result) {
   return result.status();
 }
 
-// The first answer of `ask` that is not "call again later"; that one, if there is no other.
+// Repeats a call until its answer is not kRetry any more.
 template <typename Call>
 auto Insist(Call ask) {
   auto answer = ask();
@@ -95,16 +98,16 @@ auto Insist(Call ask) {
 
 class MockCluster {
  public:
-  // Their ids are 1 to `brokers`.
+  // The brokers' ids are 1 to `brokers`.
   explicit MockCluster(int brokers = 1) : owner_(NewOwner()) {
-    SetLogLevel("error");  // what clients say of brokers that a test stops
+    SetLogLevel("error");  // clients warn about brokers that a test stops
     cluster_.reset(rd_kafka_mock_cluster_new(owner_.get(), brokers));
     CHECK(cluster_ != nullptr);
     rd_kafka_mock_group_initial_rebalance_delay_ms(cluster_.get(), 0);
     rd_kafka_mock_start_request_tracking(cluster_.get());
   }
 
-  // How to reach it, and to try again soon.
+  // The options of a client, with short waits before retries.
   KafkaOptions options() const {
     KafkaOptions options;
     options.brokers = rd_kafka_mock_cluster_bootstraps(cluster_.get());
@@ -123,23 +126,23 @@ class MockCluster {
   void DeleteTopic(const std::string& name) {
     CHECK(rd_kafka_mock_topic_delete(cluster_.get(), name.c_str()) == RD_KAFKA_RESP_ERR_NO_ERROR);
   }
-  // Of what is asked of the topic's place and of its part in transactions, until it is none.
+  // Metadata and AddPartitionsToTxn answer this for the topic from now on.
   void RefuseTopic(const std::string& name, rd_kafka_resp_err_t error) {
     rd_kafka_mock_topic_set_error(cluster_.get(), name.c_str(), error);
   }
-  // As retention does it.
+  // Removes records as retention does.
   void DeleteBefore(const std::string& topic, int32_t partition, int64_t offset) {
     CHECK(rd_kafka_mock_partition_delete_records(cluster_.get(), topic.c_str(), partition,
                                                  offset) == RD_KAFKA_RESP_ERR_NO_ERROR);
   }
 
-  // The next requests of the kind are answered so, one each. RD_KAFKA_RESP_ERR__TRANSPORT: not at
-  // all, and the connection ends.
+  // Each of the next requests of this kind is answered with one of the errors.
+  // RD_KAFKA_RESP_ERR__TRANSPORT closes the connection instead.
   void Refuse(MockRequest request, const std::vector<rd_kafka_resp_err_t>& errors) {
     rd_kafka_mock_push_request_errors_array(cluster_.get(), static_cast<int16_t>(request),
                                             errors.size(), errors.data());
   }
-  // The same, of one partition: of kProduce and kFetch.
+  // The same for one request to one partition: kProduce or kFetch.
   void RefusePartition(const std::string& topic, int32_t partition, MockRequest request,
                        rd_kafka_resp_err_t error) {
     rd_kafka_mock_partition_push_request_errors(cluster_.get(), topic.c_str(), partition,
@@ -148,7 +151,7 @@ class MockCluster {
   void RefuseNoMore(MockRequest request) {
     rd_kafka_mock_clear_request_errors(cluster_.get(), static_cast<int16_t>(request));
   }
-  // -1: all of them.
+  // -1: all brokers.
   void StopBroker(int32_t broker = -1) { rd_kafka_mock_broker_set_down(cluster_.get(), broker); }
   void StartBroker(int32_t broker = -1) { rd_kafka_mock_broker_set_up(cluster_.get(), broker); }
   void SlowDown(int milliseconds) {
@@ -160,7 +163,7 @@ class MockCluster {
   void MoveLeader(const std::string& topic, int32_t partition, int32_t broker) {
     rd_kafka_mock_partition_set_leader(cluster_.get(), topic.c_str(), partition, broker);
   }
-  // Requests of the kind that have come so far.
+  // How many requests of this kind have arrived.
   int64_t Asked(MockRequest request) const {
     size_t count = 0;
     rd_kafka_mock_request_t** const requests = rd_kafka_mock_get_requests(cluster_.get(), &count);
@@ -171,24 +174,26 @@ class MockCluster {
     return found;
   }
 
-  // Plain records, one after the other; nothing: a tombstone.
+  // Writes records without a transaction. nullopt: a tombstone.
   void Write(const std::string& topic, int32_t partition,
              const std::vector<std::optional<std::string>>& values,
              const std::optional<std::string>& key = std::nullopt) {
     const Handle client = NewClient(RD_KAFKA_PRODUCER, {{"linger.ms", "0"}});
+    const char* const key_data = key ? key->data() : nullptr;
+    const size_t key_size = key ? key->size() : 0;
     for (const std::optional<std::string>& value : values) {
-      CHECK(rd_kafka_producev(client.get(), RD_KAFKA_V_TOPIC(topic.c_str()),
-                              RD_KAFKA_V_PARTITION(partition),
-                              RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-                              RD_KAFKA_V_KEY(key ? key->data() : nullptr, key ? key->size() : 0),
-                              RD_KAFKA_V_VALUE(value ? const_cast<char*>(value->data()) : nullptr,
-                                               value ? value->size() : 0),
-                              RD_KAFKA_V_END) == RD_KAFKA_RESP_ERR_NO_ERROR);
+      char* const data = value ? const_cast<char*>(value->data()) : nullptr;
+      const size_t size = value ? value->size() : 0;
+      const rd_kafka_resp_err_t error = rd_kafka_producev(
+          client.get(), RD_KAFKA_V_TOPIC(topic.c_str()), RD_KAFKA_V_PARTITION(partition),
+          RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(key_data, key_size),
+          RD_KAFKA_V_VALUE(data, size), RD_KAFKA_V_END);
+      CHECK(error == RD_KAFKA_RESP_ERR_NO_ERROR);
     }
     CHECK(rd_kafka_flush(client.get(), 60'000) == RD_KAFKA_RESP_ERR_NO_ERROR);
   }
 
-  // Everything that is in the partition now.
+  // All records of the partition, whatever became of their transactions.
   std::vector<MockRecord> Read(const std::string& topic, int32_t partition) const {
     const Handle client = NewClient(RD_KAFKA_CONSUMER, {{"group.id", "reader"},
                                                         {"enable.partition.eof", "true"},
@@ -214,7 +219,7 @@ class MockCluster {
     return values;
   }
 
-  // What a group has committed of a partition, as Kafka's own tools would set it.
+  // Commits an offset of a group, as Kafka's own tools would set it.
   void CommitOffset(const std::string& group, const std::string& topic, int32_t partition,
                     int64_t offset, const std::string& metadata) {
     const Handle client = NewClient(RD_KAFKA_CONSUMER, {{"group.id", group}});
@@ -256,7 +261,7 @@ class MockCluster {
     return record;
   }
 
-  const Handle owner_;  // the cluster's threads are its
+  const Handle owner_;  // the handle that the cluster belongs to
   Owned<rd_kafka_mock_cluster_t, rd_kafka_mock_cluster_destroy> cluster_;
 };
 

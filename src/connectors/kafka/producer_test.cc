@@ -51,13 +51,13 @@ TEST_F(KafkaProducerTest, WritesInOrderAndWithKeys) {
   EXPECT_EQ(cluster_.Read("raw", 1)[0].key, "k");
 }
 
-TEST_F(KafkaProducerTest, NothingToWriteIsAnsweredAtOnce) {
+TEST_F(KafkaProducerTest, AnEmptyAppendIsAnsweredAtOnce) {
   const auto producer = Open();
   EXPECT_TRUE(Append(*producer, {}).ok());
   EXPECT_TRUE(Append(*producer, {Part(0, {})}).ok());
 }
 
-TEST_F(KafkaProducerTest, CopiesWhatItIsGiven) {
+TEST_F(KafkaProducerTest, CopiesTheRecords) {
   cluster_.StopBroker();
   const auto producer = Open();
   std::promise<Status> done;
@@ -71,7 +71,7 @@ TEST_F(KafkaProducerTest, CopiesWhatItIsGiven) {
   EXPECT_THAT(cluster_.Values("raw", 0), ElementsAre(std::string(1'000, 'a')));
 }
 
-TEST_F(KafkaProducerTest, TakesNoMoreThanItsBound) {
+TEST_F(KafkaProducerTest, AcceptsNoMoreThanItsBound) {
   cluster_.StopBroker();
   const auto producer = Open({.bytes_max = 2'000});
   std::atomic<int> done = 0;
@@ -79,7 +79,7 @@ TEST_F(KafkaProducerTest, TakesNoMoreThanItsBound) {
     EXPECT_TRUE(status.ok()) << status.message();
     ++done;
   };
-  // What is larger than the bound has its turn when nothing else is there.
+  // A larger append is accepted when nothing else is in flight.
   ASSERT_TRUE(producer->Append({Part(0, {std::string(5'000, 'a')})}, count));
   const int64_t before = producer->bytes();
   EXPECT_FALSE(producer->Append({Part(0, {"b"})}, [](Status) { FAIL() << "it was refused"; }));
@@ -93,7 +93,7 @@ TEST_F(KafkaProducerTest, TakesNoMoreThanItsBound) {
   EXPECT_EQ(written[1], "c");
 }
 
-TEST_F(KafkaProducerTest, ARetryOfItsOwnAddsNothing) {
+TEST_F(KafkaProducerTest, AnInternalRetryAddsNothing) {
   const auto producer = Open();
   cluster_.Refuse(MockRequest::kProduce,
                   {RD_KAFKA_RESP_ERR__TRANSPORT, RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS});
@@ -101,7 +101,7 @@ TEST_F(KafkaProducerTest, ARetryOfItsOwnAddsNothing) {
   EXPECT_THAT(cluster_.Values("raw", 0), ElementsAre("a", "b"));
 }
 
-TEST_F(KafkaProducerTest, SaysWhereAndWhyARecordWasRefused) {
+TEST_F(KafkaProducerTest, ReportsWhereAndWhyARecordWasRefused) {
   const auto producer = Open();
   cluster_.RefusePartition("raw", 1, MockRequest::kProduce,
                            RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
@@ -122,11 +122,11 @@ TEST_F(KafkaProducerTest, ARecordThatIsTooLargeIsNotSent) {
   EXPECT_THAT(status.message(), AllOf(HasSubstr(Where("raw", 0)), HasSubstr("too large")));
 }
 
-// After these librdkafka's client sends nothing more.
+// Fatal errors: librdkafka's client sends nothing after them.
 class KafkaProducerFatal : public KafkaProducerTest,
                            public testing::WithParamInterface<std::pair<MockRequest, int>> {};
 
-TEST_P(KafkaProducerFatal, BeginsAnew) {
+TEST_P(KafkaProducerFatal, StartsANewClient) {
   cluster_.Refuse(GetParam().first, {static_cast<rd_kafka_resp_err_t>(GetParam().second)});
   const auto producer = Open();
   const Status status = Append(*producer, {Part(0, {"a"})});
@@ -150,7 +150,7 @@ TEST_F(KafkaProducerTest, GivesUpAfterItsTimeout) {
   EXPECT_THAT(status.message(), HasSubstr(Where("raw", 0)));
 }
 
-TEST_F(KafkaProducerTest, WhatIsNotAcknowledgedIsToldAtTheEnd) {
+TEST_F(KafkaProducerTest, DestructionAnswersUnacknowledgedRecords) {
   cluster_.StopBroker();
   auto producer = Open();
   std::atomic<int> done = 0;

@@ -56,7 +56,7 @@ class KafkaReaderTest : public testing::Test {
   const KafkaTopic topic_ = cluster_.MakeTopic("raw", 2);
 };
 
-TEST_F(KafkaReaderTest, GivesRecordsFromWhereItWasSent) {
+TEST_F(KafkaReaderTest, ReturnsRecordsFromTheOffsetOfTheSeek) {
   cluster_.Write("raw", 1, {"a", "b", "c", "d"});
   const auto reader = Open();
   const auto source = reader->OpenSource(topic_, 1, nullptr);
@@ -70,7 +70,7 @@ TEST_F(KafkaReaderTest, GivesRecordsFromWhereItWasSent) {
   EXPECT_THAT(ReadSome(*source, 2), ElementsAre("d", "e"));
 }
 
-TEST_F(KafkaReaderTest, ABatchIsAsSmallAsAskedForAndKeepsItsPayloads) {
+TEST_F(KafkaReaderTest, ABatchHasAtMostRecordsMaxAndOwnsItsPayloads) {
   cluster_.Write("raw", 0, {"a", "b", "c"});
   const auto reader = Open();
   auto source = reader->OpenSource(topic_, 0, nullptr);
@@ -89,8 +89,8 @@ TEST_F(KafkaReaderTest, ABatchIsAsSmallAsAskedForAndKeepsItsPayloads) {
   static_cast<void>(last);
 }
 
-// A sender's clock is no append time.
-TEST_F(KafkaReaderTest, GivesNoAppendTimesThatNoBrokerHasStamped) {
+// The time of a sender's clock is not an append time.
+TEST_F(KafkaReaderTest, ReturnsNoAppendTimeUnlessTheBrokerSetIt) {
   cluster_.Write("raw", 0, {"a"});
   KafkaTopic stamped = topic_;
   stamped.log_append_time = true;
@@ -108,7 +108,7 @@ TEST_F(KafkaReaderTest, GivesNoAppendTimesThatNoBrokerHasStamped) {
   }
 }
 
-TEST_F(KafkaReaderTest, WakesWhenThereIsMore) {
+TEST_F(KafkaReaderTest, WakesWhenRecordsArrive) {
   std::atomic<int> wakes = 0;
   cluster_.Write("raw", 0, {"a"});
   const auto reader = Open();
@@ -152,7 +152,7 @@ TEST_F(KafkaReaderTest, StopsBeyondTheEnd) {
   EXPECT_THAT(ReadSome(*source, 1), ElementsAre("h"));
 }
 
-TEST_F(KafkaReaderTest, StopsAgainAndAgainWhenRetentionHasPassedWhatComesNext) {
+TEST_F(KafkaReaderTest, KeepsReportingStopWhenRetentionHasPassedTheNextOffset) {
   cluster_.Write("raw", 0, {"a", "b", "c", "d"});
   const auto reader = Open();
   const auto source = reader->OpenSource(topic_, 0, nullptr);
@@ -171,7 +171,7 @@ TEST_F(KafkaReaderTest, StopsAgainAndAgainWhenRetentionHasPassedWhatComesNext) {
   EXPECT_THAT(ReadSome(*source, 2), ElementsAre("c", "d"));
 }
 
-TEST_F(KafkaReaderTest, GoesOnWhenTheBrokersAreBack) {
+TEST_F(KafkaReaderTest, ContinuesWhenTheBrokersAreBack) {
   cluster_.Write("raw", 0, {"a"});
   const auto reader = Open();
   const auto source = reader->OpenSource(topic_, 0, nullptr);
@@ -197,7 +197,7 @@ TEST_F(KafkaReaderTest, FollowsTheLeader) {
   EXPECT_THAT(ReadSome(*source, 1), ElementsAre("b"));
 }
 
-TEST_F(KafkaReaderTest, WaitsForATopicThatIsNotThere) {
+TEST_F(KafkaReaderTest, RetriesUntilTheTopicExists) {
   const KafkaTopic later{.name = "later", .id = "later-id", .partitions = 1};
   const auto reader = Open();
   const auto source = reader->OpenSource(later, 0, nullptr);
@@ -240,7 +240,7 @@ TEST_F(KafkaReaderTest, ReturnsNothingOfATopicThatWasCreatedAgain) {
   EXPECT_THAT(ReadSome(*other, 1), ElementsAre("x"));
 }
 
-TEST_F(KafkaReaderTest, KnowsTheEndOfWhatASourceReads) {
+TEST_F(KafkaReaderTest, KnowsTheEndOfAPartitionThatASourceReads) {
   cluster_.Write("raw", 0, {"a", "b"});
   const auto reader = Open();
   EXPECT_EQ(reader->EndOf(topic_.id, 0).next, Offset{0}) << "nobody has asked";
@@ -253,7 +253,7 @@ TEST_F(KafkaReaderTest, KnowsTheEndOfWhatASourceReads) {
   EXPECT_EQ(reader->EndOf("another", 0).next, Offset{0});
 }
 
-TEST_F(KafkaReaderTest, AsksForTheEndsOfWhatNobodyReads) {
+TEST_F(KafkaReaderTest, AsksForTheEndsOfPartitionsThatNobodyReads) {
   cluster_.Write("raw", 0, {"a", "b"});
   cluster_.Write("raw", 1, {"a"});
   const auto reader = Open();
@@ -314,7 +314,7 @@ TEST_F(KafkaReaderTest, ReadsTheNewestRecords) {
   EXPECT_THAT(seen, ElementsAre(std::pair(0, "c"), std::pair(0, "d"), std::pair(1, "e")));
 }
 
-TEST_F(KafkaReaderTest, SaysWhyTheNewestRecordsCannotBeRead) {
+TEST_F(KafkaReaderTest, ReportsWhyTheNewestRecordsCannotBeRead) {
   cluster_.Write("raw", 0, {"a"});
   const auto read = [&](const std::string& topic, Millis timeout) {
     return ReadNewest(cluster_.options(), topic, 1, 1, timeout,
@@ -332,7 +332,7 @@ TEST_F(KafkaReaderTest, SaysWhyTheNewestRecordsCannotBeRead) {
   EXPECT_EQ(read("raw", {100}).code(), StatusCode::kRetry);
 }
 
-TEST_F(KafkaReaderTest, TellsWhereAllPartitionsBeginAndEnd) {
+TEST_F(KafkaReaderTest, ReadsTheBoundsOfAllPartitions) {
   cluster_.Write("raw", 0, {"a", "b", "c"});
   cluster_.DeleteBefore("raw", 0, 1);
   const auto bounds = ReadPartitionBounds(cluster_.options(), "raw", 2, {0}, {60'000});
@@ -346,14 +346,14 @@ TEST_F(KafkaReaderTest, TellsWhereAllPartitionsBeginAndEnd) {
   EXPECT_TRUE(bounds.value()[1].empty());
 }
 
-TEST_F(KafkaReaderTest, SaysWhyItDoesNotTellWherePartitionsEnd) {
+TEST_F(KafkaReaderTest, RetriesBoundsWhileTheClusterIsAway) {
   cluster_.StopBroker();
   const auto bounds = ReadPartitionBounds(cluster_.options(), "raw", 1, {0}, {100});
   ASSERT_FALSE(bounds.ok());
   EXPECT_EQ(bounds.status().code(), StatusCode::kRetry);
 }
 
-TEST_F(KafkaReaderTest, RefusesOptionsThatCannotBe) {
+TEST_F(KafkaReaderTest, RefusesInvalidOptions) {
   KafkaOptions options = cluster_.options();
   options.security_protocol = "TELEPATHY";
   options.sasl_password = "hunter2";

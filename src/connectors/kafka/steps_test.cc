@@ -105,7 +105,7 @@ class KafkaStepsTest : public testing::Test {
   std::unique_ptr<Sink> sink_;
 };
 
-TEST_F(KafkaStepsTest, JoinWritesWhatItReadsWithNames) {
+TEST_F(KafkaStepsTest, JoinAddsTheLocationNames) {
   Commit(0, 3);
   const auto steps = Open();
   const auto step = Join(*steps);
@@ -130,7 +130,7 @@ TEST_F(KafkaStepsTest, JoinWritesWhatItReadsWithNames) {
   EXPECT_GE(stats.end, stats.next);
 }
 
-TEST_F(KafkaStepsTest, TheNextOwnerGoesOnWhereThisOneWas) {
+TEST_F(KafkaStepsTest, TheNextOwnerContinuesAtThePositionOfThePreviousOne) {
   Commit(0, 3);
   {
     const auto steps = Open();
@@ -165,7 +165,7 @@ TEST_F(KafkaStepsTest, DrainingWritesWhatWasReadAndReadsNoMore) {
   EXPECT_EQ(Written(), 3);
 }
 
-TEST_F(KafkaStepsTest, TransformWritesGroupsThatHaveEnded) {
+TEST_F(KafkaStepsTest, TransformWritesCompleteGroups) {
   Commit(0, 3);
   Commit(3, 5);
   Commit(5, 6);  // its group is open
@@ -178,8 +178,8 @@ TEST_F(KafkaStepsTest, TransformWritesGroupsThatHaveEnded) {
   EXPECT_EQ(Written(), 6);
 }
 
-TEST_F(KafkaStepsTest, PassesOverWhatIsNoneOfOurs) {
-  cluster_.Write("counts", 1, {"none of ours"});
+TEST_F(KafkaStepsTest, SkipsForeignRecords) {
+  cluster_.Write("counts", 1, {"not ours"});
   Commit(0, 3);
   const auto steps = Open();
   const auto step = Join(*steps);
@@ -198,7 +198,7 @@ TEST_F(KafkaStepsTest, StopsWhereAnotherProgramHasWritten) {
               AllOf(HasSubstr("topic 'to' partition 1"), HasSubstr("another program")));
 }
 
-TEST_F(KafkaStepsTest, ATopicThatWasMadeAgainIsReadFromItsBeginning) {
+TEST_F(KafkaStepsTest, ATopicThatWasCreatedAgainIsReadFromItsBeginning) {
   Commit(0, 3);
   {
     const auto steps = Open();
@@ -213,7 +213,7 @@ TEST_F(KafkaStepsTest, ATopicThatWasMadeAgainIsReadFromItsBeginning) {
   EXPECT_EQ(cluster_.Read("to", 1).size(), 6);
 }
 
-TEST_F(KafkaStepsTest, OneThatIsFencedIsThrownAway) {
+TEST_F(KafkaStepsTest, AFencedStepIsRebuilt) {
   Commit(0, 3);
   const auto steps = Open();
   auto step = Join(*steps);
@@ -229,7 +229,7 @@ TEST_F(KafkaStepsTest, OneThatIsFencedIsThrownAway) {
   EXPECT_EQ(Written(), 3);
 }
 
-TEST_F(KafkaStepsTest, AnIdThatMayNotBeUsedIsNamed) {
+TEST_F(KafkaStepsTest, NamesATransactionalIdThatMayNotBeUsed) {
   cluster_.Refuse(MockRequest::kInitProducerId,
                   {RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED});
   const auto steps = Open();

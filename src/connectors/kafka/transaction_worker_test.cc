@@ -82,18 +82,18 @@ class Worker {
             std::move(options), kId, kTopic, setup.partition, FindPlace(), [this] { ++answers_; },
             setup.repeat_interval, std::move(setup.is_own), std::move(setup.hanging_check))) {}
 
-  std::shared_ptr<Answer> Submit(std::vector<Message> messages) {
-    auto answer = std::make_shared<Answer>();
-    worker_->Submit({answer, std::move(messages)});
-    return answer;
+  AsyncAnswerPtr<Answer> Submit(std::vector<Message> messages) {
+    return worker_->Submit(std::move(messages));
   }
-  std::shared_ptr<Answer> Ask(std::vector<Message> messages) {
-    const std::shared_ptr<Answer> answer = Submit(std::move(messages));
-    EXPECT_TRUE(Eventually([&] { return answer->finished.load(); }));
-    return answer;
+  static Answer WaitFor(AsyncAnswerPtr<Answer> asked) {
+    std::optional<Answer> answer;
+    EXPECT_TRUE(Eventually([&] { return (answer = TakeFinished(asked)).has_value(); }));
+    return answer.value_or(Answer{.status = Status::Retry("there is no answer")});
   }
-  std::shared_ptr<Answer> Fence() { return Ask({Place("")}); }
-  Status Commit(std::vector<Message> messages) { return Ask(std::move(messages))->status; }
+  Answer Fence() { return WaitFor(Submit({Place("")})); }
+  Status Commit(std::vector<Message> messages) {
+    return WaitFor(Submit(std::move(messages))).status;
+  }
 
   TransactionWorker& worker() { return *worker_; }
   int answers() const { return answers_.load(); }
@@ -106,15 +106,15 @@ class Worker {
 class TransactionWorkerTest : public testing::Test {
  protected:
   TransactionWorkerTest() { cluster_.MakeTopic(kTopic, 2); }
-  // One that may commit.
+  // A worker that has fenced.
   std::unique_ptr<Worker> Owner() { return Owner({}); }
   std::unique_ptr<Worker> Owner(Worker::Setup setup) {
     auto worker = std::make_unique<Worker>(Options(), std::move(setup));
-    const Status fenced = worker->Fence()->status;
+    const Status fenced = worker->Fence().status;
     EXPECT_TRUE(fenced.ok()) << fenced.message();
     return worker;
   }
-  // Transactions and their messages are given up soon.
+  // Transactions and their messages time out soon.
   KafkaOptions Options() const {
     KafkaOptions options = cluster_.options();
     options.transaction_timeout = {1'000};
@@ -129,9 +129,9 @@ class TransactionWorkerTest : public testing::Test {
 
 TEST_F(TransactionWorkerTest, FindsNothingInAnEmptyTopic) {
   Worker worker(cluster_);
-  const auto answer = worker.Fence();
-  EXPECT_TRUE(answer->status.ok()) << answer->status.message();
-  EXPECT_EQ(answer->found, std::nullopt);
+  const Answer answer = worker.Fence();
+  EXPECT_TRUE(answer.status.ok()) << answer.status.message();
+  EXPECT_EQ(answer.found, std::nullopt);
   EXPECT_TRUE(Eventually([&] { return worker.answers() == 1; }));
 }
 
@@ -157,10 +157,10 @@ TEST_F(TransactionWorkerTest, ANewOwnerFindsTheNewestPlace) {
   EXPECT_TRUE(Owner()->Commit({Row("b"), Place("2")}).ok());
   // Another source's, in the same partition: more than one look backwards.
   cluster_.Write(kTopic, 0, std::vector<std::optional<std::string>>(1'500, "another's"), "another");
-  EXPECT_EQ(Worker(cluster_).Fence()->found, "2");
+  EXPECT_EQ(Worker(cluster_).Fence().found, "2");
 }
 
-TEST_F(TransactionWorkerTest, WhatTheCoordinatorAsksToRepeatIsRepeated) {
+TEST_F(TransactionWorkerTest, RetriableErrorsAreRetried) {
   cluster_.Refuse(MockRequest::kInitProducerId, {RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS,
                                                  RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS});
   const auto worker = Owner();
@@ -173,7 +173,7 @@ TEST_F(TransactionWorkerTest, WhatTheCoordinatorAsksToRepeatIsRepeated) {
   EXPECT_THAT(Written(), ElementsAre("a", "1"));
 }
 
-TEST_F(TransactionWorkerTest, AnAnswerThatIsLostIsAskedForAgain) {
+TEST_F(TransactionWorkerTest, RetriesWhenAnAnswerIsLost) {
   const auto worker = Owner();
   cluster_.Refuse(MockRequest::kEndTransaction, {RD_KAFKA_RESP_ERR__TRANSPORT});
   EXPECT_TRUE(worker->Commit({Row("a"), Place("1")}).ok());
@@ -189,7 +189,7 @@ TEST_F(TransactionWorkerTest, FollowsTheCoordinator) {
   EXPECT_THAT(Written(), ElementsAre("a", "1", "b", "2"));
 }
 
-// The requests in which an owner learns that another has come, and how it is told.
+// Requests whose answers show that a newer owner has fenced this one.
 struct Fencing {
   MockRequest request;
   rd_kafka_resp_err_t error;
@@ -197,13 +197,13 @@ struct Fencing {
 class TransactionWorkerFenced : public TransactionWorkerTest,
                                 public testing::WithParamInterface<Fencing> {};
 
-TEST_P(TransactionWorkerFenced, SaysThatANewerTaskIsTheOwner) {
+TEST_P(TransactionWorkerFenced, ReportsThatANewerTaskIsTheOwner) {
   const auto worker = Owner();
   cluster_.Refuse(GetParam().request, {GetParam().error});
   const Status status = worker->Commit({Row("a"), Place("1")});
   EXPECT_EQ(status.code(), StatusCode::kRebuild);
   EXPECT_THAT(status.message(), HasSubstr("a newer task owns the counts of this partition"));
-  // It stays so.
+  // And again.
   EXPECT_EQ(worker->Commit({Row("b"), Place("2")}).code(), StatusCode::kRebuild);
   EXPECT_THAT(Written(), testing::Not(testing::Contains("b")));
 }
@@ -216,8 +216,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Fencing{MockRequest::kEndTransaction,
                             RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH}));
 
-// Whatever a partition refuses: the transaction is not committed, and who reads the message learns
-// where and why.
+// After a refusal nothing is committed, and the message says where and why.
 struct Refusal {
   MockRequest request;
   rd_kafka_resp_err_t error;
@@ -225,7 +224,7 @@ struct Refusal {
 class TransactionWorkerRefused : public TransactionWorkerTest,
                                  public testing::WithParamInterface<Refusal> {};
 
-TEST_P(TransactionWorkerRefused, IsThrownAwayAndSaysWhy) {
+TEST_P(TransactionWorkerRefused, IsRebuiltAndReportsWhy) {
   const auto worker = Owner();
   cluster_.Refuse(GetParam().request, {GetParam().error});
   const Status status = worker->Commit({Row("a"), Place("1")});
@@ -252,11 +251,11 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{MockRequest::kAddPartitions, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED},
         Refusal{MockRequest::kAddPartitions, RD_KAFKA_RESP_ERR_INVALID_PRODUCER_ID_MAPPING}));
 
-TEST_F(TransactionWorkerTest, AnIdThatMayNotBeUsedIsNamed) {
+TEST_F(TransactionWorkerTest, NamesATransactionalIdThatMayNotBeUsed) {
   cluster_.Refuse(MockRequest::kInitProducerId,
                   {RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED});
   Worker worker(cluster_);
-  const Status status = worker.Fence()->status;
+  const Status status = worker.Fence().status;
   EXPECT_EQ(status.code(), StatusCode::kRebuild);
   EXPECT_THAT(status.message(), AllOf(HasSubstr("fencing '" + std::string(kId) + "'"),
                                       HasSubstr("authorization failed")));
@@ -269,7 +268,7 @@ TEST_F(TransactionWorkerTest, AMessageThatIsTooLargeForAnyBroker) {
   EXPECT_THAT(status.message(), AllOf(HasSubstr(Where(kTopic, 0)), HasSubstr("too large")));
 }
 
-TEST_F(TransactionWorkerTest, AnUnknownOutcomeIsForANewOwner) {
+TEST_F(TransactionWorkerTest, AnUnknownOutcomeIsLeftToANewOwner) {
   {
     const auto worker = Owner();
     EXPECT_TRUE(worker->Commit({Row("a"), Place("1")}).ok());
@@ -278,12 +277,12 @@ TEST_F(TransactionWorkerTest, AnUnknownOutcomeIsForANewOwner) {
   }
   cluster_.StartBroker();
   Worker next(cluster_);
-  EXPECT_EQ(next.Fence()->found, "1");
+  EXPECT_EQ(next.Fence().found, "1");
   EXPECT_TRUE(next.Commit({Row("b"), Place("2")}).ok());
   EXPECT_THAT(Written(), ElementsAre("a", "1", "b", "2"));
 }
 
-TEST_F(TransactionWorkerTest, EndsSoonWhenNobodyWaitsAnyMore) {
+TEST_F(TransactionWorkerTest, CloseEndsTheThread) {
   cluster_.StopBroker();
   Worker worker(cluster_);
   const auto answer = worker.Submit({Place("")});
@@ -292,22 +291,22 @@ TEST_F(TransactionWorkerTest, EndsSoonWhenNobodyWaitsAnyMore) {
   EXPECT_EQ(worker.answers(), 0);
 }
 
-TEST_F(TransactionWorkerTest, TheBuriedAreEndedAndJoined) {
+TEST_F(TransactionWorkerTest, RetiredWorkersAreJoined) {
   cluster_.StopBroker();
   RetiredWorkers retired;
   for (int i = 0; i < 3; ++i) {
-    auto worker = std::make_unique<TransactionWorker>(cluster_.options(), kId, kTopic, 0,
-                                                      FindPlace(), [] { FAIL() << "buried"; });
-    worker->Submit({std::make_shared<Answer>(), {}});
+    auto worker = std::make_unique<TransactionWorker>(
+        cluster_.options(), kId, kTopic, 0, FindPlace(), [] { FAIL() << "it was retired"; });
+    worker->Submit({});
     retired.Retire(std::move(worker));
   }
 }
 
-TEST_F(TransactionWorkerTest, ThePlaceIsWrittenAgainInSilence) {
+TEST_F(TransactionWorkerTest, RepeatsTheLastRecordWhenNothingFollows) {
   const auto worker = Owner({.repeat_interval = {1}});
   EXPECT_TRUE(worker->Commit({Row("a"), Place("1")}).ok());
   EXPECT_TRUE(Eventually([&] { return cluster_.Asked(MockRequest::kEndTransaction) >= 3; }));
-  // One that fails is given up, and stands in nobody's way.
+  // A failed repeat is aborted, and does not stand in the way of the next commit.
   cluster_.Refuse(MockRequest::kProduce, {RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED});
   const int64_t before = cluster_.Asked(MockRequest::kEndTransaction);
   EXPECT_TRUE(
@@ -323,8 +322,7 @@ TEST_F(TransactionWorkerTest, ThePlaceIsWrittenAgainInSilence) {
   }
 }
 
-// What a fence found is the newest transaction's, as if this one had written it.
-TEST_F(TransactionWorkerTest, APlaceThatWasFoundIsWrittenAgainToo) {
+TEST_F(TransactionWorkerTest, RepeatsWhatTheFenceFound) {
   EXPECT_TRUE(Owner()->Commit({Row("a"), Place("1")}).ok());
   const auto worker = Owner({.repeat_interval = {1}});
   EXPECT_TRUE(Eventually([&] { return cluster_.Asked(MockRequest::kEndTransaction) >= 3; }));
@@ -337,90 +335,85 @@ TEST_F(TransactionWorkerTest, APlaceThatWasFoundIsWrittenAgainToo) {
 
 class HangingTransaction : public TransactionWorkerTest {
  protected:
-  // `count`: what is this id's; else everything is.
-  Worker::Setup Setup() { return {.is_own = IsOwn(), .hanging_check = cluster_says_.Check()}; }
+  Worker::Setup Checked() { return {.is_own = IsOwn(), .hanging_check = cluster_says_.Check()}; }
   static std::function<bool(const rd_kafka_message_t&)> IsOwn() {
     return [](const rd_kafka_message_t& message) {
       return std::string_view(static_cast<const char*>(message.key), message.key_len) != "another";
     };
   }
   int64_t Commits() const { return cluster_.Asked(MockRequest::kEndTransaction); }
-  // A broker of the test forgets no end: what is said to be undecided was committed.
-  int64_t End() const { return std::ssize(cluster_.Read(kTopic, 0)) + Commits(); }
 
   Cluster cluster_says_;
 };
 
-TEST_F(HangingTransaction, AFenceCommitsAWholeTransactionAgain) {
+TEST_F(HangingTransaction, TheFenceCommitsAWholeTransactionAgain) {
   EXPECT_TRUE(Owner()->Commit({Row("a"), Place("1")}).ok());
   cluster_says_.Set(0, 3);
-  Worker worker(Options(), Setup());
-  EXPECT_EQ(worker.Fence()->found, "1");
+  Worker worker(Options(), Checked());
+  EXPECT_EQ(worker.Fence().found, "1");
   EXPECT_THAT(Written(), ElementsAre("a", "1", "1"));
   EXPECT_EQ(Commits(), 2);
 }
 
-TEST_F(HangingTransaction, AFenceAbortsWhatIsNotWhole) {
+TEST_F(HangingTransaction, TheFenceAbortsAPartialTransaction) {
   EXPECT_TRUE(Owner()->Commit({Row("a"), Place("1")}).ok());
   EXPECT_TRUE(Owner()->Commit({Row("b")}).ok());
   cluster_says_.Set(3, 5);  // the second
-  Worker worker(Options(), Setup());
-  EXPECT_EQ(worker.Fence()->found, "1");
+  Worker worker(Options(), Checked());
+  EXPECT_EQ(worker.Fence().found, "1");
   const std::vector<MockRecord> records = cluster_.Read(kTopic, 0);
   ASSERT_EQ(records.size(), 4);
-  EXPECT_EQ(records.back().key, kId) << "a record that nobody looks for";
-  // It is ready.
+  EXPECT_EQ(records.back().key, kId) << "a record for which no fence searches";
   EXPECT_TRUE(worker.Commit({Row("b"), Place("2")}).ok());
 }
 
-TEST_F(HangingTransaction, AFenceLeavesAnothersAlone) {
+TEST_F(HangingTransaction, TheFenceLeavesTransactionsOfOtherIdsAlone) {
   cluster_.Write(kTopic, 0, {"x"}, "another");
   EXPECT_TRUE(Owner()->Commit({Row("a"), Place("1")}).ok());
   cluster_says_.Set(0, 4);
-  Worker worker(Options(), Setup());
-  EXPECT_TRUE(worker.Fence()->status.ok());
+  Worker worker(Options(), Checked());
+  EXPECT_TRUE(worker.Fence().status.ok());
   EXPECT_EQ(Commits(), 1);
   EXPECT_THAT(Written(), ElementsAre("x", "a", "1"));
 }
 
-TEST_F(HangingTransaction, AFenceWithoutOthersAbortsWithoutALook) {
+TEST_F(HangingTransaction, WithoutIsOwnTheFenceAborts) {
   EXPECT_TRUE(Owner()->Commit({Row("a"), Place("1")}).ok());
   cluster_says_.Set(0, 3);
   Worker worker(Options(), {.hanging_check = cluster_says_.Check()});
-  EXPECT_TRUE(worker.Fence()->status.ok());
+  EXPECT_TRUE(worker.Fence().status.ok());
   const std::vector<MockRecord> records = cluster_.Read(kTopic, 0);
   ASSERT_EQ(records.size(), 3);
   EXPECT_EQ(records.back().key, kId);
 }
 
-TEST_F(HangingTransaction, AnEndThatIsOnlyLateIsWaitedFor) {
+TEST_F(HangingTransaction, TheFenceWaitsForALateEndMarker) {
   EXPECT_TRUE(Owner()->Commit({Row("a"), Place("1")}).ok());
   cluster_says_.Set(0, 3);
   HangingCheck check = cluster_says_.Check();
   check.settle_time = {60'000};
   Worker worker(Options(), {.is_own = IsOwn(), .hanging_check = std::move(check)});
-  const auto answer = worker.Submit({Place("")});
+  AsyncAnswerPtr<Answer> answer = worker.Submit({Place("")});
   EXPECT_TRUE(Eventually([&] { return cluster_says_.asked >= 2; }));
-  EXPECT_FALSE(answer->finished);
+  EXPECT_FALSE(TakeFinished(answer).has_value());
   cluster_says_.Set(3, 3);
-  EXPECT_TRUE(Eventually([&] { return answer->finished.load(); }));
-  EXPECT_TRUE(answer->status.ok());
-  EXPECT_EQ(Commits(), 1) << "nothing was closed";
+  EXPECT_TRUE(Worker::WaitFor(std::move(answer)).status.ok());
+  EXPECT_EQ(Commits(), 1) << "no other transaction was written";
 }
 
-TEST_F(HangingTransaction, AFenceThatIsNotToldFails) {
+TEST_F(HangingTransaction, TheFenceFailsWithoutAnAnswer) {
   cluster_says_.Fail(Status::Retry("no answer"));
-  Worker worker(Options(), Setup());
-  const Status status = worker.Fence()->status;
+  Worker worker(Options(), Checked());
+  const Status status = worker.Fence().status;
   EXPECT_EQ(status.code(), StatusCode::kRetry);
   EXPECT_EQ(status.message(), "no answer");
 }
 
-TEST_F(HangingTransaction, TheNewestPlaceIsCommittedAgain) {
+TEST_F(HangingTransaction, CommitsItsLastRecordAgain) {
   Worker worker(
-      options,
+      Options(),
       {.repeat_interval = {3'600'000}, .is_own = IsOwn(), .hanging_check = cluster_says_.Check()});
-  EXPECT_TRUE(worker.Fence()->status.ok());
+  EXPECT_TRUE(worker.Fence().status.ok());
   cluster_says_.Set(0, 3);
   EXPECT_TRUE(worker.Commit({Row("a"), Place("1")}).ok());
   EXPECT_TRUE(Eventually([&] { return Commits() == 2; }));
@@ -429,13 +422,13 @@ TEST_F(HangingTransaction, TheNewestPlaceIsCommittedAgain) {
   EXPECT_TRUE(worker.Commit({Row("b"), Place("2")}).ok());
 }
 
-TEST_F(HangingTransaction, WhatCannotBeCommittedAgainIsForANewOwner) {
-  Worker worker(Options(), Setup());
-  EXPECT_TRUE(worker.Fence()->status.ok());
+TEST_F(HangingTransaction, LeavesWhatItCannotRepeatToANewOwner) {
+  Worker worker(Options(), Checked());
+  EXPECT_TRUE(worker.Fence().status.ok());
   cluster_says_.Set(0, 3);
   EXPECT_TRUE(worker.Commit({Row("a"), Place("1")}).ok());
   EXPECT_TRUE(Eventually([&] { return worker.worker().has_hanging_transaction(); }));
-  EXPECT_TRUE(Eventually([&] { return worker.answers() == 3; })) << "its task is woken";
+  EXPECT_TRUE(Eventually([&] { return worker.answers() == 3; })) << "the task is woken";
   const Status status = worker.Commit({Row("b"), Place("2")});
   EXPECT_EQ(status.code(), StatusCode::kRebuild);
   EXPECT_THAT(status.message(),
@@ -443,26 +436,26 @@ TEST_F(HangingTransaction, WhatCannotBeCommittedAgainIsForANewOwner) {
   EXPECT_EQ(Commits(), 1);
 }
 
-TEST_F(HangingTransaction, AnEndThatMovesOnIsNotLost) {
+TEST_F(HangingTransaction, AMovingLastStableOffsetIsNotSuspect) {
   std::atomic<int64_t> begin = 0;
   HangingCheck check = cluster_says_.Check();
-  // Others' transactions: one is open whenever this looks, never the same.
+  // A different transaction of another producer is open at each check.
   check.read_open_range = [&]() -> Result<HangingCheck::OpenRange> {
     ++cluster_says_.asked;
     const int64_t at = begin++;
     return HangingCheck::OpenRange{at, at == 0 ? 0 : at + 1};
   };
   Worker worker(Options(), {.hanging_check = check});
-  EXPECT_TRUE(worker.Fence()->status.ok());
+  EXPECT_TRUE(worker.Fence().status.ok());
   EXPECT_TRUE(worker.Commit({Row("a"), Place("1")}).ok());
   EXPECT_TRUE(Eventually([&] { return cluster_says_.asked >= 20; }));
   EXPECT_FALSE(worker.worker().has_hanging_transaction());
   EXPECT_EQ(Commits(), 1);
 }
 
-TEST_F(HangingTransaction, AClusterThatDoesNotSayIsAskedAgain) {
-  Worker worker(Options(), Setup());
-  EXPECT_TRUE(worker.Fence()->status.ok());
+TEST_F(HangingTransaction, ChecksAgainWhenTheClusterDoesNotAnswer) {
+  Worker worker(Options(), Checked());
+  EXPECT_TRUE(worker.Fence().status.ok());
   cluster_says_.Fail(Status::Retry("no answer"));
   const int before = cluster_says_.asked;
   EXPECT_TRUE(worker.Commit({Row("a"), Place("1")}).ok());
