@@ -427,7 +427,7 @@ class Kafka:
              stdin: bytes | None = None, folder: pathlib.Path | None = None) -> str:
         """One of the broker's own command line tools, to its end; what it printed."""
         done = subprocess.run(java(main, *arguments, archive=prepared().tool_classes), input=stdin,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=seconds, cwd=folder)
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=seconds * PATIENCE, cwd=folder)
         expect(done.returncode == 0,
                f"{main} {arguments}: {done.stderr.decode(errors='replace')[-2000:]}")
         return done.stdout.decode(errors="replace")
@@ -488,7 +488,7 @@ class Kafka:
         if shutil.which("kcat") is None:
             raise Failure("there is no kcat: run tools/deps.sh test")
         done = subprocess.run(["kcat", "-q", "-b", self.addresses, *map(str, words)], input=stdin,
-                              stdout=stdout, stderr=subprocess.PIPE, timeout=seconds)
+                              stdout=stdout, stderr=subprocess.PIPE, timeout=seconds * PATIENCE)
         expect(done.returncode == 0, f"kcat {words}: {done.stderr.decode(errors='replace')[-2000:]}")
         return done.stdout
 
@@ -523,7 +523,7 @@ class Kafka:
             self.kcat("-C", "-t", self.topic(topic), "-o", "beginning", "-e", "-f", "%k\t%s\n", stdout=out,
                       seconds=seconds)
         done = subprocess.run([PYTHON, "-B", SUMS, path], stdout=subprocess.PIPE, text=True,
-                              stderr=subprocess.PIPE, timeout=seconds)
+                              stderr=subprocess.PIPE, timeout=seconds * PATIENCE)
         expect(done.returncode == 0, f"{SUMS.name} {topic}: {done.stderr[-2000:]}")
         path.unlink()
         said = json.loads(done.stdout)

@@ -14,7 +14,7 @@ import time
 
 from brokers import SharedKafka
 from server import Failure
-from shared import START_S, SharedServer, locked, process_id, read_state, users, write_state
+from shared import START_S, SharedServer, locked, process_id, users, write_state
 
 SERVERS: dict[str, type[SharedServer]] = {"kafka": SharedKafka}
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from events import check_tops
 from registry import test
-from server import OUTCOMES, Server, Test, expect, expect_equal, lines, now_ms
+from server import OUTCOMES, Server, Test, expect, expect_equal, lines, now_ms, wait_until
 
 HOUR = 3_600_000
 INT64_MAX, INT64_MIN = 2**63 - 1, -2**63

@@ -4,7 +4,6 @@ everything runs, with their first events; one that is made again is another sour
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
 
 from brokers import Kafka, shared_kafka
