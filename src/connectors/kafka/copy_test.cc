@@ -120,6 +120,11 @@ class KafkaCopyTest : public testing::Test {
     while (status.ok()) status = copy.Step(now_ms);
     return status;
   }
+  // The same for a copy that nothing disturbs.
+  static void Advance(KafkaCopy& copy, int64_t now_ms) {
+    const Status status = Run(copy, now_ms);
+    EXPECT_TRUE(status.ok() || status.code() == StatusCode::kRetry) << status.message();
+  }
   // The ids of what was written, in order.
   std::vector<int64_t> Written() const {
     std::vector<int64_t> ids;
@@ -197,7 +202,7 @@ TEST_F(KafkaCopyTest, CopiesNothingBeyondItsEnd) {
   for (int64_t id = 1; id <= 4; ++id) logs_[0].Append(id, 7, id);
   logs_[1].Append(1, 7, 9);
   const auto copy = Begun(Options(), {{1}, {0}}, std::vector<Offset>{{3}, {0}});
-  Run(*copy, 1'000);
+  Advance(*copy, 1'000);
   EXPECT_TRUE(copy->done());
   EXPECT_THAT(Written(), ElementsAre(2, 3));
 }
@@ -205,11 +210,11 @@ TEST_F(KafkaCopyTest, CopiesNothingBeyondItsEnd) {
 TEST_F(KafkaCopyTest, APartitionSilentAtItsEndHoldsUpTheOthersForHoldMax) {
   logs_[0].Append(10, 7, 1);
   const auto copy = Begun(Options(), {{0}, {0}}, std::nullopt);
-  Run(*copy, 10'000);
+  Advance(*copy, 10'000);
   EXPECT_THAT(Written(), IsEmpty());
-  Run(*copy, 10'499);
+  Advance(*copy, 10'499);
   EXPECT_THAT(Written(), IsEmpty());
-  Run(*copy, 10'500);
+  Advance(*copy, 10'500);
   EXPECT_THAT(Written(), ElementsAre(1));
 }
 
@@ -223,8 +228,8 @@ TEST_F(KafkaCopyTest, APartitionThatDoesNotAnswerHoldsUpTheOthers) {
   EXPECT_EQ(copy->stats().awaited, 1);
   logs_[1].poll_answer.reset();
   logs_[1].Append(5, 7, 2);
-  Run(*copy, 100'000);
-  Run(*copy, 101'000);
+  Advance(*copy, 100'000);
+  Advance(*copy, 101'000);
   EXPECT_THAT(Written(), ElementsAre(2, 1));
 }
 
@@ -242,11 +247,11 @@ TEST_F(KafkaCopyTest, CommitsInSilenceToo) {
   KafkaCopyOptions options = Options();
   options.commit_interval = {100};
   const auto copy = Begun(options, {{0}, {0}}, std::nullopt);
-  Run(*copy, 10'000);
+  Advance(*copy, 10'000);
   const int64_t before = copy->stats().commits;
-  Run(*copy, 19'999);
+  Advance(*copy, 19'999);
   EXPECT_EQ(copy->stats().commits, before);
-  Run(*copy, 20'000);
+  Advance(*copy, 20'000);
   EXPECT_EQ(copy->stats().commits, before + 1);
   cluster_.Refuse(MockRequest::kAddOffsets, {RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH});
   EXPECT_EQ(Run(*copy, 30'000).code(), StatusCode::kStop);
@@ -277,7 +282,7 @@ TEST_F(KafkaCopyTest, ARefusedRecordIsLeftToANewCopy) {
   EXPECT_EQ(copy->stats().partitions[0].next, Offset{0});
   EXPECT_EQ(copy->stats().written, 0);
   const auto next = Begun(Options(), {{0}, {0}}, Ends());
-  Run(*next, 1'000);
+  Advance(*next, 1'000);
   EXPECT_THAT(Written(), ElementsAre(1));
 }
 
