@@ -13,7 +13,8 @@ Stream& Tail::Get(std::string_view topic, int32_t partition) {
   auto it = topics_.find(topic);
   if (it == topics_.end()) {
     it = topics_.try_emplace(std::string(topic)).first;
-    // All partitions of a topic are created together, so that a partition is an index of the vector.
+    // All partitions of a topic are created together, so that a partition is an index of the
+    // vector.
     for (int32_t p = 0; p < partitions_; ++p) {
       auto stream = std::make_unique<Stream>();
       stream->topic = topic;
