@@ -72,8 +72,10 @@ class KafkaStepsTest : public testing::Test {
     })) << status.message();
     return status;
   }
-  static Status RunTo(KafkaStep& step, Offset next) {
-    return RunUntil(step, [&] { return step.stats().next >= next && step.drained(); });
+  static void RunTo(KafkaStep& step, Offset next) {
+    const Status status =
+        RunUntil(step, [&] { return step.stats().next >= next && step.drained(); });
+    EXPECT_TRUE(status.ok() || status.code() == StatusCode::kRetry) << status.message();
   }
   Offset CountsEnd() const {
     // The end of the newest transaction comes after its last record.
@@ -111,9 +113,9 @@ TEST_F(KafkaStepsTest, JoinAddsTheLocationNames) {
   const auto step = Join(*steps);
   EXPECT_EQ(step->Step(false).code(), StatusCode::kRetry) << "it never waits";
   EXPECT_FALSE(step->stats().running);
-  EXPECT_NE(RunTo(*step, CountsEnd()).code(), StatusCode::kStop);
+  RunTo(*step, CountsEnd());
   Commit(3, 5);
-  EXPECT_NE(RunTo(*step, CountsEnd()).code(), StatusCode::kStop);
+  RunTo(*step, CountsEnd());
   EXPECT_EQ(Written(), 5);
   const std::vector<MockRecord> read = cluster_.Read("counts", 1), written = cluster_.Read("to", 1);
   ASSERT_EQ(written.size(), read.size());
@@ -155,7 +157,7 @@ TEST_F(KafkaStepsTest, DrainingWritesWhatWasReadAndReadsNoMore) {
   const auto steps = std::move(KafkaSteps::Open(options)).value();
   const auto step = Join(*steps);
   const Offset end = CountsEnd();
-  RunUntil(*step, [&] { return step->stats().next >= end; });
+  RunTo(*step, end);
   Commit(3, 5);
   EXPECT_TRUE(Eventually([&] {
     static_cast<void>(step->Step(true));
@@ -225,7 +227,7 @@ TEST_F(KafkaStepsTest, AFencedStepIsRebuilt) {
   EXPECT_EQ(status.code(), StatusCode::kRebuild);
   EXPECT_EQ(step->stats().failures, 1);
   step = Join(*steps);
-  RunTo(*step, {6});
+  RunTo(*step, {5});
   EXPECT_EQ(Written(), 3);
 }
 
