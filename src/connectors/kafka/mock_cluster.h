@@ -9,14 +9,13 @@
 //   DescribeConfigs, IncrementalAlterConfigs, ListTransactions or DescribeTransactions. So
 //   KafkaAdmin::Describe() fails for an existing topic, and MakeTopic() creates topics.
 // - Records keep the sender's time; there is no LogAppendTime. ListOffsets knows the earliest
-// offset
-//   and the end. If asked for a time or for the newest record, it answers that there is no record.
+//   offset and the end. If asked for a time or for the newest record, it answers that there is
+//   none.
 // - There is no read_committed: the last stable offset is always reported as the end, and no
 //   transaction as aborted. A reader sees open and aborted records. Control records are written,
 //   one offset each, but with a checksum of 0, so options() turns the client's check off.
 // - A producer that begins anew with a transactional.id gets a new producer id, and the old one
-// stays
-//   valid: Refuse() has to play the fence. Transactions do not time out.
+//   stays valid: Refuse() has to play the fence. Transactions do not time out.
 // - TxnOffsetCommit is answered, but its offsets are not stored. OffsetCommit stores them.
 // - Fetch returns one batch per partition. Without records it waits for its whole time.
 #pragma once
