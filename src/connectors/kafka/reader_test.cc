@@ -197,20 +197,6 @@ TEST_F(KafkaReaderTest, FollowsTheLeader) {
   EXPECT_THAT(ReadSome(*source, 1), ElementsAre("b"));
 }
 
-TEST_F(KafkaReaderTest, RetriesUntilTheTopicExists) {
-  const KafkaTopic later{.name = "later", .id = "later-id", .partitions = 1};
-  const auto reader = Open();
-  const auto source = reader->OpenSource(later, 0, nullptr);
-  Status said = Status::Ok();
-  EXPECT_TRUE(Eventually([&] {
-    said = source->Earliest().status();
-    EXPECT_EQ(said.code(), StatusCode::kRetry);
-    return said.message().find("nknown") != std::string::npos;
-  })) << said.message();
-  cluster_.MakeTopic("later");
-  EXPECT_EQ(Insist([&] { return source->Earliest(); }).value(), Offset{0});
-}
-
 TEST_F(KafkaReaderTest, ReturnsNothingOfATopicThatWasCreatedAgain) {
   cluster_.MakeTopic("other");
   cluster_.Write("raw", 0, {"a", "b"});
@@ -312,24 +298,6 @@ TEST_F(KafkaReaderTest, ReadsTheNewestRecords) {
   const Status status = ReadNewest(cluster_.options(), "raw", 2, 2, {60'000}, take);
   EXPECT_TRUE(status.ok()) << status.message();
   EXPECT_THAT(seen, ElementsAre(std::pair(0, "c"), std::pair(0, "d"), std::pair(1, "e")));
-}
-
-TEST_F(KafkaReaderTest, ReportsWhyTheNewestRecordsCannotBeRead) {
-  cluster_.Write("raw", 0, {"a"});
-  const auto read = [&](const std::string& topic, Millis timeout) {
-    return ReadNewest(cluster_.options(), topic, 1, 1, timeout,
-                      [](int32_t, std::string_view) { FAIL() << "nothing can be read"; });
-  };
-  cluster_.RefusePartition("raw", 0, MockRequest::kFetch,
-                           RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
-  const Status refused = read("raw", {60'000});
-  EXPECT_EQ(refused.code(), StatusCode::kRetry);
-  EXPECT_EQ(refused.message(), Where("raw", 0) + ": this user lacks the right to Read it");
-  const Status unknown = read("unknown", {60'000});
-  EXPECT_EQ(unknown.code(), StatusCode::kRetry);
-  EXPECT_THAT(unknown.message(), HasSubstr("nknown"));
-  cluster_.StopBroker();
-  EXPECT_EQ(read("raw", {100}).code(), StatusCode::kRetry);
 }
 
 TEST_F(KafkaReaderTest, ReadsTheBoundsOfAllPartitions) {

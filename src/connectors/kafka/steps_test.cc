@@ -147,26 +147,6 @@ TEST_F(KafkaStepsTest, TheNextOwnerContinuesAtThePositionOfThePreviousOne) {
   EXPECT_EQ(cluster_.Read("to", 1).size(), 6) << "nothing is there twice";
 }
 
-TEST_F(KafkaStepsTest, DrainingWritesWhatWasReadAndReadsNoMore) {
-  Commit(0, 3);
-  KafkaStepsOptions options{.kafka = cluster_.options(),
-                            .from = counts_,
-                            .to = "to",
-                            .transactional_prefix = "step-",
-                            .commit_interval = {3'600'000}};
-  const auto steps = std::move(KafkaSteps::Open(options)).value();
-  const auto step = Join(*steps);
-  const Offset end = CountsEnd();
-  RunTo(*step, end);
-  Commit(3, 5);
-  EXPECT_TRUE(Eventually([&] {
-    static_cast<void>(step->Step(true));
-    return step->drained();
-  }));
-  EXPECT_EQ(step->stats().next, end);
-  EXPECT_EQ(Written(), 3);
-}
-
 TEST_F(KafkaStepsTest, TransformWritesCompleteGroups) {
   Commit(0, 3);
   Commit(3, 5);
