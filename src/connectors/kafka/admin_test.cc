@@ -12,7 +12,6 @@
 namespace sightline::kafka {
 namespace {
 
-using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::UnorderedElementsAre;
 

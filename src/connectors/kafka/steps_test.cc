@@ -19,7 +19,6 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-using ::testing::IsEmpty;
 
 const SourcePartition kFrom{"kafka:cluster/raw/id", 1};
 
