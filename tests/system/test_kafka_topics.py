@@ -197,7 +197,7 @@ def topics_check(t: Test) -> None:
                      {("replication", "by hand"), ("partitions", "by hand")}, "by hand")
     with t.case("no such topic"):
         rows, _ = topics.run("check", "--kafka.dead_letters_topic", "nowhere", code=FAILED)
-        expect_equal([(r["topic"], "not there" in r["finding"]) for r in rows], [("nowhere", True)],
+        expect_equal([(r["topic"], "does not exist" in r["finding"]) for r in rows], [("nowhere", True)],
                      "findings")
     with t.case("a camera in two partitions"):
         cluster.foreign("write", lines=[
