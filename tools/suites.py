@@ -55,15 +55,15 @@ BUILD = [Suite("build", "release")]
 UNIT = Suite("unit and check", "release", ["-L", "^(unit|check)$"], ["all", "headers"])
 CHECK = [
     UNIT,
-    Suite("fuzzers, a second each", "sanitizers", ["-L", "^fuzz$"], ["fuzzers"]),
+    Suite("fuzzers, a second each", "fuzz", ["-L", "^fuzz$"], ["fuzzers"]),
 ]
-TEST = [
-    UNIT,
-    Suite("fuzzers, and address and undefined-behaviour sanitizers", "sanitizers",
-          ["-L", "^(unit|sanitized|fuzz)$"], ["sanitized_tests", "fuzzers"]),
+TEST = CHECK + [
+    Suite("address and undefined-behaviour sanitizers", "asan-ubsan", ["-L", "^(unit|sanitized)$"],
+          ["sanitized_tests"]),
     Suite("thread sanitizer", "tsan", ["-L", "^threads$"], ["thread_tests"]),
     Suite("full", "release", ["-L", "^full$"]),
-    Suite("system", "release", ["-L", "^system$"], jobs=2, again=True),
+    # In half cores, as tests/system/registry.py counts them.
+    Suite("system", "release", ["-L", "^system$"], jobs=2 * JOBS, again=True),
     Suite("browser", "release", ["-L", "^browser$"], jobs=1, again=True),
 ]
 

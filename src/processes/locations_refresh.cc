@@ -28,7 +28,7 @@ void LocationsRefresh::Refresh() {
   const std::optional<FileVersion> version = ReadFileVersion(path_);
   if (!version) {
     looked_at_.reset();
-    const std::string reason = fmt::format("the location table '{}' does not exist", path_);
+    const std::string reason = fmt::format("the location table '{}' is gone", path_);
     if (!state().refused.starts_with(reason))
       Refuse(reason + ": Sightline keeps using the last good table");
     return;
