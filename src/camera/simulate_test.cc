@@ -270,7 +270,8 @@ TEST(SimulatorOptions, NameEveryBrokenRule) {
   options.retry_probability = std::nan("");
   const Status status = options.Validate();
   ASSERT_EQ(status.code(), StatusCode::kStop);
-  for (const char* word : {"rate is -1", "99 cameras", "retry_probability"})
+  for (const char* word :
+       {"rate is -1", "1000 * 99: set at most 1024 cameras", "retry_probability"})
     EXPECT_NE(status.message().find(word), std::string::npos) << status.message();
 }
 

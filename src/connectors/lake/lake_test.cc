@@ -405,7 +405,8 @@ TEST_F(LakeTest, AnotherSchemaIsRefused) {
   spec.columns[6].type = "integer";
   ASSERT_TRUE(OpenOrCreate(storage_, clock_, spec).ok());
   const auto opened = LakeWriter::Open(storage_, clock_, {});
-  EXPECT_THAT(opened.status().message(), HasSubstr("has column 'item_count' as integer, not long"));
+  EXPECT_THAT(opened.status().message(),
+              HasSubstr("has column 'item_count' of type integer, not long"));
 }
 
 }  // namespace
