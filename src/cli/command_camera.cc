@@ -38,7 +38,7 @@ Status UseKafka(Command& command) {
     if (const Status status = option.set(it->second); !status.ok())
       return Status::Stop(fmt::format("--{}: {}", option.key, status.message()));
   }
-  if (command.up.kafka.client.brokers.empty()) return Status::Ok();
+  if (!command.up.kafka.enabled()) return Status::Ok();
   command.options.sender.url =
       fmt::format("kafka://{}/{}", command.up.kafka.client.brokers, command.up.kafka.topic);
   command.options.sender.gzip = false;  // the Kafka client compresses by itself

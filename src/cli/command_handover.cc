@@ -52,7 +52,7 @@ Status Resolve(Command& command) {
   Settings& options = command.options;
   HandoverOptions& handover = command.handover;
   RETURN_IF_ERROR(options.pipeline.Validate());
-  if (options.kafka.client.brokers.empty())
+  if (!options.kafka.enabled())
     return Status::Stop("handover writes to a topic in Kafka: give --kafka host:port");
   if (!ParseTime(command.at, TimeUnit::kMillis, &handover.at))
     return Status::Stop(fmt::format(

@@ -48,7 +48,7 @@ Status Resolve(Command& command) {
   RETURN_IF_ERROR(ReadOptions(command.config, command.given, command.table));
   Settings& options = command.options;
   RekeyOptions& rekey = command.rekey;
-  if (options.kafka.client.brokers.empty())
+  if (!options.kafka.enabled())
     return Status::Stop("rekey reads and writes topics in Kafka: give --kafka host:port");
   if (rekey.from == rekey.to)
     return Status::Stop(

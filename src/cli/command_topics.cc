@@ -92,7 +92,7 @@ Status AddLocations(const Command& command, TopicsNow& now) {
 }
 
 Result<Cluster> Look(const Command& command) {
-  if (command.options.kafka.client.brokers.empty())
+  if (!command.options.kafka.enabled())
     return Status::Stop("give --kafka.brokers, or a --config that has it");
   Result<KafkaOptions> kafka = MakeKafkaOptions(command.options.kafka);
   if (!kafka.ok()) return kafka.status();

@@ -98,7 +98,7 @@ class Count {
 };
 
 Status Count::Start() {
-  if (settings_.kafka.client.brokers.empty())
+  if (!settings_.kafka.enabled())
     return Status::Stop("count reads raw events from Kafka: say --kafka host:port");
   RETURN_IF_ERROR(OpenTopic());
   RETURN_IF_ERROR(OpenLocations());

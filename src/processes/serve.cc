@@ -96,7 +96,7 @@ class Serve {
 };
 
 Status Serve::Start() {
-  if (settings_.kafka.client.brokers.empty())
+  if (!settings_.kafka.enabled())
     return Status::Stop("serve reads counts from Kafka: say --kafka host:port");
   RETURN_IF_ERROR(OpenTopics());
   live_ = std::make_unique<Live>(

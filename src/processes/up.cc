@@ -194,7 +194,7 @@ Status Up::OpenLog() {
                          .queue_bytes_max = settings_.log.queue_max});
   if (!log.ok()) return log.status();
   log_ = std::move(log).value();
-  if (!settings_.kafka.client.brokers.empty()) return OpenKafka();
+  if (settings_.kafka.enabled()) return OpenKafka();
   raw_ = OpenEmbeddedRawLog(log_.get());
   return Status::Ok();
 }
@@ -402,7 +402,7 @@ void Up::Stop() {
   shell_.Stop(kServerStop);
   // The process counts what its server has taken, if that is not much: `handover` wants nothing
   // left in the log after SIGTERM.
-  if (settings_.kafka.client.brokers.empty()) CatchUp(kReadRest);
+  if (!settings_.kafka.enabled()) CatchUp(kReadRest);
   if (runtime_ && !runtime_->Drain(kEngineStop.v))
     LogWarning("some counts are not committed: the next start counts the rest from the log");
   shell_.Release();

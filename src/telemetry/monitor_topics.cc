@@ -31,8 +31,7 @@ int32_t PartitionOf(const std::string& key, int32_t partitions) {
 
 Result<std::unique_ptr<MonitorTopics>> MonitorTopics::Open(const KafkaSettings& settings) {
   const bool none = settings.monitoring_topic.empty() && settings.alerts_topic.empty();
-  if (settings.client.brokers.empty() || !settings.publish || none)
-    return std::unique_ptr<MonitorTopics>();
+  if (!settings.enabled() || !settings.publish || none) return std::unique_ptr<MonitorTopics>();
   Result<KafkaOptions> kafka = MakeKafkaOptions(settings);
   if (!kafka.ok()) return kafka.status();
   Result<std::unique_ptr<KafkaAdmin>> admin = KafkaAdmin::Open(kafka.value(), kKafkaAskTime);

@@ -292,7 +292,7 @@ class Server:
         self.process.kill()
         self.process.wait()
 
-    def stop(self, seconds: float = STOP_S * PATIENCE) -> float:
+    def stop(self, seconds: float = STOP_S) -> float:
         """SIGTERM; it must end by itself with exit code 0 in time. How long it took."""
         # In the first moments of its life nobody is there to take the signal.
         wait_until(lambda: not self.running or self._takes_signals(), 20, f"{self.name} takes signals")
@@ -455,7 +455,7 @@ def start_all(servers: Iterable[Server]) -> None:
     all_at_once([server.start for server in servers])
 
 
-def stop_all(servers: Iterable[Server], seconds: float = STOP_S * PATIENCE) -> None:
+def stop_all(servers: Iterable[Server], seconds: float = STOP_S) -> None:
     """As stop() of each, all at once: what one waits for the others need not."""
     all_at_once([functools.partial(server.stop, seconds) for server in servers])
 
