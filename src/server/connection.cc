@@ -621,7 +621,7 @@ asio::awaitable<bool> HttpConnection::Write(std::vector<SseMessage> messages) {
   std::vector<asio::const_buffer> buffers;
   buffers.reserve(messages.size());
   for (const SseMessage& message : messages) buffers.push_back(asio::buffer(*message));
-  beast::buffers_suffix<std::vector<asio::const_buffer>> rest(std::move(buffers));
+  beast::buffers_suffix<std::vector<asio::const_buffer>> rest(buffers);
   while (beast::buffer_bytes(rest) > 0) {
     stream_.expires_after(milliseconds(context_.options.stall_timeout.v));
     auto [error, bytes] = co_await stream_.async_write_some(rest, kToken);

@@ -31,7 +31,7 @@ struct ServerContext {
         page(options.web_dir),
         ingest_memory(options.ingest_memory_bytes_max),
         answer_memory(options.answer_memory_bytes_max),
-        calls(std::make_unique<CallPool>(ports.query == nullptr ? 0 : options.queries_max,
+        calls(std::make_unique<CallPool>(this->ports.query == nullptr ? 0 : options.queries_max,
                                          static_cast<size_t>(options.queries_waiting_max))) {}
 
   const ServerOptions options;
