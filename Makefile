@@ -32,9 +32,9 @@ sim: deps-run build/release/build.ninja ## one seed of the simulator, e.g. make 
 	@cmake --build build/release --target sightline_sim >/dev/null
 	@build/release/tests/sim/sightline_sim --seed $(SEED)
 
-fuzz: deps build/fuzz/build.ninja ## all fuzzers for T seconds each, e.g. make fuzz T=60
-	@cmake --build build/fuzz --target fuzzers >/dev/null
-	@tools/fuzz.sh build/fuzz $(T)
+fuzz: deps build/sanitizers/build.ninja ## all fuzzers for T seconds each, e.g. make fuzz T=60
+	@cmake --build build/sanitizers --target fuzzers >/dev/null
+	@tools/fuzz.sh build/sanitizers $(T)
 
 chaos: deps build/release/build.ninja ## ten minutes of faults on three Kafka brokers, e.g. make chaos SEED=3 CHAOS=120
 	@cmake --build build/release --target sightline generate

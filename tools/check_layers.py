@@ -7,7 +7,8 @@ What is checked, for every tracked or new file:
 - #include <third/party.h>: only in its home (HOMES); port headers include none at all; no room
   includes a header of another room that includes one.
 - operators, model, pipeline and the task use no clock, randomness, thread or environment.
-- every header has #pragma once; no file or folder is called utils, common, helpers or misc.
+- every header has #pragma once; x.cc and x_test.cc include x.h before all others, which shows
+  that it is self-contained (cmake/rooms.cmake compiles only the remaining headers alone); no file or folder is called utils, common, helpers or misc.
 - the arrows form no circle; no room but a connector has more than 4,000 lines, tests not counted.
 Functions longer than 70 lines are listed as warnings and do not fail.
 
@@ -173,6 +174,7 @@ class Tree:
                 self.fail(name, 0, "no '#pragma once'")
             if name.startswith("src/"):
                 self.check_includes(name)
+                self.check_first_include(name)
                 if NO_PORT_FILES.search(name) and not name.endswith("_test.cc"):
                     for use in NO_PORT.finditer(text):
                         if not self.in_comment(text, use.start()):
@@ -254,6 +256,15 @@ class Tree:
                 self.check_ours(name, found.start(), room, include, is_test)
             elif not is_standard(include):
                 self.check_theirs(name, found.start(), room, include, is_test)
+
+    def check_first_include(self, name: str) -> None:
+        if not name.endswith(".cc"):
+            return
+        header = name.removesuffix(".cc").removesuffix("_test") + ".h"
+        first = INCLUDE.search(self.text[name])
+        if header in self.text and first and first.group(2) != header.removeprefix("src/"):
+            self.fail(name, first.start(), f"'{header.removeprefix('src/')}' must be included before "
+                      "all others, which shows that it is self-contained")
 
     def check_ours(self, name: str, offset: int, room: str, include: str, is_test: bool) -> None:
         other = room_of(include)
@@ -356,11 +367,13 @@ CLEAN = {
     "src/base/log.cc": "#include <spdlog/spdlog.h>\n",
     "src/model/types.h": '#pragma once\n#include "base/check.h"\n#include <string>\n',
     "src/operators/decode.h": '#pragma once\n#include "model/types.h"\n',
-    "src/operators/decode.cc": "#include <simdjson.h>\n// no std::thread here\n",
+    "src/operators/decode.cc": '#include "operators/decode.h"\n#include <simdjson.h>\n'
+                               "// no std::thread here\n",
     "src/engine/source.h": '#pragma once\n#include "model/types.h"\n',
     "src/engine/runtime.h": "#pragma once\n#include <thread>\n",
     "src/engine/runtime_test.cc":
-        '#include <gtest/gtest.h>\n#include "connectors/checkpoint_files/file.h"\n',
+        '#include "engine/runtime.h"\n#include <gtest/gtest.h>\n'
+        '#include "connectors/checkpoint_files/file.h"\n',
     "src/engine/CMakeLists.txt":
         "sightline_room(engine LINKS operators base TEST_LINKS connectors/checkpoint_files\n"
         "               EXTERNAL fmt::fmt)",
@@ -404,6 +417,8 @@ PLANTED = [
     ("src/operators/t.cc", 'auto home = getenv("HOME");\n', "come in through a port"),
     ("src/operators/t.cc", "auto now = std::chrono::system_clock::now();\n", "through a port"),
     ("src/engine/partition_task.cc", "#include <random>\n", "come in through a port"),
+    ("src/base/check.cc", "#include <string>\n", "must be included before all others"),
+    ("src/base/check_test.cc", '#include <string>\n#include "base/check.h"\n', "must be included before"),
     ("src/model/guard.h", "#include <string>\n", "no '#pragma once'"),
     ("src/model/utils.h", "#pragma once\n", "'utils.h' says nothing"),
     ("tests/sim/helpers/x.cc", "\n", "'helpers' says nothing"),

@@ -25,7 +25,7 @@ packages=(
   libhowardhinnant-date-dev libzstd-dev zlib1g-dev libcurl4-openssl-dev libssl-dev
 )
 if [ "$tier" = test ]; then
-  packages+=(clang-19 clang-format-14 clang-tidy-14 clang-tidy-19 libclang-rt-19-dev llvm-19 chromium curl
+  packages+=(clang-19 clang-format-14 libclang-rt-19-dev llvm-19 chromium curl
              openjdk-17-jre-headless maven openssl kcat)
 fi
 

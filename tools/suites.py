@@ -55,11 +55,12 @@ BUILD = [Suite("build", "release")]
 UNIT = Suite("unit and check", "release", ["-L", "^(unit|check)$"], ["all", "headers"])
 CHECK = [
     UNIT,
-    Suite("fuzzers, a second each", "fuzz", ["-L", "^fuzz$"], ["fuzzers"]),
+    Suite("fuzzers, a second each", "sanitizers", ["-L", "^fuzz$"], ["fuzzers"]),
 ]
-TEST = CHECK + [
-    Suite("address and undefined-behaviour sanitizers", "asan-ubsan", ["-L", "^(unit|sanitized)$"],
-          ["sanitized_tests"]),
+TEST = [
+    UNIT,
+    Suite("fuzzers, and address and undefined-behaviour sanitizers", "sanitizers",
+          ["-L", "^(unit|sanitized|fuzz)$"], ["sanitized_tests", "fuzzers"]),
     Suite("thread sanitizer", "tsan", ["-L", "^threads$"], ["thread_tests"]),
     Suite("full", "release", ["-L", "^full$"]),
     # In half cores, as tests/system/registry.py counts them.

@@ -74,9 +74,15 @@ bool DecodeTime(ByteReader& in, EventTime base, EventTime* time) {
          *time < kAfterAllTime;
 }
 
-// Reads an element count, capped at the bytes that are left, so that damaged input cannot make the
-// reader allocate more memory than the input has bytes.
-size_t ReadSize(ByteReader& in) { return std::min<uint64_t>(in.Varint(), in.remaining()); }
+// Reads an element count. Each element has at least one byte, so a count above the bytes that are
+// left means damage: the reader fails, and damaged input cannot make it allocate more memory than
+// the input has bytes.
+size_t ReadSize(ByteReader& in) {
+  const uint64_t size = in.Varint();
+  if (size <= in.remaining()) return size;
+  in.Raw(size);
+  return 0;
+}
 
 }  // namespace
 

@@ -397,10 +397,11 @@ class Server:
     def locations(self, at: int | None = None) -> list:
         return self.get("/v1/locations?window=24h" + (f"&at={at}" if at is not None else ""))
 
-    def metric(self, name: str) -> float:
-        """Of /metrics, over all its labels."""
+    def metric(self, name: str, label: str = "") -> float:
+        """Of /metrics, over all its labels or those with `label`, as in `partition="0"`."""
         text = self.request("GET", "/metrics").body.decode()
-        values = re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, re.MULTILINE)
+        labels = rf"{{.*{label}.*}}" if label else r"(?:{.*})?"
+        values = re.findall(rf"^{name}{labels} (\S+)$", text, re.MULTILINE)
         expect(values, f"/metrics has no {name}")
         return sum(map(float, values))
 

@@ -273,11 +273,17 @@ def kafka_lost_end(t: Test) -> None:
         cluster.foreign("write", lines=[end])
         deliver_and_check()
     with t.case("another program's, while they run"):
-        lose(other, enlarged("item_counts"), enlarged("located_item_counts"))
+        # A step looks for hanging transactions a while after a commit of its own, so each commits behind one.
+        lose(other, enlarged("located_item_counts"))
+        commits = 'sightline_step_commits_total', 'partition="0"'
+        first = joiner.metric(*commits)
+        deliver(page, traffic, 200)
+        wait_until(lambda: joiner.metric(*commits) > first, 60, "join has committed")
+        lose("a-third-program", enlarged("item_counts"))
         deliver(page, traffic, 200)
         wait_until(lambda: "is hanging: writing another one to end it" in counter.log(), 90, "count has looked")
         wait_until(lambda: "find-hanging" in joiner.log(), 150, "join says what it waits for")
-        cluster.foreign("write", lines=[end])  # as an operator would
+        cluster.foreign("write", lines=[end, {**end, "id": "a-third-program"}])  # as an operator would
         deliver_and_check()
     stop_all((counter, joiner, page))
 
