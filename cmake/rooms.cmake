@@ -44,10 +44,14 @@ function(sightline_room name)
 
   add_library(${target} STATIC ${sources} ${headers} "${PROJECT_SOURCE_DIR}/cmake/empty.cc")
   target_include_directories(${target} PUBLIC "${PROJECT_SOURCE_DIR}/src")
+  if(name MATCHES "^(processes|admin|cli)$")  # A file is a process or a command, with names of its own.
+    set_target_properties(${target} PROPERTIES UNITY_BUILD OFF)
+  endif()
   if(alone)
     add_library(${target}_headers OBJECT EXCLUDE_FROM_ALL ${alone})
     target_include_directories(${target}_headers PRIVATE "${PROJECT_SOURCE_DIR}/src")
     target_compile_options(${target}_headers PRIVATE -O0 -g0)
+    set_target_properties(${target}_headers PROPERTIES UNITY_BUILD OFF)
     set_property(GLOBAL APPEND PROPERTY SIGHTLINE_HEADER_TARGETS ${target}_headers)
   endif()
   foreach(link ${ROOM_LINKS})
@@ -74,7 +78,8 @@ function(sightline_room name)
     if(name MATCHES "${SIGHTLINE_THREADED_ROOMS}")
       list(APPEND labels threads)
     endif()
-    set_tests_properties(unit/${name} PROPERTIES LABELS "${labels}" ENVIRONMENT
+    list(LENGTH tests cost)  # The longest begin first; those with many files are.
+    set_tests_properties(unit/${name} PROPERTIES LABELS "${labels}" COST ${cost} ENVIRONMENT
                          "TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/cmake/tsan.supp")
     set_property(GLOBAL APPEND PROPERTY SIGHTLINE_UNIT_TESTS ${name})
   endif()

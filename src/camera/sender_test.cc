@@ -22,7 +22,7 @@ namespace fs = std::filesystem;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-constexpr char kTaken[] = R"({"accepted":1,"rejected":0,"errors":[],"errors_truncated":false})";
+constexpr char kTakenBody[] = R"({"accepted":1,"rejected":0,"errors":[],"errors_truncated":false})";
 
 std::vector<std::string> Lines(std::string_view body) {
   std::vector<std::string> lines;
@@ -52,7 +52,7 @@ class FakeServer final : public HttpClient {
     changed_.wait(lock, [this] { return !hanging_ || cancelled_; });
     if (cancelled_) return {0, "", {}, "cancelled"};
     HttpResponse response = answer_(requests_++, plain);
-    if (response.status == 200 && response.body == kTaken) {
+    if (response.status == 200 && response.body == kTakenBody) {
       ++bodies_;
       for (std::string& line : Lines(plain)) taken_.push_back(std::move(line));
     }
@@ -101,7 +101,7 @@ class FakeServer final : public HttpClient {
  private:
   std::mutex mutex_;
   std::condition_variable changed_;
-  Answer answer_ = [](int64_t, std::string_view) { return HttpResponse{200, kTaken}; };
+  Answer answer_ = [](int64_t, std::string_view) { return HttpResponse{200, kTakenBody}; };
   bool hanging_ = false;
   bool cancelled_ = false;
   int64_t requests_ = 0;
@@ -111,7 +111,7 @@ class FakeServer final : public HttpClient {
 };
 
 HttpResponse Refused() { return {0, "", {}, "connection refused"}; }
-HttpResponse Taken() { return {200, kTaken}; }
+HttpResponse Taken() { return {200, kTakenBody}; }
 
 class SenderTest : public ::testing::Test {
  protected:

@@ -21,7 +21,7 @@ constexpr int64_t kTickMs = 100;
 constexpr int64_t kSecondMs = 1'000;
 constexpr int64_t kMinuteMs = 60'000;
 constexpr int64_t kHourMs = 3'600'000;
-constexpr int64_t kJumpMs = 60'000;
+constexpr int64_t kClockJumpMs = 60'000;
 constexpr int64_t kFirstLocation = 1001;
 constexpr int64_t kTownSquare = 7001;
 constexpr int32_t kExtraFramesMax = 7;  // of a lingering object: 1..7 after the first
@@ -203,7 +203,7 @@ class Simulator::City {
       tick_ = now_tick;
       UpdateWeights();
     }
-    if (std::abs(now_tick - tick_) > kJumpMs) Jump(now_tick);
+    if (std::abs(now_tick - tick_) > kClockJumpMs) Jump(now_tick);
     while (tick_ < now_tick) {
       tick_ += kTickMs;
       Tick();

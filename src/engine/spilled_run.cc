@@ -15,8 +15,8 @@
 namespace sightline {
 namespace {
 
-constexpr std::string_view kMagic = "SLSR";
-constexpr uint64_t kVersion = 1;
+constexpr std::string_view kRunMagic = "SLSR";
+constexpr uint64_t kRunVersion = 1;
 
 Status Damaged(const SpilledRun& run, const std::string& what) {
   return Status::Stop(fmt::format("the spilled run {}-{} of the offsets [{}, {}) is damaged: {}",
@@ -27,8 +27,8 @@ Status Damaged(const SpilledRun& run, const std::string& what) {
 
 std::string EncodeRun(std::span<const Segment> segments) {
   ByteWriter out;
-  out.Raw(kMagic.data(), kMagic.size());
-  out.Varint(kVersion);
+  out.Raw(kRunMagic.data(), kRunMagic.size());
+  out.Varint(kRunVersion);
   for (const Segment& segment : segments) segment.Encode(out);
   return out.Take();
 }
@@ -46,12 +46,13 @@ SpilledRun DescribeRun(RunId id, std::span<const Segment> segments, int64_t byte
 
 Result<std::vector<Segment>> DecodeRun(const SpilledRun& run, std::string_view bytes) {
   ByteReader in(bytes);
-  if (in.Raw(kMagic.size()) != kMagic) return Damaged(run, "it does not begin like a spilled run");
-  if (const uint64_t version = in.Varint(); version != kVersion)
+  if (in.Raw(kRunMagic.size()) != kRunMagic)
+    return Damaged(run, "it does not begin like a spilled run");
+  if (const uint64_t version = in.Varint(); version != kRunVersion)
     return Status::Stop(
         fmt::format("the spilled run {}-{} has version {}, and this program reads version {}: run "
                     "the program that wrote it, and drain it",
-                    run.id.owner.v, run.id.number, version, kVersion));
+                    run.id.owner.v, run.id.number, version, kRunVersion));
   std::vector<Segment> segments;
   segments.reserve(run.boundaries.size());
   for (const Offset boundary : run.boundaries) {

@@ -20,7 +20,7 @@ using Steady = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr int64_t kNowMs = 1'795'348'803'000;
-const SourcePartition kA{"log", 0};
+const SourcePartition kPartition{"log", 0};
 const auto kPatience = std::chrono::seconds(10);
 
 // A page: applies what it is sent and knows what it shows.
@@ -194,7 +194,7 @@ class HubTest : public testing::Test {
                        .count = count}};
     segment.ledger = {
         {.key = {.location = {location}}, .ledger = {.received = count, .outcomes = {count}}}};
-    ASSERT_TRUE(live_.Apply(kA, std::span(&segment, 1)));
+    ASSERT_TRUE(live_.Apply(kPartition, std::span(&segment, 1)));
   }
   View Of(int64_t location) { return {.location = LocationId{location}}; }
 
@@ -375,7 +375,7 @@ TEST_F(HubTest, LoadAndGoneLocationsAreSnapshots) {
   Segment recovered{.first = {0}, .next = {50}};
   recovered.counts = {
       {.key = {.pane_start = {kNowMs - 13'000}, .location = {1}, .item = "bus"}, .count = 30}};
-  live_.Load(kA, std::span(&recovered, 1), {50}, {.received = 30, .outcomes = {30}});
+  live_.Load(kPartition, std::span(&recovered, 1), {50}, {.received = 30, .outcomes = {30}});
   page.UntilTotal(30);
   page.Until([&] { return page.ledger_.at("counted") == 30; });
   EXPECT_EQ(page.Count("snapshot"), 2);

@@ -10,8 +10,8 @@
 namespace sightline {
 namespace {
 
-constexpr int64_t kNowMs = 1'795'348'803'000;  // 2026-11-22 12:00:03 UTC
-const SourcePartition kA{"log", 0}, kB{"log", 1};
+constexpr int64_t kStartMs = 1'795'348'803'000;  // 2026-11-22 12:00:03 UTC
+const SourcePartition kLeft{"log", 0}, kRight{"log", 1};
 const WindowChoice kFive{};
 
 struct Seen {
@@ -23,7 +23,7 @@ struct Seen {
 
 // Counts and their ledger rows, as an engine's segment has them: a duplicate beside each count.
 Segment SegmentOf(int64_t first, int64_t next, const std::vector<Seen>& all,
-                  int64_t now_ms = kNowMs) {
+                  int64_t now_ms = kStartMs) {
   Segment segment{.first = {first}, .next = {next}, .watermark = {now_ms - 10'000}};
   for (const Seen& seen : all) {
     MergeCounts(segment.counts,
@@ -49,19 +49,19 @@ std::vector<std::string> Items(const Top& top) {
 
 class LiveTest : public testing::Test {
  protected:
-  ManualClock clock_{kNowMs};
+  ManualClock clock_{kStartMs};
   std::map<SourcePartition, LogEnd> ends_;
   Live live_{{.log_end = [this](const SourcePartition& name) { return ends_[name]; }}, &clock_};
   const Scope all_ = Scope::All();
 };
 
 TEST_F(LiveTest, EmptyAnswersEverything) {
-  EXPECT_EQ(live_.Committed(kA), kNothingApplied);
+  EXPECT_EQ(live_.Committed(kLeft), kNothingApplied);
   EXPECT_EQ(live_.CompleteUntil(), kBeforeAllTime);
   EXPECT_TRUE(live_.Locations(all_, kFive).empty());
   const Top top = live_.TopItems(all_, LocationId{1}, kFive, 10);
   EXPECT_EQ(top.location, LocationId{1});
-  EXPECT_EQ(top.window, (Window{{kNowMs - 293'000}, {kNowMs + 7'000}}));
+  EXPECT_EQ(top.window, (Window{{kStartMs - 293'000}, {kStartMs + 7'000}}));
   EXPECT_EQ(top.total, 0);
   EXPECT_EQ(live_.LedgerTotal(all_), Ledger{});
   EXPECT_EQ(live_.changed_at_ms(), 0);
@@ -69,46 +69,47 @@ TEST_F(LiveTest, EmptyAnswersEverything) {
 }
 
 TEST_F(LiveTest, ApplyIsCompareAndSet) {
-  EXPECT_TRUE(live_.Apply(kA, {}));
-  EXPECT_EQ(live_.Committed(kA), kNothingApplied);
-  EXPECT_TRUE(Apply(live_, kA, SegmentOf(100, 110, {{1, "bus", 2}})));  // the first, whatever it is
-  EXPECT_EQ(live_.Committed(kA), Offset{110});
+  EXPECT_TRUE(live_.Apply(kLeft, {}));
+  EXPECT_EQ(live_.Committed(kLeft), kNothingApplied);
+  EXPECT_TRUE(
+      Apply(live_, kLeft, SegmentOf(100, 110, {{1, "bus", 2}})));  // the first, whatever it is
+  EXPECT_EQ(live_.Committed(kLeft), Offset{110});
   const uint64_t version = live_.version();
-  EXPECT_FALSE(Apply(live_, kA, SegmentOf(100, 110, {{1, "bus", 2}})));
-  EXPECT_FALSE(Apply(live_, kA, SegmentOf(111, 112, {{1, "bus", 2}})));
+  EXPECT_FALSE(Apply(live_, kLeft, SegmentOf(100, 110, {{1, "bus", 2}})));
+  EXPECT_FALSE(Apply(live_, kLeft, SegmentOf(111, 112, {{1, "bus", 2}})));
   const std::vector<Segment> hole = {SegmentOf(110, 120, {{1, "bus"}}), SegmentOf(121, 130, {})};
-  EXPECT_FALSE(live_.Apply(kA, hole));
+  EXPECT_FALSE(live_.Apply(kLeft, hole));
   EXPECT_EQ(live_.version(), version);
   EXPECT_EQ(live_.TopItems(all_, LocationId{1}, kFive, 10).total, 2);
   const std::vector<Segment> two = {SegmentOf(110, 120, {{1, "bus"}}),
                                     SegmentOf(120, 130, {{1, "car"}})};
-  EXPECT_TRUE(live_.Apply(kA, two));
-  EXPECT_TRUE(Apply(live_, kB, SegmentOf(5, 6, {{1, "car", 9}})));
-  EXPECT_EQ(live_.Committed(kA), Offset{130});
+  EXPECT_TRUE(live_.Apply(kLeft, two));
+  EXPECT_TRUE(Apply(live_, kRight, SegmentOf(5, 6, {{1, "car", 9}})));
+  EXPECT_EQ(live_.Committed(kLeft), Offset{130});
   EXPECT_EQ(live_.TopItems(all_, LocationId{1}, kFive, 10).total, 13);
   EXPECT_GT(live_.version(), version);
 }
 
 TEST_F(LiveTest, ProvisionalUntilEveryPartitionHasPassed) {
-  Apply(live_, kA, SegmentOf(0, 1, {{1, "bus", 3, 40'000}, {1, "bus", 4}}));
+  Apply(live_, kLeft, SegmentOf(0, 1, {{1, "bus", 3, 40'000}, {1, "bus", 4}}));
   Top top = live_.TopItems(all_, LocationId{1}, kFive, 10);
-  EXPECT_EQ(top.complete_until, Watermark{kNowMs - 10'000});
+  EXPECT_EQ(top.complete_until, Watermark{kStartMs - 10'000});
   EXPECT_EQ(top.rows[0].count, 7);
   EXPECT_EQ(top.rows[0].provisional, 4);
-  ends_[kB] = {{7}, {kNowMs}};
-  live_.Load(kB, {}, kNothingApplied, {});  // a partition that is behind: nothing is complete
+  ends_[kRight] = {{7}, {kStartMs}};
+  live_.Load(kRight, {}, kNothingApplied, {});  // a partition that is behind: nothing is complete
   EXPECT_EQ(live_.TopItems(all_, LocationId{1}, kFive, 10).rows[0].provisional, 7);
-  live_.Load(kB, {}, {7}, {});
-  clock_.Advance(30'000);  // kB is idle: until kNow - 10 s
-  EXPECT_EQ(live_.CompleteUntil(), Watermark{kNowMs - 10'000});
+  live_.Load(kRight, {}, {7}, {});
+  clock_.Advance(30'000);  // kRight is idle: until kNow - 10 s
+  EXPECT_EQ(live_.CompleteUntil(), Watermark{kStartMs - 10'000});
   EXPECT_EQ(live_.TopItems(all_, LocationId{1}, kFive, 10).rows[0].provisional, 4);
 }
 
 TEST_F(LiveTest, LateCorrectionIsVisibleAtOnceAndInThePast) {
-  Apply(live_, kA, SegmentOf(0, 1, {{1, "bus", 3}}));
-  const WindowChoice past{.length = {60'000}, .end = EventTime{kNowMs - 600'000}};
+  Apply(live_, kLeft, SegmentOf(0, 1, {{1, "bus", 3}}));
+  const WindowChoice past{.length = {60'000}, .end = EventTime{kStartMs - 600'000}};
   EXPECT_EQ(live_.TopItems(all_, LocationId{1}, past, 10).total, 0);
-  Apply(live_, kA, SegmentOf(1, 2, {{1, "car", 1, 610'000}}));
+  Apply(live_, kLeft, SegmentOf(1, 2, {{1, "car", 1, 610'000}}));
   EXPECT_EQ(Items(live_.TopItems(all_, LocationId{1}, past, 10)), std::vector<std::string>{"car"});
 }
 
@@ -116,7 +117,7 @@ TEST_F(LiveTest, LocationsAreThoseCountedOrInTheTable) {
   Segment unseen = SegmentOf(0, 1, {{3, "bus", 2}, {1, "car"}});
   MergeLedger(unseen.ledger,
               {{.key = {.location = {9}}, .ledger = {.received = 1, .outcomes = {0, 0, 1}}}});
-  Apply(live_, kA, unseen);  // location 9 had only a late event: it never counted
+  Apply(live_, kLeft, unseen);  // location 9 had only a late event: it never counted
   EXPECT_EQ(live_.Locations(all_, kFive),
             (std::vector<LocationTotal>{{{1}, "", 1, "car"}, {{3}, "", 2, "bus"}}));
   live_.SetLocations({{.location = {2}, .name = "Gate 2", .time_zone = "Europe/Berlin"},
@@ -134,9 +135,9 @@ TEST_F(LiveTest, TodayIsEachLocationsOwn) {
   live_.SetLocations({{.location = {1}, .name = "Delhi", .time_zone = "Asia/Kolkata"},
                       {.location = {2}, .name = "London", .time_zone = "Europe/London"}});
   // 18:15 UTC yesterday is yesterday in both, 19:00 UTC is today in Delhi alone.
-  Apply(live_, kA, SegmentOf(0, 1, {{1, "a", 1, 17'748'000}, {2, "a", 1, 17'748'000}}));
-  Apply(live_, kA, SegmentOf(1, 2, {{1, "b", 10, 61'200'000}, {2, "b", 10, 61'200'000}}));
-  Apply(live_, kA, SegmentOf(2, 3, {{1, "c", 100, 63'900'000}, {2, "c", 100, 63'900'000}}));
+  Apply(live_, kLeft, SegmentOf(0, 1, {{1, "a", 1, 17'748'000}, {2, "a", 1, 17'748'000}}));
+  Apply(live_, kLeft, SegmentOf(1, 2, {{1, "b", 10, 61'200'000}, {2, "b", 10, 61'200'000}}));
+  Apply(live_, kLeft, SegmentOf(2, 3, {{1, "c", 100, 63'900'000}, {2, "c", 100, 63'900'000}}));
   const WindowChoice today{.today = true};
   EXPECT_EQ(live_.TopItems(all_, LocationId{1}, today, 10).total, 11);
   EXPECT_EQ(live_.TopItems(all_, LocationId{2}, today, 10).total, 1);
@@ -148,7 +149,7 @@ TEST_F(LiveTest, ScopeHidesCountsLocationsAndLedger) {
   Segment segment = SegmentOf(0, 1, {{1, "bus", 5}, {2, "car", 7}, {3, "bus", 1}});
   MergeLedger(segment.ledger,
               {{.key = {.known = false}, .ledger = {.received = 1, .outcomes = {0, 0, 0, 0, 1}}}});
-  Apply(live_, kA, segment);
+  Apply(live_, kLeft, segment);
   const Scope some{{{LocationId{1}, LocationId{3}, LocationId{77}}}};
   EXPECT_EQ(live_.TopItems(some, LocationId{2}, kFive, 10).total, 0);
   EXPECT_TRUE(live_.TopItems(some, LocationId{2}, kFive, 10).rows.empty());
@@ -171,22 +172,22 @@ TEST_F(LiveTest, ScopeHidesCountsLocationsAndLedger) {
 TEST_F(LiveTest, ReadGivesWhatMayHaveChangedSince) {
   const auto followed = live_.Follow(kFive);
   ASSERT_NE(followed, nullptr);
-  Apply(live_, kA, SegmentOf(0, 1, {{1, "bus"}, {2, "bus"}}));
+  Apply(live_, kLeft, SegmentOf(0, 1, {{1, "bus"}, {2, "bus"}}));
   const std::vector<TopQuery> queries = {{LocationId{1}, 1}, {std::nullopt, 5}, {LocationId{9}, 5}};
   Reading reading = live_.Read(all_, kFive, queries, 0);
   EXPECT_TRUE(reading.everything);
   EXPECT_EQ(reading.locations.size(), 2u);
   ASSERT_EQ(reading.tops.size(), 3u);
   EXPECT_EQ(reading.tops[1].total, 2);
-  EXPECT_EQ(reading.changed_at_ms, kNowMs);
+  EXPECT_EQ(reading.changed_at_ms, kStartMs);
   EXPECT_EQ(reading.ledger, live_.LedgerTotal(all_));
   const auto next = [&] { return reading = live_.Read(all_, kFive, {}, reading.stamp); };
   EXPECT_TRUE(next().locations.empty());
   EXPECT_FALSE(reading.everything);
-  Apply(live_, kA, SegmentOf(1, 2, {{2, "bus"}}));
+  Apply(live_, kLeft, SegmentOf(1, 2, {{2, "bus"}}));
   ASSERT_EQ(next().locations.size(), 1u);
   EXPECT_EQ(reading.locations[0], (LocationTotal{{2}, "", 2, "bus"}));
-  Apply(live_, kA, SegmentOf(2, 3, {{2, "bus", 1, 3'600'000}}));  // outside the window
+  Apply(live_, kLeft, SegmentOf(2, 3, {{2, "bus", 1, 3'600'000}}));  // outside the window
   EXPECT_TRUE(next().locations.empty());
   live_.SetLocations({{.location = {1}, .name = "Gate"}, {.location = {5}, .name = "New"}});
   EXPECT_EQ(next().locations.size(), 2u);
@@ -196,7 +197,7 @@ TEST_F(LiveTest, ReadGivesWhatMayHaveChangedSince) {
   live_.SetLocations({{.location = {1}, .name = "Gate"}});  // 5 goes away
   EXPECT_TRUE(next().everything);
   EXPECT_EQ(reading.locations.size(), 2u);
-  live_.Load(kB, {}, {7}, {});
+  live_.Load(kRight, {}, {7}, {});
   EXPECT_TRUE(next().everything);
 }
 
@@ -205,22 +206,22 @@ TEST_F(LiveTest, LoadContinuesWhereTheDurableCountsEnd) {
   Ledger total = old.Total();
   total.received += 1'000;  // older segments are not at hand
   total.outcomes[0] += 1'000;
-  live_.Load(kA, std::span(&old, 1), {50}, total);
-  EXPECT_EQ(live_.Committed(kA), Offset{50});
+  live_.Load(kLeft, std::span(&old, 1), {50}, total);
+  EXPECT_EQ(live_.Committed(kLeft), Offset{50});
   EXPECT_EQ(live_.LedgerTotal(all_), total);
   EXPECT_EQ(live_.LedgerTotal({{{LocationId{1}}}}), old.Total());
-  EXPECT_FALSE(Apply(live_, kA, SegmentOf(0, 50, {{1, "bus", 5, 60'000}})));
-  EXPECT_TRUE(Apply(live_, kA, SegmentOf(50, 60, {{1, "bus", 1}})));
+  EXPECT_FALSE(Apply(live_, kLeft, SegmentOf(0, 50, {{1, "bus", 5, 60'000}})));
+  EXPECT_TRUE(Apply(live_, kLeft, SegmentOf(50, 60, {{1, "bus", 1}})));
   EXPECT_EQ(live_.TopItems(all_, LocationId{1}, kFive, 10).total, 6);
-  live_.Load(kB, {}, kNothingApplied, {});
-  EXPECT_EQ(live_.Committed(kB), kNothingApplied);
-  EXPECT_TRUE(Apply(live_, kB, SegmentOf(1'000, 1'001, {{1, "bus", 1}})));
+  live_.Load(kRight, {}, kNothingApplied, {});
+  EXPECT_EQ(live_.Committed(kRight), kNothingApplied);
+  EXPECT_TRUE(Apply(live_, kRight, SegmentOf(1'000, 1'001, {{1, "bus", 1}})));
 }
 
 // Cut anywhere by a restart, with late corrections and followed windows: the same in the end.
 TEST_F(LiveTest, RestartGivesTheSameAnswers) {
   std::mt19937 random(11);
-  ManualClock clock(kNowMs);
+  ManualClock clock(kStartMs);
   auto live = std::make_unique<Live>(LiveOptions{}, &clock);
   Live never_stopped({}, &clock);
   std::vector<std::unique_ptr<Live::Followed>> followed;
@@ -234,7 +235,7 @@ TEST_F(LiveTest, RestartGivesTheSameAnswers) {
   live->SetLocations(table);
   never_stopped.SetLocations(table);
   for (int i = 0; i < 400; ++i) {
-    const SourcePartition& partition = random() % 2 == 0 ? kA : kB;
+    const SourcePartition& partition = random() % 2 == 0 ? kLeft : kRight;
     auto& segments = durable[partition];
     std::vector<Seen> seen(random() % 6);
     for (Seen& one : seen) {
@@ -278,9 +279,9 @@ TEST_F(LiveTest, OnChangeIsCalledAfterEachChange) {
   std::atomic<int> calls = 0;
   live_.OnChange([&] { ++calls; });
   live_.OnChange([&] { calls += 100; });
-  Apply(live_, kA, SegmentOf(0, 1, {{1, "bus"}}));
+  Apply(live_, kLeft, SegmentOf(0, 1, {{1, "bus"}}));
   EXPECT_EQ(calls, 101);
-  Apply(live_, kA, SegmentOf(0, 1, {{1, "bus"}}));  // refused
+  Apply(live_, kLeft, SegmentOf(0, 1, {{1, "bus"}}));  // refused
   EXPECT_EQ(calls, 101);
   live_.SetLocations({});
   EXPECT_EQ(calls, 202);

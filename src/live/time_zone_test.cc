@@ -5,7 +5,7 @@
 namespace sightline {
 namespace {
 
-constexpr int64_t kHour = 3'600'000;
+constexpr int64_t kHourMs = 3'600'000;
 // Seconds since the epoch as `date -u -d ... +%s` prints them.
 constexpr EventTime At(int64_t seconds) { return {seconds * 1'000}; }
 
@@ -34,11 +34,11 @@ TEST(TimeZone, DaysOfClockChangesHave23And25Hours) {
   const TimeZone berlin = TimeZone::Find("Europe/Berlin").value();
   // 2026-03-29 and 2026-10-25, local noon.
   const EventTime spring = berlin.StartOfDay(At(1'774'778'400));
-  EXPECT_EQ(berlin.StartOfDay(spring + Millis{23 * kHour - 1}), spring);
-  EXPECT_EQ(berlin.StartOfDay(spring + Millis{23 * kHour}), spring + Millis{23 * kHour});
+  EXPECT_EQ(berlin.StartOfDay(spring + Millis{23 * kHourMs - 1}), spring);
+  EXPECT_EQ(berlin.StartOfDay(spring + Millis{23 * kHourMs}), spring + Millis{23 * kHourMs});
   const EventTime autumn = berlin.StartOfDay(At(1'792'926'000));
-  EXPECT_EQ(berlin.StartOfDay(autumn + Millis{25 * kHour - 1}), autumn);
-  EXPECT_EQ(berlin.StartOfDay(autumn + Millis{25 * kHour}), autumn + Millis{25 * kHour});
+  EXPECT_EQ(berlin.StartOfDay(autumn + Millis{25 * kHourMs - 1}), autumn);
+  EXPECT_EQ(berlin.StartOfDay(autumn + Millis{25 * kHourMs}), autumn + Millis{25 * kHourMs});
 }
 
 TEST(TimeZone, SkippedMidnightStartsAtTheChange) {
@@ -52,7 +52,7 @@ TEST(TimeZone, WholeRangeOfEventTimes) {
   for (EventTime time : {kFirstEventTime, kLastEventTime, EventTime{0}}) {
     const EventTime start = berlin.StartOfDay(time);
     EXPECT_LE(start, time);
-    EXPECT_LE((time - start).v, 25 * kHour);
+    EXPECT_LE((time - start).v, 25 * kHourMs);
   }
 }
 

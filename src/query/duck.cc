@@ -5,7 +5,9 @@
 namespace sightline::duck {
 namespace {
 
-std::string Text(const char* message) { return message == nullptr ? "unknown error" : message; }
+std::string MessageOf(const char* message) {
+  return message == nullptr ? "unknown error" : message;
+}
 
 }  // namespace
 
@@ -20,7 +22,7 @@ Result<Database> Open(const Settings& settings) {
   Database database;
   char* message = nullptr;
   if (duckdb_open_ext(nullptr, database.out(), config.get(), &message) != DuckDBSuccess) {
-    Status failed = Status::Stop("cannot start DuckDB: " + Text(message));
+    Status failed = Status::Stop("cannot start DuckDB: " + MessageOf(message));
     duckdb_free(message);
     return failed;
   }
@@ -39,14 +41,14 @@ Status Execute(const Connection& connection, const std::string& sql) {
   ResultSet result_set;
   if (duckdb_query(connection.get(), sql.c_str(), result_set.out()) == DuckDBSuccess)
     return Status::Ok();
-  return Status::Stop(Text(duckdb_result_error(result_set.out())));
+  return Status::Stop(MessageOf(duckdb_result_error(result_set.out())));
 }
 
 Result<Prepared> Prepare(const Connection& connection, const std::string& sql) {
   Prepared prepared;
   if (duckdb_prepare(connection.get(), sql.c_str(), prepared.out()) == DuckDBSuccess)
     return prepared;
-  return Status::Stop(Text(duckdb_prepare_error(prepared.get())));
+  return Status::Stop(MessageOf(duckdb_prepare_error(prepared.get())));
 }
 
 Result<std::string> QueryText(const Connection& connection, const std::string& sql,
@@ -56,7 +58,7 @@ Result<std::string> QueryText(const Connection& connection, const std::string& s
   duckdb_bind_varchar_length(prepared.value().get(), 1, parameter.data(), parameter.size());
   ResultSet result_set;
   if (duckdb_execute_prepared(prepared.value().get(), result_set.out()) != DuckDBSuccess) {
-    return Status::Stop(Text(duckdb_result_error(result_set.out())));
+    return Status::Stop(MessageOf(duckdb_result_error(result_set.out())));
   }
   Chunk chunk(duckdb_fetch_chunk(result_set.get()));
   if (!chunk || duckdb_data_chunk_get_size(chunk.get()) == 0) return std::string();

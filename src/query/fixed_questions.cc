@@ -21,7 +21,7 @@ Status NoRange() {
   return Status::Stop("the range must begin before it ends, within the years 1 to 9999");
 }
 
-ReadBounds BoundsOf(const std::optional<LocationId>& location, const Window& range) {
+ReadBounds ReadBoundsOf(const std::optional<LocationId>& location, const Window& range) {
   ReadBounds bounds;
   if (location) bounds.locations = std::set{*location};
   bounds.first_day = DayOf(range.start);
@@ -54,7 +54,7 @@ Result<std::unique_ptr<QueryEngine::Session>> QueryEngine::Begin(
   if (!IsRange(range)) return NoRange();
   auto begun = Session::Begin(core_, scope, limits);
   if (!begun.ok()) return begun.status();
-  RETURN_IF_ERROR(begun.value()->AddView(kIncrements, BoundsOf(location, range)));
+  RETURN_IF_ERROR(begun.value()->AddView(kIncrements, ReadBoundsOf(location, range)));
   return begun;
 }
 

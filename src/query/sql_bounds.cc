@@ -13,12 +13,6 @@ namespace {
 
 namespace json = boost::json;
 
-std::string_view Text(const json::object& object, std::string_view key) {
-  const json::value* value = object.if_contains(key);
-  const json::string* text = value == nullptr ? nullptr : value->if_string();
-  return text == nullptr ? std::string_view() : std::string_view(text->data(), text->size());
-}
-
 const json::object* Child(const json::object& object, std::string_view key) {
   const json::value* value = object.if_contains(key);
   return value == nullptr ? nullptr : value->if_object();
@@ -26,7 +20,7 @@ const json::object* Child(const json::object& object, std::string_view key) {
 
 // Appends the tables of a tree of joins.
 void Leaves(const json::object& from, std::vector<const json::object*>& tables) {
-  if (Text(from, "type") == "JOIN") {
+  if (TextOf(from, "type") == "JOIN") {
     for (const char* side : {"left", "right"}) {
       if (const json::object* child = Child(from, side)) Leaves(*child, tables);
     }
@@ -44,22 +38,22 @@ struct Comparison {
 // The constant of an expression, perhaps inside casts to a date or time; nullptr: it is not
 // constant.
 const json::object* Constant(const json::object& expression) {
-  if (Text(expression, "class") == "CAST") {
+  if (TextOf(expression, "class") == "CAST") {
     const json::object* type = Child(expression, "cast_type");
     const json::object* child = Child(expression, "child");
-    const std::string_view id = type == nullptr ? std::string_view() : Text(*type, "id");
+    const std::string_view id = type == nullptr ? std::string_view() : TextOf(*type, "id");
     if (child == nullptr ||
         (id != "DATE" && id != "TIMESTAMP" && id != "TIMESTAMP WITH TIME ZONE")) {
       return nullptr;
     }
     return Constant(*child);
   }
-  if (Text(expression, "type") != "VALUE_CONSTANT") return nullptr;
+  if (TextOf(expression, "type") != "VALUE_CONSTANT") return nullptr;
   return Child(expression, "value");
 }
 
 bool SetColumn(const json::object& expression, Comparison& comparison) {
-  if (Text(expression, "type") != "COLUMN_REF") return false;
+  if (TextOf(expression, "type") != "COLUMN_REF") return false;
   const json::value* names = expression.if_contains("column_names");
   if (names == nullptr || !names->is_array()) return false;
   const json::array& parts = names->get_array();
@@ -82,7 +76,7 @@ std::string Mirrored(std::string_view op) {
 }
 
 std::optional<Comparison> ComparisonOf(const json::object& expression) {
-  Comparison comparison{.op = std::string(Text(expression, "type"))};
+  Comparison comparison{.op = std::string(TextOf(expression, "type"))};
   auto add = [&](const json::object* operand) {
     const json::object* constant = operand == nullptr ? nullptr : Constant(*operand);
     comparison.constants.push_back(constant);
@@ -106,7 +100,7 @@ std::optional<Comparison> ComparisonOf(const json::object& expression) {
     }
     return comparison;
   }
-  if (Text(expression, "class") != "COMPARISON") return {};
+  if (TextOf(expression, "class") != "COMPARISON") return {};
   const json::object* left = Child(expression, "left");
   const json::object* right = Child(expression, "right");
   if (left == nullptr || right == nullptr) return {};
@@ -131,7 +125,7 @@ std::optional<LocationId> LocationOf(const json::object& constant) {
 // The days in which a constant may lie, [first, end): one day, or three where the text may end with
 // a time zone, which can move it by a day either way.
 std::optional<std::pair<Day, Day>> DaysOf(const json::object& constant) {
-  const std::string_view text = Text(constant, "value");
+  const std::string_view text = TextOf(constant, "value");
   const std::optional<Day> day = ParseDay(text.substr(0, 10));
   if (!day) return {};
   if (text.size() > 10 && text[10] != ' ' && text[10] != 'T') return {};
@@ -170,7 +164,7 @@ std::optional<ReadBounds> DayBounds(const Comparison& comparison) {
   return bounds;
 }
 
-std::optional<ReadBounds> BoundsOf(const Comparison& comparison) {
+std::optional<ReadBounds> BoundsOfOne(const Comparison& comparison) {
   if (comparison.column == "date" || comparison.column == "window_start") {
     return DayBounds(comparison);
   }
@@ -196,7 +190,7 @@ std::optional<ReadBounds> BoundsOf(const Comparison& comparison) {
 // Appends the comparisons that must all hold. Whatever else the clause contains (OR, NOT,
 // functions) is skipped: that only leaves the bounds wider.
 void Conditions(const json::object& expression, std::vector<Comparison>& found) {
-  if (Text(expression, "type") == "CONJUNCTION_AND") {
+  if (TextOf(expression, "type") == "CONJUNCTION_AND") {
     const json::value* children = expression.if_contains("children");
     if (children == nullptr || !children->is_array()) return;
     for (const json::value& child : children->get_array()) {
@@ -209,6 +203,12 @@ void Conditions(const json::object& expression, std::vector<Comparison>& found) 
 
 }  // namespace
 
+std::string_view TextOf(const json::object& object, std::string_view key) {
+  const json::value* value = object.if_contains(key);
+  const json::string* text = value == nullptr ? nullptr : value->if_string();
+  return text == nullptr ? std::string_view() : std::string_view(text->data(), text->size());
+}
+
 std::map<const json::object*, ReadBounds> BoundsOf(const json::object& select) {
   std::map<const json::object*, ReadBounds> bounds;
   const json::object* from = Child(select, "from_table");
@@ -219,16 +219,16 @@ std::map<const json::object*, ReadBounds> BoundsOf(const json::object& select) {
   std::vector<Comparison> conditions;
   Conditions(*where, conditions);
   for (const json::object* table : tables) {
-    if (Text(*table, "type") != "BASE_TABLE") continue;
+    if (TextOf(*table, "type") != "BASE_TABLE") continue;
     // With renamed columns, a name in the clause need not mean the table's column of that name.
     const json::value* renamed = table->if_contains("column_name_alias");
     if (renamed == nullptr || !renamed->is_array() || !renamed->get_array().empty()) continue;
-    const std::string_view alias = Text(*table, "alias");
-    const std::string name = Lower(alias.empty() ? Text(*table, "table_name") : alias);
+    const std::string_view alias = TextOf(*table, "alias");
+    const std::string name = Lower(alias.empty() ? TextOf(*table, "table_name") : alias);
     for (const Comparison& comparison : conditions) {
       // A column without a table name certainly belongs to this table only if there is no other.
       if (comparison.table.empty() ? tables.size() > 1 : comparison.table != name) continue;
-      if (const auto narrower = BoundsOf(comparison)) bounds[table].Narrow(*narrower);
+      if (const auto narrower = BoundsOfOne(comparison)) bounds[table].Narrow(*narrower);
     }
   }
   return bounds;

@@ -4,10 +4,14 @@
 #include <boost/json/object.hpp>
 #include <map>
 #include <string>
+#include <string_view>
 
 #include "query/read_bounds.h"
 
 namespace sightline {
+
+// The string `key` of a node of json_serialize_sql. Empty if there is none.
+std::string_view TextOf(const boost::json::object& object, std::string_view key);
 
 // The bounds of each table in the FROM clause of `select`, a SELECT_NODE of json_serialize_sql.
 // They come from those conditions of the WHERE clause that are joined with AND and compare

@@ -9,9 +9,9 @@
 #include <charconv>
 #include <optional>
 
+#include "base/utf8.h"
 #include "query/calendar.h"
 #include "query/sql_bounds.h"
-#include "query/utf8.h"
 
 namespace sightline {
 namespace {
@@ -71,12 +71,6 @@ bool IsIn(const std::array<std::string_view, N>& names, std::string_view name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-std::string_view Text(const json::object& object, std::string_view key) {
-  const json::value* value = object.if_contains(key);
-  const json::string* text = value == nullptr ? nullptr : value->if_string();
-  return text == nullptr ? std::string_view() : std::string_view(text->data(), text->size());
-}
-
 // The refusal of `node`, with its position where the tree has one. DuckDB counts bytes; people
 // count lines and columns.
 Status Refused(std::string_view sql, const json::object& node, std::string_view what) {
@@ -95,7 +89,7 @@ std::optional<std::string_view> ConstantText(const json::array& arguments, size_
   if (i >= arguments.size() || !arguments[i].is_object()) return {};
   const json::object& argument = arguments[i].get_object();
   const json::value* value = argument.if_contains("value");
-  if (Text(argument, "class") != "CONSTANT" || value == nullptr || !value->is_object()) return {};
+  if (TextOf(argument, "class") != "CONSTANT" || value == nullptr || !value->is_object()) return {};
   const json::value* text = value->get_object().if_contains("value");
   if (text == nullptr || !text->is_string()) return {};
   return std::string_view(text->get_string());
@@ -110,8 +104,8 @@ bool MayGrow(const json::object& function) {
   const auto replaced = ConstantText(children->get_array(), 1);
   const auto by = ConstantText(children->get_array(), 2);
   if (!replaced || !by) return true;
-  return Lower(Text(function, "function_name")) == "replace" ? by->size() > replaced->size()
-                                                             : !by->empty();
+  return Lower(TextOf(function, "function_name")) == "replace" ? by->size() > replaced->size()
+                                                               : !by->empty();
 }
 
 // Where a WITH query is not visible, DuckDB may read its name as a table, and a name like 'x.csv'
@@ -158,7 +152,7 @@ class Walk {
         if (!entry.is_object()) return Status::Stop("this WITH is not supported");
         // names_ knows no scopes. Where the WITH query is not visible, the same name would reach
         // DuckDB's own view.
-        const std::string name = Lower(Text(entry.get_object(), "key"));
+        const std::string name = Lower(TextOf(entry.get_object(), "key"));
         if (!IsPlainName(name) || catalog_.contains(name) || IsReserved(name)) {
           return Status::Stop(fmt::format(
               "'{}' cannot be the name of a WITH query: use only letters, digits and '_', and "
@@ -181,7 +175,7 @@ class Walk {
   // One check per kind of node that can reach beyond our tables. Subqueries need none of their own:
   // Visit() comes to their nodes, too.
   Status VisitNode(const json::object& node) {
-    const std::string_view type = Text(node, "type");
+    const std::string_view type = TextOf(node, "type");
     if (type == "SELECT_NODE") {
       for (auto& [table, bounds] : BoundsOf(node)) bounds_[table] = bounds;
       return Status::Ok();
@@ -189,7 +183,7 @@ class Walk {
     if (type == "BASE_TABLE") return VisitTable(node);
     if (type == "TABLE_FUNCTION") return VisitTableFunction(node);
     if (type == "SHOW_REF") return VisitShow(node);
-    if (Text(node, "class") == "FUNCTION" || node.contains("function_name")) {
+    if (TextOf(node, "class") == "FUNCTION" || node.contains("function_name")) {
       return VisitFunction(node);
     }
     if (type == "VALUE_PARAMETER")
@@ -198,8 +192,8 @@ class Walk {
   }
 
   Status VisitTable(const json::object& node) {
-    const std::string name = Lower(Text(node, "table_name"));
-    if (!Text(node, "schema_name").empty() || !Text(node, "catalog_name").empty()) {
+    const std::string name = Lower(TextOf(node, "table_name"));
+    if (!TextOf(node, "schema_name").empty() || !TextOf(node, "catalog_name").empty()) {
       return Refused(sql_, node, fmt::format("write '{}' without a schema before it", name));
     }
     if (tables_.contains(name)) {
@@ -219,7 +213,7 @@ class Walk {
   Status VisitTableFunction(const json::object& node) {
     const json::value* function = node.if_contains("function");
     const std::string name = function != nullptr && function->is_object()
-                                 ? Lower(Text(function->get_object(), "function_name"))
+                                 ? Lower(TextOf(function->get_object(), "function_name"))
                                  : std::string();
     if (IsIn(kTableFunctions, name)) {
       in_from_.insert(&function->get_object());
@@ -232,7 +226,7 @@ class Walk {
 
   Status VisitShow(const json::object& node) {
     const json::value* query = node.if_contains("query");
-    if (Text(node, "show_type") == "DESCRIBE" && Text(node, "table_name").empty() &&
+    if (TextOf(node, "show_type") == "DESCRIBE" && TextOf(node, "table_name").empty() &&
         query != nullptr && query->is_object()) {
       return Status::Ok();  // Visit() checks the described query
     }
@@ -243,7 +237,7 @@ class Walk {
 
   Status VisitFunction(const json::object& node) {
     if (in_from_.contains(&node)) return Status::Ok();
-    const std::string name = Lower(Text(node, "function_name"));
+    const std::string name = Lower(TextOf(node, "function_name"));
     if ((name == "replace" || name == "regexp_replace") && MayGrow(node)) {
       return Refused(
           sql_, node,
@@ -266,11 +260,11 @@ class Walk {
 };
 
 Status ParserError(std::string_view sql, const json::object& answer) {
-  const std::string_view message = Text(answer, "error_message");
+  const std::string_view message = TextOf(answer, "error_message");
   if (message.starts_with("Only SELECT")) {
     return Status::Stop("only one SELECT is allowed (also WITH, VALUES, FROM, DESCRIBE)");
   }
-  const std::string_view position = Text(answer, "position");
+  const std::string_view position = TextOf(answer, "position");
   int64_t offset = -1;
   std::from_chars(position.data(), position.data() + position.size(), offset);
   return Refused(sql, json::object{{"query_location", offset}}, message);

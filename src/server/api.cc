@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/utf8.h"
 #include "model/window_choice.h"
 #include "operators/decode.h"
-#include "query/utf8.h"
 #include "query/write_result.h"
 #include "server/parameters.h"
 

@@ -48,7 +48,7 @@ constexpr size_t kChunkedReadBytes = 64 * 1024;  // per read, of a body without 
 constexpr size_t kIngestStepBytes = 256 * 1024;  // decoded before other connections get their turn
 constexpr int64_t kLingerBytesMax = 4 << 20;     // of an unread body; see Linger()
 constexpr auto kLinger = std::chrono::seconds(2);
-constexpr int kSecondsUntilRetry = 1;
+constexpr int kRetryAfterSeconds = 1;
 constexpr int kSecondsUntilDurable = 5;
 
 using Parser = http::request_parser<http::buffer_body>;
@@ -95,7 +95,7 @@ Response ExplainBadHttp(error_code error) {
 }
 
 Response TooManyConnections() {
-  Response response = TryAgain(503, kSecondsUntilRetry,
+  Response response = TryAgain(503, kRetryAfterSeconds,
                                "too many connections are open (server.connections_max): try again");
   response.close = true;
   return response;
@@ -108,7 +108,7 @@ Response Explain(Body::Outcome outcome, int64_t body_bytes_max) {
                                       "is {} bytes: send it in smaller parts",
                                       body_bytes_max));
     case Body::Outcome::kNoMemory:
-      return TryAgain(429, kSecondsUntilRetry,
+      return TryAgain(429, kRetryAfterSeconds,
                       "the bodies in progress use up server.memory_max: send the same again");
     case Body::Outcome::kBroken:
       return Problem(400,
@@ -441,7 +441,7 @@ asio::awaitable<Response> HttpConnection::MakeDurable(Ingested ingested) {
       wake();
     };
     if (!context_.ports.log->Append(std::move(ingested.records), std::move(done))) {
-      co_return TryAgain(429, kSecondsUntilRetry,
+      co_return TryAgain(429, kRetryAfterSeconds,
                          "the log's queue is full and nothing was accepted: send the same again");
     }
     co_await wakeup_.Wait();
@@ -493,7 +493,7 @@ asio::awaitable<Response> HttpConnection::QueryLake(const Request& request, Rout
     wake();
   };
   if (!context_.calls->Submit(std::move(answer), lake_query->call.abandoned))
-    co_return TryAgain(429, kSecondsUntilRetry,
+    co_return TryAgain(429, kRetryAfterSeconds,
                        "too many queries are waiting (query.waiting_max): ask again later");
   watching_ = true;
   stop_watching_ = false;
@@ -571,14 +571,14 @@ asio::awaitable<bool> HttpConnection::Stream(const Request& request, bool head_o
   if (auto* bad = std::get_if<Response>(&view)) {
     refusal = std::move(*bad);
   } else if (std::string why = LiveNotReady(); !why.empty()) {
-    refusal = TryAgain(503, kSecondsUntilRetry, why);
+    refusal = TryAgain(503, kRetryAfterSeconds, why);
   } else {
     auto subscribed =
         context_.ports.hub->Subscribe(std::get<View>(view), request.last_event_id, wakeup_.Waker());
     if (subscribed.ok()) {
       viewer = std::move(subscribed).value();
     } else {
-      refusal = TryAgain(503, kSecondsUntilRetry, subscribed.status().message());
+      refusal = TryAgain(503, kRetryAfterSeconds, subscribed.status().message());
     }
   }
   if (refusal) {
@@ -657,7 +657,7 @@ Response HttpConnection::Answer(const Request& request, Route route) {
       auto view = ParseView(request, route, context_.pane_size);
       if (auto* refusal = std::get_if<Response>(&view)) return std::move(*refusal);
       if (const std::string why = LiveNotReady(); !why.empty())
-        return TryAgain(503, kSecondsUntilRetry, why);
+        return TryAgain(503, kRetryAfterSeconds, why);
       return AnswerView(std::get<View>(view), route, *context_.ports.live);
     }
     case Route::kAlerts:

@@ -4,6 +4,8 @@
 
 #include <iterator>
 
+#include "base/utf8.h"
+
 namespace sightline {
 namespace {
 
@@ -57,26 +59,6 @@ constexpr std::string_view kSecurityHeaders =
     "X-Content-Type-Options: nosniff\r\n"
     "Referrer-Policy: no-referrer\r\n"
     "Cross-Origin-Resource-Policy: same-origin\r\n";
-
-// Unicode, table 3-7: well-formed UTF-8 byte sequences.
-bool IsUtf8(std::string_view text) {
-  for (size_t i = 0; i < text.size();) {
-    const auto byte = [&](size_t at) {
-      return at < text.size() ? static_cast<unsigned char>(text[at]) : 0u;
-    };
-    const unsigned first = byte(i++);
-    if (first < 0x80) continue;
-    if (first < 0xC2 || first > 0xF4) return false;
-    const size_t more = first < 0xE0 ? 1 : first < 0xF0 ? 2 : 3;
-    const unsigned low = first == 0xE0 ? 0xA0 : first == 0xF0 ? 0x90 : 0x80;
-    const unsigned high = first == 0xED ? 0x9F : first == 0xF4 ? 0x8F : 0xBF;
-    if (byte(i) < low || byte(i) > high) return false;
-    for (size_t k = 1; k < more; ++k)
-      if ((byte(i + k) & 0xC0) != 0x80) return false;
-    i += more;
-  }
-  return true;
-}
 
 }  // namespace
 

@@ -16,7 +16,7 @@ using embedded_log_testing::AppendAndWait;
 using embedded_log_testing::ReadAll;
 using embedded_log_testing::TemporaryDirectory;
 
-constexpr char kTopic[] = "raw_camera_events";
+constexpr char kLogTopic[] = "raw_camera_events";
 
 // A log that can be closed and opened again.
 class Home {
@@ -48,10 +48,10 @@ class EmbeddedSourceHarness final : public SourceHarness {
  public:
   explicit EmbeddedSourceHarness(EmbeddedLogOptions options) : home_(std::move(options)) {}
   std::unique_ptr<Source> Open(int32_t partition) override {
-    return home_.log().OpenSource(kTopic, partition);
+    return home_.log().OpenSource(kLogTopic, partition);
   }
   void Append(int32_t partition, const std::vector<std::string>& payloads) override {
-    CHECK(AppendAndWait(home_.log(), kTopic, partition, payloads).ok());
+    CHECK(AppendAndWait(home_.log(), kLogTopic, partition, payloads).ok());
   }
   void SetClock(int64_t now_ms) override { home_.clock().Set(now_ms); }
   void Retain(AppendTime time) override {

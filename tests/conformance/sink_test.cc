@@ -14,7 +14,7 @@
 namespace sightline::conformance {
 namespace {
 
-const SourcePartition kPartition{"cluster/raw_camera_events/id", 1};
+const SourcePartition kSinkPartition{"cluster/raw_camera_events/id", 1};
 
 // A segment with some of everything. Sums over segments do not depend on where the offsets are cut.
 Segment Make(int64_t first, int64_t next) {
@@ -66,24 +66,24 @@ Segment MakeWide(int64_t first, int64_t next, int64_t rows) {
 
 class SinkTest : public testing::TestWithParam<Implementation<SinkHarness>> {
  protected:
-  std::unique_ptr<Sink> Owner(const SourcePartition& partition = kPartition) {
+  std::unique_ptr<Sink> Owner(const SourcePartition& partition = kSinkPartition) {
     auto sink = home_->Open();
     const Status fenced = Ask([&] { return sink->Fence(partition, {++epoch_}); });
     EXPECT_TRUE(fenced.ok()) << fenced.message();
     return sink;
   }
   static Result<Offset> Commit(Sink& sink, const std::vector<Segment>& segments,
-                               const SourcePartition& partition = kPartition) {
+                               const SourcePartition& partition = kSinkPartition) {
     return Ask([&] { return sink.Commit(partition, segments); });
   }
-  static Offset Committed(Sink& sink, const SourcePartition& partition = kPartition) {
+  static Offset Committed(Sink& sink, const SourcePartition& partition = kSinkPartition) {
     const Result<Offset> committed = Ask([&] { return sink.Committed(partition); });
     EXPECT_TRUE(committed.ok()) << committed.status().message();
     return committed.ok() ? committed.value() : Offset{-2};
   }
   void ExpectStored(int64_t first, int64_t next) {
     Segment all = Make(first, next);
-    const Stored stored = home_->Read(kPartition);
+    const Stored stored = home_->Read(kSinkPartition);
     const Stored kept = home_->Kept({all.counts, all.ledger, all.dead_letters});
     EXPECT_EQ(stored.counts, kept.counts);
     EXPECT_EQ(stored.ledger, kept.ledger);
@@ -128,7 +128,7 @@ TEST_P(SinkTest, TakesAnOfferWhole) {
   Segment all = large[0];
   for (int64_t n = 1; n < 4; ++n) all.Merge(Segment(large[n]));
   const Stored kept = home_->Kept({all.counts, all.ledger, all.dead_letters});
-  EXPECT_EQ(home_->Read(kPartition).counts, kept.counts);
+  EXPECT_EQ(home_->Read(kSinkPartition).counts, kept.counts);
 }
 
 TEST_P(SinkTest, ComparesAndSets) {
@@ -165,8 +165,8 @@ TEST_P(SinkTest, OnlyAnOwnerCommits) {
 }
 
 TEST_P(SinkTest, FencesPartitionByPartition) {
-  const SourcePartition other_partition{kPartition.source, 0};
-  const SourcePartition other_source{kPartition.source + "2", kPartition.partition};
+  const SourcePartition other_partition{kSinkPartition.source, 0};
+  const SourcePartition other_source{kSinkPartition.source + "2", kSinkPartition.partition};
   const auto sink = Owner();
   for (const SourcePartition& other : {other_partition, other_source}) {
     const auto owner = Owner(other);
@@ -185,7 +185,7 @@ TEST_P(SinkTest, NothingUnderWayTakesEffectAfterAFence) {
   for (int round = 0; round < 40; ++round) {
     const auto zombie = Owner();
     const std::vector<Segment> segments = {Make(next, next + 3)};
-    const Result<Offset> begun = zombie->Commit(kPartition, segments);
+    const Result<Offset> begun = zombie->Commit(kSinkPartition, segments);
     if (round % 2 == 0) std::this_thread::sleep_for(std::chrono::microseconds(50 * round));
     const auto owner = Owner();
     const Offset committed = Committed(*owner);
@@ -213,7 +213,7 @@ TEST_P(SinkTest, AnswersWithWhatItCommittedWhateverTheListIs) {
   std::vector<Segment> list = {Make(0, 1)};
   Offset committed{0};
   while (committed < Offset{30}) {
-    const Result<Offset> answer = sink->Commit(kPartition, list);
+    const Result<Offset> answer = sink->Commit(kSinkPartition, list);
     if (answer.ok()) {
       ASSERT_GT(answer.value(), committed);
       ASSERT_LE(answer.value(), list.back().next);

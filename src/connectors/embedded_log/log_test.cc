@@ -24,7 +24,7 @@ using embedded_log_testing::Stall;
 using embedded_log_testing::TemporaryDirectory;
 using testing::HasSubstr;
 
-constexpr int64_t kNowMs = 1'763'800'000'000;
+constexpr int64_t kStartMs = 1'763'800'000'000;
 
 class EmbeddedLogTest : public testing::Test {
  protected:
@@ -60,7 +60,7 @@ class EmbeddedLogTest : public testing::Test {
   }
 
   TemporaryDirectory directory_;
-  ManualClock clock_{kNowMs};
+  ManualClock clock_{kStartMs};
   std::unique_ptr<EmbeddedLog> log_;
 };
 
@@ -146,7 +146,7 @@ TEST_F(EmbeddedLogTest, AppendTimeNeverGoesBack) {
   ASSERT_TRUE(Payloads(0).empty());
   Open();
   EXPECT_EQ(log_->EndOf("raw", 0).next, Offset{2});
-  EXPECT_EQ(log_->EndOf("raw", 0).newest, AppendTime{kNowMs});
+  EXPECT_EQ(log_->EndOf("raw", 0).newest, AppendTime{kStartMs});
   EXPECT_EQ(log_->EndOf("new", 0).next, Offset{0});
   EXPECT_EQ(log_->EndOf("new", 0).newest, kNoAppendTime);
   ASSERT_TRUE(AppendAndWait(*log_, "raw", 0, {"d"}).ok());
@@ -154,7 +154,7 @@ TEST_F(EmbeddedLogTest, AppendTimeNeverGoesBack) {
   const auto records = ReadAll(*source, {2});
   ASSERT_TRUE(records.ok()) << records.status().message();
   ASSERT_EQ(records.value().size(), 1u);
-  EXPECT_EQ(records.value()[0].append_time, AppendTime{kNowMs});
+  EXPECT_EQ(records.value()[0].append_time, AppendTime{kStartMs});
 }
 
 TEST_F(EmbeddedLogTest, CommitsWhatIsQueuedTogether) {

@@ -25,7 +25,7 @@ using ::testing::IsEmpty;
 const SourcePartition kFrom{"kafka:cluster/raw/id", 1};
 
 // One detection an offset, of one of two items.
-Segment Counted(int64_t first, int64_t next) {
+Segment CountedSegment(int64_t first, int64_t next) {
   Segment segment{.first = {first}, .next = {next}, .watermark = {next * 1'000}};
   Ledger ledger;
   for (int64_t offset = first; offset < next; ++offset) {
@@ -94,9 +94,9 @@ TEST_F(KafkaCountsSinkTest, CommitsCountsWithTheOffset) {
   KafkaWriter writer(Options());
   const auto sink = Owner(writer);
   EXPECT_EQ(sink->Committed(kFrom).value(), kNoneCommitted);
-  EXPECT_EQ(Commit(*sink, {Counted(5, 8), Counted(8, 10)}).value(), Offset{10});
+  EXPECT_EQ(Commit(*sink, {CountedSegment(5, 8), CountedSegment(8, 10)}).value(), Offset{10});
   EXPECT_EQ(sink->Committed(kFrom).value(), Offset{10});
-  EXPECT_EQ(Commit(*sink, {Counted(10, 11)}).value(), Offset{11});
+  EXPECT_EQ(Commit(*sink, {CountedSegment(10, 11)}).value(), Offset{11});
   const Sum sum = Counts();
   EXPECT_EQ(sum.items, (std::map<std::string, int64_t>{{"bus", 3}, {"car", 3}}));
   EXPECT_EQ(sum.received, 6);
@@ -116,11 +116,11 @@ TEST_F(KafkaCountsSinkTest, NeverBlocksAndReturnsTheOffsetThatWasCommitted) {
   EXPECT_EQ(sink->Fence(kFrom, {1}).code(), StatusCode::kRetry);
   EXPECT_TRUE(Eventually([&] { return answers == 1; }));
   EXPECT_TRUE(sink->Fence(kFrom, {1}).ok());
-  EXPECT_EQ(sink->Commit(kFrom, std::vector<Segment>{Counted(0, 3)}).status().code(),
+  EXPECT_EQ(sink->Commit(kFrom, std::vector<Segment>{CountedSegment(0, 3)}).status().code(),
             StatusCode::kRetry);
   EXPECT_TRUE(Eventually([&] { return answers == 2; }));
   // The list has grown meanwhile.
-  const std::vector<Segment> longer = {Counted(0, 3), Counted(3, 5)};
+  const std::vector<Segment> longer = {CountedSegment(0, 3), CountedSegment(3, 5)};
   EXPECT_EQ(sink->Commit(kFrom, longer).value(), Offset{3});
   EXPECT_EQ(Counts().next, Offset{3});
 }
@@ -128,14 +128,14 @@ TEST_F(KafkaCountsSinkTest, NeverBlocksAndReturnsTheOffsetThatWasCommitted) {
 TEST_F(KafkaCountsSinkTest, TheNextOwnerContinuesAtTheCommittedOffset) {
   KafkaWriter writer(Options());
   auto sink = Owner(writer);
-  EXPECT_EQ(Commit(*sink, {Counted(0, 4)}).value(), Offset{4});
+  EXPECT_EQ(Commit(*sink, {CountedSegment(0, 4)}).value(), Offset{4});
   sink = Owner(writer);
   EXPECT_EQ(sink->Committed(kFrom).value(), Offset{4});
   // Segments that are committed already are accepted; others that begin elsewhere are not.
-  EXPECT_EQ(Commit(*sink, {Counted(0, 2), Counted(2, 4)}).value(), Offset{4});
-  EXPECT_EQ(Commit(*sink, {Counted(3, 5)}).status().code(), StatusCode::kRebuild);
-  EXPECT_EQ(Commit(*sink, {Counted(5, 6)}).status().code(), StatusCode::kRebuild);
-  EXPECT_EQ(Commit(*sink, {Counted(4, 6)}).value(), Offset{6});
+  EXPECT_EQ(Commit(*sink, {CountedSegment(0, 2), CountedSegment(2, 4)}).value(), Offset{4});
+  EXPECT_EQ(Commit(*sink, {CountedSegment(3, 5)}).status().code(), StatusCode::kRebuild);
+  EXPECT_EQ(Commit(*sink, {CountedSegment(5, 6)}).status().code(), StatusCode::kRebuild);
+  EXPECT_EQ(Commit(*sink, {CountedSegment(4, 6)}).value(), Offset{6});
   const Sum sum = Counts();
   EXPECT_EQ(sum.items, (std::map<std::string, int64_t>{{"bus", 3}, {"car", 3}}));
   EXPECT_EQ(sum.received, 6);
@@ -144,7 +144,7 @@ TEST_F(KafkaCountsSinkTest, TheNextOwnerContinuesAtTheCommittedOffset) {
 TEST_F(KafkaCountsSinkTest, DeadLettersGoToTheirTopics) {
   KafkaWriter writer(Options());
   const auto sink = Owner(writer);
-  Segment segment = Counted(0, 1);
+  Segment segment = CountedSegment(0, 1);
   segment.dead_letters = {{.outcome = Outcome::kTooLate, .offset = {0}, .bytes = "late"},
                           {.outcome = Outcome::kMalformed, .offset = {0}, .bytes = "broken"},
                           {.outcome = Outcome::kFuture, .offset = {0}, .bytes = "early"}};
@@ -158,9 +158,9 @@ TEST_F(KafkaCountsSinkTest, TotalsRunUnderOneKeyUntilTheGroupIsFull) {
   options.group_rows_max = 2;  // two items fill it, with the row of the ledger
   KafkaWriter writer(options);
   const auto sink = Owner(writer);
-  EXPECT_TRUE(Commit(*sink, {Counted(0, 1)}).ok());
-  EXPECT_TRUE(Commit(*sink, {Counted(1, 2), Counted(2, 3)}).ok());
-  EXPECT_TRUE(Commit(*sink, {Counted(3, 4)}).ok());
+  EXPECT_TRUE(Commit(*sink, {CountedSegment(0, 1)}).ok());
+  EXPECT_TRUE(Commit(*sink, {CountedSegment(1, 2), CountedSegment(2, 3)}).ok());
+  EXPECT_TRUE(Commit(*sink, {CountedSegment(3, 4)}).ok());
   std::map<std::string, std::vector<int64_t>> totals;  // by key
   std::vector<int64_t> groups;
   for (const MockRecord& record : cluster_.Read("located_item_counts", 1)) {
@@ -182,7 +182,7 @@ TEST_F(KafkaCountsSinkTest, AddsKnownLocationNames) {
   options.locations_version = [] { return int64_t{4}; };
   KafkaWriter writer(options);
   const auto sink = Owner(writer);
-  EXPECT_TRUE(Commit(*sink, {Counted(0, 1)}).ok());
+  EXPECT_TRUE(Commit(*sink, {CountedSegment(0, 1)}).ok());
   const CountsRecord total =
       ParseCountsRecord(*cluster_.Read("located_item_counts", 1)[0].value).value();
   ASSERT_TRUE(total.location);
@@ -195,7 +195,7 @@ TEST_F(KafkaCountsSinkTest, WritesIntoTheConfiguredPartition) {
   options.partition_of = [](const SourcePartition&) { return 2; };
   KafkaWriter writer(options);
   auto sink = Owner(writer);
-  EXPECT_TRUE(Commit(*sink, {Counted(0, 2)}).ok());
+  EXPECT_TRUE(Commit(*sink, {CountedSegment(0, 2)}).ok());
   EXPECT_THAT(cluster_.Read("located_item_counts", 1), IsEmpty());
   EXPECT_EQ(SumOf(cluster_.Read("located_item_counts", 2)).next, Offset{2});
   EXPECT_EQ(Owner(writer)->Committed(kFrom).value(), Offset{2}) << "and finds its place there";
@@ -204,16 +204,16 @@ TEST_F(KafkaCountsSinkTest, WritesIntoTheConfiguredPartition) {
 TEST_F(KafkaCountsSinkTest, AfterAFailedCommitOnlyANewSinkContinues) {
   KafkaWriter writer(Options());
   auto sink = Owner(writer);
-  EXPECT_EQ(Commit(*sink, {Counted(0, 2)}).value(), Offset{2});
+  EXPECT_EQ(Commit(*sink, {CountedSegment(0, 2)}).value(), Offset{2});
   cluster_.Refuse(MockRequest::kProduce, {RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED});
-  const Status refused = Commit(*sink, {Counted(2, 3)}).status();
+  const Status refused = Commit(*sink, {CountedSegment(2, 3)}).status();
   EXPECT_EQ(refused.code(), StatusCode::kRebuild);
   EXPECT_THAT(refused.message(), HasSubstr("located_item_counts"));
-  EXPECT_EQ(Commit(*sink, {Counted(2, 3)}).status().code(), StatusCode::kRebuild);
+  EXPECT_EQ(Commit(*sink, {CountedSegment(2, 3)}).status().code(), StatusCode::kRebuild);
   EXPECT_EQ(writer.stats().failures, 1);
   sink = Owner(writer);
   EXPECT_EQ(sink->Committed(kFrom).value(), Offset{2});
-  EXPECT_EQ(Commit(*sink, {Counted(2, 3)}).value(), Offset{3});
+  EXPECT_EQ(Commit(*sink, {CountedSegment(2, 3)}).value(), Offset{3});
   EXPECT_EQ(Counts().received, 3);
 }
 
@@ -244,7 +244,7 @@ TEST_F(KafkaCountsSinkTest, IgnoresTheProgressOfOtherSources) {
   KafkaWriter writer(options);
   const SourcePartition other{kFrom.source, 2};
   const auto sink = Owner(writer);
-  EXPECT_EQ(Commit(*sink, {Counted(0, 2)}).value(), Offset{2});
+  EXPECT_EQ(Commit(*sink, {CountedSegment(0, 2)}).value(), Offset{2});
   const auto another = writer.OpenSink([] {});
   EXPECT_TRUE(Insist([&] { return another->Fence(other, {1}); }).ok());
   EXPECT_EQ(another->Committed(other).value(), kNoneCommitted);

@@ -15,7 +15,7 @@
 namespace sightline {
 namespace {
 
-constexpr int kPollMs = 100;
+constexpr int kDeliveryPollMs = 100;
 constexpr int kRecordOverhead = 64;
 constexpr std::chrono::seconds kReplaceAfter{1};
 constexpr std::chrono::seconds kLogAgainAfter{30};
@@ -80,7 +80,7 @@ struct KafkaProducer::State {
 
   void Poll() {
     while (!closing) {
-      rd_kafka_poll(client.get(), kPollMs);
+      rd_kafka_poll(client.get(), kDeliveryPollMs);
       char why[256];
       if (rd_kafka_fatal_error(client.get(), why, sizeof why) != RD_KAFKA_RESP_ERR_NO_ERROR &&
           std::chrono::steady_clock::now() - opened > kReplaceAfter)
@@ -106,7 +106,7 @@ struct KafkaProducer::State {
   // Answers every record that is left with a failure.
   static void Purge(rd_kafka_t* client) {
     rd_kafka_purge(client, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
-    while (rd_kafka_outq_len(client) > 0) rd_kafka_poll(client, kPollMs);
+    while (rd_kafka_outq_len(client) > 0) rd_kafka_poll(client, kDeliveryPollMs);
   }
 };
 

@@ -5,30 +5,31 @@
 namespace sightline::kafka {
 namespace {
 
-const SourcePartition kFrom{"kafka:cluster/raw/id", 3};
-const Provenance kProvenance{kFrom, "00000000000000ff"};
+const SourcePartition kRecordFrom{"kafka:cluster/raw/id", 3};
+const Provenance kProvenance{kRecordFrom, "00000000000000ff"};
 
 TEST(KafkaRecords, KeysAreTheSameBytesForTheSameThing) {
   const CountKey key{.pane_start = {60'000}, .location = {-7}, .item = "a \"b\"\n\u00e9"};
-  EXPECT_EQ(CountKeyJson(kFrom, {5}, key, {10'000}),
+  EXPECT_EQ(CountKeyJson(kRecordFrom, {5}, key, {10'000}),
             R"({"source":"kafka:cluster/raw/id","source_partition":3,"first_offset":5,)"
             R"("window_start":60000,"window_end":70000,"geographical_location_oid":-7,)"
             "\"item_name\":\"a \\\"b\\\"\\n\u00e9\",\"kind\":\"count\"}");
-  EXPECT_EQ(ProgressKeyJson(kFrom), R"({"source":"kafka:cluster/raw/id","source_partition":3})");
-  const std::string progress = ProgressKeyJson(kFrom);
+  EXPECT_EQ(ProgressKeyJson(kRecordFrom),
+            R"({"source":"kafka:cluster/raw/id","source_partition":3})");
+  const std::string progress = ProgressKeyJson(kRecordFrom);
   EXPECT_TRUE(IsOfPartition(progress, progress));
-  EXPECT_TRUE(IsOfPartition(CountKeyJson(kFrom, {5}, key, {10'000}), progress));
-  EXPECT_TRUE(IsOfPartition(LedgerKeyJson(kFrom, {5}, {}), progress));
-  EXPECT_FALSE(IsOfPartition(ProgressKeyJson({kFrom.source, 31}), progress));
-  EXPECT_FALSE(IsOfPartition(ProgressKeyJson({kFrom.source + "x", 3}), progress));
+  EXPECT_TRUE(IsOfPartition(CountKeyJson(kRecordFrom, {5}, key, {10'000}), progress));
+  EXPECT_TRUE(IsOfPartition(LedgerKeyJson(kRecordFrom, {5}, {}), progress));
+  EXPECT_FALSE(IsOfPartition(ProgressKeyJson({kRecordFrom.source, 31}), progress));
+  EXPECT_FALSE(IsOfPartition(ProgressKeyJson({kRecordFrom.source + "x", 3}), progress));
   EXPECT_FALSE(IsOfPartition("", progress));
 }
 
 TEST(KafkaRecords, KindsOfOneCellHaveTheirOwnKeys) {
   CountKey key{.pane_start = {0}, .location = {1}, .item = "bus"};
-  const std::string count = CountKeyJson(kFrom, {0}, key, {10'000});
+  const std::string count = CountKeyJson(kRecordFrom, {0}, key, {10'000});
   key.kind = CountKind::kCorrection;
-  EXPECT_NE(CountKeyJson(kFrom, {0}, key, {10'000}), count);
+  EXPECT_NE(CountKeyJson(kRecordFrom, {0}, key, {10'000}), count);
 }
 
 TEST(KafkaRecords, AValueSaysWhatItsOffsetsAdd) {
@@ -105,7 +106,7 @@ TEST(KafkaRecords, DeadLetterKeepsItsBytes) {
                          .index = 3,
                          .append_time = {77},
                          .bytes = std::string("\xff\0{", 3)};
-  const Message message = DeadLetterMessage("dead_letters", kFrom, event);
+  const Message message = DeadLetterMessage("dead_letters", kRecordFrom, event);
   EXPECT_EQ(message.key,
             R"({"source":"kafka:cluster/raw/id","source_partition":3,"offset":12,"index":3})");
   EXPECT_EQ(message.value, event.bytes);

@@ -18,7 +18,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-const Provenance kFrom{{"kafka:c/raw/id", 2}, "spec"};
+const Provenance kOrigin{{"kafka:c/raw/id", 2}, "spec"};
 constexpr Millis kPane{10'000};
 
 struct Written {
@@ -58,21 +58,21 @@ class Writer {
       row.key = {.pane_start = {0}, .location = {7}, .item = item};
       row.count += more;
       truth_[item] += more;
-      records.push_back({CountKeyJson(kFrom.from, {first_}, row.key, kPane),
-                         CountValueJson(kFrom, {first_}, {next_}, row, kPane, &name)});
+      records.push_back({CountKeyJson(kOrigin.from, {first_}, row.key, kPane),
+                         CountValueJson(kOrigin, {first_}, {next_}, row, kPane, &name)});
     }
     progress_.watermark = {next_ * 10};
     progress_.ledger.Add(Counted(counted));
     const LedgerKey camera{.location = {7}, .camera = {next_ % 3}, .hour = {0}};
     records.push_back(Row(camera, Counted(counted)));
-    records.push_back({ProgressKeyJson(kFrom.from), ProgressValueJson(kFrom, progress_)});
+    records.push_back({ProgressKeyJson(kOrigin.from), ProgressValueJson(kOrigin, progress_)});
     return records;
   }
   // Retention had removed them.
   std::vector<Written> Gap(int64_t offsets) {
     progress_.ledger.lost += offsets;
     return {Row({.known = false, .hour = kNoAppendTime}, {.lost = offsets}),
-            {ProgressKeyJson(kFrom.from), ProgressValueJson(kFrom, progress_)}};
+            {ProgressKeyJson(kOrigin.from), ProgressValueJson(kOrigin, progress_)}};
   }
   size_t Draw(size_t sides) { return random_() % sides; }
   bool Die(unsigned sides) { return Draw(sides) == 0; }
@@ -85,8 +85,8 @@ class Writer {
   Written Row(const LedgerKey& key, const Ledger& more) {
     ledger_[key].Add(more);
     cameras_[key].Add(more);
-    return {LedgerKeyJson(kFrom.from, {first_}, key),
-            LedgerValueJson(kFrom, {first_}, {next_}, {key, ledger_[key]})};
+    return {LedgerKeyJson(kOrigin.from, {first_}, key),
+            LedgerValueJson(kOrigin, {first_}, {next_}, {key, ledger_[key]})};
   }
 
   std::mt19937 random_;
@@ -189,10 +189,11 @@ TEST(SealMap, AGroupThatGoesOnAfterAllAddsWhatItIsMore) {
   more.count = 5;
   const LocationName name{.name = "Harbour", .version = 1};
   const auto total = [&](const CountRow& row, int64_t next) {
-    return CountValueJson(kFrom, {0}, {next}, row, kPane, &name);
+    return CountValueJson(kOrigin, {0}, {next}, row, kPane, &name);
   };
   const auto done = [](int64_t next, int64_t counted) {
-    return ProgressValueJson(kFrom, {.next = {next}, .watermark = {0}, .ledger = Counted(counted)});
+    return ProgressValueJson(kOrigin,
+                             {.next = {next}, .watermark = {0}, .ledger = Counted(counted)});
   };
   const auto now = StepClock::time_point() + std::chrono::hours(1);
   SealMap map = NewSeal();
@@ -220,10 +221,10 @@ TEST(SealMap, ProgressThatIsSaidAgainIsHandedOn) {
   const CountRow bus{.key = {.pane_start = {0}, .location = {7}, .item = "bus"}, .count = 3};
   const LocationName name{.name = "Harbour", .version = 1};
   const std::string done =
-      ProgressValueJson(kFrom, {.next = {5}, .watermark = {0}, .ledger = Counted(3)});
+      ProgressValueJson(kOrigin, {.next = {5}, .watermark = {0}, .ledger = Counted(3)});
   auto now = StepClock::time_point() + std::chrono::hours(1);
   SealMap map = NewSeal();
-  ASSERT_TRUE(map.Take({10}, CountValueJson(kFrom, {0}, {5}, bus, kPane, &name), now).ok());
+  ASSERT_TRUE(map.Take({10}, CountValueJson(kOrigin, {0}, {5}, bus, kPane, &name), now).ok());
   ASSERT_TRUE(map.Take({11}, done, now).ok());
   ASSERT_TRUE(map.Take({12}, done, now).ok());  // of what is not sealed yet
   Reader reader;
@@ -252,7 +253,8 @@ TEST(SealMap, ATopicThatHasLostRecordsIsSaid) {
   SealMap map = NewSeal();
   const auto now = StepClock::time_point();
   ASSERT_TRUE(
-      map.Take({0}, ProgressValueJson(kFrom, {.next = {5}, .watermark = {0}, .ledger = Counted(3)}),
+      map.Take({0},
+               ProgressValueJson(kOrigin, {.next = {5}, .watermark = {0}, .ledger = Counted(3)}),
                now)
           .ok());
   const Result<StepCommit> given = map.NextCommit(now + std::chrono::seconds(91));
@@ -278,7 +280,7 @@ TEST(JoinMap, KeepsKeysAndTotalsAndPutsNames) {
   EXPECT_EQ(map.refused(), 1);
   std::vector<Message> messages = map.NextCommit(now).value().messages;
   ASSERT_LT(messages.size(), last);
-  EXPECT_EQ(messages.back().key, ProgressKeyJson(kFrom.from));
+  EXPECT_EQ(messages.back().key, ProgressKeyJson(kOrigin.from));
   ASSERT_TRUE(map.Take({static_cast<int64_t>(last) + 100}, records[last].value, now).ok());
   const StepCommit rest = map.NextCommit(now).value();
   EXPECT_EQ(rest.position.next, Offset{static_cast<int64_t>(last) + 101});

@@ -20,7 +20,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-const SourcePartition kFrom{"kafka:cluster/raw/id", 1};
+const SourcePartition kStepFrom{"kafka:cluster/raw/id", 1};
 
 Segment Counted(int64_t first, int64_t next) {
   Segment segment{.first = {first}, .next = {next}, .watermark = {next * 1'000}};
@@ -42,10 +42,10 @@ class KafkaStepsTest : public testing::Test {
   void Commit(int64_t first, int64_t next) {
     if (sink_ == nullptr) {
       sink_ = writer_.OpenSink([] {});
-      ASSERT_TRUE(Insist([&] { return sink_->Fence(kFrom, {1}); }).ok());
+      ASSERT_TRUE(Insist([&] { return sink_->Fence(kStepFrom, {1}); }).ok());
     }
     const std::vector<Segment> segments = {Counted(first, next)};
-    ASSERT_TRUE(Insist([&] { return sink_->Commit(kFrom, segments); }).ok());
+    ASSERT_TRUE(Insist([&] { return sink_->Commit(kStepFrom, segments); }).ok());
   }
   std::unique_ptr<KafkaSteps> Open() { return Open(counts_); }
   std::unique_ptr<KafkaSteps> Open(const KafkaTopic& from) {

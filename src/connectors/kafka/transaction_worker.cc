@@ -14,7 +14,7 @@ namespace {
 // Blocking calls are cut into slices of this length, to see between them whether anybody still
 // waits.
 constexpr int kCallSliceMs = 250;
-constexpr int kAskTimeoutMs = 5'000;
+constexpr int kReadTimeoutMs = 5'000;
 // How soon a repeat that failed is tried again.
 constexpr Millis kRepeatAgain{60'000};
 // Brokers look for expired transactions every 10 s.
@@ -301,7 +301,7 @@ Result<TransactionWorker::OpenRange> TransactionWorker::ReadOpenRange() {
 Result<int64_t> TransactionWorker::AskOffsetNow(rd_kafka_t* client, int64_t spec,
                                                 rd_kafka_IsolationLevel_t isolation) {
   const Queue queue(rd_kafka_queue_new(client));
-  AskOffset(client, topic_, partition_, spec, isolation, kAskTimeoutMs, queue.get(), nullptr);
+  AskOffset(client, topic_, partition_, spec, isolation, kReadTimeoutMs, queue.get(), nullptr);
   while (!closing_) {
     const Event event(rd_kafka_queue_poll(queue.get(), kCallSliceMs));
     if (event == nullptr) continue;

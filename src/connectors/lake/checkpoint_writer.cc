@@ -104,7 +104,7 @@ class StructColumn {
   arrow::Status status_;
 };
 
-enum Column : size_t { kTxn, kAdd, kRemove, kMetadata, kProtocol, kColumns };
+enum ActionColumn : size_t { kTxn, kAdd, kRemove, kMetadata, kProtocol, kColumns };
 
 void AppendMetadata(const Metadata& metadata, StructColumn& column) {
   column.Text(0, metadata.id);
@@ -122,7 +122,7 @@ void AppendMetadata(const Metadata& metadata, StructColumn& column) {
 }
 
 void AppendRows(const Snapshot& snapshot, int64_t now_ms, std::vector<StructColumn>& columns) {
-  const auto row = [&](Column at) -> StructColumn& {
+  const auto row = [&](ActionColumn at) -> StructColumn& {
     for (size_t i = 0; i < kColumns; ++i) i == at ? columns[i].Begin() : columns[i].Null();
     return columns[at];
   };

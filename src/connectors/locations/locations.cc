@@ -9,6 +9,8 @@
 #include <string>
 #include <unordered_map>
 
+#include "base/utf8.h"
+
 namespace sightline {
 namespace {
 
@@ -66,37 +68,6 @@ char SeparatorOf(std::string_view header) {
         std::count(header.begin(), header.end(), best))
       best = c;
   return best;
-}
-
-// The length of the UTF-8 sequence that begins at text[0]; 0 if it is not one.
-// Source: RFC 3629, section 4.
-size_t Utf8Length(std::string_view text) {
-  auto byte = [&](size_t i) {
-    return i < text.size() ? static_cast<unsigned char>(text[i]) : static_cast<unsigned char>(0);
-  };
-  auto tail = [&](size_t i) { return (byte(i) & 0xc0) == 0x80; };
-  const unsigned char first = byte(0);
-  if (first < 0x80) return 1;
-  if (first >= 0xc2 && first <= 0xdf) return tail(1) ? 2 : 0;
-  if (first >= 0xe0 && first <= 0xef) {
-    const bool second = tail(1) && (first != 0xe0 || byte(1) >= 0xa0) &&
-                        (first != 0xed || byte(1) < 0xa0);  // no overlong encodings, no surrogates
-    return second && tail(2) ? 3 : 0;
-  }
-  if (first >= 0xf0 && first <= 0xf4) {
-    const bool second =
-        tail(1) && (first != 0xf0 || byte(1) >= 0x90) && (first != 0xf4 || byte(1) < 0x90);
-    return second && tail(2) && tail(3) ? 4 : 0;
-  }
-  return 0;
-}
-bool IsUtf8(std::string_view text) {
-  while (!text.empty()) {
-    const size_t length = Utf8Length(text);
-    if (length == 0) return false;
-    text.remove_prefix(length);
-  }
-  return true;
 }
 
 struct Columns {
