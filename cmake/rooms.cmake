@@ -8,9 +8,9 @@ set(SIGHTLINE_THREADED_ROOMS
 #   sightline_room(model LINKS base EXTERNAL fmt::fmt)
 #
 # takes every *.cc beside the CMakeLists.txt but main.cc; *_test.cc become the test program
-# <room>_test.
+# <room>_test. Tests that mostly wait run as SHARDS tests of ctest, side by side.
 function(sightline_room name)
-  cmake_parse_arguments(ROOM "" "" "LINKS;EXTERNAL;TEST_LINKS;UNTRACED_TESTS" ${ARGN})
+  cmake_parse_arguments(ROOM "" "SHARDS" "LINKS;EXTERNAL;TEST_LINKS;UNTRACED_TESTS" ${ARGN})
   string(REPLACE "/" "_" target "room_${name}")
   file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cc")
   file(GLOB headers CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.h")
@@ -73,14 +73,28 @@ function(sightline_room name)
       string(REPLACE "/" "_" link "room_${link}")
       target_link_libraries(${target}_test PRIVATE ${link})
     endforeach()
-    add_test(NAME unit/${name} COMMAND ${target}_test)
     set(labels unit)
     if(name MATCHES "${SIGHTLINE_THREADED_ROOMS}")
       list(APPEND labels threads)
     endif()
     list(LENGTH tests cost)  # The longest begin first; those with many files are.
-    set_tests_properties(unit/${name} PROPERTIES LABELS "${labels}" COST ${cost} ENVIRONMENT
-                         "TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/cmake/tsan.supp")
+    if(NOT ROOM_SHARDS)
+      set(ROOM_SHARDS 1)
+    endif()
+    foreach(shard RANGE 1 ${ROOM_SHARDS})
+      set(test unit/${name})
+      set(report)
+      if(ROOM_SHARDS GREATER 1)  # tools/suites.py names a folder for the reports
+        string(APPEND test /${shard})
+        set(report "GTEST_OUTPUT=string_append:${target}_${shard}.xml")
+      endif()
+      math(EXPR index "${shard} - 1")
+      math(EXPR share "${cost} / ${ROOM_SHARDS}")
+      add_test(NAME ${test} COMMAND ${target}_test)
+      set_tests_properties(${test} PROPERTIES LABELS "${labels}" COST ${share} ENVIRONMENT
+          "TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/cmake/tsan.supp;GTEST_TOTAL_SHARDS=${ROOM_SHARDS};GTEST_SHARD_INDEX=${index}"
+          ENVIRONMENT_MODIFICATION "${report}")
+    endforeach()
     set_property(GLOBAL APPEND PROPERTY SIGHTLINE_UNIT_TESTS ${name})
   endif()
 endfunction()

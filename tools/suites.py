@@ -52,7 +52,8 @@ class Suite:
 
 
 BUILD = [Suite("build", "release")]
-UNIT = Suite("unit and check", "release", ["-L", "^(unit|check)$"], ["all", "headers"])
+# Some unit tests mostly wait, so twice as many run side by side as there are cores.
+UNIT = Suite("unit and check", "release", ["-L", "^(unit|check)$"], ["all", "headers"], jobs=2 * JOBS)
 CHECK = [
     UNIT,
     Suite("fuzzers, a second each", "sanitizers", ["-L", "^fuzz$"], ["fuzzers"]),
@@ -60,8 +61,8 @@ CHECK = [
 TEST = [
     UNIT,
     Suite("fuzzers, and address and undefined-behaviour sanitizers", "sanitizers",
-          ["-L", "^(unit|sanitized|fuzz)$"], ["sanitized_tests", "fuzzers"]),
-    Suite("thread sanitizer", "tsan", ["-L", "^threads$"], ["thread_tests"]),
+          ["-L", "^(unit|sanitized|fuzz)$"], ["sanitized_tests", "fuzzers"], jobs=2 * JOBS),
+    Suite("thread sanitizer", "tsan", ["-L", "^threads$"], ["thread_tests"], jobs=2 * JOBS),
     Suite("full", "release", ["-L", "^full$"]),
     # In half cores, as tests/system/registry.py counts them.
     Suite("system", "release", ["-L", "^system$"], jobs=2 * JOBS, again=True),
