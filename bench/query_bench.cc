@@ -158,7 +158,7 @@ int RunRival(TestLake& lake, const std::vector<Question>& questions, const std::
     text += fmt::format("{} {}", question.location, FormatDayOf(question.day));
     for (int64_t item = kItems - 1; item >= 0; --item)
       text += fmt::format(" item{} {}", item, kMinutes * CountOf(question, item));
-    text += "\n";
+    text += '\n';
   }
   const std::string file = lake.directory() + "/questions";
   std::ofstream(file) << text;

@@ -231,7 +231,7 @@ std::string FormatCounts(const Segment& result, const PipelineSpec& spec,
   }
   out = "[";
   for (const Row& row : rows) {
-    if (out.size() > 1) out += ",";
+    if (out.size() > 1) out += ',';
     fmt::format_to(
         std::back_inserter(out),
         "\n{{\"geographical_location_oid\":{},\"geographical_location\":{},\"item_name\":"

@@ -215,7 +215,7 @@ TEST_F(PlaybackTest, SaysWhatIsWrong) {
 
 TEST_F(PlaybackTest, ReadsGzipOfSeveralMembers) {
   options_.speed = 0;
-  std::string recording, expected_last;
+  std::string recording;
   for (int i = 0; i < 5'000; ++i) recording += Line(i, kRecorded + i) + "\n";
   Record(Gzip(recording) + Gzip(Line(1, 2)) + Gzip("\nlast"));
   ASSERT_TRUE(Run().ok());

@@ -159,7 +159,6 @@ void AddCameraCommand(CLI::App& app, int* result) {
         option.key != "kafka.topic")
       continue;
     const bool brokers = option.key == "kafka.brokers";
-    const std::string value = option.get();
     camera
         ->add_option((brokers ? "--kafka,--" : "--") + option.key, command->given[option.key],
                      brokers

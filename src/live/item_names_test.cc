@@ -10,7 +10,8 @@ TEST(ItemNames, OncePerTextAndGoneWithTheLastHolder) {
   ItemName* const bus = names.Intern("bus");
   names.Hold(bus);
   names.Hold(bus);
-  EXPECT_EQ(names.Intern(std::string("bus")), bus);
+  const std::string copy = "bus";
+  EXPECT_EQ(names.Intern(copy), bus);
   const std::string long_text(256, 'x');
   ItemName* const other = names.Intern(long_text);
   names.Hold(other);

@@ -248,8 +248,8 @@ struct Decoder::Parser {
     EventTime heartbeat;
     for (auto entry : object) {
       ondemand::field field;
-      if ((error = std::move(entry).get(field)) != simdjson::SUCCESS)
-        return Malformed(event, ReasonOf(error));
+      error = std::move(entry).get(field);
+      if (error != simdjson::SUCCESS) return Malformed(event, ReasonOf(error));
       const char* raw = field.key().raw();
       std::optional<FieldName> known = FindRawField(raw);
       if (!known && HasEscape(raw)) {

@@ -81,11 +81,12 @@ bool Merge(ExtentHooks*, void*, size_t, void*, size_t, bool, unsigned) { return 
 template <typename T>
 bool Get(const char* name, T* value) {
   size_t bytes = sizeof *value;
-  return duckdb_je_mallctl(name, value, &bytes, nullptr, 0) == 0;
+  return duckdb_je_mallctl(name, static_cast<void*>(value), &bytes, nullptr, 0) == 0;
 }
 template <typename T>
 bool Set(const std::string& name, T value) {
-  return duckdb_je_mallctl(name.c_str(), nullptr, nullptr, &value, sizeof value) == 0;
+  return duckdb_je_mallctl(name.c_str(), nullptr, nullptr, static_cast<void*>(&value),
+                           sizeof value) == 0;
 }
 
 // 4096 is MALLCTL_ARENAS_ALL.

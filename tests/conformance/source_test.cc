@@ -224,9 +224,11 @@ TEST_P(SourceTest, ReadersRunBesideTheWriter) {
       const Result<Batch> batch = source->Poll(records_max);
       good = batch.ok() && batch.value().first == Offset{next};
       if (!good) break;
-      for (const Record& record : batch.value().records)
+      for (const Record& record : batch.value().records) {
         good = good && record.offset == Offset{next} &&
-               record.payload == fmt::format("record {}", next++);
+               record.payload == fmt::format("record {}", next);
+        ++next;
+      }
       if (batch.value().records.empty()) std::this_thread::yield();
     }
     if (!good || next != kRecords) ++wrong;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <fstream>
+#include <stdexcept>
 #include <string_view>
 
 namespace sightline::golden {
@@ -13,8 +14,8 @@ namespace {
 constexpr int64_t kDayMs = 86'400'000;
 constexpr int64_t kFirstDayMs = 20'414 * kDayMs;  // 2025-11-22
 
-struct Mistake {
-  std::string what;
+struct Mistake : std::runtime_error {
+  using std::runtime_error::runtime_error;
 };
 
 std::string_view Trim(std::string_view text) {
@@ -27,7 +28,7 @@ int64_t Number(std::string_view text) {
   int64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size())
-    throw Mistake{fmt::format("'{}' is not a number", text)};
+    throw Mistake(fmt::format("'{}' is not a number", text));
   return value;
 }
 
@@ -54,7 +55,7 @@ Millis Length(std::string_view text) {
   if (unit == "min") return {value * 60'000};
   if (unit == "h") return {value * 3'600'000};
   if (unit == "d") return {value * kDayMs};
-  throw Mistake{fmt::format("'{}' is not a duration: write 500ms, 10s, 2min, 1h or 7d", text)};
+  throw Mistake(fmt::format("'{}' is not a duration: write 500ms, 10s, 2min, 1h or 7d", text));
 }
 
 // Parses a time: "12:00", "12:00:01", "12:00:01.250", "day9/12:00", "day-1/23:59", "@-1500" (ms
@@ -69,20 +70,20 @@ int64_t Time(std::string_view text) {
   }
   int64_t ms = 0;
   if (const size_t dot = text.find('.'); dot != std::string_view::npos) {
-    if (text.size() - dot != 4) throw Mistake{"a fraction of a second has three digits"};
+    if (text.size() - dot != 4) throw Mistake("a fraction of a second has three digits");
     ms = Number(text.substr(dot + 1));
     text = text.substr(0, dot);
   }
   if ((text.size() != 5 && text.size() != 8) || text[2] != ':')
-    throw Mistake{
-        fmt::format("'{}' is not a time: write 12:00, 12:00:01, day9/12:00 or @1500", text)};
+    throw Mistake(
+        fmt::format("'{}' is not a time: write 12:00, 12:00:01, day9/12:00 or @1500", text));
   const int64_t seconds = text.size() == 8 ? Number(text.substr(6)) : 0;
   return kFirstDayMs + day * kDayMs +
          ((Number(text.substr(0, 2)) * 60 + Number(text.substr(3, 2))) * 60 + seconds) * 1'000 + ms;
 }
 
 void Set(const std::vector<std::string>& words, Script& script) {
-  if (words.size() != 3) throw Mistake{"say: set NAME VALUE"};
+  if (words.size() != 3) throw Mistake("say: set NAME VALUE");
   const std::string &name = words[1], &value = words[2];
   PipelineSpec& spec = script.spec;
   const std::map<std::string, Millis*> lengths = {
@@ -108,7 +109,7 @@ void Set(const std::vector<std::string>& words, Script& script) {
   } else if (name == "partitions") {
     script.partitions = static_cast<int32_t>(Number(value));
   } else {
-    throw Mistake{fmt::format("there is no setting '{} {}'", name, value)};
+    throw Mistake(fmt::format("there is no setting '{} {}'", name, value));
   }
 }
 
@@ -154,7 +155,7 @@ void AddMessage(std::string_view line, size_t bar, int number, Script& script) {
     text = text.substr(0, text.find_last_not_of(' ', arrow) + 1);
   }
   if (time.empty()) {
-    if (script.messages.empty()) throw Mistake{"nothing to go on with"};
+    if (script.messages.empty()) throw Mistake("nothing to go on with");
     script.messages.back().payload += "\n" + Payload(text);
   } else {
     script.messages.push_back({.line = number, .payload = Payload(text)});
@@ -167,7 +168,7 @@ void AddMessage(std::string_view line, size_t bar, int number, Script& script) {
 
 void AddCell(std::string_view line, Cells& cells) {
   const std::vector<std::string> words = Words(line);
-  if (words.size() != 4) throw Mistake{"say: WINDOW LOCATION ITEM COUNT"};
+  if (words.size() != 4) throw Mistake("say: WINDOW LOCATION ITEM COUNT");
   cells[{{Time(words[0])}, {Number(words[1])}, words[2]}] = Number(words[3]);
 }
 
@@ -194,7 +195,7 @@ void Read(std::istream& in, Script& script, int& number) {
     } else if (block != nullptr && line.starts_with(' ')) {
       AddCell(text, *block);
     } else {
-      throw Mistake{fmt::format("what is '{}'?", text)};
+      throw Mistake(fmt::format("what is '{}'?", text));
     }
   }
 }
@@ -206,11 +207,11 @@ Result<Script> ReadScript(const std::string& path) {
   int line = 0;
   try {
     std::ifstream in(path);
-    if (!in) throw Mistake{"cannot be read"};
+    if (!in) throw Mistake("cannot be read");
     Read(in, script, line);
-    if (script.ledger.empty()) throw Mistake{"no ledger: say what the sums are"};
+    if (script.ledger.empty()) throw Mistake("no ledger: say what the sums are");
   } catch (const Mistake& mistake) {
-    return Status::Stop(fmt::format("{}:{}: {}", path, line, mistake.what));
+    return Status::Stop(fmt::format("{}:{}: {}", path, line, mistake.what()));
   }
   if (const Status valid = script.spec.Validate(); !valid.ok())
     return Status::Stop(fmt::format("{}: {}", path, valid.message()));

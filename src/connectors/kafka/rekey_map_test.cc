@@ -119,7 +119,7 @@ TEST(RekeyMap, RandomMessagesMeanTheSameInParts) {
       }
       message += array ? (i > 1 || random() % 10 == 0 ? "," : "") : "\n";
     }
-    if (array && random() % 6 != 0) message += "]";
+    if (array && random() % 6 != 0) message += ']';
 
     const auto decode = [](std::string_view text,
                            std::map<std::string, std::vector<std::string>>& by_key, RekeyBy how,

@@ -149,7 +149,7 @@ Result<AddFile> WriteDataFile(Storage& storage, const Clock& clock, const TableS
 }
 
 Result<std::string> StoragePath(const TableSpec& spec, const std::string& path) {
-  if (path.find("://") != std::string::npos || path.starts_with("/") || path.starts_with("file:"))
+  if (path.find("://") != std::string::npos || path.starts_with('/') || path.starts_with("file:"))
     return Status::Stop(fmt::format(
         "file '{}' of table '{}' lies outside the table (a shallow clone?); write a deep copy",
         path, spec.name));

@@ -44,7 +44,7 @@ uint64_t KeyHash(const FileRow& row) {
 bool StatsAre(const std::string& stats, const arrow::Table& rows) {
   if (StatsJson(rows) == stats) return true;
   for (const std::string_view name : kAddedColumns) {
-    const int column = rows.schema()->GetFieldIndex(std::string(name));
+    const int column = rows.schema()->GetFieldIndex(name);
     if (column < 0 || rows.column(column)->null_count() < rows.num_rows()) continue;
     const auto without = rows.RemoveColumn(column);
     if (without.ok() && StatsJson(**without) == stats) return true;
