@@ -97,11 +97,13 @@ void LakeView::SetLedger(const lake::SnapshotPtr& snapshot) {
 
 void LakeView::Set(Table& table, std::string_view name, const lake::SnapshotPtr& snapshot) {
   const std::lock_guard lock(mutex_);
+  // The writers of several partitions report, so an older version may come after a newer one.
   if (table.snapshot != nullptr && snapshot->version <= table.snapshot->version) return;
   table.files = table.snapshot == nullptr
                     ? FileList(fmt::format("{}/{}", root_, name), FilesOf(*snapshot))
                     : Advance(table.files, *table.snapshot, *snapshot);
   table.snapshot = snapshot;
+  // Under the same lock as the new version: no reader sees a segment in both places, or in neither.
   DropCommitted();
   state_.reset();
 }
@@ -154,6 +156,8 @@ bool LakeView::Apply(const SourcePartition& partition, std::span<const Segment> 
 void LakeView::Begin(const SourcePartition& partition, const SealedList& list) {
   const std::lock_guard lock(mutex_);
   if (const auto before = pending_.find(partition); before != pending_.end()) {
+    // Queries have seen these rows. They must not see fewer now, so they wait until the new task is
+    // as far again.
     if (before->second.next != kNoneCommitted) {
       const auto [expected, is_new] = expected_.try_emplace(partition, before->second.next);
       if (!is_new) expected->second = std::max(expected->second, before->second.next);
@@ -162,6 +166,7 @@ void LakeView::Begin(const SourcePartition& partition, const SealedList& list) {
   }
   state_.reset();
   const Offset both = CommittedInBoth(partition);
+  // Runs can only be shown if they continue what the tables have.
   if (list.runs().empty() || (both != kNoneCommitted && both < list.first())) return;
   Pending pending;
   for (const SpilledRun& run : list.runs()) {
@@ -180,11 +185,14 @@ void LakeView::Follow(const SourcePartition& partition, const SealedList& list) 
   Pending& pending = known->second;
   for (const SpilledRun& run : list.runs()) {
     if (pending.segments.empty() || run.next() <= pending.segments.front().first) continue;
+    // A run may hold more than has been applied here. Its first part would then be shown twice once
+    // the remaining segments come.
     const bool has_all = run.next() <= pending.next;
     if (!has_all || !TakeRun(partition, run, pending)) break;
     state_.reset();
   }
-  // Merge neighbours where the list no longer has a boundary between them.
+  // Merge neighbours where the list no longer has a boundary between them. The lake commits whole
+  // segments of the list, so From() finds a boundary here at every offset that can be committed.
   std::vector<Segment> merged;
   for (Segment& segment : pending.segments) {
     if (merged.empty() || list.IsBoundary(segment.first)) {
@@ -222,6 +230,7 @@ void LakeView::DropCommitted() {
 Result<std::shared_ptr<const LakeState>> LakeView::Current() {
   const std::lock_guard lock(mutex_);
   for (auto it = expected_.begin(); it != expected_.end(); it = expected_.erase(it)) {
+    // What a partition has reached once, it does not lose again: the loop erases it.
     const auto pending = pending_.find(it->first);
     const Offset reached = pending == pending_.end() ? kNoneCommitted : pending->second.next;
     if (std::max(reached, OffsetIn(counts_, lake::kIncrementsTable, it->first)) < it->second)
@@ -254,6 +263,7 @@ std::shared_ptr<const LakeState> LakeView::Build() const {
   auto counts = std::make_shared<std::vector<CountIncrement>>();
   auto ledger = std::make_shared<std::vector<LedgerIncrement>>();
   for (const auto& [partition, pending] : pending_) {
+    // Each table is given what it lacks itself: between the two commits they differ.
     const Offset counts_from = OffsetIn(counts_, lake::kIncrementsTable, partition);
     const Offset ledger_from = OffsetIn(ledger_, lake::kLedgerTable, partition);
     for (const auto& pin : pending.runs)
