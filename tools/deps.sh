@@ -184,6 +184,19 @@ install_duckdb() {
   printf '%s\n' "$stamp" >.deps/duckdb/stamp
 }
 
+# Repairs a race that crashes the process. The search for the leaders of partitions (ListOffsets,
+# DeleteRecords) begins on the thread that asks. If an answer about the cluster arrives at that moment,
+# librdkafka's own thread ends the same search, and the first one goes on with what is freed. Now the
+# search begins on librdkafka's thread, too.
+patch_librdkafka() {
+  perl -0pi -e '
+    s/(rd_kafka_enq_once_add_source\(rko->rko_u\.leaders\.eonce, "timeout timer"\);)/rd_kafka_enq_once_t *eonce = rko->rko_u.leaders.eonce;\n        rd_kafka_enq_once_add_source(eonce, "first query");\n        $1/;
+    s/if \(rd_kafka_topic_partition_list_query_leaders_async_worker\(rko\) ==\s+RD_KAFKA_OP_RES_HANDLED\)\s+rd_kafka_op_destroy\(rko\);[^\n]*/rd_kafka_enq_once_trigger(eonce, RD_KAFKA_RESP_ERR_NO_ERROR, "first query");/
+    ' "$1"
+  [ "$(grep -c '"first query"' "$1")" = 2 ] ||
+    fail "the source of librdkafka is not the one that tools/deps.sh patches: '$1'"
+}
+
 # Builds librdkafka as a static library, from the sources in its Node package, without the parts that
 # Sightline does not use. Debian's 2.0.2 cannot log in to a current broker with SCRAM.
 install_librdkafka() {
@@ -191,13 +204,14 @@ install_librdkafka() {
   local hash=ada7d703bb1d3237e2292bfabf438d663b6160c9f1ac2a2406b5dc4257c81b66
   local options=(--enable-static --disable-shared --disable-curl --disable-gssapi --disable-sasl
                  --disable-lz4-ext)
-  local stamp="$package $hash ${options[*]}" work
+  local stamp="$package $hash ${options[*]} $(declare -f patch_librdkafka | sha256sum)" work
   [ "$(cat .deps/librdkafka/stamp 2>/dev/null)" != "$stamp" ] || return 0
   echo "deps: librdkafka into .deps/librdkafka (built here, about a minute)"
   rm -rf .deps/librdkafka
   mkdir -p .deps/librdkafka/lib .deps/librdkafka/include/librdkafka
   work=$(mktemp --directory .deps/librdkafka/build.XXXXXX)
   fetch_npm "$package" "$hash" "$work"
+  patch_librdkafka "$work/deps/librdkafka/src/rdkafka_partition.c"
   if ! (cd "$work/deps/librdkafka" && ./configure "${options[@]}" --CFLAGS="-O2 -g1" &&
         make -j"$(nproc)" -C src librdkafka.a) >"$work/log" 2>&1; then
     tail -40 "$work/log" >&2

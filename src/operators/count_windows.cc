@@ -8,11 +8,11 @@
 namespace sightline {
 namespace {
 
-constexpr Millis kHour{3'600'000};
+constexpr Millis kLedgerHour{3'600'000};
 
 LedgerKey KeyOf(const Event& event, AppendTime now) {
   const AppendTime hour =
-      now == kNoAppendTime ? kNoAppendTime : AppendTime{WindowStart({now.v}, kHour).v};
+      now == kNoAppendTime ? kNoAppendTime : AppendTime{WindowStart({now.v}, kLedgerHour).v};
   if (event.kind == Event::Kind::kMalformed) return {.known = false, .hour = hour};
   return {.known = true, .location = event.location, .camera = event.camera, .hour = hour};
 }

@@ -28,7 +28,7 @@ constexpr Millis kRangeDefault{3'600'000};
 constexpr Millis kStepDefault{60'000};  // or the next multiple of the stored windows
 constexpr int kSecondsUntilRetry = 1;
 
-std::vector<std::string_view> Parameters(Route route) {
+std::vector<std::string_view> ApiParameters(Route route) {
   switch (route) {
     case Route::kTop:
     case Route::kItems:
@@ -112,7 +112,7 @@ std::string Take(const std::string& name, const std::string& value, ReadRequest&
 
 // `window_size` is that of the stored counts: the smallest step, and the unit of all others.
 std::variant<ReadRequest, Response> ParseReadRequest(const ApiCall& call, Millis window_size) {
-  auto parameters = ParseParameters(call.query, Parameters(call.route));
+  auto parameters = ParseParameters(call.query, ApiParameters(call.route));
   if (auto* refusal = std::get_if<Response>(&parameters)) return std::move(*refusal);
   ReadRequest read;
   read.step = {(kStepDefault.v + window_size.v - 1) / window_size.v * window_size.v};

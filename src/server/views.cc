@@ -16,7 +16,7 @@ namespace {
 constexpr int32_t kLimitMax = 1'000;
 
 // The parameters that a route accepts.
-std::vector<std::string_view> Parameters(Route route) {
+std::vector<std::string_view> ViewParameters(Route route) {
   switch (route) {
     case Route::kStream:
       return {"location", "window", "limit"};
@@ -62,7 +62,7 @@ std::string Take(std::string_view name, std::string_view value, Millis pane_size
 std::variant<View, Response> ParseView(const Request& request, Route route, Millis pane_size) {
   View view;
   view.scope = ScopeOf(request);
-  auto parameters = ParseParameters(request.query, Parameters(route));
+  auto parameters = ParseParameters(request.query, ViewParameters(route));
   if (auto* refusal = std::get_if<Response>(&parameters)) return std::move(*refusal);
   for (const auto& [name, value] : std::get<ParameterMap>(parameters))
     if (const std::string why = Take(name, value, pane_size, view); !why.empty())

@@ -17,7 +17,7 @@ namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 
-constexpr int64_t kRecordsMax = 4'096;
+constexpr int64_t kFeedRecordsMax = 4'096;
 constexpr std::chrono::milliseconds kSleepMax{200};
 constexpr std::chrono::seconds kEndsInterval{1};
 // A partition that gives nothing for this long is no longer waited for: its leader may be gone for
@@ -75,7 +75,7 @@ struct KafkaCountsFeed::State {
     }
     bool more = false;
     if (status.ok()) {
-      const Result<Batch> batch = follower.source->Poll(kRecordsMax);
+      const Result<Batch> batch = follower.source->Poll(kFeedRecordsMax);
       status = batch.ok() ? Status::Ok() : batch.status();
       if (batch.ok()) {
         for (const Record& record : batch.value().records) Take(follower, record);

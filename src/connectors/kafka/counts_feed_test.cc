@@ -18,7 +18,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-Segment Counted(int64_t first, int64_t next) {
+Segment FeedSegment(int64_t first, int64_t next) {
   Segment segment{.first = {first}, .next = {next}, .watermark = {next * 1'000}};
   const int64_t count = next - first;
   segment.counts.push_back({.key = {.pane_start = {0}, .location = {7}, .item = "bus"},
@@ -42,7 +42,7 @@ class KafkaCountsFeedTest : public testing::Test {
       sink = writer_.OpenSink([] {});
       ASSERT_TRUE(Insist([&] { return sink->Fence(from, {1}); }).ok());
     }
-    const std::vector<Segment> segments = {Counted(first, next)};
+    const std::vector<Segment> segments = {FeedSegment(first, next)};
     const auto committed = Insist([&] { return sink->Commit(from, segments); });
     ASSERT_TRUE(committed.ok()) << committed.status().message();
   }

@@ -12,7 +12,7 @@ namespace sightline {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr int kCallSliceMs = 100;
+constexpr int kNewestSliceMs = 100;
 
 Status Failed(const std::string& where, rd_kafka_resp_err_t error) {
   return Status::Retry(error == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED
@@ -47,7 +47,7 @@ class Newest {
       if (Clock::now() > until_)
         status = Status::Retry(where_ + ": its records did not arrive in time");
       const kafka::Owned<rd_kafka_message_t, rd_kafka_message_destroy> message(
-          rd_kafka_consume_queue(queue.get(), kCallSliceMs));
+          rd_kafka_consume_queue(queue.get(), kNewestSliceMs));
       if (message == nullptr) continue;
       if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
         next = std::max<int64_t>(next, message->offset);
@@ -69,7 +69,7 @@ class Newest {
     const kafka::Queue queue(rd_kafka_queue_new(client_));
     kafka::AskOffset(client_, rd_kafka_topic_name(topic_), partition_, spec,
                      RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED, timeout_ms, queue.get(), nullptr);
-    const kafka::Event event(rd_kafka_queue_poll(queue.get(), timeout_ms + kCallSliceMs));
+    const kafka::Event event(rd_kafka_queue_poll(queue.get(), timeout_ms + kNewestSliceMs));
     if (event == nullptr) return Status::Retry(where_ + ": no answer about its offsets");
     const Result<kafka::OffsetAnswer> answer = kafka::ReadOffsetAnswer(event.get());
     if (!answer.ok()) return answer.status();

@@ -6,7 +6,7 @@ namespace sightline::kafka {
 namespace {
 
 const SourcePartition kRecordFrom{"kafka:cluster/raw/id", 3};
-const Provenance kProvenance{kRecordFrom, "00000000000000ff"};
+const Provenance kRecordProvenance{kRecordFrom, "00000000000000ff"};
 
 TEST(KafkaRecords, KeysAreTheSameBytesForTheSameThing) {
   const CountKey key{.pane_start = {60'000}, .location = {-7}, .item = "a \"b\"\n\u00e9"};
@@ -38,7 +38,7 @@ TEST(KafkaRecords, AValueSaysWhatItsOffsetsAdd) {
                      .first_detected = {-9'000},
                      .last_detected = {-1}};
   const LocationName name{.name = "Platz \"1\"", .version = 2};
-  EXPECT_EQ(CountValueJson(kProvenance, {5}, {9}, row, {10'000}, &name),
+  EXPECT_EQ(CountValueJson(kRecordProvenance, {5}, {9}, row, {10'000}, &name),
             R"({"schema_version":1,"spec_id":"00000000000000ff",)"
             R"("geographical_location_oid":-9223372036854775808,"item_name":"bus",)"
             R"("window_start":-10000,"window_end":0,"item_count":4,"first_detected":-9000,)"
@@ -46,9 +46,9 @@ TEST(KafkaRecords, AValueSaysWhatItsOffsetsAdd) {
             R"("source_partition":3,"first_offset":5,"next_offset":9,)"
             R"("geographical_location":"Platz \"1\"","locations_version":2})");
   const LocationName unknown{.name = "", .version = 2};
-  EXPECT_TRUE(CountValueJson(kProvenance, {5}, {9}, row, {10'000}, &unknown)
+  EXPECT_TRUE(CountValueJson(kRecordProvenance, {5}, {9}, row, {10'000}, &unknown)
                   .ends_with(R"("geographical_location":null,"locations_version":2})"));
-  EXPECT_TRUE(CountValueJson(kProvenance, {5}, {9}, row, {10'000}, nullptr)
+  EXPECT_TRUE(CountValueJson(kRecordProvenance, {5}, {9}, row, {10'000}, nullptr)
                   .ends_with(R"("next_offset":9})"));
 }
 
@@ -64,16 +64,16 @@ Progress SomeProgress() {
 
 TEST(KafkaRecords, ProgressComesBack) {
   Progress progress = SomeProgress();
-  EXPECT_EQ(ParseProgress(ProgressValueJson(kProvenance, progress)).value(), progress);
+  EXPECT_EQ(ParseProgress(ProgressValueJson(kRecordProvenance, progress)).value(), progress);
   progress.watermark = kBeforeAllTime;
-  const std::string text = ProgressValueJson(kProvenance, progress);
+  const std::string text = ProgressValueJson(kRecordProvenance, progress);
   EXPECT_NE(text.find(R"("watermark":null)"), std::string::npos) << text;
   EXPECT_EQ(ParseProgress(text).value(), progress);
 }
 
 // Written by a program that did not know it.
 TEST(KafkaRecords, WhatSaysNothingOfLossesHasNone) {
-  std::string text = ProgressValueJson(kProvenance, SomeProgress());
+  std::string text = ProgressValueJson(kRecordProvenance, SomeProgress());
   const std::string lost = ",\"lost\":9";
   ASSERT_NE(text.find(lost), std::string::npos) << text;
   text.erase(text.find(lost), lost.size());
@@ -83,7 +83,7 @@ TEST(KafkaRecords, WhatSaysNothingOfLossesHasNone) {
 }
 
 TEST(KafkaRecords, ProgressThatIsNoneIsRefused) {
-  const std::string good = ProgressValueJson(kProvenance, SomeProgress());
+  const std::string good = ProgressValueJson(kRecordProvenance, SomeProgress());
   const auto without = [&good](std::string_view from, std::string_view to) {
     std::string text = good;
     const size_t at = text.find(from);

@@ -19,13 +19,13 @@ namespace {
 using ::testing::HasSubstr;
 
 const Provenance kOrigin{{"kafka:c/raw/id", 2}, "spec"};
-constexpr Millis kPane{10'000};
+constexpr Millis kStepPane{10'000};
 
 struct Written {
   std::string key, value;
 };
 
-Ledger Counted(int64_t n) {
+Ledger CountedLedger(int64_t n) {
   Ledger ledger{.received = n};
   ledger.outcomes[0] = n;
   return ledger;
@@ -58,13 +58,13 @@ class Writer {
       row.key = {.pane_start = {0}, .location = {7}, .item = item};
       row.count += more;
       truth_[item] += more;
-      records.push_back({CountKeyJson(kOrigin.from, {first_}, row.key, kPane),
-                         CountValueJson(kOrigin, {first_}, {next_}, row, kPane, &name)});
+      records.push_back({CountKeyJson(kOrigin.from, {first_}, row.key, kStepPane),
+                         CountValueJson(kOrigin, {first_}, {next_}, row, kStepPane, &name)});
     }
     progress_.watermark = {next_ * 10};
-    progress_.ledger.Add(Counted(counted));
+    progress_.ledger.Add(CountedLedger(counted));
     const LedgerKey camera{.location = {7}, .camera = {next_ % 3}, .hour = {0}};
-    records.push_back(Row(camera, Counted(counted)));
+    records.push_back(Row(camera, CountedLedger(counted)));
     records.push_back({ProgressKeyJson(kOrigin.from), ProgressValueJson(kOrigin, progress_)});
     return records;
   }
@@ -189,11 +189,11 @@ TEST(SealMap, AGroupThatGoesOnAfterAllAddsWhatItIsMore) {
   more.count = 5;
   const LocationName name{.name = "Harbour", .version = 1};
   const auto total = [&](const CountRow& row, int64_t next) {
-    return CountValueJson(kOrigin, {0}, {next}, row, kPane, &name);
+    return CountValueJson(kOrigin, {0}, {next}, row, kStepPane, &name);
   };
   const auto done = [](int64_t next, int64_t counted) {
     return ProgressValueJson(kOrigin,
-                             {.next = {next}, .watermark = {0}, .ledger = Counted(counted)});
+                             {.next = {next}, .watermark = {0}, .ledger = CountedLedger(counted)});
   };
   const auto now = StepClock::time_point() + std::chrono::hours(1);
   SealMap map = NewSeal();
@@ -221,10 +221,10 @@ TEST(SealMap, ProgressThatIsSaidAgainIsHandedOn) {
   const CountRow bus{.key = {.pane_start = {0}, .location = {7}, .item = "bus"}, .count = 3};
   const LocationName name{.name = "Harbour", .version = 1};
   const std::string done =
-      ProgressValueJson(kOrigin, {.next = {5}, .watermark = {0}, .ledger = Counted(3)});
+      ProgressValueJson(kOrigin, {.next = {5}, .watermark = {0}, .ledger = CountedLedger(3)});
   auto now = StepClock::time_point() + std::chrono::hours(1);
   SealMap map = NewSeal();
-  ASSERT_TRUE(map.Take({10}, CountValueJson(kOrigin, {0}, {5}, bus, kPane, &name), now).ok());
+  ASSERT_TRUE(map.Take({10}, CountValueJson(kOrigin, {0}, {5}, bus, kStepPane, &name), now).ok());
   ASSERT_TRUE(map.Take({11}, done, now).ok());
   ASSERT_TRUE(map.Take({12}, done, now).ok());  // of what is not sealed yet
   Reader reader;
@@ -252,11 +252,11 @@ TEST(SealMap, ProgressThatIsSaidAgainIsHandedOn) {
 TEST(SealMap, ATopicThatHasLostRecordsIsSaid) {
   SealMap map = NewSeal();
   const auto now = StepClock::time_point();
-  ASSERT_TRUE(
-      map.Take({0},
-               ProgressValueJson(kOrigin, {.next = {5}, .watermark = {0}, .ledger = Counted(3)}),
-               now)
-          .ok());
+  ASSERT_TRUE(map.Take({0},
+                       ProgressValueJson(
+                           kOrigin, {.next = {5}, .watermark = {0}, .ledger = CountedLedger(3)}),
+                       now)
+                  .ok());
   const Result<StepCommit> given = map.NextCommit(now + std::chrono::seconds(91));
   ASSERT_FALSE(given.ok());
   EXPECT_EQ(given.status().code(), StatusCode::kStop);

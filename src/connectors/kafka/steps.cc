@@ -15,7 +15,7 @@ namespace {
 
 using kafka::StepClock;
 
-constexpr int64_t kRecordsMax = 1'024;  // read by one Step(): done soon, even on a busy machine
+constexpr int64_t kStepRecordsMax = 1'024;  // read by one Step(): done soon, even on a busy machine
 // This many messages are written without waiting for the commit interval.
 constexpr int64_t kCommitAt = 4'096;
 // Reading stops while this many messages wait to be written.
@@ -64,7 +64,7 @@ class PartitionStep final : public KafkaStep {
           kafka::Where(options_.to, partition_)));
     bool more = false;
     if (!draining && map_->waiting() < kWaitingMax) {
-      const Result<Batch> batch = source_->Poll(kRecordsMax);
+      const Result<Batch> batch = source_->Poll(kStepRecordsMax);
       if (!batch.ok() && batch.status().code() != StatusCode::kRetry) return batch.status();
       if (batch.ok()) RETURN_IF_ERROR(Take(batch.value()));
       more = batch.ok() && batch.value().next > batch.value().first;

@@ -22,7 +22,7 @@ using ::testing::HasSubstr;
 
 const SourcePartition kStepFrom{"kafka:cluster/raw/id", 1};
 
-Segment Counted(int64_t first, int64_t next) {
+Segment StepSegment(int64_t first, int64_t next) {
   Segment segment{.first = {first}, .next = {next}, .watermark = {next * 1'000}};
   const int64_t count = next - first;
   segment.counts.push_back({.key = {.pane_start = {0}, .location = {7}, .item = "bus"},
@@ -44,7 +44,7 @@ class KafkaStepsTest : public testing::Test {
       sink_ = writer_.OpenSink([] {});
       ASSERT_TRUE(Insist([&] { return sink_->Fence(kStepFrom, {1}); }).ok());
     }
-    const std::vector<Segment> segments = {Counted(first, next)};
+    const std::vector<Segment> segments = {StepSegment(first, next)};
     ASSERT_TRUE(Insist([&] { return sink_->Commit(kStepFrom, segments); }).ok());
   }
   std::unique_ptr<KafkaSteps> Open() { return Open(counts_); }

@@ -13,7 +13,7 @@ namespace {
 
 // Blocking calls are cut into slices of this length, to see between them whether anybody still
 // waits.
-constexpr int kCallSliceMs = 250;
+constexpr int kTransactionSliceMs = 250;
 constexpr int kReadTimeoutMs = 5'000;
 // How soon a repeat that failed is tried again.
 constexpr Millis kRepeatAgain{60'000};
@@ -209,7 +209,8 @@ void TransactionWorker::Repeat() {
   LogInfo(fmt::format("{}: the progress record could not be repeated; the attempt is aborted: {}",
                       Where(topic_, partition_), status.message()));
   refused_.clear();
-  while (const Error error = Error(rd_kafka_abort_transaction(producer_.get(), kCallSliceMs))) {
+  while (const Error error =
+             Error(rd_kafka_abort_transaction(producer_.get(), kTransactionSliceMs))) {
     if (closing_) return;
     if (!rd_kafka_error_is_retriable(error.get())) return last_.reset();
   }
@@ -226,7 +227,8 @@ Status TransactionWorker::RunFence(const Job& job) {
                  {.on_delivery = KeepRefusal});
   if (!made.ok()) return made.status();
   producer_ = std::move(made).value();
-  while (const Error error = Error(rd_kafka_init_transactions(producer_.get(), kCallSliceMs))) {
+  while (const Error error =
+             Error(rd_kafka_init_transactions(producer_.get(), kTransactionSliceMs))) {
     if (closing_) return Status::Retry("closing");
     if (!rd_kafka_error_is_retriable(error.get()))
       return Failed(fmt::format("fencing '{}'", transactional_id_), error.get());
@@ -257,7 +259,7 @@ Status TransactionWorker::EndHangingTransaction(const Job& job) {
       std::chrono::steady_clock::now() + std::chrono::milliseconds(hanging_check_.settle_time.v);
   while (std::chrono::steady_clock::now() < settled) {
     if (closing_) return Status::Retry("closing");
-    std::this_thread::sleep_for(std::chrono::milliseconds(kCallSliceMs));
+    std::this_thread::sleep_for(std::chrono::milliseconds(kTransactionSliceMs));
     const Result<OpenRange> again = ReadOpenRange();
     if (!again.ok()) return again.status();
     if (again.value().last_stable != last_stable) return Status::Ok();
@@ -303,7 +305,7 @@ Result<int64_t> TransactionWorker::AskOffsetNow(rd_kafka_t* client, int64_t spec
   const Queue queue(rd_kafka_queue_new(client));
   AskOffset(client, topic_, partition_, spec, isolation, kReadTimeoutMs, queue.get(), nullptr);
   while (!closing_) {
-    const Event event(rd_kafka_queue_poll(queue.get(), kCallSliceMs));
+    const Event event(rd_kafka_queue_poll(queue.get(), kTransactionSliceMs));
     if (event == nullptr) continue;
     const Result<OffsetAnswer> answer = ReadOffsetAnswer(event.get());
     if (!answer.ok()) return answer.status();
@@ -353,7 +355,7 @@ Status TransactionWorker::Read(rd_kafka_t* client, int64_t begin, int64_t end,
   for (int64_t position = begin; position < end && status.ok();) {
     if (closing_) status = Status::Retry("closing");
     const Owned<rd_kafka_message_t, rd_kafka_message_destroy> message(
-        rd_kafka_consume_queue(queue.get(), kCallSliceMs));
+        rd_kafka_consume_queue(queue.get(), kTransactionSliceMs));
     const int64_t before = position;
     if (message == nullptr) {
       if (std::chrono::steady_clock::now() > patient_until)
@@ -384,7 +386,8 @@ Status TransactionWorker::RunCommit(const std::vector<Message>& messages) {
   if (const Error error = Error(rd_kafka_begin_transaction(producer_.get())))
     return Failed("beginning a transaction", error.get());
   for (const Message& message : messages) RETURN_IF_ERROR(Produce(message));
-  while (const Error error = Error(rd_kafka_commit_transaction(producer_.get(), kCallSliceMs))) {
+  while (const Error error =
+             Error(rd_kafka_commit_transaction(producer_.get(), kTransactionSliceMs))) {
     if (closing_) return Status::Rebuild("closing");
     if (!rd_kafka_error_is_retriable(error.get()))
       return Failed("committing", error.get(), refused_);
@@ -400,9 +403,10 @@ Status TransactionWorker::RunAbort() {
   RETURN_IF_ERROR(
       Produce({.topic = topic_, .key = transactional_id_, .value = "aborted", .headers = {}}));
   // Flush first: an abort discards what was not sent yet.
-  while (rd_kafka_flush(producer_.get(), kCallSliceMs) != RD_KAFKA_RESP_ERR_NO_ERROR)
+  while (rd_kafka_flush(producer_.get(), kTransactionSliceMs) != RD_KAFKA_RESP_ERR_NO_ERROR)
     if (closing_) return Status::Rebuild("closing");
-  while (const Error error = Error(rd_kafka_abort_transaction(producer_.get(), kCallSliceMs))) {
+  while (const Error error =
+             Error(rd_kafka_abort_transaction(producer_.get(), kTransactionSliceMs))) {
     if (closing_) return Status::Rebuild("closing");
     if (!rd_kafka_error_is_retriable(error.get())) return Failed("aborting", error.get(), refused_);
   }
@@ -431,7 +435,7 @@ Status TransactionWorker::Produce(const Message& message) {
     if (error != RD_KAFKA_RESP_ERR__QUEUE_FULL)
       return Status::Rebuild(
           fmt::format("{}: {}", Where(message.topic, partition_), ErrorText(error)));
-    rd_kafka_poll(producer_.get(), kCallSliceMs);
+    rd_kafka_poll(producer_.get(), kTransactionSliceMs);
   }
   return Status::Rebuild("closing");
 }
