@@ -25,7 +25,7 @@ build: deps-run ## build everything (release)
 test: deps ## everything that a clean machine can prove (under an hour); ends with `N passed, M failed`
 	@tools/suites.py test
 
-check: deps ## before each commit: format, lint, layers, unit, golden, simulator, fuzzers (under a minute)
+check: deps ## before each commit: format, lint, layers, unit, golden, simulator, fuzzers (a minute; cold, half an hour)
 	@tools/suites.py check
 
 sim: deps-run build/release/build.ninja ## one seed of the simulator, e.g. make sim SEED=42
