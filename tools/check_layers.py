@@ -7,8 +7,9 @@ What is checked, for every tracked or new file:
 - #include <third/party.h>: only in its home (HOMES); port headers include none at all; no room
   includes a header of another room that includes one.
 - operators, model, pipeline and the task use no clock, randomness, thread or environment.
-- every header has #pragma once; x.cc and x_test.cc include x.h before all others, which shows
-  that it is self-contained (cmake/rooms.cmake compiles only the remaining headers alone); no file or folder is called utils, common, helpers or misc.
+- every header has #pragma once; no file or folder is called utils, common, helpers or misc.
+- x.cc and x_test.cc include x.h before all others, which shows that it is self-contained
+  (cmake/rooms.cmake compiles only the remaining headers alone).
 - the arrows form no circle; no room but a connector has more than 4,000 lines, tests not counted.
 Functions longer than 70 lines are listed as warnings and do not fail.
 

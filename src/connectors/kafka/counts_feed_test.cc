@@ -18,20 +18,6 @@ namespace {
 
 using ::testing::HasSubstr;
 
-Segment FeedSegment(int64_t first, int64_t next) {
-  Segment segment{.first = {first}, .next = {next}, .watermark = {next * 1'000}};
-  const int64_t count = next - first;
-  segment.counts.push_back({.key = {.pane_start = {0}, .location = {7}, .item = "bus"},
-                            .count = count,
-                            .first_detected = {first},
-                            .last_detected = {next}});
-  Ledger ledger{.received = count};
-  ledger.outcomes[static_cast<size_t>(Outcome::kCounted)] = count;
-  segment.ledger.push_back(
-      {.key = {.location = {7}, .camera = {2}, .hour = {0}}, .ledger = ledger});
-  return segment;
-}
-
 class KafkaCountsFeedTest : public testing::Test {
  protected:
   // As a task writes it: of source partition `partition`, the offsets [first, next).
@@ -42,7 +28,7 @@ class KafkaCountsFeedTest : public testing::Test {
       sink = writer_.OpenSink([] {});
       ASSERT_TRUE(Insist([&] { return sink->Fence(from, {1}); }).ok());
     }
-    const std::vector<Segment> segments = {FeedSegment(first, next)};
+    const std::vector<Segment> segments = {BusSegment(first, next)};
     const auto committed = Insist([&] { return sink->Commit(from, segments); });
     ASSERT_TRUE(committed.ok()) << committed.status().message();
   }

@@ -41,6 +41,7 @@
 #include "connectors/kafka/client.h"
 #include "connectors/kafka/options.h"
 #include "connectors/kafka/reader.h"
+#include "model/segment.h"
 
 namespace sightline::kafka {
 
@@ -263,5 +264,20 @@ class MockCluster {
   const Handle owner_;  // the handle that the cluster belongs to
   Owned<rd_kafka_mock_cluster_t, rd_kafka_mock_cluster_destroy> cluster_;
 };
+
+// A segment of offsets [first, next), each of which counted one bus in location 7.
+inline Segment BusSegment(int64_t first, int64_t next) {
+  Segment segment{.first = {first}, .next = {next}, .watermark = {next * 1'000}};
+  const int64_t count = next - first;
+  segment.counts.push_back({.key = {.pane_start = {0}, .location = {7}, .item = "bus"},
+                            .count = count,
+                            .first_detected = {first},
+                            .last_detected = {next}});
+  Ledger ledger{.received = count};
+  ledger.outcomes[static_cast<size_t>(Outcome::kCounted)] = count;
+  segment.ledger.push_back(
+      {.key = {.location = {7}, .camera = {2}, .hour = {0}}, .ledger = ledger});
+  return segment;
+}
 
 }  // namespace sightline::kafka

@@ -22,20 +22,6 @@ using ::testing::HasSubstr;
 
 const SourcePartition kStepFrom{"kafka:cluster/raw/id", 1};
 
-Segment StepSegment(int64_t first, int64_t next) {
-  Segment segment{.first = {first}, .next = {next}, .watermark = {next * 1'000}};
-  const int64_t count = next - first;
-  segment.counts.push_back({.key = {.pane_start = {0}, .location = {7}, .item = "bus"},
-                            .count = count,
-                            .first_detected = {first},
-                            .last_detected = {next}});
-  Ledger ledger{.received = count};
-  ledger.outcomes[static_cast<size_t>(Outcome::kCounted)] = count;
-  segment.ledger.push_back(
-      {.key = {.location = {7}, .camera = {2}, .hour = {0}}, .ledger = ledger});
-  return segment;
-}
-
 class KafkaStepsTest : public testing::Test {
  protected:
   // As counting writes `item_counts`, where the next step puts the names.
@@ -44,7 +30,7 @@ class KafkaStepsTest : public testing::Test {
       sink_ = writer_.OpenSink([] {});
       ASSERT_TRUE(Insist([&] { return sink_->Fence(kStepFrom, {1}); }).ok());
     }
-    const std::vector<Segment> segments = {StepSegment(first, next)};
+    const std::vector<Segment> segments = {BusSegment(first, next)};
     ASSERT_TRUE(Insist([&] { return sink_->Commit(kStepFrom, segments); }).ok());
   }
   std::unique_ptr<KafkaSteps> Open() { return Open(counts_); }
