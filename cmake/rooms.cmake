@@ -10,7 +10,7 @@ set(SIGHTLINE_THREADED_ROOMS
 # takes every *.cc beside the CMakeLists.txt but main.cc; *_test.cc become the test program
 # <room>_test. Tests that mostly wait run as SHARDS tests of ctest, side by side.
 function(sightline_room name)
-  cmake_parse_arguments(ROOM "" "SHARDS" "LINKS;EXTERNAL;TEST_LINKS;UNTRACED_TESTS" ${ARGN})
+  cmake_parse_arguments(ROOM "" "SHARDS" "LINKS;EXTERNAL;TEST_LINKS;TEST_EXTERNAL;UNTRACED_TESTS" ${ARGN})
   string(REPLACE "/" "_" target "room_${name}")
   file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cc")
   file(GLOB headers CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.h")
@@ -68,7 +68,8 @@ function(sightline_room name)
   if(tests)
     add_executable(${target}_test ${tests})
     target_compile_options(${target}_test PRIVATE -O0)  # What they test is optimised.
-    target_link_libraries(${target}_test PRIVATE ${target} ${ROOM_EXTERNAL} GTest::gtest GTest::gmock GTest::gtest_main)
+    target_link_libraries(${target}_test PRIVATE ${target} ${ROOM_EXTERNAL} ${ROOM_TEST_EXTERNAL}
+                          GTest::gtest GTest::gmock GTest::gtest_main)
     foreach(link ${ROOM_TEST_LINKS})
       string(REPLACE "/" "_" link "room_${link}")
       target_link_libraries(${target}_test PRIVATE ${link})

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Runs fuzzers, each for some seconds: tools/fuzz.sh BUILD_DIRECTORY SECONDS [NAME...] (default: all).
 #
-# A short run (10 s or less) starts from tests/fuzz/corpus with the same seed each time: it guards
-# against known crashes. A longer run searches for new ones: it also starts from
-# BUILD_DIRECTORY/corpus, and keeps there what it learns. The input of a crash is kept, and its name
-# is printed.
+# A short run (10 s or less) starts from tests/fuzz/corpus, with the same seed and as many inputs each
+# time: it guards against known crashes, and does the same on every machine. A longer run searches
+# for new ones: it also starts from BUILD_DIRECTORY/corpus, and keeps there what it learns. The input
+# of a crash is kept, and its name is printed.
 set -euo pipefail
 build=$(realpath "$1")
 seconds=$2
@@ -20,10 +20,10 @@ for name in "$@"; do
   if [ "$seconds" -gt 10 ]; then
     learnt=$build/corpus/$name
     mkdir -p "$learnt"
-    seed=0  # a new seed each time
+    bound=(-seed=0 -max_total_time="$seconds")  # a new seed each time
   else
     learnt=$(mktemp -d)
-    seed=1
+    bound=(-seed=1 -runs=$((2000 * seconds)))
   fi
   mkdir -p "$build/crashes"
   words=()
@@ -31,7 +31,7 @@ for name in "$@"; do
   log=$build/crashes/$name.log
   corpus=tests/fuzz/corpus/$name
   if [ ! -d "$corpus" ]; then corpus=; fi  # this fuzzer has no corpus in the tree
-  if "$build/tests/fuzz/fuzz_$name" -max_total_time="$seconds" -seed="$seed" -timeout=30 -rss_limit_mb=2048 \
+  if "$build/tests/fuzz/fuzz_$name" "${bound[@]}" -timeout=30 -rss_limit_mb=2048 \
     -max_len=65536 -print_final_stats=1 -artifact_prefix="$build/crashes/$name-" \
     "${words[@]}" "$learnt" $corpus >"$log" 2>&1; then
     printf 'fuzz %s: %s inputs, no crash\n' "$name" \

@@ -9,47 +9,14 @@
 
 #include "base/check.h"
 #include "base/murmur2.h"
+#include "operators/json_walk.h"
 
 namespace sightline {
 namespace {
 
 constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
-bool IsSpace(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
-
-std::string_view Trim(std::string_view text) {
-  while (!text.empty() && IsSpace(text.front())) text.remove_prefix(1);
-  while (!text.empty() && IsSpace(text.back())) text.remove_suffix(1);
-  return text;
-}
-
 bool Opens(std::string_view text) { return text.starts_with('{') || text.starts_with('['); }
-
-// Walks over `text`, skipping strings, until `stop(c, depth)` is true, and returns that position;
-// npos if it never is. `depth` is then the nesting at the end; a string that does not end counts as
-// one level.
-template <typename Stop>
-size_t Walk(std::string_view text, int64_t* depth, Stop stop) {
-  for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (c == '"') {
-      for (++i; i < text.size() && text[i] != '"'; ++i)
-        if (text[i] == '\\') ++i;
-      if (i >= text.size()) ++*depth;
-      continue;
-    }
-    if (stop(c, *depth)) return i;
-    if (c == '{' || c == '[') ++*depth;
-    if (c == '}' || c == ']') --*depth;
-  }
-  return std::string_view::npos;
-}
-
-// The position where an element of an array ends; npos if it does not.
-size_t EndOfElement(std::string_view text) {
-  int64_t depth = 0;
-  return Walk(text, &depth, [](char c, int64_t at) { return at == 0 && (c == ',' || c == ']'); });
-}
 
 // Whether the first value of `text` continues after its first line. This is a guess, because a line
 // may also have been cut off. The lines of an array usually end with a comma, and the next line of
@@ -63,9 +30,7 @@ bool SpansLines(std::string_view text) {
   const bool goes_on =
       first.front() == '[' && std::string_view("[{,:").find(first.back()) != first.npos;
   if (Opens(next) && !goes_on) return false;
-  int64_t depth = 0;
-  Walk(first, &depth, [](char, int64_t) { return false; });
-  return depth > 0;
+  return EndsInside(first);
 }
 
 void AppendVarint(std::string& out, uint64_t value) {

@@ -7,6 +7,7 @@
 #include <deque>
 #include <optional>
 
+#include "operators/json_walk.h"
 #include "operators/parse_time.h"
 
 namespace sightline {
@@ -17,13 +18,6 @@ namespace ondemand = simdjson::ondemand;
 
 // Larger than any useful element; it bounds the parser's memory.
 constexpr size_t kElementBytesMax = 1 << 20;
-
-bool IsSpace(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
-std::string_view Trim(std::string_view text) {
-  while (!text.empty() && IsSpace(text.front())) text.remove_prefix(1);
-  while (!text.empty() && IsSpace(text.back())) text.remove_suffix(1);
-  return text;
-}
 
 enum FieldBit : uint8_t {
   kLocation = 1,
@@ -74,27 +68,6 @@ MalformedReason ParseInteger(std::string_view text, int64_t* value) {
   const bool all = end == text.data() + text.size() && !digits.empty();
   if (!all || (digits.size() > 1 && digits[0] == '0')) return MalformedReason::kWrongType;
   return error == std::errc() ? MalformedReason::kNone : MalformedReason::kOutOfRange;
-}
-
-// Returns where the top-level element that begins at `text` ends: at a ',' or ']' on its own level.
-// npos if the text ends before. Strings are skipped and nothing is validated: a broken element must
-// not hide where the next one begins.
-size_t EndOfElement(std::string_view text) {
-  int depth = 0;
-  bool in_string = false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      if (c == '"') in_string = false;
-      continue;
-    }
-    if (depth == 0 && (c == ',' || c == ']')) return i;
-    if (c == '"') in_string = true;
-    if (c == '{' || c == '[') ++depth;
-    if (c == '}' || c == ']') --depth;
-  }
-  return std::string_view::npos;
 }
 
 }  // namespace
@@ -161,7 +134,7 @@ struct Decoder::Parser {
   // Stores one known field in the event.
   MalformedReason Take(FieldBit bit, ondemand::value& value, std::string_view token, Event& event,
                        EventTime* heartbeat) {
-    while (!token.empty() && IsSpace(token.back())) token.remove_suffix(1);
+    token = Trim(token);
     switch (bit) {
       case kLocation:
         return Integer(value, token, &event.location.v);
@@ -206,8 +179,8 @@ struct Decoder::Parser {
   // Checks that a field's value is one JSON value and ends inside its object. simdjson's on-demand
   // parser skips unknown values without validating them, even past the end of the text. Arrays and
   // objects are therefore walked here.
-  static MalformedReason EndsInside(ondemand::value& value, std::string_view token,
-                                    std::string_view bytes) {
+  static MalformedReason EndsInObject(ondemand::value& value, std::string_view token,
+                                      std::string_view bytes) {
     const char first = token.empty() ? ':' : token.front();
     if (first == ':' || first == ',' || first == ']' || first == '}')
       return MalformedReason::kNotJson;
@@ -259,7 +232,7 @@ struct Decoder::Parser {
         known = FindField(key);
       }
       const std::string_view token = field.value().raw_json_token();
-      const MalformedReason ends = EndsInside(field.value(), token, bytes);
+      const MalformedReason ends = EndsInObject(field.value(), token, bytes);
       if (ends != MalformedReason::kNone) return Malformed(event, ends);
       if (!known) continue;
       if ((seen & known->bit) != 0) twice |= known->bit;
@@ -363,10 +336,10 @@ void Decoder::Decode(std::string_view message, std::vector<Event>& out) {
     if (!rest.empty()) parser_->Lines(rest, out);
     return;
   }
-  // A pretty-printed object: its first line ends with an open '{', ',' or ':', as a line of NDJSON
-  // never does. If the whole text is not one object after all, it is decoded line by line.
-  const std::string_view first = Trim(text.substr(0, first_end));
-  if (first.ends_with('{') || first.ends_with(',') || first.ends_with(':')) {
+  // An object over several lines does not end on its first line, as a line of NDJSON does. If the
+  // whole text is not one object after all (the first line was cut off), it is decoded line by
+  // line.
+  if (EndsInside(text.substr(0, first_end))) {
     parser_->Element(text, out);
     if (out.back().kind != Event::Kind::kMalformed) return;
     out.pop_back();

@@ -233,6 +233,28 @@ TEST(Decode, APrettyPrintedObject) {
   EXPECT_EQ(One(text).event.kind, Event::Kind::kDetection);
 }
 
+// Wherever the lines of one object break, it is one element, as it is inside an array.
+TEST(Decode, AnObjectOverLinesHoweverTheyBreak) {
+  const std::string good(kGood);
+  for (size_t at = 1; at < good.size(); ++at) {
+    if (std::string_view(",:{}").find(good[at]) == std::string_view::npos) continue;
+    for (const size_t before : {at, at + 1}) {
+      if (before >= good.size()) continue;
+      std::string text = good;
+      text.insert(before, "\r\n");
+      EXPECT_EQ(One(text).event.kind, Event::Kind::kDetection) << text;
+      const auto in_array = Decode("[" + text + "," + good + "]");
+      ASSERT_EQ(in_array.size(), 2u) << text;
+      EXPECT_EQ(in_array[0].event.kind, Event::Kind::kDetection) << text;
+    }
+  }
+  // A line that was cut off costs only itself.
+  const auto cut = Decode(good.substr(0, 50) + "\n" + good);
+  ASSERT_EQ(cut.size(), 2u);
+  EXPECT_EQ(cut[0].event.reason, MalformedReason::kNotJson);
+  EXPECT_EQ(cut[1].event.kind, Event::Kind::kDetection);
+}
+
 TEST(Decode, AnElementThatIsTooLarge) {
   ExpectMalformed("{\"x\":\"" + std::string(2 << 20, 'x') + "\"}", R::kTooLarge);
 }

@@ -26,7 +26,6 @@ constexpr int64_t kRowsMax = 1'000'000, kRowsDefault = 100'000;
 constexpr int64_t kItemsMax = 1'000;
 constexpr Millis kRangeDefault{3'600'000};
 constexpr Millis kStepDefault{60'000};  // or the next multiple of the stored windows
-constexpr int kSecondsUntilRetry = 1;
 
 std::vector<std::string_view> ApiParameters(Route route) {
   switch (route) {
@@ -211,7 +210,7 @@ class Answering {
   // docs/PROTOCOL.md explains the use of 504 and 507.
   Response Explain(const Status& status) const {
     if (status.code() == StatusCode::kRetry)
-      return TryAgain(503, kSecondsUntilRetry, status.message());
+      return TryAgain(503, kRetryAfterSeconds, status.message());
     switch (reached_) {
       case QueryLimit::kTime:
         return Problem(504, status.message());

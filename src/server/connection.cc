@@ -41,14 +41,12 @@ using std::chrono::steady_clock;
 
 namespace {
 
-constexpr auto kToken = asio::as_tuple(asio::use_awaitable);
 constexpr uint32_t kHeaderBytesMax = 16 * 1024;
 constexpr size_t kReadBytes = 4 * 1024;          // per read, while only headers are expected
 constexpr size_t kChunkedReadBytes = 64 * 1024;  // per read, of a body without a length
 constexpr size_t kIngestStepBytes = 256 * 1024;  // decoded before other connections get their turn
 constexpr int64_t kLingerBytesMax = 4 << 20;     // of an unread body; see Linger()
 constexpr auto kLinger = std::chrono::seconds(2);
-constexpr int kRetryAfterSeconds = 1;
 constexpr int kSecondsUntilDurable = 5;
 
 using Parser = http::request_parser<http::buffer_body>;
@@ -228,7 +226,7 @@ asio::awaitable<bool> HttpConnection::HasRequest() {
   parser_.reset();
   if (buffer_.capacity() > kReadBytes) buffer_.shrink_to_fit();
   stream_.expires_after(milliseconds(context_.options.idle_timeout.v));
-  auto [error, bytes] = co_await stream_.async_read_some(buffer_.prepare(kReadBytes), kToken);
+  auto [error, bytes] = co_await stream_.async_read_some(buffer_.prepare(kReadBytes), kAwaitToken);
   buffer_.commit(bytes);
   co_return !error;
 }
@@ -239,7 +237,7 @@ asio::awaitable<bool> HttpConnection::ServeOne() {
   parser_->body_limit(boost::none);  // Body enforces body_bytes_max
   body_unread_ = true;               // until the headers say otherwise
   stream_.expires_after(milliseconds(context_.options.header_timeout.v));
-  auto [error, bytes] = co_await http::async_read_header(stream_, buffer_, *parser_, kToken);
+  auto [error, bytes] = co_await http::async_read_header(stream_, buffer_, *parser_, kAwaitToken);
   Route route = Route::kOther;
   bool head_only = false;
   Response response;
@@ -279,7 +277,7 @@ asio::awaitable<bool> HttpConnection::Send(Response response, Route route, bool 
   const std::array<asio::const_buffer, 2> buffers = {
       asio::buffer(head), head_only ? asio::const_buffer() : asio::buffer(response.body)};
   stream_.expires_after(milliseconds(context_.options.stall_timeout.v));
-  auto [error, bytes] = co_await asio::async_write(stream_, buffers, kToken);
+  auto [error, bytes] = co_await asio::async_write(stream_, buffers, kAwaitToken);
   context_.metrics.bytes_sent += static_cast<int64_t>(bytes);
   context_.metrics.CountRequest(route, response.status);
   if (error) co_return false;
@@ -299,7 +297,7 @@ asio::awaitable<void> HttpConnection::Linger() {
   buffer_.clear();
   std::vector<char> dropped(kChunkedReadBytes);
   for (int64_t left = kLingerBytesMax; left > 0 && !context_.stopping;) {
-    auto [error, bytes] = co_await stream_.async_read_some(asio::buffer(dropped), kToken);
+    auto [error, bytes] = co_await stream_.async_read_some(asio::buffer(dropped), kAwaitToken);
     if (error) co_return;
     left -= static_cast<int64_t>(bytes);
   }
@@ -364,7 +362,7 @@ asio::awaitable<Response> HttpConnection::TakeDetections(const Request& request)
 asio::awaitable<void> HttpConnection::Continue() {
   static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
   stream_.expires_after(milliseconds(context_.options.stall_timeout.v));
-  co_await asio::async_write(stream_, asio::buffer(kContinue), kToken);
+  co_await asio::async_write(stream_, asio::buffer(kContinue), kAwaitToken);
 }
 
 // Reads a body of known length: first what is in the buffer, then from the socket straight into the
@@ -384,7 +382,7 @@ asio::awaitable<HttpConnection::BodyRead> HttpConnection::ReadBody(Body& body, u
       buffer_.consume(came);
     } else {
       auto [error, count] =
-          co_await stream_.async_read_some(asio::buffer(room.data(), room.size()), kToken);
+          co_await stream_.async_read_some(asio::buffer(room.data(), room.size()), kAwaitToken);
       read.cut = error;
       came = count;
     }
@@ -410,7 +408,7 @@ asio::awaitable<HttpConnection::BodyRead> HttpConnection::ReadChunkedBody(Body& 
     target.data = room.data();
     target.size = room.size();
     target.more = true;
-    auto [error, ignored] = co_await http::async_read_some(stream_, buffer_, *parser_, kToken);
+    auto [error, ignored] = co_await http::async_read_some(stream_, buffer_, *parser_, kAwaitToken);
     // need_buffer only says that `room` is full.
     if (error != http::error::need_buffer) read.cut = error;
     const size_t came = room.size() - target.size;
@@ -522,7 +520,7 @@ asio::awaitable<Response> HttpConnection::QueryLake(const Request& request, Rout
 asio::awaitable<void> HttpConnection::WatchQueryClient() {
   while (!stop_watching_ && buffer_.size() < kHeaderBytesMax) {
     auto [error, bytes] =
-        co_await stream_.socket().async_read_some(buffer_.prepare(kReadBytes), kToken);
+        co_await stream_.socket().async_read_some(buffer_.prepare(kReadBytes), kAwaitToken);
     buffer_.commit(bytes);
     if (!error || stop_watching_) continue;
     peer_gone_ = true;
@@ -588,7 +586,7 @@ asio::awaitable<bool> HttpConnection::Stream(const Request& request, bool head_o
   context_.metrics.CountRequest(Route::kStream, 200);
   static const std::string head = StreamHead();
   stream_.expires_after(milliseconds(context_.options.stall_timeout.v));
-  auto [error, bytes] = co_await asio::async_write(stream_, asio::buffer(head), kToken);
+  auto [error, bytes] = co_await asio::async_write(stream_, asio::buffer(head), kAwaitToken);
   context_.metrics.bytes_sent += static_cast<int64_t>(bytes);
   if (error || head_only || context_.stopping) co_return false;
 
@@ -624,7 +622,7 @@ asio::awaitable<bool> HttpConnection::Write(std::vector<SseMessage> messages) {
   beast::buffers_suffix<std::vector<asio::const_buffer>> rest(buffers);
   while (beast::buffer_bytes(rest) > 0) {
     stream_.expires_after(milliseconds(context_.options.stall_timeout.v));
-    auto [error, bytes] = co_await stream_.async_write_some(rest, kToken);
+    auto [error, bytes] = co_await stream_.async_write_some(rest, kAwaitToken);
     context_.metrics.bytes_sent += static_cast<int64_t>(bytes);
     if (error == beast::error::timeout) ++context_.metrics.streams_stalled;
     if (error) co_return false;
@@ -640,7 +638,7 @@ asio::awaitable<void> HttpConnection::WatchPeer() {
   std::array<char, 512> dropped;
   for (;;) {
     // Reads from the socket, because a read from the stream would share the writes' timer.
-    auto [error, bytes] = co_await stream_.socket().async_read_some(asio::buffer(dropped), kToken);
+    auto [error, bytes] = co_await stream_.socket().async_read_some(asio::buffer(dropped), kAwaitToken);
     if (error) break;
   }
   peer_gone_ = true;

@@ -4,9 +4,11 @@
 // here needs a lock. It answers its requests one after the other, in order.
 #pragma once
 
+#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -20,6 +22,9 @@
 #include "server/server_metrics.h"
 
 namespace sightline {
+
+// Makes an operation awaitable, with its error as the first value.
+constexpr auto kAwaitToken = boost::asio::as_tuple(boost::asio::use_awaitable);
 
 // Shared by all connections. Thread-safe.
 struct ServerContext {

@@ -39,6 +39,8 @@ struct Response {
 
 // application/problem+json (RFC 9457). `detail` says what failed and what to do.
 Response Problem(int status, std::string_view detail);
+// The Retry-After of what is over soon.
+constexpr int kRetryAfterSeconds = 1;
 // A 429 or 503 with Retry-After: the same request may succeed `seconds` later.
 Response TryAgain(int status, int seconds, std::string_view detail);
 

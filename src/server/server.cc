@@ -22,7 +22,6 @@ namespace {
 
 namespace asio = boost::asio;
 using asio::ip::tcp;
-constexpr auto kAcceptToken = asio::as_tuple(asio::use_awaitable);
 
 // At most this many connections beyond connections_max get a 503; any more are closed at once.
 constexpr int64_t kRefusedMax = 64;
@@ -78,7 +77,7 @@ asio::awaitable<void> Server::State::Accept() {
   for (size_t turn = 0; !context.stopping; ++turn) {
     Worker* const worker = workers[turn % workers.size()].get();
     tcp::socket socket(worker->io);
-    auto [error] = co_await acceptor->async_accept(socket, kAcceptToken);
+    auto [error] = co_await acceptor->async_accept(socket, kAwaitToken);
     if (context.stopping) co_return;
     if (error) {
       // Logged once, not for every attempt.
@@ -87,7 +86,7 @@ asio::awaitable<void> Server::State::Accept() {
                                error.message()));
       failing = true;
       asio::steady_timer pause(workers.front()->io, kAcceptPause);
-      co_await pause.async_wait(kAcceptToken);
+      co_await pause.async_wait(kAwaitToken);
       continue;
     }
     failing = false;

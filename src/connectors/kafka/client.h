@@ -67,6 +67,8 @@ std::string Where(std::string_view topic, int32_t partition);
 // is nothing new. For clients that nobody else polls.
 std::string TakeTrouble(rd_kafka_t* client);
 
+// How long brokers may take to answer such a question.
+constexpr int kOffsetTimeoutMs = 5'000;
 // Requests the offset of `topic`/`partition` that `spec` names (an rd_kafka_OffsetSpec_t, or a
 // time), without waiting. The answer arrives in `queue`.
 void AskOffset(rd_kafka_t* client, const std::string& topic, int32_t partition, int64_t spec,

@@ -15,7 +15,6 @@
 namespace sightline {
 namespace {
 
-constexpr int kAskEndsTimeoutMs = 5'000;
 constexpr std::string_view kSourceScheme = "kafka:";
 
 // A source that also returns the records' keys.
@@ -134,7 +133,7 @@ void KafkaReader::AskEnds(const std::vector<KafkaTopic>& topics) {
       for (const int64_t spec :
            {int64_t{RD_KAFKA_OFFSET_SPEC_LATEST}, int64_t{RD_KAFKA_OFFSET_SPEC_MAX_TIMESTAMP}}) {
         kafka::AskOffset(s.client.get(), topic.name, p, spec,
-                         RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED, kAskEndsTimeoutMs,
+                         RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED, kafka::kOffsetTimeoutMs,
                          s.end_answers.get(), nullptr);
         ++s.ends_asked;
       }

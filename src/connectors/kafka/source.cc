@@ -13,7 +13,6 @@
 namespace sightline::kafka {
 namespace {
 
-constexpr int kAskTimeoutMs = 5'000;
 constexpr int64_t kRecordsMax = 8'192;
 
 // Which question an answer belongs to; the opaque value of its request.
@@ -58,7 +57,7 @@ Status KafkaSource::AskBounds() {
     rd_kafka_queue_cb_event_enable(answers_.get(), Woken, this);
     const auto ask = [this](Question question, int64_t spec) {
       AskOffset(client_, topic_, partition_, spec, RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED,
-                kAskTimeoutMs, answers_.get(), reinterpret_cast<void*>(question));
+                kOffsetTimeoutMs, answers_.get(), reinterpret_cast<void*>(question));
     };
     ask(Question::kEarliest, RD_KAFKA_OFFSET_SPEC_EARLIEST);
     ask(Question::kEnd, RD_KAFKA_OFFSET_SPEC_LATEST);

@@ -14,7 +14,6 @@ namespace {
 // Blocking calls are cut into slices of this length, to see between them whether anybody still
 // waits.
 constexpr int kTransactionSliceMs = 250;
-constexpr int kReadTimeoutMs = 5'000;
 // How soon a repeat that failed is tried again.
 constexpr Millis kRepeatAgain{60'000};
 // Brokers look for expired transactions every 10 s.
@@ -40,12 +39,17 @@ int64_t NowMs() {
       .count();
 }
 
+// True if a newer producer has the same transactional id.
+bool IsFenced(const rd_kafka_error_t* error) {
+  const rd_kafka_resp_err_t code = rd_kafka_error_code(error);
+  return code == RD_KAFKA_RESP_ERR__FENCED || code == RD_KAFKA_RESP_ERR_PRODUCER_FENCED ||
+         code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH;
+}
+
 // `refused` is the first refusal of a message, if it is known.
 Status Failed(std::string_view what, const rd_kafka_error_t* error,
               const std::string& refused = "") {
-  const rd_kafka_resp_err_t code = rd_kafka_error_code(error);
-  if (code == RD_KAFKA_RESP_ERR__FENCED || code == RD_KAFKA_RESP_ERR_PRODUCER_FENCED ||
-      code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH)
+  if (IsFenced(error))
     return Status::Rebuild("kafka: a newer task owns the counts of this partition");
   return Status::Rebuild(fmt::format("kafka: {}: {}{}{}", what, rd_kafka_error_string(error),
                                      refused.empty() ? "" : ": ", refused));
@@ -140,9 +144,9 @@ void TransactionWorker::Run() {
 
 void TransactionWorker::RunJob(const Job& job) {
   const auto begin = std::chrono::steady_clock::now();
-  const bool is_fence = producer_ == nullptr;
+  const bool is_fence = !std::exchange(fenced_, true);
   Answer& answer = job.answer->value();
-  answer.status = is_fence ? RunFence(job) : RunCommit(job.messages);
+  answer.status = is_fence ? RunFence(job.messages, answer.found) : RunCommit(job.messages);
   // A new transaction has an end of its own, so earlier suspicion is void. The check is only needed
   // if nothing else follows.
   suspect_ = std::nullopt;
@@ -172,6 +176,7 @@ void TransactionWorker::CheckIn(Millis time) {
 // transaction of the same id closes it.
 void TransactionWorker::CheckForHanging() {
   check_at_ = kNever;
+  if (producer_ == nullptr) return;  // the fence of the next one checks
   const Result<OpenRange> open = ReadOpenRange();
   if (!open.ok()) return CheckIn(hanging_check_.after);
   const int64_t last_stable = open.value().last_stable;
@@ -189,8 +194,9 @@ void TransactionWorker::CheckForHanging() {
   if (last_.has_value()) {
     if (RunCommit({*last_}).ok()) return RepeatIn(repeat_interval_);
     // The repeat failed halfway. An abort now would end the hanging transaction as aborted, too,
-    // although its commit was answered. So nothing is done here, and the next owner is told.
-    last_.reset();
+    // although its commit was answered. A fence tells the two apart.
+    producer_ = nullptr;
+    return RepeatIn(std::min(repeat_interval_, kRepeatAgain));
   }
   hanging_ = true;
   waker_.Wake();
@@ -202,22 +208,47 @@ void TransactionWorker::RepeatIn(Millis time) {
 
 // Repeats the last record, so that retention leaves one. If brokers are away, the repeat is
 // aborted, so that it does not stand in the way of the next transaction, and is tried again later.
-// If it cannot be aborted, because a newer task owns the partition, it is not repeated any more.
+// A broker may refuse the abort, because it has or has not seen what this producer believes it has
+// seen: such a producer is of no use any more, and the next repeat begins with a new one.
 void TransactionWorker::Repeat() {
+  if (producer_ == nullptr && !Reopen()) return;
   const Status status = RunCommit({*last_});
   if (status.ok()) return RepeatIn(repeat_interval_);
   LogInfo(fmt::format("{}: the progress record could not be repeated; the attempt is aborted: {}",
                       Where(topic_, partition_), status.message()));
   refused_.clear();
+  RepeatIn(std::min(repeat_interval_, kRepeatAgain));
   while (const Error error =
              Error(rd_kafka_abort_transaction(producer_.get(), kTransactionSliceMs))) {
     if (closing_) return;
-    if (!rd_kafka_error_is_retriable(error.get())) return last_.reset();
+    if (rd_kafka_error_is_retriable(error.get())) continue;
+    if (IsFenced(error.get())) return last_.reset();  // the newer task repeats its own record
+    producer_ = nullptr;
+    return;
   }
-  RepeatIn(std::min(repeat_interval_, kRepeatAgain));
 }
 
-Status TransactionWorker::RunFence(const Job& job) {
+// Replaces the producer while nothing is committed. The new fence finds the newest committed
+// record: if that is not the one that this task wrote last, another task has become the owner
+// since, and this one must not commit any more.
+bool TransactionWorker::Reopen() {
+  std::optional<std::string> found;
+  const Status status = RunFence({*last_}, found);
+  if (!status.ok()) {
+    LogInfo(fmt::format("{}: the progress record cannot be repeated yet: {}",
+                        Where(topic_, partition_), status.message()));
+    producer_ = nullptr;
+    RepeatIn(std::min(repeat_interval_, kRepeatAgain));
+    return false;
+  }
+  if (found == last_->value) return true;
+  producer_ = nullptr;
+  last_.reset();
+  return false;
+}
+
+Status TransactionWorker::RunFence(const std::vector<Message>& messages,
+                                   std::optional<std::string>& found) {
   Result<Handle> made =
       MakeClient(RD_KAFKA_PRODUCER, options_,
                  {{"transactional.id", transactional_id_},
@@ -234,8 +265,8 @@ Status TransactionWorker::RunFence(const Job& job) {
       return Failed(fmt::format("fencing '{}'", transactional_id_), error.get());
   }
   // Everything that an earlier owner had under way is committed or aborted now.
-  RETURN_IF_ERROR(EndHangingTransaction(job));
-  return Find(job.answer->value().found);
+  RETURN_IF_ERROR(EndHangingTransaction(messages));
+  return Find(found);
 }
 
 // Ends a hanging transaction of this id; it would hold back the last stable offset (LSO) for ever.
@@ -248,7 +279,7 @@ Status TransactionWorker::RunFence(const Job& job) {
 // such a one, the transaction is whole and its commit may have been answered: it is ended by a
 // transaction that commits this record again. If not, nobody was told that it was committed: it is
 // ended by an abort.
-Status TransactionWorker::EndHangingTransaction(const Job& job) {
+Status TransactionWorker::EndHangingTransaction(const std::vector<Message>& messages) {
   const Result<OpenRange> open = ReadOpenRange();
   if (!open.ok()) return open.status();
   const auto [last_stable, end] = open.value();
@@ -285,7 +316,7 @@ Status TransactionWorker::EndHangingTransaction(const Job& job) {
       Where(topic_, partition_), last_stable, transactional_id_,
       newest.has_value() ? "committed" : "aborted"));
   if (!newest.has_value()) return RunAbort();
-  Message again = job.messages.back();
+  Message again = messages.back();
   again.value = *newest;
   return RunCommit({again});
 }
@@ -303,7 +334,7 @@ Result<TransactionWorker::OpenRange> TransactionWorker::ReadOpenRange() {
 Result<int64_t> TransactionWorker::AskOffsetNow(rd_kafka_t* client, int64_t spec,
                                                 rd_kafka_IsolationLevel_t isolation) {
   const Queue queue(rd_kafka_queue_new(client));
-  AskOffset(client, topic_, partition_, spec, isolation, kReadTimeoutMs, queue.get(), nullptr);
+  AskOffset(client, topic_, partition_, spec, isolation, kOffsetTimeoutMs, queue.get(), nullptr);
   while (!closing_) {
     const Event event(rd_kafka_queue_poll(queue.get(), kTransactionSliceMs));
     if (event == nullptr) continue;
@@ -383,6 +414,9 @@ Status TransactionWorker::RunCommit(const std::vector<Message>& messages) {
     return Status::Rebuild(fmt::format(
         "kafka: {}: the newest transaction is hanging: its end is missing in the partition",
         Where(topic_, partition_)));
+  if (producer_ == nullptr)
+    return Status::Rebuild(
+        fmt::format("kafka: {}: the producer is to be replaced", Where(topic_, partition_)));
   if (const Error error = Error(rd_kafka_begin_transaction(producer_.get())))
     return Failed("beginning a transaction", error.get());
   for (const Message& message : messages) RETURN_IF_ERROR(Produce(message));

@@ -95,9 +95,11 @@ class TransactionWorker {
   void CheckIn(Millis time);
   void CheckForHanging();
   void Repeat();
+  bool Reopen();
   void RepeatIn(Millis time);
-  Status RunFence(const Job& job);
-  Status EndHangingTransaction(const Job& job);
+  // `messages` has at most the one that is to be repeated. Sets `found` to what the search found.
+  Status RunFence(const std::vector<Message>& messages, std::optional<std::string>& found);
+  Status EndHangingTransaction(const std::vector<Message>& messages);
   Status RunCommit(const std::vector<Message>& messages);
   Status RunAbort();
   Status Produce(const Message& message);
@@ -133,7 +135,8 @@ class TransactionWorker {
   SteadyTime check_at_ = kNever;
   std::optional<int64_t> suspect_;  // the LSO at the last check
   Millis found_age_{0};             // of what the fence found
-  Handle producer_;
+  bool fenced_ = false;             // the first job was done
+  Handle producer_;                 // null: none yet, or the next repeat begins with a new one
   std::thread thread_;
 };
 

@@ -322,6 +322,35 @@ TEST_F(TransactionWorkerTest, RepeatsTheLastRecordWhenNothingFollows) {
   }
 }
 
+// A broker that slept can have seen more, or less, of a repeat than its producer knows. It refuses
+// the abort then, and the producer can do nothing more.
+TEST_F(TransactionWorkerTest, RepeatsWithANewProducerWhenTheOldOneIsOfNoUse) {
+  const auto worker = Owner({.repeat_interval = {1}});
+  EXPECT_TRUE(worker->Commit({Row("a"), Place("1")}).ok());
+  cluster_.Refuse(MockRequest::kEndTransaction, {RD_KAFKA_RESP_ERR_INVALID_TXN_STATE});
+  const int64_t fences = cluster_.Asked(MockRequest::kInitProducerId);
+  EXPECT_TRUE(Eventually([&] { return cluster_.Asked(MockRequest::kInitProducerId) > fences; }));
+  const int64_t before = cluster_.Asked(MockRequest::kEndTransaction);
+  EXPECT_TRUE(
+      Eventually([&] { return cluster_.Asked(MockRequest::kEndTransaction) >= before + 3; }));
+  EXPECT_TRUE(worker->Commit({Row("b"), Place("2")}).ok());
+  EXPECT_THAT(Written(), testing::Contains("b"));
+}
+
+TEST_F(TransactionWorkerTest, DoesNotRepeatWhatIsNotTheNewestAnyMore) {
+  const auto worker = Owner({.repeat_interval = {500}});
+  EXPECT_TRUE(worker->Commit({Row("a"), Place("1")}).ok());
+  cluster_.Refuse(MockRequest::kEndTransaction, {RD_KAFKA_RESP_ERR_INVALID_TXN_STATE});
+  const int64_t fences = cluster_.Asked(MockRequest::kInitProducerId);
+  const int64_t ends = cluster_.Asked(MockRequest::kEndTransaction);
+  EXPECT_TRUE(Eventually([&] { return cluster_.Asked(MockRequest::kEndTransaction) > ends; }));
+  // Another task has committed before this one has its new producer.
+  cluster_.Write(kTopic, 0, {"2"}, kPlace);
+  EXPECT_TRUE(Eventually([&] { return cluster_.Asked(MockRequest::kInitProducerId) > fences; }));
+  EXPECT_EQ(worker->Commit({Row("b"), Place("2")}).code(), StatusCode::kRebuild);
+  EXPECT_THAT(Written(), testing::Not(testing::Contains("b")));
+}
+
 TEST_F(TransactionWorkerTest, RepeatsWhatTheFenceFound) {
   EXPECT_TRUE(Owner()->Commit({Row("a"), Place("1")}).ok());
   const auto worker = Owner({.repeat_interval = {1}});
