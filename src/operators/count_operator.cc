@@ -40,6 +40,30 @@ Status OtherSettings() {
       "with count_from");
 }
 
+// Reads what Save() wrote before the state of Deduplicate, and returns the range. kStop: the bytes
+// are damaged, of another version, or of other settings.
+Result<CountRange> ReadHeader(ByteReader& in, const PipelineSpec& spec) {
+  const uint64_t version = in.Varint();
+  if (in.ok() && version != kStateVersion && version != kVersionWithoutRange)
+    return Status::Stop(
+        fmt::format("the checkpoint was written by another version of sightline (state layout {}; "
+                    "this version reads {} and {}): run the version that wrote it",
+                    version, kVersionWithoutRange, kStateVersion));
+  const uint64_t fingerprint = in.Fixed64();
+  CountRange range{spec.count_from, spec.count_until};
+  if (version == kStateVersion) {
+    range = {{in.Signed()}, {in.Signed()}};
+    if (in.ok() && fingerprint != FingerprintWithoutRange(spec)) return OtherSettings();
+  } else if (in.ok() && fingerprint != spec.Fingerprint()) {
+    if (fingerprint != FingerprintWithoutRange(spec)) return OtherSettings();
+    // A version 2 state whose fingerprint fits only without a range was written without one.
+    range = {};
+  }
+  if (!in.ok())
+    return Status::Stop("the operator state of the checkpoint is damaged: it is too short");
+  return range;
+}
+
 std::string TimeOrNone(EventTime time) {
   return time == kBeforeAllTime || time == kAfterAllTime ? "not set" : fmt::format("{} ms", time.v);
 }
@@ -145,23 +169,9 @@ void CountOperator::Save(const std::function<void(std::string_view)>& out) const
 Status CountOperator::Load(std::string_view bytes) {
   const PipelineSpec& spec = state_->spec;
   ByteReader in(bytes);
-  const uint64_t version = in.Varint();
-  if (in.ok() && version != kStateVersion && version != kVersionWithoutRange)
-    return Status::Stop(
-        fmt::format("the checkpoint was written by another version of sightline (state layout {}; "
-                    "this version reads {} and {}): run the version that wrote it",
-                    version, kVersionWithoutRange, kStateVersion));
-  const uint64_t fingerprint = in.Fixed64();
-  if (version == kStateVersion) {
-    state_->loaded_range = {{in.Signed()}, {in.Signed()}};
-    if (in.ok() && fingerprint != FingerprintWithoutRange(spec)) return OtherSettings();
-  } else if (in.ok() && fingerprint != spec.Fingerprint()) {
-    if (fingerprint != FingerprintWithoutRange(spec)) return OtherSettings();
-    // A version 2 state whose fingerprint fits only without a range was written without one.
-    state_->loaded_range = {};
-  }
-  if (!in.ok())
-    return Status::Stop("the operator state of the checkpoint is damaged: it is too short");
+  const Result<CountRange> range = ReadHeader(in, spec);
+  if (!range.ok()) return range.status();
+  state_->loaded_range = range.value();
   RETURN_IF_ERROR(state_->deduplicate.Load(in));
   if (!range_changed()) return Status::Ok();
   const Watermark watermark = state_->deduplicate.watermark();
@@ -171,6 +181,11 @@ Status CountOperator::Load(std::string_view bytes) {
                     watermark == kBeforeAllTime ? std::nullopt
                                                 : std::optional(std::min(watermark, kAfterAllTime) +
                                                                 spec.out_of_orderness));
+}
+
+Status CountOperator::CheckSettings(const PipelineSpec& spec, std::string_view state) {
+  ByteReader in(state);
+  return ReadHeader(in, spec).status();
 }
 
 bool CountOperator::range_changed() const {

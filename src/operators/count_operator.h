@@ -61,6 +61,9 @@ class CountOperator {
   // range [count_from, count_until) may differ, and only if no event so far lies where the two
   // ranges differ. The remembered ids do not depend on the range, and what was counted stays right.
   Status Load(std::string_view bytes);
+  // What Load() says of the settings, without loading: kStop unless the bytes that Save() wrote
+  // were written under those of `spec`, whatever its range.
+  static Status CheckSettings(const PipelineSpec& spec, std::string_view state);
   // True if the loaded state was written under another range.
   bool range_changed() const;
   // The range in the bytes that Save() wrote. Nothing if they are damaged, or of a version that

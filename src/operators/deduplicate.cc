@@ -147,7 +147,9 @@ Decision Deduplicate::Remember(const Event& event, AppendTime now, const Hint& h
   });
   auto with_fact = [&](IdMemory::Entry& e, const FactKey& key, EventTime newest, uint32_t guess) {
     e.fact = FactFor(key, newest, guess);
-    e.newest = static_cast<uint32_t>(newest.v - facts_[e.fact].base.v);
+    const int64_t since_base = newest.v - facts_[e.fact].base.v;
+    CHECK(0 <= since_base && since_base <= int64_t{UINT32_MAX});
+    e.newest = static_cast<uint32_t>(since_base);
   };
   // A forgotten entry is as good as none: this event is a first copy and takes the entry's place.
   if (entry == nullptr || !IsRemembered(*entry, now)) {

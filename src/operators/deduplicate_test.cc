@@ -103,6 +103,23 @@ TEST(Deduplicate, IdentityOfCameraAndDetection) {
   EXPECT_FALSE(d.Decide(Detection(1, 7, 500), {500}).conflict);
 }
 
+// The longest memory that is allowed: a fact's times need more than half of their 32 bits.
+TEST(Deduplicate, TheLongestHorizonStaysExact) {
+  constexpr int64_t kDay = 86'400'000;
+  PipelineSpec spec;
+  spec.dedup_horizon = {40 * kDay - spec.out_of_orderness.v};
+  spec.max_age.reset();
+  ASSERT_TRUE(spec.Validate().ok()) << spec.Validate().message();
+  Deduplicate d(spec);
+  for (int64_t day = 0; day <= 200; day += 8) {
+    EXPECT_EQ(d.Decide(Detection(1, day, day * kDay), kNoAppendTime).outcome, kCounted);
+    for (int64_t old = std::max<int64_t>(0, day - 32); old <= day; old += 8) {
+      EXPECT_EQ(d.Decide(Detection(1, old, old * kDay), kNoAppendTime).outcome, kDuplicate)
+          << old << " on day " << day;
+    }
+  }
+}
+
 TEST(Deduplicate, TimesFarApartInOneCameraStayExact) {
   PipelineSpec spec = Spec();
   spec.max_age.reset();

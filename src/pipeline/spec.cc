@@ -18,6 +18,9 @@ std::string Length(Millis length) {
 
 // Longer than any useful length, and short enough that no sum of two lengths and a time overflows.
 constexpr Millis kLengthMax{3'650LL * 86'400'000};
+// Deduplicate keeps times in 32 bits of milliseconds, 49.7 d, counted from this long before the
+// first of them.
+constexpr Millis kMemoryMax{40LL * 86'400'000};
 
 }  // namespace
 
@@ -36,12 +39,19 @@ Status PipelineSpec::Validate() const {
   length("camera_ttl", camera_ttl, {1});
   length("idle_timeout", idle_timeout, {1});
   if (max_age) length("max_age", *max_age, {1});
+  // Sums of lengths that are refused could overflow.
+  const bool sums = broken.empty();
   if (pane_size.v > 0 && window_size.v % pane_size.v != 0)
     broken.push_back(
         fmt::format("pane_size {} ms does not divide window_size {} ms: windows are sums of panes; "
                     "choose a divisor",
                     pane_size.v, window_size.v));
-  if (max_age && camera_ttl < *max_age + future_tolerance)
+  if (sums && out_of_orderness + dedup_horizon > kMemoryMax)
+    broken.push_back(fmt::format(
+        "out_of_orderness + dedup_horizon is {} ms: ids cannot be remembered for longer than {} ms "
+        "(40 d); lower dedup_horizon",
+        (out_of_orderness + dedup_horizon).v, kMemoryMax.v));
+  if (sums && max_age && camera_ttl < *max_age + future_tolerance)
     broken.push_back(fmt::format(
         "camera_ttl {} ms is shorter than max_age + future_tolerance ({} ms): a copy could be "
         "accepted after its id was forgotten; raise camera_ttl or lower max_age",

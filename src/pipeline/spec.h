@@ -20,6 +20,7 @@ struct PipelineSpec {
   Millis window_size{60'000};
   Millis pane_size{10'000};  // divides window_size; live windows are sums of panes
   Millis out_of_orderness{10'000};
+  // With out_of_orderness at most 40 d: what is remembered of an id has 32 bits for its time.
   Millis dedup_horizon{3'600'000};
   Millis future_tolerance{60'000};
   std::optional<Millis> max_age = Millis{7 * 86'400'000LL};  // unset for files and backfill

@@ -24,6 +24,18 @@ TEST(PipelineSpec, LengthsThatWouldOverflowAreRefused) {
   EXPECT_FALSE(spec.Validate().ok());
   spec.dedup_horizon = {-1};
   EXPECT_FALSE(spec.Validate().ok());
+  spec = {};
+  spec.max_age = Millis{INT64_MAX};
+  EXPECT_FALSE(spec.Validate().ok());
+}
+
+TEST(PipelineSpec, IdsAreRememberedForFortyDaysAtMost) {
+  constexpr Millis kDay{86'400'000};
+  PipelineSpec spec;
+  spec.dedup_horizon = {40 * kDay.v - spec.out_of_orderness.v};
+  EXPECT_TRUE(spec.Validate().ok()) << spec.Validate().message();
+  spec.dedup_horizon = spec.dedup_horizon + Millis{1};
+  EXPECT_NE(spec.Validate().message().find("lower dedup_horizon"), std::string::npos);
 }
 
 TEST(PipelineSpec, ExplainSaysTheNumbers) {

@@ -102,6 +102,7 @@ Status Count::Start() {
     return Status::Stop("count reads raw events from Kafka: say --kafka host:port");
   RETURN_IF_ERROR(OpenTopic());
   RETURN_IF_ERROR(OpenLocations());
+  RETURN_IF_ERROR(tasks_.ClaimSettings());
   RETURN_IF_ERROR(OpenLake());
   RETURN_IF_ERROR(shell_.Open());
   Result<std::unique_ptr<KafkaWriter>> writer = OpenCountsWriter(

@@ -5,8 +5,14 @@
 #include <utility>
 
 #include "connectors/checkpoint_files/checkpoint_files.h"
+#include "engine/pipeline_settings.h"
 
 namespace sightline {
+
+Status PartitionTaskBuilder::ClaimSettings() const {
+  CheckpointFiles store(checkpoint_folder_);
+  return ClaimPipelineSettings(pipeline_, store);
+}
 
 void PartitionTaskBuilder::AddSink(SinkOptions options, OpenSink open) {
   sinks_.push_back(std::move(options));

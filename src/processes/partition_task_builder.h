@@ -31,6 +31,9 @@ class PartitionTaskBuilder {
                        std::string checkpoint_folder)
       : pipeline_(pipeline), engine_(engine), checkpoint_folder_(std::move(checkpoint_folder)) {}
 
+  // Call it before any partition starts. kStop: the pipeline of the checkpoint folder counts by
+  // other settings.
+  Status ClaimSettings() const;
   // In this order a task offers its segments to the sinks.
   void AddSink(SinkOptions options, OpenSink open);
   // The two tables of the lake. `lake` outlives the tasks.

@@ -123,6 +123,7 @@ class Up {
 
 Status Up::Start() {
   RETURN_IF_ERROR(OpenLog());
+  RETURN_IF_ERROR(tasks_.ClaimSettings());
   const Result<ListenAddress> listen = ParseListen(settings_.listen);
   if (!listen.ok()) return listen.status();
   live_ = std::make_unique<Live>(LiveOptionsOf(settings_,

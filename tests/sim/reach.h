@@ -52,6 +52,8 @@ namespace sightline::sim {
   X(epoch_taken)                      \
   X(newer_claim_seen)                 \
   X(checkpoints_wiped)                \
+  X(changed_settings)                 \
+  X(changed_settings_of_old_folder)   \
   X(sink_emptied)                     \
   X(retention)                        \
   X(retention_passes_everybody)       \

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/checkpoint.h"
+#include "engine/pipeline_settings.h"
 #include "operators/count_operator.h"
 #include "operators/decode.h"
 #include "reach.h"
@@ -160,6 +161,9 @@ class Run {
     return kind == kRemoteSink ? w_.remote : Owner().process->live;
   }
   void Start(std::shared_ptr<Process> process) {
+    WorldSettings settings(&w_);
+    if (const Status claimed = ClaimPipelineSettings(spec_, settings); !claimed.ok())
+      throw Violation("its own settings are refused: " + claimed.message());
     instances_.push_back(
         std::make_unique<Instance>(w_, std::move(process), spec_, options_, kinds_));
   }
@@ -183,8 +187,28 @@ class Run {
       Note(Reach::zombie_left);
       i->is_zombie = true;
     }
+    if (w_.Fire(4)) StartWithOtherSettings();
     Trace("{} ms: a new owner", w_.now_ms);
     Start(std::make_shared<Process>());
+  }
+  // Somebody starts a process with another option, also on the folder of an earlier version, which
+  // stored no settings. It must not count: the next start has the right ones again.
+  void StartWithOtherSettings() {
+    const bool old = w_.NewestCheckpoint() != nullptr && w_.prng.OneIn(2);
+    if (old) w_.settings.reset();
+    other_ = spec_;
+    other_.pane_size.v *= 2;
+    other_.window_size.v *= 2;
+    WorldSettings settings(&w_);
+    Trace("{} ms: a start with other settings", w_.now_ms);
+    if (!ClaimPipelineSettings(other_, settings).ok())
+      return Note(old ? Reach::changed_settings_of_old_folder : Reach::changed_settings);
+    instances_.push_back(
+        std::make_unique<Instance>(w_, std::make_shared<Process>(), other_, options_, kinds_));
+    for (int64_t steps = w_.prng.Below(60); steps > 0; --steps) {
+      w_.now_ms += w_.prng.Below(4);
+      StepOne();
+    }
   }
   // Deletes the checkpoints as a person would, so with everything stopped.
   void WipeCheckpoints() {
@@ -350,6 +374,7 @@ class Run {
 
   World w_;
   const PipelineSpec& spec_;
+  PipelineSpec other_;  // of a start that must be refused
   const std::vector<SinkKind> kinds_;
   TaskOptions options_;
   const bool outages_;     // sinks are absent for long: what they lack is spilled

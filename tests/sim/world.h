@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "engine/partition_task.h"
+#include "engine/settings_store.h"
 #include "reach.h"
 #include "reference.h"
 
@@ -64,6 +65,7 @@ struct World {
   SinkState topic{"topic"}, lake{"lake"}, remote{"remote"};
   std::map<Epoch, std::optional<std::string>> store;
   std::map<RunId, std::string> runs;
+  std::optional<std::string> settings;  // of the pipeline, beside the checkpoints
   // The ranges that a checkpoint's operator has never read, and the log as it must then be counted.
   std::map<Epoch, Ranges> unread;
   std::map<Ranges, std::shared_ptr<const Log>> logs;  // shared with writes under way
@@ -86,6 +88,27 @@ struct World {
   void RemoveRun(RunId id);
   // Notes that a task has read a sink's committed offset.
   void NoteStart(SinkKind kind, Offset committed);
+};
+
+// The settings beside the world's checkpoints.
+class WorldSettings final : public SettingsStore {
+ public:
+  explicit WorldSettings(World* world) : w_(*world) {}
+  Result<std::optional<std::string>> Settings() override { return w_.settings; }
+  Status PutSettingsIfAbsent(std::string_view text) override {
+    if (!w_.settings) w_.settings = std::string(text);
+    return Status::Ok();
+  }
+  Result<std::vector<SourcePartition>> Partitions() override {
+    return std::vector<SourcePartition>{{}};
+  }
+  Result<std::optional<std::string>> NewestCheckpoint(const SourcePartition&) override {
+    const std::string* const newest = w_.NewestCheckpoint();
+    return newest == nullptr ? std::nullopt : std::optional(*newest);
+  }
+
+ private:
+  World& w_;
 };
 
 // A process. What it keeps in memory outlives a rebuilt task, but not a crash.

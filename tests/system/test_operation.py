@@ -12,6 +12,7 @@ import time
 from events import Traffic, deliver
 from registry import test
 from server import Failure, Server, Test, expect, expect_equal, wait_until
+from test_lake import command
 
 HEADER = "geographical_location_oid,geographical_location\n"
 
@@ -234,19 +235,9 @@ def data_directory(t: Test) -> None:
     with t.case("another number of partitions"):
         t.server("--partitions", 8, data=server.data, name="partitions").start_refused(
             str(server.data), "partitions", "8", "4")
-    # Other settings would make other results: refused at the start, or its partitions stand still
-    # and /healthz says why; counts stay.
     with t.case("other pipeline settings"):
-        other = t.server("--pipeline.dedup_horizon", "2h", data=server.data, name="settings")
-        other.launch()
-        wait_until(lambda: not other.running or "settings" in other.log(), 20,
-                   "other pipeline settings are refused, and the log says so")
-        if other.running:
-            other.wait_reason(10, "settings")
-            expect_equal(other.ledger()["counted"], 2_000, "counted under other settings")
-            other.kill()
-        else:
-            expect(other.process.returncode > 0, f"exit code {other.process.returncode}")
+        t.server("--pipeline.dedup_horizon", "2h", data=server.data, name="settings").start_refused(
+            "pipeline.dedup_horizon was 3600000 ms and is 7200000 ms now", "sightline handover")
 
     copy = t.folder / "stamped"
     shutil.copytree(server.data, copy)
@@ -284,6 +275,47 @@ def data_directory(t: Test) -> None:
     deliver(server, traffic, 10)
     traffic.oracle.check(server, repeated=False)
     server.stop()
+    server.expect_quiet_log()
+
+
+@test(seconds=120)
+def settings_of_a_folder(t: Test) -> None:
+    """A start with another option is refused before any partition counts by it: also where only some have a
+    checkpoint, where none has one, and in a folder of a version that stored no settings."""
+    server = t.server("--partitions", 16, "--engine.checkpoint_interval", "1h", name="first")
+    server.start()
+    traffic = Traffic(0, trouble=False)  # of four cameras: most partitions stay empty
+    for _ in range(5):
+        deliver(server, traffic, 100)
+    settings = server.data / "checkpoints" / "pipeline.settings"
+
+    def refused(option: str, value: str, *says: str) -> None:
+        with t.case(f"{option} {value}"):
+            t.server("--partitions", 16, f"--pipeline.{option}", value, data=server.data,
+                     name=f"{option}-{value}").start_refused(*says, "Restore the settings")
+
+    changes = [("window_size", "5m", "pipeline.window_size was 60000 ms and is 300000 ms now"),
+               ("dedup_horizon", "2h", "pipeline.dedup_horizon was 3600000 ms and is 7200000 ms now"),
+               ("identity", "camera_and_detection", "pipeline.identity was detection"),
+               ("timestamp_unit", "s", "pipeline.timestamp_unit was ms and is s now")]
+    server.kill()  # no checkpoint yet: what is stored alone can tell
+    for change in changes:
+        refused(*change)
+    server.start()
+    traffic.oracle.check(server, repeated=False)
+    server.stop()
+    # As an earlier version has left it: the checkpoints have their settings' fingerprint.
+    settings.unlink()
+    for option, value, _ in changes:
+        refused(option, value, "other pipeline settings")
+    expect(not settings.exists(), "a refused start has stored settings")
+    server.start()
+    expect(settings.exists(), "the settings of the folder are stored")
+    for _ in range(5):
+        deliver(server, traffic, 100)
+    traffic.oracle.check(server, repeated=False)
+    server.stop()
+    command(t, "lake", "verify", "--lake", server.data / "lake")
     server.expect_quiet_log()
 
 

@@ -2,9 +2,10 @@
 // checkpoints share these names, so that they collide. Beside them, a spilled run is
 // '<owner>-<number>.run', both numbers in 20 digits. In <source>, everything but letters, digits,
 // '-', '_' and '.' is written as %XX, and so is a leading '.'. Names that begin with ".put-" are
-// puts under way.
+// puts under way. '<dir>/pipeline.settings' has the settings, a file that people can read.
 #include "connectors/checkpoint_files/checkpoint_files.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -28,7 +29,9 @@ namespace fs = std::filesystem;
 constexpr std::string_view kExtension = ".entry";
 constexpr std::string_view kRunExtension = ".run";
 constexpr std::string_view kPutPrefix = ".put-";
+constexpr std::string_view kSettings = "pipeline.settings";
 constexpr size_t kDigits = 20;
+constexpr int kLookAgain = 10;
 
 std::string Escaped(std::string_view source) {
   std::string name;
@@ -38,6 +41,29 @@ std::string Escaped(std::string_view source) {
     name += plain ? std::string(1, c) : fmt::format("%{:02X}", static_cast<unsigned char>(c));
   }
   return name;
+}
+
+std::string Unescaped(std::string_view name) {
+  std::string source;
+  for (size_t i = 0; i < name.size(); ++i) {
+    unsigned value = 0;
+    const char* const digits = name.data() + i + 1;
+    if (name[i] == '%' && i + 2 < name.size() &&
+        std::from_chars(digits, digits + 2, value, 16).ptr == digits + 2) {
+      source += static_cast<char>(value);
+      i += 2;
+    } else {
+      source += name[i];
+    }
+  }
+  return source;
+}
+
+std::optional<int32_t> PartitionOf(std::string_view name) {
+  int32_t number = 0;
+  const char* const end = name.data() + name.size();
+  const auto [stopped, error] = std::from_chars(name.data(), end, number);
+  return error == std::errc() && stopped == end ? std::optional(number) : std::nullopt;
 }
 
 std::string EntryName(Epoch epoch) { return fmt::format("{:0{}}{}", epoch.v, kDigits, kExtension); }
@@ -120,11 +146,15 @@ fs::path CheckpointFiles::DirectoryOf(const SourcePartition& partition) const {
 }
 
 Result<StoredCheckpoint> CheckpointFiles::Latest(const SourcePartition& partition) {
-  const fs::path dir = DirectoryOf(partition);
   if (std::find(swept_.begin(), swept_.end(), partition) == swept_.end()) {
-    RemoveInterruptedPuts(dir);
+    RemoveInterruptedPuts(DirectoryOf(partition));
     swept_.push_back(partition);
   }
+  return ReadLatest(partition);
+}
+
+Result<StoredCheckpoint> CheckpointFiles::ReadLatest(const SourcePartition& partition) const {
+  const fs::path dir = DirectoryOf(partition);
   const Result<std::vector<Epoch>> entries = ListEntries(dir);
   if (!entries.ok()) return entries.status();
   StoredCheckpoint stored;
@@ -182,6 +212,66 @@ Status CheckpointFiles::PutIfAbsent(const SourcePartition& partition, Epoch epoc
     for (const Epoch older : entries.value())
       if (older < epoch) unlink((dir / EntryName(older)).c_str());
   return Status::Ok();
+}
+
+Result<std::optional<std::string>> CheckpointFiles::Settings() {
+  const fs::path path = dir_ / kSettings;
+  const File file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file.ok() && errno == ENOENT) return std::optional<std::string>();
+  if (!file.ok()) return SystemError(errno, "read", path);
+  std::string text;
+  char piece[4096];
+  ssize_t got = 0;
+  while ((got = read(file.fd(), piece, sizeof piece)) > 0) text.append(piece, got);
+  if (got < 0) return SystemError(errno, "read", path);
+  return std::optional(std::move(text));
+}
+
+Status CheckpointFiles::PutSettingsIfAbsent(std::string_view text) {
+  RETURN_IF_ERROR(MakeDirectory(dir_));
+  const TemporaryFile put(dir_, kPutPrefix);
+  {
+    const File file(open(put.path().c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+    if (!file.ok()) return SystemError(errno, "create", put.path());
+    while (!text.empty()) {
+      const ssize_t wrote = write(file.fd(), text.data(), text.size());
+      if (wrote < 0 && errno == EINTR) continue;
+      if (wrote < 0) return SystemError(errno, "write", put.path());
+      text.remove_prefix(static_cast<size_t>(wrote));
+    }
+    if (fsync(file.fd()) != 0) return SystemError(errno, "sync", put.path());
+  }
+  const fs::path path = dir_ / kSettings;
+  if (link(put.path().c_str(), path.c_str()) != 0 && errno != EEXIST)
+    return SystemError(errno, "link", path);
+  return SyncDirectory(dir_);
+}
+
+Result<std::vector<SourcePartition>> CheckpointFiles::Partitions() {
+  std::vector<SourcePartition> found;
+  const auto any = [](std::string_view name) { return std::optional(std::string(name)); };
+  const auto sources = List(dir_, any);
+  if (!sources.ok()) return sources.status();
+  for (const std::string& source : sources.value()) {
+    std::error_code error;
+    if (source.starts_with('.') || !fs::is_directory(dir_ / source, error)) continue;
+    const auto partitions = List(dir_ / source, PartitionOf);
+    if (!partitions.ok()) return partitions.status();
+    for (const int32_t partition : partitions.value())
+      found.push_back({Unescaped(source), partition});
+  }
+  std::ranges::sort(found);
+  return found;
+}
+
+Result<std::optional<std::string>> CheckpointFiles::NewestCheckpoint(
+    const SourcePartition& partition) {
+  // An owner may remove an entry between our listing and our reading it: look again.
+  Result<StoredCheckpoint> stored = ReadLatest(partition);
+  for (int again = 0; again < kLookAgain && stored.status().code() == StatusCode::kRetry; ++again)
+    stored = ReadLatest(partition);
+  if (!stored.ok()) return stored.status();
+  return std::move(stored).value().checkpoint;
 }
 
 fs::path CheckpointFiles::RunPath(const SourcePartition& partition, RunId id) const {

@@ -1,4 +1,4 @@
-// CheckpointFiles: a CheckpointStore in a directory of one machine.
+// CheckpointFiles: a CheckpointStore and a SettingsStore in a directory of one machine.
 //
 // Each entry is a file, put by link(2), which fails if the name is taken: of two owners one wins. A
 // put on a full disk is kRetry and leaves nothing behind. A damaged newest checkpoint is kStop,
@@ -10,6 +10,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -17,11 +18,12 @@
 
 #include "base/status.h"
 #include "engine/checkpoint_store.h"
+#include "engine/settings_store.h"
 #include "model/types.h"
 
 namespace sightline {
 
-class CheckpointFiles final : public CheckpointStore {
+class CheckpointFiles final : public CheckpointStore, public SettingsStore {
  public:
   // `dir` is created with the first entry.
   explicit CheckpointFiles(std::string dir) : dir_(std::move(dir)) {}
@@ -34,11 +36,18 @@ class CheckpointFiles final : public CheckpointStore {
   Result<std::string> ReadRun(const SourcePartition& partition, RunId id) override;
   Status RemoveRuns(const SourcePartition& partition, Epoch newest,
                     std::span<const RunId> kept) override;
+
+  Result<std::optional<std::string>> Settings() override;
+  Status PutSettingsIfAbsent(std::string_view text) override;
+  Result<std::vector<SourcePartition>> Partitions() override;
+  Result<std::optional<std::string>> NewestCheckpoint(const SourcePartition& partition) override;
+
   // Where a run lies, for users that link to it: the bytes outlive their removal here.
   std::filesystem::path RunPath(const SourcePartition& partition, RunId id) const;
 
  private:
   std::filesystem::path DirectoryOf(const SourcePartition& partition) const;
+  Result<StoredCheckpoint> ReadLatest(const SourcePartition& partition) const;
 
   const std::filesystem::path dir_;
   std::vector<SourcePartition> swept_;  // partitions where interrupted puts were removed

@@ -68,6 +68,33 @@ TEST_F(CheckpointFilesTest, KeepsTheNewestCheckpointAndWhatIsNewer) {
   EXPECT_THAT(Names(), ElementsAre("00000000000000000006.entry"));
 }
 
+TEST_F(CheckpointFilesTest, SettingsArePutOnce) {
+  CheckpointFiles store(dir_ / "new");
+  EXPECT_EQ(store.Settings().value(), std::nullopt);
+  ASSERT_TRUE(store.PutSettingsIfAbsent("window = 1\n").ok());
+  EXPECT_EQ(store.Settings().value(), "window = 1\n");
+  ASSERT_TRUE(store.PutSettingsIfAbsent("window = 2\n").ok());
+  EXPECT_EQ(CheckpointFiles(dir_ / "new").Settings().value(), "window = 1\n");
+  EXPECT_EQ(std::distance(fs::directory_iterator(dir_ / "new"), {}), 1);
+}
+
+TEST_F(CheckpointFilesTest, ListsItsPartitions) {
+  EXPECT_THAT(CheckpointFiles(dir_ / "nowhere").Partitions().value(), ElementsAre());
+  CheckpointFiles store(dir_);
+  const SourcePartition other{".x%y/raw", 11};
+  ASSERT_TRUE(store.PutSettingsIfAbsent("settings").ok());
+  ASSERT_TRUE(Put({3}, "three").ok());
+  ASSERT_TRUE(Claim({4}).ok());
+  ASSERT_TRUE(store.PutIfAbsent(other, {1}, nullptr).ok());
+  EXPECT_THAT(store.Partitions().value(), ElementsAre(other, kPartition));
+  EXPECT_EQ(store.NewestCheckpoint(kPartition).value(), "three");
+  EXPECT_EQ(store.NewestCheckpoint(other).value(), std::nullopt);
+  // To look at a partition does not disturb the puts of its owner.
+  std::ofstream(partition_dir() / ".put-123-1") << "half";
+  EXPECT_EQ(store.NewestCheckpoint(kPartition).value(), "three");
+  EXPECT_EQ(Names().size(), 3u);
+}
+
 TEST_F(CheckpointFilesTest, RemovesWhatAnInterruptedPutHasLeft) {
   ASSERT_TRUE(Put({1}, "one").ok());
   std::ofstream(partition_dir() / ".put-123-1") << "half";

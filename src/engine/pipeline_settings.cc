@@ -1,0 +1,64 @@
+#include "engine/pipeline_settings.h"
+
+#include <fmt/format.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/mutant.h"
+#include "engine/checkpoint.h"
+#include "operators/count_operator.h"
+#include "pipeline/settings_text.h"
+
+namespace sightline {
+namespace {
+
+constexpr std::string_view kWay =
+    "Restore the settings. To count by other settings, begin a new pipeline with a data folder and "
+    "a deployment of its own; `sightline handover` takes over what was counted until then.";
+
+Status Refused(const Status& why) {
+  if (why.code() != StatusCode::kStop) return why;
+  return Status::Stop(
+      fmt::format("this pipeline counts by other settings:\n  {}\n{}", why.message(), kWay));
+}
+
+// Folders of earlier versions have no settings, but each checkpoint has their fingerprint.
+Status CheckCheckpoints(const PipelineSpec& spec, SettingsStore& store) {
+  if (Mutated(Mutant::kAdoptAnySettings)) return Status::Ok();
+  const Result<std::vector<SourcePartition>> partitions = store.Partitions();
+  if (!partitions.ok()) return partitions.status();
+  for (const SourcePartition& partition : partitions.value()) {
+    const Result<std::optional<std::string>> bytes = store.NewestCheckpoint(partition);
+    if (!bytes.ok()) return bytes.status();
+    if (!bytes.value()) continue;
+    const Result<Checkpoint> checkpoint = ReadCheckpoint(*bytes.value());
+    // A damaged one stops its partition alone, as ever.
+    if (!checkpoint.ok()) continue;
+    const Status fits = CountOperator::CheckSettings(spec, checkpoint.value().state);
+    if (!fits.ok())
+      return Status::Stop(fmt::format("the checkpoint of '{}' partition {}: {}", partition.source,
+                                      partition.partition, fits.message()));
+  }
+  return Status::Ok();
+}
+
+}  // namespace
+
+Status ClaimPipelineSettings(const PipelineSpec& spec, SettingsStore& store) {
+  if (Mutated(Mutant::kAnySettings)) return Status::Ok();
+  Result<std::optional<std::string>> stored = store.Settings();
+  if (!stored.ok()) return stored.status();
+  if (!stored.value()) {
+    if (const Status fits = CheckCheckpoints(spec, store); !fits.ok()) return Refused(fits);
+    RETURN_IF_ERROR(store.PutSettingsIfAbsent(SettingsText(spec)));
+    stored = store.Settings();
+    if (!stored.ok()) return stored.status();
+    if (!stored.value()) return Status::Retry("the settings of the pipeline were just removed");
+  }
+  if (const Status same = CompareSettings(*stored.value(), spec); !same.ok()) return Refused(same);
+  return Status::Ok();
+}
+
+}  // namespace sightline

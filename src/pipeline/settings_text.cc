@@ -1,0 +1,98 @@
+#include "pipeline/settings_text.h"
+
+#include <fmt/format.h>
+
+#include <map>
+#include <utility>
+#include <vector>
+
+namespace sightline {
+namespace {
+
+std::string UnitName(TimeUnit unit) {
+  switch (unit) {
+    case TimeUnit::kSeconds:
+      return "s";
+    case TimeUnit::kMillis:
+      return "ms";
+    case TimeUnit::kMicros:
+      return "us";
+    case TimeUnit::kNanos:
+      return "ns";
+  }
+  return "";
+}
+
+std::string Milliseconds(Millis length) { return fmt::format("{} ms", length.v); }
+
+// Names and values as the options have them.
+std::vector<std::pair<std::string, std::string>> Lines(const PipelineSpec& spec) {
+  return {
+      {"pipeline.timestamp_unit", UnitName(spec.timestamp_unit)},
+      {"pipeline.identity",
+       spec.identity == Identity::kDetection ? "detection" : "camera_and_detection"},
+      {"pipeline.window_size", Milliseconds(spec.window_size)},
+      {"pipeline.pane_size", Milliseconds(spec.pane_size)},
+      {"pipeline.out_of_orderness", Milliseconds(spec.out_of_orderness)},
+      {"pipeline.dedup_horizon", Milliseconds(spec.dedup_horizon)},
+      {"pipeline.future_tolerance", Milliseconds(spec.future_tolerance)},
+      {"pipeline.max_age", spec.max_age ? Milliseconds(*spec.max_age) : "off"},
+      {"pipeline.camera_ttl", Milliseconds(spec.camera_ttl)},
+  };
+}
+
+// The values by name. A text that was cut off, or a line that is none of ours, is not ok.
+struct Parsed {
+  std::map<std::string, std::string, std::less<>> values;
+  bool ok = true;
+};
+
+Parsed Parse(std::string_view text) {
+  constexpr std::string_view kIs = " = ";
+  Parsed parsed;
+  while (!text.empty()) {
+    const size_t end = text.find('\n');
+    if (end == std::string_view::npos) return {.values = {}, .ok = false};  // it was cut off
+    const std::string_view line = text.substr(0, end);
+    text.remove_prefix(end + 1);
+    if (line.starts_with('#')) continue;
+    const size_t is = line.find(kIs);
+    if (is == std::string_view::npos) return {.values = {}, .ok = false};
+    parsed.values.emplace(line.substr(0, is), line.substr(is + kIs.size()));
+  }
+  return parsed;
+}
+
+}  // namespace
+
+std::string SettingsText(const PipelineSpec& spec) {
+  std::string text =
+      "# The settings that this pipeline counts by. Sightline compares them at each start.\n";
+  for (const auto& [name, value] : Lines(spec)) text += fmt::format("{} = {}\n", name, value);
+  return text;
+}
+
+Status CompareSettings(std::string_view stored, const PipelineSpec& spec) {
+  Parsed parsed = Parse(stored);
+  std::vector<std::string> differences;
+  for (const auto& [name, value] : Lines(spec)) {
+    const auto found = parsed.values.find(name);
+    if (found == parsed.values.end()) {
+      parsed.ok = false;
+      continue;
+    }
+    if (found->second != value)
+      differences.push_back(fmt::format("{} was {} and is {} now", name, found->second, value));
+    parsed.values.erase(found);
+  }
+  if (!parsed.ok) return Status::Stop("the stored settings of the pipeline are damaged");
+  for (const auto& [name, value] : parsed.values)
+    differences.push_back(
+        fmt::format("{} is {}, and this version of sightline does not know that setting: run the "
+                    "version that wrote it",
+                    name, value));
+  if (differences.empty()) return Status::Ok();
+  return Status::Stop(fmt::format("{}", fmt::join(differences, "\n  ")));
+}
+
+}  // namespace sightline

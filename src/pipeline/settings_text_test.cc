@@ -1,0 +1,91 @@
+#include "pipeline/settings_text.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace sightline {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+// What an operator may change, one at a time, and how the difference reads.
+struct Change {
+  std::function<void(PipelineSpec&)> make;
+  std::string says;
+};
+const std::vector<Change> kChanges = {
+    {[](PipelineSpec& s) { s.timestamp_unit = TimeUnit::kSeconds; },
+     "pipeline.timestamp_unit was ms and is s now"},
+    {[](PipelineSpec& s) { s.identity = Identity::kCameraAndDetection; },
+     "pipeline.identity was detection and is camera_and_detection now"},
+    {[](PipelineSpec& s) { s.window_size = {300'000}; },
+     "pipeline.window_size was 60000 ms and is 300000 ms now"},
+    {[](PipelineSpec& s) { s.pane_size = {5'000}; },
+     "pipeline.pane_size was 10000 ms and is 5000 ms now"},
+    {[](PipelineSpec& s) { s.out_of_orderness = {1}; },
+     "pipeline.out_of_orderness was 10000 ms and is 1 ms now"},
+    {[](PipelineSpec& s) { s.dedup_horizon = {7'200'000}; },
+     "pipeline.dedup_horizon was 3600000 ms and is 7200000 ms now"},
+    {[](PipelineSpec& s) { s.future_tolerance = {0}; },
+     "pipeline.future_tolerance was 60000 ms and is 0 ms now"},
+    {[](PipelineSpec& s) { s.max_age.reset(); },
+     "pipeline.max_age was 604800000 ms and is off now"},
+    {[](PipelineSpec& s) { s.camera_ttl = {864'000'000}; },
+     "pipeline.camera_ttl was 691200000 ms and is 864000000 ms now"},
+};
+
+TEST(SettingsText, IsItsOwn) {
+  EXPECT_TRUE(CompareSettings(SettingsText({}), {}).ok());
+  for (const Change& change : kChanges) {
+    PipelineSpec spec;
+    change.make(spec);
+    EXPECT_TRUE(CompareSettings(SettingsText(spec), spec).ok()) << change.says;
+  }
+}
+
+TEST(SettingsText, NamesEveryChange) {
+  PipelineSpec all;
+  for (const Change& change : kChanges) {
+    PipelineSpec spec;
+    change.make(spec);
+    change.make(all);
+    // What the fingerprint does not tell apart needs no line, and the other way round.
+    EXPECT_NE(spec.Fingerprint(), PipelineSpec().Fingerprint()) << change.says;
+    const Status status = CompareSettings(SettingsText({}), spec);
+    EXPECT_EQ(status.code(), StatusCode::kStop);
+    EXPECT_EQ(status.message(), change.says);
+  }
+  const Status status = CompareSettings(SettingsText({}), all);
+  for (const Change& change : kChanges) EXPECT_THAT(status.message(), HasSubstr(change.says));
+}
+
+TEST(SettingsText, TheRangeHasItsOwnRule) {
+  PipelineSpec spec;
+  spec.count_from = {5};
+  spec.count_until = {7};
+  EXPECT_TRUE(CompareSettings(SettingsText({}), spec).ok());
+}
+
+TEST(SettingsText, TellsALaterVersionsSetting) {
+  const Status status = CompareSettings(SettingsText({}) + "pipeline.camera_clock = guarded\n", {});
+  EXPECT_EQ(status.code(), StatusCode::kStop);
+  EXPECT_THAT(status.message(), AllOf(HasSubstr("pipeline.camera_clock is guarded"),
+                                      HasSubstr("run the version that wrote it")));
+}
+
+TEST(SettingsText, TellsDamage) {
+  const std::string text = SettingsText({});
+  for (size_t size = 0; size < text.size(); ++size) {
+    const Status status = CompareSettings(text.substr(0, size), {});
+    EXPECT_EQ(status.code(), StatusCode::kStop) << size;
+  }
+  EXPECT_FALSE(CompareSettings(text + "noise\n", {}).ok());
+}
+
+}  // namespace
+}  // namespace sightline
