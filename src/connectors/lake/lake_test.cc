@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -319,6 +320,28 @@ TEST_F(LakeTest, SaysWhatIsThere) {
   EXPECT_EQ(history[0].files_added, 2);
   EXPECT_EQ(history[3].operation, "CREATE TABLE");
   EXPECT_EQ(ListFiles(kIncrementsTable, *snapshot).size(), 4u);
+}
+
+// A file does not have its location: that is its folder's name. So the same item in the same second
+// in six locations gives six equal files.
+TEST_F(LakeTest, EqualFilesOfDifferentLocationsAreNoCopies) {
+  Segment segment{.first = {0}, .next = {6}};
+  Ledger ledger{.received = 6};
+  ledger.outcomes[static_cast<size_t>(Outcome::kCounted)] = 6;
+  segment.ledger = {{.key = {.hour = {0}}, .ledger = ledger}};
+  for (int64_t location = 0; location < 6; ++location)
+    segment.counts.push_back(
+        {.key = {.pane_start = {kToday}, .location = {location}, .item = "car"},
+         .count = 1,
+         .first_detected = {kToday},
+         .last_detected = {kToday}});
+  Fill({segment});
+  std::set<std::string> hashes;
+  ReadSnapshot(storage_, kIncrementsTable).value()->files.ForEach([&](const FilePtr& file) {
+    hashes.insert(file->tags.at(std::string(kContentHashTag)));
+  });
+  ASSERT_EQ(hashes.size(), 1u);
+  ExpectClean();
 }
 
 int64_t LostIn(Storage& storage) {

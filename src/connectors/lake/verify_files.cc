@@ -96,7 +96,11 @@ class FileChecker {
     if (tag == file.tags.end()) return false;
     const std::string hash = ContentHash(content);
     if (hash != tag->second) Find(file, "its content was altered: it does not match its hash");
-    if (const auto [other, is_new] = hashes_.emplace(tag->second, file.path); !is_new)
+    // In another partition the same bytes are other rows: the files do not have the location, so
+    // the same item at the same time in two locations gives two equal files.
+    const auto [other, is_new] =
+        hashes_.emplace(std::pair(file.partition_values, tag->second), file.path);
+    if (!is_new)
       Find(file, fmt::format("it is a copy of '{}': its rows are there twice", other->second));
     return hash == tag->second;
   }
@@ -134,8 +138,9 @@ class FileChecker {
   const TableSpec& spec_;
   TableCheck& check_;
   VerifyReport& report_;
-  std::map<std::string, std::string> paths_;    // decoded path -> path as in the log
-  std::map<std::string, std::string> hashes_;   // content hash -> the first path that has it
+  std::map<std::string, std::string> paths_;  // decoded path -> path as in the log
+  // Partition and content hash -> the first path that has them.
+  std::map<std::pair<PartitionValues, std::string>, std::string> hashes_;
   PartitionValues partition_;                   // of the previous file
   std::unordered_set<uint64_t> keys_;           // keys of the rows of partition_
   std::set<std::string> doubled_, unbalanced_;  // reported once per file
