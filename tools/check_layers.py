@@ -62,7 +62,7 @@ ROOMS = {
 ARROWS = {room: set(others.split()) for room, others in ROOMS.items()}
 # What connectors may include of these rooms: the ports that they implement.
 PORTS = {"engine/source.h", "engine/sink.h", "engine/async_answer.h", "engine/checkpoint_store.h",
-         "ingest/detection_log.h"}
+         "engine/settings_store.h", "ingest/detection_log.h"}
 PORT_ROOMS = {"engine", "ingest"}
 # A room with more lines should be split into two.
 ROOM_LINES_MAX = 4000

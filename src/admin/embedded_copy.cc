@@ -90,7 +90,7 @@ Result<std::unique_ptr<EmbeddedCopy>> EmbeddedCopy::Open(const Settings& options
   std::unique_ptr<EmbeddedCopy> copy(new EmbeddedCopy(options));
   Result<std::unique_ptr<EmbeddedLog>> log = EmbeddedLog::Open({.dir = options.data,
                                                                 .partitions = partitions,
-                                                                .clock = &copy->clock_,
+                                                                .clock = &copy->time_,
                                                                 .retention_age = kForEver,
                                                                 .retention_bytes = INT64_MAX});
   if (!log.ok())

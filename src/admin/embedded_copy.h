@@ -11,6 +11,7 @@
 
 #include "admin/handover_plan.h"
 #include "base/clock.h"
+#include "base/log_clock.h"
 #include "base/status.h"
 #include "config/options.h"
 #include "connectors/embedded_log/log.h"
@@ -39,6 +40,7 @@ class EmbeddedCopy {
 
   const Settings options_;
   SystemClock clock_;
+  LogClock time_{clock_};
   std::unique_ptr<EmbeddedLog> log_;
 };
 

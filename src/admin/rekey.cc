@@ -39,7 +39,8 @@ class Rekey {
 
   const Settings settings_;
   const RekeyOptions rekey_;
-  SystemClock clock_;
+  const SystemClock machine_clock_;
+  LogClock clock_{machine_clock_};
   KafkaOptions kafka_;
   CopyTopics topics_;
   std::string cluster_id_;

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/command_camera.h"
+#include "cli/command_clock.h"
 #include "cli/command_handover.h"
 #include "cli/command_lake.h"
 #include "cli/command_query.h"
@@ -33,6 +34,7 @@ int RunCommandLine(int argc, char** argv) {
   AddRedriveCommand(app, &result);
   AddRekeyCommand(app, &result);
   AddHandoverCommand(app, &result);
+  AddClockCommands(app, &result);
   AddTopicsCommands(app, &result);
   try {
     app.parse(argc, argv);

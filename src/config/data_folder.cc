@@ -10,6 +10,7 @@ namespace sightline {
 namespace {
 
 constexpr const char* kAddress = "address";
+constexpr const char* kAcceptedTime = "clock.accepted";
 
 }  // namespace
 
@@ -37,6 +38,32 @@ Status DataFolder::WriteAddress(const ServerAddress& address) const {
 void DataFolder::RemoveAddress() const {
   std::error_code ignored;
   std::filesystem::remove(path_ / kAddress, ignored);
+}
+
+Status DataFolder::WriteAcceptedTime(int64_t wall_ms) const {
+  // Under another name first: a process may look at any moment.
+  const std::filesystem::path path = path_ / kAcceptedTime, part = path_ / "clock.accepted.part";
+  std::ofstream file(part, std::ios::binary | std::ios::trunc);
+  file << wall_ms << '\n';
+  file.close();
+  std::error_code error;
+  if (file) std::filesystem::rename(part, path, error);
+  if (!file || error) return Status::Stop(fmt::format("cannot write '{}'", path.string()));
+  return Status::Ok();
+}
+
+std::optional<int64_t> DataFolder::TakeAcceptedTime() const {
+  const std::filesystem::path path = path_ / kAcceptedTime;
+  std::ifstream file(path, std::ios::binary);
+  int64_t wall_ms = 0;
+  if (!(file >> wall_ms)) return std::nullopt;
+  std::error_code ignored;
+  return std::filesystem::remove(path, ignored) ? std::optional(wall_ms) : std::nullopt;
+}
+
+bool DataFolder::HasAcceptedTime() const {
+  std::error_code ignored;
+  return std::filesystem::exists(path_ / kAcceptedTime, ignored);
 }
 
 std::optional<ServerAddress> DataFolder::ReadAddress() const {

@@ -2,6 +2,7 @@
 // that owns the folder, for commands that ask it.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -39,6 +40,11 @@ class DataFolder {
   // kStop: the file cannot be written.
   Status WriteAddress(const ServerAddress& address) const;
   void RemoveAddress() const;
+  // `sightline clock accept` leaves here the time of the clock that it accepts; the process that
+  // takes it removes it. kStop: the file cannot be written.
+  Status WriteAcceptedTime(int64_t wall_ms) const;
+  std::optional<int64_t> TakeAcceptedTime() const;
+  bool HasAcceptedTime() const;
   // Nothing if no server says that it owns the folder. A server that was killed leaves its address.
   std::optional<ServerAddress> ReadAddress() const;
 

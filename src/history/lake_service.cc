@@ -11,14 +11,14 @@
 #include "connectors/lake/table_sink.h"
 
 namespace sightline {
-LakeService::LakeService(const LakeServiceOptions& options, const Clock& clock)
+LakeService::LakeService(const LakeServiceOptions& options, const LogClock& clock)
     : options_(options),
       clock_(clock),
       storage_(options.dir),
       view_(std::make_shared<LakeView>(options.dir, options.window_size, options.runs)) {}
 
 Result<std::unique_ptr<LakeService>> LakeService::Open(const LakeServiceOptions& options,
-                                                       const Clock& clock,
+                                                       const LogClock& clock,
                                                        std::vector<Location> locations) {
   std::error_code error;
   std::filesystem::create_directories(options.dir, error);
@@ -137,16 +137,20 @@ Status LakeService::Maintain(std::string_view table) {
   if (compacted.value().files_before > 0)
     LogInfo(fmt::format("lake: {}: compaction packed {} files into {}", table,
                         compacted.value().files_before, compacted.value().files_after));
+  const std::optional<int64_t> now_ms = clock_.RetentionNowMs();
+  if (!now_ms) return Status::Ok();  // /healthz has the reason
   if (options_.retention_days > 0 && table == lake::kIncrementsTable) {
     const auto removed = lake::RemoveOldDays(
-        storage_, clock_, table, {.days = options_.retention_days, .progress = progress});
+        storage_, clock_, table,
+        {.days = options_.retention_days, .now_ms = now_ms, .progress = progress});
     if (!removed.ok()) return removed.status();
     if (!removed.value().days.empty())
       LogInfo(fmt::format("lake: {}: retention removed {} days, the newest is {}", table,
                           removed.value().days.size(), removed.value().days.back()));
   }
   const auto vacuumed = lake::Vacuum(
-      storage_, clock_, table, {.retention = options_.vacuum_retention, .progress = progress});
+      storage_, clock_, table,
+      {.retention = options_.vacuum_retention, .now_ms = now_ms, .progress = progress});
   return vacuumed.ok() ? Status::Ok() : vacuumed.status();
 }
 

@@ -14,7 +14,7 @@
 #include <thread>
 #include <vector>
 
-#include "base/clock.h"
+#include "base/log_clock.h"
 #include "connectors/lake/lake_writer.h"
 #include "connectors/storage/local_storage.h"
 #include "engine/sink.h"
@@ -41,10 +41,11 @@ struct LakeServiceOptions {
 
 class LakeService {
  public:
-  // The number of `locations` decides how a new table is partitioned. kStop: the lake cannot be
+  // Ages are counted by `clock`; while it knows none that can be believed, nothing is removed. The
+  // number of `locations` decides how a new table is partitioned. kStop: the lake cannot be
   // used.
   static Result<std::unique_ptr<LakeService>> Open(const LakeServiceOptions& options,
-                                                   const Clock& clock,
+                                                   const LogClock& clock,
                                                    std::vector<Location> locations);
   // The sinks must have been destroyed before.
   ~LakeService();
@@ -65,7 +66,7 @@ class LakeService {
   std::string trouble() const;
 
  private:
-  LakeService(const LakeServiceOptions& options, const Clock& clock);
+  LakeService(const LakeServiceOptions& options, const LogClock& clock);
   Status Start(std::vector<Location> locations);
   Result<std::unique_ptr<lake::LakeWriter>> OpenWriter(std::string_view table, lake::Layout layout);
   void RunMaintenance();
@@ -73,7 +74,7 @@ class LakeService {
   void Note(const Status& status);
 
   const LakeServiceOptions options_;
-  const Clock& clock_;
+  const LogClock& clock_;
   LocalStorage storage_;
   std::shared_ptr<LakeView> view_;
   std::unique_ptr<lake::LakeWriter> counts_, ledger_;

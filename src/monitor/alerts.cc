@@ -12,7 +12,8 @@ namespace {
 constexpr std::array<std::string_view, kRules> kNames = {
     "camera_silent", "location_silent", "duplicate_storm", "dead_letter_rate",  "too_late_rate",
     "clock_ahead",   "clock_behind",    "lag_growing",     "watermark_stalled", "state_near_limit",
-    "sink_failing",  "clock_unguarded", "degraded",        "records_lost",      "camera_split"};
+    "sink_failing",  "clock_unguarded", "degraded",        "records_lost",      "camera_split",
+    "server_clock"};
 constexpr int64_t kMinute = 60'000;
 // A limit is a level, not a rate: its alert ends this many percentage points below the threshold.
 constexpr int64_t kLimitPointsBack = 5;
@@ -122,6 +123,7 @@ struct AlertRules::State {
   void EvaluateSilence();
   void EvaluateLedger();
   void EvaluateClocks();
+  void EvaluateClock(std::string_view subject, const ClockSample& clock);
   void EvaluateLag();
   void EvaluateWatermarks();
   void EvaluateSinks();
@@ -490,6 +492,8 @@ void AlertRules::State::EvaluateStates() {
     alert.of_process = true;
     alert.text = sample->clock_unguarded;
   });
+  EvaluateClock("all", sample->server_clock);
+  EvaluateClock("brokers", sample->broker_clock);
   for (const PartitionSample& partition : sample->partitions) {
     Finding finding = FindingOf(partition.degraded || !partition.running);
     // A partition that does not run gets the usual time, as every start takes a moment.
@@ -506,6 +510,17 @@ void AlertRules::State::EvaluateStates() {
                             partition.reason.empty() ? "it is starting" : partition.reason);
     });
   }
+}
+
+void AlertRules::State::EvaluateClock(std::string_view subject, const ClockSample& clock) {
+  Finding finding = FindingOf(!clock.reason.empty());
+  finding.start_after = finding.end_after = {};
+  Evaluate({Rule::kServerClock, 0, std::string(subject)}, finding, [&](Alert& alert) {
+    alert.subject = subject;
+    alert.of_process = true;
+    alert.text = clock.reason;
+    alert.facts = {{"wall_ahead_ms", clock.wall_ahead_ms}};
+  });
 }
 
 // The alert lasts while the sample has the split.

@@ -38,8 +38,9 @@ enum class Rule : uint8_t {
   kDegraded,
   kRecordsLost,
   kCameraSplit,
+  kServerClock,
 };
-constexpr size_t kRules = 15;
+constexpr size_t kRules = 16;
 std::string_view ToString(Rule rule);  // "camera_silent"
 
 // A duration or threshold of 0 switches its rule off.
@@ -113,6 +114,11 @@ struct TroubleSample {
   std::string reason;
 };
 
+struct ClockSample {
+  std::string reason;         // what is wrong with the clock; empty: nothing
+  int64_t wall_ahead_ms = 0;  // how far the machine's clock is ahead of the log's time
+};
+
 // The state at one moment. A process leaves empty what it does not know.
 struct MonitorSample {
   int64_t now_ms = 0;   // on a clock that never goes backwards; measures durations
@@ -124,6 +130,7 @@ struct MonitorSample {
   std::vector<PartitionSample> partitions;
   std::vector<LimitSample> limits;
   std::vector<TroubleSample> troubles;  // reported by sinks, logs and brokers
+  ClockSample server_clock, broker_clock;  // `reason` is what is wrong with it
   std::string clock_unguarded;          // why the clock guard is off; empty: it is on
 };
 

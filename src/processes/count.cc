@@ -69,7 +69,8 @@ class Count {
   const Settings settings_;
   const DataFolder folder_{settings_.data};
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
-  SystemClock clock_;
+  const SystemClock machine_clock_;
+  LogClock clock_{machine_clock_};
   std::unique_ptr<KafkaRawTopics> raw_;
   // In the order of the start; destroyed in reverse.
   mutable Activity activity_{static_cast<size_t>(settings_.alerts.subjects_known),

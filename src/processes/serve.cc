@@ -69,7 +69,8 @@ class Serve {
 
   const Settings settings_;
   const DataFolder folder_{settings_.data};
-  SystemClock clock_;
+  const SystemClock machine_clock_;
+  LogClock clock_{machine_clock_};
   std::unique_ptr<KafkaRawTopics> raw_;
   KafkaTopic counts_;
   std::unique_ptr<TopicWatch> watch_;

@@ -1,10 +1,23 @@
 #include "processes/service_shell.h"
 
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <optional>
 #include <utility>
 
-namespace sightline {
+#include "base/log.h"
+#include "config/data_folder.h"
 
-ServiceShell::ServiceShell(const Settings& settings, std::string step, const Clock& clock,
+namespace sightline {
+namespace {
+
+// Within it, an acceptance of the clock is of the clock that is to be accepted.
+constexpr int64_t kAcceptedForMs = 600'000;
+
+}  // namespace
+
+ServiceShell::ServiceShell(const Settings& settings, std::string step, LogClock& clock,
                            ServiceReports reports)
     : settings_(settings), step_(std::move(step)), clock_(clock), reports_(std::move(reports)) {}
 
@@ -15,7 +28,11 @@ ServiceShell::~ServiceShell() {
 
 Status ServiceShell::Open() {
   Result<std::unique_ptr<Monitor>> monitor =
-      Monitor::Open(settings_.alerts, settings_.kafka, step_, clock_, reports_.sample);
+      Monitor::Open(settings_.alerts, settings_.kafka, step_, clock_, [this](MonitorReport& report) {
+        reports_.sample(report);
+        const LogClock::Trouble trouble = clock_.CheckTrouble();
+        report.sample.server_clock = {trouble.text, trouble.wall_ahead_ms};
+      });
   if (!monitor.ok()) return monitor.status();
   monitor_ = std::move(monitor).value();
   return Status::Ok();
@@ -25,9 +42,9 @@ Status ServiceShell::Serve(ServerPorts ports) {
   boot_ = ports.hub->boot();
   ports.clock = &clock_;
   ports.metrics = [this] { return CollectMetrics(); };
-  ports.health = reports_.health;
+  ports.health = [this] { return ReportHealth(); };
   ports.alive = [this] { return liveness_.ReportHealth(); };
-  ports.ready = reports_.ready;
+  ports.ready = [this] { return ReportReadiness(); };
   ports.alerts = [this](const Scope& scope) { return monitor_->ActiveJson(scope); };
   Result<std::unique_ptr<Server>> server = StartServer(settings_, std::move(ports));
   if (!server.ok()) return server.status();
@@ -40,9 +57,9 @@ Status ServiceShell::ServeProbes() {
   Result<std::unique_ptr<ProbeServer>> probes = ProbeServer::Start(
       settings_, clock_,
       {.metrics = [this] { return CollectMetrics(); },
-       .health = reports_.health,
+       .health = [this] { return ReportHealth(); },
        .alive = [this] { return liveness_.ReportHealth(); },
-       .ready = reports_.ready,
+       .ready = [this] { return ReportReadiness(); },
        .alerts = [this](const Scope& scope) { return monitor_->ActiveJson(scope); },
        .alerts_version = [this] { return alerts_version(); }});
   if (!probes.ok()) return probes.status();
@@ -57,6 +74,7 @@ void ServiceShell::StartMonitor() { monitor_->Start(InstanceOf(settings_.alerts,
 Status ServiceShell::WaitForStop(Millis interval, const std::function<Status()>& tick) {
   return sightline::WaitForStop(interval, [&] {
     liveness_.Beat();
+    HearAcceptance();
     return tick();
   });
 }
@@ -72,8 +90,40 @@ void ServiceShell::Release() {
   probes_.reset();
 }
 
+Health ServiceShell::ReportHealth() const {
+  Health health = reports_.health();
+  health.FailIf(clock_.CheckTrouble().text);
+  return health;
+}
+
+Health ServiceShell::ReportReadiness() const {
+  Health ready = reports_.ready();
+  if (const LogClock::Trouble trouble = clock_.CheckTrouble(); trouble.refuses)
+    ready.FailIf(trouble.text);
+  return ready;
+}
+
+// The command has left the time that it accepts. It may have been there for long, or be of another
+// machine that shares the folder.
+void ServiceShell::HearAcceptance() {
+  const std::optional<int64_t> accepted_ms = DataFolder(settings_.data).TakeAcceptedTime();
+  if (!accepted_ms) return;
+  const int64_t wall_ms = clock_.NowMs() + clock_.CheckTrouble().wall_ahead_ms;
+  if (std::abs(wall_ms - *accepted_ms) > kAcceptedForMs) {
+    LogWarning("an acceptance of the clock by `sightline clock accept` is too old, or of another clock");
+    return;
+  }
+  clock_.Accept();
+  LogInfo("the machine's clock was accepted by `sightline clock accept`");
+}
+
 std::vector<Metric> ServiceShell::CollectMetrics() const {
   std::vector<Metric> metrics;
+  metrics.push_back(Metric::Gauge(
+      "sightline_clock_ahead_ms",
+      "How far the machine's clock is ahead of the log's time, in milliseconds, where they differ by "
+      "an hour or more; otherwise 0.",
+      clock_.CheckTrouble().wall_ahead_ms));
   monitor_->CollectMetrics(metrics);
   reports_.metrics(metrics);
   return metrics;

@@ -2,7 +2,8 @@
 // the HTTP server with probes and metrics, and the main loop that waits for SIGTERM.
 //
 // Open() comes first: the work may ask for alerts_version(). Then Serve() or ServeProbes(), then
-// StartMonitor(). Stop() ends what was started, whatever that is. One thread uses it; the functions
+// StartMonitor(). What is wrong with the clock is reported here, and `sightline clock accept` is
+// heard. Stop() ends what was started, whatever that is. One thread uses it; the functions
 // of ServiceReports are called on the threads of the server and of the monitor, until Stop()
 // returns.
 #pragma once
@@ -13,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "base/clock.h"
+#include "base/log_clock.h"
 #include "base/metric.h"
 #include "base/status.h"
 #include "config/options.h"
@@ -35,7 +36,7 @@ struct ServiceReports {
 class ServiceShell {
  public:
   // `settings` and `clock` outlive it. `step`: the name of the process in alerts and monitoring.
-  ServiceShell(const Settings& settings, std::string step, const Clock& clock,
+  ServiceShell(const Settings& settings, std::string step, LogClock& clock,
                ServiceReports reports);
   ~ServiceShell();
   ServiceShell(const ServiceShell&) = delete;
@@ -67,10 +68,13 @@ class ServiceShell {
 
  private:
   std::vector<Metric> CollectMetrics() const;
+  Health ReportHealth() const;
+  Health ReportReadiness() const;
+  void HearAcceptance();
 
   const Settings& settings_;
   const std::string step_;
-  const Clock& clock_;
+  LogClock& clock_;
   const ServiceReports reports_;
   LivenessProbe liveness_;
   std::unique_ptr<Monitor> monitor_;

@@ -37,7 +37,7 @@ constexpr Millis kServerStop{500};
 // What the work of a step gets from its process, which outlives it.
 struct StepContext {
   const Settings& settings;
-  const Clock& clock;
+  const LogClock& clock;
   const KafkaOptions& kafka;
   const KafkaTopic& from;
   const LocationsRefresh& locations;
@@ -223,7 +223,8 @@ class StepProcess {
   const StepDefinition step_;
   const DataFolder folder_{settings_.data};
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
-  SystemClock clock_;
+  const SystemClock machine_clock_;
+  LogClock clock_{machine_clock_};
   KafkaOptions kafka_;
   KafkaTopic from_;
   std::unique_ptr<TopicWatch> watch_;

@@ -236,7 +236,7 @@ class Store::Writing final : public PartitionStep {
   StepFigures figures_;
 };
 
-Result<std::unique_ptr<Store>> Store::Open(const Settings& settings, const Clock& clock,
+Result<std::unique_ptr<Store>> Store::Open(const Settings& settings, const LogClock& clock,
                                            const KafkaOptions& kafka, const KafkaTopic& from,
                                            std::vector<Location> locations, StoredHint hint) {
   std::unique_ptr<Store> store(new Store(settings.lake.roll_interval,

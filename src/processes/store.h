@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "base/clock.h"
+#include "base/log_clock.h"
 #include "base/status.h"
 #include "config/options.h"
 #include "connectors/kafka/options.h"
@@ -31,7 +31,7 @@ using StoredHint = std::function<Result<std::optional<Offset>>(int32_t partition
 class Store {
  public:
   // kStop: the lake cannot be used.
-  static Result<std::unique_ptr<Store>> Open(const Settings& settings, const Clock& clock,
+  static Result<std::unique_ptr<Store>> Open(const Settings& settings, const LogClock& clock,
                                              const KafkaOptions& kafka, const KafkaTopic& from,
                                              std::vector<Location> locations, StoredHint hint);
 

@@ -90,7 +90,8 @@ class StoreTest : public testing::Test {
   }
 
   fs::path dir_;
-  ManualClock clock_{1'763'800'000'000};
+  ManualClock machine_clock_{1'763'800'000'000};
+  LogClock clock_{machine_clock_};
   MockCluster cluster_;
   const KafkaTopic rows_ = cluster_.MakeTopic("lake_rows", 1);
   Settings settings_;

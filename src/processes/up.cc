@@ -92,7 +92,8 @@ class Up {
   const Settings settings_;
   const DataFolder folder_{settings_.data};
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
-  SystemClock clock_;
+  const SystemClock machine_clock_;
+  LogClock clock_{machine_clock_};
   // In the order of the start; destroyed in reverse.
   mutable Activity activity_{static_cast<size_t>(settings_.alerts.subjects_known),
                              settings_.alerts.forget};
@@ -190,6 +191,8 @@ Status Up::OpenLog() {
       EmbeddedLog::Open({.dir = settings_.data,
                          .partitions = static_cast<int32_t>(settings_.partitions),
                          .clock = &clock_,
+                         .clock_ahead_max =
+                             settings_.pipeline.max_age.value_or(settings_.pipeline.camera_ttl),
                          .retention_age = settings_.log.retention,
                          .retention_bytes = settings_.log.size_max,
                          .queue_bytes_max = settings_.log.queue_max});

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/log_clock.h"
 #include "connectors/embedded_log/log.h"
 #include "connectors/embedded_log/testing.h"
 #include "model/segment.h"
@@ -39,7 +40,7 @@ struct Acknowledged {
   int64_t next = 0;
 };
 
-std::unique_ptr<EmbeddedLog> Open(const std::string& dir, const Clock& clock) {
+std::unique_ptr<EmbeddedLog> Open(const std::string& dir, LogClock& clock) {
   Result<std::unique_ptr<EmbeddedLog>> opened = EmbeddedLog::Open(
       {.dir = dir, .partitions = kPartitions, .clock = &clock, .row_bytes_max = 20'000});
   if (!opened.ok()) {
@@ -67,7 +68,8 @@ Segment CountsOf(int64_t first, int64_t next) {
 
 // Runs in the child: appends and commits until it is killed.
 [[noreturn]] void AppendForEver(const std::string& dir, int pipe) {
-  const SystemClock clock;
+  const SystemClock machine;
+  LogClock clock(machine);
   const auto log = Open(dir, clock);
   if (log == nullptr) _exit(1);
   const auto tell = [pipe](Acknowledged acknowledged) {
@@ -149,7 +151,8 @@ TEST(Crash, WhatWasAcknowledgedIsThereOnceAndInOrder) {
   for (int round = 0; round < kRounds; ++round) {
     const std::chrono::microseconds life(random() % 30'000);
     const auto acknowledged = RunAndKill(directory.path(), life);
-    const SystemClock clock;
+    const SystemClock machine;
+    LogClock clock(machine);
     const auto log = Open(directory.path(), clock);
     ASSERT_NE(log, nullptr);
     for (int32_t partition = 0; partition < kPartitions; ++partition) {

@@ -24,7 +24,7 @@ class Home {
   explicit Home(EmbeddedLogOptions options) : options_(std::move(options)) {
     options_.dir = directory_.path();
     options_.partitions = 2;
-    options_.clock = &clock_;
+    options_.clock = &time_;
     Reopen();
   }
   void Reopen() {
@@ -40,6 +40,7 @@ class Home {
  private:
   TemporaryDirectory directory_;
   ManualClock clock_{1000};
+  LogClock time_{clock_};
   EmbeddedLogOptions options_;
   std::unique_ptr<EmbeddedLog> log_;
 };
@@ -57,6 +58,8 @@ class EmbeddedSourceHarness final : public SourceHarness {
   void Retain(AppendTime time) override {
     const int64_t now_ms = home_.clock().NowMs();
     home_.clock().Set(time.v + home_.options().retention_age.v);
+    // Ages are counted from the newest record.
+    CHECK(AppendAndWait(home_.log(), "another", 0, {"newest"}).ok());
     CHECK(home_.log().EnforceRetention().ok());
     home_.clock().Set(now_ms);
   }

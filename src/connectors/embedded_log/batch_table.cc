@@ -45,6 +45,9 @@ Result<BatchWriter> BatchWriter::Create(Database& database) {
                               "INSERT OR REPLACE INTO streams(topic, partition, oldest, next, "
                               "append_time, bytes) VALUES(?, ?, ?, ?, ?, ?)",
                               "write table 'streams'"));
+  RETURN_IF_ERROR(PrepareInto(database, writer.write_clock_,
+                              "INSERT OR REPLACE INTO meta VALUES('clock', ?)",
+                              "write table 'meta'"));
   // length() of a blob reads only the row's header, not the blob.
   RETURN_IF_ERROR(PrepareInto(database, writer.oldest_,
                               "SELECT id, topic, partition, first, next, append_time, "
@@ -97,6 +100,18 @@ Status BatchWriter::Insert(const Stream& stream, const Block& block) {
       .Bind(std::string_view(stream.topic), int64_t{stream.partition}, block.first.v, block.next.v,
             block.append_time.v, int64_t{BatchCrc(stream, block)}, Bytes{block.records()})
       .Run();
+}
+
+Status BatchWriter::WriteClock(const LogClock::Anchor& anchor) {
+  const std::string text = anchor.ToText();
+  return write_clock_.Bind(std::string_view(text)).Run();
+}
+
+Result<std::optional<LogClock::Anchor>> BatchWriter::ReadClock(Database& database) {
+  const Result<std::string> text =
+      database.ReadText("SELECT value FROM meta WHERE key='clock'", "read table 'meta'");
+  if (!text.ok()) return text.status();
+  return LogClock::Anchor::Parse(text.value());
 }
 
 Status BatchWriter::WritePosition(const Stream& stream, const Stream::Position& position) {

@@ -5,9 +5,11 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "base/log_clock.h"
 #include "base/status.h"
 #include "connectors/embedded_log/block.h"
 #include "connectors/embedded_log/sqlite.h"
@@ -24,6 +26,9 @@ class BatchWriter {
   // they differ.
   Status LoadPositions(Database& database, Tail& tail);
   Status Insert(const Stream& stream, const Block& block);
+  // What LogClock resumes at; it is written with the records that have this time.
+  Status WriteClock(const LogClock::Anchor& anchor);
+  static Result<std::optional<LogClock::Anchor>> ReadClock(Database& database);
   Status WritePosition(const Stream& stream, const Stream::Position& position);
 
   struct Stored {
@@ -39,7 +44,7 @@ class BatchWriter {
   Status Delete(int64_t id);
 
  private:
-  Statement insert_, write_position_, oldest_, delete_;
+  Statement insert_, write_position_, write_clock_, oldest_, delete_;
 };
 
 // A reader's statements.

@@ -28,7 +28,7 @@ class CountsSinkTest : public testing::Test {
   void Open() {
     log_ = nullptr;
     Result<std::unique_ptr<EmbeddedLog>> opened =
-        EmbeddedLog::Open({.dir = directory_.path() + "/data", .partitions = 2, .clock = &clock_});
+        EmbeddedLog::Open({.dir = directory_.path() + "/data", .partitions = 2, .clock = &time_});
     ASSERT_TRUE(opened.ok()) << opened.status().message();
     log_ = std::move(opened).value();
   }
@@ -71,6 +71,7 @@ class CountsSinkTest : public testing::Test {
   static inline const SourcePartition kPartition{"embedded:0123/raw", 1};
   TemporaryDirectory directory_;
   ManualClock clock_{1'763'800'000'000};
+  LogClock time_{clock_};
   std::unique_ptr<EmbeddedLog> log_;
   int64_t epoch_ = 0;
 };

@@ -28,7 +28,7 @@ class DeadLetterReaderTest : public testing::Test {
   void OpenLog(EmbeddedLogOptions options) {
     options.dir = Dir();
     options.partitions = 2;
-    options.clock = &clock_;
+    options.clock = &time_;
     log_ = nullptr;
     Result<std::unique_ptr<EmbeddedLog>> opened = EmbeddedLog::Open(std::move(options));
     ASSERT_TRUE(opened.ok()) << opened.status().message();
@@ -78,6 +78,7 @@ class DeadLetterReaderTest : public testing::Test {
   }
 
   ManualClock clock_{kNowMs};
+  LogClock time_{clock_};
   TemporaryDirectory directory_;
   std::unique_ptr<EmbeddedLog> log_;
 };

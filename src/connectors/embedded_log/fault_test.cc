@@ -185,7 +185,7 @@ class FaultTest : public testing::Test {
  protected:
   std::unique_ptr<EmbeddedLog> Open(const std::string& dir) {
     Result<std::unique_ptr<EmbeddedLog>> opened =
-        EmbeddedLog::Open({.dir = dir, .partitions = 2, .clock = &clock_});
+        EmbeddedLog::Open({.dir = dir, .partitions = 2, .clock = &time_});
     EXPECT_TRUE(opened.ok()) << opened.status().message();
     return opened.ok() ? std::move(opened).value() : nullptr;
   }
@@ -194,6 +194,7 @@ class FaultTest : public testing::Test {
   FaultyDisk disk_;
   TemporaryDirectory directory_{std::filesystem::temp_directory_path()};
   SystemClock clock_;
+  LogClock time_{clock_};
 };
 
 TEST_F(FaultTest, AFullDiskIsSaidAndGoesOnWhenThereIsSpace) {

@@ -1,7 +1,8 @@
 // Layout of 'log.db' (SQLite 3, write-ahead log, application_id "SLog", user_version 1):
 //
 //   meta      key | value
-//             'log_id' (16 hex digits, random, made with the file), 'partitions'
+//             'log_id' (16 hex digits, random, made with the file), 'partitions', 'clock' (the
+//             append time of the newest record, and the machine's elapsed time then: LogClock)
 //   streams   topic, partition | oldest next append_time bytes
 //             One row for each partition of a topic that was ever appended to. It holds
 //             [oldest, next), the append_time of the newest record, and the bytes of all its

@@ -20,7 +20,7 @@
 #include <string_view>
 #include <vector>
 
-#include "base/clock.h"
+#include "base/log_clock.h"
 #include "base/status.h"
 #include "engine/sink.h"
 #include "engine/source.h"
@@ -42,7 +42,11 @@ constexpr std::string_view kLateDetectionsTopic = "late_detections";
 struct EmbeddedLogOptions {
   std::string dir;               // created if needed; has one owner at a time
   int32_t partitions = 1;        // of every topic; fixed when the log is created
-  const Clock* clock = nullptr;  // gives the append times; outlives the log
+  // Gives the append times; Open() resumes it at the newest record. It outlives the log. While it
+  // refuses, appends are answered with kRetry and its reason.
+  LogClock* clock = nullptr;
+  // See LogClock::Resume().
+  Millis clock_ahead_max{int64_t{7} * 24 * 3600 * 1000};
   // Batches beyond either limit are removed, oldest first, even if somebody has not read them yet.
   Millis retention_age{int64_t{7} * 24 * 3600 * 1000};
   int64_t retention_bytes = int64_t{10} << 30;

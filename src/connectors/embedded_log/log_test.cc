@@ -29,7 +29,7 @@ constexpr int64_t kStartMs = 1'763'800'000'000;
 class EmbeddedLogTest : public testing::Test {
  protected:
   EmbeddedLogOptions Options() {
-    return {.dir = directory_.path() + "/data", .partitions = 2, .clock = &clock_};
+    return {.dir = directory_.path() + "/data", .partitions = 2, .clock = &time_};
   }
   void Open(EmbeddedLogOptions options) {
     log_ = nullptr;
@@ -61,6 +61,7 @@ class EmbeddedLogTest : public testing::Test {
 
   TemporaryDirectory directory_;
   ManualClock clock_{kStartMs};
+  LogClock time_{clock_};
   std::unique_ptr<EmbeddedLog> log_;
 };
 
@@ -251,6 +252,9 @@ TEST_F(EmbeddedLogTest, RemovesOldBatches) {
   clock_.Advance(6000);
   ASSERT_TRUE(AppendAndWait(*log_, "raw", 0, {"c"}).ok());
   clock_.Advance(6000);
+  ASSERT_TRUE(log_->EnforceRetention().ok());
+  EXPECT_EQ(Payloads(0).size(), 3u) << "nothing is older than the newest record by 10 s";
+  ASSERT_TRUE(AppendAndWait(*log_, "other", 0, {"x"}).ok());
   const auto reader = log_->OpenSource("raw", 0);
   ASSERT_TRUE(reader->Seek({0}).ok());
   ASSERT_TRUE(log_->EnforceRetention().ok());
@@ -264,11 +268,61 @@ TEST_F(EmbeddedLogTest, RemovesOldBatches) {
   EXPECT_TRUE(reader->Seek({2}).ok());
 
   clock_.Advance(60'000);
+  ASSERT_TRUE(AppendAndWait(*log_, "other", 0, {"y"}).ok());
   ASSERT_TRUE(log_->EnforceRetention().ok());
   Open(options);
   EXPECT_EQ(log_->OpenSource("raw", 0)->Earliest().value(), Offset{3});
   ASSERT_TRUE(AppendAndWait(*log_, "raw", 0, {"d"}).ok());
   EXPECT_EQ(log_->OpenSource("raw", 0)->Earliest().value(), Offset{3});
+}
+
+// What an operator has seen: the clock 400 days ahead for one append, and 8 days for two seconds.
+TEST_F(EmbeddedLogTest, AWrongClockStampsNothingAndRemovesNothing) {
+  constexpr int64_t kDay = 86'400'000;
+  clock_.SetSynchronised(false);
+  EmbeddedLogOptions options = Options();
+  options.retention_age = {7 * kDay};
+  Open(options);
+  ASSERT_TRUE(AppendAndWait(*log_, "raw", 0, {"a"}).ok());
+  for (const int64_t step : {400 * kDay, 8 * kDay, -8 * kDay}) {
+    const int64_t right = clock_.NowMs();
+    clock_.Set(right + step);
+    ASSERT_TRUE(AppendAndWait(*log_, "raw", 0, {"b"}).ok());
+    EXPECT_EQ(log_->EndOf("raw", 0).newest, AppendTime{right});
+    ASSERT_TRUE(log_->EnforceRetention().ok());
+    clock_.Advance(2'000);
+    ASSERT_TRUE(AppendAndWait(*log_, "raw", 0, {"c"}).ok());
+    Open(options);  // also over a restart
+    ASSERT_TRUE(AppendAndWait(*log_, "raw", 0, {"d"}).ok());
+    EXPECT_EQ(log_->EndOf("raw", 0).newest, AppendTime{right + 2'000});
+    clock_.Set(right + 2'000);
+    ASSERT_TRUE(AppendAndWait(*log_, "raw", 0, {"e"}).ok());
+    EXPECT_EQ(log_->EndOf("raw", 0).newest, AppendTime{right + 2'000});
+    ASSERT_TRUE(log_->EnforceRetention().ok());
+  }
+  EXPECT_EQ(Payloads(0).size(), 1u + 3u * 4u);
+}
+
+TEST_F(EmbeddedLogTest, RefusesRecordsWhileTheTimeIsUnknown) {
+  constexpr int64_t kDay = 86'400'000;
+  clock_.SetSynchronised(false);
+  Open(Options());
+  ASSERT_TRUE(AppendAndWait(*log_, "raw", 0, {"a"}).ok());
+  log_ = nullptr;
+  clock_.Reboot();
+  clock_.Set(kStartMs + 8 * kDay);
+  LogClock time(clock_);
+  EmbeddedLogOptions options = Options();
+  options.clock = &time;
+  Open(options);
+  const Status refused = AppendAndWait(*log_, "raw", 0, {"b"});
+  EXPECT_EQ(refused.code(), StatusCode::kRetry);
+  EXPECT_THAT(refused.message(), HasSubstr("8 d ahead of the log's time"));
+  time.Accept();
+  ASSERT_TRUE(AppendAndWait(*log_, "raw", 0, {"c"}).ok());
+  EXPECT_EQ(log_->EndOf("raw", 0).newest, AppendTime{kStartMs + 8 * kDay});
+  EXPECT_EQ(Payloads(0), (std::vector<std::string>{"a", "c"}));
+  log_ = nullptr;
 }
 
 TEST_F(EmbeddedLogTest, RemovesWhatIsBeyondItsSizeInTheOrderOfAppending) {

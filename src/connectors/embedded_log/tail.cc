@@ -64,6 +64,14 @@ void Tail::ForEach(const std::function<void(const Stream&)>& visit) const {
     for (const auto& stream : streams) visit(*stream);
 }
 
+AppendTime Tail::newest() const {
+  AppendTime newest = kNoAppendTime;
+  ForEach([&newest](const Stream& stream) {
+    newest = std::max(newest, stream.position.append_time);
+  });
+  return newest;
+}
+
 int64_t Tail::bytes() const {
   const std::lock_guard lock(mutex_);
   return bytes_;

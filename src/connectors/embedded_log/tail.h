@@ -61,6 +61,7 @@ class Tail {
   void Publish(std::vector<Change>&& changes);
 
   void ForEach(const std::function<void(const Stream&)>& visit) const;
+  AppendTime newest() const;     // of all records; kNoAppendTime: there is none
   int64_t bytes() const;         // in memory
   int64_t stored_bytes() const;  // in the file, over all streams
 

@@ -66,6 +66,10 @@ Result<std::unique_ptr<Writer>> Writer::Start(Database database, const EmbeddedL
   if (!counts.ok()) return counts.status();
   writer->counts_ = std::move(counts).value();
   RETURN_IF_ERROR(writer->batches_.LoadPositions(writer->database_, tail));
+  const auto anchor = BatchWriter::ReadClock(writer->database_);
+  if (!anchor.ok()) return anchor.status();
+  if (const AppendTime newest = tail.newest(); newest != kNoAppendTime)
+    options.clock->Resume(newest.v, anchor.value(), options.clock_ahead_max.v);
   sqlite3_wal_hook(writer->database_.handle(), OnWalCommit, &writer->wal_pages_);
   writer->thread_ = std::thread([w = writer.get()] { w->Run(); });
   return writer;
@@ -171,8 +175,13 @@ std::vector<Writer::Job> Writer::TakeJobs() {
 
 void Writer::CommitGroup(std::vector<Job> jobs) {
   std::vector<Status> refused(jobs.size(), Status::Ok());
+  const LogClock::Trouble clock = clock_.CheckTrouble();
   const Status status = Transact([&](Transaction& transaction) {
     for (size_t i = 0; i < jobs.size(); ++i) {
+      if (clock.refuses && !jobs[i].records.empty()) {
+        refused[i] = Status::Retry(clock.text);
+        continue;
+      }
       Status applied = Apply(jobs[i], transaction);
       // A refusal concerns its job alone and has written nothing. Any other failure fails the whole
       // transaction.
@@ -202,9 +211,11 @@ Status Writer::Apply(Job& job, Transaction& transaction) {
 
 Status Writer::Transact(const std::function<Status(Transaction&)>& fill) {
   RETURN_IF_ERROR(database_.Execute("BEGIN IMMEDIATE", "begin a transaction"));
-  Transaction transaction(batches_, counts_, tail_, {clock_.NowMs()}, row_bytes_max_);
+  const LogClock::Anchor now = clock_.Now();
+  Transaction transaction(batches_, counts_, tail_, {now.time_ms}, row_bytes_max_);
   Status status = fill(transaction);
   if (status.ok()) status = transaction.Finish();
+  if (status.ok() && transaction.rows() > 0) status = batches_.WriteClock(now);
   if (status.ok()) status = CommitTimed();
   if (!status.ok()) {
     // After some failures SQLite has rolled back already. Should the rollback fail, the next BEGIN
@@ -299,7 +310,13 @@ void Writer::CheckpointWal(bool idle) {
 Result<bool> Writer::RetainSome() {
   Result<std::vector<BatchWriter::Stored>> oldest = batches_.Oldest(kRetentionRowsMax);
   if (!oldest.ok()) return oldest.status();
-  const AppendTime kept_from{clock_.NowMs() - retention_age_.v};
+  // Never counted from a time ahead of the newest record: a silence removes nothing.
+  const std::optional<int64_t> now_ms = clock_.RetentionNowMs();
+  const AppendTime newest = tail_.newest();
+  const AppendTime kept_from =
+      now_ms && newest != kNoAppendTime
+          ? AppendTime{std::min(*now_ms, newest.v) - retention_age_.v}
+          : kNoAppendTime;
   int64_t stored_bytes = tail_.stored_bytes();
   int64_t removed_bytes = 0;
   std::vector<BatchWriter::Stored> due;

@@ -14,7 +14,7 @@
 #include <thread>
 #include <vector>
 
-#include "base/clock.h"
+#include "base/log_clock.h"
 #include "base/status.h"
 #include "connectors/embedded_log/batch_table.h"
 #include "connectors/embedded_log/counts_table.h"
@@ -34,8 +34,8 @@ class Writer {
   using Work = std::function<Status(Transaction&)>;
   using Done = std::function<void(Status)>;
 
-  // Starts the thread. `tail` receives the positions from the file. It, `watches` and the options'
-  // clock outlive the writer.
+  // Starts the thread. `tail` receives the positions from the file, and the options' clock is
+  // resumed at the newest record. They and `watches` outlive the writer.
   static Result<std::unique_ptr<Writer>> Start(Database database, const EmbeddedLogOptions& options,
                                                Tail& tail, Watches& watches);
   ~Writer();  // calls Close()
@@ -78,7 +78,7 @@ class Writer {
   // Set by the constructor.
   Tail& tail_;
   Watches& watches_;
-  const Clock& clock_;
+  const LogClock& clock_;
   const Millis retention_age_;
   const int64_t retention_bytes_;
   const int64_t queue_bytes_max_;

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -43,6 +44,9 @@ Result<CompactResult> Compact(Storage& storage, const Clock& clock, std::string_
 
 struct RetentionOptions {
   int64_t days = 0;  // days older than this before today (UTC) are removed; at least 1
+  // Where today is; none: by the clock. In any case not later than the newest day on which the
+  // ledger was written: a clock that is set ahead removes nothing.
+  std::optional<int64_t> now_ms;
   bool dry_run = false;
   ProgressCallback progress;  // may be null
 };
@@ -57,6 +61,7 @@ Result<RetentionResult> RemoveOldDays(Storage& storage, const Clock& clock, std:
 
 struct VacuumOptions {
   Millis retention{7 * 86'400'000LL};  // vacuum_retention; at most kTombstoneRetentionMs
+  std::optional<int64_t> now_ms;       // where ages are counted from; none: the clock
   bool dry_run = false;
   ProgressCallback progress;  // may be null
 };

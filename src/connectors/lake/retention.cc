@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 #include <map>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -44,6 +45,20 @@ Status AddCounts(Storage& storage, const TableSpec& spec, const AddFile& file, R
   });
 }
 
+// The newest day on which something was counted, by the clocks of the writers. Nothing: there is no
+// ledger.
+Result<std::optional<Day>> NewestLedgerDay(Storage& storage) {
+  const Result<SnapshotPtr> ledger = ReadSnapshot(storage, kLedgerTable);
+  if (!ledger.ok()) return ledger.status();
+  std::string newest;
+  ledger.value()->files.ForEach(
+      [&](const FilePtr& file) { newest = std::max(newest, DateOf(*file)); });
+  if (newest.empty()) return std::optional<Day>();
+  const Result<Day> day = ParseDay(newest);
+  if (!day.ok()) return day.status();
+  return std::optional(day.value());
+}
+
 std::string Encode(const RemovedCounts& counts) {
   return fmt::format("{},{}", counts.item_count, counts.next.v);
 }
@@ -75,7 +90,10 @@ Result<RetentionResult> RemoveOldDays(Storage& storage, const Clock& clock, std:
   if (!snapshot.ok()) return snapshot.status();
   const Result<TableSpec> spec = SpecOf(table, *snapshot.value());
   if (!spec.ok()) return spec.status();
-  const Day today = DayOf({clock.NowMs()});
+  const Result<std::optional<Day>> newest = NewestLedgerDay(storage);
+  if (!newest.ok()) return newest.status();
+  if (!newest.value()) return RetentionResult{};
+  const Day today = std::min(DayOf({options.now_ms.value_or(clock.NowMs())}), *newest.value());
   const std::vector<FilePtr> files = OldFiles(*snapshot.value(), DayText({today.v - options.days}));
 
   RetentionResult result;

@@ -49,7 +49,7 @@ Result<VacuumResult> Vacuum(Storage& storage, const Clock& clock, std::string_vi
                     "{} days; choose 0 to {} days",
                     options.retention.v, kTombstoneRetentionMs / 86'400'000,
                     kTombstoneRetentionMs / 86'400'000));
-  const int64_t limit_ms = clock.NowMs() - options.retention.v;
+  const int64_t limit_ms = options.now_ms.value_or(clock.NowMs()) - options.retention.v;
   // List the files first: what is committed meanwhile is then in the snapshot, and is not deleted.
   const Result<std::vector<FileInfo>> files = storage.List(table);
   if (!files.ok()) return files.status();
