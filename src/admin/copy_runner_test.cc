@@ -156,9 +156,9 @@ TEST_F(CopyRunnerTest, EndsWithWhatAPersonMustMend) {
 
 // A copy that fails in the middle is thrown away; what it had committed stays in the sums.
 TEST_F(CopyRunnerTest, SumsOutliveACopyThatFails) {
-  cluster_.Refuse(
-      MockRequest::kEndTransaction,
-      {RD_KAFKA_RESP_ERR_NO_ERROR, RD_KAFKA_RESP_ERR_NO_ERROR, RD_KAFKA_RESP_ERR_INVALID_TXN_STATE});
+  cluster_.Refuse(MockRequest::kEndTransaction,
+                  {RD_KAFKA_RESP_ERR_NO_ERROR, RD_KAFKA_RESP_ERR_NO_ERROR,
+                   RD_KAFKA_RESP_ERR_INVALID_TXN_STATE});
   from_ = {2};
   CopyRunner runner(Open(6));
   ASSERT_TRUE(Ended(runner));

@@ -12,13 +12,14 @@ namespace sightline {
 class Clock {
  public:
   virtual ~Clock() = default;
-  // Milliseconds since the Unix epoch. It may step in both directions when the machine's clock does.
+  // Milliseconds since the Unix epoch. It may step in both directions when the machine's clock
+  // does.
   virtual int64_t NowMs() const = 0;
   // Milliseconds since some moment before this boot of the machine; it also runs while the machine
   // sleeps, and never steps.
   virtual int64_t ElapsedMs() const = 0;
-  // Names this boot of the machine: the ElapsedMs() of two boots have nothing to do with each other.
-  // Empty if it is not known.
+  // Names this boot of the machine: the ElapsedMs() of two boots have nothing to do with each
+  // other. Empty if it is not known.
   virtual std::string BootId() const = 0;
   // Whether NowMs() is kept right by a time server, as far as the machine knows.
   virtual bool IsSynchronised() const = 0;

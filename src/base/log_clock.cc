@@ -72,8 +72,8 @@ void LogClock::Read() const {
     const int64_t expected = time_ms_ + std::max<int64_t>(0, elapsed - elapsed_ms_);
     const int64_t ahead = wall - expected;
     const bool accepted = accepted_ && std::abs(wall - elapsed - *accepted_) < kBelievedMs;
-    follows_ = std::abs(ahead) < kBelievedMs || accepted || (refuses_ && 0 <= ahead && ahead <= ahead_max_ms_) ||
-               machine_.IsSynchronised();
+    follows_ = std::abs(ahead) < kBelievedMs || accepted ||
+               (refuses_ && 0 <= ahead && ahead <= ahead_max_ms_) || machine_.IsSynchronised();
     if (follows_) refuses_ = false;
     if (refuses_) {
       // The log's time stands still: its next record comes after a time that nobody knows.
@@ -102,10 +102,9 @@ LogClock::Trouble LogClock::CheckTrouble() const {
   Read();
   if (std::abs(wall_ahead_ms_) < kBelievedMs && !refuses_) return {};
   const int64_t wall = time_ms_ + wall_ahead_ms_;
-  const std::string clocks =
-      fmt::format("the machine's clock ({}) is {} {} the log's time ({})", TimeText(wall),
-                  LengthText(wall_ahead_ms_), wall_ahead_ms_ > 0 ? "ahead of" : "behind",
-                  TimeText(time_ms_));
+  const std::string clocks = fmt::format(
+      "the machine's clock ({}) is {} {} the log's time ({})", TimeText(wall),
+      LengthText(wall_ahead_ms_), wall_ahead_ms_ > 0 ? "ahead of" : "behind", TimeText(time_ms_));
   std::string text;
   if (refuses_) {
     text = fmt::format(

@@ -1,10 +1,10 @@
 // LogClock: the time of a log, by which its records are stamped and ages are measured
 // (docs/SEMANTICS.md, "Log time").
 //
-// It runs by the machine's elapsed time, and follows the machine's wall clock only where that can be
-// believed: where the two differ by less than an hour, where a time server keeps the wall clock, or
-// where a person has accepted it. So a wall clock that somebody sets wrong, even for a moment, stamps
-// no record and removes nothing. It never goes back. Thread-safe.
+// It runs by the machine's elapsed time, and follows the machine's wall clock only where that can
+// be believed: where the two differ by less than an hour, where a time server keeps the wall clock,
+// or where a person has accepted it. So a wall clock that somebody sets wrong, even for a moment,
+// stamps no record and removes nothing. It never goes back. Thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -53,7 +53,8 @@ class LogClock final : public Clock {
   Anchor Now() const;
   Trouble CheckTrouble() const;
   // Ages may be counted from here where that removes something: the smaller of wall clock and log
-  // time. Nothing while the two cannot be brought together: then nothing may be removed for its age.
+  // time. Nothing while the two cannot be brought together: then nothing may be removed for its
+  // age.
   std::optional<int64_t> RetentionNowMs() const;
 
   // A person says that the wall clock is right.

@@ -56,9 +56,9 @@ TEST_F(LogClockTest, AClockThatIsSetAheadStampsNothingAndRemovesNothing) {
     const LogClock::Trouble trouble = clock_.CheckTrouble();
     EXPECT_EQ(trouble.wall_ahead_ms, ahead);
     EXPECT_FALSE(trouble.refuses);
-    EXPECT_THAT(trouble.text, AllOf(HasSubstr("ahead of the log's time"),
-                                    HasSubstr("records get the log's time"),
-                                    HasSubstr("sightline clock accept")));
+    EXPECT_THAT(trouble.text,
+                AllOf(HasSubstr("ahead of the log's time"), HasSubstr("records get the log's time"),
+                      HasSubstr("sightline clock accept")));
     machine_.Set(wall + 2'000);
     EXPECT_EQ(clock_.NowMs(), before + 2'000);
     EXPECT_EQ(Trouble(), "");
@@ -101,8 +101,8 @@ TEST_F(LogClockTest, ALogThatIsAheadSaysSo) {
   clock_.Resume(kNow + 400 * kDay, std::nullopt, 7 * kDay);
   machine_.SetSynchronised(true);
   EXPECT_EQ(clock_.NowMs(), kNow + 400 * kDay);
-  EXPECT_THAT(Trouble(), AllOf(HasSubstr("400 d behind the log's time"),
-                               HasSubstr("new data folder")));
+  EXPECT_THAT(Trouble(),
+              AllOf(HasSubstr("400 d behind the log's time"), HasSubstr("new data folder")));
   EXPECT_EQ(clock_.RetentionNowMs(), kNow);
   // To accept the clock does not take the log's time back, but it stands.
   machine_.SetSynchronised(false);
@@ -224,7 +224,8 @@ TEST_F(LogClockTest, HoldsWhateverIsDoneToTheClock) {
 }
 
 TEST(LogClockAnchor, DamagedTextIsNone) {
-  for (const char* text : {"", "1", "1 ", "1 2", "x 2 boot", "1 x boot", "99999999999999999999 1 b"})
+  for (const char* text :
+       {"", "1", "1 ", "1 2", "x 2 boot", "1 x boot", "99999999999999999999 1 b"})
     EXPECT_EQ(LogClock::Anchor::Parse(text), std::nullopt) << text;
 }
 

@@ -29,6 +29,7 @@ enum class Mutant : uint8_t {
   kGapTwice,           // when a gap is cut, each part reports the whole gap as lost
   kGapStraddles,       // a gap is not cut at the sinks' committed offsets
   kZombieRemovesRuns,  // a task that has lost its partition still removes unknown runs
+  kForgetByRecord,     // a record's own append time, which may go back, decides what is forgotten
   kAnySettings,        // a start does not compare its settings with the stored ones
   kAdoptAnySettings,   // a folder without stored settings takes any, whatever its checkpoints say
 };

@@ -37,7 +37,8 @@ int RunAccept(const std::string& data) {
     }
     std::this_thread::sleep_for(kPoll);
   }
-  fmt::print("The clock is accepted: the log's time follows it now. `/healthz` says if it is not.\n");
+  fmt::print(
+      "The clock is accepted: the log's time follows it now. `/healthz` says if it is not.\n");
   return 0;
 }
 
@@ -45,15 +46,19 @@ int RunAccept(const std::string& data) {
 
 void AddClockCommands(CLI::App& app, int* result) {
   CLI::App* const clock =
-      app.add_subcommand("clock", "Say that the machine's clock is right, where it differs from the "
-                                  "log's time");
+      app.add_subcommand("clock",
+                         "Say that the machine's clock is right, where it differs from the "
+                         "log's time");
   clock->require_subcommand(1);
   auto data = std::make_shared<std::string>("data");
-  CLI::App* const accept = clock->add_subcommand(
-      "accept",
-      "Let the log's time follow the machine's clock, although they differ by an hour or more and no "
-      "time server keeps the clock. Check the clock first: `date`");
-  accept->add_option("--data", *data, "The data folder of the process whose /healthz names the clock.")
+  CLI::App* const accept =
+      clock->add_subcommand("accept",
+                            "Let the log's time follow the machine's clock, although they differ "
+                            "by an hour or more and no "
+                            "time server keeps the clock. Check the clock first: `date`");
+  accept
+      ->add_option("--data", *data,
+                   "The data folder of the process whose /healthz names the clock.")
       ->capture_default_str();
   accept->footer(
       "Example:\n"

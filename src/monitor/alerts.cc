@@ -10,10 +10,10 @@ namespace sightline {
 namespace {
 
 constexpr std::array<std::string_view, kRules> kNames = {
-    "camera_silent", "location_silent", "duplicate_storm", "dead_letter_rate",  "too_late_rate",
-    "clock_ahead",   "clock_behind",    "lag_growing",     "watermark_stalled", "state_near_limit",
-    "sink_failing",  "clock_unguarded", "degraded",        "records_lost",      "camera_split",
-    "server_clock"};
+    "camera_silent",     "location_silent",  "duplicate_storm", "dead_letter_rate",
+    "too_late_rate",     "clock_ahead",      "clock_behind",    "lag_growing",
+    "watermark_stalled", "state_near_limit", "sink_failing",    "clock_unguarded",
+    "degraded",          "records_lost",     "camera_split",    "server_clock"};
 constexpr int64_t kMinute = 60'000;
 // A limit is a level, not a rate: its alert ends this many percentage points below the threshold.
 constexpr int64_t kLimitPointsBack = 5;

@@ -129,9 +129,9 @@ struct MonitorSample {
   std::vector<LocationSample> locations;
   std::vector<PartitionSample> partitions;
   std::vector<LimitSample> limits;
-  std::vector<TroubleSample> troubles;  // reported by sinks, logs and brokers
+  std::vector<TroubleSample> troubles;     // reported by sinks, logs and brokers
   ClockSample server_clock, broker_clock;  // `reason` is what is wrong with it
-  std::string clock_unguarded;          // why the clock guard is off; empty: it is on
+  std::string clock_unguarded;             // why the clock guard is off; empty: it is on
 };
 
 struct Alert {

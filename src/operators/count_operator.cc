@@ -99,7 +99,6 @@ struct CountOperator::State {
   Deduplicate deduplicate;
   CountWindows windows;
   std::vector<Event> events;  // of the record being processed
-  AppendTime newest_append_time = kNoAppendTime;
   CountRange loaded_range{spec.count_from, spec.count_until};
 };
 
@@ -137,7 +136,6 @@ void CountOperator::OnEvents(Offset offset, AppendTime append_time, std::span<co
       windows.Add(events[i], decision, offset, append_time, watermark);
     }
   }
-  state_->newest_append_time = append_time;
 }
 
 Segment CountOperator::TakeSegment(Offset first, Offset next) {
@@ -145,7 +143,7 @@ Segment CountOperator::TakeSegment(Offset first, Offset next) {
   Segment segment = state_->windows.Take(first, next, deduplicate.watermark(), deduplicate.items());
   // Compaction renumbers items and facts, so it may only run here: between segments nobody holds
   // such a number.
-  deduplicate.CompactIfDue(state_->newest_append_time);
+  deduplicate.CompactIfDue();
   return segment;
 }
 

@@ -40,7 +40,7 @@ Decision Deduplicate::Decide(const Event& event, AppendTime now, const Hint& hin
   if (event.kind == Event::Kind::kMalformed) return {.outcome = Outcome::kMalformed};
   Camera& camera = cameras_[hint.camera];
   const bool has_clock = now != kNoAppendTime;
-  if (has_clock) MarkHeard(camera, now);
+  const AppendTime heard = MarkHeard(camera, now);
   const bool future = has_clock && event.time > ToEventTime(now) + spec_.future_tolerance;
   if (event.kind == Event::Kind::kHeartbeat) {
     if (!future) Advance(camera, event.time);  // the camera's clock can be wrong in heartbeats, too
@@ -51,7 +51,7 @@ Decision Deduplicate::Decide(const Event& event, AppendTime now, const Hint& hin
   const bool outside = event.time < spec_.count_from || event.time >= spec_.count_until;
   // An event outside [count_from, count_until) is remembered all the same: so the memory does not
   // depend on the range, and the range may change (CountOperator::Load).
-  const Decision decision = Remember(event, now, hint);
+  const Decision decision = Remember(event, heard, hint);
   Advance(camera, event.time);
   if (outside) return {.outcome = Outcome::kOutside, .camera = hint.camera};
   return decision;
@@ -87,12 +87,19 @@ bool Deduplicate::IsTooLate(const Event& event, const Camera& camera, AppendTime
   return spec_.max_age && now != kNoAppendTime && event.time < ToEventTime(now) - *spec_.max_age;
 }
 
-void Deduplicate::MarkHeard(Camera& camera, AppendTime now) {
+// Silence is measured by the greatest append time so far: a log's append times may go back (a
+// broker's clock that was set, a new leader), and an id that was forgotten must stay forgotten,
+// since it may have been swept meanwhile.
+AppendTime Deduplicate::MarkHeard(Camera& camera, AppendTime now) {
+  if (now == kNoAppendTime) return now;
+  if (!Mutated(Mutant::kForgetByRecord)) now = std::max(now, newest_heard_);
+  newest_heard_ = now;
   if (camera.last_heard != kNoAppendTime && now - camera.last_heard > spec_.camera_ttl) {
     ++camera.generation;  // forgets its ids; its watermark stays
     camera_returned_ = true;
   }
   camera.last_heard = now;
+  return now;
 }
 
 void Deduplicate::Advance(Camera& camera, EventTime time) {
@@ -190,7 +197,7 @@ void Deduplicate::InsertId(const IdMemory::Entry& fresh, EventTime time, AppendT
   ids_.Insert(fresh, [&](const IdMemory::Entry& e) { return !sweep || IsRemembered(e, now); });
 }
 
-void Deduplicate::CompactIfDue(AppendTime now) {
+void Deduplicate::CompactIfDue() {
   if (facts_.size() < compact_at_ && items_.size() < compact_at_) return;
   // Renumbers the facts and items that remembered ids still use, in the order in which the ids meet
   // them, and drops the others.
@@ -208,7 +215,7 @@ void Deduplicate::CompactIfDue(AppendTime now) {
     }
     // Ids that are forgotten but not yet swept keep the sweeping switched on.
     oldest_ = std::min(oldest_, facts[fact].base + Millis{entry.newest});
-    camera_returned_ = camera_returned_ || !IsRemembered(entry, now);
+    camera_returned_ = camera_returned_ || !IsRemembered(entry, newest_heard_);
     entry.fact = fact;
   });
   facts_ = std::move(facts);
@@ -286,6 +293,7 @@ Status Deduplicate::LoadTables(ByteReader& in) {
     if (!sane(greatest)) return damaged;
     if (has_greatest) camera.greatest = greatest;
     camera.last_heard = {in.Signed()};
+    newest_heard_ = std::max(newest_heard_, camera.last_heard);
     camera.generation = static_cast<uint32_t>(in.Varint());
     if (!camera_index_.try_emplace(camera.id, static_cast<uint32_t>(cameras_.size())).second)
       return damaged;

@@ -75,7 +75,7 @@ class Deduplicate {
   const ItemNumbers& items() const { return items_; }
   // Drops the facts and names that no remembered id uses, once there may be enough of them. All
   // numbers change: no Decision or Hint may be held over the call.
-  void CompactIfDue(AppendTime now);
+  void CompactIfDue();
 
   void Save(const std::function<void(std::string_view)>& out) const;
   Status Load(ByteReader& in);
@@ -85,7 +85,8 @@ class Deduplicate {
     CameraId id;
     // The greatest accepted event time; the camera's watermark is this - out_of_orderness.
     std::optional<EventTime> greatest;
-    AppendTime last_heard = kNoAppendTime;  // append time of its last readable record
+    // The greatest append time in the partition up to its last readable record.
+    AppendTime last_heard = kNoAppendTime;
     // Increases when the camera returns after a silence of camera_ttl: that forgets its ids at
     // once.
     uint32_t generation = 0;
@@ -115,7 +116,8 @@ class Deduplicate {
   uint32_t CameraOf(CameraId id);
   EventTime WatermarkOf(const Camera& camera) const;
   bool IsTooLate(const Event& event, const Camera& camera, AppendTime now) const;
-  void MarkHeard(Camera& camera, AppendTime now);
+  // Returns the append time that counts for forgetting.
+  AppendTime MarkHeard(Camera& camera, AppendTime now);
   void Advance(Camera& camera, EventTime time);
   Decision Remember(const Event& event, AppendTime now, const Hint& hint);
   void InsertId(const IdMemory::Entry& fresh, EventTime time, AppendTime now);
@@ -137,9 +139,10 @@ class Deduplicate {
   FactIndex fact_index_;             // maps each key to its newest fact
   size_t compact_at_ = kCompactMin;  // compares with facts_.size() and items_.size()
   IdMemory ids_;
-  EventTime oldest_ = kAfterAllTime;      // no remembered id is older than this
-  bool camera_returned_ = false;          // a generation began since oldest_ was set
-  Watermark watermark_ = kBeforeAllTime;  // the partition's
+  EventTime oldest_ = kAfterAllTime;         // no remembered id is older than this
+  bool camera_returned_ = false;             // a generation began since oldest_ was set
+  Watermark watermark_ = kBeforeAllTime;     // the partition's
+  AppendTime newest_heard_ = kNoAppendTime;  // the greatest last_heard
 
   static constexpr size_t kCompactMin = 65'536;
 };

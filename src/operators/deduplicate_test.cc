@@ -84,6 +84,31 @@ TEST(Deduplicate, ASilentCamerasIdsAreForgotten) {
   }
 }
 
+// Append times go back when a broker's clock is set, or a leader with another clock takes over.
+TEST(Deduplicate, WhatIsForgottenStaysForgottenWhenAppendTimesGoBack) {
+  PipelineSpec spec = Spec();
+  spec.max_age.reset();
+  Deduplicate d(spec);
+  EXPECT_EQ(d.Decide(Detection(1, 7, 500), {500}).outcome, kCounted);
+  EXPECT_EQ(d.Decide(Detection(2, 8, 500), {500}).outcome, kCounted);
+  // Back by a little: nothing is forgotten.
+  EXPECT_EQ(d.Decide(Detection(2, 8, 500), {475}).outcome, kDuplicate);
+  // Another camera's record comes beyond camera_ttl, and the clock is set right again.
+  EXPECT_EQ(d.Decide(Detection(3, 9, 500), {500 + 1'101}).outcome, kCounted);
+  EXPECT_EQ(d.Decide(Detection(1, 7, 500), {510}).outcome, kCounted) << "it was forgotten";
+  EXPECT_EQ(d.Decide(Detection(1, 7, 500), {511}).outcome, kDuplicate) << "once";
+  EXPECT_EQ(d.Decide(Detection(3, 8, 500), {512}).outcome, kCounted) << "camera 2 was silent";
+  // The same from a checkpoint in between.
+  std::string state;
+  d.Save([&](std::string_view piece) { state += piece; });
+  Deduplicate loaded(spec);
+  ByteReader in(state);
+  ASSERT_TRUE(loaded.Load(in).ok());
+  EXPECT_EQ(loaded.Decide(Detection(1, 7, 500), {520}).outcome, kDuplicate);
+  EXPECT_EQ(loaded.Decide(Detection(2, 10, 500), {520}).outcome, kCounted);
+  EXPECT_EQ(loaded.Decide(Detection(2, 10, 500), {521}).outcome, kDuplicate);
+}
+
 TEST(Deduplicate, OutsideIsRememberedButNotCounted) {
   PipelineSpec spec = Spec();
   spec.count_from = {500};

@@ -242,6 +242,12 @@ void Count::Sample(MonitorReport& report) const {
   SampleKafka(writer_->stats(), report);
   report.numbers.emplace_back("untracked", activity_.untracked());
   sample.clock_unguarded = raw_->ClockUnguarded();
+  if (sample.clock_unguarded.empty()) {
+    AppendTime newest = kNoAppendTime;
+    for (const PartitionHealth& partition : runtime_->Snapshot())
+      newest = std::max(newest, raw_->EndOf(partition.partition).newest);
+    sample.broker_clock = CompareBrokerClock(newest, clock_.NowMs());
+  }
   sample.troubles = {{"brokers", raw_->trouble()},
                      {"group", membership_->trouble()},
                      {"lake", lake_ ? lake_->trouble() : ""}};

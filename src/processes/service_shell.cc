@@ -27,8 +27,8 @@ ServiceShell::~ServiceShell() {
 }
 
 Status ServiceShell::Open() {
-  Result<std::unique_ptr<Monitor>> monitor =
-      Monitor::Open(settings_.alerts, settings_.kafka, step_, clock_, [this](MonitorReport& report) {
+  Result<std::unique_ptr<Monitor>> monitor = Monitor::Open(
+      settings_.alerts, settings_.kafka, step_, clock_, [this](MonitorReport& report) {
         reports_.sample(report);
         const LogClock::Trouble trouble = clock_.CheckTrouble();
         report.sample.server_clock = {trouble.text, trouble.wall_ahead_ms};
@@ -110,7 +110,8 @@ void ServiceShell::HearAcceptance() {
   if (!accepted_ms) return;
   const int64_t wall_ms = clock_.NowMs() + clock_.CheckTrouble().wall_ahead_ms;
   if (std::abs(wall_ms - *accepted_ms) > kAcceptedForMs) {
-    LogWarning("an acceptance of the clock by `sightline clock accept` is too old, or of another clock");
+    LogWarning(
+        "an acceptance of the clock by `sightline clock accept` is too old, or of another clock");
     return;
   }
   clock_.Accept();
@@ -119,11 +120,11 @@ void ServiceShell::HearAcceptance() {
 
 std::vector<Metric> ServiceShell::CollectMetrics() const {
   std::vector<Metric> metrics;
-  metrics.push_back(Metric::Gauge(
-      "sightline_clock_ahead_ms",
-      "How far the machine's clock is ahead of the log's time, in milliseconds, where they differ by "
-      "an hour or more; otherwise 0.",
-      clock_.CheckTrouble().wall_ahead_ms));
+  metrics.push_back(Metric::Gauge("sightline_clock_ahead_ms",
+                                  "How far the machine's clock is ahead of the log's time, in "
+                                  "milliseconds, where they differ by "
+                                  "an hour or more; otherwise 0.",
+                                  clock_.CheckTrouble().wall_ahead_ms));
   monitor_->CollectMetrics(metrics);
   reports_.metrics(metrics);
   return metrics;

@@ -36,8 +36,7 @@ struct ServiceReports {
 class ServiceShell {
  public:
   // `settings` and `clock` outlive it. `step`: the name of the process in alerts and monitoring.
-  ServiceShell(const Settings& settings, std::string step, LogClock& clock,
-               ServiceReports reports);
+  ServiceShell(const Settings& settings, std::string step, LogClock& clock, ServiceReports reports);
   ~ServiceShell();
   ServiceShell(const ServiceShell&) = delete;
   ServiceShell& operator=(const ServiceShell&) = delete;

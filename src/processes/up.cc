@@ -187,15 +187,14 @@ void Up::SetLocations(const std::vector<Location>& locations) {
 
 Status Up::OpenLog() {
   RETURN_IF_ERROR(folder_.Create());
-  Result<std::unique_ptr<EmbeddedLog>> log =
-      EmbeddedLog::Open({.dir = settings_.data,
-                         .partitions = static_cast<int32_t>(settings_.partitions),
-                         .clock = &clock_,
-                         .clock_ahead_max =
-                             settings_.pipeline.max_age.value_or(settings_.pipeline.camera_ttl),
-                         .retention_age = settings_.log.retention,
-                         .retention_bytes = settings_.log.size_max,
-                         .queue_bytes_max = settings_.log.queue_max});
+  Result<std::unique_ptr<EmbeddedLog>> log = EmbeddedLog::Open(
+      {.dir = settings_.data,
+       .partitions = static_cast<int32_t>(settings_.partitions),
+       .clock = &clock_,
+       .clock_ahead_max = settings_.pipeline.max_age.value_or(settings_.pipeline.camera_ttl),
+       .retention_age = settings_.log.retention,
+       .retention_bytes = settings_.log.size_max,
+       .queue_bytes_max = settings_.log.queue_max});
   if (!log.ok()) return log.status();
   log_ = std::move(log).value();
   if (settings_.kafka.enabled()) return OpenKafka();
@@ -334,6 +333,12 @@ void Up::Sample(MonitorReport& report) const {
   sample.limits.push_back({"spill", spilled, settings_.engine.spill_max});
   const RawLogReport raw = raw_.log->Report();
   sample.clock_unguarded = raw.clock_unguarded;
+  if (settings_.kafka.enabled() && raw.clock_unguarded.empty()) {
+    AppendTime newest = kNoAppendTime;
+    for (const SourcePartition& partition : raw_.log->Partitions())
+      newest = std::max(newest, raw_.log->EndOf(partition).newest);
+    sample.broker_clock = CompareBrokerClock(newest, clock_.NowMs());
+  }
   sample.troubles = {{"log", log_->Health().message()},
                      {"raw log", raw.health.message()},
                      {"lake", lake_ ? lake_->trouble() : ""}};

@@ -638,7 +638,8 @@ asio::awaitable<void> HttpConnection::WatchPeer() {
   std::array<char, 512> dropped;
   for (;;) {
     // Reads from the socket, because a read from the stream would share the writes' timer.
-    auto [error, bytes] = co_await stream_.socket().async_read_some(asio::buffer(dropped), kAwaitToken);
+    auto [error, bytes] =
+        co_await stream_.socket().async_read_some(asio::buffer(dropped), kAwaitToken);
     if (error) break;
   }
   peer_gone_ = true;

@@ -21,6 +21,9 @@
 namespace sightline {
 namespace {
 
+// Brokers whose clocks are kept by a time server stay far below it.
+constexpr int64_t kBrokerAheadMs = 3'600'000;
+
 namespace json = boost::json;
 
 constexpr int64_t kSchemaVersion = 1;
@@ -327,6 +330,17 @@ void SampleEngine(const std::vector<PartitionHealth>& partitions,
     sums["partitions_running"] += sample.running ? 1 : 0;
   }
   for (auto& [name, sum] : sums) report.numbers.emplace_back(name, sum);
+}
+
+ClockSample CompareBrokerClock(AppendTime newest, int64_t now_ms) {
+  if (newest == kNoAppendTime || newest.v - now_ms < kBrokerAheadMs) return {};
+  return {
+      .reason = fmt::format(
+          "the newest record of the raw topic has an append time {} min ahead of this machine's "
+          "clock: a broker's clock is ahead, or this machine's is behind. Until they agree, events "
+          "may be too late, and what is remembered of silent cameras may be forgotten",
+          (newest.v - now_ms) / 60'000),
+      .wall_ahead_ms = now_ms - newest.v};
 }
 
 void SampleSystem(const std::string& folder, MonitorReport& report) {

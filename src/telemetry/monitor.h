@@ -69,6 +69,9 @@ void SampleEngine(const std::vector<PartitionHealth>& partitions,
                   MonitorReport& report);
 // Adds the memory of this process with its limit, and the disk of `folder`.
 void SampleSystem(const std::string& folder, MonitorReport& report);
+// What the append time of the newest record, which a broker has given, says about the clocks of
+// that broker and of this machine. Nothing is wrong if there is none.
+ClockSample CompareBrokerClock(AppendTime newest, int64_t now_ms);
 void SampleKafka(const KafkaWriterStats& stats, MonitorReport& report);
 // Returns alerts.instance, or this host and the port of `url` if that is empty.
 std::string InstanceOf(const AlertSettings& settings, const std::string& url);

@@ -55,6 +55,7 @@ constexpr Planted kPlanted[] = {
     {Mutant::kGapTwice, "GAP_TWICE", 3'000},
     {Mutant::kGapStraddles, "GAP_STRADDLES", 3'000},
     {Mutant::kZombieRemovesRuns, "ZOMBIE_REMOVES_RUNS", 3'000},
+    {Mutant::kForgetByRecord, "FORGET_BY_RECORD", 3'000},
     {Mutant::kAnySettings, "ANY_SETTINGS", 3'000},
     {Mutant::kAdoptAnySettings, "ADOPT_ANY_SETTINGS", 3'000},
 };

@@ -29,6 +29,7 @@ namespace sightline::sim {
   X(correction)                       \
   X(spooled)                          \
   X(no_append_time)                   \
+  X(append_time_back)                 \
   X(identity_with_camera)             \
   /* messages */                      \
   X(message_of_lines)                 \

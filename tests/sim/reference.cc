@@ -24,7 +24,13 @@ class Judgement {
   Verdict Of(const Element& e, int64_t now) {
     if (e.kind == Event::Kind::kMalformed) return {.outcome = Outcome::kMalformed};
     const bool has_clock = now != kNoAppendTime.v;
-    if (has_clock) Hear(e.camera, now);
+    int64_t heard = now;
+    if (has_clock) {
+      steady_ = steady_ && now >= newest_;
+      Note(Reach::append_time_back, now < newest_);
+      heard = newest_ = std::max(newest_, now);
+      Hear(e.camera, heard);
+    }
     const bool heartbeat = e.kind == Event::Kind::kHeartbeat;
     if (has_clock && e.time > now + spec_.future_tolerance.v) {
       Note(Reach::future_heartbeat, heartbeat);
@@ -37,7 +43,7 @@ class Judgement {
       Note(Reach::too_late_by_max_age, !late);
       return {.outcome = Outcome::kTooLate};
     }
-    return Accept(e, now);
+    return Accept(e, heard);
   }
 
  private:
@@ -98,14 +104,17 @@ class Judgement {
   void CountOnce(const Element& e, int64_t now) {
     Note(Reach::window_before_1970, e.time < 0);
     if (counted_.emplace(e.camera, e.location, e.id, e.time, e.item).second) return;
+    if (!steady_) return;  // what is remembered was forgotten when the log's clock was set ahead
     if (spec_.max_age || now == kNoAppendTime.v) throw Violation("reference: a copy counted twice");
     Note(Reach::counted_again_after_ttl);
   }
 
   const PipelineSpec& spec_;
+  int64_t newest_ = INT64_MIN;  // the greatest append time of a readable element so far
+  bool steady_ = true;          // append times have never gone back
   std::map<Identity, Seen> seen_;
   std::map<int64_t, int64_t> greatest_;  // the greatest accepted event time of each camera
-  std::map<int64_t, int64_t> heard_;     // the append time of each camera's last readable element
+  std::map<int64_t, int64_t> heard_;     // newest_ at each camera's last readable element
   std::set<std::tuple<int64_t, int64_t, int64_t, int64_t, std::string>> counted_;
 };
 

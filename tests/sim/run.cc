@@ -511,19 +511,27 @@ void RunSeed(uint64_t seed) {
   if (const Status valid = spec.Validate(); !valid.ok()) throw Violation(valid.message());
   const std::vector<Message> topic = RandomTopic(prng, spec);
   const std::vector<std::vector<Verdict>> verdicts = Judge(spec, topic);
+  // Where append times go back, what is forgotten depends on the order in each partition.
+  const bool steady = std::ranges::is_sorted(topic, {}, &Message::append_time);
+  const auto logs_of = [&](size_t partitions) {
+    std::vector<Log> logs = Split(prng, spec, topic, verdicts, partitions);
+    if (!steady)
+      for (Log& log : logs) log = Without(log, {}, spec);
+    return logs;
+  };
   std::optional<Totals> totals;
   for (const size_t partitions : {1, 4, 16}) {
     Totals of_these;
-    for (const Log& log : Split(prng, spec, topic, verdicts, partitions)) {
+    for (const Log& log : logs_of(partitions)) {
       RunOperator(prng, spec, log);
       of_these.Add(log.Expect(log.start, log.end));
     }
     if (!totals) totals = of_these;
-    if (*totals != of_these) throw Violation("sums depend on the number of partitions");
+    if (steady && *totals != of_these) throw Violation("sums depend on the number of partitions");
   }
   // Tests the engine, with everything that can go wrong. Each partition gets its own mix of faults.
   const size_t partitions = std::array<size_t, 3>{1, 4, 16}[seed % 3];
-  for (const Log& log : Split(prng, spec, topic, verdicts, partitions)) {
+  for (const Log& log : logs_of(partitions)) {
     Run run(prng, spec, log);
     run.Faulty(prng.Below(100 + 30 * std::ssize(log.entries)));
     run.ToTheEnd();

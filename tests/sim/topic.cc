@@ -222,6 +222,7 @@ class Generator {
     now_ = base_ - 300;
     has_append_time_ = !prng.OneIn(8);
     Note(Reach::no_append_time, !has_append_time_);
+    unsteady_ = has_append_time_ && prng_.OneIn(6);
     for (int64_t c = 0, n = 2 + prng.Below(6); c < n; ++c) {
       cameras_.push_back({.id = c, .clock = base_});
       if (prng.OneIn(3)) cameras_.push_back({.id = c + 16, .clock = base_});
@@ -249,7 +250,8 @@ class Generator {
 
  private:
   Message NextMessage(const Camera& camera) {
-    Message message{.camera = camera.id, .append_time = has_append_time_ ? now_ : kNoAppendTime.v};
+    Message message{.camera = camera.id,
+                    .append_time = has_append_time_ ? now_ + LogStep() : kNoAppendTime.v};
     if (prng_.OneIn(80)) {
       WriteGarbage(prng_, message);
       return message;
@@ -270,6 +272,15 @@ class Generator {
     }
     WritePayload(prng_, message);
     return message;
+  }
+
+  // How far the log's clock is from the cameras' now. In some worlds somebody sets it, by up to
+  // twice the time after which a silent camera is forgotten.
+  int64_t LogStep() {
+    if (!unsteady_) return 0;
+    if (prng_.OneIn(30)) log_step_ = prng_.Below(4 * spec_.camera_ttl.v) - 2 * spec_.camera_ttl.v;
+    if (prng_.OneIn(8)) log_step_ = 0;
+    return log_step_;
   }
 
   Element NextElement(const Camera& camera) {
@@ -311,6 +322,8 @@ class Generator {
   std::map<int64_t, std::vector<Element>> sent_;  // by partition, of 16
   int64_t base_ = 0, now_ = 0, next_id_ = 0;
   bool has_append_time_ = true;
+  bool unsteady_ = false;
+  int64_t log_step_ = 0;
 };
 
 }  // namespace

@@ -31,6 +31,7 @@ import test_operation
 import test_monitor
 import test_repair
 import test_input
+import test_clocks
 import test_stream
 import test_durability
 import test_gap

@@ -40,8 +40,8 @@ constexpr std::string_view kDeadLettersTopic = "dead_letters";
 constexpr std::string_view kLateDetectionsTopic = "late_detections";
 
 struct EmbeddedLogOptions {
-  std::string dir;               // created if needed; has one owner at a time
-  int32_t partitions = 1;        // of every topic; fixed when the log is created
+  std::string dir;         // created if needed; has one owner at a time
+  int32_t partitions = 1;  // of every topic; fixed when the log is created
   // Gives the append times; Open() resumes it at the newest record. It outlives the log. While it
   // refuses, appends are answered with kRetry and its reason.
   LogClock* clock = nullptr;

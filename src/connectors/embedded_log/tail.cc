@@ -66,9 +66,8 @@ void Tail::ForEach(const std::function<void(const Stream&)>& visit) const {
 
 AppendTime Tail::newest() const {
   AppendTime newest = kNoAppendTime;
-  ForEach([&newest](const Stream& stream) {
-    newest = std::max(newest, stream.position.append_time);
-  });
+  ForEach(
+      [&newest](const Stream& stream) { newest = std::max(newest, stream.position.append_time); });
   return newest;
 }
 

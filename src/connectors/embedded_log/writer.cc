@@ -313,10 +313,9 @@ Result<bool> Writer::RetainSome() {
   // Never counted from a time ahead of the newest record: a silence removes nothing.
   const std::optional<int64_t> now_ms = clock_.RetentionNowMs();
   const AppendTime newest = tail_.newest();
-  const AppendTime kept_from =
-      now_ms && newest != kNoAppendTime
-          ? AppendTime{std::min(*now_ms, newest.v) - retention_age_.v}
-          : kNoAppendTime;
+  const AppendTime kept_from = now_ms && newest != kNoAppendTime
+                                   ? AppendTime{std::min(*now_ms, newest.v) - retention_age_.v}
+                                   : kNoAppendTime;
   int64_t stored_bytes = tail_.stored_bytes();
   int64_t removed_bytes = 0;
   std::vector<BatchWriter::Stored> due;
