@@ -431,13 +431,14 @@ void AlertRules::State::EvaluateSinks() {
       LastChange& last_change = sinks[{sink.name, PartitionOf(partition)}];
       if (!partition.running) continue;
       // A sink stalls only while it is behind: one that has everything has nothing to commit.
-      const bool behind = sink.committed < partition.position;
+      const int64_t waiting = partition.position.v - std::max<int64_t>(0, sink.committed.v);
+      const bool behind = waiting > 0;
       if (last_change.at_ms == 0 || !behind || last_change.number != sink.committed.v)
         last_change = {sink.committed.v, now_ms, partition.position.v};
       const int64_t stalled_ms = now_ms - last_change.at_ms;
       if (stalled_ms < options.sink_stalled.v + 2 * sink.interval.v) continue;
       ++worst.partitions;
-      worst.behind += partition.position.v - std::max<int64_t>(0, sink.committed.v);
+      worst.behind += waiting;
       worst.stalled_ms = std::max(worst.stalled_ms, stalled_ms);
     }
   }

@@ -249,6 +249,24 @@ TEST_F(Alerts, ASinkThatTakesNothingFails) {
   EXPECT_EQ(Pass(100), Reported{"-sink_failing brokers"});
 }
 
+TEST_F(Alerts, ASinkWithoutAnythingToTakeDoesNotFail) {
+  sample.partitions = {{.partition = 0, .running = true, .sinks = {{.name = "lake"}}}};
+  EXPECT_EQ(Pass(600), Reported());
+  sample.partitions[0].position = {1};
+  EXPECT_EQ(Pass(90), Reported{"+sink_failing lake"});
+}
+
+TEST_F(Alerts, AClockThatWasSetIsToldAtOnce) {
+  sample.server_clock = {"the machine's clock is 8 d ahead of the log's time", 691'200'000};
+  EXPECT_EQ(Pass(1), Reported{"+server_clock all"});
+  EXPECT_EQ(last.text, sample.server_clock.reason);
+  EXPECT_EQ(last.facts.front(), (std::pair<std::string, int64_t>{"wall_ahead_ms", 691'200'000}));
+  sample.broker_clock = {"a broker's clock is ahead", -7'200'000};
+  EXPECT_EQ(Pass(1), Reported{"+server_clock brokers"});
+  sample.server_clock = sample.broker_clock = {};
+  EXPECT_EQ(Pass(1), (Reported{"-server_clock all", "-server_clock brokers"}));
+}
+
 TEST_F(Alerts, LimitsClocksAndPartitions) {
   sample.limits = {{"spill", 91, 100}, {"none", 5, 0}};
   EXPECT_EQ(Pass(20), Reported{"+state_near_limit spill"});

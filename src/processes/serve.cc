@@ -92,6 +92,8 @@ class Serve {
                        .health = [this] { return ReportHealth(); },
                        .ready = [this] { return ReportReadiness(); }}};
   mutable bool live_is_now_ = false;  // as the newest report had it; of its thread
+  std::mutex refused_mutex_;
+  Status refused_ = Status::Ok();  // of counts that live has refused; under refused_mutex_
   mutable std::mutex lake_mutex_;
   std::string lake_trouble_;  // under lake_mutex_
 };
@@ -197,11 +199,13 @@ void Serve::LookForTopics() {
 
 void Serve::Apply(const SourcePartition& partition, const Segment& segment) {
   activity_.Count(partition, segment, SteadyMs());
-  if (!live_->Apply(partition, {&segment, 1}))
-    LogError(
-        fmt::format("partition {} of '{}': counts of the offsets [{}, {}) do not continue "
-                    "those before; restart `serve`",
-                    partition.partition, partition.source, segment.first.v, segment.next.v));
+  if (live_->Apply(partition, {&segment, 1})) return;
+  // To go on would show wrong counts. A new process reads the topic from its beginning.
+  const std::lock_guard lock(refused_mutex_);
+  refused_ = Status::Stop(
+      fmt::format("partition {} of '{}': counts of the offsets [{}, {}) do not continue those "
+                  "before: start `serve` again",
+                  partition.partition, partition.source, segment.first.v, segment.next.v));
 }
 
 void Serve::CatchUp() const {
@@ -252,6 +256,10 @@ Status Serve::WaitForSignal() {
     locations_->Refresh();
     LookForTopics();
     RefreshLake();
+    {
+      const std::lock_guard lock(refused_mutex_);
+      RETURN_IF_ERROR(refused_);
+    }
     return watch_->Look();
   });
 }

@@ -34,7 +34,14 @@ PutAttempt TryPut(Storage& storage, const std::string& path, const std::string& 
                              "' was written: " + there.status().message());
     return PutAttempt::kUnknown;
   }
-  if (there.value() == body) return PutAttempt::kCommitted;
+  if (there.value() == body) {
+    // Everybody sees it, but its name may not survive a crash yet.
+    const Status confirmed = storage.Confirm(path);
+    if (confirmed.ok()) return PutAttempt::kCommitted;
+    status =
+        Status::Rebuild("it is unknown whether '" + path + "' is durable: " + confirmed.message());
+    return PutAttempt::kUnknown;
+  }
   return there.value().has_value() ? PutAttempt::kTaken : PutAttempt::kUnknown;
 }
 

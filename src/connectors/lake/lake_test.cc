@@ -161,6 +161,28 @@ TEST_F(LakeTest, AnUnknownOutcomeKeepsTheFiles) {
   EXPECT_EQ(Sum(), 10);
 }
 
+// The answer to the put is missing, and the file is there: only when its name is durable, too, is
+// the commit known.
+TEST_F(LakeTest, ACommitThatMayNotLastIsUnknown) {
+  const auto writer = Open();
+  const auto sink = Owner(*writer, Partition(0));
+  storage_.after_put = [](std::string_view path) {
+    return path.ends_with(".json") ? Status::Rebuild("no answer") : Status::Ok();
+  };
+  storage_.before_confirm = [](std::string_view) { return Status::Retry("fsync failed"); };
+  const Status unknown = Commit(*sink, {Make(0, 10)}).status();
+  EXPECT_EQ(unknown.code(), StatusCode::kRebuild);
+  EXPECT_THAT(unknown.message(), HasSubstr("fsync failed"));
+  storage_.before_confirm = nullptr;
+  const auto next = Owner(*writer, Partition(0), 2);
+  const Offset committed = next->Committed(Partition(0)).value();
+  if (committed == kNoneCommitted) {
+    ASSERT_TRUE(Commit(*next, {Make(0, 10)}).ok());
+  }
+  EXPECT_TRUE(Commit(*next, {Make(10, 20)}).ok());
+  EXPECT_EQ(Sum(), 20);
+}
+
 TEST_F(LakeTest, ComparesAndSets) {
   const auto writer = Open();
   ASSERT_TRUE(Commit(*Owner(*writer, Partition(0)), {Make(0, 10)}).ok());

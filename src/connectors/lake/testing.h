@@ -30,8 +30,8 @@ class TestStorage final : public Storage {
     std::filesystem::remove_all(root_, ignored);
   }
   // before_put runs before a put: an error from it replaces the put. after_put runs after a put: an
-  // error from it replaces the answer.
-  std::function<Status(std::string_view path)> before_put, after_put;
+  // error from it replaces the answer. before_confirm is as before_put.
+  std::function<Status(std::string_view path)> before_put, after_put, before_confirm;
   int64_t reads = 0;
 
   Result<std::optional<std::string>> Read(std::string_view path, ByteRange range) override {
@@ -45,6 +45,11 @@ class TestStorage final : public Storage {
     if (after_put)
       if (Status status = after_put(path); !status.ok()) return status;
     return put;
+  }
+  Status Confirm(std::string_view path) override {
+    if (before_confirm)
+      if (Status status = before_confirm(path); !status.ok()) return status;
+    return local_.Confirm(path);
   }
   Result<std::vector<FileInfo>> List(std::string_view directory) override {
     return local_.List(directory);

@@ -181,6 +181,11 @@ Result<PutOutcome> LocalStorage::Put(std::string_view path, std::string_view byt
   return PutOutcome::kWritten;
 }
 
+Status LocalStorage::Confirm(std::string_view path) {
+  const Result<fs::path> resolved = Resolve(path);
+  return resolved.ok() ? SyncDirectory(resolved.value().parent_path()) : resolved.status();
+}
+
 Status LocalStorage::PutAll(std::span<const NewFile> files) {
   for (; files.size() > kFilesAtOnce; files = files.subspan(kFilesAtOnce))
     RETURN_IF_ERROR(PutSome(files.first(kFilesAtOnce)));

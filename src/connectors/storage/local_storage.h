@@ -26,6 +26,7 @@ class LocalStorage final : public Storage {
 
   Result<std::optional<std::string>> Read(std::string_view path, ByteRange range) override;
   Result<PutOutcome> Put(std::string_view path, std::string_view bytes, PutMode mode) override;
+  Status Confirm(std::string_view path) override;
   Status PutAll(std::span<const NewFile> files) override;
   Result<std::vector<FileInfo>> List(std::string_view directory) override;
   Result<std::optional<FileInfo>> Stat(std::string_view path) override;

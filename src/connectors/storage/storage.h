@@ -6,8 +6,8 @@
 // machine.
 //
 // Errors: kRetry: nothing happened; try again later (a full disk, an unreachable server). kRebuild,
-// of Put() only: it is unknown whether the file exists; read it. kStop: a person must act
-// (permissions, a path that leaves the root).
+// of Put() only: it is unknown whether the file exists, or lasts; read it and call Confirm().
+// kStop: a person must act (permissions, a path that leaves the root).
 #pragma once
 
 #include <cstdint>
@@ -52,6 +52,9 @@ class Storage {
   // Writes a file, and creates the directories of its path. kIfAbsent: of all who put one path, one
   // wins.
   virtual Result<PutOutcome> Put(std::string_view path, std::string_view bytes, PutMode mode) = 0;
+  // Makes sure that a file that was read after such an answer lasts. kOk at once where every file
+  // that can be read does.
+  virtual Status Confirm(std::string_view) { return Status::Ok(); }
   // Puts files whose names nobody else uses. kOk: all of them exist and are durable; otherwise any
   // of them may exist. Puts them one by one, unless the storage has a faster way.
   virtual Status PutAll(std::span<const NewFile> files);
