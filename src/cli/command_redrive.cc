@@ -82,15 +82,16 @@ int PrintTotals(const RedriveResult& result, const std::string& format) {
                format);
 }
 
-// Returns a client of the server that owns the data folder, after checking that it answers.
-Result<std::unique_ptr<HttpClient>> FindServer(RedriveOptions* options) {
+// Returns a client of the server that gets the events, after checking that it answers. `is_owner`:
+// whether that is the server whose pipeline has refused them.
+Result<std::unique_ptr<HttpClient>> FindServer(RedriveOptions* options, bool* is_owner) {
   auto client = CreateCurlClient({});
   if (!client.ok()) return client;
   const std::string start = fmt::format(
       "start it with `sightline up --data {}`, or name another one with --url", options->data);
-  const std::optional<ServerAddress> owner =
-      options->url.empty() ? DataFolder(options->data).ReadAddress() : std::nullopt;
-  if (owner) options->url = owner->url;
+  const std::optional<ServerAddress> owner = DataFolder(options->data).ReadAddress();
+  const bool asks_owner = options->url.empty() && owner;
+  if (asks_owner) options->url = owner->url;
   if (options->url.empty())
     return Status::Stop(fmt::format("no server of '{}' is running: {}", options->data, start));
   while (options->url.ends_with('/')) options->url.pop_back();
@@ -99,11 +100,34 @@ Result<std::unique_ptr<HttpClient>> FindServer(RedriveOptions* options) {
     return Status::Stop(
         fmt::format("the server '{}' does not answer ({}): {}", options->url, alive.error, start));
   // After a crash another server may have taken the address. It must not get these events.
-  if (owner && !IsOf(*owner, alive.body))
+  *is_owner = owner && IsOf(*owner, alive.body);
+  if (asks_owner && !*is_owner)
     return Status::Stop(
         fmt::format("another program has the address '{}' of the server of '{}': {}", options->url,
                     options->data, start));
   return client;
+}
+
+// A pipeline refuses what it has refused as too late again: its settings stay, and its watermarks
+// only grow. Such events are taken out of what is sent to it; kStop if nothing else was asked for.
+Status LeaveOutTooLate(RedriveOptions* options) {
+  RedriveOptions late = *options;
+  late.future = false;
+  late.dry_run = true;
+  RedriveResult result;
+  RETURN_IF_ERROR(RunRedrive(late, {}, &result));
+  options->too_late = false;
+  if (result.chosen == 0) return Status::Ok();
+  const std::string why = fmt::format(
+      "{} events were too late for the pipeline of '{}', and would be too late again. Send them to "
+      "a "
+      "pipeline with a longer pipeline.dedup_horizon or pipeline.max_age, which has a data folder "
+      "of "
+      "its own: sightline redrive --data {} --outcome too_late --url http://HOST:PORT",
+      result.chosen, options->data, options->data);
+  if (!options->future) return Status::Stop(why);
+  fmt::print(stderr, "sightline redrive: {}\n", why);
+  return Status::Ok();
 }
 
 int Run(Command& command) {
@@ -115,9 +139,12 @@ int Run(Command& command) {
     if (const Status status = ReadTime(*text, time); !status.ok()) return Fail(status.message());
   std::unique_ptr<HttpClient> client;
   if (!options.dry_run) {
-    auto found = FindServer(&options);
+    bool is_owner = false;
+    auto found = FindServer(&options, &is_owner);
     if (!found.ok()) return Fail(found.status().message());
     client = std::move(found).value();
+    if (is_owner && options.too_late)
+      if (const Status left = LeaveOutTooLate(&options); !left.ok()) return Fail(left.message());
   }
   std::signal(SIGTERM, [](int) { stop_redrive = true; });
   std::signal(SIGINT, [](int) { stop_redrive = true; });
@@ -180,12 +207,13 @@ void AddRedriveCommand(CLI::App& app, int* result) {
       "Examples:\n"
       "  sightline redrive --dry-run                       by outcome, location and camera\n"
       "  sightline redrive --outcome future --from 2026-11-22T10:00:00Z --to 2026-11-22T11:00:00Z\n"
-      "  sightline redrive --data /srv/sightline --format json\n\n"
-      "First repair the cause (a camera's clock, pipeline.dedup_horizon), then send. The file\n"
-      "redrive.json in the data folder remembers what was sent. An accepted event has reached the\n"
-      "server; if it is still future or too late, it gets that outcome again (`sightline "
-      "ledger`).\n"
-      "Malformed events are never sent.");
+      "  sightline redrive --data /srv/sightline --outcome too_late --url http://127.0.0.1:8090\n\n"
+      "First repair the cause, then send. Events of the future can go to the same server once "
+      "their\n"
+      "time has come. Events that were too late would be too late there again: send them to a\n"
+      "pipeline with a longer pipeline.dedup_horizon, with --url. The file redrive.json in the "
+      "data\n"
+      "folder remembers what was sent. Malformed events are never sent.");
   redrive->callback([command, result] { *result = Run(*command); });
 }
 

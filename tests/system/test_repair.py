@@ -197,6 +197,14 @@ def redrive(t: Test) -> None:
     sent, _ = run("--outcome", "future", "--again")
     expect_equal(sent[0]["sent"], 301, "--again")
     balanced(server.wait_ledger(counted=311, duplicate=301))
+    with t.case("too late events to the pipeline that refused them"):
+        before = server.ledger()
+        for where in ((), ("--url", f"http://127.0.0.1:{server.port}")):
+            _, told = run("--outcome", "too_late", *where, code=1)
+            expect("50 events were too late" in told and "longer pipeline.dedup_horizon" in told, told)
+        sent, told = run()
+        expect(sent[0]["sent"] == 0 and "50 events were too late" in told, f"with all others: {sent}, {told}")
+        expect_equal(server.ledger(), before, "the ledger")
     server.stop()
 
     said = t.run("redrive", "--data", server.data)
