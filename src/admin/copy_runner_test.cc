@@ -22,7 +22,6 @@ namespace {
 using kafka::Eventually;
 using kafka::MockCluster;
 using kafka::MockRequest;
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 // Records in memory. Each is one that cannot be decoded, and so it is copied as it is.

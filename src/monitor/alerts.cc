@@ -491,7 +491,7 @@ void AlertRules::State::EvaluateStates() {
   Evaluate({Rule::kClockUnguarded, 0, {}}, unguarded, [&](Alert& alert) {
     alert.subject = "all";
     alert.of_process = true;
-    alert.text = sample->clock_unguarded;
+    if (!sample->clock_unguarded.empty()) alert.text = sample->clock_unguarded;
   });
   EvaluateClock("all", sample->server_clock);
   EvaluateClock("brokers", sample->broker_clock);
@@ -519,6 +519,7 @@ void AlertRules::State::EvaluateClock(std::string_view subject, const ClockSampl
   Evaluate({Rule::kServerClock, 0, std::string(subject)}, finding, [&](Alert& alert) {
     alert.subject = subject;
     alert.of_process = true;
+    if (clock.reason.empty()) return;  // it ends: what it was stays
     alert.text = clock.reason;
     alert.facts = {{"wall_ahead_ms", clock.wall_ahead_ms}};
   });

@@ -41,7 +41,7 @@ std::vector<std::pair<std::string, std::string>> Lines(const PipelineSpec& spec)
   };
 }
 
-// The values by name. A text that was cut off, or a line that is none of ours, is not ok.
+// The values by name. A text that was cut off, or a line without a value, is not ok.
 struct Parsed {
   std::map<std::string, std::string, std::less<>> values;
   bool ok = true;

@@ -19,7 +19,7 @@
 #include "connectors/kafka/membership.h"
 #include "connectors/kafka/steps.h"
 #include "connectors/kafka/topic_watch.h"
-#include "processes/locations_refresh.h"
+#include "connectors/locations/locations_refresh.h"
 #include "processes/process.h"
 #include "processes/service_shell.h"
 #include "processes/step_loop.h"

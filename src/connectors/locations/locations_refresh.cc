@@ -1,4 +1,4 @@
-#include "processes/locations_refresh.h"
+#include "connectors/locations/locations_refresh.h"
 
 #include <fmt/format.h>
 
