@@ -1,5 +1,6 @@
-// What the components of a process get of its settings: one place, so that `up`, `count`, `serve`
-// and `store` cannot differ. Pure but for OpenCountsWriter(), which asks the brokers.
+// Turns the settings of a process into the options of its components. It is done in one place, so
+// that `up`, `count`, `serve` and `store` cannot differ. Every function is pure except
+// OpenCountsWriter(), which asks the brokers.
 #pragma once
 
 #include <cstdint>
@@ -21,19 +22,19 @@ namespace sightline {
 
 RuntimeOptions RuntimeOptionsOf(const EngineSettings& settings);
 QueryEngineOptions QueryOptionsOf(const QuerySettings& settings);
-// Of the pages' panes. `log_end`: see Completeness.
+// The options of the page's panes. Completeness explains `log_end`.
 LiveOptions LiveOptionsOf(const Settings& settings, LogEndOf log_end);
-// The caller adds location_name, and runs and query where it answers questions.
+// The caller sets location_name. A process that answers queries also sets runs and query.
 LakeServiceOptions LakeOptionsOf(const Settings& settings, std::string dir);
 
-// The locations' names, and which version of the table they are of. Thread-safe; they outlive the
-// writer.
+// The names of the locations, and the version of the table that they come from. Both functions are
+// thread-safe and outlive the writer.
 struct LocationNames {
   std::function<std::string(LocationId)> name;
   std::function<int64_t()> version;
 };
-// The writer of the counts' topics. kStop: a topic is not there, the settings are refused, or
-// SIGTERM came while this waited.
+// Opens the writer of the topics of counts. kStop: a topic does not exist, the client refuses the
+// settings, or SIGTERM arrived during the wait.
 Result<std::unique_ptr<KafkaWriter>> OpenCountsWriter(const Settings& settings, KafkaRawTopics& raw,
                                                       LocationNames locations);
 

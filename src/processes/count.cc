@@ -33,7 +33,8 @@
 namespace sightline {
 namespace {
 
-// What is read is committed before a partition goes to another process, or after SIGTERM.
+// How long a partition may take to commit what it has read, before another process gets it or after
+// SIGTERM.
 constexpr Millis kHandOver{2'500};
 constexpr Millis kRenewTime{10'000};
 constexpr std::chrono::seconds kStartTime{5};
@@ -85,8 +86,8 @@ class Count {
   std::unique_ptr<Runtime> runtime_;
   std::atomic<Runtime*> running_ = nullptr;  // runtime_, once it is made
   std::mutex ours_mutex_;
-  // What the group has given us, and as what it is counted: nothing before its topic is known here.
-  // Under ours_mutex_, as are Add() and Remove() of the runtime.
+  // The partitions that the group has assigned to us, and the source as which each is counted: none
+  // until its topic is known here. Under ours_mutex_, like the runtime's Add() and Remove().
   std::map<KafkaPartition, std::optional<SourcePartition>> ours_;
   std::unique_ptr<KafkaMembership> membership_;
   ServiceShell shell_{settings_,
@@ -100,7 +101,7 @@ class Count {
 
 Status Count::Start() {
   if (!settings_.kafka.enabled())
-    return Status::Stop("count reads raw events from Kafka: say --kafka host:port");
+    return Status::Stop("count reads raw events from Kafka: give --kafka host:port");
   RETURN_IF_ERROR(OpenTopic());
   RETURN_IF_ERROR(OpenLocations());
   RETURN_IF_ERROR(tasks_.ClaimSettings());
@@ -138,7 +139,7 @@ Status Count::OpenLocations() {
   return locations_->Load();
 }
 
-// A lake that all counting processes share: each commits its own partitions' offsets.
+// All counting processes share one lake. Each commits the offsets of its own partitions.
 Status Count::OpenLake() {
   if (settings_.lake.dir.empty()) return Status::Ok();
   LakeServiceOptions options = LakeOptionsOf(settings_, settings_.lake.dir);
@@ -151,7 +152,7 @@ Status Count::OpenLake() {
   return Status::Ok();
 }
 
-// On the membership's thread.
+// Called on the membership's thread, like Give().
 void Count::Take(const std::vector<KafkaPartition>& partitions) {
   {
     const std::lock_guard lock(ours_mutex_);
@@ -160,7 +161,6 @@ void Count::Take(const std::vector<KafkaPartition>& partitions) {
   Settle();
 }
 
-// On the membership's thread, too.
 void Count::Give(const std::vector<KafkaPartition>& partitions) {
   const std::lock_guard lock(ours_mutex_);
   std::vector<SourcePartition> counted;
@@ -174,15 +174,15 @@ void Count::Give(const std::vector<KafkaPartition>& partitions) {
   for (const SourcePartition& partition : counted) activity_.Forget(partition);
 }
 
-// Counts what is ours as what it is now: a topic that the group knows may not be known here yet,
-// and one that was made again is another source.
+// Starts to count our partitions as the sources that they are now. A topic that the group knows may
+// not be known here yet, and a topic that was created again is another source.
 void Count::Settle() {
   const std::lock_guard lock(ours_mutex_);
   for (auto& [partition, counted] : ours_) {
     const KafkaRawTopicPtr topic = raw_->Find(partition.topic);
     if (topic == nullptr) continue;
     if (counted && counted->source == topic->source) continue;
-    // What it had read reaches every sink: nobody will do it later.
+    // What was read from the old topic must reach every sink now: nobody can read it later.
     if (counted && !runtime_->Remove({*counted}, kRenewTime.v))
       LogError("some sinks have not committed everything that was read from the deleted topic");
     counted = SourcePartition{topic->source, partition.partition};
@@ -229,8 +229,8 @@ Result<std::unique_ptr<PartitionTask>> Count::BuildTask(const SourcePartition& p
 void Count::Sample(MonitorReport& report) const {
   MonitorSample& sample = report.sample;
   activity_.Fill(sample.now_ms, sample);
-  // Other processes may hear a location whose cameras here are silent, and a camera in another
-  // partition: `serve` watches both.
+  // `serve` watches these two: another process may count the other cameras of a location that is
+  // silent here, and the other partition of a camera.
   sample.locations.clear();
   sample.splits.clear();
   report.ledger = *sample.ledger;
@@ -263,7 +263,7 @@ Status Count::WaitForSignal() {
   });
 }
 
-// Tells the group how far each partition is committed, for tools that show the lag of groups.
+// Reports to the group how far each partition is committed, for tools that show the lag of groups.
 void Count::ReportProgress() {
   for (const PartitionHealth& partition : runtime_->Snapshot())
     if (partition.task.running && !partition.task.sinks.empty() &&
@@ -273,7 +273,7 @@ void Count::ReportProgress() {
           partition.task.sinks.front().committed);
 }
 
-// Leaving the group drains what is ours and gives it away.
+// To leave the group drains our partitions and gives them to others.
 void Count::Stop() {
   LogInfo("stopping");
   shell_.Stop(kServerStop);
@@ -297,7 +297,7 @@ Health Count::ReportHealth() const {
   return health;
 }
 
-// One that has no partition can do all there is for it.
+// A process without a partition is ready, too.
 Health Count::ReportReadiness() const {
   Health ready;
   ReportEngineReadiness(runtime_->Snapshot(), ready);

@@ -1,5 +1,5 @@
-// count: the counting of a topic alone, shared with other processes: each has some of the
-// partitions, agreed on by a consumer group, and counts them into topics exactly once.
+// count: counts a topic, and does nothing else. Several such processes share the partitions through
+// a consumer group. Each counts its own into topics, exactly once.
 #pragma once
 
 #include <functional>
@@ -10,8 +10,8 @@
 
 namespace sightline {
 
-// As RunUp() in processes/up.h: runs until SIGTERM or SIGINT, which must be blocked in the calling
-// thread.
+// Runs until SIGTERM or SIGINT, like RunUp() in processes/up.h. The calling thread must have
+// blocked both signals.
 Status RunCount(const Settings& options, const std::function<void(const std::string& url)>& ready);
 
 }  // namespace sightline

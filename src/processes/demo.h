@@ -1,6 +1,5 @@
-// The files of `up --demo`, which it needs beside the program: none. They are part of the program
-// and written into a folder, because the location table is re-read and the recording replayed as
-// files.
+// The files of `up --demo`. They are compiled into the binary, so the demo needs nothing beside it.
+// They are written to a folder, because the location table and the recording are read as files.
 #pragma once
 
 #include <string>
@@ -9,10 +8,10 @@
 
 namespace sightline {
 
-// Each makes the folder, writes its file anew and returns its path.
-// The names of the simulated city, and of the recording's town square.
+// Each function creates the folder, writes its file anew and returns the file's path.
+// The location table: the names of the simulated city and of the recording's town square.
 Result<std::string> WriteDemoLocations(const std::string& folder);
-// data/pedestrians.ndjson, gzip.
+// The recording: data/pedestrians.ndjson, compressed with gzip.
 Result<std::string> WriteDemoRecording(const std::string& folder);
 
 }  // namespace sightline

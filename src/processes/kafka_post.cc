@@ -23,7 +23,7 @@ namespace {
 constexpr Millis kAskTime{2'000};
 constexpr Millis kDeliveryTime{10'000};
 constexpr size_t kIngestStep = 1 << 20;
-// For topics of locations that are new.
+// How often the client looks for topics of new locations.
 constexpr std::chrono::seconds kLookAgain{3};
 
 class KafkaPost final : public HttpClient {
@@ -57,7 +57,7 @@ class KafkaPost final : public HttpClient {
   }
 
  private:
-  // Shared: with the delivery report, which may come after this has given up.
+  // Shared with the delivery report, which may arrive after the post has given up.
   struct Wait {
     std::mutex mutex;
     std::condition_variable changed;
@@ -127,7 +127,7 @@ Result<std::unique_ptr<HttpClient>> OpenKafkaPost(const Settings& options, Kafka
   if (!kafka.ok()) return kafka.status();
   const Result<RawTopicName> name = RawTopicName::Parse(options.kafka.topic);
   if (!name.ok()) return name.status();
-  // What librdkafka would refuse, now and not with the first post.
+  // Finds options that librdkafka refuses now rather than with the first post.
   if (const auto tried = KafkaAdmin::Open(kafka.value(), kAskTime); !tried.ok())
     return tried.status();
   return std::unique_ptr<HttpClient>(std::make_unique<KafkaPost>(

@@ -1,5 +1,6 @@
-// KafkaPost: a camera's posts go to the raw topic instead of a server, with the same words in the
-// answer, so that spool, order and backoff of camera/sender.h hold for both.
+// KafkaPost: an HttpClient that writes a camera's posts to the raw topic instead of sending them to
+// a server. Its answers read like those of the server, so that the spool, the order and the
+// back-off of camera/sender.h work for both.
 #pragma once
 
 #include <cstdint>
@@ -11,11 +12,11 @@
 
 namespace sightline {
 
-// What one message of the topic has.
+// What one message of the topic holds.
 enum class KafkaMessage : uint8_t { kEvent, kFrame };
 
-// Connects with the first post; a cluster that is away is an answer that did not come. kStop: the
-// options are refused.
+// The first post connects. While the cluster is away, a post has no answer. kStop: the client
+// refuses the options.
 Result<std::unique_ptr<HttpClient>> OpenKafkaPost(const Settings& options, KafkaMessage message);
 
 }  // namespace sightline

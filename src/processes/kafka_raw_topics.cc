@@ -15,7 +15,7 @@ constexpr std::chrono::seconds kInterval{3};
 // A broker that has just started may not know the newest topics.
 constexpr int kMissingMax = 3;
 
-// Keeps the reader for as long as something of it is read.
+// Keeps the reader alive as long as one of its sources is read.
 class HeldSource final : public Source {
  public:
   HeldSource(std::shared_ptr<KafkaReader> reader, std::unique_ptr<Source> source)
@@ -183,7 +183,7 @@ void KafkaRawTopics::ReportTrouble(std::string trouble) {
 }
 
 LogEnd KafkaRawTopics::EndOf(const SourcePartition& partition) const {
-  // What was read before a topic was made again has no more to come.
+  // Nothing more comes from a topic that was deleted, even if another has its name now.
   const KafkaRawTopicPtr topic = FindSource(partition.source);
   return topic == nullptr ? LogEnd{} : topic->reader->EndOf(topic->topic.id, partition.partition);
 }

@@ -1,8 +1,8 @@
-// KafkaRawTopics: the topics of raw events as they are now - one, or one a location - and how each
-// of them is read. Topics that are made while this runs are found, and read from their beginning;
-// one that is deleted and made again is another source.
+// KafkaRawTopics: the topics that hold raw events now, one for all locations or one per location,
+// and the reader of each. Topics that are created later are found and read from their beginning. A
+// topic that was deleted and created again is another source.
 //
-// Thread-safe; Look() is for one thread.
+// Thread-safe, except Look(), which one thread calls.
 #pragma once
 
 #include <chrono>
@@ -31,15 +31,17 @@ namespace sightline {
 struct KafkaRawTopic {
   KafkaTopic topic;
   std::string source;  // its identity
-  // Of its own where the topic was made again: a reader goes on with what it began with.
+  // A topic that was created again has a reader of its own: a reader stays with the topic that it
+  // began with.
   std::shared_ptr<KafkaReader> reader;
 };
 using KafkaRawTopicPtr = std::shared_ptr<const KafkaRawTopic>;
 
 class KafkaRawTopics {
  public:
-  // Waits for the cluster, and looks. kStop: given up; the one topic is not there; options that
-  // cannot be. By location there may be none yet.
+  // Waits for the cluster and looks for the topics. kStop: `give_up` was true, the only topic does
+  // not exist, or the options contradict each other. With topics per location there may be none
+  // yet.
   static Result<std::unique_ptr<KafkaRawTopics>> Open(const KafkaSettings& settings,
                                                       const std::function<bool()>& give_up);
 
@@ -47,31 +49,31 @@ class KafkaRawTopics {
   const RawTopicName& name() const { return name_; }
   const std::string& cluster_id() const { return cluster_id_; }
   KafkaAdmin& admin() { return *admin_; }
-  // By name.
+  // Ordered by name.
   std::vector<KafkaRawTopicPtr> topics() const;
   KafkaRawTopicPtr Find(std::string_view topic) const;         // null: there is none
   KafkaRawTopicPtr FindSource(std::string_view source) const;  // null: there is none
-  // Partitions of all topics.
+  // The number of partitions of all topics together.
   int32_t partitions() const;
 
-  // Asks the cluster, if the last time is some seconds ago. A topic that was made again is in both
-  // lists. One that is gone from the cluster stays where there is but one: what is made under its
-  // name is another source.
+  // Asks the cluster, unless that was done in the last few seconds. A topic that was created again
+  // is in both lists. If there is only one topic, it stays even when the cluster has it no longer:
+  // a topic that is created under its name is another source.
   struct Change {
     std::vector<KafkaRawTopicPtr> gone, found;
   };
   Change Look();
 
-  // Where a partition ends, as its source knows it.
+  // Where a partition ends, as far as its source knows.
   LogEnd EndOf(const SourcePartition& partition) const;
-  // `partition` is of a topic that was once known here; it is kept with the source.
+  // Opens a partition of a topic that was found earlier. The source keeps the topic alive.
   std::unique_ptr<Source> OpenSource(const KafkaRawTopicPtr& topic, int32_t partition,
                                      std::function<void()> wake) const;
 
-  // Why the cluster does not answer, or what must not be done to topics was done; empty: all is
-  // well.
+  // Why the cluster does not answer, or what was done to a topic that must not be done. Empty: all
+  // is well.
   std::string trouble() const;
-  // Why nobody knows when the records of some topic came; empty: that is known of all.
+  // Why the append times of some topic are not the brokers'. Empty: they are, for every topic.
   std::string ClockUnguarded() const;
 
  private:
@@ -86,7 +88,7 @@ class KafkaRawTopics {
   const std::string cluster_id_;
   const std::shared_ptr<KafkaReader> reader_;
   std::chrono::steady_clock::time_point looked_ = std::chrono::steady_clock::now();
-  bool opened_ = false;                 // new ones are told
+  bool opened_ = false;                 // from then on, new topics are logged
   std::set<std::string> known_;         // names that reader_ has seen, each of one topic; of Look()
   std::map<std::string, int> missing_;  // how often a topic was not there; of Look()
   mutable std::mutex mutex_;
@@ -94,15 +96,16 @@ class KafkaRawTopics {
   std::string trouble_;                                          // under mutex_
 };
 
-// For KafkaDetections: with the number of their partitions.
+// The topics with the numbers of their partitions, for KafkaDetections.
 std::map<std::string, int32_t, std::less<>> TopicsToPost(const KafkaRawTopics& topics);
 Result<std::map<std::string, int32_t, std::less<>>> RawTopicsNow(KafkaAdmin& admin,
                                                                  const RawTopicName& name);
-// Those that match.
+// The topics of the cluster that match the name.
 Result<std::vector<KafkaTopicState>> DescribeRawTopics(KafkaAdmin& admin, const RawTopicName& name);
 
-// Into which partition of the counts a source's partition goes (KafkaWriterOptions::partition_of):
-// null where there is one raw topic. kStop, given up or none: the counts topic is not there.
+// Maps a partition of a source to the partition of the counts topic that it is counted into
+// (KafkaWriterOptions::partition_of). Null if there is only one raw topic. kStop: the counts topic
+// does not exist, or `give_up` was true.
 Result<std::function<int32_t(const SourcePartition&)>> CountsPartitions(
     KafkaRawTopics& raw, const KafkaSettings& settings, const std::function<bool()>& give_up);
 

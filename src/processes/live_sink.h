@@ -1,4 +1,5 @@
-// The adapters between rooms that do not see each other. Only processes/up.cc names them.
+// LiveSink: the sink that shows sealed segments on the page. It is an adapter between the engine
+// and live, which do not know each other.
 #pragma once
 
 #include <memory>
@@ -8,12 +9,12 @@
 
 namespace sightline {
 
-// The engine's sealed segments become visible. In memory: what a crash takes from it, the next
-// start loads from the durable counts. Committed at once; the durable sink has its own pace.
+// Everything stays in memory: after a crash, the next start loads it from the durable counts. A
+// commit is visible at once, before the durable sinks have it.
 class LiveSink final : public Sink {
  public:
   explicit LiveSink(Live* live) : live_(live) {}
-  // Tasks of one process follow each other, so nothing of an earlier one can be under way.
+  // The tasks of one process follow each other, so no write of an earlier task can be under way.
   Status Fence(const SourcePartition&, Epoch) override { return Status::Ok(); }
   Result<Offset> Committed(const SourcePartition& partition) override {
     return live_->Committed(partition);

@@ -34,14 +34,14 @@ class PartitionTaskBuilder {
   // Call it before any partition starts. kStop: the pipeline of the checkpoint folder counts by
   // other settings.
   Status ClaimSettings() const;
-  // In this order a task offers its segments to the sinks.
+  // A task offers its segments to the sinks in the order of these calls.
   void AddSink(SinkOptions options, OpenSink open);
-  // The two tables of the lake. `lake` outlives the tasks.
+  // Adds the two tables of the lake. `lake` must outlive the tasks.
   void AddLake(LakeService& lake, Millis roll_interval);
   const std::vector<SinkOptions>& sinks() const { return sinks_; }
 
-  // `partitions`: how many share the bounds of memory and disk. kRetry: `source` is null, because
-  // its topic is gone.
+  // `partitions` share the limits of memory and disk. kRetry: `source` is null, because its topic
+  // no longer exists.
   Result<std::unique_ptr<PartitionTask>> Build(const SourcePartition& partition,
                                                std::unique_ptr<Source> source, int64_t partitions,
                                                const std::function<void()>& wake) const;

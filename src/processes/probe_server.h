@@ -16,7 +16,8 @@
 
 namespace sightline {
 
-// As of ServerPorts and HubOptions. Called on the server's threads.
+// The functions of ServerPorts and HubOptions that such a process has. The server's threads call
+// them.
 struct ProbeServerPorts {
   std::function<std::vector<Metric>()> metrics;
   std::function<Health()> health, alive, ready;
@@ -33,13 +34,13 @@ class ProbeServer {
   ProbeServer(const ProbeServer&) = delete;
   ProbeServer& operator=(const ProbeServer&) = delete;
 
-  // Nobody is answered any more, and the functions are not called.
+  // From its return on, no request is answered and no function is called.
   void Stop();
   const std::string& url() const { return url_; }
   std::string boot() const { return hub_->boot(); }
 
  private:
-  // A process that counts, or hands on, has no door for detections: they go to the topic.
+  // Such a process takes no detections: senders write to the topic.
   class NoDetections final : public DetectionLog {
    public:
     int32_t partitions() const override { return 1; }

@@ -57,8 +57,7 @@ Health LivenessProbe::ReportHealth() const {
 
 Result<std::unique_ptr<Server>> StartServer(const Settings& options, ServerPorts ports) {
   const ListenAddress listen = ParseListen(options.listen).value();
-  // A body larger than this might never find room beside the others: its sender would retry for
-  // ever.
+  // A larger body might never find room beside the others, and its sender would retry for ever.
   const int64_t body_max = std::min(options.server.body_max, options.server.memory_max / 2);
   if (body_max < options.server.body_max)
     LogWarning(
@@ -80,7 +79,7 @@ Result<std::unique_ptr<Server>> StartServer(const Settings& options, ServerPorts
 
 std::string UrlOf(const Settings& options, const Server& server) {
   const ListenAddress listen = ParseListen(options.listen).value();
-  // Every address is also this machine's own.
+  // A server that listens on every address can be reached on the loopback address.
   const std::string address = listen.address == "0.0.0.0" ? "127.0.0.1"
                               : listen.address == "::"    ? "::1"
                                                           : listen.address;

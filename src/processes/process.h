@@ -15,12 +15,13 @@
 
 namespace sightline {
 
-// First of all: every thread inherits the mask, and the signals are taken by WaitForStop().
+// Blocks SIGTERM and SIGINT. Call it before any thread is started: threads inherit the mask, and
+// WaitForStop() takes the signals.
 void BlockSignals();
-// SIGTERM or SIGINT has come and waits to be taken.
+// True if SIGTERM or SIGINT has arrived and waits to be taken.
 bool StopAsked();
-// Until SIGTERM or SIGINT, or until `tick`, which is called every `interval`, says something else
-// than kOk, which is returned.
+// Returns on SIGTERM or SIGINT, or with the status of `tick` as soon as that is not kOk. `tick` is
+// called every `interval`.
 Status WaitForStop(Millis interval, const std::function<Status()>& tick);
 // Tells whether the main loop still runs. The loop calls Beat(); any thread may call
 // ReportHealth().
@@ -28,19 +29,19 @@ class LivenessProbe {
  public:
   LivenessProbe();
   void Beat();
-  // Not ok: the loop has been silent for so long that it will not go on by itself.
+  // Not ok: the loop has been silent for longer than anything that it waits for.
   Health ReportHealth() const;
 
  private:
   std::atomic<int64_t> beat_ms_;
 };
-// A server as the options say. kStop: it cannot listen there.
+// Starts a server with the options of the settings. kStop: it cannot listen at the address.
 Result<std::unique_ptr<Server>> StartServer(const Settings& options, ServerPorts ports);
-// Of its page, as this machine reaches it.
+// The URL of its page, as this machine reaches it.
 std::string UrlOf(const Settings& options, const Server& server);
 
-// The life of one: Start(), `ready` with url(), WaitForSignal(), and Stop() in any case. What it
-// ended with.
+// Runs a process: Start(), `ready` with its url(), WaitForSignal(), and Stop() in any case. Returns
+// why it ended.
 template <typename Process>
 Status RunProcess(Process& process, const std::function<void(const std::string& url)>& ready) {
   Status status = process.Start();

@@ -1,7 +1,7 @@
-// RawLog: where raw detections lie - the embedded log, or topics of Kafka. The engine reads them
-// from there, and the server's posts go there.
+// RawLog: where raw detections are stored, in the embedded log or in topics of Kafka. The engine
+// reads them there, and the server writes its posts there.
 //
-// Thread-safe, but for Look(), which only the main thread calls.
+// Thread-safe, except Look(), which only the main thread calls.
 #pragma once
 
 #include <cstdint>
@@ -26,8 +26,7 @@ constexpr std::string_view kRawTopic = "raw_camera_events";
 // What a raw log reports about itself.
 struct RawLogReport {
   Status health = Status::Ok();
-  // Why nobody knows when a record was appended (docs/KAFKA.md, "clock_unguarded"). Empty: it is
-  // known of each.
+  // Why the append times are not the brokers' (docs/KAFKA.md, "clock_unguarded"). Empty: they are.
   std::string clock_unguarded;
   std::vector<Metric> metrics;
 };
@@ -35,16 +34,16 @@ struct RawLogReport {
 class RawLog {
  public:
   virtual ~RawLog() = default;
-  // By their identity (docs/SEMANTICS.md, "Source identity").
+  // The partitions, each with the identity of its source (docs/SEMANTICS.md, "Source identity").
   virtual std::vector<SourcePartition> Partitions() const = 0;
-  // Of a partition that is not read any more: nothing.
+  // The end of a partition. Empty if it is no longer read.
   virtual LogEnd EndOf(const SourcePartition& partition) const = 0;
-  // `wake` is called, on another thread, when the partition may have more to read, as long as the
-  // source lives. Null: there is no such partition any more.
+  // As long as the source lives, another thread calls `wake` when the partition may have more to
+  // read. Null: the partition no longer exists.
   virtual std::unique_ptr<Source> OpenSource(const SourcePartition& partition,
                                              std::function<void()> wake) = 0;
-  // Looks for topics that are new or gone; may wait a second for the answer. A topic that was
-  // deleted and made again is another source: it is in both lists.
+  // Looks for topics that were created or deleted. It may wait a second for the answer. A topic
+  // that was deleted and created again is another source, and is in both lists.
   struct Change {
     std::vector<SourcePartition> gone, found;
   };
@@ -52,18 +51,18 @@ class RawLog {
   virtual RawLogReport Report() const = 0;
 };
 
-// A raw log, and where the server's posts go; `detections` is part of the log.
+// A raw log, and the port for the server's posts, which is part of it.
 struct OpenedRawLog {
   std::unique_ptr<RawLog> log;
   DetectionLog* detections = nullptr;
 };
 
-// `log` outlives it.
+// `log` must outlive the result.
 OpenedRawLog OpenEmbeddedRawLog(EmbeddedLog* log);
 
 class KafkaRawTopics;
-// kStop: the client refuses its options. `queue_bytes_max`: of posted detections that the brokers
-// have not acknowledged.
+// kStop: the client refuses its options. `queue_bytes_max` limits the posted detections that the
+// brokers have not acknowledged.
 Result<OpenedRawLog> OpenKafkaRawLog(std::shared_ptr<KafkaRawTopics> topics,
                                      int64_t queue_bytes_max);
 

@@ -5,7 +5,7 @@
 namespace sightline {
 namespace {
 
-// The server's posts into the log's raw topic.
+// Writes the server's posts to the raw topic of the log.
 class EmbeddedDetections final : public DetectionLog {
  public:
   explicit EmbeddedDetections(EmbeddedLog* log) : log_(log) {}
@@ -18,7 +18,7 @@ class EmbeddedDetections final : public DetectionLog {
   EmbeddedLog* const log_;
 };
 
-// A source that wakes its task when records are appended to its partition, as long as it lives.
+// A source that wakes its task, as long as it lives, when records are appended to its partition.
 class WatchedSource final : public Source {
  public:
   WatchedSource(std::unique_ptr<Source> source, std::unique_ptr<AppendWatch> watch)
@@ -54,7 +54,7 @@ class EmbeddedRawLog final : public RawLog {
     return std::make_unique<WatchedSource>(log_->OpenSource(kRawTopic, partition.partition),
                                            std::move(watch));
   }
-  // The embedded log reports for itself: it is there in any case.
+  // The process reports on the embedded log itself, because that exists in any case.
   RawLogReport Report() const override { return {}; }
 
  private:

@@ -31,11 +31,11 @@ namespace sightline {
 namespace {
 
 constexpr Millis kServerStop{1'000};
-// The door opens when what was there at the start is on the screen, or after this: detections are
-// taken then, and what is asked is told to wait.
+// The server starts when everything that the topic had at the start is on the screen, or after this
+// time. It then takes detections, and answers questions with 503 until everything is read.
 constexpr std::chrono::seconds kCatchUpTime{2};
 constexpr std::chrono::milliseconds kCatchUpPoll{5};
-// How often the lake and the location table are looked at: what they cost is their changes.
+// How often the lake and the location table are checked. Only their changes cost anything.
 constexpr Millis kWatch{1'000};
 
 class Serve {
@@ -91,7 +91,7 @@ class Serve {
                        .metrics = [this](std::vector<Metric>& all) { CollectMetrics(all); },
                        .health = [this] { return ReportHealth(); },
                        .ready = [this] { return ReportReadiness(); }}};
-  mutable bool live_is_now_ = false;  // as the newest report had it; of its thread
+  mutable bool live_is_now_ = false;  // in the newest report; used by the monitor's thread
   std::mutex refused_mutex_;
   Status refused_ = Status::Ok();  // of counts that live has refused; under refused_mutex_
   mutable std::mutex lake_mutex_;
@@ -100,7 +100,7 @@ class Serve {
 
 Status Serve::Start() {
   if (!settings_.kafka.enabled())
-    return Status::Stop("serve reads counts from Kafka: say --kafka host:port");
+    return Status::Stop("serve reads counts from Kafka: give --kafka host:port");
   RETURN_IF_ERROR(OpenTopics());
   live_ = std::make_unique<Live>(
       LiveOptionsOf(settings_,
@@ -184,7 +184,7 @@ Status Serve::OpenFeed() {
   return Status::Ok();
 }
 
-// Their windows are complete when these are counted, too.
+// Windows are complete only when these partitions are counted, too.
 void Serve::Expect(const std::vector<KafkaRawTopicPtr>& topics) {
   for (const KafkaRawTopicPtr& topic : topics)
     for (int32_t p = 0; p < topic->topic.partitions; ++p) live_->Expect({topic->source, p});
@@ -200,7 +200,7 @@ void Serve::LookForTopics() {
 void Serve::Apply(const SourcePartition& partition, const Segment& segment) {
   activity_.Count(partition, segment, SteadyMs());
   if (live_->Apply(partition, {&segment, 1})) return;
-  // To go on would show wrong counts. A new process reads the topic from its beginning.
+  // The process must not continue with wrong counts. A new one reads the topic from its beginning.
   const std::lock_guard lock(refused_mutex_);
   refused_ = Status::Stop(
       fmt::format("partition {} of '{}': counts of the offsets [{}, {}) do not continue those "
@@ -215,26 +215,26 @@ void Serve::CatchUp() const {
 }
 
 LogEnd Serve::LogEndOfTopic(const SourcePartition& partition) const {
-  // No more will come of a topic that is gone.
+  // Nothing more comes from a topic that was deleted.
   if (!raw_->FindSource(partition.source)) return LogEnd{};
   const KafkaCountsFeed* const feed = following_;
-  // Before the feed is there, more may come.
+  // Until the feed exists, more may come.
   if (feed == nullptr) return LogEnd{Offset{INT64_MAX}, AppendTime{0}};
   return feed->EndOf(partition);
 }
 
-// Of what it reads: cameras, partitions and sinks are those of `count`.
+// Samples what `serve` knows. Cameras, partitions and sinks are reported by `count`.
 void Serve::Sample(MonitorReport& report) const {
   MonitorSample& sample = report.sample;
   const KafkaCountsFeedStats stats = feed_->stats();
   if (!live_is_now_) activity_.ForgetSplits();
   live_is_now_ = stats.caught_up;
   activity_.Fill(sample.now_ms, sample);
-  // The counting processes report alerts of cameras; here they would be reported twice.
+  // The counting processes report the alerts of cameras. Here they would appear twice.
   sample.cameras.clear();
   report.ledger = live_->LedgerTotal(Scope::All());
   sample.ledger.reset();
-  // Before that, the past goes by.
+  // Until then the feed reads the past.
   if (stats.caught_up) sample.ledger = report.ledger;
   SampleSystem(settings_.data, report);
   report.numbers.emplace_back("records", stats.records);
@@ -282,7 +282,7 @@ std::string Serve::StillRead(const KafkaCountsFeedStats& stats) const {
                      counts_.name, stats.records);
 }
 
-// Counts that climb through the past would be taken for those of now.
+// Answers 503 while the past is read: viewers would take its growing counts for those of now.
 std::string Serve::LiveNotReady() const {
   const KafkaCountsFeedStats stats = feed_->stats();
   return stats.reading ? StillRead(stats) : "";

@@ -1,5 +1,5 @@
-// serve: the page and the API over the counts of other processes, read from their topic. Any number
-// of them may run: each reads all of it and keeps it in memory.
+// serve: the page and the API, over counts that other processes write to a topic. Any number of
+// `serve` processes may run. Each reads the whole topic and keeps its counts in memory.
 #pragma once
 
 #include <functional>
@@ -10,8 +10,8 @@
 
 namespace sightline {
 
-// As RunUp() in processes/up.h: runs until SIGTERM or SIGINT, which must be blocked in the calling
-// thread.
+// Runs until SIGTERM or SIGINT, like RunUp() in processes/up.h. The calling thread must have
+// blocked both signals.
 Status RunServe(const Settings& options, const std::function<void(const std::string& url)>& ready);
 
 }  // namespace sightline

@@ -12,7 +12,8 @@
 namespace sightline {
 namespace {
 
-// Within it, an acceptance of the clock is of the clock that is to be accepted.
+// An acceptance that differs more from the wall clock is of another clock, or was left here long
+// ago.
 constexpr int64_t kAcceptedForMs = 600'000;
 
 }  // namespace
@@ -103,8 +104,8 @@ Health ServiceShell::ReportReadiness() const {
   return ready;
 }
 
-// The command has left the time that it accepts. It may have been there for long, or be of another
-// machine that shares the folder.
+// Takes what `sightline clock accept` has written to the data folder. It may be old, or come from
+// another machine that shares the folder.
 void ServiceShell::HearAcceptance() {
   const std::optional<int64_t> accepted_ms = DataFolder(settings_.data).TakeAcceptedTime();
   if (!accepted_ms) return;

@@ -1,11 +1,10 @@
-// ServiceShell: what every long-running process has around its work: the monitor with its alerts,
-// the HTTP server with probes and metrics, and the main loop that waits for SIGTERM.
+// ServiceShell: what every long-running process has around its work. That is the monitor with its
+// alerts, the HTTP server with probes and metrics, and the main loop that waits for SIGTERM. It
+// also reports what is wrong with the clock, and takes `sightline clock accept`.
 //
-// Open() comes first: the work may ask for alerts_version(). Then Serve() or ServeProbes(), then
-// StartMonitor(). What is wrong with the clock is reported here, and `sightline clock accept` is
-// heard. Stop() ends what was started, whatever that is. One thread uses it; the functions
-// of ServiceReports are called on the threads of the server and of the monitor, until Stop()
-// returns.
+// Call Open() first, because the work may need alerts_version(); then Serve() or ServeProbes();
+// then StartMonitor(). Stop() ends whatever was started. One thread uses the shell. The threads of
+// the server and of the monitor call the functions of ServiceReports until Stop() returns.
 #pragma once
 
 #include <cstdint>
@@ -25,42 +24,43 @@
 
 namespace sightline {
 
-// What the work reports about itself.
+// What the work of a process reports about itself.
 struct ServiceReports {
   std::function<void(MonitorReport&)> sample;         // once a second
-  std::function<void(std::vector<Metric>&)> metrics;  // adds its own to those of the monitor
+  std::function<void(std::vector<Metric>&)> metrics;  // adds to the metrics of the monitor
   std::function<Health()> health;
   std::function<Health()> ready;
 };
 
 class ServiceShell {
  public:
-  // `settings` and `clock` outlive it. `step`: the name of the process in alerts and monitoring.
+  // `settings` and `clock` must outlive the shell. `step` names the process in alerts and
+  // monitoring.
   ServiceShell(const Settings& settings, std::string step, LogClock& clock, ServiceReports reports);
   ~ServiceShell();
   ServiceShell(const ServiceShell&) = delete;
   ServiceShell& operator=(const ServiceShell&) = delete;
 
-  // kStop: the settings of the monitoring topics are refused.
+  // kStop: the client refuses the settings of the monitoring topics.
   Status Open();
   // Grows when an alert starts or ends. Thread-safe.
   int64_t alerts_version() const { return monitor_->version(); }
 
-  // Starts the server of the page and the API. `ports` has what the work gives to it: log, live,
-  // hub, query and live_not_ready; the shell adds the rest. kStop: it cannot listen there.
+  // Starts the server of the page and the API. The caller sets log, live, hub, query and
+  // live_not_ready of `ports`; the shell sets the rest. kStop: it cannot listen at the address.
   Status Serve(ServerPorts ports);
-  // The same for a process without a page: probes, /metrics and /v1/alerts only.
+  // Does the same for a process without a page: it serves probes, /metrics and /v1/alerts only.
   Status ServeProbes();
-  // The first sample is taken now: what ServiceReports reads must be there.
+  // Takes the first sample, so everything that ServiceReports reads must exist.
   void StartMonitor();
 
-  // Until SIGTERM or SIGINT, or until `tick`, which is called every `interval`, says something else
-  // than kOk, which is returned.
+  // Returns on SIGTERM or SIGINT, or with the status of `tick` as soon as that is not kOk. `tick`
+  // is called every `interval`.
   Status WaitForStop(Millis interval, const std::function<Status()>& tick);
 
-  // Ends the server, after `grace` at most for requests under way, and the monitor.
+  // Ends the server, which gives requests under way at most `grace`, and the monitor.
   void Stop(Millis grace);
-  // After Stop(): frees the server, which may hold on to what the work gave to it until then.
+  // Call it after Stop(). Frees the server, which may use what the work gave it until then.
   void Release();
 
   const std::string& url() const { return url_; }
@@ -77,11 +77,11 @@ class ServiceShell {
   const ServiceReports reports_;
   LivenessProbe liveness_;
   std::unique_ptr<Monitor> monitor_;
-  // One of the two.
+  // One of the two exists.
   std::unique_ptr<Server> server_;
   std::unique_ptr<ProbeServer> probes_;
   std::string url_;
-  std::string boot_;  // of this start, as /healthz reports it
+  std::string boot_;  // names this start in /healthz
 };
 
 }  // namespace sightline

@@ -10,10 +10,10 @@
 namespace sightline {
 namespace {
 
-// Commits go by time, so a loop that nobody wakes looks so often.
+// Commits are due by time, so the loop looks this often even if nobody wakes it.
 constexpr std::chrono::milliseconds kLook{10};
-// A partition has so long, or one step, before the next has its turn: one that is behind holds up
-// no other, nor a SIGTERM.
+// A partition works for this long, or for one step, before it is the next one's turn. So a
+// partition that is behind delays neither the others nor a SIGTERM.
 constexpr std::chrono::milliseconds kTurn{20};
 
 }  // namespace
@@ -88,8 +88,8 @@ bool StepLoop::RunSlots() {
   return more;
 }
 
-// With `lock` held, but for the work itself: a loop that is behind works without a pause, and
-// whoever asks for figures, or wants to end, would not have its turn.
+// Holds `lock` except during the work itself. A loop that is behind works without a pause, and
+// would otherwise keep out everybody who asks for figures or wants to stop it.
 bool StepLoop::RunSlot(int32_t partition, Slot& slot, std::unique_lock<std::mutex>& lock) {
   if (slot.stopped) return false;
   if (slot.step == nullptr && (slot.removing || slot.backoff.Waiting(SteadyMs()))) return false;

@@ -1,4 +1,4 @@
-// StepLoop: the partitions that a step has, each stepped by one thread until it is taken away.
+// StepLoop: one thread that advances every partition of a step until it is removed.
 #pragma once
 
 #include <chrono>
@@ -20,11 +20,11 @@
 
 namespace sightline {
 
-// Of one partition, for /metrics, /healthz and the consumer group.
+// The figures of one partition for /metrics, /healthz and the consumer group.
 struct StepFigures {
   bool running = false;
-  Offset next{0}, end{0};  // of the topic that is read: taken up to, and its end
-  Offset done{-1};         // what the group is told; below 0: nothing
+  Offset next{0}, end{0};  // of the topic that is read: the next offset, and the end
+  Offset done{-1};         // reported to the group; below 0: nothing yet
   int64_t commits = 0;
   int64_t written = 0;  // messages or rows
   int64_t refused = 0;  // records that Sightline did not write
@@ -34,9 +34,9 @@ struct StepFigures {
 class PartitionStep {
  public:
   virtual ~PartitionStep() = default;
-  // Never waits. kOk: there may be more at once; kRetry: nothing can be done now; kRebuild: throw
-  // it away and open another; kStop: for a person. `draining`: nothing more is read, and it will be
-  // thrown away when it is drained(), or after some time.
+  // Never waits. kOk: there may be more to do at once. kRetry: nothing can be done now. kRebuild:
+  // discard the step and open another. kStop: a person must act. While `draining`, nothing more is
+  // read; the step is discarded when it is drained(), or after some time.
   virtual Status Step(bool draining) = 0;
   // What is read is committed.
   virtual bool drained() const = 0;

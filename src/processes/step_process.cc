@@ -34,7 +34,7 @@ constexpr std::chrono::seconds kStartTime{5};
 constexpr Millis kWatch{1'000};
 constexpr Millis kServerStop{500};
 
-// What the work of a step gets from its process, which outlives it.
+// What a process gives to the work of its step. All of it outlives the work.
 struct StepContext {
   const Settings& settings;
   const LogClock& clock;
@@ -44,19 +44,19 @@ struct StepContext {
   const std::atomic<KafkaMembership*>& membership;  // null: not yet
 };
 
-// The work of one step. Thread-safe: OpenPartition() is called by the loop's thread, the rest by
-// the main thread and those that report.
+// The work of one step. Thread-safe: the loop's thread calls OpenPartition(), the main thread and
+// the threads that report call the rest.
 class StepWork {
  public:
   virtual ~StepWork() = default;
-  // It outlives what it opens. `wake` wakes the loop.
+  // Opens the step of a partition, which the work outlives. `wake` wakes the loop.
   virtual std::unique_ptr<PartitionStep> OpenPartition(int32_t partition,
                                                        std::function<void()> wake) = 0;
   virtual void SetLocations(const std::vector<Location>&) {}
   virtual std::string trouble() const { return ""; }
 };
 
-// What makes a step what it is.
+// What distinguishes one step from the others.
 struct StepDefinition {
   const char* name;
   std::string from;               // the topic that it reads
@@ -98,7 +98,7 @@ Result<std::unique_ptr<KafkaSteps>> OpenTopicSteps(const StepContext& context, c
        .group_memory = std::min(Millis{3'600'000}, ProgressRepeatInterval(kafka))});
 }
 
-// Puts the locations' names to counts.
+// join: adds the names of the locations to counts.
 class Join final : public StepWork {
  public:
   Join(std::unique_ptr<KafkaSteps> steps, const LocationsRefresh& locations)
@@ -118,7 +118,7 @@ class Join final : public StepWork {
   const LocationsRefresh& locations_;
 };
 
-// Makes sealed segments of counts.
+// transform: turns counts into sealed segments.
 class Transform final : public StepWork {
  public:
   explicit Transform(std::unique_ptr<KafkaSteps> steps) : steps_(std::move(steps)) {}
@@ -131,7 +131,7 @@ class Transform final : public StepWork {
   const std::unique_ptr<KafkaSteps> steps_;
 };
 
-// Writes sealed segments into the lake.
+// store: writes sealed segments into the lake.
 class StoreWork final : public StepWork {
  public:
   explicit StoreWork(std::unique_ptr<Store> store) : store_(std::move(store)) {}
@@ -246,7 +246,7 @@ class StepProcess {
 Status StepProcess::Start() {
   if (!settings_.kafka.enabled())
     return Status::Stop(
-        fmt::format("{} reads '{}' from Kafka: say --kafka host:port", step_.name, step_.from));
+        fmt::format("{} reads '{}' from Kafka: give --kafka host:port", step_.name, step_.from));
   RETURN_IF_ERROR(OpenTopics());
   RETURN_IF_ERROR(OpenLocations());
   RETURN_IF_ERROR(OpenWork());
@@ -279,7 +279,7 @@ Status StepProcess::OpenTopics() {
   return Status::Ok();
 }
 
-// Before the work is opened: it reads the names.
+// Call it before OpenWork(), which reads the names.
 Status StepProcess::OpenLocations() {
   if (!settings_.locations.empty()) RETURN_IF_ERROR(folder_.Create());
   locations_ = std::make_unique<LocationsRefresh>(settings_.locations,
@@ -329,7 +329,7 @@ Status StepProcess::WaitForSignal() {
   });
 }
 
-// Tells the group how far each partition is done: what `store` begins with, and what tools show.
+// Reports to the group how far each partition is done. `store` begins there, and tools show it.
 void StepProcess::ReportProgress() {
   for (const auto& [partition, figures] : loop_->figures())
     if (figures.done.v >= 0) membership_->Report({from_.name, partition}, figures.done);
@@ -340,10 +340,10 @@ void StepProcess::Stop() {
   shell_.Stop(kServerStop);
   if (membership_) {
     ReportProgress();
-    membership_->Leave();  // gives back what is ours
+    membership_->Leave();  // gives the partitions back
   }
   shell_.Release();
-  loop_.reset();  // its steps ask the membership
+  loop_.reset();  // before the membership, which its steps use
   membership_.reset();
   LogInfo("stopped");
 }

@@ -18,8 +18,8 @@ namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 
-constexpr int64_t kRecordsMax = 1'024;  // of one Step(): soon done, also on a busy machine
-// Reading stops while so many rows wait for the lake.
+constexpr int64_t kRecordsMax = 1'024;  // per Step(), so that it is short on a busy machine, too
+// Reading stops while this many rows wait for the lake.
 constexpr int64_t kWaitingRowsMax = 262'144;
 constexpr size_t kSinks = 2;  // the tables of counts and of the ledger
 
@@ -71,9 +71,9 @@ class Store::Writing final : public PartitionStep {
   struct Stored {
     kafka::CountsFold fold;
     std::vector<Segment> waiting;
-    std::vector<Offset> ends;  // of each, where the record lies that ends it
+    std::vector<Offset> ends;  // for each, the offset of the record that ended it
     std::array<LakeTable, kSinks> tables;
-    bool began = false;  // the first segment was looked at
+    bool began = false;  // the first segment has been checked by Begin()
   };
 
   Status Seek() {
@@ -88,7 +88,7 @@ class Store::Writing final : public PartitionStep {
     }
     const Result<Offset> earliest = source_->Earliest();
     if (!earliest.ok()) return earliest.status();
-    // The group may remember what retention has passed since.
+    // Retention may have passed the group's offset since it was stored.
     if (begin_ && *begin_ < earliest.value()) begin_.reset();
     RETURN_IF_ERROR(source_->Seek(begin_.value_or(earliest.value())));
     figures_.next = begin_.value_or(earliest.value());
@@ -130,7 +130,7 @@ class Store::Writing final : public PartitionStep {
     return Status::Ok();
   }
 
-  // Its fence may be under way: then it is not fenced yet.
+  // Fences a table. While the fence is under way, the table stays unfenced and this says kOk.
   Status Open(const SourcePartition& from, LakeTable& table, bool counts) {
     if (table.fenced) return Status::Ok();
     if (table.sink == nullptr)
@@ -147,8 +147,8 @@ class Store::Writing final : public PartitionStep {
     return Status::Ok();
   }
 
-  // The first segment that was read begins where nothing before is known: it must be in the lake,
-  // or be the first of all.
+  // Checks the first segment that was read. Nothing is known of what lies before it, so each table
+  // must have that already, or the segment must be the very first of its source partition.
   Status Begin(const SourcePartition& from, Stored& stored) {
     const Segment& first = stored.waiting.front();
     for (const LakeTable& table : stored.tables) {
@@ -201,7 +201,7 @@ class Store::Writing final : public PartitionStep {
     return Status::Ok();
   }
 
-  // What both tables have.
+  // Drops the waiting segments that both tables have.
   void Forget(Stored& stored) {
     size_t had = 0;
     for (; had < stored.waiting.size(); ++had) {
@@ -219,7 +219,7 @@ class Store::Writing final : public PartitionStep {
                          stored.waiting.begin() + static_cast<int64_t>(had));
     stored.ends.erase(stored.ends.begin(), stored.ends.begin() + static_cast<int64_t>(had));
     oldest_ = SteadyClock::now();
-    // With nothing of another source before it.
+    // Only if no segment of another source waits: its records lie before this offset.
     if (drained()) figures_.done = std::max(figures_.done, end);
   }
 
@@ -232,7 +232,7 @@ class Store::Writing final : public PartitionStep {
   bool sought_ = false;
   std::map<SourcePartition, Stored> sources_;
   int64_t waiting_rows_ = 0;
-  SteadyClock::time_point oldest_ = SteadyClock::now();  // of what waits
+  SteadyClock::time_point oldest_ = SteadyClock::now();  // when the oldest waiting segment came
   StepFigures figures_;
 };
 

@@ -1,8 +1,8 @@
-// Store: sealed segments from the topic `lake_rows` into the lake, each once.
+// Store: writes the sealed segments of the topic `lake_rows` into the lake, each once.
 //
-// The lake says how far each source partition is in it (its tables' `txn`), so what is read again
-// is passed over. Where reading begins is a hint that the consumer group keeps: with a lake that is
-// behind it, reading begins at the topic's beginning.
+// The tables of the lake say how far they have each source partition (`txn`), so segments that are
+// read again are skipped. The consumer group keeps a hint where to begin. If the lake is behind the
+// hint, the topic is read from its beginning.
 #pragma once
 
 #include <functional>
@@ -25,17 +25,18 @@
 
 namespace sightline {
 
-// Where a partition was stored up to, as far as that is known. Never waits long; kRetry: not yet.
+// Returns the offset up to which a partition was stored, if the group knows one. Never waits long.
+// kRetry: there is no answer yet.
 using StoredHint = std::function<Result<std::optional<Offset>>(int32_t partition)>;
 
 class Store {
  public:
-  // kStop: the lake cannot be used.
+  // kStop: the lake cannot be opened.
   static Result<std::unique_ptr<Store>> Open(const Settings& settings, const LogClock& clock,
                                              const KafkaOptions& kafka, const KafkaTopic& from,
                                              std::vector<Location> locations, StoredHint hint);
 
-  // It outlives them.
+  // The store must outlive the steps that it opens.
   std::unique_ptr<PartitionStep> OpenPartition(int32_t partition, std::function<void()> wake);
   void SetLocations(std::vector<Location> locations) { lake_->SetLocations(std::move(locations)); }
   std::string trouble() const { return lake_->trouble(); }
@@ -55,7 +56,7 @@ class Store {
   const KafkaTopic from_;
   const StoredHint hint_;
   mutable std::mutex mutex_;
-  std::map<LocationId, std::string> names_;  // as the rows say; under mutex_
+  std::map<LocationId, std::string> names_;  // from the records; under mutex_
   std::unique_ptr<LakeService> lake_;
   std::unique_ptr<KafkaReader> reader_;
 };

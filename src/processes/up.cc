@@ -42,15 +42,15 @@
 namespace sightline {
 namespace {
 
-// SIGTERM to exit takes less than 5 s: this is the sum of the parts.
+// From SIGTERM to exit it takes less than 5 s: the sum of these parts.
 constexpr Millis kCameraStop{500};
 constexpr Millis kServerStop{1'000};
 constexpr Millis kReadRest{500};
 constexpr Millis kEngineStop{2'500};
 constexpr Millis kDay{86'400'000};
-// A partition that still starts after it is told by /healthz.
+// /healthz names a partition that is still starting after this time.
 constexpr std::chrono::seconds kStartTime{5};
-// The door opens when what is durable is counted, or after this.
+// The server starts when everything durable is counted, or after this time.
 constexpr Millis kCatchUpTime{2'000};
 constexpr std::chrono::milliseconds kCatchUpPoll{2};
 constexpr Millis kTick{1'000};  // of the main loop, at most
@@ -117,7 +117,7 @@ class Up {
                        .metrics = [this](std::vector<Metric>& all) { CollectMetrics(all); },
                        .health = [this] { return ReportHealth(); },
                        .ready = [this] { return ReportReadiness(); }}};
-  bool address_written_ = false;  // else the file is of the process that owns the folder
+  bool address_written_ = false;  // if not, the file belongs to the process that owns the folder
   std::atomic<bool> stop_cameras_ = false;
   std::vector<std::thread> cameras_;
 };
@@ -219,7 +219,7 @@ Status Up::OpenKafka() {
   return Status::Ok();
 }
 
-// What the durable counts say, also of sources that are not read any more; the tasks add what lies
+// Loads the durable counts, also those of sources that are no longer read. The tasks add what lies
 // behind their committed offsets.
 Status Up::LoadLive() {
   const auto start = std::chrono::steady_clock::now();
@@ -240,7 +240,7 @@ Status Up::LoadLive(const SourcePartition& partition) {
   if (!progress.ok()) return progress.status();
   const CountsProgress known = progress.value().value_or(CountsProgress{.next = kNothingApplied});
   live_->Load(partition, {}, known.next, known.ledger, known.watermark);
-  // The task of a source that is not read any more brings nothing that a query could wait for.
+  // A source that is no longer read has no task, so queries must not wait for it.
   if (lake_ && progress.value() && std::ranges::count(raw_.log->Partitions(), partition) > 0)
     lake_->view().Expect(partition, known.next);
   return log_->ForEachGroup(partition, not_before, [&](Segment&& group) {
@@ -263,9 +263,9 @@ std::vector<PartitionHealth> Up::EngineSnapshot() const {
   return runtime_ == nullptr ? std::vector<PartitionHealth>() : runtime_->Snapshot();
 }
 
-// Live had shown what was durable before its counts were committed. A viewer who comes back must
-// not see less of it, so nobody is let in before it is counted again - unless that takes long: then
-// detections must be let in.
+// Before the restart, live had shown counts that were not committed yet. A viewer who comes back
+// must not see less, so the server starts only when they are counted again. If that takes long it
+// starts all the same, because detections must be taken.
 void Up::CatchUp(Millis at_most) const {
   const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(at_most.v);
   const auto behind = [this](const PartitionHealth& partition) {
@@ -277,14 +277,14 @@ void Up::CatchUp(Millis at_most) const {
     std::this_thread::sleep_for(kCatchUpPoll);
 }
 
-// Also called while the runtime is being made: its threads start before its pointer is here.
+// Also called during the runtime's construction: its threads start before running_ is set.
 void Up::Wake(const SourcePartition& partition) {
   if (Runtime* const runtime = running_) runtime->Wake(partition);
 }
 
-// The order is that in which a task offers its segments.
+// The order of the sinks is the order in which a task offers its segments.
 void Up::AddSinks() {
-  // Queries first: what is on the screen can be asked for.
+  // Queries come first, so that they know everything that is on the screen.
   if (lake_)
     tasks_.AddSink({.name = "pending"},
                    [this](const std::function<void()>&) { return lake_->OpenPendingSink(); });
@@ -312,7 +312,8 @@ Result<std::unique_ptr<PartitionTask>> Up::BuildTask(const SourcePartition& part
                       std::ssize(raw_.log->Partitions()), wake);
 }
 
-// Those of which there are counts: their silence from the start on is one, too.
+// Locations with counts are expected to be heard: an alert starts if they are silent from the
+// start.
 void Up::ExpectLocations() {
   for (const LocationTotal& location :
        live_->Locations(Scope::All(), WindowChoice::Parse("24h").value()))
@@ -388,11 +389,10 @@ Status Up::WaitForSignal() {
   });
 }
 
-// Topics that are new are new sources, counted from their start. The counts of those that are gone
-// stay.
+// New topics are new sources, counted from their start. The counts of deleted topics stay.
 Status Up::WatchRawLog() {
   const RawLog::Change change = raw_.log->Look();
-  // What the old ones had read reaches every sink: nobody will do it later.
+  // What was read from deleted topics must reach every sink now: nobody can read it later.
   if (!change.gone.empty() && !runtime_->Remove(change.gone, kRenewTime.v))
     LogError("some sinks have not committed everything that was read from the deleted topic");
   for (const SourcePartition& partition : change.found) {
@@ -409,8 +409,8 @@ void Up::Stop() {
   for (std::thread& camera : cameras_) camera.join();
   cameras_.clear();
   shell_.Stop(kServerStop);
-  // The process counts what its server has taken, if that is not much: `handover` wants nothing
-  // left in the log after SIGTERM.
+  // Counts what the server has taken, if that is little: `handover` expects that nothing is left to
+  // count in the log after SIGTERM.
   if (!settings_.kafka.enabled()) CatchUp(kReadRest);
   if (runtime_ && !runtime_->Drain(kEngineStop.v))
     LogWarning("some counts are not committed: the next start counts the rest from the log");

@@ -1,9 +1,9 @@
-// up: all of Sightline in one process - embedded log, engine, live, server - and, for the demo, its
+// up: all of Sightline in one process: embedded log, engine, live and server, and for the demo the
 // cameras.
 //
-// The start: lock and open the log; load live from the committed counts; start the engine (each
-// partition recovers by itself, docs/SEMANTICS.md "Exactly once"); then the server. The end:
-// server, engine (drained and committed), log. Only this file names the concrete classes together.
+// The start locks and opens the log, loads live from the committed counts, starts the engine, in
+// which each partition recovers by itself (docs/SEMANTICS.md, "Exactly once"), and then the server.
+// The end stops the server, drains and commits the engine, and closes the log.
 #pragma once
 
 #include <functional>
