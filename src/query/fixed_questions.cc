@@ -83,15 +83,17 @@ Result<ResultTable> QueryEngine::Counts(const Scope& scope, const CountsRequest&
                     "the smallest is {}",
                     window.v, WindowChoice{.length = window}.ToString()));
   }
-  if ((request.range.end - request.range.start).v / request.step.v >= kStepsMax) {
+  // The first step is whole, too: without the windows before `start` its sum would be too small.
+  const Window range{WindowStart(request.range.start, request.step), request.range.end};
+  if ((range.end - range.start).v / request.step.v >= kStepsMax) {
     return Status::Stop(fmt::format(
         "the range has more than {} steps: use a longer step or a shorter range", kStepsMax));
   }
-  auto begun = Begin(scope, request.location, request.range, limits);
+  auto begun = Begin(scope, request.location, range, limits);
   if (!begun.ok()) return begun.status();
   const int64_t step = request.step.v;
-  const int64_t first = WindowStart(request.range.start, request.step).v;
-  std::string where = Where(request.location, request.range);
+  const int64_t first = range.start.v;
+  std::string where = Where(request.location, range);
   if (request.item) where += " AND item_name = " + duck::Quoted(*request.item);
   // range() makes a row for each step. The join keeps steps without counts, as 0.
   return Session::Answer(

@@ -59,7 +59,8 @@ struct CountsRequest {
   std::optional<LocationId> location;
   std::optional<std::string> item;
   Window range;
-  // A multiple of window_size, aligned to the epoch. The range has at most kStepsMax steps.
+  // A multiple of window_size, aligned to the epoch. The range begins with the step that contains
+  // its start, and has at most kStepsMax steps.
   Millis step{3'600'000};
 };
 constexpr int64_t kStepsMax = 100'000;

@@ -145,6 +145,19 @@ TEST_F(QueryEngineTest, CountsFillStepsWithoutAny) {
                     ResultFormat::kCsv),
             "step_start,item_count\r\n2026-01-01T00:00:00.000Z,7\r\n2026-01-02T00:00:00.000Z,1\r\n"
             "2026-01-03T00:00:00.000Z,0\r\n");
+  // A range that begins inside a step, and inside a window: the step is whole all the same.
+  for (const int64_t inside : {int64_t{1}, kMinuteMs, kDayMs - 1}) {
+    Window range = Days(0, 2);
+    range.start.v += inside;
+    EXPECT_EQ(
+        Written(engine->Counts(
+                    Scope::All(),
+                    {.location = LocationId{1}, .item = "bus", .range = range, .step = {kDayMs}}),
+                ResultFormat::kCsv),
+        "step_start,item_count\r\n2026-01-01T00:00:00.000Z,7\r\n"
+        "2026-01-02T00:00:00.000Z,1\r\n")
+        << inside;
+  }
   EXPECT_THAT(Written(engine->Counts(Scope::All(), {.range = Days(-100, 3), .step = {kMinuteMs}})),
               HasSubstr("more than 100000 steps"));
   for (const int64_t step : {int64_t{0}, int64_t{1}, kMinuteMs / 2, kMinuteMs + 1})
