@@ -20,7 +20,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using kafka::BusSegment;
-using kafka::Eventually;
 using kafka::Insist;
 using kafka::MockCluster;
 using ::testing::AllOf;
@@ -62,7 +61,7 @@ class StoreTest : public testing::Test {
   Status Run(PartitionStep& step) {
     const Offset end = End();
     Status status = Status::Ok();
-    EXPECT_TRUE(Eventually([&] {
+    EXPECT_TRUE(kafka::Eventually([&] {
       status = step.Step(false);
       return (!status.ok() && status.code() != StatusCode::kRetry) || step.figures().done >= end;
     })) << status.message();
