@@ -66,7 +66,6 @@ void LogClock::Resume(int64_t newest_ms, const std::optional<Anchor>& anchor,
 void LogClock::Read() const {
   const int64_t wall = machine_.NowMs(), elapsed = machine_.ElapsedMs();
   if (!begun_) {
-    begun_ = true;
     time_ms_ = wall;
   } else {
     const int64_t expected = time_ms_ + std::max<int64_t>(0, elapsed - elapsed_ms_);
@@ -83,6 +82,12 @@ void LogClock::Read() const {
   }
   elapsed_ms_ = elapsed;
   wall_ahead_ms_ = wall - time_ms_;
+}
+
+void LogClock::Begin() {
+  const std::lock_guard lock(mutex_);
+  if (!begun_) Read();
+  begun_ = true;
 }
 
 int64_t LogClock::NowMs() const {

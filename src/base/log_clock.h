@@ -36,14 +36,17 @@ class LogClock final : public Clock {
     bool refuses = false;  // nothing may be appended: no time for it is known
   };
 
-  // `machine` outlives it. Until Resume(), or without a time to resume at, it begins with the wall
-  // clock.
+  // `machine` outlives it. Until Resume() or Begin() there is no log, and this is the wall clock: a
+  // process that stamps no records has nothing to hold against it.
   explicit LogClock(const Clock& machine) : machine_(machine), boot_(machine.BootId()) {}
 
   // Continues a log whose newest record has this time. Where the anchor is of this boot of the
   // machine, the time since then is known. Otherwise the wall clock is believed if it is at most
   // `ahead_max` ahead; beyond that nothing may be appended until one of the reasons above holds.
   void Resume(int64_t newest_ms, const std::optional<Anchor>& anchor, int64_t ahead_max_ms);
+
+  // The log has its first record, with the time of now. It has a time of its own from here on.
+  void Begin();
 
   int64_t NowMs() const override;
   int64_t ElapsedMs() const override { return machine_.ElapsedMs(); }
@@ -67,7 +70,7 @@ class LogClock final : public Clock {
   const std::string boot_;
   mutable std::mutex mutex_;
   // Under mutex_; each look at the clock moves them on.
-  mutable bool begun_ = false;
+  bool begun_ = false;
   mutable int64_t time_ms_ = 0, elapsed_ms_ = 0;
   mutable int64_t wall_ahead_ms_ = 0;
   mutable bool follows_ = true;

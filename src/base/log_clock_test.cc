@@ -18,7 +18,10 @@ constexpr int64_t kNow = 1'763'800'000'000, kHour = 3'600'000, kDay = 24 * kHour
 
 class LogClockTest : public testing::Test {
  protected:
-  LogClockTest() { machine_.SetSynchronised(false); }
+  LogClockTest() {
+    machine_.SetSynchronised(false);
+    clock_.Begin();
+  }
   std::string Trouble() const { return clock_.CheckTrouble().text; }
 
   ManualClock machine_{kNow};
@@ -31,6 +34,20 @@ TEST_F(LogClockTest, BeginsWithTheMachinesClock) {
   EXPECT_EQ(clock_.NowMs(), kNow + 5'000);
   EXPECT_EQ(Trouble(), "");
   EXPECT_EQ(clock_.RetentionNowMs(), kNow + 5'000);
+}
+
+// A process that stamps no records may have been started while the clock was wrong.
+TEST_F(LogClockTest, WithoutALogItIsTheMachinesClock) {
+  LogClock clock(machine_);
+  for (const int64_t step : {-2 * kHour, 400 * kDay, int64_t{0}}) {
+    machine_.Set(kNow + step);
+    EXPECT_EQ(clock.NowMs(), kNow + step);
+    EXPECT_EQ(clock.CheckTrouble().text, "");
+    EXPECT_EQ(clock.RetentionNowMs(), kNow + step);
+  }
+  clock.Begin();
+  machine_.Set(kNow + kDay);
+  EXPECT_EQ(clock.NowMs(), kNow);
 }
 
 TEST_F(LogClockTest, FollowsSmallStepsAndNeverGoesBack) {
@@ -184,6 +201,7 @@ TEST_F(LogClockTest, HoldsWhateverIsDoneToTheClock) {
     ManualClock machine(kNow);
     machine.SetSynchronised(below(4) == 0);
     LogClock clock(machine);
+    clock.Begin();
     int64_t last = clock.NowMs(), last_elapsed = machine.ElapsedMs();
     for (int step = 0; step < 200; ++step) {
       bool accepted = false;

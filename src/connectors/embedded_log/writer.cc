@@ -226,6 +226,7 @@ Status Writer::Transact(const std::function<Status(Transaction&)>& fill) {
     }
     return status;
   }
+  if (transaction.rows() > 0) clock_.Begin();
   {
     const std::lock_guard lock(mutex_);
     stats_.appended_bytes += transaction.bytes();

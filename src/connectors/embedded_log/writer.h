@@ -78,7 +78,7 @@ class Writer {
   // Set by the constructor.
   Tail& tail_;
   Watches& watches_;
-  const LogClock& clock_;
+  LogClock& clock_;
   const Millis retention_age_;
   const int64_t retention_bytes_;
   const int64_t queue_bytes_max_;
