@@ -18,7 +18,7 @@ from stream import Connection
 # As the rules are, only quicker. The machine's own disk and memory are none of these tests.
 QUICK = ("--alerts.window", "4s", "--alerts.start_after", "1s", "--alerts.end_after", "2s",
          "--alerts.events_min", 5, "--alerts.duplicates_per_second", 1, "--alerts.state_percent", 0)
-RULES = 15
+RULES = 16
 oids = itertools.count(1)
 
 
