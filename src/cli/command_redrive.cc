@@ -119,11 +119,9 @@ Status LeaveOutTooLate(RedriveOptions* options) {
   options->too_late = false;
   if (result.chosen == 0) return Status::Ok();
   const std::string why = fmt::format(
-      "{} events were too late for the pipeline of '{}', and would be too late again. Send them to "
-      "a "
-      "pipeline with a longer pipeline.dedup_horizon or pipeline.max_age, which has a data folder "
-      "of "
-      "its own: sightline redrive --data {} --outcome too_late --url http://HOST:PORT",
+      "{} events were too late for the pipeline of '{}', and would be too late again. Send them "
+      "to a pipeline with a longer pipeline.dedup_horizon or pipeline.max_age, which has a data "
+      "folder of its own: sightline redrive --data {} --outcome too_late --url http://HOST:PORT",
       result.chosen, options->data, options->data);
   if (!options->future) return Status::Stop(why);
   fmt::print(stderr, "sightline redrive: {}\n", why);

@@ -24,16 +24,16 @@ class Clock:
         if not self.library.exists():
             self._build(self.library)
         self.path = test.folder / f"{name}.clock"
-        self.path.write_bytes(bytes(16))
+        self.path.write_bytes(bytes(24))
         with open(self.path, "r+b") as file:
-            self.setting = mmap.mmap(file.fileno(), 16)
+            self.setting = mmap.mmap(file.fileno(), 24)
 
     def environment(self) -> dict[str, str]:
         return {**os.environ, "LD_PRELOAD": str(self.library), "SIGHTLINE_TEST_CLOCK": str(self.path)}
 
-    def step(self, ms: int) -> None:
-        """The clock goes on, so much off the machine's."""
-        self.setting[:] = struct.pack("=qq", ms * 1_000_000, 0)
+    def step(self, ms: int, synchronised: bool = False) -> None:
+        """The clock goes on, so much off the machine's; `synchronised`: a time server keeps it there."""
+        self.setting[:] = struct.pack("=qqq", ms * 1_000_000, 0, synchronised)
 
     @staticmethod
     def _build(library: pathlib.Path) -> None:

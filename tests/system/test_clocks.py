@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import struct
 
+from clocks import Clock
 from events import Traffic, deliver
 from registry import test
 from server import Server, Test, expect, expect_equal, lines, now_ms, wait_until
@@ -15,20 +14,11 @@ from test_monitor import active
 DAY = 86_400_000
 
 
-class WrongClock:
-    """The wall clock of one server, which a test sets; no time server keeps it unless said so."""
-
-    def __init__(self, t: Test, server: Server):
-        self.path = t.folder / "clock"
-        self.set(0)
-        server.environment = self.environment = {
-            **os.environ, "SIGHTLINE_TEST_CLOCK": str(self.path),
-            "LD_PRELOAD": str(t.build() / "tests" / "system" / "libclock_shim.so")}
-
-    def set(self, ahead_ms: int, synchronised: bool = False) -> None:
-        mode = "r+b" if self.path.exists() else "wb"
-        with open(self.path, mode) as file:  # in place: the server has it mapped
-            file.write(struct.pack("=qq", ahead_ms, synchronised))
+def clock_of(t: Test, server: Server) -> Clock:
+    """The wall clock of the server, from its next life on. No time server keeps it unless the test says so."""
+    clock = Clock(t, "server")
+    server.environment = clock.environment()
+    return clock
 
 
 def forget_boot(server: Server) -> None:
@@ -44,13 +34,13 @@ def clock_steps(t: Test) -> None:
     removed, and /healthz and an alert say it as long as it lasts."""
     server = t.server("--lake.retention_days", 30, "--lake.maintenance_interval", "1s", "--lake.roll_interval", "200ms",
                       "--log.retention", "1d")
-    clock = WrongClock(t, server)
+    clock = clock_of(t, server)
     server.start()
     traffic = Traffic(0, trouble=False)
     for ahead in (400 * DAY, 8 * DAY, -8 * DAY, 3_700_000, 59 * 60_000):
         with t.case(f"{ahead / DAY:.2f} days"):
             deliver(server, traffic, 100)
-            clock.set(ahead)
+            clock.step(ahead)
             for _ in range(5):
                 deliver(server, traffic, 100)
             server.wait_ledger(counted=traffic.oracle.distinct)
@@ -61,20 +51,20 @@ def clock_steps(t: Test) -> None:
                 facts = active(server)["server_clock", "all"]["facts"]
                 expect(abs(facts["wall_ahead_ms"] - ahead) < 60_000, f"how far it is: {facts}")
                 expect(abs(server.metric("sightline_clock_ahead_ms") - ahead) < 60_000, "the metric")
-            clock.set(0)
+            clock.step(0)
             deliver(server, traffic, 100)
             wait_until(server.healthy, 10, "it is well again")
             wait_until(lambda: not active(server), 10, "the alert ends")
             traffic.oracle.check(server, repeated=False)
     # Also over a kill and a start with the wrong clock.
-    clock.set(400 * DAY)
+    clock.step(400 * DAY)
     deliver(server, traffic, 100)
     server.kill()
     server.launch()
     expect(server.wait_door(60), server.last_line())
     server.wait_reason(10, "ahead of the log's time")
     deliver(server, traffic, 100)
-    clock.set(0)
+    clock.step(0)
     deliver(server, traffic, 100)
     traffic.oracle.check(server, repeated=False)
     server.stop()
@@ -88,8 +78,8 @@ def clock_steps(t: Test) -> None:
 def clock_accept(t: Test) -> None:
     """The clock was wrong, and is right now: `sightline clock accept` says so, or a time server."""
     server = t.server()
-    clock = WrongClock(t, server)
-    clock.set(-3 * DAY)
+    clock = clock_of(t, server)
+    clock.step(-3 * DAY)
     server.start()
     traffic = Traffic(0, trouble=False)
 
@@ -102,17 +92,17 @@ def clock_accept(t: Test) -> None:
     server.wait_ledger(counted=10)
     done = t.run("clock", "accept", "--data", t.folder / "nowhere")
     expect(done.returncode == 1 and b"nowhere" in done.stderr, f"{done}")
-    clock.set(0)
+    clock.step(0)
     server.wait_reason(10, "3 d ahead of the log's time")
-    done = t.run("clock", "accept", "--data", server.data, env=clock.environment)
+    done = t.run("clock", "accept", "--data", server.data, env=clock.environment())
     expect_equal(done.returncode, 0, f"clock accept: {done.stderr!r}")
     wait_until(server.healthy, 10, "it is accepted")
     server.post_ok(traffic.body(100).data)
     server.wait_ledger(counted=110)
     # What a time server says needs no word of anybody.
-    clock.set(2 * DAY)
+    clock.step(2 * DAY)
     server.wait_reason(10, "2 d ahead of the log's time")
-    clock.set(2 * DAY, synchronised=True)
+    clock.step(2 * DAY, synchronised=True)
     wait_until(server.healthy, 10, "a time server keeps it")
     server.stop()
 
@@ -121,14 +111,14 @@ def clock_accept(t: Test) -> None:
 def clock_at_start(t: Test) -> None:
     """The machine starts with a clock that is days ahead: detections wait at their senders until it is right."""
     server = t.server()
-    clock = WrongClock(t, server)
+    clock = clock_of(t, server)
     server.start()
     traffic = Traffic(0, trouble=False)
     deliver(server, traffic, 100)
     server.wait_ledger(counted=traffic.oracle.distinct)
     server.stop()
     forget_boot(server)
-    clock.set(8 * DAY)
+    clock.step(8 * DAY)
     server.launch()
     expect(server.wait_door(60), server.last_line())
     server.wait_reason(10, "8 d ahead of the log's time", "detections are refused")
@@ -137,13 +127,13 @@ def clock_at_start(t: Test) -> None:
     expect_equal(answer.status, 503, f"a post: {answer.body!r}")
     expect("retry-after" in answer.headers, f"when to try again: {answer.headers}")
     expect_equal(server.request("GET", "/readyz").status, 503, "/readyz")
-    clock.set(0)
+    clock.step(0)
     wait_until(server.healthy, 10, "the clock is right")
     server.post_ok(body.data)
     traffic.oracle.check(server, repeated=False)
     server.stop()
     # Within max_age a stop of any length is possible.
     forget_boot(server)
-    clock.set(6 * DAY)
+    clock.step(6 * DAY)
     server.start()
     server.stop()

@@ -1,9 +1,10 @@
 // A wall clock that a test sets while a process runs: built by clocks.py, loaded with LD_PRELOAD.
 //
-// The file that SIGHTLINE_TEST_CLOCK names holds two int64: what is added to the machine's time,
-// and, unless 0, the time itself, standing still; both in ns. Steady clocks and their waits are
-// left alone. A wait for a moment of the wall clock wakes now and then and is asked again, as with
-// a clock that is really set: POSIX allows waits to end early.
+// The file that SIGHTLINE_TEST_CLOCK names holds three int64: what is added to the machine's time,
+// and, unless 0, the time itself, standing still, both in ns; and 1 if adjtimex(2) is to say that a
+// time server keeps the clock. Steady clocks and their waits are left alone. A wait for a moment of
+// the wall clock wakes now and then and is asked again, as with a clock that is really set: POSIX
+// allows waits to end early.
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/timex.h>
 #include <threads.h>
 #include <time.h>
 #include <unistd.h>
@@ -25,11 +27,11 @@ constexpr int64_t kSlice = 50'000'000;
 constexpr time_t kSteadyMax = 500'000'000;  // seconds: deadlines of steady clocks are smaller
 
 struct Setting {
-  volatile int64_t offset, standing;
+  volatile int64_t offset, standing, synchronised;
 };
 
 const Setting* Open() {
-  static const Setting none = {0, 0};
+  static const Setting none = {0, 0, 0};
   const char* path = getenv("SIGHTLINE_TEST_CLOCK");
   const int file = path == nullptr ? -1 : open(path, O_RDONLY | O_CLOEXEC);
   if (file < 0) return &none;
@@ -105,6 +107,15 @@ int timespec_get(timespec* time, int base) {
   if (base != TIME_UTC) return 0;
   *time = ToTimespec(Now());
   return base;
+}
+
+int adjtimex(timex* state) {
+  if (state->modes != 0) {
+    errno = EPERM;
+    return -1;
+  }
+  state->status = Set().synchronised != 0 ? 0 : STA_UNSYNC;
+  return Set().synchronised != 0 ? TIME_OK : TIME_ERROR;
 }
 
 int pthread_cond_timedwait(pthread_cond_t* condition, pthread_mutex_t* mutex,
