@@ -32,6 +32,8 @@ enum class Mutant : uint8_t {
   kForgetByRecord,     // a record's own append time, which may go back, decides what is forgotten
   kAnySettings,        // a start does not compare its settings with the stored ones
   kAdoptAnySettings,   // a folder without stored settings takes any, whatever its checkpoints say
+  kOffMissesTheList,   // a sink that was off is given nothing of what the list still has for it
+  kOffIsForgotten,     // a checkpoint does not name a sink that has not committed what it missed
 };
 
 #ifdef SIGHTLINE_MUTANTS

@@ -120,9 +120,11 @@ int RunVerify(const Options& options, Storage& storage) {
   add(report.item_count == report.counted ? "ok" : "damage",
       {"", "sums", fmt::format("lake {} = ledger {}", report.item_count, report.counted)});
   if (report.lost > 0)
-    add("note", {"ledger", "lost",
-                 fmt::format("{} offsets were removed by retention before they were counted",
-                             report.lost)});
+    add("note",
+        {"ledger", "lost",
+         fmt::format("{} offsets are lost here: retention had removed them, or the lake was "
+                     "switched off",
+                     report.lost)});
   for (const lake::Finding& note : report.notes) add("note", note);
   for (const lake::Finding& finding : report.findings) add("damage", finding);
   const int printed = Print("verify", options,

@@ -13,9 +13,11 @@
 // Layout, integers as in base/bytes.h:
 //
 //   "SLCP"            4 bytes
-//   version           varint: 3; or 2 if there is no gap, so that earlier programs can read it
+//   version           varint: 4; or 3 if no sink is absent, or 2 if there is no gap either, so that
+//                     earlier programs can read it
 //   next origin degraded_until
 //   first next        of the newest gap; not in versions 1 and 2
+//   n, name * n       of the absent sinks; only in version 4
 //   n, run * n        not in version 1; a run is: owner number first rows bytes, m, boundary * m,
 //                     each as the difference from the one before, the first one from `first`
 //   n, Segment * n    the sealed list in memory (Segment::Encode)
@@ -25,7 +27,8 @@ namespace sightline {
 namespace {
 
 constexpr std::string_view kMagic = "SLCP";
-constexpr uint64_t kVersion = 3;
+constexpr uint64_t kVersion = 4;
+constexpr uint64_t kVersionWithoutAbsent = 3;
 constexpr uint64_t kVersionWithoutGap = 2;
 constexpr uint64_t kVersionWithoutRuns = 1;
 
@@ -88,6 +91,40 @@ void WriteRun(const SpilledRun& run, ByteWriter& out) {
     out.Varint(static_cast<uint64_t>(boundary.v - std::exchange(before, boundary.v)));
 }
 
+uint64_t VersionFor(const CheckpointHead& head) {
+  if (!head.absent.empty()) return kVersion;
+  return head.gap.empty() ? kVersionWithoutGap : kVersionWithoutAbsent;
+}
+
+void WriteHead(const CheckpointHead& head, ByteWriter& out) {
+  const uint64_t version = VersionFor(head);
+  out.Varint(version);
+  out.Signed(head.next.v);
+  out.Signed(head.origin.v);
+  out.Signed(head.degraded_until.v);
+  if (version > kVersionWithoutGap) {
+    out.Signed(head.gap.first.v);
+    out.Signed(head.gap.next.v);
+  }
+  if (version <= kVersionWithoutAbsent) return;
+  out.Varint(head.absent.size());
+  for (const std::string& name : head.absent) out.String(name);
+}
+
+CheckpointHead ReadHead(uint64_t version, ByteReader& in) {
+  CheckpointHead head;
+  head.next = {in.Signed()};
+  head.origin = {in.Signed()};
+  head.degraded_until = {in.Signed()};
+  if (version > kVersionWithoutGap) {
+    head.gap.first = {in.Signed()};
+    head.gap.next = {in.Signed()};
+  }
+  if (version > kVersionWithoutAbsent)
+    for (uint64_t n = in.Varint(); n > 0 && in.ok(); --n) head.absent.emplace_back(in.String());
+  return head;
+}
+
 // Decodes one run. Returns false unless its boundaries rise from `first`.
 bool ReadRun(ByteReader& in, SpilledRun* run) {
   run->id.owner = {in.Signed()};
@@ -118,14 +155,7 @@ void WriteCheckpoint(const CheckpointHead& head, std::span<const SpilledRun> run
   };
   ByteWriter first;
   first.Raw(kMagic.data(), kMagic.size());
-  first.Varint(head.gap.empty() ? kVersionWithoutGap : kVersion);
-  first.Signed(head.next.v);
-  first.Signed(head.origin.v);
-  first.Signed(head.degraded_until.v);
-  if (!head.gap.empty()) {
-    first.Signed(head.gap.first.v);
-    first.Signed(head.gap.next.v);
-  }
+  WriteHead(head, first);
   first.Varint(runs.size());
   for (const SpilledRun& run : runs) WriteRun(run, first);
   first.Varint(sealed.size());
@@ -158,13 +188,7 @@ Result<Checkpoint> ReadCheckpoint(std::string_view bytes) {
   if (ByteReader(bytes.substr(bytes.size() - sizeof(uint64_t))).Fixed64() != checksum.Take())
     return Damaged("its checksum is wrong");
   Checkpoint checkpoint;
-  checkpoint.head.next = {in.Signed()};
-  checkpoint.head.origin = {in.Signed()};
-  checkpoint.head.degraded_until = {in.Signed()};
-  if (version > kVersionWithoutGap) {
-    checkpoint.head.gap.first = {in.Signed()};
-    checkpoint.head.gap.next = {in.Signed()};
-  }
+  checkpoint.head = ReadHead(version, in);
   std::optional<Offset> end;  // where the runs and segments decoded so far end
   for (uint64_t n = version > kVersionWithoutRuns ? in.Varint() : 0; n > 0; --n) {
     SpilledRun run;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -30,6 +31,10 @@ struct CheckpointHead {
   // are not degraded. kAfterAllTime: the time is set by the first records that move the watermark.
   EventTime degraded_until = kBeforeAllTime;
   Gap gap;  // the newest gap that was counted as lost, while results are degraded
+  // The names of the sinks that may lack what is no longer in the list, because they are switched
+  // off, or were and have not committed yet what they missed. Any other sink that lacks it has lost
+  // its data.
+  std::vector<std::string> absent;
   friend bool operator==(const CheckpointHead&, const CheckpointHead&) = default;
 };
 
@@ -47,7 +52,7 @@ void WriteCheckpoint(const CheckpointHead& head, std::span<const SpilledRun> run
                      const ByteSink& out);
 
 // kStop if the bytes are damaged, or of a version that this program does not know. Earlier
-// versions, without gaps or runs, can be read.
+// versions, without absent sinks, gaps or runs, can be read.
 Result<Checkpoint> ReadCheckpoint(std::string_view bytes);
 
 }  // namespace sightline

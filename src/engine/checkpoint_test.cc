@@ -100,9 +100,9 @@ TEST(CheckpointTest, EveryTruncationIsFound) {
 
 TEST(CheckpointTest, AnotherVersionSaysSo) {
   std::string bytes = Sample();
-  bytes[4] = 4;
+  bytes[4] = 5;
   EXPECT_THAT(ReadCheckpoint(bytes).status().message(),
-              HasSubstr("has version 4, and this program reads versions 1 to 3"));
+              HasSubstr("has version 5, and this program reads versions 1 to 4"));
 }
 
 TEST(CheckpointTest, SegmentsMustReachItsOffset) {

@@ -37,7 +37,17 @@ PartitionTask::PartitionTask(SourcePartition partition, const PipelineSpec& spec
       sealed_({.rows_max = options_.merged_rows_max, .bytes_max = options_.merged_bytes_max}),
       phase_(Mutated(Mutant::kFenceFirst) ? Phase::kFence : Phase::kClaim),
       sinks_(ports_.sinks.size()) {
+  uint64_t duty = static_cast<uint64_t>(partition_.partition) << 8;
+  const auto backoff = [&](int64_t delay_ms_max) {
+    return Backoff(delay_ms_max, SeedOf(partition_.source, ++duty));
+  };
+  read_backoff_ = backoff(Backoff::kDelayMsMax);
+  for (Backoff* of_store :
+       {&start_backoff_, &checkpoint_backoff_, &spill_backoff_, &remove_backoff_})
+    *of_store = backoff(Backoff::kStoreDelayMsMax);
+  for (SinkState& sink : sinks_) sink.backoff = backoff(Backoff::kStoreDelayMsMax);
   CHECK(ports_.source != nullptr && ports_.store != nullptr);
+  CHECK(ports_.sinks.size() < 63);  // a PortSet has a bit for each
   CHECK(!ports_.sinks.empty());
   CHECK(options_.sinks.size() == ports_.sinks.size());
 }
@@ -54,29 +64,32 @@ Result<StepResult> PartitionTask::Step(int64_t now_ms) {
 
 Result<StepResult> PartitionTask::Start() {
   if (draining_ || start_backoff_.Waiting(now_ms_)) return StepResult::kIdle;
-  const Status done = [this] {
-    switch (phase_) {
-      case Phase::kClaim:
-        return Claim();
-      case Phase::kFence:
-        return FenceSink();
-      case Phase::kLoad:
-        return Load();
-      case Phase::kReadCommitted:
-        return ReadCommitted();
-      case Phase::kSeek:
-        return SeekToStart();
-      case Phase::kRun:
-        break;
-    }
-    CHECK(false);
-    return Status::Ok();
-  }();
+  start_asks_ = kStorePort;
+  const Status done = StartPhase();
   if (done.ok()) {
     start_backoff_.Succeeded();
     return StepResult::kWorked;
   }
   return Failed(start_backoff_, counters_.retries, UnlessSuperseded(done));
+}
+
+Status PartitionTask::StartPhase() {
+  switch (phase_) {
+    case Phase::kClaim:
+      return Claim();
+    case Phase::kFence:
+      return FenceSink();
+    case Phase::kLoad:
+      return Load();
+    case Phase::kReadCommitted:
+      return ReadCommitted();
+    case Phase::kSeek:
+      return SeekToStart();
+    case Phase::kRun:
+      break;
+  }
+  CHECK(false);
+  return Status::Ok();
 }
 
 // Turns kStop into kRebuild if a newer owner has claimed the partition. To a zombie, the progress
@@ -116,6 +129,7 @@ Status PartitionTask::Claim() {
 
 // 2. Fence every sink, one a Step. From here on, an older owner cannot commit anything.
 Status PartitionTask::FenceSink() {
+  start_asks_ = SinkPort(turn_);
   RETURN_IF_ERROR(ports_.sinks[turn_]->Fence(partition_, epoch_));
   if (++turn_ == sinks_.size()) {
     turn_ = 0;
@@ -135,6 +149,7 @@ Status PartitionTask::Load() {
   if (has_checkpoint_) {
     RETURN_IF_ERROR(LoadCheckpoint(*stored.value().checkpoint));
   } else {
+    start_asks_ = kSourcePort;
     const Result<Offset> earliest = ports_.source->Earliest();
     if (!earliest.ok()) return earliest.status();
     position_ = origin_ = earliest.value();
@@ -161,6 +176,7 @@ Status PartitionTask::LoadCheckpoint(std::string_view bytes) {
   degraded_until_ = checkpoint.head.degraded_until;
   degraded_from_ = operator_.watermark();
   gap_ = checkpoint.head.gap;
+  absent_in_checkpoint_ = checkpoint.head.absent;
   for (SpilledRun& run : checkpoint.runs) {
     runs_in_checkpoint_.push_back(run.id);
     sealed_.AddRun(std::move(run));
@@ -174,6 +190,7 @@ Status PartitionTask::LoadCheckpoint(std::string_view bytes) {
 //    exactly there.
 Status PartitionTask::ReadCommitted() {
   if (committed_offsets_.size() < sinks_.size()) {
+    start_asks_ = SinkPort(committed_offsets_.size());
     const Result<Offset> committed = ports_.sinks[committed_offsets_.size()]->Committed(partition_);
     if (!committed.ok()) return committed.status();
     committed_offsets_.push_back(committed.value());
@@ -195,9 +212,22 @@ void PartitionTask::BeginAtOldestOffset() {
 }
 
 Status PartitionTask::TakeCommitted(size_t sink, Offset committed) {
-  SinkState& state = sinks_[sink] = {};
+  SinkState& state = sinks_[sink];
   const Offset first = sealed_.empty() ? position_ : sealed_.first();
   state.has_any = committed != kNoneCommitted;
+  if (WasOff(sink)) {
+    if (!state.has_any) committed = origin_;
+    const Offset next = committed >= position_ ? committed
+                        : sealed_.empty() || Mutated(Mutant::kOffMissesTheList)
+                            ? position_
+                            : sealed_.BoundaryFrom(committed);
+    if (committed < next) {
+      Miss(sink, committed, next);
+      state.committed = committed;
+      state.waiting_since_ms = kLongAgo;
+      return Status::Ok();
+    }
+  }
   // A sink without this partition may begin only where counting began. Anywhere else it has lost
   // its data, or is new, and would silently miss what came before.
   if (!state.has_any) {
@@ -240,9 +270,34 @@ Status PartitionTask::TakeCommitted(size_t sink, Offset committed) {
   return Status::Ok();
 }
 
+// True if the sink may lack what the checkpoint has dropped: it was switched off, or had not yet
+// committed what it missed.
+bool PartitionTask::WasOff(size_t sink) const {
+  return std::ranges::count(absent_in_checkpoint_, options_.sinks[sink].name) > 0;
+}
+
+// A sink that was switched off lacks [first, next), where `next` is the first boundary of the list
+// from which on everything is there for it. It becomes a gap in this sink's own ledger, cut where
+// another sink stands: two tables that are read as one may stand at different offsets.
+void PartitionTask::Miss(size_t sink, Offset first, Offset next) {
+  std::vector<Offset> cuts;
+  for (const Offset committed : committed_offsets_)
+    if (first < committed && committed < next) cuts.push_back(committed);
+  cuts.push_back(next);
+  std::ranges::sort(cuts);
+  const auto repeated = std::ranges::unique(cuts);
+  cuts.erase(repeated.begin(), repeated.end());
+  SinkState& state = sinks_[sink];
+  state.missed_range = {first, next};
+  // Which windows were complete at these offsets is not known any more.
+  for (const Offset cut : cuts)
+    state.missed.push_back(GapSegment(std::exchange(first, cut), cut, kBeforeAllTime));
+}
+
 // 5. Seek: first to each committed offset ahead of the position, which must exist in the source,
 //    and then to where reading continues.
 Status PartitionTask::SeekToStart() {
+  start_asks_ = kSourcePort;
   for (size_t sink = 0; sink < sinks_.size(); ++sink) RETURN_IF_ERROR(SeekCommitted(sink));
   const Status here = ports_.source->Seek(position_);
   const bool anyone_here = std::ranges::any_of(
@@ -490,8 +545,8 @@ void PartitionTask::DropCommitted() {
   Offset all = open_first_;
   std::vector<Offset> kept;
   for (const SinkState& sink : sinks_) {
-    all = std::min(all, sink.committed);
-    kept.push_back(sink.committed);
+    all = std::min(all, sink.needs_from());
+    kept.push_back(sink.needs_from());
     if (sink.offered != kNoneCommitted) kept.push_back(sink.offered);
   }
   const size_t runs = sealed_.runs().size();
@@ -515,7 +570,8 @@ Result<StepResult> PartitionTask::CommitIfDue(size_t index) {
   SinkState& sink = sinks_[index];
   Offset next = sink.offered;
   if (next == kNoneCommitted) {
-    next = OfferEnd(sink.committed, options_.sinks[index].offer_rows_max);
+    next = sink.missed.empty() ? OfferEnd(sink.committed, options_.sinks[index].offer_rows_max)
+                               : sink.needs_from();
     sink.offered_all = next == open_first_;
   }
   const Result<std::span<const Segment>> offer = Offer(sink, next);
@@ -539,6 +595,7 @@ Result<StepResult> PartitionTask::CommitIfDue(size_t index) {
   sink.has_any = true;
   sink.offered = kNoneCommitted;
   sink.loaded = {};
+  sink.missed.clear();
   // If more is left, the rest commits at once when the offer was cut short by a limit or by a gap;
   // otherwise it waits for its interval.
   sink.waiting_since_ms = next == open_first_ ? kNever : at_once ? kLongAgo : now_ms_;
@@ -568,6 +625,7 @@ Offset PartitionTask::OfferEnd(Offset committed, int64_t rows_max) const {
 // The segments [sink.committed, next) of the list. An offer that was made when they were in memory
 // may, when it is repeated, lie in several runs and in memory.
 Result<std::span<const Segment>> PartitionTask::Offer(SinkState& sink, Offset next) {
+  if (!sink.missed.empty()) return std::span<const Segment>(sink.missed);
   if (!sink.loaded.empty()) return std::span<const Segment>(sink.loaded);
   if (sealed_.RunAt(sink.committed) == nullptr) return sealed_.Between(sink.committed, next);
   std::vector<Segment> loaded;
@@ -614,7 +672,8 @@ Result<StepResult> PartitionTask::CheckpointIfDue() {
   const CheckpointHead head{.next = position_,
                             .origin = origin_,
                             .degraded_until = degraded_until_,
-                            .gap = degraded ? gap_ : Gap{}};
+                            .gap = degraded ? gap_ : Gap{},
+                            .absent = AbsentSinks()};
   const CheckpointWriter writer = [&](const ByteSink& out) {
     WriteCheckpoint(head, sealed_.runs(), sealed_.in_memory(), save_state,
                     [&](std::string_view piece) {
@@ -633,12 +692,34 @@ Result<StepResult> PartitionTask::CheckpointIfDue() {
   checkpointed_ms_ = now_ms_;
   unsaved_records_ = 0;
   gap_unsaved_ = false;
+  absent_in_checkpoint_ = head.absent;
   runs_in_checkpoint_.clear();
   for (const SpilledRun& run : sealed_.runs()) runs_in_checkpoint_.push_back(run.id);
   runs_to_remove_ |= std::exchange(runs_dropped_, false);
   ++counters_.checkpoints;
   counters_.checkpoint_bytes = bytes;
   return StepResult::kWorked;
+}
+
+// The sinks that the next checkpoint has to name. Those that were off are named until all of them
+// have committed what they missed: after a crash before that, they miss it still. One that has
+// committed it may be a view of another one that has not, as what is pending is of the lake.
+std::vector<std::string> PartitionTask::AbsentSinks() const {
+  const bool misses = std::ranges::any_of(sinks_, [](const auto& s) { return !s.missed.empty(); });
+  if (!misses || Mutated(Mutant::kOffIsForgotten)) return options_.sinks_off;
+  std::vector<std::string> absent = absent_in_checkpoint_;
+  for (const std::string& name : options_.sinks_off)
+    if (std::ranges::count(absent, name) == 0) absent.push_back(name);
+  return absent;
+}
+
+// True if the newest checkpoint still excuses a sink that is here now and has everything. A loss of
+// that sink's data would be taken for an absence.
+bool PartitionTask::AbsenceOver() const {
+  return std::ranges::none_of(sinks_, [](const auto& sink) { return !sink.missed.empty(); }) &&
+         std::ranges::any_of(options_.sinks, [&](const SinkOptions& sink) {
+           return std::ranges::count(absent_in_checkpoint_, sink.name) > 0;
+         });
 }
 
 // Spills the oldest part of the list when it has been full for a while because some sink is away.
@@ -675,7 +756,7 @@ Offset PartitionTask::TakenInMemory() const {
   const Offset first = sealed_.in_memory().front().first;
   Offset taken = open_first_;
   for (const SinkState& sink : sinks_)
-    if (sink.committed > first) taken = std::min(taken, sink.committed);
+    if (sink.needs_from() > first) taken = std::min(taken, sink.needs_from());
   return taken;
 }
 
@@ -719,14 +800,14 @@ int64_t PartitionTask::SinkDue(size_t index) const {
 
 int64_t PartitionTask::CheckpointDue() const {
   if (range_changed_) return checkpoint_backoff_.until_ms();
-  if (position_ == checkpointed_ && !runs_dropped_) return kNever;
+  if (position_ == checkpointed_ && !runs_dropped_ && !AbsenceOver()) return kNever;
   const int64_t records_enough =
       std::clamp(operator_.remembered_ids() / 4, options_.checkpoint_records_min,
                  options_.checkpoint_records_max);
-  const int64_t due =
-      draining_ || gap_unsaved_ || !gap_stop_.ok() || unsaved_records_ >= records_enough
-          ? kLongAgo
-          : checkpointed_ms_ + options_.checkpoint_interval_ms;
+  const int64_t due = draining_ || gap_unsaved_ || AbsenceOver() || !gap_stop_.ok() ||
+                              unsaved_records_ >= records_enough
+                          ? kLongAgo
+                          : checkpointed_ms_ + options_.checkpoint_interval_ms;
   return std::max(due, checkpoint_backoff_.until_ms());
 }
 
@@ -751,14 +832,18 @@ int64_t PartitionTask::SpillDue() const {
 bool PartitionTask::Full() const {
   return sealed_.size() >= options_.sealed_max || sealed_.bytes() >= options_.sealed_bytes_max;
 }
-void PartitionTask::RetryNow() {
-  start_backoff_.RetryNow();
-  read_backoff_.RetryNow();
-  checkpoint_backoff_.RetryNow();
-  for (SinkState& sink : sinks_) sink.backoff.RetryNow();
+void PartitionTask::RetryNow(PortSet called) {
+  if ((called & start_asks_) != 0) start_backoff_.RetryNow();
+  if ((called & kSourcePort) != 0) read_backoff_.RetryNow();
+  if ((called & kStorePort) != 0)
+    for (Backoff* of_store : {&checkpoint_backoff_, &spill_backoff_, &remove_backoff_})
+      of_store->RetryNow();
+  for (size_t sink = 0; sink < sinks_.size(); ++sink)
+    if ((called & SinkPort(sink)) != 0) sinks_[sink].backoff.RetryNow();
 }
 
 void PartitionTask::Drain() {
+  if (!draining_) RetryNow();  // the last chance before the process ends
   draining_ = true;
   if (phase_ == Phase::kRun) Seal(position_);
 }
@@ -772,7 +857,7 @@ bool PartitionTask::caught_up() const {
 
 bool PartitionTask::drained() const {
   if (!draining_ || phase_ != Phase::kRun) return draining_;
-  return checkpointed_ == position_ && open_first_ == position_ &&
+  return checkpointed_ == position_ && open_first_ == position_ && !AbsenceOver() &&
          std::ranges::all_of(sinks_, [&](const SinkState& s) { return s.committed >= position_; });
 }
 
@@ -801,10 +886,12 @@ TaskStatus PartitionTask::Snapshot() const {
   status.spilled_bytes = sealed_.spilled_bytes();
   status.full = Full() && sealed_.spilled_bytes() >= options_.spill_bytes_max;
   for (size_t i = 0; i < sinks_.size(); ++i)
-    status.sinks.push_back({.committed = committed(i),
+    status.sinks.push_back({.name = options_.sinks[i].name,
+                            .committed = committed(i),
                             .offered = sinks_[i].offered,
                             .commits = sinks_[i].commits,
-                            .retries = sinks_[i].retries});
+                            .retries = sinks_[i].retries,
+                            .missed = sinks_[i].missed_range});
   return status;
 }
 

@@ -46,6 +46,9 @@ enum class OnGap : uint8_t {
 
 struct TaskOptions {
   std::vector<SinkOptions> sinks;  // one for each sink of the ports, in their order
+  // The names of sinks that this pipeline may have, but that are switched off now. Checkpoints name
+  // them: when one is on again, it records as lost what it missed, instead of stopping the task.
+  std::vector<std::string> sinks_off;
   OnGap on_gap = OnGap::kStop;
 
   uint64_t hash_seed = 0;       // for a new CountOperator
@@ -90,10 +93,13 @@ struct TaskPorts {
 enum class StepResult : uint8_t { kWorked, kIdle };
 
 struct SinkStatus {
+  std::string name;
   Offset committed = kNoneCommitted;
   Offset offered = kNoneCommitted;  // kNoneCommitted: no offer is unanswered
   int64_t commits = 0;
   int64_t retries = 0;  // kRetry answers
+  // The offsets that this sink lacks because it was switched off, as its ledger says.
+  Gap missed;
 };
 
 // A snapshot for monitoring. The counters start at 0 with each task.
@@ -154,9 +160,15 @@ class PartitionTask {
   // When Step() next has something to do, as far as the task can know; kNever if only new records
   // or a port can give it work.
   int64_t NextDue(int64_t now_ms) const;
-  // Ends the backoff of every duty that said kRetry: a port has called, so trying again at once is
-  // worthwhile.
-  void RetryNow();
+  // The ports of the task: its source, its store, and the sinks by their index.
+  using PortSet = uint64_t;
+  static constexpr PortSet kSourcePort = 1;
+  static constexpr PortSet kStorePort = PortSet{1} << 63;
+  static constexpr PortSet kAllPorts = ~PortSet{0};
+  static constexpr PortSet SinkPort(size_t sink) { return PortSet{2} << sink; }
+  // Ends the backoff of what waits for these ports: they have called, so trying again at once is
+  // worthwhile. What waits for another port goes on waiting.
+  void RetryNow(PortSet called = kAllPorts);
   // Stops reading, commits everything that was read, and puts a checkpoint. It cannot be undone.
   void Drain();
 
@@ -187,21 +199,30 @@ class PartitionTask {
     // answered. At most one run; or, if the offer was made before its segments were spilled, what
     // was in memory at that time.
     std::vector<Segment> loaded;
+    // What the sink lacks because it was switched off: gaps of this sink alone, which it commits
+    // before it takes anything of the list. Empty once they are committed.
+    std::vector<Segment> missed;
+    Gap missed_range;  // of this life, for monitoring
+    // From here on, the sink needs what is in the list.
+    Offset needs_from() const { return missed.empty() ? committed : missed.back().next; }
     // Since when a segment waits for a commit; kNever: nothing waits.
     int64_t waiting_since_ms = kNever;
-    Backoff backoff;
+    Backoff backoff{Backoff::kStoreDelayMsMax};
     int64_t commits = 0;
     int64_t retries = 0;
   };
 
   // The start, in this order.
   Result<StepResult> Start();
+  Status StartPhase();
   Status Claim();
   Status FenceSink();
   Status Load();
   Status LoadCheckpoint(std::string_view bytes);
   Status ReadCommitted();
   Status TakeCommitted(size_t sink, Offset committed);
+  bool WasOff(size_t sink) const;
+  void Miss(size_t sink, Offset first, Offset next);
   void BeginAtOldestOffset();
   Status SeekToStart();
   Status SeekCommitted(size_t sink);
@@ -234,6 +255,8 @@ class PartitionTask {
   Offset TakenInMemory() const;
   int64_t SinkDue(size_t sink) const;
   int64_t CheckpointDue() const;
+  std::vector<std::string> AbsentSinks() const;
+  bool AbsenceOver() const;
   int64_t SpillDue() const;
   bool Full() const;
   Status Failed(Backoff& backoff, int64_t& retries, Status status);
@@ -262,6 +285,8 @@ class PartitionTask {
   std::vector<Offset> committed_offsets_;  // of each sink, while the start reads them
   std::vector<Offset> cuts_;  // committed offsets that replay has not reached yet, descending
   bool has_checkpoint_ = false;
+  // The absent sinks that the newest checkpoint names, as loaded or as put.
+  std::vector<std::string> absent_in_checkpoint_;
   // The loaded checkpoint was written under another range [count_from, count_until). Nothing is
   // read before a checkpoint with the new range is durable, so that no replay ever covers records
   // of both ranges.
@@ -275,6 +300,7 @@ class PartitionTask {
   // The reason to stop for a gap, once a checkpoint has everything that was read before it.
   Status gap_stop_ = Status::Ok();
   size_t turn_ = 0;
+  PortSet start_asks_ = 0;  // the port that the start has asked last
   Backoff start_backoff_, read_backoff_, checkpoint_backoff_, spill_backoff_, remove_backoff_;
   int64_t now_ms_ = 0;   // the time of the current Step
   int64_t rounds_ = 0;   // Steps that have read into the open segment

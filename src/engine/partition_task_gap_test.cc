@@ -193,5 +193,107 @@ TEST(PartitionTaskGapTest, AZombieNeitherStopsNorCounts) {
   }
 }
 
+// ---- sinks that are switched off and on again ---------------------------------------------------
+
+TaskOptions Off(std::vector<std::string> sinks) { return {.sinks_off = std::move(sinks)}; }
+
+// One life of a task: reads everything, and drains.
+TaskStatus Live(TestWorld& world, const TaskOptions& options) {
+  auto task = MakeTestTask(&world, options);
+  EXPECT_TRUE(StepUntilIdle(*task).ok());
+  task->Drain();
+  EXPECT_TRUE(StepUntilIdle(*task).ok());
+  EXPECT_TRUE(task->drained());
+  return task->Snapshot();
+}
+
+TEST(PartitionTaskGapTest, ASinkThatIsOnAgainRecordsWhatItMissed) {
+  TestWorld world(2);
+  world.Append(10);
+  Live(world, {});
+  world.Append(20);
+  Live(world, Off({"sink 1"}));
+  EXPECT_EQ(ReadCheckpoint(*world.store.rbegin()->second).value().head.absent,
+            std::vector<std::string>{"sink 1"});
+  world.Append(30);
+  const TaskStatus status = Live(world, {});
+  EXPECT_EQ(status.sinks[1].missed, (Gap{{10}, {30}}));
+  EXPECT_EQ(status.sinks[0].missed, Gap{});
+  EXPECT_THAT(world.Sink(1).gaps, ElementsAre(Gap{{10}, {30}}));
+  EXPECT_EQ(world.Sink(1).counted, 40);
+  EXPECT_EQ(world.Sink(0).counted, 60);
+  EXPECT_THAT(world.Sink(0).gaps, IsEmpty());
+  // From now on, a loss of its data is a loss again.
+  world.sinks[1].committed = {20};
+  auto task = MakeTestTask(&world, {});
+  EXPECT_EQ(StepUntilIdle(*task).code(), StatusCode::kStop);
+}
+
+TEST(PartitionTaskGapTest, ASinkThatIsSwitchedOnLaterLacksEverythingBefore) {
+  TestWorld world(2);
+  world.Append(10);
+  Live(world, Off({"sink 1"}));
+  world.Append(5);
+  Live(world, {});
+  EXPECT_THAT(world.Sink(1).gaps, ElementsAre(Gap{{0}, {10}}));
+  EXPECT_EQ(world.Sink(1).counted, 5);
+}
+
+TEST(PartitionTaskGapTest, ASinkThatWasOffTakesWhatTheListStillHasForIt) {
+  TestWorld world(3);
+  world.Append(10);
+  Live(world, {});
+  world.Answer(0, Status::Retry("down"));
+  world.Append(20);
+  {
+    TaskOptions options = Off({"sink 1"});
+    options.checkpoint_records_min = options.checkpoint_records_max = 1;
+    auto task = MakeTestTask(&world, options);
+    ASSERT_TRUE(StepUntilIdle(*task).ok());
+    EXPECT_GT(task->Snapshot().checkpoints, 0);
+  }
+  world.Answer(0, std::nullopt);
+  Live(world, {});
+  for (size_t sink : {0, 1, 2}) {
+    EXPECT_EQ(world.Sink(sink).counted, 30) << sink;
+    EXPECT_THAT(world.Sink(sink).gaps, IsEmpty()) << sink;
+  }
+}
+
+TEST(PartitionTaskGapTest, WhatASinkMissedSurvivesACrashBeforeItIsCommitted) {
+  TestWorld world(2);
+  world.Append(10);
+  Live(world, {});
+  world.Append(20);
+  Live(world, Off({"sink 1"}));
+  world.Answer(1, Status::Retry("the store is full"));
+  for (int crash = 0; crash < 3; ++crash) {
+    world.Append(10);
+    TaskOptions options;
+    options.checkpoint_records_min = options.checkpoint_records_max = 1;
+    auto task = MakeTestTask(&world, options);
+    ASSERT_TRUE(StepUntilIdle(*task).ok());
+    EXPECT_GT(task->Snapshot().checkpoints, 0);
+    EXPECT_FALSE(task->caught_up());
+  }
+  world.Answer(1, std::nullopt);
+  Live(world, {});
+  EXPECT_THAT(world.Sink(1).gaps, ElementsAre(Gap{{10}, {30}}));
+  EXPECT_EQ(world.Sink(1).counted, 40);
+}
+
+// Two tables that are read as one: each gap is cut where the other table stands.
+TEST(PartitionTaskGapTest, WhatSinksMissedIsCutWhereAnotherOneStands) {
+  TestWorld world(3);
+  world.Append(10);
+  Live(world, {});
+  world.Append(20);
+  Live(world, Off({"sink 1", "sink 2"}));
+  world.sinks[1].committed = {14};
+  Live(world, {});
+  EXPECT_THAT(world.Sink(1).gaps, ElementsAre(Gap{{14}, {30}}));
+  EXPECT_THAT(world.Sink(2).gaps, ElementsAre(Gap{{10}, {14}}, Gap{{14}, {30}}));
+}
+
 }  // namespace
 }  // namespace sightline

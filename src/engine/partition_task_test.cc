@@ -332,7 +332,7 @@ TEST(PartitionTaskTest, WhatCannotBeSpilledStaysInMemory) {
   EXPECT_EQ(task->Snapshot().spilled_runs, 0);
   EXPECT_EQ(task->Snapshot().sealed_segments, 5);
   world.put_run_answer.reset();
-  for (int64_t now_ms = 5'000; now_ms < 8'000; now_ms += 100)
+  for (int64_t now_ms = 5'000; now_ms < 12'000; now_ms += 100)
     ASSERT_TRUE(StepUntilIdle(*task, now_ms).ok());
   EXPECT_EQ(task->position(), Offset{1'000});
 }

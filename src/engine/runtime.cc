@@ -26,6 +26,8 @@ constexpr int64_t kPublishIntervalMs = 50;
 // Without a spilled run for this long, spilling is reported as over. So a sink that is slow but not
 // away does not flood the log.
 constexpr int64_t kSpillOverMs = 10'000;
+// How long Remove() waits, after its deadline, for Steps that are under way.
+constexpr int64_t kLastStepMs = 100;
 // A list that has been full for this long is worth a line in the log.
 constexpr int64_t kFullMs = 10'000;
 
@@ -44,15 +46,20 @@ struct Runtime::State {
   struct Worker;
 
   struct Slot {
-    SourcePartition partition;
+    explicit Slot(SourcePartition its_partition) : partition(std::move(its_partition)) {
+      health.partition = partition;
+    }
+    const SourcePartition partition;
     Worker* worker = nullptr;
-    std::atomic<bool> woken = false;
-    std::atomic<bool> draining = false;   // set by Remove()
-    std::atomic<bool> abandoned = false;  // the deadline of Remove() has passed
+    std::atomic<PartitionTask::PortSet> called = 0;  // by which ports the task is woken
+    std::atomic<bool> draining = false;              // set by Remove()
+    std::atomic<bool> abandoned = false;             // the deadline of Remove() has passed
 
     // Used by the worker's thread only.
     std::unique_ptr<PartitionTask> task;
-    Backoff rebuild_backoff;
+    Backoff rebuild_backoff{
+        Backoff::kDelayMsMax,
+        SeedOf(partition.source, static_cast<uint64_t>(partition.partition) << 8)};
     int64_t due_ms = 0;  // of the next Step, or of the next attempt to build the task
     int64_t built_ms = 0;
     int64_t published_ms = 0;
@@ -77,6 +84,8 @@ struct Runtime::State {
     bool woken = false;
     std::vector<Slot*> added;
     size_t count = 0;  // how many slots it has, including those just added
+    // Slots whose Remove() did not wait for the end of their Step.
+    std::vector<std::unique_ptr<Slot>> zombies;
     std::jthread thread;
   };
 
@@ -107,7 +116,9 @@ struct Runtime::State {
   void Publish(Slot& slot, int64_t now_ms);
   static void ReportSpill(Slot& slot, const TaskStatus& status, int64_t now_ms);
   static void ReportGap(Slot& slot, const TaskStatus& status);
-  void Wake(Slot& slot);
+  static void ReportMissed(const Slot& slot, const TaskStatus& status);
+  void Wake(Slot& slot, PartitionTask::PortSet called);
+  void Disown(Slot* slot);
   void Stop();
 };
 
@@ -132,8 +143,8 @@ void Runtime::State::Work(Worker& worker) {
     slot->task.reset();  // a task is destroyed on the thread that used its ports
 }
 
-// Forgets the finished slots for which Remove() waits, and tells it. From here on, this thread does
-// not touch them.
+// Forgets the finished slots for which Remove() waits, and tells it. From then on, this thread does
+// not touch them. It deletes those for which Remove() no longer waits.
 void Runtime::State::ReleaseRemoved(Worker& worker) {
   std::vector<Slot*> gone;
   std::erase_if(worker.slots, [&gone](Slot* slot) {
@@ -142,9 +153,16 @@ void Runtime::State::ReleaseRemoved(Worker& worker) {
     return removed;
   });
   if (gone.empty()) return;
+  std::vector<std::unique_ptr<Slot>> zombies;
   const std::lock_guard lock(finished_mutex);
   for (Slot* slot : gone) slot->released = true;
   finished_changed.notify_all();
+  const std::lock_guard worker_lock(worker.mutex);
+  worker.count -= worker.zombies.size();
+  for (std::unique_ptr<Slot>& zombie : worker.zombies)
+    if (zombie->released) zombies.push_back(std::move(zombie));
+  std::erase(worker.zombies, nullptr);
+  worker.count += worker.zombies.size();
 }
 
 void Runtime::State::Sleep(Worker& worker, int64_t until_ms) {
@@ -163,16 +181,16 @@ int64_t Runtime::State::Turn(Slot& slot) {
     Finish(slot, TaskHealth::kStopped, "the task was not drained in time");
     return PartitionTask::kNever;
   }
-  const bool woken = slot.woken.exchange(false);
+  const PartitionTask::PortSet called = slot.called.exchange(0);
   const int64_t now_ms = NowMs();
   if (slot.task == nullptr) {
     if (Draining(slot)) return FinishWithoutTask(slot);
     if (now_ms < slot.due_ms) return slot.due_ms;
     if (!Build(slot, now_ms)) return slot.due_ms;
-  } else if (!woken && now_ms < slot.due_ms) {
+  } else if (called == 0 && now_ms < slot.due_ms) {
     return slot.due_ms;
   }
-  if (woken) slot.task->RetryNow();
+  if (called != 0) slot.task->RetryNow(called);
   StepTask(slot, now_ms);
   return slot.finished ? PartitionTask::kNever : slot.due_ms;
 }
@@ -263,6 +281,7 @@ void Runtime::State::Publish(Slot& slot, int64_t now_ms) {
   if (status.running && !slot.was_running) {
     slot.was_running = true;
     LogInfo(fmt::format("{} runs from offset {}", NameOf(slot.partition), status.position.v));
+    ReportMissed(slot, status);
   }
   if (status.running) ReportSpill(slot, status, now_ms);
   if (status.running) ReportGap(slot, status);
@@ -280,6 +299,17 @@ void Runtime::State::ReportGap(Slot& slot, const TaskStatus& status) {
       fmt::format("{} has lost {} offsets: retention had removed [{}, {}) before they were counted",
                   NameOf(slot.partition), slot.gap.next.v - slot.gap.first.v, slot.gap.first.v,
                   slot.gap.next.v));
+}
+
+// Logs what sinks lack because they were switched off, once in each life of the task.
+void Runtime::State::ReportMissed(const Slot& slot, const TaskStatus& status) {
+  for (const SinkStatus& sink : status.sinks)
+    if (!sink.missed.empty())
+      LogWarning(fmt::format(
+          "sink '{}' of {} was switched off: it lacks the {} offsets [{}, {}), and its ledger says "
+          "that they are lost there",
+          sink.name, NameOf(slot.partition), sink.missed.next.v - sink.missed.first.v,
+          sink.missed.first.v, sink.missed.next.v));
 }
 
 // Logs a lasting state twice: when it begins and when it ends.
@@ -310,15 +340,30 @@ void Runtime::State::ReportSpill(Slot& slot, const TaskStatus& status, int64_t n
 // ---- other threads -----------------------------------------------------------------------------
 
 // The slot's flag is set before the worker's, and the worker clears its own flag before it looks at
-// those of its slots. So whoever finds the slot's flag already set is covered by the look that will
-// clear it.
-void Runtime::State::Wake(Slot& slot) {
-  if (slot.woken.exchange(true)) return;
+// those of its slots. So whoever finds the slot's flags already set is covered by the look that
+// will clear them.
+void Runtime::State::Wake(Slot& slot, PartitionTask::PortSet called) {
+  if (slot.called.fetch_or(called) != 0) return;
   {
     const std::lock_guard lock(slot.worker->mutex);
     slot.worker->woken = true;
   }
   slot.worker->wake.notify_one();
+}
+
+// Takes a slot out of the runtime. If its thread has not released it yet, it becomes a zombie that
+// this thread deletes later. Under slots_mutex and finished_mutex.
+void Runtime::State::Disown(Slot* slot) {
+  by_partition.erase(slot->partition);
+  const auto owned = std::ranges::find_if(slots, [&](const auto& s) { return s.get() == slot; });
+  std::unique_ptr<Slot> taken = std::move(*owned);
+  slots.erase(owned);
+  const std::lock_guard lock(slot->worker->mutex);
+  if (slot->released) {
+    --slot->worker->count;
+  } else {
+    slot->worker->zombies.push_back(std::move(taken));
+  }
 }
 
 void Runtime::State::Stop() {
@@ -354,15 +399,10 @@ Runtime::Runtime(std::vector<SourcePartition> partitions, TaskFactory factory,
 }
 Runtime::~Runtime() { state_->Stop(); }
 
-void Runtime::Wake(const SourcePartition& partition) {
+void Runtime::Wake(const SourcePartition& partition, PartitionTask::PortSet called) {
   const std::shared_lock lock(state_->slots_mutex);
   const auto it = state_->by_partition.find(partition);
-  if (it != state_->by_partition.end()) state_->Wake(*it->second);
-}
-
-void Runtime::WakeAll() {
-  const std::shared_lock lock(state_->slots_mutex);
-  for (const auto& slot : state_->slots) state_->Wake(*slot);
+  if (it != state_->by_partition.end()) state_->Wake(*it->second, called);
 }
 
 void Runtime::Add(const SourcePartition& partition) {
@@ -371,12 +411,12 @@ void Runtime::Add(const SourcePartition& partition) {
   {
     const std::unique_lock lock(s.slots_mutex);
     if (s.by_partition.contains(partition)) return;
-    slot = s.slots.emplace_back(std::make_unique<State::Slot>()).get();
-    slot->partition = slot->health.partition = partition;
-    // To the thread with the fewest partitions: partitions come and go with the consumer group.
+    slot = s.slots.emplace_back(std::make_unique<State::Slot>(partition)).get();
+    // To the thread with the fewest partitions, because partitions come and go with the consumer
+    // group. A thread that hangs in a zombie's Step comes last.
     slot->worker = std::ranges::min_element(s.workers, {}, [](const auto& worker) {
                      const std::lock_guard worker_lock(worker->mutex);
-                     return worker->count;
+                     return std::pair(worker->zombies.size(), worker->count);
                    })->get();
     s.by_partition.emplace(partition, slot);
   }
@@ -404,7 +444,7 @@ bool Runtime::Remove(const std::vector<SourcePartition>& partitions, int64_t dea
   }
   const auto wake = [&] {
     for (State::Slot* slot : removed) {
-      slot->woken = true;
+      slot->called |= PartitionTask::kAllPorts;
       {
         const std::lock_guard lock(slot->worker->mutex);
         slot->worker->woken = true;  // wake it for finished slots, too: they must be released
@@ -424,23 +464,23 @@ bool Runtime::Remove(const std::vector<SourcePartition>& partitions, int64_t dea
       lock.unlock();
       wake();
       lock.lock();
-      s.finished_changed.wait(lock, released);  // a Step is short, so this wait is, too
+      // A Step is short, unless a store does not answer.
+      s.finished_changed.wait_for(lock, milliseconds(kLastStepMs), released);
     }
   }
   bool drained = true;
   const std::unique_lock lock(s.slots_mutex);
+  const std::lock_guard finished_lock(s.finished_mutex);
   for (State::Slot* slot : removed) {
     {
       const std::lock_guard slot_lock(slot->mutex);
       drained = drained && slot->health.health == TaskHealth::kDrained;
     }
-    {
-      const std::lock_guard worker_lock(slot->worker->mutex);
-      --slot->worker->count;
-    }
-    // The worker has released the slot, so nobody else knows it now.
-    s.by_partition.erase(slot->partition);
-    std::erase_if(s.slots, [slot](const auto& other) { return other.get() == slot; });
+    if (!slot->released)
+      LogWarning(fmt::format(
+          "{} is given up although it is not drained: a store or a sink does not answer",
+          NameOf(slot->partition)));
+    s.Disown(slot);
   }
   return drained;
 }
@@ -460,7 +500,10 @@ bool Runtime::Drain(int64_t deadline_ms) {
   // success.
   const std::vector<const State::Slot*> drains = running();
   s.draining = true;
-  WakeAll();
+  {
+    const std::shared_lock lock(s.slots_mutex);
+    for (const auto& slot : s.slots) s.Wake(*slot, PartitionTask::kAllPorts);
+  }
   {
     std::unique_lock lock(s.finished_mutex);
     s.finished_changed.wait_for(lock, milliseconds(deadline_ms), [&] { return s.unfinished == 0; });

@@ -55,10 +55,10 @@ class Runtime {
   Runtime& operator=(const Runtime&) = delete;
 
   // Tells a task that there is something to do: more to read, or a port that said kRetry is ready.
-  // Cheap: it never waits for a Step. It does not shorten the delay before a rebuild. Unknown
-  // partitions are ignored.
-  void Wake(const SourcePartition& partition);
-  void WakeAll();
+  // `called` says which ports call; what waits for others goes on waiting. Cheap: it never waits
+  // for a Step. It does not shorten the delay before a rebuild. Unknown partitions are ignored.
+  void Wake(const SourcePartition& partition,
+            PartitionTask::PortSet called = PartitionTask::kSourcePort);
 
   // Stops reading, commits everything and puts checkpoints. Waits at most `deadline_ms` for that
   // and then ends the threads. True if every partition that had not stopped before is drained.
@@ -67,9 +67,11 @@ class Runtime {
   // Adds a partition after the start, to the thread with the fewest partitions. Does nothing if the
   // partition is here already.
   void Add(const SourcePartition& partition);
-  // Drains the partitions, for at most `deadline_ms` together, and discards their tasks. They are
-  // gone when it returns. The next owner counts again what was not committed. True if all were
-  // drained; partitions that are not here count as drained.
+  // Drains the partitions, for at most `deadline_ms` together, and discards their tasks. The next
+  // owner counts again what was not committed. True if all were drained; partitions that are not
+  // here count as drained. At the deadline it returns even if a Step is under way, for example in a
+  // store that does not answer. That task is discarded when its Step ends. Until then it is a
+  // zombie, against which the next owner's claim and fences protect.
   bool Remove(const std::vector<SourcePartition>& partitions, int64_t deadline_ms);
 
   std::vector<PartitionHealth> Snapshot() const;

@@ -116,7 +116,7 @@ TEST(RuntimeTest, APartitionThatStopsStopsAlone) {
   EXPECT_THAT(runtime.Snapshot()[0].reason, HasSubstr("committed offset 7"));
   EXPECT_TRUE(partitions.worlds[1].WaitForCounted(0, 5, kLong));
   partitions.worlds[1].Append(5);
-  runtime.WakeAll();
+  runtime.Wake({"test", 1});
   EXPECT_TRUE(partitions.worlds[1].WaitForCounted(0, 10, kLong));
   EXPECT_TRUE(runtime.Drain(kLong.count()));  // the other one is drained
   EXPECT_EQ(runtime.Snapshot()[0].health, TaskHealth::kStopped);
@@ -150,7 +150,7 @@ TEST(RuntimeTest, ARetryIsNotWaitedForByTheNeighbours) {
   }
   EXPECT_LT(steady_clock::now() - start, kLong);
   partitions.worlds[0].Answer(0, std::nullopt);
-  runtime.Wake({"test", 0});  // the sink is ready
+  runtime.Wake({"test", 0}, PartitionTask::SinkPort(0));
   EXPECT_TRUE(partitions.worlds[0].WaitForCounted(0, 1, kLong));
 }
 
@@ -209,6 +209,41 @@ TEST(RuntimeTest, RemoveGivesUpAtItsDeadline) {
   partitions.worlds[0].Answer(0, std::nullopt);
   runtime.Add({"test", 0});
   EXPECT_TRUE(partitions.worlds[0].WaitForCounted(0, 20, kLong));
+}
+
+// The store of the first partition does not answer, as a network file system that is gone does.
+TEST(RuntimeTest, RemoveDoesNotWaitForAStoreThatDoesNotAnswer) {
+  Partitions partitions(2);
+  partitions.options.checkpoint_records_min = partitions.options.checkpoint_records_max = 1;
+  std::atomic<bool> hangs = true;
+  std::atomic<int> hanging = 0;
+  partitions.worlds[0].on_put = [&] {
+    ++hanging;
+    while (hangs) std::this_thread::sleep_for(milliseconds(1));
+  };
+  for (TestWorld& world : partitions.worlds) world.Append(10);
+  {
+    Runtime runtime(partitions.ids(), partitions.factory(), {.threads = 2});
+    ASSERT_TRUE(partitions.worlds[1].WaitForCounted(0, 10, kLong));
+    ASSERT_TRUE(WaitFor([&] { return hanging > 0; }));
+    const auto start = steady_clock::now();
+    EXPECT_FALSE(runtime.Remove(partitions.ids(), 50));
+    EXPECT_LT(steady_clock::now() - start, kLong);
+    EXPECT_TRUE(runtime.Snapshot().empty());
+    // Another owner counts meanwhile: the other thread, as the one that hangs is the busier one.
+    partitions.worlds[1].Append(10);
+    runtime.Add({"test", 1});
+    EXPECT_TRUE(partitions.worlds[1].WaitForCounted(0, 20, kLong));
+    partitions.worlds[0].on_put_done = true;
+    runtime.Add({"test", 0});
+    EXPECT_TRUE(partitions.worlds[0].WaitForCounted(0, 10, kLong));
+    hangs = false;  // the zombie's put ends now: it has lost the partition
+    EXPECT_TRUE(WaitFor([&] { return partitions.built >= 4; }));
+    partitions.worlds[0].Append(10);
+    runtime.Wake({"test", 0});
+    EXPECT_TRUE(partitions.worlds[0].WaitForCounted(0, 20, kLong));
+  }
+  EXPECT_EQ(partitions.worlds[0].Sink(0).counted, 20);
 }
 
 TEST(RuntimeTest, DrainGivesUpAtItsDeadline) {

@@ -136,6 +136,15 @@ bool SealedList::IsBoundary(Offset offset) const {
   return run != runs_.end() && std::ranges::binary_search(run->boundaries, offset);
 }
 
+Offset SealedList::BoundaryFrom(Offset offset) const {
+  if (offset <= first()) return first();
+  CHECK(offset <= next());
+  if (const auto run = std::ranges::lower_bound(runs_, offset, {}, &SpilledRun::next);
+      run != runs_.end())
+    return *std::ranges::lower_bound(run->boundaries, offset);
+  return std::ranges::lower_bound(segments_, offset, {}, &Segment::next)->next;
+}
+
 bool SealedList::Exceeds(Offset offset, size_t size_max, int64_t bytes_max) const {
   size_t n = 0;
   int64_t bytes = 0;

@@ -69,6 +69,9 @@ class SealedList {
   // not in the list.
   const SpilledRun* RunAt(Offset offset) const;
   bool IsBoundary(Offset offset) const;  // the ends of the list are boundaries, too
+  // The smallest boundary at or behind `offset`, which must not lie behind the list. The list must
+  // not be empty.
+  Offset BoundaryFrom(Offset offset) const;
   // True if the segments in memory from `offset` on are more than `size`, or weigh more than
   // `bytes`.
   bool Exceeds(Offset offset, size_t size, int64_t bytes) const;

@@ -5,7 +5,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -38,6 +40,9 @@ struct TestWorld {
   std::map<Epoch, std::optional<std::string>> store;
   std::map<RunId, std::string> runs;
   std::optional<Status> poll_answer, put_answer, put_run_answer;
+  // Called by the put of a checkpoint or claim, without the mutex, unless on_put_done.
+  std::function<void()> on_put;
+  std::atomic<bool> on_put_done = false;
 
   explicit TestWorld(size_t sink_count = 1) : sinks(sink_count) {}
 
@@ -155,6 +160,7 @@ class TestStore final : public CheckpointStore {
       entry.emplace();
       (*writer)([&](std::string_view piece) { entry->append(piece); });
     }
+    if (w_.on_put && !w_.on_put_done) w_.on_put();
     const std::lock_guard lock(w_.mutex);
     if (writer != nullptr && w_.put_answer) return *w_.put_answer;
     if (!w_.store.try_emplace(epoch, std::move(entry)).second)
@@ -190,6 +196,7 @@ class TestStore final : public CheckpointStore {
 // before.
 inline PipelineSpec TestSpec() { return {}; }
 
+// The sinks that options.sinks_off names are switched off.
 inline std::unique_ptr<PartitionTask> MakeTestTask(TestWorld* world, TaskOptions options,
                                                    SourcePartition partition = {"test", 0}) {
   TaskPorts ports{.source = std::make_unique<TestSource>(world),
@@ -197,8 +204,12 @@ inline std::unique_ptr<PartitionTask> MakeTestTask(TestWorld* world, TaskOptions
   options.sinks.resize(world->sinks.size());
   for (size_t i = 0; i < world->sinks.size(); ++i) {
     if (options.sinks[i].name.empty()) options.sinks[i].name = fmt::format("sink {}", i);
+    if (std::ranges::count(options.sinks_off, options.sinks[i].name) > 0) continue;
     ports.sinks.push_back(std::make_unique<TestSink>(world, i));
   }
+  std::erase_if(options.sinks, [&](const SinkOptions& sink) {
+    return std::ranges::count(options.sinks_off, sink.name) > 0;
+  });
   return std::make_unique<PartitionTask>(std::move(partition), TestSpec(), std::move(options),
                                          std::move(ports));
 }

@@ -60,7 +60,7 @@ class Count {
   void Take(const std::vector<KafkaPartition>& partitions);
   void Give(const std::vector<KafkaPartition>& partitions);
   void Settle();
-  void Wake(const SourcePartition& partition);
+  void Wake(const SourcePartition& partition, PartitionTask::PortSet called);
   void ReportProgress();
   void Sample(MonitorReport& report) const;
   Health ReportHealth() const;
@@ -203,8 +203,8 @@ Status Count::JoinGroup() {
   return Status::Ok();
 }
 
-void Count::Wake(const SourcePartition& partition) {
-  if (Runtime* const runtime = running_) runtime->Wake(partition);
+void Count::Wake(const SourcePartition& partition, PartitionTask::PortSet called) {
+  if (Runtime* const runtime = running_) runtime->Wake(partition, called);
 }
 
 void Count::AddSinks() {
@@ -215,15 +215,18 @@ void Count::AddSinks() {
           activity_.Count(from, segment, SteadyMs());
         });
   });
-  if (lake_) tasks_.AddLake(*lake_, settings_.lake.roll_interval);
+  tasks_.AddLake(lake_.get(), settings_.lake.roll_interval);
 }
 
 Result<std::unique_ptr<PartitionTask>> Count::BuildTask(const SourcePartition& partition) {
-  const auto wake = [this, partition] { Wake(partition); };
+  const auto wake = [this, partition](PartitionTask::PortSet called) { Wake(partition, called); };
   const KafkaRawTopicPtr topic = raw_->FindSource(partition.source);
-  return tasks_.Build(
-      partition, topic == nullptr ? nullptr : raw_->OpenSource(topic, partition.partition, wake),
-      raw_->partitions(), wake);
+  return tasks_.Build(partition,
+                      topic == nullptr
+                          ? nullptr
+                          : raw_->OpenSource(topic, partition.partition,
+                                             [wake] { wake(PartitionTask::kSourcePort); }),
+                      raw_->partitions(), wake);
 }
 
 void Count::Sample(MonitorReport& report) const {

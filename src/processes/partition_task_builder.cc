@@ -19,23 +19,30 @@ void PartitionTaskBuilder::AddSink(SinkOptions options, OpenSink open) {
   open_sinks_.push_back(std::move(open));
 }
 
-void PartitionTaskBuilder::AddLake(LakeService& lake, Millis roll_interval) {
-  AddSink({.name = "lake counts", .commit_interval_ms = roll_interval.v, .together = true},
-          [&lake](std::function<void()> wake) { return lake.OpenCountsSink(std::move(wake)); });
-  AddSink({.name = "lake ledger", .commit_interval_ms = roll_interval.v, .together = true},
-          [&lake](std::function<void()> wake) { return lake.OpenLedgerSink(std::move(wake)); });
+void PartitionTaskBuilder::AddLake(LakeService* lake, Millis roll_interval) {
+  const auto add = [&](const char* name, auto open) {
+    if (lake == nullptr) return SinkIsOff(name);
+    AddSink({.name = name, .commit_interval_ms = roll_interval.v, .together = true}, open);
+  };
+  add("lake counts",
+      [lake](std::function<void()> wake) { return lake->OpenCountsSink(std::move(wake)); });
+  add("lake ledger",
+      [lake](std::function<void()> wake) { return lake->OpenLedgerSink(std::move(wake)); });
 }
 
-Result<std::unique_ptr<PartitionTask>> PartitionTaskBuilder::Build(
-    const SourcePartition& partition, std::unique_ptr<Source> source, int64_t partitions,
-    const std::function<void()>& wake) const {
+Result<std::unique_ptr<PartitionTask>> PartitionTaskBuilder::Build(const SourcePartition& partition,
+                                                                   std::unique_ptr<Source> source,
+                                                                   int64_t partitions,
+                                                                   const Wake& wake) const {
   if (source == nullptr) return Status::Retry("its topic is gone");
   TaskPorts ports;
   ports.source = std::move(source);
-  for (const OpenSink& open : open_sinks_) ports.sinks.push_back(open(wake));
+  for (size_t sink = 0; sink < open_sinks_.size(); ++sink)
+    ports.sinks.push_back(open_sinks_[sink]([wake, sink] { wake(PartitionTask::SinkPort(sink)); }));
   ports.store = std::make_unique<CheckpointFiles>(checkpoint_folder_);
   TaskOptions task;
   task.sinks = sinks_;
+  task.sinks_off = sinks_off_;
   task.on_gap = engine_.on_gap;
   task.hash_seed = std::random_device()() | uint64_t{std::random_device()()} << 32;
   task.checkpoint_interval_ms = engine_.checkpoint_interval.v;

@@ -23,6 +23,8 @@ namespace sightline {
 
 class PartitionTaskBuilder {
  public:
+  // Wakes a task, for the ports that call it.
+  using Wake = std::function<void(PartitionTask::PortSet)>;
   // Opens the sink of one task. `wake` wakes that task.
   using OpenSink = std::function<std::unique_ptr<Sink>(std::function<void()> wake)>;
 
@@ -36,21 +38,24 @@ class PartitionTaskBuilder {
   Status ClaimSettings() const;
   // A task offers its segments to the sinks in the order of these calls.
   void AddSink(SinkOptions options, OpenSink open);
-  // Adds the two tables of the lake. `lake` must outlive the tasks.
-  void AddLake(LakeService& lake, Millis roll_interval);
+  // Names a sink that is switched off (TaskOptions::sinks_off).
+  void SinkIsOff(std::string name) { sinks_off_.push_back(std::move(name)); }
+  // Adds the two tables of the lake; null: they are switched off. `lake` must outlive the tasks.
+  void AddLake(LakeService* lake, Millis roll_interval);
   const std::vector<SinkOptions>& sinks() const { return sinks_; }
 
   // `partitions` share the limits of memory and disk. kRetry: `source` is null, because its topic
   // no longer exists.
   Result<std::unique_ptr<PartitionTask>> Build(const SourcePartition& partition,
                                                std::unique_ptr<Source> source, int64_t partitions,
-                                               const std::function<void()>& wake) const;
+                                               const Wake& wake) const;
 
  private:
   const PipelineSpec pipeline_;
   const EngineSettings engine_;
   const std::string checkpoint_folder_;
   std::vector<SinkOptions> sinks_;
+  std::vector<std::string> sinks_off_;
   std::vector<OpenSink> open_sinks_;  // one for each of sinks_
 };
 

@@ -76,7 +76,7 @@ class Up {
   std::vector<PartitionHealth> EngineSnapshot() const;
   Status WatchRawLog();
   void CatchUp(Millis at_most) const;
-  void Wake(const SourcePartition& partition);
+  void Wake(const SourcePartition& partition, PartitionTask::PortSet called);
   void AddSinks();
   Result<std::unique_ptr<PartitionTask>> BuildTask(const SourcePartition& partition);
   void ExpectLocations();
@@ -278,16 +278,19 @@ void Up::CatchUp(Millis at_most) const {
 }
 
 // Also called during the runtime's construction: its threads start before running_ is set.
-void Up::Wake(const SourcePartition& partition) {
-  if (Runtime* const runtime = running_) runtime->Wake(partition);
+void Up::Wake(const SourcePartition& partition, PartitionTask::PortSet called) {
+  if (Runtime* const runtime = running_) runtime->Wake(partition, called);
 }
 
 // The order of the sinks is the order in which a task offers its segments.
 void Up::AddSinks() {
   // Queries come first, so that they know everything that is on the screen.
-  if (lake_)
+  if (lake_) {
     tasks_.AddSink({.name = "pending"},
                    [this](const std::function<void()>&) { return lake_->OpenPendingSink(); });
+  } else {
+    tasks_.SinkIsOff("pending");
+  }
   tasks_.AddSink({.name = "live"}, [this](const std::function<void()>&) {
     return std::make_unique<ObservedSink>(
         std::make_unique<LiveSink>(live_.get()),
@@ -299,16 +302,20 @@ void Up::AddSinks() {
                  [this](std::function<void()> wake) {
                    return log_->OpenCountsSink({.on_answer = std::move(wake)});
                  });
-  if (lake_) tasks_.AddLake(*lake_, settings_.lake.roll_interval);
-  if (kafka_)
-    tasks_.AddSink(KafkaSinkOptions(settings_.kafka), [this](std::function<void()> wake) {
-      return kafka_->OpenSink(std::move(wake));
-    });
+  tasks_.AddLake(lake_.get(), settings_.lake.roll_interval);
+  const SinkOptions kafka = KafkaSinkOptions(settings_.kafka);
+  if (kafka_) {
+    tasks_.AddSink(
+        kafka, [this](std::function<void()> wake) { return kafka_->OpenSink(std::move(wake)); });
+  } else if (settings_.kafka.enabled()) {
+    tasks_.SinkIsOff(kafka.name);
+  }
 }
 
 Result<std::unique_ptr<PartitionTask>> Up::BuildTask(const SourcePartition& partition) {
-  const auto wake = [this, partition] { Wake(partition); };
-  return tasks_.Build(partition, raw_.log->OpenSource(partition, wake),
+  const auto wake = [this, partition](PartitionTask::PortSet called) { Wake(partition, called); };
+  return tasks_.Build(partition,
+                      raw_.log->OpenSource(partition, [wake] { wake(PartitionTask::kSourcePort); }),
                       std::ssize(raw_.log->Partitions()), wake);
 }
 

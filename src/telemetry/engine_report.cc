@@ -38,6 +38,11 @@ void ReportEngineHealth(const std::vector<PartitionHealth>& partitions, bool lat
       broken(fmt::format("{} is stopped: {}", name, partition.reason));
     if (partition.health == TaskHealth::kStarting && late && !partition.reason.empty())
       broken(fmt::format("{} cannot start: {}", name, partition.reason));
+    if (partition.health == TaskHealth::kRunning && partition.task.full)
+      broken(
+          fmt::format("{} does not count: what its sinks have not taken fills engine.pending_max "
+                      "and engine.spill_max",
+                      name));
     const Gap& gap = partition.task.gap;
     if (partition.task.degraded && gap.empty())
       health.reasons.push_back(

@@ -58,6 +58,8 @@ constexpr Planted kPlanted[] = {
     {Mutant::kForgetByRecord, "FORGET_BY_RECORD", 3'000},
     {Mutant::kAnySettings, "ANY_SETTINGS", 3'000},
     {Mutant::kAdoptAnySettings, "ADOPT_ANY_SETTINGS", 3'000},
+    {Mutant::kOffMissesTheList, "OFF_MISSES_THE_LIST", 3'000},
+    {Mutant::kOffIsForgotten, "OFF_IS_FORGOTTEN", 3'000},
 };
 
 struct Options {

@@ -56,6 +56,10 @@ namespace sightline::sim {
   X(changed_settings)                 \
   X(changed_settings_of_old_folder)   \
   X(sink_emptied)                     \
+  X(sink_off)                         \
+  X(sink_off_missed_some)             \
+  X(sink_off_takes_the_list)          \
+  X(sink_off_inside_a_segment)        \
   X(retention)                        \
   X(retention_passes_everybody)       \
   X(sink_down)                        \
@@ -97,6 +101,7 @@ namespace sightline::sim {
   X(gap_recorded_again)               \
   X(gap_of_a_zombie)                  \
   X(gap_behind_a_gap)                 \
+  X(missed_committed)                 \
   X(drained)                          \
   X(stop_sink_lost_data)              \
   X(stop_sink_lost_everything)        \

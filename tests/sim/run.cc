@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -113,6 +114,7 @@ class Run {
         outages_(options_.spill_bytes_max > 0 && prng.OneIn(2)),
         gaps_(prng.OneIn(6)),
         may_retain_(gaps_ || prng.OneIn(4)),
+        switches_(prng.OneIn(4)),
         grow_one_in_(std::array{2, 6, 15}[static_cast<size_t>(prng.Below(3))]) {
     w_.crash_one_in = std::array{15, 60, 1'000}[static_cast<size_t>(prng.Below(3))];
     w_.fault_one_in = std::array{12, 40, 1'000}[static_cast<size_t>(prng.Below(3))];
@@ -136,6 +138,11 @@ class Run {
     Trace("{} ms: the faults are over", w_.now_ms);
     instances_.erase(instances_.begin(), instances_.end() - 1);
     Owner().is_zombie = false;
+    if (Owner().kinds.size() < kinds_.size()) {
+      off_.clear();
+      instances_.clear();
+      Start(std::make_shared<Process>());
+    }
     StepUntil([&] { return Owner().task->caught_up() && Owner().task->position() == w_.log.end; });
     for (const SinkKind kind : kinds_) {
       const SinkState& sink = StateOf(kind);
@@ -164,8 +171,30 @@ class Run {
     WorldSettings settings(&w_);
     if (const Status claimed = ClaimPipelineSettings(spec_, settings); !claimed.ok())
       throw Violation("its own settings are refused: " + claimed.message());
+    std::vector<SinkKind> kinds;
+    TaskOptions options = options_;
+    options.sinks.clear();
+    for (size_t i = 0; i < kinds_.size(); ++i) {
+      if (off_.contains(kinds_[i])) {
+        options.sinks_off.emplace_back(kSinkNames[kinds_[i]]);
+        continue;
+      }
+      kinds.push_back(kinds_[i]);
+      options.sinks.push_back(options_.sinks[i]);
+    }
     instances_.push_back(
-        std::make_unique<Instance>(w_, std::move(process), spec_, options_, kinds_));
+        std::make_unique<Instance>(w_, std::move(process), spec_, options, std::move(kinds)));
+  }
+  // An operator switches sinks off, or on again. What is live is loaded from the lake.
+  void SwitchSinks() {
+    off_.clear();
+    if (w_.prng.OneIn(2)) return;
+    for (const SinkKind kind : {kTopicSink, kLakeSink, kRemoteSink})
+      if (w_.prng.OneIn(2)) off_.insert(kind);
+    if (off_.contains(kLakeSink)) off_.insert(kLiveSink);
+    const auto is_off = [this](SinkKind kind) { return off_.contains(kind); };
+    if (std::ranges::all_of(kinds_, is_off)) off_.clear();
+    Note(Reach::sink_off, std::ranges::any_of(kinds_, is_off));
   }
 
   // ---- faults other than failing calls ----
@@ -188,6 +217,7 @@ class Run {
       i->is_zombie = true;
     }
     if (w_.Fire(4)) StartWithOtherSettings();
+    if (switches_) SwitchSinks();
     Trace("{} ms: a new owner", w_.now_ms);
     Start(std::make_shared<Process>());
   }
@@ -309,7 +339,8 @@ class Run {
       return;
     }
     auto process = old.crashed ? std::make_shared<Process>() : old.process;
-    instances_[n] = std::make_unique<Instance>(w_, std::move(process), spec_, options_, kinds_);
+    instances_[n] =
+        std::make_unique<Instance>(w_, std::move(process), spec_, old.options, old.kinds);
     instances_[n]->is_zombie = was_zombie;
   }
   // A drained process has nothing to lose: it may exit, and the next one continues where it was.
@@ -324,9 +355,9 @@ class Run {
     if (!status.running) return;  // the task had not started
     Note(Reach::drained);
     const Offset position = i.task->position();
-    for (size_t sink = 0; sink < kinds_.size(); ++sink)
+    for (size_t sink = 0; sink < i.kinds.size(); ++sink)
       if (i.task->committed(sink) < position && position != w_.log.start)
-        throw Violation(fmt::format("drained, but {} lacks offsets", kSinkNames[kinds_[sink]]));
+        throw Violation(fmt::format("drained, but {} lacks offsets", kSinkNames[i.kinds[sink]]));
     // A zombie's entry may have taken the place of a deleted one; then it is not the newest.
     const bool owner = !w_.store.empty() && w_.store.rbegin()->first == status.epoch;
     if (owner && w_.restart < position) throw Violation("drained without a checkpoint");
@@ -380,6 +411,8 @@ class Run {
   const bool outages_;     // sinks are absent for long: what they lack is spilled
   const bool gaps_;        // in some worlds, records are lost that nobody has counted
   const bool may_retain_;  // some worlds lose old records, the others lose checkpoints
+  const bool switches_;    // in some worlds, sinks are switched off and on
+  std::set<SinkKind> off_;
   const int64_t grow_one_in_;
   std::vector<std::unique_ptr<Instance>> instances_;  // zombies first, the owner last
 };
@@ -433,8 +466,15 @@ void Run::CheckSums(size_t sink) {
   if (counted != state.counted) throw Violation("a sink's sums differ from its ledger");
   if (gaps_) return;  // behind a gap, the sums depend on the gap
   Sums expected;
-  for (const CountRow& row : w_.log.Expect(w_.log.start, w_.log.end).counts)
-    expected[row.key] += row.count;
+  Offset from = w_.log.start;
+  const auto expect = [&](Offset next) {
+    for (const CountRow& row : w_.log.Expect(from, next).counts) expected[row.key] += row.count;
+  };
+  for (const auto& [first, next] : state.lost) {  // while it was switched off
+    expect(first);
+    from = next;
+  }
+  expect(w_.log.end);
   if (state.sums != expected) throw Violation("a sink's sums differ from the reference");
 }
 

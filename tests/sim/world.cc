@@ -84,6 +84,7 @@ class SimSink : public Sink {
   Result<Offset> Committed(const SourcePartition&) override {
     if (w_.FailRead() || Down()) return Status::Retry("committed failed");
     w_.NoteStart(kind_, state_.committed);
+    i_.ExpectMissed(kind_, state_.committed);
     return state_.committed;
   }
   void Follow(const SourcePartition&, const SealedList& list) override {
@@ -96,7 +97,10 @@ class SimSink : public Sink {
     Note(Reach::offer_in_runs_and_memory,
          segments.front().first < spilled_to_ && spilled_to_ < segments.back().next);
     if (i_.followed.empty() || Mutated(Mutant::kOneAccumulator)) return;
-    for (const Offset end : {segments.front().first, segments.back().next})
+    // What a sink missed begins where it stood when it was switched off, which may be anywhere.
+    const bool missed = segments.front().first == i_.missed[kind_].first && segments[0].IsGap();
+    for (const Offset end :
+         {missed ? segments.back().next : segments.front().first, segments.back().next})
       if (end >= *i_.followed.begin() && end <= *i_.followed.rbegin() && !i_.followed.contains(end))
         throw Violation("a sink is offered what a follower of the list cannot be cut at");
   }
@@ -140,10 +144,11 @@ class LiveSink final : public Sink {
     state_ = w_.lake;
     state_.name = "live";
     w_.NoteStart(kLiveSink, state_.committed);
+    i_.ExpectMissed(kLiveSink, state_.committed);
     return state_.committed;
   }
   Result<Offset> Commit(const SourcePartition&, std::span<const Segment> segments) override {
-    w_.Audit(state_, segments, *i_.read);
+    w_.Audit(state_, segments, *i_.read, i_.missed[kLiveSink]);
     i_.followed.insert(segments.front().first);
     for (const Segment& segment : segments) i_.followed.insert(segment.next);
     return state_.committed;
@@ -181,7 +186,7 @@ class TopicSink final : public SimSink {
     const Status done =
         i_.Do(commit_, Status::Rebuild,
               [&w = w_, &s = state_, mine = token_, key, sums, lost, list = std::move(list),
-               log = i_.read] {
+               log = i_.read, missed = i_.missed[kind_]] {
                 if (auto settled = Settled(s, mine, list.front().first, list.back().next))
                   return *settled;
                 for (const auto& [cell, n] : sums) {
@@ -189,7 +194,7 @@ class TopicSink final : public SimSink {
                   if (record.second <= list.back().next) record = {n, list.back().next};
                 }
                 if (lost > 0) s.lost_records[key] = {lost, list.back().next};
-                w.Audit(s, list, *log);
+                w.Audit(s, list, *log, missed);
                 int64_t all_lost = 0, in_ledgers = 0;
                 for (const auto& [id, record] : s.lost_records) all_lost += record.first;
                 for (const auto& [first, next] : s.lost) in_ledgers += next.v - first.v;
@@ -224,10 +229,11 @@ class LakeSink final : public SimSink {
     std::vector<Segment> list(segments.begin(), segments.end());
     const Status done =
         i_.Do(commit_, Status::Retry,
-              [&w = w_, &s = state_, mine = token_, list = std::move(list), log = i_.read] {
+              [&w = w_, &s = state_, mine = token_, list = std::move(list), log = i_.read,
+               missed = i_.missed[kind_]] {
                 if (auto settled = Settled(s, mine, list.front().first, list.back().next))
                   return *settled;
-                w.Audit(s, list, *log);
+                w.Audit(s, list, *log, missed);
                 return Status::Ok();
               });
     if (!done.ok()) return done;
@@ -246,20 +252,21 @@ class RemoteSink final : public SimSink {
     if (auto disturbed = i_.Disturbed(commit_)) return *disturbed;
     pending_ = std::make_shared<Pending>();
     pending_->list.assign(segments.begin(), segments.end());
-    w_.under_way.push_back(
-        {.ready_ms = w_.now_ms + 1 + w_.prng.Below(w_.prng.OneIn(2) ? 10 : 60),
-         .land = [&w = w_, &s = state_, mine = token_, write = pending_, log = i_.read] {
-           const std::vector<Segment>& list = write->list;
-           const auto settled = Settled(s, mine, list.front().first, list.back().next);
-           if (!settled) w.Audit(s, list, *log);
-           write->answer = settled.value_or(Status::Ok());
-           const Status landed = *write->answer;
-           if (w.Fire(w.fault_one_in)) {
-             Note(Reach::lost_answer);
-             write->answer = Status::Rebuild("answer lost");
-           }
-           return landed;
-         }});
+    w_.under_way.push_back({.ready_ms = w_.now_ms + 1 + w_.prng.Below(w_.prng.OneIn(2) ? 10 : 60),
+                            .land = [&w = w_, &s = state_, mine = token_, write = pending_,
+                                     log = i_.read, missed = i_.missed[kind_]] {
+                              const std::vector<Segment>& list = write->list;
+                              const auto settled =
+                                  Settled(s, mine, list.front().first, list.back().next);
+                              if (!settled) w.Audit(s, list, *log, missed);
+                              write->answer = settled.value_or(Status::Ok());
+                              const Status landed = *write->answer;
+                              if (w.Fire(w.fault_one_in)) {
+                                Note(Reach::lost_answer);
+                                write->answer = Status::Rebuild("answer lost");
+                              }
+                              return landed;
+                            }});
     return Status::Retry("under way");
   }
 
@@ -300,6 +307,7 @@ class SimStore final : public CheckpointStore {
     if (const std::string* newest = w_.NewestCheckpoint()) stored.checkpoint = *newest;
     if (i_.task->Snapshot().running) return stored;
     // Records what this start will continue from.
+    i_.loaded = stored.checkpoint;
     if (stored.checkpoint) {
       const auto newest = std::ranges::find_if(w_.store.rbegin(), w_.store.rend(),
                                                [](const auto& e) { return e.second.has_value(); });
@@ -426,14 +434,19 @@ std::shared_ptr<const Log> World::LogWithout(const Ranges& lost) {
   return judged;
 }
 
-void World::Audit(SinkState& sink, std::span<const Segment> segments, const Log& read) {
+void World::Audit(SinkState& sink, std::span<const Segment> segments, const Log& read, Gap missed) {
   for (const Segment& segment : segments) {
     Trace("    {} takes [{}, {})", sink.name, segment.first.v, segment.next.v);
     const Offset due = sink.committed == kNoneCommitted ? log.start : sink.committed;
     if (segment.first != due)
       throw Violation(fmt::format("{}: committed segments overlap or leave a hole", sink.name));
-    MustEqual(segment, read.Expect(segment.first, segment.next));
     const Ledger total = segment.Total();
+    if (segment.first >= missed.first && segment.next <= missed.next) {
+      Note(Reach::missed_committed);
+      MustEqual(segment, GapSegment(segment.first, segment.next, kBeforeAllTime));
+    } else {
+      MustEqual(segment, read.Expect(segment.first, segment.next));
+    }
     if (!total.Balanced()) throw Violation("the ledger does not add up");
     if (segment.IsGap() != (total.lost > 0)) throw Violation("lost beside counted offsets");
     if (segment.IsGap()) sink.lost.emplace_back(segment.first, segment.next);
@@ -496,11 +509,12 @@ std::vector<SpilledRun> World::NamedRuns() const {
 // ---- an instance -------------------------------------------------------------------------------
 
 Instance::Instance(World& world, std::shared_ptr<Process> its_process, const PipelineSpec& spec,
-                   const TaskOptions& options, std::vector<SinkKind> sink_kinds)
+                   const TaskOptions& task_options, std::vector<SinkKind> sink_kinds)
     : w(world),
       process(std::move(its_process)),
       number(tracing ? ++instances_born : 0),
       kinds(std::move(sink_kinds)),
+      options(task_options),
       read(&world.log, [](const Log*) {}) {
   TaskPorts ports{.source = std::make_unique<SimSource>(*this),
                   .store = std::make_unique<SimStore>(*this)};
@@ -515,6 +529,29 @@ Instance::~Instance() {
   Note(Reach::reading_held_up, status.held_up);
   Note(Reach::merged, status.merges);
   Note(Reach::spilled, status.spills);
+}
+
+// The same rule as the task's, written down once more: from the first boundary at or behind its
+// committed offset on, the checkpoint has everything for a sink that was off.
+void Instance::ExpectMissed(SinkKind kind, Offset committed) {
+  missed.erase(kind);
+  if (!loaded) return;
+  const Checkpoint checkpoint = ReadCheckpoint(*loaded).value();
+  if (std::ranges::count(checkpoint.head.absent, kSinkNames[kind]) == 0) return;
+  const Offset from = committed == kNoneCommitted ? checkpoint.head.origin : committed;
+  std::set<Offset> boundaries = {checkpoint.head.next};
+  for (const SpilledRun& run : checkpoint.runs) {
+    boundaries.insert(run.first);
+    boundaries.insert(run.boundaries.begin(), run.boundaries.end());
+  }
+  for (const Segment& segment : checkpoint.sealed) boundaries.insert(segment.first);
+  const auto next = boundaries.lower_bound(from);
+  if (next == boundaries.end()) return;  // it had gone on beyond the checkpoint
+  Note(Reach::sink_off_takes_the_list, *next == from && from < checkpoint.head.next);
+  if (*next == from) return;
+  missed[kind] = {from, *next};
+  Note(Reach::sink_off_missed_some);
+  Note(Reach::sink_off_inside_a_segment, from > *boundaries.begin());
 }
 
 void Instance::SetUnread(Ranges ranges) {

@@ -78,7 +78,8 @@ struct World {
   bool FailRead();
   // Checks that segments are contiguous, equal the reference for their offsets, and never change
   // again.
-  void Audit(SinkState& sink, std::span<const Segment> segments, const Log& read);
+  // `missed` is what the sink was to record as lost because it was switched off.
+  void Audit(SinkState& sink, std::span<const Segment> segments, const Log& read, Gap missed);
   std::shared_ptr<const Log> LogWithout(const Ranges& lost);
   // Applies the writes under way that are ready.
   void LandReady();
@@ -126,6 +127,9 @@ struct Instance {
   bool is_zombie = false;
   int64_t asleep_until_ms = 0;
   std::vector<SinkKind> kinds;
+  const TaskOptions options;
+  std::optional<std::string> loaded;  // the checkpoint from which it continues
+  std::map<SinkKind, Gap> missed;     // what each sink must record as lost: it was switched off
   // Where a follower of the list may still be cut: every boundary that it was given, except those
   // that the list no longer had later.
   std::set<Offset> followed;
@@ -136,6 +140,9 @@ struct Instance {
   Instance(World& world, std::shared_ptr<Process> process, const PipelineSpec& spec,
            const TaskOptions& options, std::vector<SinkKind> kinds);
   ~Instance();
+
+  // Finds out what a sink that stands at `committed` has missed.
+  void ExpectMissed(SinkKind kind, Offset committed);
 
   // Retention had passed these ranges before they were read.
   void SetUnread(Ranges ranges);

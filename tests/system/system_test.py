@@ -30,6 +30,7 @@ import test_ask
 import test_operation
 import test_monitor
 import test_repair
+import test_switches
 import test_input
 import test_clocks
 import test_stream
@@ -50,7 +51,8 @@ import shared
 from registry import LOAD, TESTS, Entry
 from server import PATIENCE, Failure, Test
 
-MODULES = (test_commands, test_deploy, test_readme, test_api, test_ask, test_operation, test_repair, test_input, test_stream,
+MODULES = (test_commands, test_deploy, test_readme, test_api, test_ask, test_operation, test_repair, test_switches, test_input,
+           test_stream,
            test_durability, test_gap, test_lake, test_kafka, test_kafka_golden, test_kafka_handover, test_kafka_rekey, test_kafka_tools,
            test_kafka_steps, test_kafka_locations, test_kafka_topics,
            test_kafka_security, test_chaos)

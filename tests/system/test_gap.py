@@ -37,7 +37,7 @@ def process(t: Test, cluster: Kafka, kind: str, number: int, *options: object) -
 def check_lake(t: Test, lake: object, lost: int, counted: int) -> None:
     rows = command(t, "lake", "verify", "--lake", lake)
     said = [row["what"] for row in rows if row["object"] == "lost"]
-    expect_equal(said, [f"{lost} offsets were removed by retention before they were counted"],
+    expect_equal(said, [f"{lost} offsets are lost here: retention had removed them, or the lake was switched off"],
                  f"what verify says of {lake}")
     done = subprocess.run([PYTHON, "-B", "-c", DELTALAKE, str(lake)], capture_output=True, text=True,
                           timeout=60)
