@@ -9,9 +9,13 @@
 
 namespace sightline {
 
-Status PartitionTaskBuilder::ClaimSettings() const {
+Status PartitionTaskBuilder::ClaimSettings() {
   CheckpointFiles store(checkpoint_folder_);
-  return ClaimPipelineSettings(pipeline_, store);
+  RETURN_IF_ERROR(ClaimPipelineSettings(pipeline_, store));
+  Result<std::shared_ptr<const HeldFolder>> held = store.Hold();
+  if (!held.ok()) return held.status();
+  held_folder_ = std::move(held).value();
+  return Status::Ok();
 }
 
 void PartitionTaskBuilder::AddSink(SinkOptions options, OpenSink open) {
@@ -39,7 +43,7 @@ Result<std::unique_ptr<PartitionTask>> PartitionTaskBuilder::Build(const SourceP
   ports.source = std::move(source);
   for (size_t sink = 0; sink < open_sinks_.size(); ++sink)
     ports.sinks.push_back(open_sinks_[sink]([wake, sink] { wake(PartitionTask::SinkPort(sink)); }));
-  ports.store = std::make_unique<CheckpointFiles>(checkpoint_folder_);
+  ports.store = std::make_unique<CheckpointFiles>(checkpoint_folder_, held_folder_);
   TaskOptions task;
   task.sinks = sinks_;
   task.sinks_off = sinks_off_;

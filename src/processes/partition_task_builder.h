@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "base/files.h"
 #include "base/status.h"
 #include "config/options.h"
 #include "engine/partition_task.h"
@@ -33,9 +34,9 @@ class PartitionTaskBuilder {
                        std::string checkpoint_folder)
       : pipeline_(pipeline), engine_(engine), checkpoint_folder_(std::move(checkpoint_folder)) {}
 
-  // Call it before any partition starts. kStop: the pipeline of the checkpoint folder counts by
-  // other settings.
-  Status ClaimSettings() const;
+  // Call it before any partition starts; from then on, the folder is held. kStop: the pipeline of
+  // the checkpoint folder counts by other settings.
+  Status ClaimSettings();
   // A task offers its segments to the sinks in the order of these calls.
   void AddSink(SinkOptions options, OpenSink open);
   // Names a sink that is switched off (TaskOptions::sinks_off).
@@ -54,6 +55,7 @@ class PartitionTaskBuilder {
   const PipelineSpec pipeline_;
   const EngineSettings engine_;
   const std::string checkpoint_folder_;
+  std::shared_ptr<const HeldFolder> held_folder_;
   std::vector<SinkOptions> sinks_;
   std::vector<std::string> sinks_off_;
   std::vector<OpenSink> open_sinks_;  // one for each of sinks_

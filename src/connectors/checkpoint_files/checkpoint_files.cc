@@ -146,11 +146,15 @@ fs::path CheckpointFiles::DirectoryOf(const SourcePartition& partition) const {
 }
 
 Result<StoredCheckpoint> CheckpointFiles::Latest(const SourcePartition& partition) {
+  RETURN_IF_ERROR(CheckHeld());
   if (std::find(swept_.begin(), swept_.end(), partition) == swept_.end()) {
     RemoveInterruptedPuts(DirectoryOf(partition));
     swept_.push_back(partition);
   }
-  return ReadLatest(partition);
+  Result<StoredCheckpoint> latest = ReadLatest(partition);
+  // Once more: the directory may have gone while it was read.
+  RETURN_IF_ERROR(CheckHeld());
+  return latest;
 }
 
 Result<StoredCheckpoint> CheckpointFiles::ReadLatest(const SourcePartition& partition) const {
@@ -178,6 +182,16 @@ Result<StoredCheckpoint> CheckpointFiles::ReadLatest(const SourcePartition& part
 
 Status CheckpointFiles::PutIfAbsent(const SourcePartition& partition, Epoch epoch,
                                     const CheckpointWriter* writer) {
+  RETURN_IF_ERROR(CheckHeld());
+  const Status put = Put(partition, epoch, writer);
+  // What was put while the directory went may lie in another one.
+  if (const Status held = CheckHeld(); put.ok() && !held.ok())
+    return Status::Rebuild(held.message());
+  return put;
+}
+
+Status CheckpointFiles::Put(const SourcePartition& partition, Epoch epoch,
+                            const CheckpointWriter* writer) {
   CHECK(epoch.v > 0);
   const fs::path dir = DirectoryOf(partition);
   RETURN_IF_ERROR(MakeDirectory(dir));
@@ -279,6 +293,14 @@ fs::path CheckpointFiles::RunPath(const SourcePartition& partition, RunId id) co
 }
 
 Status CheckpointFiles::PutRun(const SourcePartition& partition, RunId id, std::string_view bytes) {
+  RETURN_IF_ERROR(CheckHeld());
+  const Status put = PutRunFile(partition, id, bytes);
+  RETURN_IF_ERROR(CheckHeld());
+  return put;
+}
+
+Status CheckpointFiles::PutRunFile(const SourcePartition& partition, RunId id,
+                                   std::string_view bytes) {
   CHECK(id.owner.v > 0 && id.number > 0);
   const fs::path dir = DirectoryOf(partition);
   RETURN_IF_ERROR(MakeDirectory(dir));
@@ -301,11 +323,15 @@ Status CheckpointFiles::PutRun(const SourcePartition& partition, RunId id, std::
 }
 
 Result<std::string> CheckpointFiles::ReadRun(const SourcePartition& partition, RunId id) {
-  return ReadRunFile(RunPath(partition, id), partition, id);
+  Result<std::string> bytes = ReadRunFile(RunPath(partition, id), partition, id);
+  // A run that is missing because the directory is gone is not lost.
+  if (!bytes.ok()) RETURN_IF_ERROR(CheckHeld());
+  return bytes;
 }
 
 Status CheckpointFiles::RemoveRuns(const SourcePartition& partition, Epoch newest,
                                    std::span<const RunId> kept) {
+  RETURN_IF_ERROR(CheckHeld());
   const fs::path dir = DirectoryOf(partition);
   // List the runs first: a run that a newer owner puts after the check below is then not in the
   // list.

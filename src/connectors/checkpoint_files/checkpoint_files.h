@@ -5,17 +5,23 @@
 // because using an older one would silently go back in time. Spilled runs are files beside the
 // entries.
 //
+// While `dir` is not the directory that it was when it was held (its file system was unmounted),
+// every call of the CheckpointStore is kRetry: an empty mount point must not be taken for a store
+// without checkpoints, nor get some.
+//
 // Used by one task's thread. Instances of several tasks, also in several processes, may share
 // `dir`.
 #pragma once
 
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/files.h"
 #include "base/status.h"
 #include "engine/checkpoint_store.h"
 #include "engine/settings_store.h"
@@ -25,8 +31,13 @@ namespace sightline {
 
 class CheckpointFiles final : public CheckpointStore, public SettingsStore {
  public:
-  // `dir` is created with the first entry.
-  explicit CheckpointFiles(std::string dir) : dir_(std::move(dir)) {}
+  // `dir` is created with the first entry. `held` is what Hold() returned for it; null: nobody
+  // holds it.
+  explicit CheckpointFiles(std::string dir, std::shared_ptr<const HeldFolder> held = nullptr)
+      : dir_(std::move(dir)), held_(std::move(held)) {}
+
+  // Holds `dir`, which must exist: after PutSettingsIfAbsent() it does.
+  Result<std::shared_ptr<const HeldFolder>> Hold() const { return HeldFolder::Open(dir_); }
 
   // The first call for a partition also removes what interrupted puts have left there.
   Result<StoredCheckpoint> Latest(const SourcePartition& partition) override;
@@ -49,7 +60,12 @@ class CheckpointFiles final : public CheckpointStore, public SettingsStore {
   std::filesystem::path DirectoryOf(const SourcePartition& partition) const;
   Result<StoredCheckpoint> ReadLatest(const SourcePartition& partition) const;
 
+  Status CheckHeld() const { return held_ == nullptr ? Status::Ok() : held_->Check(); }
+  Status Put(const SourcePartition& partition, Epoch epoch, const CheckpointWriter* writer);
+  Status PutRunFile(const SourcePartition& partition, RunId id, std::string_view bytes);
+
   const std::filesystem::path dir_;
+  const std::shared_ptr<const HeldFolder> held_;
   std::vector<SourcePartition> swept_;  // partitions where interrupted puts were removed
 };
 

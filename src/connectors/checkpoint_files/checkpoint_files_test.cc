@@ -202,6 +202,35 @@ TEST_F(CheckpointFilesTest, EntriesAndRunsDoNotTouchEachOther) {
   EXPECT_THAT(Names(), ElementsAre("00000000000000000002.entry"));
 }
 
+// The file system of the directory is unmounted: its path leads to the empty mount point.
+TEST_F(CheckpointFilesTest, AnEmptyMountPointIsNoStore) {
+  const fs::path dir = dir_ / "checkpoints", away = dir_ / "away";
+  CheckpointFiles first(dir);
+  ASSERT_TRUE(first.PutSettingsIfAbsent("window = 1\n").ok());
+  CheckpointFiles store(dir, first.Hold().value());
+  const CheckpointWriter writer = [](const ByteSink& out) { out("two"); };
+  ASSERT_TRUE(store.PutIfAbsent(kPartition, {1}, nullptr).ok());
+  ASSERT_TRUE(store.PutIfAbsent(kPartition, {2}, &writer).ok());
+  ASSERT_TRUE(store.PutRun(kPartition, {{1}, 1}, "run").ok());
+  fs::rename(dir, away);
+  for (const bool mount_point : {false, true}) {
+    if (mount_point) fs::create_directory(dir);
+    EXPECT_EQ(store.Latest(kPartition).status().code(), StatusCode::kRetry);
+    EXPECT_EQ(store.PutIfAbsent(kPartition, {3}, nullptr).code(), StatusCode::kRetry);
+    EXPECT_EQ(store.PutRun(kPartition, {{1}, 2}, "run").code(), StatusCode::kRetry);
+    EXPECT_EQ(store.ReadRun(kPartition, {{1}, 1}).status().code(), StatusCode::kRetry);
+    const Status removed = store.RemoveRuns(kPartition, {2}, {});
+    EXPECT_EQ(removed.code(), StatusCode::kRetry);
+    EXPECT_THAT(removed.message(), HasSubstr("is not the directory that was opened"));
+  }
+  EXPECT_TRUE(fs::is_empty(dir));
+  fs::remove(dir);
+  fs::rename(away, dir);
+  EXPECT_EQ(store.Latest(kPartition).value().checkpoint, "two");
+  EXPECT_EQ(store.ReadRun(kPartition, {{1}, 1}).value(), "run");
+  EXPECT_TRUE(store.PutIfAbsent(kPartition, {3}, nullptr).ok());
+}
+
 TEST_F(CheckpointFilesTest, AWriteThatFailsLeavesNothingAndCanBeTriedAgain) {
   ASSERT_TRUE(Put({1}, "one").ok());
   // Simulates a full disk: no file may grow beyond 64 KiB.
