@@ -109,6 +109,9 @@ void CollectEngineMetrics(const std::vector<PartitionHealth>& partitions,
         "The number of times that counting waited for the slowest sink.", kCounter, task.held_up);
     add("sightline_engine_checkpoints_total", "The number of checkpoints written.", kCounter,
         task.checkpoints);
+    add("sightline_engine_retries_total",
+        "The number of calls of the source and the checkpoint store that have to be tried again.",
+        kCounter, task.retries);
     add("sightline_engine_rebuilds_total",
         "The number of times that the task was discarded and built again.", kCounter,
         partition.rebuilds);

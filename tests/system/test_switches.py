@@ -109,3 +109,39 @@ def lake_switched_on_later(t: Test) -> None:
     expect(one(server, LOST) > 0, "what the lake does not have")
     server.stop()
     check_lake(t, server, 200, lost=True)
+
+
+@test(seconds=60)
+def checkpoints_vanish(t: Test) -> None:
+    """The folder of the checkpoints is gone for a while, as an unmounted file system is, with the empty mount point in
+    its place: counting goes on, nothing is put into the wrong folder, and it is used again when it is back."""
+    server = t.server("--engine.checkpoint_interval", "100ms", "--lake.roll_interval", "200ms")
+    server.start()
+    traffic = Traffic(0, trouble=False)
+    folder, away = server.data / "checkpoints", server.data / "away"
+
+    def checkpoint() -> float:
+        return server.metric("sightline_engine_checkpoints_total")
+
+    deliver(server, traffic, 200)
+    wait_until(lambda: checkpoint() > 0, 10, "a checkpoint")
+    for mount_point in (False, True):
+        folder.rename(away)
+        if mount_point:
+            folder.mkdir()
+        before = checkpoint()
+        for _ in range(5):
+            deliver(server, traffic, 100)
+            server.wait_ledger(counted=traffic.oracle.distinct)
+        wait_until(lambda: server.metric("sightline_engine_retries_total") > 3, 20, "puts are tried")
+        expect_equal(checkpoint(), before, "checkpoints meanwhile")
+        if mount_point:
+            expect_equal(list(folder.iterdir()), [], "what lies in the empty mount point")
+            folder.rmdir()
+        expect(not folder.exists(), "the folder was made anew")
+        away.rename(folder)
+        wait_until(lambda: checkpoint() > before, 20, "checkpoints again")
+    server.kill()
+    server.start()
+    traffic.oracle.check(server, repeated=False)
+    server.stop()

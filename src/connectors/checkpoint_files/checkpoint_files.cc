@@ -184,9 +184,9 @@ Status CheckpointFiles::PutIfAbsent(const SourcePartition& partition, Epoch epoc
                                     const CheckpointWriter* writer) {
   RETURN_IF_ERROR(CheckHeld());
   const Status put = Put(partition, epoch, writer);
-  // What was put while the directory went may lie in another one.
-  if (const Status held = CheckHeld(); put.ok() && !held.ok())
-    return Status::Rebuild(held.message());
+  // If the directory went meanwhile, nobody knows where the entry lies, or whether the epoch was
+  // taken. It is put again when the directory is back: if it lies there already, it is taken then.
+  RETURN_IF_ERROR(CheckHeld());
   return put;
 }
 
