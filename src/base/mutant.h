@@ -34,6 +34,7 @@ enum class Mutant : uint8_t {
   kAdoptAnySettings,   // a folder without stored settings takes any, whatever its checkpoints say
   kOffMissesTheList,   // a sink that was off is given nothing of what the list still has for it
   kOffIsForgotten,     // a checkpoint does not name a sink that has not committed what it missed
+  kAnyFolder,          // stores take the empty folder at their path for their own
 };
 
 #ifdef SIGHTLINE_MUTANTS

@@ -100,6 +100,56 @@ TEST(PartitionTaskTest, ASinkThatFailsHoldsUpNeitherTheOthersNorTheCheckpoint) {
   EXPECT_EQ(world.Sink(0).counted, 300);
 }
 
+// A full disk is not tried at the rate of the events.
+TEST(PartitionTaskTest, AnAppendDoesNotHurryWhatWaitsForAnotherPort) {
+  TestWorld world(2);
+  world.Answer(0, Status::Retry("no space"));
+  world.put_answer = Status::Retry("no space");
+  auto task = MakeTestTask(&world, {.checkpoint_interval_ms = 100});
+  int64_t retries = 0;
+  for (int64_t now_ms = 0; now_ms < 60'000; ++now_ms) {
+    if (now_ms % 10 == 0) {
+      world.Append();
+      task->RetryNow(PartitionTask::kSourcePort);
+    }
+    for (;;) {
+      const Result<StepResult> done = task->Step(now_ms);
+      retries += !done.ok();
+      if (done.ok() && done.value() == StepResult::kIdle) break;
+    }
+  }
+  EXPECT_EQ(world.Sink(1).counted, 6'000);
+  EXPECT_LT(world.Sink(0).calls, 35);  // 1 ms, doubled up to 5 s
+  EXPECT_LT(retries, 70);
+  const int64_t calls = world.Sink(0).calls;
+  task->RetryNow(PartitionTask::SinkPort(1));
+  ASSERT_TRUE(StepUntilIdle(*task, 60'000).ok());
+  EXPECT_EQ(world.Sink(0).calls, calls);
+  task->RetryNow(PartitionTask::SinkPort(0));
+  ASSERT_TRUE(StepUntilIdle(*task, 60'000).ok());
+  EXPECT_EQ(world.Sink(0).calls, calls + 1);
+}
+
+TEST(BackoffTest, GrowsToItsLimitAndDiffersFromSeedToSeed) {
+  Backoff one(Backoff::kStoreDelayMsMax, 1), other(Backoff::kStoreDelayMsMax, 2);
+  int64_t differ = 0;
+  for (int64_t delay_ms = 1; delay_ms < 100'000; delay_ms *= 2) {
+    one.Failed(0);
+    other.Failed(0);
+    const int64_t most = std::min(delay_ms, Backoff::kStoreDelayMsMax);
+    for (const Backoff& backoff : {one, other}) {
+      EXPECT_LE(backoff.until_ms(), most);
+      EXPECT_GE(backoff.until_ms(), most - most / 4);
+    }
+    differ += one.until_ms() != other.until_ms();
+  }
+  EXPECT_GT(differ, 8);
+  one.Succeeded();
+  EXPECT_FALSE(one.Waiting(0));
+  one.Failed(0);
+  EXPECT_EQ(one.until_ms(), 1);
+}
+
 TEST(PartitionTaskTest, AFullListStopsReading) {
   TestWorld world;
   world.Append(1'000);

@@ -60,6 +60,7 @@ constexpr Planted kPlanted[] = {
     {Mutant::kAdoptAnySettings, "ADOPT_ANY_SETTINGS", 3'000},
     {Mutant::kOffMissesTheList, "OFF_MISSES_THE_LIST", 3'000},
     {Mutant::kOffIsForgotten, "OFF_IS_FORGOTTEN", 3'000},
+    {Mutant::kAnyFolder, "ANY_FOLDER", 3'000},
 };
 
 struct Options {

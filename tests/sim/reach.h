@@ -63,6 +63,8 @@ namespace sightline::sim {
   X(retention)                        \
   X(retention_passes_everybody)       \
   X(sink_down)                        \
+  X(sink_vanished)                    \
+  X(store_vanished)                   \
   /* the task's ways */               \
   X(reading_held_up)                  \
   X(live_ahead)                       \

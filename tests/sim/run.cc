@@ -207,6 +207,8 @@ class Run {
     if (w_.Fire(grow_one_in_)) Grow();
     for (SinkState* sink : {&w_.topic, &w_.lake, &w_.remote})
       if (w_.Fire(100)) sink->down_until_ms = w_.now_ms + w_.prng.Below(outages_ ? 2'500 : 250);
+    for (int64_t* until : {&w_.lake.vanished_until_ms, &w_.store_vanished_until_ms})
+      if (w_.Fire(300)) *until = w_.now_ms + w_.prng.Below(200);
     w_.LandReady();
   }
   void NewOwner() {

@@ -107,8 +107,9 @@ class SimSink : public Sink {
   bool Down() {
     const bool down = w_.faulty && w_.now_ms < state_.down_until_ms;
     Note(Reach::sink_down, down);
-    return down;
+    return down || (Vanished() && !Mutated(Mutant::kAnyFolder));
   }
+  bool Vanished() { return w_.Vanished(state_.vanished_until_ms, Reach::sink_vanished); }
   // What a sink checks atomically with the write; nothing: go on and write.
   static std::optional<Status> Settled(const SinkState& s, int64_t mine, Offset first,
                                        Offset next) {
@@ -226,6 +227,7 @@ class LakeSink final : public SimSink {
   Result<Offset> Commit(const SourcePartition&, std::span<const Segment> segments) override {
     MustBeFollowed(segments);
     if (Down()) return Status::Retry("down");
+    if (Vanished()) return segments.back().next;  // the planted bug: it lies in the other folder
     std::vector<Segment> list(segments.begin(), segments.end());
     const Status done =
         i_.Do(commit_, Status::Retry,
@@ -301,8 +303,9 @@ class SimStore final : public CheckpointStore {
   explicit SimStore(Instance& instance) : i_(instance), w_(instance.w) {}
 
   Result<StoredCheckpoint> Latest(const SourcePartition&) override {
-    if (w_.FailRead()) return Status::Retry("latest failed");
+    if (w_.FailRead() || Gone()) return Status::Retry("latest failed");
     StoredCheckpoint stored;
+    if (Vanished()) return stored;
     if (!w_.store.empty()) stored.newest = w_.store.rbegin()->first;
     if (const std::string* newest = w_.NewestCheckpoint()) stored.checkpoint = *newest;
     if (i_.task->Snapshot().running) return stored;
@@ -320,6 +323,7 @@ class SimStore final : public CheckpointStore {
   }
 
   Status PutIfAbsent(const SourcePartition&, Epoch epoch, const CheckpointWriter* writer) override {
+    if (Gone()) return Status::Retry("gone");
     std::optional<std::string> entry;
     if (writer != nullptr && !w_.Fire(w_.fault_one_in)) {  // the put may fail before it is written
       entry.emplace();
@@ -327,6 +331,7 @@ class SimStore final : public CheckpointStore {
     } else if (writer != nullptr) {
       return Status::Retry("no space");
     }
+    if (Vanished()) return Status::Ok();
     const Write write = writer != nullptr ? Write::kPut : Write::kClaim;
     return i_.Do(write, Status::Rebuild,
                  [&w = w_, epoch, entry = std::move(entry), unread = i_.unread] {
@@ -349,6 +354,8 @@ class SimStore final : public CheckpointStore {
 
   Status PutRun(const SourcePartition&, RunId id, std::string_view bytes) override {
     Note(Reach::run_of_a_zombie, i_.is_zombie);
+    if (Gone()) return Status::Retry("gone");
+    if (Vanished()) return Status::Ok();
     runs_put_.insert(id);
     const Status put = i_.Do(Write::kRun, Status::Retry, [&w = w_, id, run = std::string(bytes)] {
       Trace("    run {}-{} is put", id.owner.v, id.number);
@@ -359,7 +366,7 @@ class SimStore final : public CheckpointStore {
   }
 
   Result<std::string> ReadRun(const SourcePartition&, RunId id) override {
-    if (w_.FailRead()) return Status::Retry("read failed");
+    if (w_.FailRead() || Gone()) return Status::Retry("read failed");
     const auto run = w_.runs.find(id);
     Note(run == w_.runs.end() ? Reach::zombie_misses_a_run : Reach::run_read);
     if (run == w_.runs.end())
@@ -370,7 +377,7 @@ class SimStore final : public CheckpointStore {
   // The check and the removal are separate steps: what was found to be garbage may be removed much
   // later.
   Status RemoveRuns(const SourcePartition&, Epoch newest, std::span<const RunId> kept) override {
-    if (w_.FailRead()) return Status::Retry("list failed");
+    if (w_.FailRead() || Gone()) return Status::Retry("list failed");
     const bool careless = Mutated(Mutant::kZombieRemovesRuns);
     const Epoch there = w_.store.empty() ? Epoch{0} : w_.store.rbegin()->first;
     if (!careless && there != newest) {
@@ -394,6 +401,10 @@ class SimStore final : public CheckpointStore {
   }
 
  private:
+  bool Vanished() { return w_.Vanished(w_.store_vanished_until_ms, Reach::store_vanished); }
+  // The store knows its folder, and waits until it is back.
+  bool Gone() { return Vanished() && !Mutated(Mutant::kAnyFolder); }
+
   Instance& i_;
   World& w_;
   std::set<RunId> runs_put_;  // put by this task
@@ -426,6 +437,12 @@ bool World::FailRead() {
   if (!Fire(fault_one_in)) return false;
   Note(Reach::failed_read);
   return true;
+}
+
+bool World::Vanished(int64_t until_ms, Reach what) {
+  const bool vanished = faulty && now_ms < until_ms;
+  Note(what, vanished);
+  return vanished;
 }
 
 std::shared_ptr<const Log> World::LogWithout(const Ranges& lost) {

@@ -39,6 +39,7 @@ struct SinkState {
   Sums sums;
   int64_t token = 0;  // of the newest fence
   int64_t down_until_ms = 0;
+  int64_t vanished_until_ms = 0;      // an empty folder lies at its path, such as a mount point
   int64_t counted = 0, elements = 0;  // according to the ledgers
   Ranges lost;                        // according to the ledgers
   // Of the topic: a running total up to `next`, by the group's key and the cell, as after
@@ -71,11 +72,14 @@ struct World {
   std::map<Ranges, std::shared_ptr<const Log>> logs;  // shared with writes under way
   std::set<Offset> gaps;                              // where gaps began
   std::vector<UnderWay> under_way;
+  int64_t store_vanished_until_ms = 0;  // likewise
   bool faulty = true;
   int64_t crash_one_in = 0, fault_one_in = 0, owner_one_in = 0;
 
   bool Fire(int64_t one_in) { return faulty && prng.OneIn(one_in); }
   bool FailRead();
+  // Notes that a store is asked while another folder lies at its path.
+  bool Vanished(int64_t until_ms, Reach what);
   // Checks that segments are contiguous, equal the reference for their offsets, and never change
   // again.
   // `missed` is what the sink was to record as lost because it was switched off.
