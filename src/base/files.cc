@@ -12,18 +12,15 @@
 #include <string>
 
 namespace sightline {
-namespace {
 
 // Process ids are reused: the time tells this process from an earlier one that had the same id and
 // was killed before it removed its file.
-std::string NewName(std::string_view prefix) {
+std::string TemporaryName(std::string_view prefix) {
   static std::atomic<int64_t> names = 0;
   timespec now{};
   clock_gettime(CLOCK_REALTIME, &now);
   return fmt::format("{}{}-{}-{}{:09}", prefix, getpid(), ++names, now.tv_sec, now.tv_nsec);
 }
-
-}  // namespace
 
 Status SystemError(int error, std::string_view doing, const std::filesystem::path& path) {
   std::string message =
@@ -37,7 +34,7 @@ Status SystemError(int error, std::string_view doing, const std::filesystem::pat
     case EISDIR:
     case ENAMETOOLONG:
     case ELOOP:
-      return Status::Stop(message + "; correct it and start again");
+      return Status::Stop(message + "; correct it, and start again what has ended because of it");
     case ENOSPC:
     case EDQUOT:
       return Status::Retry(message +
@@ -76,6 +73,6 @@ Status HeldFolder::Check() const {
 }
 
 TemporaryFile::TemporaryFile(const std::filesystem::path& dir, std::string_view prefix)
-    : path_(dir / NewName(prefix)) {}
+    : path_(dir / TemporaryName(prefix)) {}
 
 }  // namespace sightline

@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -55,7 +56,10 @@ class HeldFolder {
   const File file_;  // while it is open, no other directory can get its inode
 };
 
-// A name for a temporary file in `dir` that no other process uses. The constructor creates nothing.
+// A file name that begins with `prefix` and that no other process uses.
+std::string TemporaryName(std::string_view prefix);
+
+// A temporary file in `dir` with such a name. The constructor creates nothing.
 // The destructor removes the file if the caller has created it.
 class TemporaryFile {
  public:

@@ -239,7 +239,7 @@ TEST_F(LakeTest, AnotherEngineIsRefused) {
 
 TEST_F(LakeTest, CompactsTheDaysThatAreOver) {
   for (const Layout layout : {Layout::kByLocation, Layout::kByBucket}) {
-    std::filesystem::remove_all(storage_.root());
+    storage_.Clear();
     Fill({Make(0, 100, 1), Make(100, 200, 1), Make(200, 300, 1), Make(300, 400), Make(400, 500)},
          layout);
     ExpectClean();

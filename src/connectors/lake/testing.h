@@ -58,6 +58,10 @@ class TestStorage final : public Storage {
   Status Delete(std::string_view path) override { return local_.Delete(path); }
 
   const std::filesystem::path& root() const { return root_; }
+  void Clear() {
+    for (const auto& entry : std::filesystem::directory_iterator(root_))
+      std::filesystem::remove_all(entry);
+  }
   int64_t DataFiles(std::string_view table) {
     int64_t count = 0;
     const std::vector<FileInfo> files = List(table).value();

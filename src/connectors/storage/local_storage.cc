@@ -46,16 +46,27 @@ Status CheckText(std::string_view path) {
   return Status::Ok();
 }
 
-// Creates the directory and its parents. Adds to `changed` the directories that got new names and
-// must be synced.
-Status MakeDirectory(const fs::path& dir, std::set<fs::path>& changed) {
+// Creates the root and its parents, and makes their names durable.
+Status MakeRoot(const fs::path& root) {
   std::error_code error;
-  if (dir.empty() || fs::is_directory(dir, error)) return Status::Ok();
-  RETURN_IF_ERROR(MakeDirectory(dir.parent_path(), changed));
-  fs::create_directory(dir, error);
-  if (error) return SystemError(error.value(), "make the directory", dir);
-  changed.insert(dir.has_parent_path() ? dir.parent_path() : fs::path("."));
-  return Status::Ok();
+  if (root.empty() || fs::is_directory(root, error)) return Status::Ok();
+  RETURN_IF_ERROR(MakeRoot(root.parent_path()));
+  fs::create_directory(root, error);
+  if (error) return SystemError(error.value(), "make the directory", root);
+  return SyncDirectory(root.has_parent_path() ? root.parent_path() : fs::path("."));
+}
+
+// Divides a path into that of its directory, which may be empty, and its name.
+std::pair<std::string_view, std::string> Divide(std::string_view path) {
+  const size_t slash = path.rfind('/');
+  if (slash == std::string_view::npos) return {"", std::string(path)};
+  return {path.substr(0, slash), std::string(path.substr(slash + 1))};
+}
+
+// The directory at `path` below `root`, which may be the root itself.
+Result<OpenDirectoryPtr> MakeBelow(const OpenDirectoryPtr& root, std::string_view path,
+                                   const OpenDirectory::OnChange& changed) {
+  return path.empty() ? root : root->FindOrMake(path, changed);
 }
 
 // Syncs everything in the file system of `fd`. syncfs(2) reports failed writes since Linux 5.8.
@@ -84,9 +95,15 @@ Status ForEachAtOnce(size_t count, const std::function<Status(size_t)>& action) 
   return first;
 }
 
-Status SyncDirectories(const std::set<fs::path>& directories) {
-  const std::vector<fs::path> all(directories.begin(), directories.end());
-  return ForEachAtOnce(all.size(), [&](size_t i) { return SyncDirectory(all[i]); });
+Status SyncDirectories(const OpenDirectoryPtr& root, const std::set<std::string>& directories) {
+  const std::vector<std::string> all(directories.begin(), directories.end());
+  return ForEachAtOnce(all.size(), [&](size_t i) -> Status {
+    const Result<OpenDirectoryPtr> directory =
+        all[i].empty() ? Result<OpenDirectoryPtr>(root) : root->Find(all[i]);
+    if (!directory.ok()) return directory.status();
+    if (directory.value() == nullptr) return SystemError(ENOENT, "sync", root->path() / all[i]);
+    return directory.value()->Sync();
+  });
 }
 
 Status WriteAll(int fd, std::string_view bytes, const fs::path& path) {
@@ -110,80 +127,182 @@ FileInfo InfoOf(std::string path, const struct stat& status) {
 
 bool IsAbsent(int error) { return error == ENOENT; }
 
-}  // namespace
-
-Result<fs::path> LocalStorage::Resolve(std::string_view path) const {
-  RETURN_IF_ERROR(CheckText(path));
-  const fs::path whole = root_ / path;
-  // The last component is opened without following links. Links in the components before it are
-  // checked here.
-  std::error_code error;
-  const fs::path parent = fs::weakly_canonical(whole.parent_path(), error);
-  if (error) return SystemError(error.value(), "resolve", whole);
-  const fs::path root = fs::weakly_canonical(root_, error);
-  if (error) return SystemError(error.value(), "resolve", root_);
-  const auto [at, in_parent] =
-      std::mismatch(root.begin(), root.end(), parent.begin(), parent.end());
-  if (at != root.end()) return BadPath(path, "a symbolic link leads out of the root; remove it");
-  return whole;
-}
-
-Result<std::optional<std::string>> LocalStorage::Read(std::string_view path, ByteRange range) {
-  const Result<fs::path> whole = Resolve(path);
-  if (!whole.ok()) return whole.status();
-  const File file(open(whole.value().c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
-  if (file.fd() < 0) {
-    if (IsAbsent(errno)) return std::optional<std::string>();
-    return SystemError(errno, "open", whole.value());
+// A temporary file beside its target. The destructor removes it unless it has got the target's
+// name. It keeps no descriptor of its directory, which must exist and be no symbolic link.
+class PendingFile {
+ public:
+  PendingFile(OpenDirectoryPtr root, std::string_view target)
+      : root_(std::move(root)),
+        target_(target),
+        name_(target_.substr(0, target_.rfind('/') + 1) + TemporaryName(Storage::kPutPrefix)),
+        file_(openat(root_->fd(), name_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644)),
+        error_(file_.ok() ? 0 : errno) {}
+  ~PendingFile() {
+    if (file_.ok() && !renamed_) unlinkat(root_->fd(), name_.c_str(), 0);
   }
+  PendingFile(const PendingFile&) = delete;
+  PendingFile& operator=(const PendingFile&) = delete;
+
+  int fd() const { return file_.fd(); }
+  Status Write(std::string_view bytes) const {
+    if (!file_.ok()) return SystemError(error_, "make", root_->path() / name_);
+    return WriteAll(file_.fd(), bytes, root_->path() / name_);
+  }
+  Status Sync() const { return SyncFile(file_.fd(), root_->path() / name_); }
+  Status Rename() {
+    if (renameat(root_->fd(), name_.c_str(), root_->fd(), target_.c_str()) != 0)
+      return SystemError(errno, "rename", root_->path() / target_);
+    renamed_ = true;
+    return Status::Ok();
+  }
+  // False: the name is taken.
+  Result<bool> Link() const {
+    if (linkat(root_->fd(), name_.c_str(), root_->fd(), target_.c_str(), 0) == 0) return true;
+    if (errno == EEXIST) return false;
+    return SystemError(errno, "link", root_->path() / target_);
+  }
+
+ private:
+  const OpenDirectoryPtr root_;
+  const std::string target_, name_;  // below the root
+  const File file_;
+  const int error_;
+  bool renamed_ = false;
+};
+
+Result<std::string> ReadRange(int fd, ByteRange range, const fs::path& path) {
   struct stat status {};
-  if (fstat(file.fd(), &status) != 0) return SystemError(errno, "look at", whole.value());
+  if (fstat(fd, &status) != 0) return SystemError(errno, "look at", path);
   const int64_t next = std::min<int64_t>(range.next, status.st_size);
   std::string bytes(static_cast<size_t>(std::max<int64_t>(0, next - range.first)), '\0');
   size_t have = 0;
   while (have < bytes.size()) {
-    const ssize_t n = pread(file.fd(), bytes.data() + have, bytes.size() - have,
+    const ssize_t n = pread(fd, bytes.data() + have, bytes.size() - have,
                             range.first + static_cast<int64_t>(have));
-    if (n < 0 && errno != EINTR) return SystemError(errno, "read", whole.value());
+    if (n < 0 && errno != EINTR) return SystemError(errno, "read", path);
     if (n == 0) break;
     if (n > 0) have += static_cast<size_t>(n);
   }
   bytes.resize(have);
-  return std::optional<std::string>(std::move(bytes));
+  return bytes;
+}
+
+// Lists an open directory, whose descriptor it takes. Names that vanish meanwhile are left out.
+Status ListInto(int fd, const fs::path& path, const std::string& prefix,
+                std::vector<FileInfo>& files) {
+  if (fd < 0) return IsAbsent(errno) ? Status::Ok() : SystemError(errno, "list", path);
+  const std::unique_ptr<DIR, int (*)(DIR*)> dir(fdopendir(fd), closedir);
+  if (dir == nullptr) return SystemError(errno, "list", path);
+  while (const dirent* entry = readdir(dir.get())) {
+    const std::string name = entry->d_name;
+    if (name == "." || name == "..") continue;
+    struct stat status {};
+    if (fstatat(fd, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
+      if (IsAbsent(errno)) continue;
+      return SystemError(errno, "look at", path / name);
+    }
+    if (S_ISDIR(status.st_mode))
+      RETURN_IF_ERROR(
+          ListInto(openat(fd, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC),
+                   path / name, prefix + name + "/", files));
+    if (S_ISREG(status.st_mode)) files.push_back(InfoOf(prefix + name, status));
+  }
+  return Status::Ok();
+}
+
+}  // namespace
+
+Result<OpenDirectoryPtr> LocalStorage::Root(bool make) {
+  const std::lock_guard lock(mutex_);
+  struct stat there {};
+  const bool found = stat(root_.c_str(), &there) == 0;
+  const int error = found ? 0 : errno;
+  if (opened_ != nullptr && found && opened_->Is(there)) return opened_;
+  if (opened_ == nullptr && !found && (!IsAbsent(error) || !make))
+    return IsAbsent(error) ? Result<OpenDirectoryPtr>(OpenDirectoryPtr())
+                           : SystemError(error, "look at", root_);
+  if (opened_ == nullptr && !found) RETURN_IF_ERROR(MakeRoot(root_));
+  if (opened_ == nullptr || found) {
+    Result<OpenDirectoryPtr> opened = OpenDirectory::Open(root_);
+    if (opened_ == nullptr && !opened.ok()) return opened.status();
+    if (opened_ == nullptr || (opened.ok() && HasMark(*opened.value()))) {
+      opened_ = std::move(opened).value();
+      return opened_;
+    }
+  }
+  return Status::Stop(fmt::format(
+      "'{}' is not the folder that was opened: mount its file system, or bring the folder back; "
+      "until then, nothing is written there",
+      root_.native()));
+}
+
+bool LocalStorage::HasMark(const OpenDirectory& root) const {
+  if (!mark_) return false;
+  const auto [path, name] = Divide(mark_->path);
+  const Result<OpenDirectoryPtr> directory = root.Find(path);
+  if (!directory.ok() || directory.value() == nullptr) return false;
+  const File file(openat(directory.value()->fd(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+  if (!file.ok()) return false;
+  const Result<std::string> bytes = ReadRange(file.fd(), {}, mark_->path);
+  return bytes.ok() && bytes.value().size() == mark_->size &&
+         std::hash<std::string>()(bytes.value()) == mark_->hash;
+}
+
+Result<LocalStorage::Place> LocalStorage::Find(std::string_view path) {
+  RETURN_IF_ERROR(CheckText(path));
+  const Result<OpenDirectoryPtr> root = Root(/*make=*/false);
+  if (!root.ok()) return root.status();
+  auto [directory, name] = Divide(path);
+  if (root.value() == nullptr || directory.empty()) return Place{root.value(), std::move(name)};
+  Result<OpenDirectoryPtr> found = root.value()->Find(directory);
+  if (!found.ok()) return found.status();
+  return Place{std::move(found).value(), std::move(name)};
+}
+
+Result<std::optional<std::string>> LocalStorage::Read(std::string_view path, ByteRange range) {
+  const Result<Place> place = Find(path);
+  if (!place.ok()) return place.status();
+  const auto& [directory, name] = place.value();
+  if (directory == nullptr) return std::optional<std::string>();
+  const File file(openat(directory->fd(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+  if (!file.ok() && IsAbsent(errno)) return std::optional<std::string>();
+  if (!file.ok()) return SystemError(errno, "open", root_ / path);
+  Result<std::string> bytes = ReadRange(file.fd(), range, root_ / path);
+  if (!bytes.ok()) return bytes.status();
+  return std::optional<std::string>(std::move(bytes).value());
 }
 
 Result<PutOutcome> LocalStorage::Put(std::string_view path, std::string_view bytes, PutMode mode) {
-  const Result<fs::path> resolved = Resolve(path);
-  if (!resolved.ok()) return resolved.status();
-  const fs::path& target = resolved.value();
-  const fs::path dir = target.parent_path();
-  std::set<fs::path> changed;
-  RETURN_IF_ERROR(MakeDirectory(dir, changed));
-  for (const fs::path& directory : changed) RETURN_IF_ERROR(SyncDirectory(directory));
-  const TemporaryFile put(dir, kPutPrefix);
-  {
-    const File file(open(put.path().c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
-    if (file.fd() < 0) return SystemError(errno, "make", put.path());
-    RETURN_IF_ERROR(WriteAll(file.fd(), bytes, put.path()));
-    RETURN_IF_ERROR(SyncFile(file.fd(), put.path()));
-  }
+  RETURN_IF_ERROR(CheckText(path));
+  const Result<OpenDirectoryPtr> root = Root(/*make=*/true);
+  if (!root.ok()) return root.status();
+  const Result<OpenDirectoryPtr> directory =
+      MakeBelow(root.value(), Divide(path).first,
+                [](const std::string&, const OpenDirectory& changed) { return changed.Sync(); });
+  if (!directory.ok()) return directory.status();
+  PendingFile file(root.value(), path);
+  RETURN_IF_ERROR(file.Write(bytes));
+  RETURN_IF_ERROR(file.Sync());
   if (mode == PutMode::kIfAbsent) {
-    if (link(put.path().c_str(), target.c_str()) != 0) {
-      if (errno == EEXIST) return PutOutcome::kTaken;
-      return SystemError(errno, "link", target);
-    }
-  } else if (rename(put.path().c_str(), target.c_str()) != 0) {
-    return SystemError(errno, "rename", target);
+    const Result<bool> linked = file.Link();
+    if (!linked.ok()) return linked.status();
+    if (!linked.value()) return PutOutcome::kTaken;
+    const std::lock_guard lock(mutex_);
+    mark_ = {std::string(path), bytes.size(), std::hash<std::string_view>()(bytes)};
+  } else {
+    RETURN_IF_ERROR(file.Rename());
   }
   // The name is there for everybody already, but may not survive a crash: the outcome is unknown.
-  if (const Status synced = SyncDirectory(dir); !synced.ok())
+  if (const Status synced = directory.value()->Sync(); !synced.ok())
     return Status::Rebuild("it is unknown whether the file is durable: " + synced.message());
   return PutOutcome::kWritten;
 }
 
 Status LocalStorage::Confirm(std::string_view path) {
-  const Result<fs::path> resolved = Resolve(path);
-  return resolved.ok() ? SyncDirectory(resolved.value().parent_path()) : resolved.status();
+  const Result<Place> place = Find(path);
+  if (!place.ok()) return place.status();
+  if (place.value().directory == nullptr) return SystemError(ENOENT, "sync", root_ / path);
+  return place.value().directory->Sync();
 }
 
 Status LocalStorage::PutAll(std::span<const NewFile> files) {
@@ -193,89 +312,72 @@ Status LocalStorage::PutAll(std::span<const NewFile> files) {
 }
 
 Status LocalStorage::PutSome(std::span<const NewFile> files) {
-  std::set<fs::path> changed;
-  std::vector<fs::path> targets;
-  std::vector<std::unique_ptr<TemporaryFile>> puts;
-  std::vector<std::unique_ptr<File>> open_files;
+  if (files.empty()) return Status::Ok();
+  const Result<OpenDirectoryPtr> root = Root(/*make=*/true);
+  if (!root.ok()) return root.status();
+  std::set<std::string> changed;
+  const auto note = [&changed](const std::string& path, const OpenDirectory&) {
+    changed.insert(path);
+    return Status::Ok();
+  };
+  std::vector<std::unique_ptr<PendingFile>> puts;
   for (const NewFile& file : files) {
-    Result<fs::path> target = Resolve(file.path);
-    if (!target.ok()) return target.status();
-    const fs::path dir = target.value().parent_path();
-    RETURN_IF_ERROR(MakeDirectory(dir, changed));
-    changed.insert(dir);
-    targets.push_back(std::move(target).value());
-    puts.push_back(std::make_unique<TemporaryFile>(dir, kPutPrefix));
-    const fs::path& path = puts.back()->path();
-    open_files.push_back(
-        std::make_unique<File>(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644)));
-    const int fd = open_files.back()->fd();
-    if (fd < 0) return SystemError(errno, "make", path);
-    RETURN_IF_ERROR(WriteAll(fd, file.bytes, path));
+    RETURN_IF_ERROR(CheckText(file.path));
+    const std::string_view in = Divide(file.path).first;
+    if (changed.emplace(in).second) {
+      const Result<OpenDirectoryPtr> directory = MakeBelow(root.value(), in, note);
+      if (!directory.ok()) return directory.status();
+    }
+    puts.push_back(std::make_unique<PendingFile>(root.value(), file.path));
+    RETURN_IF_ERROR(puts.back()->Write(file.bytes));
   }
   const bool many = files.size() > kThreadsMax;
-  const auto sync_file = [&](size_t i) { return SyncFile(open_files[i]->fd(), puts[i]->path()); };
   // The contents must be durable before any name is: a crash must not leave a name on an empty
   // file.
-  RETURN_IF_ERROR(many ? SyncFileSystem(open_files[0]->fd(), root_)
-                       : ForEachAtOnce(files.size(), sync_file));
-  for (size_t i = 0; i < files.size(); ++i)
-    if (rename(puts[i]->path().c_str(), targets[i].c_str()) != 0)
-      return SystemError(errno, "rename", targets[i]);
-  return many ? SyncFileSystem(open_files[0]->fd(), root_) : SyncDirectories(changed);
-}
-
-Status LocalStorage::ListInto(const fs::path& directory, const std::string& prefix,
-                              std::vector<FileInfo>& files) const {
-  const std::unique_ptr<DIR, int (*)(DIR*)> dir(opendir(directory.c_str()), closedir);
-  if (dir == nullptr) {
-    if (IsAbsent(errno)) return Status::Ok();
-    return SystemError(errno, "list", directory);
-  }
-  while (const dirent* entry = readdir(dir.get())) {
-    const std::string name = entry->d_name;
-    if (name == "." || name == "..") continue;
-    struct stat status {};
-    if (fstatat(dirfd(dir.get()), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
-      if (IsAbsent(errno)) continue;  // deleted meanwhile
-      return SystemError(errno, "look at", directory / name);
-    }
-    if (S_ISDIR(status.st_mode))
-      RETURN_IF_ERROR(ListInto(directory / name, prefix + name + "/", files));
-    if (S_ISREG(status.st_mode)) files.push_back(InfoOf(prefix + name, status));
-  }
-  return Status::Ok();
+  RETURN_IF_ERROR(many ? SyncFileSystem(puts[0]->fd(), root_)
+                       : ForEachAtOnce(puts.size(), [&](size_t i) { return puts[i]->Sync(); }));
+  for (const auto& put : puts) RETURN_IF_ERROR(put->Rename());
+  return many ? SyncFileSystem(puts[0]->fd(), root_) : SyncDirectories(root.value(), changed);
 }
 
 Result<std::vector<FileInfo>> LocalStorage::List(std::string_view directory) {
-  const Result<fs::path> resolved = Resolve(directory);
-  if (!resolved.ok()) return resolved.status();
-  std::error_code error;
-  if (fs::is_symlink(resolved.value(), error))
-    return BadPath(directory, "it is a symbolic link; name the directory itself");
+  RETURN_IF_ERROR(CheckText(directory));
+  const Result<OpenDirectoryPtr> root = Root(/*make=*/false);
+  if (!root.ok()) return root.status();
   std::vector<FileInfo> files;
-  RETURN_IF_ERROR(ListInto(resolved.value(), std::string(directory) + "/", files));
+  if (root.value() == nullptr) return files;
+  const Result<OpenDirectoryPtr> found = root.value()->Find(directory);
+  if (!found.ok()) return found.status();
+  if (found.value() == nullptr) return files;
+  // A descriptor of its own, since listing moves it.
+  RETURN_IF_ERROR(ListInto(openat(found.value()->fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC),
+                           found.value()->path(), std::string(directory) + "/", files));
   std::sort(files.begin(), files.end(),
             [](const FileInfo& a, const FileInfo& b) { return a.path < b.path; });
   return files;
 }
 
 Result<std::optional<FileInfo>> LocalStorage::Stat(std::string_view path) {
-  const Result<fs::path> resolved = Resolve(path);
-  if (!resolved.ok()) return resolved.status();
+  const Result<Place> place = Find(path);
+  if (!place.ok()) return place.status();
+  const auto& [directory, name] = place.value();
+  if (directory == nullptr) return std::optional<FileInfo>();
   struct stat status {};
-  if (lstat(resolved.value().c_str(), &status) != 0) {
+  if (fstatat(directory->fd(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
     if (IsAbsent(errno)) return std::optional<FileInfo>();
-    return SystemError(errno, "look at", resolved.value());
+    return SystemError(errno, "look at", root_ / path);
   }
   if (!S_ISREG(status.st_mode)) return std::optional<FileInfo>();
   return std::optional<FileInfo>(InfoOf(std::string(path), status));
 }
 
 Status LocalStorage::Delete(std::string_view path) {
-  const Result<fs::path> resolved = Resolve(path);
-  if (!resolved.ok()) return resolved.status();
-  if (unlink(resolved.value().c_str()) == 0 || IsAbsent(errno)) return Status::Ok();
-  return SystemError(errno, "delete", resolved.value());
+  const Result<Place> place = Find(path);
+  if (!place.ok()) return place.status();
+  const auto& [directory, name] = place.value();
+  if (directory == nullptr) return Status::Ok();
+  if (unlinkat(directory->fd(), name.c_str(), 0) == 0 || IsAbsent(errno)) return Status::Ok();
+  return SystemError(errno, "delete", root_ / path);
 }
 
 }  // namespace sightline

@@ -98,7 +98,9 @@ TEST_F(LocalStorageTest, NothingLeavesTheRoot) {
   }
   EXPECT_EQ(storage.List("out").status().code(), StatusCode::kStop);
   EXPECT_EQ(storage.Stat("in/link").value(), std::nullopt);
-  EXPECT_EQ(storage.ReadWhole("inside/f").value(), "x");
+  // A link that stays inside is refused, too: it may be exchanged at any time.
+  EXPECT_THAT(storage.ReadWhole("inside/f").status().message(), HasSubstr("symbolic link"));
+  EXPECT_EQ(storage.List("inside").status().code(), StatusCode::kStop);
   ASSERT_TRUE(storage.Put("in/link", "mine", PutMode::kReplace).ok());
   std::string secret;
   std::ifstream(dir_ / "secret") >> secret;
@@ -182,7 +184,75 @@ TEST_F(LocalStorageTest, SaysWhatIsInTheWay) {
   const Status put = storage.Put("file/f", "x", PutMode::kReplace).status();
   EXPECT_EQ(put.code(), StatusCode::kStop);
   EXPECT_THAT(put.message(), HasSubstr("file"));
-  EXPECT_THAT(put.message(), HasSubstr("correct it and start again"));
+  EXPECT_THAT(put.message(), HasSubstr("correct it, and start again"));
+}
+
+// As when the root's file system is unmounted: the path leads to another, empty directory.
+TEST_F(LocalStorageTest, NothingIsWrittenIntoAnotherDirectory) {
+  LocalStorage storage(root());
+  ASSERT_TRUE(storage.Put("t/1", "one", PutMode::kIfAbsent).ok());
+  const fs::path aside = dir_ / "aside";
+  const std::vector<NewFile> two = {{"t/2", "x"}, {"u/2", "x"}};
+  for (const bool is_there : {false, true}) {
+    fs::rename(root(), aside);
+    if (is_there) fs::create_directory(root());
+    const Status put = storage.Put("t/2", "two", PutMode::kIfAbsent).status();
+    EXPECT_EQ(put.code(), StatusCode::kStop);
+    EXPECT_THAT(put.message(), HasSubstr("is not the folder that was opened"));
+    EXPECT_EQ(storage.PutAll(two).code(), StatusCode::kStop);
+    EXPECT_EQ(storage.Delete("t/1").code(), StatusCode::kStop);
+    EXPECT_EQ(storage.ReadWhole("t/1").status().code(), StatusCode::kStop);
+    EXPECT_EQ(storage.Stat("t/1").status().code(), StatusCode::kStop);
+    EXPECT_EQ(storage.List("t").status().code(), StatusCode::kStop);
+    EXPECT_EQ(storage.Confirm("t/1").code(), StatusCode::kStop);
+    EXPECT_EQ(fs::exists(root()), is_there);
+    if (is_there) {
+      EXPECT_TRUE(fs::is_empty(root()));
+      fs::remove(root());
+    }
+    fs::rename(aside, root());
+    EXPECT_EQ(storage.ReadWhole("t/1").value(), "one");
+  }
+  EXPECT_EQ(storage.Put("t/2", "two", PutMode::kIfAbsent).value(), PutOutcome::kWritten);
+}
+
+// As when the file system was mounted again under another number.
+TEST_F(LocalStorageTest, TheSameFilesInAnotherDirectoryAreTheSameRoot) {
+  LocalStorage storage(root());
+  const fs::path aside = dir_ / "aside";
+  ASSERT_TRUE(storage.Put("t/1", "one", PutMode::kReplace).ok());
+  fs::rename(root(), aside);
+  fs::copy(aside, root(), fs::copy_options::recursive);
+  // Nothing proves that it is the same.
+  EXPECT_EQ(storage.ReadWhole("t/1").status().code(), StatusCode::kStop);
+  fs::remove_all(root());
+  fs::rename(aside, root());
+  ASSERT_TRUE(storage.Put("t/2", "two", PutMode::kIfAbsent).ok());
+  EXPECT_EQ(storage.Put("t/2", "xyz", PutMode::kIfAbsent).value(), PutOutcome::kTaken);
+  fs::rename(root(), aside);
+  fs::copy(aside, root(), fs::copy_options::recursive);
+  std::ofstream(root() / "t" / "2") << "owt";  // the same name and size
+  EXPECT_EQ(storage.ReadWhole("t/1").status().code(), StatusCode::kStop);
+  std::ofstream(root() / "t" / "2") << "two";
+  EXPECT_EQ(storage.ReadWhole("t/1").value(), "one");
+  ASSERT_TRUE(storage.Put("t/3", "three", PutMode::kIfAbsent).ok());
+  EXPECT_TRUE(fs::exists(root() / "t" / "3"));
+  // What was opened first is the other one now.
+  fs::remove_all(root());
+  fs::rename(aside, root());
+  EXPECT_EQ(storage.ReadWhole("t/1").status().code(), StatusCode::kStop);
+}
+
+TEST_F(LocalStorageTest, ARootThatWasDeletedIsNotMadeAgain) {
+  LocalStorage storage(root());
+  ASSERT_TRUE(storage.Put("t/1", "one", PutMode::kIfAbsent).ok());
+  fs::remove_all(root());
+  EXPECT_EQ(storage.Put("t/2", "two", PutMode::kIfAbsent).status().code(), StatusCode::kStop);
+  EXPECT_FALSE(fs::exists(root()));
+  fs::create_directory(root());
+  EXPECT_EQ(storage.Put("t/2", "two", PutMode::kIfAbsent).status().code(), StatusCode::kStop);
+  EXPECT_EQ(LocalStorage(root()).Put("t/2", "two", PutMode::kIfAbsent).value(),
+            PutOutcome::kWritten);
 }
 
 }  // namespace
