@@ -27,6 +27,11 @@ std::string DataFolder::last_good_locations(std::string_view step) const {
   return (path_ / (step.empty() ? file : fmt::format("{}_{}", step, file))).string();
 }
 
+std::string DataFolder::known_tables(std::string_view step) const {
+  const std::string file = "lake.json";
+  return (path_ / (step.empty() ? file : fmt::format("{}_{}", step, file))).string();
+}
+
 Status DataFolder::WriteAddress(const ServerAddress& address) const {
   const std::filesystem::path path = path_ / kAddress;
   std::ofstream file(path, std::ios::binary | std::ios::trunc);

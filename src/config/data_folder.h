@@ -37,6 +37,9 @@ class DataFolder {
   // so each step but `up` has a copy of its own.
   std::string last_good_locations(std::string_view step = {}) const;
 
+  // Remembers the tables of the lake. Each step but `up` may write a lake of its own.
+  std::string known_tables(std::string_view step = {}) const;
+
   // kStop: the file cannot be written.
   Status WriteAddress(const ServerAddress& address) const;
   void RemoveAddress() const;

@@ -20,11 +20,6 @@ LakeService::LakeService(const LakeServiceOptions& options, const LogClock& cloc
 Result<std::unique_ptr<LakeService>> LakeService::Open(const LakeServiceOptions& options,
                                                        const LogClock& clock,
                                                        std::vector<Location> locations) {
-  std::error_code error;
-  std::filesystem::create_directories(options.dir, error);
-  if (error)
-    return Status::Stop(
-        fmt::format("cannot create the lake's folder '{}': {}", options.dir, error.message()));
   LakeServiceOptions absolute = options;
   absolute.dir = std::filesystem::absolute(options.dir).lexically_normal().string();
   std::unique_ptr<LakeService> service(new LakeService(absolute, clock));
@@ -33,9 +28,15 @@ Result<std::unique_ptr<LakeService>> LakeService::Open(const LakeServiceOptions&
 }
 
 Status LakeService::Start(std::vector<Location> locations) {
-  const auto known = static_cast<int64_t>(locations.size());
+  if (!options_.known_tables.empty()) {
+    auto known = lake::KnownTables::Open(
+        {.path = options_.known_tables, .lake = options_.dir, .renew = options_.renew});
+    if (!known.ok()) return known.status();
+    known_ = std::move(known).value();
+  }
+  const auto named = static_cast<int64_t>(locations.size());
   const lake::Layout layout =
-      known > options_.max_partitions ? lake::Layout::kByBucket : lake::Layout::kByLocation;
+      named > options_.max_partitions ? lake::Layout::kByBucket : lake::Layout::kByLocation;
   auto counts = OpenWriter(lake::kIncrementsTable, layout);
   if (!counts.ok()) return counts.status();
   counts_ = std::move(counts).value();
@@ -63,9 +64,12 @@ Result<std::unique_ptr<lake::LakeWriter>> LakeService::OpenWriter(std::string_vi
                                  .layout = layout,
                                  .window_size = options_.window_size,
                                  .location_name = options_.location_name,
-                                 .on_commit = [this, counts](const lake::SnapshotPtr& snapshot) {
-                                   counts ? view_->SetCounts(snapshot) : view_->SetLedger(snapshot);
-                                 }});
+                                 .on_commit =
+                                     [this, counts](const lake::SnapshotPtr& snapshot) {
+                                       counts ? view_->SetCounts(snapshot)
+                                              : view_->SetLedger(snapshot);
+                                     },
+                                 .known = known_.get()});
 }
 
 LakeService::~LakeService() {
@@ -87,7 +91,8 @@ std::unique_ptr<Sink> LakeService::OpenLedgerSink(std::function<void()> on_answe
 void LakeService::SetLocations(std::vector<Location> locations) {
   view_->SetLocations(locations);
   if (locations.empty()) return;  // no table: what the lake has stays
-  const Result<bool> written = lake::WriteLocations(storage_, clock_, std::move(locations));
+  const Result<bool> written =
+      lake::WriteLocations(storage_, clock_, std::move(locations), known_.get());
   if (!written.ok()) Note(written.status());
 }
 
@@ -96,6 +101,8 @@ lake::LakeWriterStats LakeService::stats(bool ledger) const {
 }
 
 std::string LakeService::trouble() const {
+  for (const auto& writer : {counts_.get(), ledger_.get()})
+    if (std::string trouble = writer->trouble(); !trouble.empty()) return "lake: " + trouble;
   const std::lock_guard lock(mutex_);
   return trouble_;
 }

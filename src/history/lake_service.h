@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/log_clock.h"
+#include "connectors/lake/known_tables.h"
 #include "connectors/lake/lake_writer.h"
 #include "connectors/storage/local_storage.h"
 #include "engine/sink.h"
@@ -26,6 +27,10 @@ namespace sightline {
 
 struct LakeServiceOptions {
   std::string dir;  // the lake's root; created if it does not exist
+  // A file outside the lake, which remembers the tables that this pipeline writes. If the lake then
+  // lacks one, or has another one, Open() is kStop. Empty: nothing is remembered.
+  std::string known_tables;
+  std::string renew;  // how a person begins a new lake: "start once with lake.enabled = false"
   Millis window_size{60'000};
   // With more locations than this, a new table is partitioned by date and bucket.
   int64_t max_partitions = lake::kMaxPartitions;
@@ -47,6 +52,10 @@ class LakeService {
   static Result<std::unique_ptr<LakeService>> Open(const LakeServiceOptions& options,
                                                    const LogClock& clock,
                                                    std::vector<Location> locations);
+  // A start without a lake: the next one with a lake may begin a new one.
+  static Status Forget(const std::string& known_tables) {
+    return lake::KnownTables::Forget(known_tables);
+  }
   // The sinks must have been destroyed before.
   ~LakeService();
 
@@ -62,7 +71,8 @@ class LakeService {
   LakeView& view() { return *view_; }
   QueryEngine& query() { return *query_; }
   lake::LakeWriterStats stats(bool ledger) const;
-  // Returns why the newest maintenance or write of locations failed. Empty: it succeeded.
+  // Returns why the newest maintenance or write of locations failed, or why a table cannot be
+  // written until a person corrects it. Empty: nothing is wrong.
   std::string trouble() const;
 
  private:
@@ -76,6 +86,7 @@ class LakeService {
   const LakeServiceOptions options_;
   const LogClock& clock_;
   LocalStorage storage_;
+  std::unique_ptr<lake::KnownTables> known_;  // null: nothing is remembered
   std::shared_ptr<LakeView> view_;
   std::unique_ptr<lake::LakeWriter> counts_, ledger_;
   std::unique_ptr<QueryEngine> query_;

@@ -141,8 +141,14 @@ Status Count::OpenLocations() {
 
 // All counting processes share one lake. Each commits the offsets of its own partitions.
 Status Count::OpenLake() {
-  if (settings_.lake.dir.empty()) return Status::Ok();
+  // All that share the checkpoints share what is known of the lake.
+  const std::string known = settings_.engine.checkpoint_dir.empty()
+                                ? folder_.known_tables("count")
+                                : settings_.engine.checkpoint_dir + "/lake.json";
+  if (settings_.lake.dir.empty()) return LakeService::Forget(known);
   LakeServiceOptions options = LakeOptionsOf(settings_, settings_.lake.dir);
+  options.known_tables = known;
+  options.renew = "start all of its processes once without lake.dir";
   options.location_name = [this](LocationId location) { return locations_->NameOf(location); };
   Result<std::unique_ptr<LakeService>> lake =
       LakeService::Open(options, clock_, locations_->locations());

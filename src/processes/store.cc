@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "config/data_folder.h"
 #include "connectors/kafka/counts_fold.h"
 #include "engine/sink.h"
 #include "processes/component_options.h"
@@ -243,6 +244,8 @@ Result<std::unique_ptr<Store>> Store::Open(const Settings& settings, const LogCl
                                          fmt::format("{}-store", settings.kafka.deployment), from,
                                          std::move(hint)));
   LakeServiceOptions options = LakeOptionsOf(settings, settings.lake.dir);
+  options.known_tables = DataFolder(settings.data).known_tables("store");
+  options.renew = fmt::format("remove '{}' while no `store` runs", options.known_tables);
   options.location_name = [s = store.get()](LocationId location) { return s->NameOf(location); };
   Result<std::unique_ptr<LakeService>> lake =
       LakeService::Open(options, clock, std::move(locations));

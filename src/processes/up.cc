@@ -145,7 +145,8 @@ Status Up::Start() {
   }
   locations_ = std::make_unique<LocationsRefresh>(table, folder_.last_good_locations());
   RETURN_IF_ERROR(locations_->Load());
-  if (settings_.lake.enabled) RETURN_IF_ERROR(OpenLake());
+  RETURN_IF_ERROR(settings_.lake.enabled ? OpenLake()
+                                         : LakeService::Forget(folder_.known_tables()));
   if (!table.empty()) SetLocations(locations_->locations());
   locations_->OnChange([this](const std::vector<Location>& known) { SetLocations(known); });
   RETURN_IF_ERROR(LoadLive());
@@ -170,6 +171,8 @@ Status Up::OpenLake() {
   if (!runs.ok()) return runs.status();
   runs_ = std::move(runs).value();
   LakeServiceOptions options = LakeOptionsOf(settings_, dir);
+  options.known_tables = folder_.known_tables();
+  options.renew = "start once with lake.enabled = false";
   options.location_name = [this](LocationId location) { return locations_->NameOf(location); };
   options.runs = runs_.get();
   options.query = QueryOptionsOf(settings_.query);

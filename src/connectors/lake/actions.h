@@ -3,11 +3,14 @@
 #pragma once
 
 #include <compare>
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -75,7 +78,14 @@ struct Commit {
   std::vector<std::pair<std::string, int64_t>> txns;
   std::optional<Metadata> metadata;
   std::optional<Protocol> protocol;
+  size_t mark = 0;  // CommitMark() of its file
 };
+
+// How many of a commit file's first bytes tell it from every other: they hold its random id.
+constexpr int64_t kCommitMarkBytes = 1024;
+inline size_t CommitMark(std::string_view file) {
+  return std::hash<std::string_view>()(file.substr(0, kCommitMarkBytes));
+}
 
 // What a new commit is to do.
 struct Change {

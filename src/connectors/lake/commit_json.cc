@@ -205,6 +205,7 @@ std::string EncodeCommit(const Change& change, int64_t now_ms, std::string_view 
 
 Result<Commit> ParseCommit(std::string_view json, std::string_view path) {
   Commit commit;
+  commit.mark = CommitMark(json);
   const simdjson::padded_string text(json);
   simdjson::dom::parser parser;
   int64_t number = 0;

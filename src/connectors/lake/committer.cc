@@ -45,14 +45,49 @@ PutAttempt TryPut(Storage& storage, const std::string& path, const std::string& 
   return there.value().has_value() ? PutAttempt::kTaken : PutAttempt::kUnknown;
 }
 
-Status CheckSameTable(const Snapshot& from, const Snapshot& now, std::string_view table) {
-  if (from.version == kNoVersion ||
-      (SameColumns(from.metadata->schema_json, now.metadata->schema_json) &&
-       from.metadata->partition_columns == now.metadata->partition_columns))
-    return Status::Ok();
+Status OtherTable(std::string_view table, const Snapshot& from, std::string_view there) {
   return Status::Stop(fmt::format(
-      "another writer has changed the columns of table '{}'; start again, so that they are checked",
-      table));
+      "table '{}' (id {}) is to be written at version {}, and the lake's folder has {}: "
+      "mount its file system, or bring the table back; nothing is written until then",
+      table, from.metadata->id, from.version.v + 1, there));
+}
+
+bool IsSameTable(const Snapshot& from, const Snapshot& now) {
+  return from.version == kNoVersion || from.metadata->id == now.metadata->id;
+}
+
+bool HasSameColumns(const Snapshot& from, const Snapshot& now) {
+  return from.version == kNoVersion ||
+         (SameColumns(from.metadata->schema_json, now.metadata->schema_json) &&
+          from.metadata->partition_columns == now.metadata->partition_columns);
+}
+
+// Looks whether the newest commit that is known is still there. If not, the log was restored from a
+// copy, or exchanged for another one: then returns what is there now, which must be as new.
+Result<SnapshotPtr> FollowLog(Storage& storage, std::string_view table, SnapshotPtr known) {
+  if (known->version == kNoVersion) return known;
+  const Result<std::optional<std::string>> commit =
+      storage.Read(CommitPath(table, known->version), {0, kCommitMarkBytes});
+  if (!commit.ok()) return commit.status();
+  if (commit.value().has_value() &&
+      known->mark.value_or(CommitMark(*commit.value())) == CommitMark(*commit.value()))
+    return known;
+  // Another engine may have cleaned a commit that has a checkpoint.
+  if (!commit.value().has_value()) {
+    const Result<std::optional<FileInfo>> checkpoint =
+        storage.Stat(CheckpointPath(table, known->version));
+    if (!checkpoint.ok()) return checkpoint.status();
+    if (checkpoint.value().has_value()) return known;
+  }
+  Result<SnapshotPtr> there = ReadSnapshot(storage, table);
+  if (!there.ok())
+    return OtherTable(table, *known, "a log that cannot be read: " + there.status().message());
+  if (there.value()->version == kNoVersion) return OtherTable(table, *known, "no such table");
+  if (!IsSameTable(*known, *there.value())) return OtherTable(table, *known, "another one");
+  if (there.value()->version < known->version)
+    return OtherTable(table, *known,
+                      fmt::format("only version {} of it", there.value()->version.v));
+  return there;
 }
 
 }  // namespace
@@ -67,12 +102,22 @@ CommitResult CommitChange(Storage& storage, const Clock& clock, std::string_view
     return result;
   };
   for (; result.conflicts <= kConflictsMax; ++result.conflicts) {
+    Result<SnapshotPtr> newest = FollowLog(storage, table, result.snapshot);
+    if (!newest.ok()) return fail(newest.status());
+    if (!IsSameTable(*from, *newest.value())) {
+      result.snapshot = from;
+      return fail(OtherTable(table, *from, "another one"));
+    }
+    result.snapshot = std::move(newest).value();
     const Snapshot& base = *result.snapshot;
     // Every attempt checks everything again on the snapshot that it builds on, since another writer
     // may have changed any of it.
     if (Status writable = CheckWritable(base.protocol, table); !writable.ok())
       return fail(std::move(writable));
-    if (Status same = CheckSameTable(*from, base, table); !same.ok()) return fail(std::move(same));
+    result.schema_changed = !HasSameColumns(*from, base);
+    if (result.schema_changed)
+      return fail(Status::Retry(
+          fmt::format("another writer has changed the columns of table '{}'; try again", table)));
     const Result<Change> change = plan(base);
     if (!change.ok()) return fail(change.status());
     const std::string body = EncodeCommit(change.value(), clock.NowMs(), id);

@@ -27,13 +27,18 @@ struct CommitResult {
   SnapshotPtr snapshot;
   // False: it is unknown whether the commit took effect, so its files must stay.
   bool known = true;
+  // The columns of `snapshot` are no longer those that the change was made for.
+  bool schema_changed = false;
   int64_t conflicts = 0;
 };
 
-// Commits a change. Errors: those of the plan; kRetry if nothing was written; kRebuild if the
-// outcome is unknown; kStop if the schema (apart from kAddedColumns) or the partition columns are
-// no longer those of `from`. `table` is the table's directory in the storage. If there is no such
-// table, a change with metadata and protocol creates it.
+// Commits a change. Version n + 1 is written only where n is: if the log no longer has the commit
+// that this one would follow, it is read anew. Errors: those of the plan; kRetry if nothing was
+// written; kRebuild if the outcome is unknown; kStop if the log there is older, or is that of
+// another table. If another writer has changed the schema (apart from kAddedColumns) or the
+// partition columns, the change is not planned: that is kRetry with schema_changed. `table` is the
+// table's directory in the storage. If there is no such table, a change with metadata and protocol
+// creates it.
 CommitResult CommitChange(Storage& storage, const Clock& clock, std::string_view table,
                           SnapshotPtr from, const ChangePlan& plan);
 

@@ -4,6 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <filesystem>
+#include <future>
 #include <set>
 #include <string>
 #include <vector>
@@ -235,6 +238,96 @@ TEST_F(LakeTest, AnotherEngineIsRefused) {
   const Status fenced = Settle([&] { return sink->Fence(Partition(0), {9}); });
   EXPECT_EQ(fenced.code(), StatusCode::kStop);
   EXPECT_THAT(fenced.message(), HasSubstr("'embedded'"));
+}
+
+// What a person must correct stops no task: it waits, and the writer says why.
+TEST_F(LakeTest, ALakeThatCannotBeWrittenIsARetry) {
+  const auto writer = Open();
+  const auto sink = Owner(*writer, Partition(0));
+  const auto other = writer->OpenSink(nullptr);
+  const std::string read_only = "cannot make 'x': Read-only file system";
+  storage_.before_put = [&](std::string_view) { return Status::Stop(read_only); };
+  const Status failed = Commit(*sink, {Make(0, 10)}).status();
+  EXPECT_EQ(failed.code(), StatusCode::kRetry);
+  EXPECT_EQ(failed.message(), read_only);
+  EXPECT_EQ(writer->trouble(), read_only);
+  EXPECT_EQ(Settle([&] { return other->Fence(Partition(1), {1}); }).code(), StatusCode::kRetry);
+  storage_.before_put = [](std::string_view) { return Status::Retry("No space left on device"); };
+  EXPECT_EQ(Commit(*sink, {Make(0, 10)}).status().code(), StatusCode::kRetry);
+  EXPECT_EQ(writer->trouble(), read_only);
+  storage_.before_put = nullptr;
+  EXPECT_TRUE(Commit(*sink, {Make(0, 10)}).ok());
+  EXPECT_EQ(writer->trouble(), "");
+  EXPECT_TRUE(Settle([&] { return other->Fence(Partition(1), {1}); }).ok());
+  EXPECT_EQ(Sum(), 10);
+}
+
+// The lake's folder is another, empty one for a while.
+TEST_F(LakeTest, NothingIsWrittenWhileTheLakeIsAway) {
+  const auto writer = Open();
+  const auto sink = Owner(*writer, Partition(0));
+  ASSERT_TRUE(Commit(*sink, {Make(0, 10)}).ok());
+  const std::filesystem::path aside = storage_.root().native() + "-aside";
+  std::filesystem::rename(storage_.root(), aside);
+  std::filesystem::create_directory(storage_.root());
+  for (int times = 0; times < 3; ++times) {
+    EXPECT_EQ(Commit(*sink, {Make(10, 20)}).status().code(), StatusCode::kRetry);
+    EXPECT_THAT(writer->trouble(), HasSubstr("is not the folder that was opened"));
+    EXPECT_TRUE(std::filesystem::is_empty(storage_.root()));
+  }
+  std::filesystem::remove(storage_.root());
+  std::filesystem::rename(aside, storage_.root());
+  EXPECT_EQ(Commit(*sink, {Make(10, 20)}).value(), Offset{20});
+  EXPECT_EQ(writer->trouble(), "");
+  EXPECT_EQ(Sum(), 20);
+}
+
+TEST_F(LakeTest, AKnownTableIsNotMadeAgain) {
+  const std::filesystem::path path = storage_.root().native() + "-known.json";
+  const auto open = [&] {
+    auto known = KnownTables::Open({.path = path, .lake = "/the/lake", .renew = "do this"});
+    EXPECT_TRUE(known.ok()) << known.status().message();
+    const auto opened = LakeWriter::Open(storage_, clock_, {.known = known.value().get()});
+    return opened.status();
+  };
+  EXPECT_TRUE(open().ok());
+  EXPECT_TRUE(open().ok());
+  const std::string id = ReadSnapshot(storage_, kIncrementsTable).value()->metadata->id;
+  storage_.Clear();
+  const Status missing = open();
+  EXPECT_EQ(missing.code(), StatusCode::kStop);
+  EXPECT_THAT(missing.message(),
+              testing::AllOf(HasSubstr(id), HasSubstr("'/the/lake' has no such table"),
+                             HasSubstr("to begin a new lake, do this")));
+  EXPECT_TRUE(storage_.List("item_count_increments").value().empty());
+  ASSERT_TRUE(LakeWriter::Open(storage_, clock_, {}).ok());  // another pipeline
+  EXPECT_THAT(open().message(), HasSubstr("has another one"));
+  std::filesystem::resize_file(path, 10);
+  EXPECT_THAT(KnownTables::Open({.path = path}).status().message(), HasSubstr("is damaged"));
+  EXPECT_TRUE(KnownTables::Forget(path).ok());
+  EXPECT_TRUE(open().ok());
+  std::filesystem::remove(path);
+}
+
+TEST_F(LakeTest, AWriterThatClosesAbandonsItsWrite) {
+  auto writer = Open();
+  const auto sink = Owner(*writer, Partition(0));
+  const Version before = writer->current()->version;
+  std::atomic<int64_t> puts = 0;
+  std::promise<void> far;
+  storage_.before_put = [&](std::string_view) {
+    if (++puts == 300) far.set_value();
+    if (puts >= 300) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    return Status::Ok();
+  };
+  std::vector<Segment> segments = {Make(0, 5000, 0, /*locations=*/5000)};
+  EXPECT_EQ(sink->Commit(Partition(0), segments).status().code(), StatusCode::kRetry);
+  far.get_future().wait();
+  writer.reset();
+  EXPECT_LE(puts, 512);
+  storage_.before_put = nullptr;
+  EXPECT_EQ(ReadSnapshot(storage_, kIncrementsTable).value()->version, before);
+  EXPECT_EQ(storage_.DataFiles(kIncrementsTable), 0);
 }
 
 TEST_F(LakeTest, CompactsTheDaysThatAreOver) {

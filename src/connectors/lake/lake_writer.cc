@@ -19,6 +19,12 @@ namespace {
 
 std::string EngineProperty(const std::string& source) { return "sightline.engine/" + source; }
 
+// What is written at once: an abandoned write ends between two such parts.
+constexpr size_t kFilesAtOnce = 256;
+constexpr size_t kBytesAtOnce = 64 << 20;
+// An abandoned write deletes as many files as take no time. Vacuum deletes the rest.
+constexpr size_t kDeletedAtClose = 1000;
+
 Status Closing() { return Status::Retry("the lake's writer is closed"); }
 
 }  // namespace
@@ -28,8 +34,8 @@ Result<std::unique_ptr<LakeWriter>> LakeWriter::Open(Storage& storage, const Clo
   const bool ledger = options.table == kLedgerTable;
   CHECK(ledger || options.table == kIncrementsTable);
   CHECK(options.checkpoint_commits > 0);
-  Result<SnapshotPtr> snapshot =
-      OpenOrCreate(storage, clock, ledger ? LedgerSpec() : IncrementsSpec(options.layout));
+  Result<SnapshotPtr> snapshot = OpenOrCreate(
+      storage, clock, ledger ? LedgerSpec() : IncrementsSpec(options.layout), options.known);
   if (!snapshot.ok()) return snapshot.status();
   Result<TableSpec> spec = SpecOf(options.table, *snapshot.value());
   if (!spec.ok()) return spec.status();
@@ -43,6 +49,7 @@ LakeWriter::LakeWriter(Storage& storage, const Clock& clock, LakeWriterOptions o
       clock_(clock),
       options_(std::move(options)),
       spec_(std::move(spec)),
+      spec_of_(snapshot->metadata),
       current_(std::move(snapshot)) {
   thread_ = std::thread([this] { Run(); });
 }
@@ -68,6 +75,11 @@ SnapshotPtr LakeWriter::current() const {
 LakeWriterStats LakeWriter::stats() const {
   const std::lock_guard lock(mutex_);
   return stats_;
+}
+
+std::string LakeWriter::trouble() const {
+  const std::lock_guard lock(mutex_);
+  return trouble_;
 }
 
 void LakeWriter::Fence(const SourcePartition& partition, Epoch epoch,
@@ -162,15 +174,20 @@ void LakeWriter::RunFences(std::vector<FenceJob> jobs) {
   };
   std::erase_if(jobs, refused);
   if (jobs.empty()) return;
-  const CommitResult result =
-      CommitChange(storage_, clock_, options_.table, current(),
-                   [&](const Snapshot& snapshot) { return PlanFences(jobs, snapshot); });
+  bool overtaken = false;  // by what another writer has committed meanwhile
+  const CommitResult result = CommitChange(storage_, clock_, options_.table, current(),
+                                           [&](const Snapshot& snapshot) -> Result<Change> {
+                                             Result<Change> change = PlanFences(jobs, snapshot);
+                                             overtaken = !change.ok();
+                                             return change;
+                                           });
   Publish(result.snapshot);
+  if (overtaken || result.schema_changed) return RunFences(std::move(jobs));
   if (result.status.ok()) Maintain(*result.snapshot);
   // A fence whose outcome is unknown is taken again: fencing twice does no harm.
-  const Status status = result.status.code() == StatusCode::kRebuild
-                            ? Status::Retry(result.status.message())
-                            : result.status;
+  const Status status =
+      Judged(result.status.code() == StatusCode::kRebuild ? Status::Retry(result.status.message())
+                                                          : result.status);
   for (const FenceJob& job : jobs) Finish(*job.answer, status);
 }
 
@@ -207,16 +224,64 @@ Result<std::vector<AddFile>> LakeWriter::WriteFiles(const std::vector<WriteJob>&
                            .location_name = options_.location_name};
   std::vector<AddFile> adds;
   std::vector<NewDataFile> files;
-  RETURN_IF_ERROR(ForEachPartition(
+  size_t bytes = 0, put = 0;
+  const auto put_files = [&]() -> Status {
+    RETURN_IF_ERROR(CheckOpen());
+    RETURN_IF_ERROR(PutDataFiles(storage_, spec_, std::exchange(files, {})));
+    bytes = 0;
+    put = adds.size();
+    return Status::Ok();
+  };
+  Status written = ForEachPartition(
       spec_, context, batches, [&](const PartitionValues& partition, const arrow::Table& rows) {
         Result<NewDataFile> file = EncodeDataFile(clock_, spec_, partition, rows);
         if (!file.ok()) return file.status();
         adds.push_back(file.value().add);
+        bytes += file.value().bytes.size();
         files.push_back(std::move(file).value());
-        return Status::Ok();
-      }));
-  RETURN_IF_ERROR(PutDataFiles(storage_, spec_, std::move(files)));
-  return adds;
+        return files.size() < kFilesAtOnce && bytes < kBytesAtOnce ? Status::Ok() : put_files();
+      });
+  if (written.ok()) written = put_files();
+  if (written.ok()) written = CheckOpen();
+  if (written.ok()) return adds;
+  adds.resize(put);
+  if (CheckOpen().ok() || put < kDeletedAtClose) DeleteUncommitted(storage_, spec_, adds);
+  return written;
+}
+
+Status LakeWriter::CheckOpen() const {
+  const std::lock_guard lock(mutex_);
+  return closing_ ? Closing() : Status::Ok();
+}
+
+// Another writer may have changed the table's columns or its layout.
+Status LakeWriter::UseSpec() {
+  const SnapshotPtr snapshot = current();
+  if (snapshot->metadata == spec_of_) return Status::Ok();
+  Result<TableSpec> spec = SpecOf(options_.table, *snapshot);
+  if (!spec.ok()) return spec.status();
+  spec_ = std::move(spec).value();
+  spec_of_ = snapshot->metadata;
+  return Status::Ok();
+}
+
+// What the sinks are told of the outcome of a write. A full disk and the like pass by themselves
+// and are no trouble.
+Status LakeWriter::Judged(Status status) {
+  const bool is_stop = status.code() == StatusCode::kStop;
+  if (!is_stop && !status.ok()) return status;
+  const std::string trouble = is_stop ? status.message() : "";
+  std::string before;
+  {
+    const std::lock_guard lock(mutex_);
+    before = std::exchange(trouble_, trouble);
+  }
+  if (is_stop && before != trouble)
+    LogWarning(fmt::format("table '{}' of the lake cannot be written, what it lacks waits: {}",
+                           options_.table, trouble));
+  if (!is_stop && !before.empty())
+    LogInfo(fmt::format("table '{}' of the lake is written again", options_.table));
+  return is_stop ? Status::Retry(trouble) : status;
 }
 
 // Adds the columns that the table lacks before the first row that needs them, so that earlier
@@ -230,10 +295,7 @@ Status LakeWriter::AddColumnsFor(const std::vector<WriteJob>& jobs) {
   const Result<SnapshotPtr> snapshot = AddColumns(storage_, clock_, current(), LedgerSpec());
   if (!snapshot.ok()) return snapshot.status();
   Publish(snapshot.value());
-  Result<TableSpec> spec = SpecOf(options_.table, *snapshot.value());
-  if (!spec.ok()) return spec.status();
-  spec_ = std::move(spec).value();
-  return Status::Ok();
+  return UseSpec();
 }
 
 void LakeWriter::RunWrites(std::vector<WriteJob> jobs) {
@@ -243,13 +305,15 @@ void LakeWriter::RunWrites(std::vector<WriteJob> jobs) {
     const auto finish_all = [&](const Status& status) {
       for (const WriteJob& job : jobs) Finish(*job.answer, status);
     };
-    if (const Status added = AddColumnsFor(jobs); !added.ok()) return finish_all(added);
+    if (Status used = UseSpec(); !used.ok()) return finish_all(Judged(std::move(used)));
+    if (Status added = AddColumnsFor(jobs); !added.ok())
+      return finish_all(Judged(std::move(added)));
     const Result<std::vector<AddFile>> files = WriteFiles(jobs);
     if (!files.ok()) {
       const std::lock_guard lock(mutex_);
       ++stats_.failures;
     }
-    if (!files.ok()) return finish_all(files.status());
+    if (!files.ok()) return finish_all(Judged(files.status()));
     bool stale = false;  // another writer has committed a partition of this batch
     const auto plan = [&](const Snapshot& snapshot) -> Result<Change> {
       Change change{.operation = "WRITE", .adds = files.value()};
@@ -279,8 +343,8 @@ void LakeWriter::RunWrites(std::vector<WriteJob> jobs) {
         }
     }
     Publish(result.snapshot);
-    if (stale) continue;
-    finish_all(result.status);
+    if (stale || result.schema_changed) continue;
+    finish_all(Judged(result.status));
     if (result.status.ok()) Maintain(*result.snapshot);
     return;
   }

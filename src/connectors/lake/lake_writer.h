@@ -4,6 +4,10 @@
 // partition value, and one txn action with the new offset of each source partition. So a table has
 // few commits and few files however many partitions there are.
 //
+// Once it is open, nothing that the storage says stops a task: what a person must correct
+// (permissions, a file system that is not mounted) is kRetry to the sinks, and trouble() says it.
+// Only a fence that is refused is kStop.
+//
 // Thread-safe. One thread of its own writes; the sinks only queue and poll. Several processes may
 // have a writer each: every commit checks owner and offset again on what the others have committed.
 #pragma once
@@ -46,6 +50,9 @@ struct LakeWriterOptions {
   // Called by the writer's thread after each commit, with the snapshot that current() returns by
   // then. May be null.
   std::function<void(const SnapshotPtr&)> on_commit;
+  // Asked before the table is created or used; see OpenOrCreate(). May be null; outlives the
+  // writer.
+  KnownTables* known = nullptr;
 };
 
 struct LakeWriterStats {
@@ -63,7 +70,8 @@ class LakeWriter {
   // damaged. `storage` and `clock` outlive the writer.
   static Result<std::unique_ptr<LakeWriter>> Open(Storage& storage, const Clock& clock,
                                                   LakeWriterOptions options);
-  // Answers what is queued with kRetry. A sink that outlives the writer must not be used.
+  // Answers what is queued with kRetry, and abandons a write under way before its commit. A sink
+  // that outlives the writer must not be used.
   ~LakeWriter();
   LakeWriter(const LakeWriter&) = delete;
   LakeWriter& operator=(const LakeWriter&) = delete;
@@ -76,6 +84,8 @@ class LakeWriter {
   // committed.
   SnapshotPtr current() const;
   LakeWriterStats stats() const;
+  // Why nothing can be written until a person corrects it; empty if nothing is known to be wrong.
+  std::string trouble() const;
   const LakeWriterOptions& options() const { return options_; }
 
   // --- for LakeTableSink ---
@@ -110,6 +120,10 @@ class LakeWriter {
   void RunWrites(std::vector<WriteJob> jobs);
   Status AddColumnsFor(const std::vector<WriteJob>& jobs);
   Result<std::vector<AddFile>> WriteFiles(const std::vector<WriteJob>& jobs);
+  // kRetry once the writer is closing.
+  Status CheckOpen() const;
+  Status UseSpec();
+  Status Judged(Status status);
   Result<Change> PlanFences(const std::vector<FenceJob>& jobs, const Snapshot& snapshot) const;
   // True: it is to be written. False: it is in the table already. kRebuild: it is refused.
   Result<bool> IsNew(const WriteJob& job, const Snapshot& snapshot) const;
@@ -123,7 +137,9 @@ class LakeWriter {
   const Clock& clock_;
   const LakeWriterOptions options_;
 
-  TableSpec spec_;  // used by the thread only
+  // Used by the thread only.
+  TableSpec spec_;
+  std::shared_ptr<const Metadata> spec_of_;  // the metadata that spec_ was read from
 
   mutable std::mutex mutex_;
   std::condition_variable wake_;
@@ -134,6 +150,7 @@ class LakeWriter {
   bool closing_ = false;
   SnapshotPtr current_;
   LakeWriterStats stats_;
+  std::string trouble_;
 
   std::thread thread_;
 };

@@ -73,9 +73,10 @@ Result<std::vector<Location>> ReadLocationsTable(Storage& storage) {
   return ReadRows(storage, spec.value(), *snapshot.value());
 }
 
-Result<bool> WriteLocations(Storage& storage, const Clock& clock, std::vector<Location> locations) {
+Result<bool> WriteLocations(Storage& storage, const Clock& clock, std::vector<Location> locations,
+                            KnownTables* known) {
   std::sort(locations.begin(), locations.end(), ByLocation);
-  const Result<SnapshotPtr> snapshot = OpenOrCreate(storage, clock, LocationsSpec());
+  const Result<SnapshotPtr> snapshot = OpenOrCreate(storage, clock, LocationsSpec(), known);
   if (!snapshot.ok()) return snapshot.status();
   const Result<TableSpec> spec = SpecOf(kLocationsTable, *snapshot.value());
   if (!spec.ok()) return spec.status();

@@ -5,14 +5,16 @@
 
 #include "base/clock.h"
 #include "base/status.h"
+#include "connectors/lake/known_tables.h"
 #include "connectors/storage/storage.h"
 #include "model/location.h"
 
 namespace sightline::lake {
 
 // Makes the table contain exactly these rows; each location occurs once. True if it had to be
-// written. An empty time zone is null in the table.
-Result<bool> WriteLocations(Storage& storage, const Clock& clock, std::vector<Location> locations);
+// written. An empty time zone is null in the table. OpenOrCreate() explains `known`.
+Result<bool> WriteLocations(Storage& storage, const Clock& clock, std::vector<Location> locations,
+                            KnownTables* known = nullptr);
 // Reads the table, sorted by location; empty if there is no table.
 Result<std::vector<Location>> ReadLocationsTable(Storage& storage);
 

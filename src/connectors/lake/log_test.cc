@@ -256,6 +256,57 @@ TEST_F(LogTest, ALostAnswerIsFound) {
   EXPECT_FALSE(unknown.known);
 }
 
+// As when the file system of the lake is away for a while: what is there is not the log that is
+// known, and nothing is written into it.
+TEST_F(LogTest, AVersionFollowsOnlyTheOneBefore) {
+  Grow(3);
+  const SnapshotPtr known = Read();
+  std::vector<std::pair<std::string, std::string>> log;
+  for (int64_t version = 0; version <= 3; ++version) {
+    const std::string path = CommitPath(kTable, {version});
+    log.emplace_back(path, *storage_.ReadWhole(path).value());
+  }
+  const auto refused = [&](const char* words) {
+    const size_t files = storage_.List(kTable).value().size();
+    const CommitResult added = Add(4, known);
+    EXPECT_EQ(added.status.code(), StatusCode::kStop);
+    EXPECT_THAT(added.status.message(), HasSubstr(words));
+    EXPECT_TRUE(added.known);
+    EXPECT_EQ(added.snapshot, known);
+    EXPECT_EQ(storage_.List(kTable).value().size(), files);
+  };
+  ASSERT_TRUE(storage_.Delete(log[3].first).ok());
+  refused("only version 2");
+  ASSERT_TRUE(storage_.Delete(log[1].first).ok());
+  refused("a log that cannot be read");
+  storage_.Clear();
+  refused("no such table");
+  SetUp();
+  refused("another one");
+  Grow(8);  // the other table is newer, too
+  refused("another one");
+  storage_.Clear();
+  for (const auto& [path, bytes] : log)
+    ASSERT_TRUE(storage_.Put(path, bytes, PutMode::kReplace).ok());
+  EXPECT_EQ(Add(4, known).snapshot->version, Version{4});
+}
+
+// The log was restored from a copy, and others have gone on from there.
+TEST_F(LogTest, ANewerLogOfTheSameTableIsReadAnew) {
+  Grow(3);
+  const SnapshotPtr known = Read();
+  ASSERT_TRUE(storage_.Delete(CommitPath(kTable, {3})).ok());
+  const CommitResult other = Add(1'000'000, Read());
+  ASSERT_TRUE(other.status.ok());
+  ASSERT_EQ(other.snapshot->version, known->version);
+  const CommitResult added = Add(4, known);
+  ASSERT_TRUE(added.status.ok()) << added.status.message();
+  EXPECT_EQ(added.snapshot->version, Version{4});
+  EXPECT_EQ(Read()->files.size(), 4u);
+  EXPECT_EQ(Read()->files.Find("part-3.parquet"), nullptr);
+  EXPECT_NE(added.snapshot->files.Find("part-1000000.parquet"), nullptr);
+}
+
 TEST_F(LogTest, CleansWhatNobodyNeeds) {
   Grow(30);
   for (const int64_t version : {10, 20, 30})

@@ -17,6 +17,7 @@ std::string Snapshot::Property(const std::string& key) const {
 
 void Snapshot::Apply(Commit commit) {
   version = {version.v + 1};
+  mark = commit.mark;
   timestamp_ms = commit.info.timestamp_ms;
   if (commit.protocol.has_value()) protocol = *commit.protocol;
   if (commit.metadata.has_value())

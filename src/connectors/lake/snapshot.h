@@ -19,6 +19,7 @@ namespace sightline::lake {
 struct Snapshot {
   Version version = kNoVersion;     // kNoVersion: there is no table
   Version checkpoint = kNoVersion;  // the newest known checkpoint
+  std::optional<size_t> mark;       // of the newest commit; none: it is known from a checkpoint
   int64_t timestamp_ms = 0;         // of the newest commit, by its writer's clock; 0: unknown
   Protocol protocol;
   std::shared_ptr<const Metadata> metadata = std::make_shared<const Metadata>();

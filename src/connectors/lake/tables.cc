@@ -51,8 +51,7 @@ bool IsAdded(std::string_view column) {
 Status CheckColumns(const TableSpec& spec, const std::vector<Column>& actual) {
   const auto refuse = [&](const std::string& what) {
     return Status::Stop(
-        fmt::format("table '{}' {}; move it away, so that it is created again, or use the program "
-                    "that wrote it",
+        fmt::format("table '{}' {}; use the program that wrote it, or count into another lake",
                     spec.name, what));
   };
   for (const Column& column : spec.columns) {
@@ -79,6 +78,33 @@ std::vector<Column> ProvenanceColumns() {
           {"source_partition", "integer"},
           {"first_offset", "long"},
           {"next_offset", "long"}};
+}
+
+Result<SnapshotPtr> Create(Storage& storage, const Clock& clock, const TableSpec& spec,
+                           SnapshotPtr none) {
+  const auto create = [&](const Snapshot& now) -> Result<Change> {
+    if (now.version != kNoVersion) return Status::Retry("the table was created meanwhile");
+    // Features that we cannot read are switched off explicitly, because an engine may enable them
+    // by default on tables that it writes to.
+    return Change{
+        .operation = "CREATE TABLE",
+        .metadata = Metadata{.id = RandomId(),
+                             .name = spec.name,
+                             .schema_json = SchemaJson(spec),
+                             .partition_columns = spec.partition_columns,
+                             .configuration = {{"delta.enableDeletionVectors", "false"},
+                                               {"delta.checkpointPolicy", "classic"},
+                                               {"delta.deletedFileRetentionDuration",
+                                                fmt::format("interval {} days",
+                                                            kTombstoneRetentionMs / kDayMs)}},
+                             .created_ms = clock.NowMs()},
+        .protocol = Protocol{}};
+  };
+  CommitResult created = CommitChange(storage, clock, spec.name, std::move(none), create);
+  if (created.status.ok()) return created.snapshot;
+  // Another process created the table first. That is as good.
+  if (created.snapshot->version != kNoVersion) return created.snapshot;
+  return created.status;
 }
 
 }  // namespace
@@ -166,10 +192,11 @@ Result<TableSpec> SpecOf(std::string_view table, const Snapshot& snapshot) {
   if (!actual.ok()) return actual.status();
   RETURN_IF_ERROR(CheckColumns(spec, actual.value()));
   if (snapshot.metadata->partition_columns != spec.partition_columns)
-    return Status::Stop(fmt::format(
-        "table '{}' is partitioned by ({}), not by ({}); move it away, so that it is created again",
-        table, fmt::join(snapshot.metadata->partition_columns, ", "),
-        fmt::join(spec.partition_columns, ", ")));
+    return Status::Stop(
+        fmt::format("table '{}' is partitioned by ({}), not by ({}); use the program that wrote "
+                    "it, or count into another lake",
+                    table, fmt::join(snapshot.metadata->partition_columns, ", "),
+                    fmt::join(spec.partition_columns, ", ")));
   std::erase_if(spec.columns, [&](const Column& column) {
     const auto same_name = [&](const Column& other) { return other.name == column.name; };
     return std::none_of(actual.value().begin(), actual.value().end(), same_name);
@@ -207,32 +234,15 @@ Result<SnapshotPtr> AddColumns(Storage& storage, const Clock& clock, SnapshotPtr
   return added.status;
 }
 
-Result<SnapshotPtr> OpenOrCreate(Storage& storage, const Clock& clock, const TableSpec& spec) {
+Result<SnapshotPtr> OpenOrCreate(Storage& storage, const Clock& clock, const TableSpec& spec,
+                                 KnownTables* known) {
   Result<SnapshotPtr> snapshot = ReadSnapshot(storage, spec.name);
-  if (!snapshot.ok() || snapshot.value()->version != kNoVersion) return snapshot;
-  const auto create = [&](const Snapshot& now) -> Result<Change> {
-    if (now.version != kNoVersion) return Status::Retry("the table was created meanwhile");
-    // Features that we cannot read are switched off explicitly, because an engine may enable them
-    // by default on tables that it writes to.
-    return Change{
-        .operation = "CREATE TABLE",
-        .metadata = Metadata{.id = RandomId(),
-                             .name = spec.name,
-                             .schema_json = SchemaJson(spec),
-                             .partition_columns = spec.partition_columns,
-                             .configuration = {{"delta.enableDeletionVectors", "false"},
-                                               {"delta.checkpointPolicy", "classic"},
-                                               {"delta.deletedFileRetentionDuration",
-                                                fmt::format("interval {} days",
-                                                            kTombstoneRetentionMs / kDayMs)}},
-                             .created_ms = clock.NowMs()},
-        .protocol = Protocol{}};
-  };
-  CommitResult created = CommitChange(storage, clock, spec.name, snapshot.value(), create);
-  if (created.status.ok()) return created.snapshot;
-  // Another process created the table first. That is as good.
-  if (created.snapshot->version != kNoVersion) return created.snapshot;
-  return created.status;
+  if (!snapshot.ok()) return snapshot;
+  if (known != nullptr) RETURN_IF_ERROR(known->Check(spec.name, *snapshot.value()));
+  if (snapshot.value()->version == kNoVersion)
+    snapshot = Create(storage, clock, spec, std::move(snapshot).value());
+  if (snapshot.ok() && known != nullptr) RETURN_IF_ERROR(known->Add(spec.name, *snapshot.value()));
+  return snapshot;
 }
 
 Day DayOf(EventTime time) { return {WindowStart(time, {kDayMs}).v / kDayMs}; }

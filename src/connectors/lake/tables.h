@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "connectors/lake/actions.h"
+#include "connectors/lake/known_tables.h"
 #include "connectors/lake/snapshot.h"
 #include "connectors/storage/storage.h"
 #include "model/types.h"
@@ -64,8 +65,10 @@ Result<SnapshotPtr> AddColumns(Storage& storage, const Clock& clock, SnapshotPtr
 // True if two schemas differ only in kAddedColumns.
 bool SameColumns(const std::string& schema_json, const std::string& other);
 
-// Opens the table, and creates it if needed. Returns its newest snapshot.
-Result<SnapshotPtr> OpenOrCreate(Storage& storage, const Clock& clock, const TableSpec& spec);
+// Opens the table, and creates it if needed. Returns its newest snapshot. `known` is asked before a
+// table is created or used, and remembers it; it may be null.
+Result<SnapshotPtr> OpenOrCreate(Storage& storage, const Clock& clock, const TableSpec& spec,
+                                 KnownTables* known = nullptr);
 
 // Days and times as text. A day is "2026-11-22", in years 0001 to 9999.
 Day DayOf(EventTime time);
