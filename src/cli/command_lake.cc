@@ -18,6 +18,7 @@
 #include "connectors/lake/describe.h"
 #include "connectors/lake/log.h"
 #include "connectors/lake/maintenance.h"
+#include "connectors/lake/repair.h"
 #include "connectors/lake/tables.h"
 #include "connectors/lake/verify.h"
 #include "connectors/storage/local_storage.h"
@@ -275,6 +276,63 @@ int RunVacuum(const Options& options, Storage& storage) {
                std::move(rows));
 }
 
+std::string Versions(const lake::RepairResult& repair) {
+  return repair.missing_first == repair.missing_last
+             ? fmt::format("version {}", repair.missing_first.v)
+             : fmt::format("versions {} to {}", repair.missing_first.v, repair.missing_last.v);
+}
+
+// What is missing, what is done about it, and what that means, as rows of a table.
+void Explain(const std::string& table, const lake::RepairResult& repair, bool dry_run,
+             std::vector<Row>& rows) {
+  const auto add = [&](std::string kind, std::string what) {
+    rows.push_back({table, std::move(kind), std::move(what)});
+  };
+  if (repair.missing_first == lake::kNoVersion)
+    return add("ok", fmt::format("the log is whole up to version {}", repair.newest.v));
+  add("gap", fmt::format("{} missing, the newest is {}", Versions(repair), repair.newest.v));
+  add(dry_run ? "would set aside" : "set aside",
+      fmt::format("{} files of the log, into '{}'", repair.set_aside.size(), repair.folder));
+  if (repair.kept == repair.newest)
+    return add("kept",
+               "everything: reading begins at a checkpoint behind the gap; versions before "
+               "it can be read no more");
+  add("kept", fmt::format("version {}", repair.kept.v));
+  add("lost", fmt::format("what the missing commits added, and {} rows in {} files behind them; "
+                          "these files stay on disk",
+                          repair.rows, repair.files));
+  for (const auto& [app, versions] : repair.txns)
+    if (!app.ends_with("/owner") && versions.first != versions.second)
+      add("offset", fmt::format("{} falls back from {} to {}", app, versions.first,
+                                versions.second < 0 ? "none" : std::to_string(versions.second)));
+}
+
+constexpr const char* kRepairAdvice =
+    "First look for the missing commits: if the lake's file system was not mounted for a while,\n"
+    "they and their data files may lie on the mount point, below the mounted file system. Copied\n"
+    "back, they are all that is needed, and nothing is lost. Otherwise stop everything that "
+    "writes\n"
+    "this lake, and repair it. Offsets that fall back are counted into the lake again from the\n"
+    "log of detections, as far as that has them: remove the folder `checkpoints` before the next\n"
+    "start (docs/LAKE.md, \"Damage\").\n";
+
+int RunRepair(const Options& options, Storage& storage) {
+  std::vector<Row> rows;
+  bool gap = false;
+  for (const std::string& table : TablesOf(options, storage)) {
+    const auto repaired = lake::Repair(storage, SystemClock(), table, options.dry_run);
+    if (!repaired.ok()) return Fail("repair", repaired.status().message());
+    gap = gap || repaired.value().missing_first != lake::kNoVersion;
+    Explain(table, repaired.value(), options.dry_run, rows);
+  }
+  const int printed = Print(
+      "repair", options,
+      {{"table", ColumnType::kText}, {"kind", ColumnType::kText}, {"what", ColumnType::kText}},
+      std::move(rows));
+  if (printed == 0 && gap) fmt::print(stderr, "{}", kRepairAdvice);
+  return printed;
+}
+
 int Run(std::string_view command, const Options& options, int (*run)(const Options&, Storage&)) {
   const Result<LakePlace> place = FindLake(options.place);
   if (!place.ok()) return Fail(command, place.status().message());
@@ -359,8 +417,12 @@ void AddLakeCommands(CLI::App& app, int* result) {
                    "The time for which files that have left the tables stay on disk.")
       ->capture_default_str();
   vacuum->footer("Example:\n  sightline lake vacuum --retention 7d --dry-run");
-  for (CLI::App* command : {describe, history, files, compact, vacuum}) table(command);
-  for (CLI::App* command : {compact, retain, vacuum}) dry_run(command);
+  CLI::App* repair = add("repair", "Make a table whose log has a gap usable again", RunRepair);
+  repair->footer(
+      std::string("Example:\n  sightline lake repair --data /srv/sightline --dry-run\n\n") +
+      kRepairAdvice);
+  for (CLI::App* command : {describe, history, files, compact, vacuum, repair}) table(command);
+  for (CLI::App* command : {compact, retain, vacuum, repair}) dry_run(command);
   lake->footer(
       "Examples:\n"
       "  sightline lake verify --data /srv/sightline\n"

@@ -320,8 +320,8 @@ std::vector<Option> LakeOptions(Settings* o) {
                "The interval at which counts are written to the lake. Other tools lag behind by as "
                "much."),
       Integer("lake.max_partitions", "locations", &o->lake.max_partitions, 1, 100'000,
-              "The number of locations up to which a new table is partitioned by location and day. "
-              "With more locations it is partitioned by day and 16 buckets of locations."),
+              "The number of locations up to which the counts are partitioned by location and day. "
+              "Before they have more, they are partitioned by day and 16 buckets of locations."),
       Integer(
           "lake.retention_days", "days", &o->lake.retention_days, 0, 100'000,
           "The age at which days are removed from the lake. 0 means that they are kept for ever."),

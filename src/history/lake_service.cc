@@ -34,13 +34,10 @@ Status LakeService::Start(std::vector<Location> locations) {
     if (!known.ok()) return known.status();
     known_ = std::move(known).value();
   }
-  const auto named = static_cast<int64_t>(locations.size());
-  const lake::Layout layout =
-      named > options_.max_partitions ? lake::Layout::kByBucket : lake::Layout::kByLocation;
-  auto counts = OpenWriter(lake::kIncrementsTable, layout);
+  auto counts = OpenWriter(lake::kIncrementsTable);
   if (!counts.ok()) return counts.status();
   counts_ = std::move(counts).value();
-  auto ledger = OpenWriter(lake::kLedgerTable, layout);
+  auto ledger = OpenWriter(lake::kLedgerTable);
   if (!ledger.ok()) return ledger.status();
   ledger_ = std::move(ledger).value();
   view_->SetCounts(counts_->current());
@@ -56,12 +53,11 @@ Status LakeService::Start(std::vector<Location> locations) {
   return Status::Ok();
 }
 
-Result<std::unique_ptr<lake::LakeWriter>> LakeService::OpenWriter(std::string_view table,
-                                                                  lake::Layout layout) {
+Result<std::unique_ptr<lake::LakeWriter>> LakeService::OpenWriter(std::string_view table) {
   const bool counts = table == lake::kIncrementsTable;
   return lake::LakeWriter::Open(storage_, clock_,
                                 {.table = std::string(table),
-                                 .layout = layout,
+                                 .max_partitions = options_.max_partitions,
                                  .window_size = options_.window_size,
                                  .location_name = options_.location_name,
                                  .on_commit =

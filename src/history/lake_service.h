@@ -32,7 +32,7 @@ struct LakeServiceOptions {
   std::string known_tables;
   std::string renew;  // how a person begins a new lake: "start once with lake.enabled = false"
   Millis window_size{60'000};
-  // With more locations than this, a new table is partitioned by date and bucket.
+  // Before the counts have more locations than this, they are partitioned by date and bucket.
   int64_t max_partitions = lake::kMaxPartitions;
   int64_t retention_days = 0;  // 0: for ever
   Millis vacuum_retention{7 * 86'400'000LL};
@@ -46,9 +46,8 @@ struct LakeServiceOptions {
 
 class LakeService {
  public:
-  // Ages are counted by `clock`; while it knows none that can be believed, nothing is removed. The
-  // number of `locations` decides how a new table is partitioned. kStop: the lake cannot be
-  // used.
+  // Ages are counted by `clock`; while it knows none that can be believed, nothing is removed.
+  // kStop: the lake cannot be used.
   static Result<std::unique_ptr<LakeService>> Open(const LakeServiceOptions& options,
                                                    const LogClock& clock,
                                                    std::vector<Location> locations);
@@ -78,7 +77,7 @@ class LakeService {
  private:
   LakeService(const LakeServiceOptions& options, const LogClock& clock);
   Status Start(std::vector<Location> locations);
-  Result<std::unique_ptr<lake::LakeWriter>> OpenWriter(std::string_view table, lake::Layout layout);
+  Result<std::unique_ptr<lake::LakeWriter>> OpenWriter(std::string_view table);
   void RunMaintenance();
   Status Maintain(std::string_view table);
   void Note(const Status& status);

@@ -139,7 +139,7 @@ Result<CompactResult> Compact(Storage& storage, const Clock& clock, std::string_
   Result<SnapshotPtr> read = ReadSnapshot(storage, table);
   if (!read.ok()) return read.status();
   SnapshotPtr snapshot = std::move(read).value();
-  const Result<TableSpec> spec = SpecOf(table, *snapshot);
+  Result<TableSpec> spec = SpecOf(table, *snapshot);
   if (!spec.ok()) return spec.status();
   std::vector<PartitionFiles> partitions = Choose(*snapshot, today, options);
   if (options.dry_run) return DryRun(partitions, options.rows_max);
@@ -189,6 +189,9 @@ Result<CompactResult> Compact(Storage& storage, const Clock& clock, std::string_
                          }())
              .ok();
     if (!overtaken || ++result.retries > kAttempts) return status;
+    // The writer may have changed the layout.
+    spec = SpecOf(table, *snapshot);
+    if (!spec.ok()) return spec.status();
     partitions = Choose(*snapshot, today, options);
     done = 0;
   }

@@ -9,6 +9,7 @@
 #include <future>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "connectors/lake/checkpoint.h"
@@ -20,6 +21,7 @@
 #include "connectors/lake/log.h"
 #include "connectors/lake/log_names.h"
 #include "connectors/lake/maintenance.h"
+#include "connectors/lake/repair.h"
 #include "connectors/lake/rows.h"
 #include "connectors/lake/table_rows.h"
 #include "connectors/lake/testing.h"
@@ -310,7 +312,7 @@ TEST_F(LakeTest, AKnownTableIsNotMadeAgain) {
 }
 
 TEST_F(LakeTest, AWriterThatClosesAbandonsItsWrite) {
-  auto writer = Open();
+  auto writer = Open({.max_partitions = 10'000});
   const auto sink = Owner(*writer, Partition(0));
   const Version before = writer->current()->version;
   std::atomic<int64_t> puts = 0;
@@ -328,6 +330,160 @@ TEST_F(LakeTest, AWriterThatClosesAbandonsItsWrite) {
   storage_.before_put = nullptr;
   EXPECT_EQ(ReadSnapshot(storage_, kIncrementsTable).value()->version, before);
   EXPECT_EQ(storage_.DataFiles(kIncrementsTable), 0);
+}
+
+// Before the table has too many locations, its files become files of buckets. Rows, offsets and
+// earlier versions stay.
+TEST_F(LakeTest, TheLayoutFollowsTheData) {
+  const auto writer = Open({.max_partitions = 20});
+  const auto ledger = Open({.table = std::string(kLedgerTable)});
+  const auto sink = Owner(*writer, Partition(0));
+  const auto balance = Owner(*ledger, Partition(0));
+  const auto add = [&](const Segment& segment) {
+    const Result<Offset> committed = Commit(*sink, {segment});
+    EXPECT_TRUE(committed.ok()) << committed.status().message();
+    EXPECT_TRUE(Commit(*balance, {segment}).ok());
+  };
+  for (int64_t day = 3; day > 0; --day) add(Make(300 - day * 100, 400 - day * 100, day, 20));
+  const SnapshotPtr before = writer->current();
+  EXPECT_EQ(before->files.size(), 60u);
+  EXPECT_EQ(before->metadata->partition_columns[0], "geographical_location_oid");
+  add(Make(300, 400, 0, 21));
+  const SnapshotPtr after = writer->current();
+  EXPECT_EQ(after->version.v, before->version.v + 2);  // the layout, then the rows
+  EXPECT_THAT(after->metadata->partition_columns, testing::ElementsAre("date", "bucket"));
+  EXPECT_EQ(after->metadata->id, before->metadata->id);
+  EXPECT_LE(after->files.size(), 64u);
+  after->files.ForEach([](const FilePtr& file) { EXPECT_THAT(file->path, HasSubstr("/bucket=")); });
+  EXPECT_EQ(Sum(), 400);
+  ExpectClean();
+  const std::string commit =
+      *storage_.ReadWhole(CommitPath(kIncrementsTable, {before->version.v + 1})).value();
+  EXPECT_THAT(commit, testing::Not(HasSubstr(R"("dataChange":true)")));
+  // What was committed for the earlier layout is still an earlier version.
+  int64_t sum = 0;
+  ASSERT_TRUE(ForEachWriteBatch(storage_, kIncrementsTable, *before, [&](WriteBatch&& batch) {
+                for (const CountRow& row : batch.windows) sum += row.count;
+              }).ok());
+  EXPECT_EQ(sum, 300);
+  // Maintenance, another start, and a checkpoint.
+  ASSERT_TRUE(Compact(storage_, clock_, kIncrementsTable, {.all_days = true}).ok());
+  add(Make(400, 500, 0, 30));
+  ASSERT_TRUE(RemoveOldDays(storage_, clock_, kIncrementsTable, {.days = 2}).ok());
+  EXPECT_EQ(Sum(), 400);
+  ExpectClean();
+  ASSERT_TRUE(WriteCheckpoint(storage_, kIncrementsTable,
+                              *ReadSnapshot(storage_, kIncrementsTable).value(), clock_.NowMs())
+                  .ok());
+  clock_.Set(SystemClock().NowMs() + 8 * kDayMs);
+  EXPECT_GT(Vacuum(storage_, clock_, kIncrementsTable, {}).value().files, 60);
+  ExpectClean();
+  const auto again = Open({.max_partitions = 20});
+  ASSERT_TRUE(Commit(*Owner(*again, Partition(0), 2), {Make(500, 600, 0, 90)}).ok());
+  EXPECT_EQ(Sum(), 500);
+}
+
+// Two processes write the table: one changes the layout, the other one notices.
+TEST_F(LakeTest, TheLayoutIsTheSameForAllWriters) {
+  const auto ours = Open({.max_partitions = 20});
+  const auto theirs = Open({.max_partitions = 20});
+  const auto one = Owner(*ours, Partition(0));
+  const auto two = Owner(*theirs, Partition(1));
+  ASSERT_TRUE(Commit(*one, {Make(0, 100, 0, 20)}).ok());
+  ASSERT_TRUE(Commit(*two, {Make(0, 100, 0, 20)}, Partition(1)).ok());
+  // The other one commits in the old layout while the conversion is under way.
+  bool during = false;
+  storage_.before_put = [&](std::string_view path) {
+    if (path.find("/bucket=") == std::string_view::npos || std::exchange(during, true))
+      return Status::Ok();
+    EXPECT_TRUE(Commit(*two, {Make(100, 200, 0, 20)}, Partition(1)).ok());
+    return Status::Ok();
+  };
+  ASSERT_TRUE(Commit(*one, {Make(100, 200, 0, 50)}).ok());
+  EXPECT_TRUE(during);
+  storage_.before_put = nullptr;
+  EXPECT_EQ(Sum(), 400);
+  ASSERT_TRUE(Commit(*two, {Make(200, 300, 0, 50)}, Partition(1)).ok());
+  ASSERT_TRUE(Commit(*one, {Make(200, 300, 0, 50)}).ok());
+  Owner(*theirs, Partition(2));
+  EXPECT_EQ(Sum(), 600);
+  ReadSnapshot(storage_, kIncrementsTable).value()->files.ForEach([](const FilePtr& file) {
+    EXPECT_THAT(file->path, HasSubstr("/bucket="));
+  });
+  int changed = 0;
+  const std::vector<HistoryEntry> history = History(storage_, kIncrementsTable, 100).value();
+  for (const HistoryEntry& entry : history) changed += entry.operation == "CHANGE LAYOUT";
+  EXPECT_EQ(changed, 1);
+  const VerifyReport report = Verify(storage_, nullptr).value();
+  for (const Finding& note : report.notes) ADD_FAILURE() << note.object << " " << note.what;
+}
+
+TEST_F(LakeTest, AGapInTheLogIsRepaired) {
+  Fill({Make(0, 10), Make(10, 20), Make(20, 30), Make(30, 40), Make(40, 50)});
+  const auto missing = [&](int64_t version) { return CommitPath(kIncrementsTable, {version}); };
+  const Version newest = ReadSnapshot(storage_, kIncrementsTable).value()->version;
+  ASSERT_EQ(newest.v, 6);  // made, fenced, and five commits
+  EXPECT_EQ(Repair(storage_, clock_, kIncrementsTable, false).value().missing_first, kNoVersion);
+  ASSERT_TRUE(storage_.Delete(missing(4)).ok());
+  EXPECT_THAT(LakeWriter::Open(storage_, clock_, {}).status().message(), HasSubstr("lake repair"));
+  const size_t files = storage_.List(kIncrementsTable).value().size();
+  for (const bool dry_run : {true, false}) {
+    const RepairResult repair = Repair(storage_, clock_, kIncrementsTable, dry_run).value();
+    EXPECT_EQ(repair.missing_first, Version{4});
+    EXPECT_EQ(repair.missing_last, Version{4});
+    EXPECT_EQ(repair.kept, Version{3});
+    EXPECT_THAT(repair.set_aside, testing::ElementsAre(missing(6), missing(5)));
+    EXPECT_EQ(repair.files, 4);  // of two commits, in two locations
+    const std::pair<int64_t, int64_t> fallen{50, 20};
+    EXPECT_EQ(repair.txns.at(OffsetTxn(kIncrementsTable, Partition(0))), fallen);
+    EXPECT_EQ(storage_.List(kIncrementsTable).value().size(), files);
+    EXPECT_EQ(storage_.Stat(missing(6)).value().has_value(), dry_run);
+  }
+  EXPECT_EQ(Repair(storage_, clock_, kIncrementsTable, false).value().missing_first, kNoVersion);
+  EXPECT_EQ(Sum(), 20);
+  // What was set aside stays, and its files with it.
+  clock_.Set(SystemClock().NowMs() + 8 * kDayMs);
+  EXPECT_EQ(Vacuum(storage_, clock_, kIncrementsTable, {}).value().files, 2);  // of the lost commit
+  EXPECT_EQ(storage_.List(kIncrementsTable).value().size(), files - 2);
+  const VerifyReport report = Verify(storage_, nullptr).value();
+  EXPECT_TRUE(report.clean());
+  ASSERT_EQ(report.notes.size(), 4u);
+  EXPECT_THAT(report.notes[0].what, HasSubstr("set aside"));
+  const auto writer = Open();
+  const auto sink = Owner(*writer, Partition(0), 2);
+  EXPECT_EQ(sink->Committed(Partition(0)).value(), Offset{20});
+  ASSERT_TRUE(Commit(*sink, {Make(20, 50)}).ok());
+  EXPECT_EQ(Sum(), 50);
+  ExpectClean();
+}
+
+// Reading begins at the checkpoint: only the versions before it are lost.
+TEST_F(LakeTest, AGapBeforeACheckpointLosesNothing) {
+  Fill({Make(0, 10), Make(10, 20), Make(20, 30), Make(30, 40)});
+  ASSERT_TRUE(WriteCheckpoint(storage_, kIncrementsTable,
+                              *ReadSnapshotAt(storage_, kIncrementsTable, {4}).value(),
+                              clock_.NowMs())
+                  .ok());
+  for (const int64_t version : {2, 3})
+    ASSERT_TRUE(storage_.Delete(CommitPath(kIncrementsTable, {version})).ok());
+  EXPECT_EQ(Sum(), 40);
+  EXPECT_FALSE(Verify(storage_, nullptr).value().clean());
+  const RepairResult repair = Repair(storage_, clock_, kIncrementsTable, false).value();
+  EXPECT_EQ(repair.missing_first, Version{2});
+  EXPECT_EQ(repair.missing_last, Version{3});
+  EXPECT_EQ(repair.kept, repair.newest);
+  EXPECT_THAT(repair.set_aside, testing::ElementsAre(CommitPath(kIncrementsTable, {0}),
+                                                     CommitPath(kIncrementsTable, {1})));
+  EXPECT_EQ(Sum(), 40);
+  ExpectClean();
+  // A second gap, behind the checkpoint.
+  ASSERT_TRUE(storage_.Delete(CommitPath(kIncrementsTable, {5})).ok());
+  ASSERT_TRUE(storage_.Put(CommitPath(kIncrementsTable, {6}), "damaged", PutMode::kReplace).ok());
+  EXPECT_EQ(Repair(storage_, clock_, kIncrementsTable, false).value().kept, Version{4});
+  EXPECT_EQ(Sum(), 30);
+  ASSERT_TRUE(storage_.Delete(CheckpointPath(kIncrementsTable, {4})).ok());
+  EXPECT_THAT(Repair(storage_, clock_, kIncrementsTable, false).status().message(),
+              HasSubstr("no version before the gap"));
 }
 
 TEST_F(LakeTest, CompactsTheDaysThatAreOver) {

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "connectors/lake/checkpoint.h"
 #include "connectors/lake/data_file.h"
+#include "connectors/lake/layout.h"
 #include "connectors/lake/log.h"
 #include "connectors/lake/rows.h"
 #include "connectors/lake/table_sink.h"
@@ -298,6 +299,26 @@ Status LakeWriter::AddColumnsFor(const std::vector<WriteJob>& jobs) {
   return UseSpec();
 }
 
+// The layout follows the data: changes it before the rows of a batch make too many locations.
+Status LakeWriter::UseLayoutFor(const std::vector<WriteJob>& jobs) {
+  if (!spec_.IsPartition("geographical_location_oid")) return Status::Ok();
+  const auto too_many = [&] {
+    for (const WriteJob& job : jobs)
+      for (const CountRow& row : job.batch.windows) locations_->insert(row.key.location);
+    return std::ssize(*locations_) > options_.max_partitions;
+  };
+  if (!locations_) locations_ = LocationsOf(*current());
+  if (!too_many()) return Status::Ok();
+  // Locations of earlier batches that failed are not in the table: count again.
+  locations_ = LocationsOf(*current());
+  if (!too_many()) return Status::Ok();
+  Result<SnapshotPtr> converted =
+      ConvertToBuckets(storage_, clock_, current(), [this] { return CheckOpen(); });
+  if (!converted.ok()) return converted.status();
+  Publish(converted.value());
+  return UseSpec();
+}
+
 void LakeWriter::RunWrites(std::vector<WriteJob> jobs) {
   while (true) {
     FinishDuplicates(jobs, *current());
@@ -308,6 +329,7 @@ void LakeWriter::RunWrites(std::vector<WriteJob> jobs) {
     if (Status used = UseSpec(); !used.ok()) return finish_all(Judged(std::move(used)));
     if (Status added = AddColumnsFor(jobs); !added.ok())
       return finish_all(Judged(std::move(added)));
+    if (Status ready = UseLayoutFor(jobs); !ready.ok()) return finish_all(Judged(std::move(ready)));
     const Result<std::vector<AddFile>> files = WriteFiles(jobs);
     if (!files.ok()) {
       const std::lock_guard lock(mutex_);
@@ -343,6 +365,7 @@ void LakeWriter::RunWrites(std::vector<WriteJob> jobs) {
         }
     }
     Publish(result.snapshot);
+    if (result.conflicts > 0) locations_.reset();
     if (stale || result.schema_changed) continue;
     finish_all(Judged(result.status));
     if (result.status.ok()) Maintain(*result.snapshot);

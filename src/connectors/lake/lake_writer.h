@@ -18,6 +18,8 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -37,7 +39,9 @@ namespace sightline::lake {
 
 struct LakeWriterOptions {
   std::string table = std::string(kIncrementsTable);  // or kLedgerTable
-  Layout layout = Layout::kByLocation;  // used when the table is created; see kMaxPartitions
+  Layout layout = Layout::kByLocation;                // used when the table is created
+  // Before item_count_increments has more locations than this, it gets the layout by bucket.
+  int64_t max_partitions = kMaxPartitions;
   // How long a segment waits for those of other partitions.
   Millis linger{200};
   Millis window_size{60'000};
@@ -123,6 +127,7 @@ class LakeWriter {
   // kRetry once the writer is closing.
   Status CheckOpen() const;
   Status UseSpec();
+  Status UseLayoutFor(const std::vector<WriteJob>& jobs);
   Status Judged(Status status);
   Result<Change> PlanFences(const std::vector<FenceJob>& jobs, const Snapshot& snapshot) const;
   // True: it is to be written. False: it is in the table already. kRebuild: it is refused.
@@ -140,6 +145,8 @@ class LakeWriter {
   // Used by the thread only.
   TableSpec spec_;
   std::shared_ptr<const Metadata> spec_of_;  // the metadata that spec_ was read from
+  // Of the layout by location. None: others have written, so they must be found again.
+  std::optional<std::set<LocationId>> locations_;
 
   mutable std::mutex mutex_;
   std::condition_variable wake_;

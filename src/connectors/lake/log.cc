@@ -21,9 +21,10 @@ Status NoTable(std::string_view table) {
 }
 
 Status Gap(std::string_view table, Version missing) {
-  return Status::Stop(
-      fmt::format("the log of table '{}' has a gap: '{}' is missing; restore it from a copy", table,
-                  CommitPath(table, missing)));
+  return Status::Stop(fmt::format(
+      "the log of table '{}' has a gap: '{}' is missing; restore it from a copy, or see "
+      "`sightline lake repair --dry-run`",
+      table, CommitPath(table, missing)));
 }
 
 // The first missing commit of the chain [first, last]; kNoVersion if the chain is complete.

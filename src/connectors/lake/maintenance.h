@@ -70,7 +70,8 @@ struct VacuumResult {
   int64_t kept = 0;              // files that are not in the table, but too young to be deleted
 };
 // Deletes the files that left the table longer ago than `retention`, and files that never were in
-// it and are older than that. It never deletes what is in the table, nor the log.
+// it and are older than that. It never deletes what is in the table, the log, or what Repair() has
+// set aside.
 Result<VacuumResult> Vacuum(Storage& storage, const Clock& clock, std::string_view table,
                             const VacuumOptions& options);
 

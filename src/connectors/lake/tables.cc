@@ -183,7 +183,7 @@ Result<TableSpec> SpecOf(std::string_view table, const Snapshot& snapshot) {
   TableSpec spec = table == kLedgerTable ? LedgerSpec() : LocationsSpec();
   if (table == kIncrementsTable) {
     const TableSpec buckets = IncrementsSpec(Layout::kByBucket);
-    // The layout was chosen when the table was created; its partition columns say which it is.
+    // The partition columns say which layout the table has.
     spec = snapshot.metadata->partition_columns == buckets.partition_columns
                ? buckets
                : IncrementsSpec(Layout::kByLocation);
@@ -214,6 +214,12 @@ bool SameColumns(const std::string& schema_json, const std::string& other) {
   return before.value() == after.value();
 }
 
+Metadata WithSpec(Metadata metadata, const TableSpec& spec) {
+  metadata.schema_json = SchemaJson(spec);
+  metadata.partition_columns = spec.partition_columns;
+  return metadata;
+}
+
 // Changes only the metadata: the files stay as they are, and read as null in the new columns.
 Result<SnapshotPtr> AddColumns(Storage& storage, const Clock& clock, SnapshotPtr snapshot,
                                const TableSpec& spec) {
@@ -224,9 +230,7 @@ Result<SnapshotPtr> AddColumns(Storage& storage, const Clock& clock, SnapshotPtr
   if (!lacks(*snapshot)) return snapshot;
   const auto add = [&](const Snapshot& now) -> Result<Change> {
     if (!lacks(now)) return Status::Retry("the columns were added meanwhile");
-    Change change{.operation = "ADD COLUMNS", .metadata = *now.metadata};
-    change.metadata->schema_json = SchemaJson(spec);
-    return change;
+    return Change{.operation = "ADD COLUMNS", .metadata = WithSpec(*now.metadata, spec)};
   };
   CommitResult added = CommitChange(storage, clock, spec.name, snapshot, add);
   // If another writer added them first, that is as good.

@@ -40,8 +40,8 @@ struct TableSpec {
   std::vector<Column> file_columns() const;  // the columns without the partition columns
 };
 
-// How item_count_increments is divided, which is decided when it is created: a directory for each
-// location and day; or, for many locations, for each day and each of kBuckets buckets of locations.
+// How item_count_increments is divided: a directory for each location and day; or, once it has many
+// locations, for each day and each of kBuckets buckets of locations (layout.h).
 enum class Layout : uint8_t { kByLocation, kByBucket };
 constexpr int64_t kBuckets = 16;
 constexpr int64_t kMaxPartitions = 200;  // locations; above this, kByBucket
@@ -64,6 +64,9 @@ Result<SnapshotPtr> AddColumns(Storage& storage, const Clock& clock, SnapshotPtr
                                const TableSpec& spec);
 // True if two schemas differ only in kAddedColumns.
 bool SameColumns(const std::string& schema_json, const std::string& other);
+
+// Metadata with the columns and the partition columns of a spec.
+Metadata WithSpec(Metadata metadata, const TableSpec& spec);
 
 // Opens the table, and creates it if needed. Returns its newest snapshot. `known` is asked before a
 // table is created or used, and remembers it; it may be null.

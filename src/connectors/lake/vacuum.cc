@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -10,6 +11,7 @@
 #include "connectors/lake/log.h"
 #include "connectors/lake/log_names.h"
 #include "connectors/lake/maintenance.h"
+#include "connectors/lake/repair.h"
 
 namespace sightline::lake {
 namespace {
@@ -58,6 +60,8 @@ Result<VacuumResult> Vacuum(Storage& storage, const Clock& clock, std::string_vi
   if (snapshot.value()->version == kNoVersion)
     return Status::Stop(fmt::format("there is no table '{}'", table));
   const FileStates states(*snapshot.value());
+  const Result<std::set<std::string>> set_aside = RetiredFiles(storage, table, files.value());
+  if (!set_aside.ok()) return set_aside.status();
   const std::string log = LogDirectory(table) + "/";
   VacuumResult result;
   int64_t done = 0;
@@ -67,7 +71,9 @@ Result<VacuumResult> Vacuum(Storage& storage, const Clock& clock, std::string_vi
         file.path.substr(file.path.rfind('/') + 1).starts_with(Storage::kPutPrefix);
     if (file.path.starts_with(log) && !interrupted_put) continue;
     const std::string inside = file.path.substr(table.size() + 1);
-    if (states.IsLive(inside)) continue;
+    // What a repair has set aside stays until a person removes it.
+    if (states.IsLive(inside) || set_aside.value().contains(inside)) continue;
+    if (IsHidden(inside) && !interrupted_put) continue;
     if (states.LeftAt(inside, file.modified_ms) > limit_ms) {
       ++result.kept;
       continue;

@@ -16,6 +16,7 @@
 #include "connectors/lake/json_text.h"
 #include "connectors/lake/log.h"
 #include "connectors/lake/log_names.h"
+#include "connectors/lake/repair.h"
 
 namespace sightline::lake {
 namespace {
@@ -176,12 +177,17 @@ void NoteOrphans(Storage& storage, std::string_view table, const Snapshot& snaps
   snapshot.tombstones.ForEach([&](const std::shared_ptr<const Tombstone>& tombstone) {
     known.insert(UrlDecoded(tombstone->path));
   });
-  const std::string log = LogDirectory(table) + "/";
-  for (const FileInfo& file : files.value())
-    if (!file.path.starts_with(log) && !known.contains(file.path.substr(table.size() + 1)))
-      report.notes.push_back({std::string(table), file.path,
-                              "it is in no version: an interrupted writer left it, or its commit "
-                              "was deleted; vacuum removes it"});
+  const Result<std::set<std::string>> set_aside = RetiredFiles(storage, table, files.value());
+  if (!set_aside.ok()) return;
+  for (const FileInfo& file : files.value()) {
+    const std::string inside = file.path.substr(table.size() + 1);
+    if (IsHidden(inside) || known.contains(inside)) continue;
+    const bool kept = set_aside.value().contains(inside);
+    report.notes.push_back({std::string(table), file.path,
+                            kept ? "it is of a commit that `lake repair` has set aside"
+                                 : "it is in no version: an interrupted writer left it, or its "
+                                   "commit was deleted; vacuum removes it"});
+  }
 }
 
 }  // namespace
