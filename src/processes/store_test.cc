@@ -34,6 +34,7 @@ class StoreTest : public testing::Test {
     EXPECT_NE(mkdtemp(name.data()), nullptr);
     dir_ = name;
     settings_.lake.dir = dir_ / "lake";
+    settings_.data = (dir_ / "data").string();
     settings_.lake.roll_interval = {0};
   }
   ~StoreTest() override {

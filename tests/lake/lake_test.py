@@ -28,8 +28,12 @@ KILLS = 52
 RESTARTS = 12
 
 
-def run(*words, check=True):
-    done = subprocess.run([BINARY, *map(str, words)], capture_output=True, text=True)
+# A writer with this in its environment changes the layout: the stream has three locations.
+BUCKETS = {**os.environ, "SIGHTLINE_TEST_MAX_PARTITIONS": "2"}
+
+
+def run(*words, check=True, env=None):
+    done = subprocess.run([BINARY, *map(str, words)], capture_output=True, text=True, env=env)
     if check and done.returncode != 0:
         raise AssertionError(f"{words} ended with {done.returncode}: {done.stdout}{done.stderr}")
     return done
@@ -116,6 +120,25 @@ def test_deltalake_and_duckdb(root):
     assert rows.column("n").to_pylist() == [after], (rows.column("n").to_pylist(), after)
     run("write", root, until + 500, 2)
     expect_all(root, sums(run("oracle", until + 500).stdout), "written on after all that")
+    by_location = deltalake.DeltaTable(f"{root}/{INCREMENTS}").version()
+    run("write", root, until + 1000, 3, env=BUCKETS)
+    oracle = sums(run("oracle", until + 1000).stdout)
+    expect_all(root, oracle, "by bucket")
+    expect(by_deltalake(root, by_location), sums(run("oracle", until + 500).stdout), "the version before the buckets")
+    table = deltalake.DeltaTable(f"{root}/{INCREMENTS}")
+    assert table.metadata().partition_columns == ["date", "bucket"], table.metadata()
+    assert all("/bucket=" in uri for uri in table.file_uris()), table.file_uris()
+    assert [entry["operation"] for entry in table.history()].count("CHANGE LAYOUT") == 1
+    run("checkpoint", root, INCREMENTS)
+    expect_all(root, oracle, "by bucket, after a checkpoint")
+    run("compact", root, INCREMENTS)
+    run("vacuum", root, INCREMENTS)
+    expect_all(root, oracle, "by bucket, compacted and vacuumed")
+    table = deltalake.DeltaTable(f"{root}/{INCREMENTS}")
+    table.create_checkpoint()
+    table.optimize.compact()
+    run("write", root, until + 1500, 4)
+    expect_all(root, sums(run("oracle", until + 1500).stdout), "by bucket, written on")
     print(before.strip())
 
 
@@ -160,11 +183,13 @@ def test_deltalake_writes(root):
 
 
 def test_crash(root):
-    """kill -9 at random moments: every offset is there once, nothing is damaged, and orphans are few."""
+    """kill -9 at random moments: every offset is there once, nothing is damaged, and orphans are few.
+    In the middle the layout changes."""
     until, kills, orphans = 60_000, 0, 0
     rng = random.Random(20_261_122)
     while kills < KILLS:
-        writer = subprocess.Popen([BINARY, "write", root, str(until), str(rng.randrange(1 << 30))])
+        writer = subprocess.Popen([BINARY, "write", root, str(until), str(rng.randrange(1 << 30))],
+                                  env=BUCKETS if kills > KILLS // 3 else None)
         others = []
         if kills % 4 == 3:
             others = [subprocess.Popen([BINARY, "compact", root, table], stdout=subprocess.DEVNULL,
@@ -198,8 +223,8 @@ def test_crash(root):
 
 
 def test_race(root):
-    """Two writers that fence each other, and two compactors on each table. After RESTARTS the fenced one
-    stays away: on a busy machine, two that restart for ever would never finish."""
+    """Two writers that fence each other, one of which changes the layout, and two compactors on each table.
+    After RESTARTS the fenced one stays away: on a busy machine, two that restart for ever would never finish."""
     until = 30_000
     restarts, ended = 0, False
     writers = [None, None]
@@ -221,7 +246,8 @@ def test_race(root):
                         continue
                     restarts += 1
                     time.sleep(0.05)
-                writers[i] = subprocess.Popen([BINARY, "write", root, str(until), str(i)])
+                writers[i] = subprocess.Popen([BINARY, "write", root, str(until), str(i)],
+                                              env=BUCKETS if i == 1 and restarts > 3 else None)
             for i, compactor in enumerate(compactors):
                 if compactor is not None and compactor.poll() is None:
                     continue

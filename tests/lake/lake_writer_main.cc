@@ -6,6 +6,7 @@
 //   lake_writer compact|vacuum|checkpoint|describe|files ROOT TABLE
 //   lake_writer verify ROOT                      prints findings; exit code 1 if there are any
 #include <fmt/format.h>
+#include <stdlib.h>
 
 #include <algorithm>
 #include <charconv>
@@ -82,6 +83,12 @@ void Step(Task& task, const Stream& stream, int64_t until, std::mt19937_64& rand
   task.offered.clear();
 }
 
+// The test changes the layout in the middle of the stream.
+int64_t MaxPartitions() {
+  const char* given = getenv("SIGHTLINE_TEST_MAX_PARTITIONS");
+  return given == nullptr ? lake::kMaxPartitions : std::stoll(given);
+}
+
 int Write(const std::string& root, int64_t until, int64_t seed, const std::string& engine) {
   const Stream stream;
   LocalStorage storage(root);
@@ -90,9 +97,12 @@ int Write(const std::string& root, int64_t until, int64_t seed, const std::strin
   std::vector<std::unique_ptr<lake::LakeWriter>> writers;
   std::vector<Task> tasks;
   for (const std::string_view table : {lake::kIncrementsTable, lake::kLedgerTable}) {
-    writers.push_back(Get(lake::LakeWriter::Open(
-        storage, clock,
-        {.table = std::string(table), .linger = {1}, .checkpoint_commits = 10, .engine = engine})));
+    writers.push_back(Get(lake::LakeWriter::Open(storage, clock,
+                                                 {.table = std::string(table),
+                                                  .max_partitions = MaxPartitions(),
+                                                  .linger = {1},
+                                                  .checkpoint_commits = 10,
+                                                  .engine = engine})));
     for (int32_t partition = 0; partition < stream.partitions; ++partition)
       tasks.push_back({.sink = writers.back()->OpenSink(nullptr), .partition = partition});
   }

@@ -8,13 +8,14 @@ import pathlib
 import shutil
 import subprocess
 import time
+from types import SimpleNamespace
 
-from events import Traffic, deliver
+from events import LOCATIONS, Traffic, deliver
 from registry import test
 from senders import Senders
 from server import PATIENCE, Failure, Server, Test, expect, expect_equal, now_ms, wait_until
 from test_durability import SmallDisk
-from test_lake import ask, check_readers, check_sql, command
+from test_lake import Watcher, check_readers, check_sql, command
 
 OPTIONS = ("--lake.roll_interval", "200ms", "--engine.checkpoint_interval", "500ms")
 AWAY_S = 4
@@ -196,13 +197,62 @@ def lake_repair(t: Test) -> None:
     server.expect_quiet_log()
 
 
-LOCATIONS = 60_000
+@test(seconds=180)
+def lake_layout(t: Test) -> None:
+    """The layout changes under load, beside queries and compactions: sums never dip. Then every reader
+    finds what was sent, also behind a checkpoint, and after a vacuum."""
+    server = t.server("--lake.roll_interval", "100ms", "--lake.maintenance_interval", "1s",
+                      "--lake.max_partitions", 3)
+    server.start()
+    senders = Senders(server, count=2, pause=0.02, locations=LOCATIONS[:3])
+    more = Traffic(9)
+    sent = SimpleNamespace(senders=[*senders.senders, SimpleNamespace(traffic=more)])
+    watchers = [Watcher(server, sent, time.monotonic() + 12) for _ in range(2)]
+    for watcher in watchers:
+        watcher.start()
+    table = server.data / "lake" / "item_count_increments"
+    wait_until(lambda: senders.check() or commits(server.data / "lake") > 20, 30, "commits by location")
+    while any(watcher.is_alive() for watcher in watchers):
+        done = t.run("lake", "compact", "--all-days", "--data", server.data, seconds=120)
+        expect_equal(done.returncode, 0, f"compact: {done.stderr!r}")
+        senders.check()
+        deliver(server, more)
+        time.sleep(0.1)
+    for watcher in watchers:
+        expect(watcher.failure is None, watcher.failure)
+    wait_until(lambda: list((table / "_delta_log").glob("*.checkpoint.parquet")), 60, "a checkpoint")
+    oracle = senders.finish()
+    oracle.add(more.oracle)
+    oracle.check(server, repeated=False)
+    check_sql(server, oracle)
+    server.stop()
+    for vacuumed in (False, True):
+        rows = command(t, "lake", "verify", "--data", server.data)
+        expect(all(row["kind"] == "ok" or not vacuumed for row in rows), f"verify: {rows}")
+        expect(not any(row["kind"] in ("damage", "incomplete") for row in rows), f"verify: {rows}")
+        check_readers(t, server.data / "lake", oracle.counts)
+        if not vacuumed:
+            time.sleep(0.1)
+            command(t, "lake", "vacuum", "--data", server.data, "--retention", "1ms")
+    history = command(t, "lake", "history", "--data", server.data, "--table", "item_count_increments",
+                      "--limit", 1000)
+    expect_equal([row["operation"] for row in history].count("CHANGE LAYOUT"), 1, "changes of the layout")
+    files = command(t, "lake", "files", "--data", server.data, "--table", "item_count_increments")
+    expect(all("/bucket=" in row["path"] for row in files), f"files: {files[:3]}")
+    server.start()
+    check_sql(server, oracle)
+    server.stop()
+    server.expect_quiet_log()
+    t.note(f"{sum(watcher.asked for watcher in watchers)} questions, {len(history)} commits")
+
+
+UNKNOWN = 60_000
 
 
 def body_of_locations(first: int) -> bytes:
     at = now_ms()
     return b"\n".join(b'{"geographical_location_oid":%d,"video_camera_oid":%d,"detection_oid":%d,"item_name":"car",'
-                      b'"timestamp_detected":%d}' % (i, i % 100, i, at) for i in range(first, first + LOCATIONS))
+                      b'"timestamp_detected":%d}' % (i, i % 100, i, at) for i in range(first, first + UNKNOWN))
 
 
 @test(seconds=300)
@@ -225,23 +275,29 @@ def lake_locations(t: Test) -> None:
     expect(commits(lake) <= before + 2, "the write was not abandoned")
     server.options = list(OPTIONS)
     server.start()
-    counted = "SELECT count(DISTINCT geographical_location_oid)::BIGINT AS n FROM item_counts"
-    wait_until(lambda: ask(server, counted)[0]["n"] == LOCATIONS + 1, 60, "all locations are counted")
+
+    def locations() -> int:
+        """0 until queries are answered: after a start they wait for what had been shown before."""
+        sql = {"sql": "SELECT count(DISTINCT geographical_location_oid)::BIGINT AS n FROM item_counts"}
+        answer = server.request("POST", "/v1/query", json.dumps(sql).encode(), timeout=60)
+        return answer.json()[0]["n"] if answer.status == 200 else 0
+
+    wait_until(lambda: locations() == UNKNOWN + 1, 60, "all locations are counted")
     wait_until(lambda: json.loads(server.request("GET", "/healthz").body)["status"] == "ok", 60, "healthy")
     layout = wait_until(lambda: any("bucket=" in str(path) for path in table.rglob("*.parquet")), 60, "buckets")
     expect(layout, "the layout did not change")
     server.post_ok(body_of_locations(2_000_000))
-    server.wait_ledger(60, counted=2 * LOCATIONS + 1)
+    server.wait_ledger(60, counted=2 * UNKNOWN + 1)
     stopped = server.stop()
     server.start()
-    wait_until(lambda: ask(server, counted)[0]["n"] == 2 * LOCATIONS + 1, 60, "all locations are counted")
+    wait_until(lambda: locations() == 2 * UNKNOWN + 1, 60, "all locations are counted")
     time.sleep(2)  # until all of it is in the lake
     server.stop()
     files = command(t, "lake", "files", "--table", "item_count_increments", "--data", server.data)
     largest = max(path.stat().st_size for path in (table / "_delta_log").glob("*.json"))
     expect(len(files) <= 16 * 2 * commits(lake), f"{len(files)} files in {commits(lake)} commits")
     expect(largest < 1 << 20, f"a commit of {largest} bytes")
-    expect_equal(sum(row["rows"] for row in files), 2 * LOCATIONS + 1, "rows in the lake")
+    expect_equal(sum(row["rows"] for row in files), 2 * UNKNOWN + 1, "rows in the lake")
     rows = command(t, "lake", "verify", "--data", server.data)
     expect(not any(row["kind"] in ("damage", "incomplete") for row in rows), "verify")
     server.expect_quiet_log()

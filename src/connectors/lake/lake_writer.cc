@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "connectors/lake/checkpoint.h"
+#include "connectors/lake/commit_json.h"
 #include "connectors/lake/data_file.h"
 #include "connectors/lake/layout.h"
 #include "connectors/lake/log.h"
@@ -40,6 +41,7 @@ Result<std::unique_ptr<LakeWriter>> LakeWriter::Open(Storage& storage, const Clo
   if (!snapshot.ok()) return snapshot.status();
   Result<TableSpec> spec = SpecOf(options.table, *snapshot.value());
   if (!spec.ok()) return spec.status();
+  RETURN_IF_ERROR(CheckWritable(snapshot.value()->protocol, options.table));
   return std::unique_ptr<LakeWriter>(new LakeWriter(
       storage, clock, std::move(options), std::move(spec).value(), std::move(snapshot).value()));
 }

@@ -70,8 +70,9 @@ struct LakeWriterStats {
 
 class LakeWriter {
  public:
-  // Opens the table, and creates it if needed. kStop: its columns are not ours, or its log is
-  // damaged. `storage` and `clock` outlive the writer.
+  // Opens the table, and creates it if needed. kStop: its columns are not ours, its log is
+  // damaged, or it needs a feature that we do not support. `storage` and `clock` outlive the
+  // writer.
   static Result<std::unique_ptr<LakeWriter>> Open(Storage& storage, const Clock& clock,
                                                   LakeWriterOptions options);
   // Answers what is queued with kRetry, and abandons a write under way before its commit. A sink
