@@ -68,22 +68,20 @@ int RunQuery(const Options& options) {
   return std::fflush(stdout) == 0 ? 0 : Fail("query", "cannot write to standard output");
 }
 
-// Windows of a minute up to and including the one that contains `at`.
+// The server knows what time it is and where the location's day begins, so it chooses the range.
 Result<std::string> TopParameters(const Options& options) {
   const Result<WindowChoice> window = WindowChoice::Parse(options.window, kMinute);
   if (!window.ok())
     return Status::Stop(
         fmt::format("--window is '{}': {}", options.window, window.status().message()));
-  EventTime at{SystemClock().NowMs()};
+  EventTime at;
   if (!options.at.empty() && !ParseTime(options.at, TimeUnit::kMillis, &at))
     return Status::Stop(
         fmt::format("'{}' is not a time: write 2026-11-22T12:00:00Z or milliseconds", options.at));
-  constexpr Millis kDay{86'400'000};
-  const EventTime end = WindowStart(at - Millis{1}, kMinute) + kMinute;
-  const EventTime start =
-      window.value().today ? WindowStart(at - Millis{1}, kDay) : end - window.value().length;
-  return fmt::format("location={}&from={}&to={}&limit={}&format={}", UrlEncoded(options.location),
-                     start.v, end.v, options.limit, UrlEncoded(options.format));
+  return fmt::format("location={}&window={}{}&limit={}&format={}", UrlEncoded(options.location),
+                     window.value().ToString(),
+                     options.at.empty() ? "" : fmt::format("&at={}", at.v), options.limit,
+                     UrlEncoded(options.format));
 }
 
 int RunTop(const Options& options) {
@@ -153,10 +151,12 @@ void AddQueryCommands(CLI::App& app, int* result) {
   top->add_option("--location", options->location, "The oid of a location, or all.")
       ->capture_default_str();
   top->add_option("--window", options->window,
-                  "The length of the window: 1m, 5m, 60m, up to 24h, or today (UTC).")
+                  "The length of the window: 1m, 5m, 60m, up to 24h, or today, which begins at "
+                  "midnight in the location's time zone, and in UTC for all.")
       ->capture_default_str();
   top->add_option("--at", options->at,
-                  "The end of the window, RFC 3339 or Unix ms. The default is now.");
+                  "The end of the window, RFC 3339 or Unix ms. The default is now, by the server's "
+                  "clock.");
   top->add_option("--limit", options->limit, "The maximum number of items.")
       ->check(CLI::Range(1, 1'000))
       ->capture_default_str();

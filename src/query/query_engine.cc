@@ -68,6 +68,15 @@ void QueryEngine::Interrupt() {
 
 Millis QueryEngine::window_size() const { return core_->window_size; }
 
+Result<std::string> QueryEngine::TimeZoneOf(const Scope& scope, LocationId location) const {
+  const auto state = core_->source->Current();
+  if (!state.ok()) return state.status();
+  if (state.value()->locations == nullptr || !scope.Sees(location)) return std::string();
+  for (const Location& known : *state.value()->locations)
+    if (known.location == location) return known.time_zone;
+  return std::string();
+}
+
 int64_t QueryEngine::files_selected() const { return core_->files_selected.load(); }
 
 Result<ResultTable> QueryEngine::Run(std::string_view sql, const Scope& scope,

@@ -90,6 +90,8 @@ class QueryEngine {
   Result<ResultTable> Top(const Scope& scope, const TopRequest& request,
                           const QueryLimits& limits = {});
   Millis window_size() const;
+  // The time zone of a location of the scope, by IANA name; empty if the location table has none.
+  Result<std::string> TimeZoneOf(const Scope& scope, LocationId location) const;
 
   // Columns step_start, item_count; one row per step, also where nothing was counted.
   Result<ResultTable> Counts(const Scope& scope, const CountsRequest& request,

@@ -12,6 +12,7 @@
 
 #include "base/check.h"
 #include "base/utf8.h"
+#include "live/time_zone.h"
 #include "model/window_choice.h"
 #include "operators/decode.h"
 #include "query/write_result.h"
@@ -25,11 +26,13 @@ namespace json = boost::json;
 constexpr int64_t kRowsMax = 1'000'000, kRowsDefault = 100'000;
 constexpr int64_t kItemsMax = 1'000;
 constexpr Millis kRangeDefault{3'600'000};
+constexpr Millis kMinute{60'000};
 constexpr Millis kStepDefault{60'000};  // or the next multiple of the stored windows
 
 std::vector<std::string_view> ApiParameters(Route route) {
   switch (route) {
     case Route::kTop:
+      return {"location", "window", "at", "from", "to", "limit", "format"};
     case Route::kItems:
       return {"location", "from", "to", "limit", "format"};
     case Route::kCounts:
@@ -48,15 +51,23 @@ struct ReadRequest {
   std::optional<LocationId> location;
   std::optional<std::string> item;
   std::optional<EventTime> from, to;
+  std::optional<WindowChoice> window;  // instead of `from` and `to`
   std::optional<int64_t> limit;
   Millis step;
   LedgerGroup group = LedgerGroup::kNone;
   ResultFormat format = ResultFormat::kJson;
 
   // By default the last hour; a start without an end reaches to now.
-  Window Range(int64_t now_ms) const {
+  Window Range(int64_t now_ms, const TimeZone& zone) const {
+    if (window) return RangeOf(*window, now_ms, zone);
     const EventTime end = to.value_or(EventTime{now_ms + 1});
     return {from.value_or(end - kRangeDefault), end};
+  }
+  // The stored windows of a minute up to and including the one that now, or `at`, lies in or ends.
+  static Window RangeOf(const WindowChoice& window, int64_t now_ms, const TimeZone& zone) {
+    const EventTime last = window.end.value_or(EventTime{now_ms}) - Millis{1};
+    const EventTime end = WindowStart(last, kMinute) + kMinute;
+    return {window.today ? zone.StartOfDay(last) : end - window.length, end};
   }
 };
 
@@ -69,6 +80,26 @@ std::optional<LedgerGroup> ParseGroup(std::string_view text) {
   for (const auto& [name, group] : kGroups)
     if (name == text) return group;
   return std::nullopt;
+}
+
+// Stores the value in `window`, in any order of the two. Returns "", or the reason why the value is
+// refused.
+std::string TakeWindow(const std::string& name, const std::string& value,
+                       std::optional<WindowChoice>& window) {
+  if (!window) window.emplace();
+  if (name == "at") {
+    const auto at = ParseInteger(value);
+    if (!at || *at < kFirstEventTime.v || *at > kLastEventTime.v)
+      return BadParameter(name, value, "the end of the window in Unix milliseconds");
+    window->end = EventTime{*at};
+    return {};
+  }
+  const Result<WindowChoice> parsed = WindowChoice::Parse(value, kMinute);
+  if (!parsed.ok())
+    return fmt::format("parameter \"window\" is \"{:.100}\": {}", value, parsed.status().message());
+  window->today = parsed.value().today;
+  window->length = parsed.value().length;
+  return {};
 }
 
 // Stores the value in `read`. Returns "", or the reason why the value is refused.
@@ -87,6 +118,8 @@ std::string Take(const std::string& name, const std::string& value, ReadRequest&
     if (!ParseTime(value, TimeUnit::kMillis, &time))
       return BadParameter(name, value, "a time like 2026-11-22T12:00:00Z or Unix milliseconds");
     (name == "from" ? read.from : read.to) = time;
+  } else if (name == "window" || name == "at") {
+    return TakeWindow(name, value, read.window);
   } else if (name == "limit") {
     read.limit = ParseInteger(value);
     if (!read.limit || *read.limit < 1 || *read.limit > kItemsMax)
@@ -122,9 +155,22 @@ std::variant<ReadRequest, Response> ParseReadRequest(const ApiCall& call, Millis
         400, fmt::format("parameter \"step\" is not a multiple of {}, the length of the stored "
                          "windows and the smallest step: use a multiple of it",
                          WindowChoice{.length = window_size}.ToString()));
+  if (read.window && (read.from || read.to))
+    return Problem(
+        400,
+        "parameter \"window\" or \"at\" is not allowed with \"from\" or \"to\": use either "
+        "the window, or the range");
   if (read.from && read.to && *read.from >= *read.to)
     return Problem(400, "parameter \"from\" is not before \"to\": use an earlier \"from\"");
   return read;
+}
+
+// The time zone in which "today" begins, as on the page: that of the location, else UTC.
+Result<TimeZone> ZoneFor(const ReadRequest& read, const Scope& scope, const QueryEngine& engine) {
+  if (!read.window || !read.window->today || !read.location) return TimeZone();
+  const Result<std::string> name = engine.TimeZoneOf(scope, *read.location);
+  if (!name.ok()) return name.status();
+  return name.value().empty() ? TimeZone() : TimeZone::Find(name.value()).value_or(TimeZone());
 }
 
 // The body of a response, which reserves its memory before it grows.
@@ -206,7 +252,6 @@ class Answering {
     return response;
   }
 
- private:
   // docs/PROTOCOL.md explains the use of 504 and 507.
   Response Explain(const Status& status) const {
     if (status.code() == StatusCode::kRetry)
@@ -222,6 +267,7 @@ class Answering {
     return Problem(400, status.message());
   }
 
+ private:
   const ApiCall& call_;
   const AnswerMemory& memory_;
   QueryLimit reached_ = QueryLimit::kNone;
@@ -291,7 +337,9 @@ Response AnswerFromLake(const ApiCall& call, QueryEngine& engine, int64_t now_ms
   auto parsed = ParseReadRequest(call, engine.window_size());
   if (auto* refusal = std::get_if<Response>(&parsed)) return std::move(*refusal);
   const ReadRequest& read = std::get<ReadRequest>(parsed);
-  const Window range = read.Range(now_ms);
+  const Result<TimeZone> zone = ZoneFor(read, call.scope, engine);
+  if (!zone.ok()) return answering.Explain(zone.status());
+  const Window range = read.Range(now_ms, zone.value());
   const QueryLimits limits = answering.Limits(kRowsMax);
   switch (call.route) {
     case Route::kTop: {

@@ -79,6 +79,37 @@ TEST_F(ApiTest, Top) {
   EXPECT_EQ(Rows(Route::kTop, "&location=99"), "");
 }
 
+TEST_F(ApiTest, TopOfAWindow) {
+  const auto top = [this](const std::string& query) {
+    return Get(Route::kTop, "format=csv&limit=1&" + query).body;
+  };
+  const std::string head = "position,rank,item_name,item_count\r\n";
+  EXPECT_EQ(top("window=10m"), head + "1,1,bus,13\r\n") << "now is ten minutes after midnight";
+  EXPECT_EQ(top("window=9m"), head + "1,1,car,5\r\n");
+  EXPECT_EQ(top("window=8m"), head);
+  EXPECT_EQ(top("window=1m&at=1767225660000"), head + "1,1,bus,10\r\n") << "the minute that ends";
+  EXPECT_EQ(top("at=1767225660001&window=1m"), head + "1,1,car,5\r\n") << "and the one after it";
+  EXPECT_EQ(top("at=1767225660000"), head + "1,1,bus,10\r\n") << "5m, as live";
+  EXPECT_EQ(top("window=today"), head + "1,1,bus,13\r\n");
+  EXPECT_EQ(top("window=today&at=1767225600000"), head) << "all of the day before";
+}
+
+// Now is 05:40 in Delhi, 16:10 of the day before in Los Angeles and 01:10 in Berlin.
+TEST_F(ApiTest, TodayIsTheDayOfTheLocation) {
+  const auto top = [this](std::string_view zone, const std::string& query) {
+    lake_->SetTimeZone({1}, std::string(zone));
+    return Get(Route::kTop, "format=ndjson&limit=1&window=today&" + query).body;
+  };
+  const std::string ten = "{\"position\":1,\"rank\":1,\"item_name\":\"bus\",\"item_count\":10}\n";
+  EXPECT_EQ(top("Asia/Kolkata", "location=1"), ten);
+  EXPECT_EQ(top("Europe/Berlin", "location=1&at=1767309600000"), "") << "00:20 in Berlin";
+  EXPECT_EQ(top("UTC", "location=1&at=1767309600000"), ten) << "23:20 in Greenwich";
+  EXPECT_EQ(top("No/Where", "location=1&at=1767309600000"), ten) << "unknown: UTC";
+  EXPECT_EQ(top("America/Los_Angeles", "location=1&at=1767252600000"), ten) << "23:30 there";
+  EXPECT_EQ(top("America/Los_Angeles", "location=1&at=1767258000000"), "") << "01:00 there";
+  EXPECT_THAT(top("Europe/Berlin", "at=1767309600000"), HasSubstr("13")) << "all: UTC";
+}
+
 TEST_F(ApiTest, Items) {
   EXPECT_EQ(Rows(Route::kItems, "&location=1&limit=1"),
             "{\"item_name\":\"bus\",\"item_count\":10,"
@@ -153,10 +184,27 @@ TEST_F(ApiTest, Formats) {
 TEST_F(ApiTest, BadParametersAreNamed) {
   const std::vector<std::pair<Route, std::vector<std::string>>> bad = {
       {Route::kTop,
-       {"window=5m", "at=1", "location=Gate", "location=", "location=1.5",
-        "location=9223372036854775808", "from=yesterday", "from=", "to=2026-13-01T00:00:00Z",
-        "limit=0", "limit=1001", "limit=-1", "limit=ten", "format=xml",
-        "format=", "from=1&from=2"}},
+       {"window=5x",
+        "window=30s",
+        "window=25h",
+        "at=yesterday",
+        "at=253402300800000",
+        "window=5m&from=1",
+        "window=5m&to=1",
+        "location=Gate",
+        "location=",
+        "location=1.5",
+        "location=9223372036854775808",
+        "from=yesterday",
+        "from=",
+        "to=2026-13-01T00:00:00Z",
+        "limit=0",
+        "limit=1001",
+        "limit=-1",
+        "limit=ten",
+        "format=xml",
+        "format=",
+        "from=1&from=2"}},
       {Route::kItems, {"limit=0", "limit=1001", "item=bus", "step=1m", "format=JSON"}},
       {Route::kCounts,
        {"step=today", "step=0s", "step=25h", "step=1", "limit=1", "item=%ff", "item=a%00b"}},

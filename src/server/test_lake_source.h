@@ -54,6 +54,13 @@ class TestLakeSource final : public LakeSource {
     return std::make_shared<const LakeState>(state_);
   }
 
+  void SetTimeZone(LocationId location, const std::string& zone) {
+    std::vector<Location> locations = *state_.locations;
+    for (Location& known : locations)
+      if (known.location == location) known.time_zone = zone;
+    state_.locations = std::make_shared<const std::vector<Location>>(std::move(locations));
+  }
+
   std::atomic<bool> not_yet = false;
 
  private:

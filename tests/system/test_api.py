@@ -71,7 +71,7 @@ def _targets(path: str, parameters: list[dict]) -> list[str]:
     for parameter in parameters:
         for value in _values(parameter):
             targets.append(f"{path}?{parameter['name']}={value}")
-            if parameter["name"] not in ("format", "window", "at"):
+            if parameter["name"] not in ("format", *(() if path == "/v1/top" else ("window", "at"))):
                 step = "&step=24h" if path == "/v1/counts" and parameter["name"] == "from" else ""
                 targets += [f"{targets[-1]}{step}&format={f}" for f in formats]
     # A minute steps a day, or a second of all time, is too many: the one that has a bound.

@@ -9,10 +9,14 @@ import pathlib
 import signal
 import subprocess
 import time
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
+from clocks import Clock
 from events import deliver
 from registry import test
-from server import OUTCOMES, Server, Test, expect, expect_equal, free_port, wait_until
+from server import (OUTCOMES, Server, Test, expect, expect_equal, free_port, lines, now_ms,
+                    wait_until)
 from test_api import _filled
 
 TOTAL = "SELECT coalesce(sum(item_count), 0) AS n FROM item_counts"
@@ -269,3 +273,59 @@ def _check_output(out: bytes, name: str) -> None:
         expect(out[:4] == out[-4:] == b"PAR1", f"parquet: {out[:20]!r}")
     else:
         expect(out.splitlines()[1].startswith(b"-"), f"table: {out[:100]!r}")
+
+
+def _midnight(zone: str, at: float) -> int:
+    """The start of the day there, in Unix ms."""
+    day = datetime.fromtimestamp(at, ZoneInfo(zone)).replace(hour=0, minute=0, second=0, microsecond=0)
+    return int(day.timestamp() * 1_000)
+
+
+@test(seconds=120)
+def top_is_the_pages(t: Test) -> None:
+    """`top` goes by the server's time and by the day of the location, as the page does; with and without
+    a server."""
+    zones = {7001: "Europe/Berlin", 7002: "Asia/Kolkata", 7003: "America/Los_Angeles", 7004: ""}
+    table = t.folder / "locations.csv"
+    table.write_text("geographical_location_oid,geographical_location,time_zone\n"
+                     + "".join(f"{oid},Place {oid},{zone}\n" for oid, zone in zones.items()))
+    server = t.server("--locations", table, "--lake.roll_interval", "200ms")
+    server.start()
+    while any(_midnight(zone or "UTC", time.time()) != _midnight(zone or "UTC", time.time() + 60)
+              for zone in zones.values()):
+        time.sleep(1)  # not over a midnight
+    now = now_ms()
+    midnights = {oid: _midnight(zone or "UTC", now / 1_000) for oid, zone in zones.items()}
+    # Around each midnight, and now. Each event has a camera of its own: none is too late.
+    times = [moment for start in midnights.values() for moment in (start - 1_000, start + 1_000)
+             if moment < now] + [now]
+    server.post_ok(lines({"geographical_location_oid": oid, "video_camera_oid": 100 * oid + n,
+                          "detection_oid": 100 * oid + n, "item_name": "bus", "timestamp_detected": moment}
+                         for oid in zones for n, moment in enumerate(times)))
+    wait_until(lambda: server.ledger()["counted"] == len(zones) * len(times), 20, "all are counted")
+    since = {oid: sum(moment >= start for moment in times) for oid, start in midnights.items()}
+    everywhere = len(zones) * since[7004]
+    days = lambda where: {oid: sum(row["item_count"] for row in _rows(
+        t, "top", "--window", "today", "--location", oid, *where)) for oid in zones}
+    page = {oid: server.get(f"/v1/top?window=today&location={oid}")["total"] for oid in zones}
+    expect_equal(page, since, "today on the page")
+    with_server = ("--url", f"http://127.0.0.1:{server.port}")
+    expect_equal(days(with_server), since, "today by `top`")
+    expect_equal(sum(row["item_count"] for row in _rows(t, "top", "--window", "today", *with_server)),
+                 everywhere, "today of all locations: in UTC")
+    expect_equal(sum(row["item_count"] for row in _rows(
+        t, "top", "--window", "today", "--location", 7001, "--at", midnights[7001], *with_server)),
+        sum(moment < midnights[7001] for moment in times), "the day that ends at --at")
+
+    # Somebody whose clock is a week ahead asks about the server's five minutes.
+    clock = Clock(t, "asker")
+    clock.step(7 * 86_400_000)
+    said = t.run("top", "--window", "5m", "--location", 7001, "--format", "json", *with_server,
+                 env=clock.environment())
+    expect_equal(said.returncode, 0, f"five minutes: {said.stderr!r}")
+    counted = sum(row["item_count"] for row in json.loads(said.stdout))
+    expect(sum(moment > now - 240_000 for moment in times) <= counted
+           <= sum(moment > now - 310_000 for moment in times), f"five minutes: {counted} of {times}")
+    server.stop()
+    expect_equal(days(("--data", server.data)), since, "today by `top`, from the files")
+    server.expect_quiet_log()
