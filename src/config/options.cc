@@ -535,6 +535,12 @@ std::vector<Option> PipelineOptions(Settings* o) {
                "windows."),
       Time("pipeline.count_from", &p.count_from,
            "The start of the range that is counted, for a hand-over. Earlier events get the "
+      Choice<WatermarkStep>(
+          "pipeline.watermark_step", &p.watermark_step,
+          {{"free", WatermarkStep::kFree}, {"bounded", WatermarkStep::kBounded}},
+          "How far an event without append time moves its camera's watermark. `free`: to its own "
+          "time. `bounded`: by at most pipeline.dedup_horizon at once, so that a wrong time costs "
+          "no other events. Choose `bounded` for a new pipeline over a CreateTime topic."),
            "outcome `outside`."),
       Time("pipeline.count_until", &p.count_until,
            "The end of the range that is counted, for a hand-over. Events at or after it get the "

@@ -29,7 +29,8 @@ TEST(Options, ReadsAConfig) {
   Settings options;
   const Status status = Load(
       "data = '/tmp/x'\npartitions = 16\n[pipeline]\nwindow_size = '5m'\nmax_age = 'off'\n"
-      "count_from = '2026-11-22T00:00:00Z'\n[server]\nbody_max = '1MiB'\n",
+      "count_from = '2026-11-22T00:00:00Z'\nwatermark_step = 'bounded'\n[server]\nbody_max = "
+      "'1MiB'\n",
       &options);
   ASSERT_TRUE(status.ok()) << status.message();
   EXPECT_EQ(options.data, "/tmp/x");
@@ -37,6 +38,7 @@ TEST(Options, ReadsAConfig) {
   EXPECT_EQ(options.pipeline.window_size.v, 300'000);
   EXPECT_FALSE(options.pipeline.max_age.has_value());
   EXPECT_EQ(options.pipeline.count_from.v, 1795305600000);
+  EXPECT_EQ(options.pipeline.watermark_step, WatermarkStep::kBounded);
   EXPECT_EQ(options.server.body_max, 1 << 20);
 }
 
@@ -47,6 +49,7 @@ TEST(Options, ErrorsNameLineKeyAndTheNearestKey) {
            {"[pipelin]\nwindow_size = '1m'\n", {"unknown section 'pipelin'", "'pipeline'"}},
            {"partitions = 0\n", {":1:", "partitions", "from 1 to 1024"}},
            {"log_level = []\n", {"log_level"}},
+           {"[pipeline]\nwatermark_step = 'far'\n", {"'far' is not one of free | bounded"}},
            {"[pipeline]\ndedup_horizon = 'soon'\n", {"'soon' is not a duration", "h, m"}},
            {"[pipeline]\ndedup_horizon = '99999999999999999d'\n", {"is not a duration"}},
            {"data = \n", {":1"}}}) {

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <map>
-#include <utility>
 #include <vector>
 
 namespace sightline {
@@ -26,7 +25,12 @@ std::string UnitName(TimeUnit unit) {
 std::string Milliseconds(Millis length) { return fmt::format("{} ms", length.v); }
 
 // Names and values as the options have them.
-std::vector<std::pair<std::string, std::string>> Lines(const PipelineSpec& spec) {
+struct Line {
+  std::string name, value;
+  std::string unwritten{};  // the default of a setting that a later version added
+};
+
+std::vector<Line> Lines(const PipelineSpec& spec) {
   return {
       {"pipeline.timestamp_unit", UnitName(spec.timestamp_unit)},
       {"pipeline.identity",
@@ -38,6 +42,8 @@ std::vector<std::pair<std::string, std::string>> Lines(const PipelineSpec& spec)
       {"pipeline.future_tolerance", Milliseconds(spec.future_tolerance)},
       {"pipeline.max_age", spec.max_age ? Milliseconds(*spec.max_age) : "off"},
       {"pipeline.camera_ttl", Milliseconds(spec.camera_ttl)},
+      {"pipeline.watermark_step",
+       spec.watermark_step == WatermarkStep::kBounded ? "bounded" : "free", "free"},
   };
 }
 
@@ -68,22 +74,22 @@ Parsed Parse(std::string_view text) {
 std::string SettingsText(const PipelineSpec& spec) {
   std::string text =
       "# The settings that this pipeline counts by. Sightline compares them at each start.\n";
-  for (const auto& [name, value] : Lines(spec)) text += fmt::format("{} = {}\n", name, value);
+  for (const Line& line : Lines(spec))
+    if (line.value != line.unwritten) text += fmt::format("{} = {}\n", line.name, line.value);
   return text;
 }
 
 Status CompareSettings(std::string_view stored, const PipelineSpec& spec) {
   Parsed parsed = Parse(stored);
   std::vector<std::string> differences;
-  for (const auto& [name, value] : Lines(spec)) {
-    const auto found = parsed.values.find(name);
-    if (found == parsed.values.end()) {
+  for (const Line& line : Lines(spec)) {
+    const auto found = parsed.values.extract(line.name);
+    const std::string was = found.empty() ? line.unwritten : found.mapped();
+    if (was.empty()) {
       parsed.ok = false;
-      continue;
+    } else if (was != line.value) {
+      differences.push_back(fmt::format("{} was {} and is {} now", line.name, was, line.value));
     }
-    if (found->second != value)
-      differences.push_back(fmt::format("{} was {} and is {} now", name, found->second, value));
-    parsed.values.erase(found);
   }
   if (!parsed.ok) return Status::Stop("the stored settings of the pipeline are damaged");
   for (const auto& [name, value] : parsed.values)

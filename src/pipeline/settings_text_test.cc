@@ -37,6 +37,8 @@ const std::vector<Change> kChanges = {
      "pipeline.max_age was 604800000 ms and is off now"},
     {[](PipelineSpec& s) { s.camera_ttl = {864'000'000}; },
      "pipeline.camera_ttl was 691200000 ms and is 864000000 ms now"},
+    {[](PipelineSpec& s) { s.watermark_step = WatermarkStep::kBounded; },
+     "pipeline.watermark_step was free and is bounded now"},
 };
 
 TEST(SettingsText, IsItsOwn) {
@@ -69,6 +71,18 @@ TEST(SettingsText, TheRangeHasItsOwnRule) {
   spec.count_from = {5};
   spec.count_until = {7};
   EXPECT_TRUE(CompareSettings(SettingsText({}), spec).ok());
+}
+
+// So a folder of a version without the setting stays valid, and such a version can still read a
+// folder in which the setting is at its default.
+TEST(SettingsText, ADefaultThatALaterVersionAddedIsNotWritten) {
+  EXPECT_EQ(SettingsText({}).find("watermark_step"), std::string::npos);
+  EXPECT_EQ(PipelineSpec().Fingerprint(), 0x710ddff667112ca1ull) << "that of all versions so far";
+  PipelineSpec bounded;
+  bounded.watermark_step = WatermarkStep::kBounded;
+  EXPECT_THAT(SettingsText(bounded), HasSubstr("pipeline.watermark_step = bounded\n"));
+  EXPECT_EQ(CompareSettings(SettingsText(bounded), {}).message(),
+            "pipeline.watermark_step was bounded and is free now");
 }
 
 TEST(SettingsText, TellsALaterVersionsSetting) {

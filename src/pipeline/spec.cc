@@ -77,6 +77,10 @@ std::string PipelineSpec::Explain() const {
   line(fmt::format("the screen shows sums of panes of {}", Length(pane_size)));
   line(fmt::format("a camera's watermark is its greatest accepted event time - {}",
                    Length(out_of_orderness)));
+  if (watermark_step == WatermarkStep::kBounded)
+    line(fmt::format(
+        "a record without append time moves it by at most {} beyond the camera's moment before",
+        Length(dedup_horizon)));
   line(fmt::format("future: later than the log's clock + {}", Length(future_tolerance)));
   line(fmt::format("too_late: older than its camera's watermark - {}", Length(dedup_horizon)));
   line(max_age ? fmt::format("too_late: older than the log's clock - {}", Length(*max_age))
@@ -101,6 +105,10 @@ uint64_t PipelineSpec::Fingerprint() const {
                         out_of_orderness.v, dedup_horizon.v, future_tolerance.v,
                         max_age ? max_age->v : -1, camera_ttl.v, count_from.v, count_until.v})
     mix(value);
+  // A setting that a later version added counts only if it is not at its default, so that older
+  // checkpoints stay valid. Each is mixed in behind a number of its own.
+  if (watermark_step != WatermarkStep::kFree)
+    for (int64_t value : {int64_t{1}, int64_t(watermark_step)}) mix(value);
   return hash;
 }
 

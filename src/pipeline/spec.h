@@ -13,6 +13,12 @@ namespace sightline {
 
 enum class TimeUnit : uint8_t { kSeconds, kMillis, kMicros, kNanos };
 enum class Identity : uint8_t { kDetection, kCameraAndDetection };
+// How far a record without append time moves its camera's watermark (docs/SEMANTICS.md, "Clocks
+// without append time").
+enum class WatermarkStep : uint8_t {
+  kFree,     // to its own time
+  kBounded,  // at most dedup_horizon beyond the camera's moment before
+};
 
 struct PipelineSpec {
   TimeUnit timestamp_unit = TimeUnit::kMillis;
@@ -26,6 +32,7 @@ struct PipelineSpec {
   std::optional<Millis> max_age = Millis{7 * 86'400'000LL};  // unset for files and backfill
   // At least max_age + future_tolerance: otherwise a copy could count twice.
   Millis camera_ttl{8 * 86'400'000LL};
+  WatermarkStep watermark_step = WatermarkStep::kFree;
   Millis idle_timeout{30'000};
   EventTime count_from = kBeforeAllTime;  // [count_from, count_until): the hand-over rule
   EventTime count_until = kAfterAllTime;

@@ -44,6 +44,9 @@ TEST(PipelineSpec, ExplainSaysTheNumbers) {
   const std::string text = spec.Explain();
   EXPECT_NE(text.find("the 1 min window"), std::string::npos) << text;
   EXPECT_NE(text.find("max_age is off"), std::string::npos) << text;
+  EXPECT_EQ(text.find("without append time"), std::string::npos) << text;
+  spec.watermark_step = WatermarkStep::kBounded;
+  EXPECT_NE(spec.Explain().find("by at most 1 h beyond"), std::string::npos) << spec.Explain();
 }
 
 TEST(PipelineSpec, FingerprintFollowsWhatChangesResults) {

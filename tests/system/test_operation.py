@@ -297,7 +297,8 @@ def settings_of_a_folder(t: Test) -> None:
     changes = [("window_size", "5m", "pipeline.window_size was 60000 ms and is 300000 ms now"),
                ("dedup_horizon", "2h", "pipeline.dedup_horizon was 3600000 ms and is 7200000 ms now"),
                ("identity", "camera_and_detection", "pipeline.identity was detection"),
-               ("timestamp_unit", "s", "pipeline.timestamp_unit was ms and is s now")]
+               ("timestamp_unit", "s", "pipeline.timestamp_unit was ms and is s now"),
+               ("watermark_step", "bounded", "pipeline.watermark_step was free and is bounded now")]
     server.kill()  # no checkpoint yet: what is stored alone can tell
     for change in changes:
         refused(*change)
