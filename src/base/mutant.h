@@ -22,6 +22,8 @@ enum class Mutant : uint8_t {
   kResetFields,        // recovery by resetting fields instead of building a new task
   kPartitionLateness,  // the partition's watermark decides lateness
   kLastCopy,           // an id keeps the time of its last copy, not the greatest one
+  kCopyConfirms,       // a copy of an event confirms its time (WatermarkStep::kBounded)
+  kLoseClocks,         // checkpoints forget what a camera's clock said (WatermarkStep::kBounded)
   kBatchWatermark,     // lateness depends on how Poll() cuts the stream into batches
   kWholeRun,           // a sink is given a whole spilled run, even a part it already has
   kSpillBeforePut,     // segments leave memory before their run is durable

@@ -18,9 +18,11 @@ namespace {
 
 // Version 3 of the layout that Save() writes: version, fingerprint without the range, count_from,
 // count_until, and the state of Deduplicate. Version 2 had the fingerprint of the whole spec and no
-// range.
+// range. In version 4 the state of Deduplicate has the cameras' clocks; only a pipeline that needs
+// them writes it, so that an older version can read all others.
 constexpr uint64_t kStateVersion = 3;
 constexpr uint64_t kVersionWithoutRange = 2;
+constexpr uint64_t kVersionWithClocks = 4;
 // How many events are looked up together before they are decided in order: enough for their cache
 // misses to overlap, and few enough for the loaded lines to stay in the first-level cache.
 constexpr size_t kTogether = 32;
@@ -44,14 +46,14 @@ Status OtherSettings() {
 // are damaged, of another version, or of other settings.
 Result<CountRange> ReadHeader(ByteReader& in, const PipelineSpec& spec) {
   const uint64_t version = in.Varint();
-  if (in.ok() && version != kStateVersion && version != kVersionWithoutRange)
+  if (in.ok() && (version < kVersionWithoutRange || version > kVersionWithClocks))
     return Status::Stop(
         fmt::format("the checkpoint was written by another version of sightline (state layout {}; "
-                    "this version reads {} and {}): run the version that wrote it",
-                    version, kVersionWithoutRange, kStateVersion));
+                    "this version reads {} to {}): run the version that wrote it",
+                    version, kVersionWithoutRange, kVersionWithClocks));
   const uint64_t fingerprint = in.Fixed64();
   CountRange range{spec.count_from, spec.count_until};
-  if (version == kStateVersion) {
+  if (version != kVersionWithoutRange) {
     range = {{in.Signed()}, {in.Signed()}};
     if (in.ok() && fingerprint != FingerprintWithoutRange(spec)) return OtherSettings();
   } else if (in.ok() && fingerprint != spec.Fingerprint()) {
@@ -152,11 +154,13 @@ size_t CountOperator::open_bytes() const { return state_->windows.dead_letter_by
 Watermark CountOperator::watermark() const { return state_->deduplicate.watermark(); }
 int64_t CountOperator::remembered_ids() const { return state_->deduplicate.remembered_ids(); }
 int64_t CountOperator::cameras() const { return state_->deduplicate.cameras(); }
+ClockJumps CountOperator::clock_jumps() const { return state_->deduplicate.clock_jumps(); }
 
 void CountOperator::Save(const std::function<void(std::string_view)>& out) const {
   CHECK(state_->windows.rows() == 0);
   ByteWriter header;
-  header.Varint(kStateVersion);
+  const bool clocks = state_->spec.watermark_step == WatermarkStep::kBounded;
+  header.Varint(clocks ? kVersionWithClocks : kStateVersion);
   header.Fixed64(FingerprintWithoutRange(state_->spec));
   header.Signed(state_->spec.count_from.v);
   header.Signed(state_->spec.count_until.v);
@@ -172,13 +176,7 @@ Status CountOperator::Load(std::string_view bytes) {
   state_->loaded_range = range.value();
   RETURN_IF_ERROR(state_->deduplicate.Load(in));
   if (!range_changed()) return Status::Ok();
-  const Watermark watermark = state_->deduplicate.watermark();
-  return CheckRange(state_->loaded_range, spec,
-                    // The watermark is the greatest accepted time - out_of_orderness; undo the
-                    // subtraction.
-                    watermark == kBeforeAllTime ? std::nullopt
-                                                : std::optional(std::min(watermark, kAfterAllTime) +
-                                                                spec.out_of_orderness));
+  return CheckRange(state_->loaded_range, spec, state_->deduplicate.greatest());
 }
 
 Status CountOperator::CheckSettings(const PipelineSpec& spec, std::string_view state) {
@@ -195,7 +193,7 @@ std::optional<CountRange> CountOperator::RangeOf(std::string_view state) {
   const uint64_t version = in.Varint();
   in.Fixed64();
   const CountRange range{{in.Signed()}, {in.Signed()}};
-  if (!in.ok() || version != kStateVersion) return std::nullopt;
+  if (!in.ok() || (version != kStateVersion && version != kVersionWithClocks)) return std::nullopt;
   return range;
 }
 

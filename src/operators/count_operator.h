@@ -14,6 +14,7 @@
 #include "base/status.h"
 #include "model/event.h"
 #include "model/segment.h"
+#include "operators/clock_jumps.h"
 #include "pipeline/spec.h"
 
 namespace sightline {
@@ -53,6 +54,7 @@ class CountOperator {
   Watermark watermark() const;
   int64_t remembered_ids() const;  // includes ids that are forgotten but not yet swept
   int64_t cameras() const;
+  ClockJumps clock_jumps() const;  // since this object was built
 
   // Writes the state for a checkpoint: cameras and remembered ids. The open counts must have been
   // taken before.

@@ -6,6 +6,25 @@
 #include "base/mutant.h"
 
 namespace sightline {
+namespace {
+
+// The event times of a state that is not damaged.
+bool IsSane(EventTime time) { return time > kBeforeAllTime && time < kAfterAllTime; }
+
+void WriteTime(ByteWriter& writer, std::optional<EventTime> time) {
+  writer.Varint(time.has_value());
+  writer.Signed(time.value_or(EventTime{}).v);
+}
+
+// False: the time is damaged.
+bool ReadTime(ByteReader& in, std::optional<EventTime>* time) {
+  const bool has_time = in.Varint() != 0;
+  const EventTime read{in.Signed()};
+  if (has_time) *time = read;
+  return IsSane(read);
+}
+
+}  // namespace
 
 uint32_t ItemNumbers::Intern(std::string_view name) {
   if (const auto it = index_.find(name); it != index_.end()) return it->second;
@@ -42,8 +61,10 @@ Decision Deduplicate::Decide(const Event& event, AppendTime now, const Hint& hin
   const bool has_clock = now != kNoAppendTime;
   const AppendTime heard = MarkHeard(camera, now);
   const bool future = has_clock && event.time > ToEventTime(now) + spec_.future_tolerance;
+  const std::optional<EventTime> reach = Reach(event, hint.camera, now);
   if (event.kind == Event::Kind::kHeartbeat) {
-    if (!future) Advance(camera, event.time);  // the camera's clock can be wrong in heartbeats, too
+    if (!future)
+      Advance(camera, event.time, reach);  // the camera's clock can be wrong in heartbeats, too
     return {.camera = hint.camera};
   }
   if (future) return {.outcome = Outcome::kFuture, .camera = hint.camera};
@@ -52,7 +73,7 @@ Decision Deduplicate::Decide(const Event& event, AppendTime now, const Hint& hin
   // An event outside [count_from, count_until) is remembered all the same: so the memory does not
   // depend on the range, and the range may change (CountOperator::Load).
   const Decision decision = Remember(event, heard, hint);
-  Advance(camera, event.time);
+  Advance(camera, event.time, reach);
   if (outside) return {.outcome = Outcome::kOutside, .camera = hint.camera};
   return decision;
 }
@@ -72,6 +93,7 @@ uint64_t Deduplicate::HashOf(const Event& event) const {
 uint32_t Deduplicate::CameraOf(CameraId id) {
   const auto [it, is_new] = camera_index_.try_emplace(id, static_cast<uint32_t>(cameras_.size()));
   if (is_new) cameras_.push_back({.id = id});
+  if (is_new && HasClocks()) clocks_.emplace_back();
   return it->second;
 }
 
@@ -102,8 +124,35 @@ AppendTime Deduplicate::MarkHeard(Camera& camera, AppendTime now) {
   return now;
 }
 
-void Deduplicate::Advance(Camera& camera, EventTime time) {
-  if (!camera.greatest || time > *camera.greatest) camera.greatest = time;
+// Without append time, nothing tells a wrong clock from a right one but the camera's other records.
+// So a record moves the watermark by at most dedup_horizon beyond the camera's moment before, and
+// the next moment says whether the clock is to be believed. Records that are too late take part:
+// only they tell that a clock was set right.
+std::optional<EventTime> Deduplicate::Reach(const Event& event, uint32_t camera, AppendTime now) {
+  if (!HasClocks() || now != kNoAppendTime) return event.time;
+  CameraClock& clock = clocks_[camera];
+  const bool is_event = event.kind == Event::Kind::kDetection;
+  // A copy, or another detection of the same frame, does not confirm what the record before says.
+  const bool is_copy = is_event && clock.is_event && event.id == clock.id;
+  const bool same_moment = clock.is_known && (is_copy || event.time == clock.time);
+  if (clock.is_known && (!same_moment || Mutated(Mutant::kCopyConfirms))) {
+    if (event.time < clock.time - spec_.dedup_horizon)
+      clock_jumps_ = {clock_jumps_.count + 1, cameras_[camera].id};
+    clock.reference = clock.time;
+  }
+  clock = {.is_known = true,
+           .is_event = is_event,
+           .id = event.id,
+           .time = event.time,
+           .reference = clock.reference};
+  if (!clock.reference) return std::nullopt;
+  return std::min(event.time, *clock.reference + spec_.dedup_horizon);
+}
+
+void Deduplicate::Advance(Camera& camera, EventTime time, std::optional<EventTime> reach) {
+  if (!greatest_ || time > *greatest_) greatest_ = time;
+  if (!reach) return;
+  if (!camera.greatest || *reach > *camera.greatest) camera.greatest = reach;
   watermark_ = std::max(watermark_, WatermarkOf(camera));
 }
 
@@ -138,8 +187,8 @@ uint32_t Deduplicate::FactFor(const FactKey& key, EventTime newest, uint32_t gue
       fact_index_.At(key.Hash(), [&](uint32_t fact) { return Is(facts_[fact], key); });
   if (newest_fact != kNone && Fits(facts_[newest_fact], newest)) return newest_fact;
   newest_fact = static_cast<uint32_t>(facts_.size());
-  // No accepted event time of this camera lies before the base, so that the difference is not
-  // negative.
+  // A time before the base does not fit. None is accepted, except where the watermark stays behind
+  // the event times (Reach): such a time begins a fact of its own, too.
   facts_.push_back({.camera = key.camera,
                     .generation = cameras_[key.camera].generation,
                     .item = key.item,
@@ -238,24 +287,19 @@ void Deduplicate::IndexFacts() {
 // Layout, integers as in base/bytes.h:
 //   hash seed (8 bytes)
 //   items:   n (string)*
-//   cameras: n (id, has greatest, greatest, last_heard, generation)*
+//   cameras: n (id, has greatest, greatest, last_heard, generation, [clock])*
 //   watermark
+//   [has greatest, greatest]
 //   facts:   n (camera, generation, item, location, base)*
 //   ids:     n (hash, fact, newest: 16 bytes as in memory, little endian)*, ascending hashes
+// What is in brackets is there if HasClocks(); a clock is
+//   (is known, is event, id, time, has reference, reference)
 void Deduplicate::Save(const std::function<void(std::string_view)>& out) const {
   ByteWriter writer;
   writer.Fixed64(hash_seed_);
   writer.Varint(items_.size());
   for (uint32_t i = 0; i < items_.size(); ++i) writer.String(items_.name(i));
-  writer.Varint(cameras_.size());
-  for (const Camera& camera : cameras_) {
-    writer.Signed(camera.id.v);
-    writer.Varint(camera.greatest.has_value());
-    writer.Signed(camera.greatest.value_or(EventTime{}).v);
-    writer.Signed(camera.last_heard.v);
-    writer.Varint(camera.generation);
-  }
-  writer.Signed(watermark_.v);
+  SaveCameras(writer);
   writer.Varint(facts_.size());
   for (const Fact& fact : facts_) {
     writer.Varint(fact.camera);
@@ -275,32 +319,63 @@ void Deduplicate::Save(const std::function<void(std::string_view)>& out) const {
   out(writer.bytes());
 }
 
+void Deduplicate::SaveCameras(ByteWriter& writer) const {
+  writer.Varint(cameras_.size());
+  for (size_t i = 0; i < cameras_.size(); ++i) {
+    const Camera& camera = cameras_[i];
+    writer.Signed(camera.id.v);
+    WriteTime(writer, camera.greatest);
+    writer.Signed(camera.last_heard.v);
+    writer.Varint(camera.generation);
+    if (!HasClocks()) continue;
+    const CameraClock clock = Mutated(Mutant::kLoseClocks) ? CameraClock() : clocks_[i];
+    writer.Varint(clock.is_known);
+    writer.Varint(clock.is_event);
+    writer.Signed(clock.id.v);
+    writer.Signed(clock.time.v);
+    WriteTime(writer, clock.reference);
+  }
+  writer.Signed(watermark_.v);
+  if (HasClocks()) WriteTime(writer, greatest_);
+}
+
 Status Deduplicate::Load(ByteReader& in) {
   CHECK(ids_.size() == 0 && cameras_.empty());
   RETURN_IF_ERROR(LoadTables(in));
   return LoadIds(in);
 }
 
-Status Deduplicate::LoadTables(ByteReader& in) {
+Status Deduplicate::LoadCameras(ByteReader& in) {
   const Status damaged = Status::Stop("the operator state of the checkpoint is damaged");
-  auto sane = [](EventTime time) { return time > kBeforeAllTime && time < kAfterAllTime; };
-  hash_seed_ = in.Fixed64();
-  for (uint64_t n = in.Varint(); in.ok() && n > 0; --n) items_.Intern(in.String());
   for (uint64_t n = in.Varint(); in.ok() && n > 0; --n) {
     Camera camera{.id = {in.Signed()}};
-    const bool has_greatest = in.Varint() != 0;
-    const EventTime greatest{in.Signed()};
-    if (!sane(greatest)) return damaged;
-    if (has_greatest) camera.greatest = greatest;
+    if (!ReadTime(in, &camera.greatest)) return damaged;
     camera.last_heard = {in.Signed()};
     newest_heard_ = std::max(newest_heard_, camera.last_heard);
     camera.generation = static_cast<uint32_t>(in.Varint());
     if (!camera_index_.try_emplace(camera.id, static_cast<uint32_t>(cameras_.size())).second)
       return damaged;
     cameras_.push_back(camera);
+    if (!HasClocks()) continue;
+    CameraClock& clock = clocks_.emplace_back();
+    clock.is_known = in.Varint() != 0;
+    clock.is_event = in.Varint() != 0;
+    clock.id = {in.Signed()};
+    clock.time = {in.Signed()};
+    if (!IsSane(clock.time) || !ReadTime(in, &clock.reference)) return damaged;
   }
   watermark_ = {in.Signed()};
-  if (watermark_ != kBeforeAllTime && !sane(watermark_)) return damaged;
+  if (watermark_ != kBeforeAllTime && !IsSane(watermark_)) return damaged;
+  if (HasClocks()) return ReadTime(in, &greatest_) ? Status::Ok() : damaged;
+  if (watermark_ != kBeforeAllTime) greatest_ = watermark_ + spec_.out_of_orderness;
+  return Status::Ok();
+}
+
+Status Deduplicate::LoadTables(ByteReader& in) {
+  const Status damaged = Status::Stop("the operator state of the checkpoint is damaged");
+  hash_seed_ = in.Fixed64();
+  for (uint64_t n = in.Varint(); in.ok() && n > 0; --n) items_.Intern(in.String());
+  RETURN_IF_ERROR(LoadCameras(in));
   for (uint64_t n = in.Varint(); in.ok() && n > 0; --n) {
     Fact fact;
     fact.camera = static_cast<uint32_t>(in.Varint());
@@ -308,7 +383,7 @@ Status Deduplicate::LoadTables(ByteReader& in) {
     fact.item = static_cast<uint32_t>(in.Varint());
     fact.location = {in.Signed()};
     fact.base = {in.Signed()};
-    if (fact.camera >= cameras_.size() || fact.item >= items_.size() || !sane(fact.base))
+    if (fact.camera >= cameras_.size() || fact.item >= items_.size() || !IsSane(fact.base))
       return damaged;
     facts_.push_back(fact);
   }

@@ -19,6 +19,7 @@
 #include "base/status.h"
 #include "model/event.h"
 #include "model/segment.h"
+#include "operators/clock_jumps.h"
 #include "operators/fact_index.h"
 #include "operators/id_memory.h"
 #include "pipeline/spec.h"
@@ -70,6 +71,9 @@ class Deduplicate {
   void BeginBatch();  // only the planted bug kBatchWatermark uses batches
 
   Watermark watermark() const { return watermark_; }
+  // The greatest accepted event time; none: nothing was accepted yet.
+  std::optional<EventTime> greatest() const { return greatest_; }
+  const ClockJumps& clock_jumps() const { return clock_jumps_; }  // since this object was built
   int64_t remembered_ids() const { return ids_.size(); }
   int64_t cameras() const { return static_cast<int64_t>(cameras_.size()); }
   const ItemNumbers& items() const { return items_; }
@@ -83,7 +87,8 @@ class Deduplicate {
  private:
   struct Camera {
     CameraId id;
-    // The greatest accepted event time; the camera's watermark is this - out_of_orderness.
+    // The camera's watermark is this - out_of_orderness: its greatest accepted event time, or less
+    // if its clock is in doubt (Reach).
     std::optional<EventTime> greatest;
     // The greatest append time in the partition up to its last readable record.
     AppendTime last_heard = kNoAppendTime;
@@ -91,6 +96,14 @@ class Deduplicate {
     // once.
     uint32_t generation = 0;
     EventTime frozen = kBeforeAllTime;  // used by kBatchWatermark only
+  };
+  // What a camera's records without append time say of its clock.
+  struct CameraClock {
+    bool is_known = false;  // there was a record; then id and time are the last one's
+    bool is_event = false;  // not a heartbeat
+    DetectionId id;
+    EventTime time;
+    std::optional<EventTime> reference;  // the last time of the moment before
   };
   // What the first copy of an id said: camera, item and location. IdMemory stores times as 32-bit
   // milliseconds after `base`. A time that does not fit (49 days and later) begins a new fact with
@@ -118,7 +131,10 @@ class Deduplicate {
   bool IsTooLate(const Event& event, const Camera& camera, AppendTime now) const;
   // Returns the append time that counts for forgetting.
   AppendTime MarkHeard(Camera& camera, AppendTime now);
-  void Advance(Camera& camera, EventTime time);
+  // Returns the time up to which the record may move its camera's watermark, if any, and takes note
+  // of what it says of the camera's clock. Call it once for each readable record.
+  std::optional<EventTime> Reach(const Event& event, uint32_t camera, AppendTime now);
+  void Advance(Camera& camera, EventTime time, std::optional<EventTime> reach);
   Decision Remember(const Event& event, AppendTime now, const Hint& hint);
   void InsertId(const IdMemory::Entry& fresh, EventTime time, AppendTime now);
   bool IsRemembered(const IdMemory::Entry& entry, AppendTime now) const;
@@ -127,6 +143,9 @@ class Deduplicate {
   // Returns a fact with this key that can hold the time `newest`; `guess` may be the one.
   uint32_t FactFor(const FactKey& key, EventTime newest, uint32_t guess);
   void IndexFacts();
+  bool HasClocks() const { return spec_.watermark_step == WatermarkStep::kBounded; }
+  void SaveCameras(ByteWriter& writer) const;
+  Status LoadCameras(ByteReader& in);
   Status LoadTables(ByteReader& in);
   Status LoadIds(ByteReader& in);
 
@@ -134,14 +153,17 @@ class Deduplicate {
   uint64_t hash_seed_;
   ItemNumbers items_;
   std::vector<Camera> cameras_;
+  std::vector<CameraClock> clocks_;  // one for each camera, or none at all (HasClocks)
   boost::unordered_flat_map<CameraId, uint32_t, std::hash<CameraId>> camera_index_;
   std::vector<Fact> facts_;
   FactIndex fact_index_;             // maps each key to its newest fact
   size_t compact_at_ = kCompactMin;  // compares with facts_.size() and items_.size()
   IdMemory ids_;
-  EventTime oldest_ = kAfterAllTime;         // no remembered id is older than this
-  bool camera_returned_ = false;             // a generation began since oldest_ was set
-  Watermark watermark_ = kBeforeAllTime;     // the partition's
+  EventTime oldest_ = kAfterAllTime;      // no remembered id is older than this
+  bool camera_returned_ = false;          // a generation began since oldest_ was set
+  Watermark watermark_ = kBeforeAllTime;  // the partition's
+  std::optional<EventTime> greatest_;     // over all cameras, whatever their clocks
+  ClockJumps clock_jumps_;
   AppendTime newest_heard_ = kNoAppendTime;  // the greatest last_heard
 
   static constexpr size_t kCompactMin = 65'536;

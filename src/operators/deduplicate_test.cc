@@ -161,7 +161,112 @@ TEST(Deduplicate, TimesFarApartInOneCameraStayExact) {
   EXPECT_EQ(d.Decide(Detection(1, 2, 4 * jump), kNoAppendTime).outcome, kCounted);
 }
 
-// The same decisions by the simplest means: a map from each id to its first camera and newest time.
+constexpr int64_t kIn2099 = 4'070'908'800'000;
+
+PipelineSpec Bounded() {
+  PipelineSpec spec = Spec();
+  spec.max_age.reset();
+  spec.watermark_step = WatermarkStep::kBounded;
+  return spec;
+}
+
+// What a pipeline with WatermarkStep::kBounded makes of records without append time.
+class BoundedStep : public testing::Test {
+ protected:
+  std::optional<Outcome> Decide(const Event& event) {
+    return d_.Decide(event, kNoAppendTime).outcome;
+  }
+  Deduplicate d_{Bounded()};
+};
+
+TEST_F(BoundedStep, AWrongTimeCostsNoOtherEvent) {
+  for (int64_t i = 0; i < 1'000; ++i)
+    EXPECT_EQ(Decide(Detection(1, i, i == 100 ? kIn2099 : i)), kCounted) << i;
+  EXPECT_EQ(d_.watermark().v, 999 - 10);
+  EXPECT_EQ(d_.clock_jumps().count, 1);
+  EXPECT_EQ(d_.clock_jumps().camera, CameraId{1});
+  // It is remembered as long as its own time asks for.
+  EXPECT_EQ(Decide(Detection(1, 100, kIn2099)), kDuplicate);
+  EXPECT_EQ(Decide(Detection(1, 999, 999)), kDuplicate);
+}
+
+TEST_F(BoundedStep, AWrongTimeMovesTheWatermarkByTheHorizonAtMost) {
+  Decide(Detection(1, 1, 490));
+  Decide(Detection(1, 2, 500));
+  EXPECT_EQ(d_.watermark().v, 490);
+  Decide(Detection(1, 3, kIn2099));
+  EXPECT_EQ(d_.watermark().v, 590);
+  EXPECT_EQ(Decide(Detection(1, 4, 490)), kCounted) << "590 - 100";
+  EXPECT_EQ(Decide(Detection(1, 5, 489)), Outcome::kTooLate);
+}
+
+TEST_F(BoundedStep, TheFirstMomentMovesNothing) {
+  EXPECT_EQ(Decide(Detection(1, 1, kIn2099)), kCounted);
+  EXPECT_EQ(Decide(Detection(1, 1, kIn2099)), kDuplicate);
+  EXPECT_EQ(d_.watermark(), kBeforeAllTime);
+  EXPECT_EQ(Decide(Detection(1, 2, 500)), kCounted);
+  EXPECT_EQ(d_.watermark().v, 490);
+}
+
+TEST_F(BoundedStep, CopiesAndDetectionsOfTheSameFrameConfirmNothing) {
+  Decide(Detection(1, 1, 500));
+  Decide(Detection(1, 2, kIn2099));
+  EXPECT_EQ(Decide(Detection(1, 2, kIn2099)), kDuplicate);
+  EXPECT_EQ(Decide(Detection(1, 2, kIn2099 + 5)), kDuplicate) << "another time, the same event";
+  EXPECT_EQ(Decide(Detection(1, 3, kIn2099 + 5)), kCounted) << "another event, the same time";
+  Decide(Heartbeat(1, kIn2099 + 5));
+  EXPECT_EQ(d_.watermark().v, 590);
+  EXPECT_EQ(Decide(Detection(1, 4, 501)), kCounted);
+}
+
+TEST_F(BoundedStep, TwoMomentsAreBelieved) {
+  Decide(Detection(1, 1, 500));
+  Decide(Detection(1, 2, kIn2099));
+  Decide(Detection(1, 3, kIn2099 + 1));
+  EXPECT_EQ(d_.watermark().v, kIn2099 + 1 - 10);
+  EXPECT_EQ(Decide(Detection(1, 4, 501)), Outcome::kTooLate);
+  EXPECT_EQ(d_.clock_jumps().count, 1) << "and told";
+}
+
+TEST_F(BoundedStep, HeartbeatsFollowOneAnother) {
+  for (int64_t time = 500; time <= 1'000; time += 50) Decide(Heartbeat(1, time));
+  EXPECT_EQ(d_.watermark().v, 990);
+  Decide(Heartbeat(1, kIn2099));
+  EXPECT_EQ(d_.watermark().v, 1'090);
+  Decide(Heartbeat(1, 1'050));
+  EXPECT_EQ(Decide(Detection(1, 1, 1'060)), kCounted);
+}
+
+// A clock that was believed costs the camera the events until now is past it. What is refused
+// meanwhile still says that the clock was set right, or a second jump would be believed at once.
+TEST_F(BoundedStep, ACameraWhoseClockWasWrongTwiceComesBack) {
+  Decide(Detection(1, 1, 500));
+  Decide(Detection(1, 2, 900));
+  Decide(Detection(1, 3, 901));  // believed
+  EXPECT_EQ(Decide(Detection(1, 4, 502)), Outcome::kTooLate);
+  Decide(Detection(1, 5, kIn2099));
+  EXPECT_EQ(Decide(Detection(1, 6, 503)), Outcome::kTooLate);
+  Decide(Detection(1, 7, kIn2099 + 1));
+  EXPECT_EQ(Decide(Detection(1, 8, 790)), Outcome::kTooLate);
+  EXPECT_EQ(Decide(Detection(1, 9, 791)), kCounted) << "901 - 10 - 100";
+}
+
+TEST_F(BoundedStep, ASilenceIsNoJump) {
+  for (const int64_t time : {500, 501, 5'000, 5'001, 9'000}) Decide(Detection(1, time, time));
+  EXPECT_EQ(d_.watermark().v, 5'101 - 10);
+  EXPECT_EQ(d_.clock_jumps().count, 0);
+}
+
+TEST_F(BoundedStep, AppendTimesHaveTheirOwnGuard) {
+  EXPECT_EQ(d_.Decide(Detection(1, 1, 500), {500}).outcome, kCounted);
+  EXPECT_EQ(d_.watermark().v, 490);
+  EXPECT_EQ(d_.Decide(Detection(1, 2, 5'000), {5'000}).outcome, kCounted);
+  EXPECT_EQ(d_.watermark().v, 4'990);
+  EXPECT_EQ(d_.Decide(Detection(1, 3, kIn2099), {5'000}).outcome, Outcome::kFuture);
+}
+
+// The same decisions by the simplest means: a map from each id to its first camera and newest time,
+// and every record of each camera.
 struct Naive {
   struct Seen {
     Event first;
@@ -170,7 +275,19 @@ struct Naive {
   PipelineSpec spec;
   std::map<int64_t, Seen> seen;
   std::map<int64_t, int64_t> greatest;
+  std::map<int64_t, std::vector<Event>> records;  // by camera
+  // The time to which `e` moves its camera's watermark, before out_of_orderness is subtracted.
+  std::optional<int64_t> Reach(const Event& e) {
+    std::vector<Event>& all = records[e.camera.v];
+    all.push_back(e);
+    if (spec.watermark_step == WatermarkStep::kFree) return e.time.v;
+    for (size_t i = all.size() - 1; i > 0; --i)
+      if (all[i].time != all[i - 1].time && all[i].id != all[i - 1].id)
+        return std::min(e.time.v, all[i - 1].time.v + spec.dedup_horizon.v);
+    return std::nullopt;
+  }
   Outcome Decide(const Event& e) {
+    const std::optional<int64_t> reach = Reach(e);
     auto watermark = [&](int64_t camera) {
       return greatest.contains(camera) ? greatest[camera] - spec.out_of_orderness.v
                                        : kBeforeAllTime.v;
@@ -185,17 +302,21 @@ struct Naive {
     } else {
       seen[e.id.v] = {e, e.time.v};
     }
-    auto [g, fresh] = greatest.try_emplace(e.camera.v, e.time.v);
-    if (!fresh) g->second = std::max(g->second, e.time.v);
+    if (reach) {
+      const auto g = greatest.try_emplace(e.camera.v, *reach).first;
+      g->second = std::max(g->second, *reach);
+    }
     return known ? kDuplicate : kCounted;
   }
 };
 
-TEST(Deduplicate, EqualsTheNaiveModelAlsoAcrossSaveAndLoad) {
+void MustEqualTheNaiveModel(WatermarkStep step) {
   std::mt19937_64 random(5);
   PipelineSpec spec = Spec();
   spec.max_age.reset();
   spec.dedup_horizon = {20'000};
+  spec.watermark_step = step;
+  const bool bounded = step == WatermarkStep::kBounded;
   Naive naive{.spec = spec};
   auto d = std::make_unique<Deduplicate>(spec);
   int64_t now = 0;
@@ -205,9 +326,11 @@ TEST(Deduplicate, EqualsTheNaiveModelAlsoAcrossSaveAndLoad) {
     const auto camera = static_cast<int64_t>(random() % 7);
     const int64_t id = random() % 3 != 0 ? i : i - static_cast<int64_t>(random() % 60'000);
     const int64_t late = random() % 50 == 0 ? 40'000 : 30;
-    const Event e =
+    Event e =
         Detection(camera, id, now - static_cast<int64_t>(random() % static_cast<uint64_t>(late)),
                   i % 11 == 0 ? "bus" : "car");
+    if (bounded && random() % 100 == 0)
+      e.time = random() % 2 == 0 ? EventTime{kIn2099} : e.time + Millis{30'000};
     const Outcome expected = naive.Decide(e);
     ASSERT_EQ(*d->Decide(e, kNoAppendTime).outcome, expected) << i;
     ++reached[expected];
@@ -224,33 +347,70 @@ TEST(Deduplicate, EqualsTheNaiveModelAlsoAcrossSaveAndLoad) {
   EXPECT_LT(d->remembered_ids(), 100'000) << "forgotten ids are swept";
 }
 
-TEST(Deduplicate, ADamagedCheckpointIsToldAndNeverCrashes) {
-  CountOperator op(Spec());
-  const std::vector<Event> events = {Detection(1, 1, 500), Detection(2, 2, 510, "bus")};
-  op.OnEvents({0}, {500}, events);
+TEST(Deduplicate, EqualsTheNaiveModelAlsoAcrossSaveAndLoad) {
+  MustEqualTheNaiveModel(WatermarkStep::kFree);
+}
+
+TEST(Deduplicate, EqualsTheNaiveModelWhereWatermarksAreBounded) {
+  MustEqualTheNaiveModel(WatermarkStep::kBounded);
+}
+
+std::string StateOf(const PipelineSpec& spec, const std::vector<Event>& events,
+                    AppendTime append_time) {
+  CountOperator op(spec);
+  op.OnEvents({0}, append_time, events);
   (void)op.TakeSegment({0}, {1});
   std::string bytes;
   op.Save([&](std::string_view piece) { bytes += piece; });
+  return bytes;
+}
+
+void MustTellDamage(const PipelineSpec& spec, AppendTime append_time) {
+  const std::string bytes = StateOf(
+      spec, {Detection(1, 1, 500), Detection(2, 2, 510, "bus"), Heartbeat(2, 511)}, append_time);
   {
-    CountOperator whole(Spec());
+    CountOperator whole(spec);
     EXPECT_TRUE(whole.Load(bytes).ok());
     EXPECT_EQ(whole.remembered_ids(), 2);
   }
   for (size_t size = 0; size < bytes.size(); ++size) {
-    CountOperator cut(Spec());
+    CountOperator cut(spec);
     EXPECT_EQ(cut.Load(std::string_view(bytes).substr(0, size)).code(), StatusCode::kStop) << size;
   }
   for (size_t at = 0; at < bytes.size(); ++at) {
     std::string flipped = bytes;
     flipped[at] = static_cast<char>(flipped[at] ^ 0xff);
-    CountOperator odd(Spec());
+    CountOperator odd(spec);
     (void)odd.Load(flipped);  // the checkpoint has a checksum, so damage may go unnoticed here, but
                               // must not crash
   }
-  PipelineSpec other = Spec();
+  PipelineSpec other = spec;
   other.window_size = {120'000};
   CountOperator refused(other);
   EXPECT_NE(refused.Load(bytes).message().find("settings"), std::string::npos);
+}
+
+TEST(Deduplicate, ADamagedCheckpointIsToldAndNeverCrashes) {
+  MustTellDamage(Spec(), {500});
+  MustTellDamage(Bounded(), kNoAppendTime);
+}
+
+// A version that does not know WatermarkStep reads what a pipeline without it writes, and is told
+// of another layout otherwise.
+TEST(CountOperator, OnlyAPipelineWithClocksWritesTheirLayout) {
+  PipelineSpec free = Bounded();
+  free.watermark_step = WatermarkStep::kFree;
+  const std::vector<Event> events = {Detection(1, 1, 500), Detection(1, 2, 510)};
+  const std::string without = StateOf(free, events, kNoAppendTime);
+  const std::string with = StateOf(Bounded(), events, kNoAppendTime);
+  EXPECT_EQ(without[0], 3);
+  EXPECT_EQ(with[0], 4);
+  for (const auto& [spec, state] : {std::pair{free, with}, std::pair{Bounded(), without}}) {
+    CountOperator other(spec);
+    EXPECT_NE(other.Load(state).message().find("other pipeline settings"), std::string::npos);
+    EXPECT_FALSE(CountOperator::CheckSettings(spec, state).ok());
+  }
+  EXPECT_EQ(CountOperator::RangeOf(with), CountRange{});
 }
 
 // The hand-over: the memory does not depend on the range. So the state continues under another
@@ -295,6 +455,18 @@ TEST(CountOperator, TheRangeMayChangeAheadOfAllEvents) {
   ASSERT_TRUE(CountOperator::RangeOf(after));
   EXPECT_EQ(CountOperator::RangeOf(after)->until, EventTime{520});
   EXPECT_FALSE(CountOperator::RangeOf(after.substr(0, 9)));
+}
+
+// The watermark does not say how far the events of a camera with a wrong clock go.
+TEST(CountOperator, TheRangeMayNotChangeBehindAWrongTime) {
+  const std::string state =
+      StateOf(Bounded(), {Detection(1, 1, 500), Detection(1, 2, 2'000), Detection(1, 3, 501)},
+              kNoAppendTime);
+  PipelineSpec until = Bounded();
+  until.count_until = {1'500};
+  EXPECT_NE(CountOperator(until).Load(state).message().find("up to 2000 ms"), std::string::npos);
+  until.count_until = {2'001};
+  EXPECT_TRUE(CountOperator(until).Load(state).ok());
 }
 
 TEST(CountOperator, OutcomesDoNotDependOnTheHashSeedAndTheStateKeepsIt) {

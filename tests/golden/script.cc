@@ -106,6 +106,8 @@ void Set(const std::vector<std::string>& words, Script& script) {
     spec.timestamp_unit = units.at(value);
   } else if (name == "identity" && (value == "camera" || value == "detection")) {
     spec.identity = value == "camera" ? Identity::kCameraAndDetection : Identity::kDetection;
+  } else if (name == "watermark_step" && (value == "free" || value == "bounded")) {
+    spec.watermark_step = value == "free" ? WatermarkStep::kFree : WatermarkStep::kBounded;
   } else if (name == "partitions") {
     script.partitions = static_cast<int32_t>(Number(value));
   } else {

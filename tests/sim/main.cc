@@ -48,6 +48,8 @@ constexpr Planted kPlanted[] = {
     {Mutant::kResetFields, "RESET_FIELDS", 3'000},
     {Mutant::kPartitionLateness, "PARTITION_LATENESS", 3'000},
     {Mutant::kLastCopy, "LAST_COPY", 3'000},
+    {Mutant::kCopyConfirms, "COPY_CONFIRMS", 3'000},
+    {Mutant::kLoseClocks, "LOSE_CLOCKS", 3'000},
     {Mutant::kBatchWatermark, "BATCH_WATERMARK", 3'000},
     {Mutant::kWholeRun, "WHOLE_RUN", 3'000},
     {Mutant::kSpillBeforePut, "SPILL_BEFORE_PUT", 3'000},

@@ -30,6 +30,9 @@ namespace sightline::sim {
   X(spooled)                          \
   X(no_append_time)                   \
   X(append_time_back)                 \
+  X(watermark_held_back)              \
+  X(clock_believed)                   \
+  X(clock_set_right)                  \
   X(identity_with_camera)             \
   /* messages */                      \
   X(message_of_lines)                 \

@@ -31,6 +31,7 @@ class Judgement {
       heard = newest_ = std::max(newest_, now);
       Hear(e.camera, heard);
     }
+    const std::optional<int64_t> reach = has_clock ? e.time : ReachOf(e);
     const bool heartbeat = e.kind == Event::Kind::kHeartbeat;
     if (has_clock && e.time > now + spec_.future_tolerance.v) {
       Note(Reach::future_heartbeat, heartbeat);
@@ -43,7 +44,7 @@ class Judgement {
       Note(Reach::too_late_by_max_age, !late);
       return {.outcome = Outcome::kTooLate};
     }
-    return Accept(e, heard);
+    return Accept(e, heard, reach);
   }
 
  private:
@@ -52,6 +53,27 @@ class Judgement {
     int64_t newest = 0;
   };
   using Identity = std::pair<int64_t, int64_t>;
+
+  // How far an element without append time moves its camera's watermark. It looks back through
+  // everything that the camera sent: to where the moment began that the element is part of.
+  std::optional<int64_t> ReachOf(const Element& e) {
+    if (spec_.watermark_step == WatermarkStep::kFree) return e.time;
+    std::vector<Element>& sent = sent_[e.camera];
+    sent.push_back(e);
+    for (size_t i = sent.size() - 1; i > 0; --i) {
+      const Element &later = sent[i], &before = sent[i - 1];
+      const bool heartbeats =
+          later.kind == Event::Kind::kHeartbeat || before.kind == Event::Kind::kHeartbeat;
+      if (later.time == before.time || (!heartbeats && later.id == before.id)) continue;
+      const int64_t most = before.time + spec_.dedup_horizon.v;
+      Note(Reach::watermark_held_back, e.time > most);
+      Note(Reach::clock_set_right, e.time < before.time - spec_.dedup_horizon.v);
+      Note(Reach::clock_believed,
+           i > 1 && e.time <= most && before.time - sent[i - 2].time > spec_.dedup_horizon.v);
+      return std::min(e.time, most);
+    }
+    return std::nullopt;
+  }
 
   // After a silence of camera_ttl, what a camera had sent is forgotten, but its watermark is not.
   void Hear(int64_t camera, int64_t now) {
@@ -69,7 +91,7 @@ class Judgement {
            time < it->second - spec_.out_of_orderness.v - spec_.dedup_horizon.v;
   }
 
-  Verdict Accept(const Element& e, int64_t now) {
+  Verdict Accept(const Element& e, int64_t now, std::optional<int64_t> reach) {
     const bool by_camera = spec_.identity == sightline::Identity::kCameraAndDetection;
     const Identity identity{by_camera ? e.camera : 0, e.id};
     const bool heartbeat = e.kind == Event::Kind::kHeartbeat;
@@ -77,9 +99,12 @@ class Judgement {
     const bool remembered = !heartbeat && it != seen_.end() &&
                             !IsBehindHorizon(it->second.first.camera, it->second.newest) &&
                             (now == kNoAppendTime.v || !IsSilent(it->second.first.camera, now));
-    Verdict verdict{.watermark = e.time - spec_.out_of_orderness.v};
-    const auto greatest = greatest_.try_emplace(e.camera, e.time).first;
-    greatest->second = std::max(greatest->second, e.time);
+    Verdict verdict;
+    if (reach) {
+      verdict.watermark = *reach - spec_.out_of_orderness.v;
+      const auto greatest = greatest_.try_emplace(e.camera, *reach).first;
+      greatest->second = std::max(greatest->second, *reach);
+    }
     if (heartbeat) return verdict;
 
     if (remembered) it->second.newest = std::max(it->second.newest, e.time);
@@ -113,8 +138,10 @@ class Judgement {
   int64_t newest_ = INT64_MIN;  // the greatest append time of a readable element so far
   bool steady_ = true;          // append times have never gone back
   std::map<Identity, Seen> seen_;
-  std::map<int64_t, int64_t> greatest_;  // the greatest accepted event time of each camera
-  std::map<int64_t, int64_t> heard_;     // newest_ at each camera's last readable element
+  // The greatest time up to which each camera's watermark was moved, without out_of_orderness.
+  std::map<int64_t, int64_t> greatest_;
+  std::map<int64_t, std::vector<Element>> sent_;  // by camera: its elements without append time
+  std::map<int64_t, int64_t> heard_;              // newest_ at each camera's last readable element
   std::set<std::tuple<int64_t, int64_t, int64_t, int64_t, std::string>> counted_;
 };
 

@@ -17,7 +17,8 @@ namespace sightline::sim {
 struct Verdict {
   std::optional<Outcome> outcome;  // none: a heartbeat
   bool conflict = false;
-  std::optional<int64_t> watermark;  // the camera's watermark, if the element is accepted
+  // What the camera's watermark must be at least, if the element is accepted and moves it.
+  std::optional<int64_t> watermark;
 };
 std::vector<std::vector<Verdict>> Judge(const PipelineSpec& spec,
                                         const std::vector<Message>& topic);

@@ -296,9 +296,19 @@ class Generator {
       e.time = prng_.OneIn(4) && has_append_time_ ? far : camera.clock;
     }
     if (kind == 3 && has_append_time_) e.time = far;
+    if (!has_append_time_ && spec_.watermark_step == WatermarkStep::kBounded) Jump(camera, e);
     if (kind >= 28 && !others.empty()) return Copy(camera, others, kind);
     if (e.kind == Event::Kind::kDetection) others.push_back(e);
     return e;
+  }
+
+  // Now and then the camera's clock jumps, for one detection or for a few.
+  void Jump(const Camera& camera, Element& e) {
+    int64_t& jump = jumps_[camera.id];
+    if (prng_.OneIn(3)) jump = 0;
+    if (prng_.OneIn(12)) jump = prng_.OneIn(3) ? kTooFar : prng_.Below(3 * spec_.dedup_horizon.v);
+    if (prng_.OneIn(60)) jump = -spec_.dedup_horizon.v - prng_.Below(600);
+    e.time += jump;
   }
 
   // Copies something that was sent recently, or long ago.
@@ -324,6 +334,9 @@ class Generator {
   bool has_append_time_ = true;
   bool unsteady_ = false;
   int64_t log_step_ = 0;
+  // A jump after which times do not fit 32 bits.
+  static constexpr int64_t kTooFar = 2'000'000'000'000;
+  std::map<int64_t, int64_t> jumps_;  // by camera: how far its clock is wrong
 };
 
 }  // namespace
@@ -342,6 +355,8 @@ PipelineSpec RandomSpec(Prng& prng) {
   spec.camera_ttl = {spec.max_age.value_or(Millis{600}).v + 30 + prng.Below(200)};
   if (prng.OneIn(3)) spec.count_from = {prng.Below(800)};
   if (prng.OneIn(3)) spec.count_until = {800 + prng.Below(800)};
+  // From a generator of its own, so that the seeds stay what they were.
+  if (Prng{prng.state ^ 0x5bd1e995}.OneIn(2)) spec.watermark_step = WatermarkStep::kBounded;
   return spec;
 }
 

@@ -239,7 +239,7 @@ def options_of(settings: dict[str, str]) -> list[str]:
             value = f"2025-11-22T{value}:00Z"
         elif name == "identity":
             value = {"camera": "camera_and_detection", "detection": "detection"}[value]
-        elif name not in ("timestamp_unit", "partitions"):
+        elif name not in ("timestamp_unit", "watermark_step", "partitions"):
             value = f"{length_ms(value)}ms"
         if name != "partitions":
             options += [f"--pipeline.{name}", value]
@@ -311,6 +311,8 @@ def rule_options(rule: dict) -> list[str]:
     for name, value in rule.items():
         if name in ("count_from", "count_until"):
             options += [f"--pipeline.{name}", str(value)] if value is not None else []
+        elif name == "watermark_step":
+            options += ["--pipeline.watermark_step", value]
         elif name != "identity":
             options += [f"--pipeline.{name}", "off" if value is None else f"{value}ms"]
     return options
