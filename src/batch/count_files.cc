@@ -43,15 +43,15 @@ class FileCounter {
       free_.push_back(std::make_unique<Block>(spec.timestamp_unit));
   }
 
-  Result<Segment> Run(int32_t threads,
-                      const std::function<void(const CountFilesProgress&)>& progress) {
+  Result<CountFilesResult> Run(int32_t threads,
+                               const std::function<void(const CountFilesProgress&)>& progress) {
     std::vector<std::thread> others;
     for (int32_t i = 1; i < threads; ++i) others.emplace_back([this] { Work({}); });
     Work(progress);
     for (std::thread& other : others) other.join();
     if (!failure_.ok()) return failure_;
     TakeOpen();
-    return std::move(result_);
+    return CountFilesResult{std::move(result_), op_.clock_jumps()};
   }
 
  private:
@@ -203,8 +203,9 @@ boost::json::object LedgerObject(const Ledger& ledger) {
 
 }  // namespace
 
-Result<Segment> CountFiles(const PipelineSpec& spec, const CountFilesOptions& options,
-                           const std::function<void(const CountFilesProgress&)>& progress) {
+Result<CountFilesResult> CountFiles(
+    const PipelineSpec& spec, const CountFilesOptions& options,
+    const std::function<void(const CountFilesProgress&)>& progress) {
   PipelineSpec file_spec = spec;
   file_spec.pane_size = spec.window_size;  // only windows are printed: panes would cost time
   FileCounter counter(file_spec, options);
@@ -254,6 +255,14 @@ std::string FormatLedger(const Segment& result) {
   fmt::format_to(std::back_inserter(out), "; of the duplicates {} conflict; {} heartbeats\n",
                  total.conflicts, total.heartbeats);
   return out;
+}
+
+std::string FormatClockJumps(const ClockJumps& jumps, const PipelineSpec& spec) {
+  if (jumps.count == 0) return "";
+  return fmt::format(
+      "warning: jumps of camera clocks: {}; the last was that of camera {}, whose times went back "
+      "by more than {} s: look for wrong times in the counts\n",
+      jumps.count, jumps.camera.v, spec.dedup_horizon.v / 1'000);
 }
 
 std::string FormatLedgerJson(const Segment& result) {

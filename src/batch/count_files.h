@@ -13,6 +13,7 @@
 #include "base/status.h"
 #include "model/location.h"
 #include "model/segment.h"
+#include "operators/clock_jumps.h"
 #include "pipeline/spec.h"
 
 namespace sightline {
@@ -27,10 +28,15 @@ struct CountFilesProgress {
   int64_t events = 0;
 };
 
-// Returns the counts and the ledger of all files together. Calls `progress` now and then, on the
+struct CountFilesResult {
+  Segment counted;  // the counts and the ledger of all files together
+  ClockJumps clock_jumps;
+};
+
+// Calls `progress` now and then, on the
 // calling thread. kStop names a file that cannot be read.
-Result<Segment> CountFiles(const PipelineSpec& spec, const CountFilesOptions& options,
-                           const std::function<void(const CountFilesProgress&)>& progress);
+Result<CountFilesResult> CountFiles(const PipelineSpec& spec, const CountFilesOptions& options,
+                                    const std::function<void(const CountFilesProgress&)>& progress);
 
 enum class CountsFormat : uint8_t { kCsv, kJson };
 
@@ -42,5 +48,7 @@ std::string FormatCounts(const Segment& result, const PipelineSpec& spec,
 std::string FormatLedger(const Segment& result);
 // Formats the ledger as JSON: the totals, and the sums by location and camera.
 std::string FormatLedgerJson(const Segment& result);
+// Formats what is to be said of the cameras' clocks as a line of text; empty if it is nothing.
+std::string FormatClockJumps(const ClockJumps& jumps, const PipelineSpec& spec);
 
 }  // namespace sightline

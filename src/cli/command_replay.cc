@@ -73,7 +73,7 @@ int Run(Options& options) {
   if (const Status valid = options.spec.Validate(); !valid.ok()) return Fail(valid.message());
   const int32_t cores = std::max(1, static_cast<int32_t>(std::thread::hardware_concurrency()));
   auto bar = std::make_unique<ProgressBar>();
-  Result<Segment> result =
+  Result<CountFilesResult> result =
       CountFiles(options.spec,
                  {.paths = options.files,
                   .threads = options.threads > 0 ? options.threads : cores,
@@ -81,15 +81,17 @@ int Run(Options& options) {
                  [&](const CountFilesProgress& progress) { (*bar)(progress); });
   bar.reset();
   if (!result.ok()) return Fail(result.status().message());
+  const Segment& counted = result.value().counted;
   const std::string counts =
-      FormatCounts(result.value(), options.spec, locations,
+      FormatCounts(counted, options.spec, locations,
                    options.format == "json" ? CountsFormat::kJson : CountsFormat::kCsv);
   const bool written = std::fwrite(counts.data(), 1, counts.size(), stdout) == counts.size();
   if (!written || std::fflush(stdout) != 0) return Fail("cannot write to standard output");
-  fmt::print(stderr, "{}", FormatLedger(result.value()));
+  fmt::print(stderr, "{}{}", FormatLedger(counted),
+             FormatClockJumps(result.value().clock_jumps, options.spec));
   if (!options.ledger.empty()) {
     std::ofstream file(options.ledger, std::ios::binary);
-    file << FormatLedgerJson(result.value());
+    file << FormatLedgerJson(counted);
     if (!file.flush()) return Fail(fmt::format("cannot write the ledger to '{}'", options.ledger));
   }
   return 0;
@@ -123,11 +125,20 @@ void AddReplayCommand(CLI::App& app, int* result) {
     replay->add_option(name, value->v, help)->capture_default_str();
   };
   PipelineSpec& spec = options->spec;
+  spec.watermark_step = WatermarkStep::kBounded;  // a file has no append times
   millis("--window-ms", &spec.window_size, "The size of the windows.");
   millis("--dedup-horizon-ms", &spec.dedup_horizon,
          "The time for which a detection is remembered.");
   millis("--out-of-orderness-ms", &spec.out_of_orderness,
          "The time by which a camera's events may be out of order.");
+  replay
+      ->add_option(
+          "--watermark-step", spec.watermark_step,
+          "How far an event moves its camera's watermark. free: to its own time. bounded: by "
+          "at most the horizon at once, so that a wrong time costs no other events.")
+      ->type_name("free | bounded [bounded]")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, WatermarkStep>{
+          {"free", WatermarkStep::kFree}, {"bounded", WatermarkStep::kBounded}}));
   replay->add_option("--count-from-ms", spec.count_from.v,
                      "The start of the range of event time that is counted, in Unix ms.");
   replay->add_option("--count-until-ms", spec.count_until.v,

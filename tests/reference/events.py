@@ -13,6 +13,7 @@ from collections import deque
 EPOCH = datetime.datetime(1970, 1, 1)
 DAY = 86_400_000
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+LAST_TIME = 253_402_300_799_999
 ITEMS = ["person", "car", "bus", "bicycle", "dog", "umbrella", "traffic light", "Fußgänger", "自転車",
          "🚲", "a,b", 'say "hi"', "back\\slash", "new\nline", "tab\there", " leading", "trailing ",
          "{brace", "]", "é" * 128, "x" * 256, "\u007f", "NULL", "Car", "cars", "'quote'", "0", "-"]
@@ -64,7 +65,10 @@ class Maker:
         self.locations = [INT64_MIN, INT64_MAX, 0] + [r.randrange(10**4) for _ in range(8)]
         self.skew = {camera: r.choice([0, 0, 0, -1_000, -5_000, -3_600_000, 30_000, 59_990, 60_001])
                      for camera in self.cameras}
-        self.greatest: dict[int, int] = {}
+        self.bounded = rule["watermark_step"] == "bounded" and not with_append_time
+        self.greatest: dict[int, int] = {}  # the time that the camera's watermark follows
+        self.last: dict[int, tuple] = {}       # (detection, time) of the camera's newest record
+        self.reference: dict[int, int] = {}    # the last time of the moment before
         self.heard: dict[int, int] = {}
         self.recent: deque = deque(maxlen=3_000)  # (camera, location, id, item, time)
         self.next_id = r.choice([1, INT64_MIN, INT64_MAX - 10**9])
@@ -137,6 +141,8 @@ class Maker:
             return self.now - (rule["max_age"] or 7 * DAY) + r.choice([-1, 0, 1])
         if where < 0.10:
             return late + r.randrange(-60_000, 3_600_000)
+        if self.bounded and 0.2 < where < 0.2 + 60 / self.count:
+            return self.jump(camera)
         if where < 0.10 + 10 / self.count:
             return self.now + r.choice([3_600_000, -7_200_000, -30 * DAY])
         if where < 0.11 and rule["count_from"] is not None:
@@ -145,6 +151,28 @@ class Maker:
             return rule["count_until"] + r.choice([-1, 0, 1])
         time = self.now + self.skew[camera] - int(r.expovariate(1 / 4_000))
         return time - time % self.grid
+
+    def jump(self, camera: int) -> int:
+        """A clock that is wrong: by much, or by what a step may just be."""
+        r = self.random
+        last = self.last[camera][1] if camera in self.last else self.now
+        if r.random() < 0.5:
+            return last + self.rule["dedup_horizon"] + r.choice([-1, 0, 1])
+        return min(self.now + r.choice([3_600_000, DAY, 60 * DAY, 36_000 * DAY, -36_000 * DAY]), LAST_TIME)
+
+    def follow(self, camera: int, identity: int | None, time: int) -> None:
+        """The record moves its camera's watermark, as far as it may."""
+        if self.bounded:
+            before = self.last.get(camera)
+            self.last[camera] = identity, time
+            if before is not None and time != before[1] and (identity is None or identity != before[0]):
+                self.reference[camera] = before[1]
+            if camera not in self.reference:
+                return
+            time = min(time, self.reference[camera] + self.rule["dedup_horizon"])
+        elif self.with_append_time and time > self.now + self.rule["future_tolerance"]:
+            return
+        self.greatest[camera] = max(time, self.greatest.get(camera, time))
 
     def copy(self) -> bytes:
         r = self.random
@@ -189,8 +217,7 @@ class Maker:
     def write(self, camera: int, location: int, identity: int, item: str, time: int) -> bytes:
         self.recent.append((camera, location, identity, item, time))
         self.heard[camera] = self.now
-        if not self.with_append_time or time <= self.now + self.rule["future_tolerance"]:
-            self.greatest[camera] = max(time, self.greatest.get(camera, time))
+        self.follow(camera, identity, time)
         return self.dump({"geographical_location_oid": self.integer(location),
                           "video_camera_oid": self.integer(camera),
                           "detection_oid": self.integer(identity),
@@ -200,8 +227,7 @@ class Maker:
         if time is None:
             time = self.time(camera)
         self.heard[camera] = self.now
-        if not self.with_append_time or time <= self.now + self.rule["future_tolerance"]:
-            self.greatest[camera] = max(time, self.greatest.get(camera, time))
+        self.follow(camera, None, time)
         return self.dump({"video_camera_oid": self.integer(camera),
                           "geographical_location_oid": self.integer(self.random.choice(self.locations)),
                           "heartbeat": self.moment(time)})

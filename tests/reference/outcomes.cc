@@ -2,10 +2,11 @@
 //
 //   outcomes INPUT COUNTS [NAME=VALUE]...
 //
-// INPUT has lines of `<append time in ms>\t<message>`. For each element, a line goes to stdout: its
-// outcome, "heartbeat", or "duplicate conflict". The counts per window go to COUNTS as CSV.
-// Settings are those of PipelineSpec, in ms ("off" for none). restart_every=N saves the operator's
-// state after every N messages and continues with a new operator that has loaded it.
+// INPUT has lines of `<append time in ms>\t<message>`; `-` for none. For each element, a
+// line goes to stdout: its outcome, "heartbeat", or "duplicate conflict". The counts per window go
+// to COUNTS as CSV. Settings are those of PipelineSpec, in ms ("off" for none). restart_every=N
+// saves the operator's state after every N messages and continues with a new operator that has
+// loaded it.
 
 #include <fmt/format.h>
 
@@ -53,6 +54,10 @@ void Set(std::string_view name, std::string_view value, Settings* settings) {
   PipelineSpec& spec = settings->spec;
   if (name == "identity") {
     spec.identity = value == "camera" ? Identity::kCameraAndDetection : Identity::kDetection;
+    return;
+  }
+  if (name == "watermark_step") {
+    spec.watermark_step = value == "bounded" ? WatermarkStep::kBounded : WatermarkStep::kFree;
     return;
   }
   const std::optional<int64_t> number =
@@ -178,7 +183,9 @@ int Main(int count, char** arguments) {
     const size_t tab = text.find('\t', at);
     if (tab >= end) Fail("a line has no tab");
     const std::string_view line(text);
-    driver.OnMessage({Number(line.substr(at, tab - at))}, line.substr(tab + 1, end - tab - 1));
+    const std::string_view time = line.substr(at, tab - at);
+    driver.OnMessage(time == "-" ? kNoAppendTime : AppendTime{Number(time)},
+                     line.substr(tab + 1, end - tab - 1));
     at = end + 1;
   }
   driver.WriteCounts(arguments[2]);

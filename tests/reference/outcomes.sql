@@ -3,7 +3,8 @@
 -- In:  table event(n, kind, location, camera, detection, item, time, append_time), one row per element, in
 --      the order of the log. kind: detection, heartbeat, malformed. append_time is NULL for files.
 --      Variables: out_of_orderness, dedup_horizon, future_tolerance, max_age (NULL: off), camera_ttl,
---      count_from, count_until (NULL: none), window_size, identity ('detection' or 'camera').
+--      count_from, count_until (NULL: none), window_size, identity ('detection' or 'camera'),
+--      watermark_step ('free' or 'bounded').
 -- Out: one row per element: n, outcome, conflict, window_start (of counted elements).
 --
 -- An event's time is compared with its camera's watermark before the event. Only accepted times raise a
@@ -20,7 +21,8 @@ rule AS (
          getvariable('count_from')::BIGINT AS count_from,
          getvariable('count_until')::BIGINT AS count_until,
          getvariable('window_size')::BIGINT AS window_size,
-         getvariable('identity') = 'camera' AS by_camera
+         getvariable('identity') = 'camera' AS by_camera,
+         getvariable('watermark_step') = 'bounded' AS bounded
 ),
 -- The rules of the log's clock. They do not apply without append times.
 clocked AS MATERIALIZED (
@@ -30,15 +32,40 @@ clocked AS MATERIALIZED (
   FROM event, rule
   WHERE kind <> 'malformed'
 ),
+-- The moments of each camera's clock, from its records without append time: a record that has the
+-- detection or the time of the one before it is of the same moment.
+told AS (
+  SELECT n, camera, time, lag(time) OVER before AS time_before,
+         coalesce(time <> lag(time) OVER before AND detection <> lag(detection) OVER before,
+                  time <> lag(time) OVER before, true) AS begins
+  FROM clocked WHERE append_time IS NULL
+  WINDOW before AS (PARTITION BY camera ORDER BY n)
+),
+moment AS (
+  SELECT *, count(*) FILTER (WHERE begins) OVER (PARTITION BY camera ORDER BY n) AS moment FROM told
+),
+-- How far a record moves its camera's watermark: to its own time; where steps are bounded, at most
+-- dedup_horizon beyond the last time of the moment before. The first moment moves nothing (NULL).
+moved AS MATERIALIZED (
+  SELECT clocked.*,
+         CASE WHEN NOT bounded OR append_time IS NOT NULL THEN clocked.time
+              WHEN reference IS NOT NULL THEN least(clocked.time, reference + dedup_horizon)
+         END AS reach
+  FROM clocked
+       LEFT JOIN (SELECT n, max(time_before) FILTER (WHERE begins)
+                              OVER (PARTITION BY camera, moment) AS reference
+                  FROM moment) AS step ON step.n = clocked.n,
+       rule
+),
 -- Each camera after each of its readable records: its watermark, when it was last heard, and how often it
 -- was silent for longer than camera_ttl (each time its ids are forgotten).
 camera AS MATERIALIZED (
   SELECT n, camera, append_time AS heard,
-         max(time) FILTER (WHERE NOT future AND (kind = 'heartbeat' OR NOT too_old)) OVER so_far
+         max(reach) FILTER (WHERE NOT future AND (kind = 'heartbeat' OR NOT too_old)) OVER so_far
            - out_of_orderness AS watermark,
          count(*) FILTER (WHERE silence > camera_ttl) OVER so_far AS silences
   FROM (SELECT *, append_time - lag(append_time) OVER (PARTITION BY camera ORDER BY n) AS silence
-        FROM clocked), rule
+        FROM moved), rule
   WINDOW so_far AS (PARTITION BY camera ORDER BY n
                     ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
 ),

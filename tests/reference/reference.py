@@ -4,8 +4,8 @@
     reference.py --outcomes PROGRAM [--sightline PROGRAM] [--seeds N] [--first SEED] [--events N]
 
 For each seed, random events (events.py) are judged by outcomes.sql and by
-- PROGRAM `outcomes` (outcomes.cc): our operator with append times; every element's outcome is compared,
-  and every count;
+- PROGRAM `outcomes` (outcomes.cc): our operator with append times, and without; every element's outcome
+  is compared, and every count;
 - `sightline replay`, which reads files and so has no append times; its rows and its ledger are compared.
 This program decodes elements with Python's own JSON parser. If there is a difference, the input stays on
 disk, and its name is printed. It needs the packages of tools/requirements.txt.
@@ -36,12 +36,13 @@ RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))
                      r"(?:([Zz])|([+-])(\d\d):(\d\d))")
 DEFAULTS = {"out_of_orderness": 10_000, "dedup_horizon": 3_600_000, "future_tolerance": 60_000,
             "max_age": 7 * events.DAY, "camera_ttl": 8 * events.DAY, "count_from": None,
-            "count_until": None, "window_size": 60_000, "identity": "detection"}
+            "count_until": None, "window_size": 60_000, "identity": "detection",
+            "watermark_step": "free"}
 LEDGER_FIELDS = ("received", "counted", "duplicate", "too_late", "future", "malformed", "outside",
                  "conflicts", "heartbeats")
 REPLAY_FLAGS = {"out_of_orderness": "--out-of-orderness-ms", "dedup_horizon": "--dedup-horizon-ms",
                 "window_size": "--window-ms", "count_from": "--count-from-ms",
-                "count_until": "--count-until-ms"}
+                "count_until": "--count-until-ms", "watermark_step": "--watermark-step"}
 
 
 class Malformed(Exception):
@@ -135,6 +136,8 @@ def random_rule(seed: int, now: int) -> dict:
             rule["count_from"] = now + r.choice([-60_000, 60_000, 300_000])
         if r.random() < 0.5:
             rule["count_until"] = now + r.choice([3 * 3_600_000, 2 * events.DAY])
+    # Of no consequence where there are append times. The last draw, so that the others stay as they were.
+    rule["watermark_step"] = r.choice(["free", "bounded", "bounded"])
     return rule
 
 
@@ -242,10 +245,19 @@ def elements_of(lines: list) -> list[tuple]:
 
 
 def compare_outcomes(program: str, seed: int, count: int, folder: pathlib.Path) -> str:
-    rule = random_rule(seed, events.Maker(seed, DEFAULTS, True, count).now)
-    lines, _ = make(seed, rule, count, True)
+    return compare_log(program, seed, count, folder, True)
+
+
+def compare_without_append_time(program: str, seed: int, count: int, folder: pathlib.Path) -> str:
+    return compare_log(program, seed, count, folder, False)
+
+
+def compare_log(program: str, seed: int, count: int, folder: pathlib.Path, has_time: bool) -> str:
+    rule = random_rule(seed, events.Maker(seed, DEFAULTS, has_time, count).now)
+    lines, _ = make(seed, rule, count, has_time)
     path = folder / "input.tsv"
-    path.write_bytes(b"".join(b"%d\t%s\n" % line for line in lines))
+    path.write_bytes(b"".join(b"%s\t%s\n" % (b"%d" % time if has_time else b"-", line)
+                              for time, line in lines))
     reference = Reference(elements_of(lines), rule, folder)
     settings = [f"{name}={'off' if value is None else value}" for name, value in rule.items()]
     restart = [f"restart_every={random.Random(seed).choice([0, 0, 97, 1_000])}"]
@@ -292,6 +304,7 @@ def main() -> int:
     failed = 0
     for seed in range(arguments.first, arguments.first + arguments.seeds):
         for compare, program in ((compare_outcomes, arguments.outcomes),
+                                 (compare_without_append_time, arguments.outcomes),
                                  (compare_replay, arguments.sightline)):
             if not program:
                 continue

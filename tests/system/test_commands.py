@@ -307,6 +307,30 @@ def replay(t: Test) -> None:
     expect_equal(_counts(said.stdout), _first_copies(events, 10_000), "--window-ms 10000")
 
 
+@test(seconds=120)
+def replay_wrong_time(t: Test) -> None:
+    """A thousand lines of a camera, the hundredth of 2099: all are counted, and the jump is told."""
+    start, in_2099 = 1_763_800_020_000, 4_070_908_800_000
+    path = t.folder / "thousand.ndjson"
+    events = [{"geographical_location_oid": 1, "video_camera_oid": 71, "detection_oid": n,
+               "item_name": "bus", "timestamp_detected": in_2099 if n == 100 else start + n * 1_000}
+              for n in range(1, 1_001)]
+    path.write_text("".join(json.dumps(event) + "\n" for event in events))
+    said = t.run("replay", path)
+    text = said.stderr.decode()
+    expect_equal((said.returncode, _counts(said.stdout)), (0, _first_copies(events)), f"replay: {text}")
+    expect_equal(sum(_counts(said.stdout).values()), 1_000, "counted")
+    warnings = [line for line in text.splitlines() if line.startswith("warning: ")]
+    expect_equal(len(warnings), 1, f"warnings in {text!r}")
+    expect("went back" in warnings[0] and "camera 71" in warnings[0], f"the warning: {warnings[0]}")
+    free = t.run("replay", path, "--watermark-step", "free")
+    expect_equal(sum(_counts(free.stdout).values()), 100, "counted with a free step: 99 and that of 2099")
+    expect("warning" not in free.stderr.decode(), f"{free.stderr!r}")
+    path.write_text("".join(json.dumps(event) + "\n" for event in events if event["detection_oid"] != 100))
+    said = t.run("replay", path)
+    expect("warning" not in said.stderr.decode(), f"a file without a wrong time: {said.stderr!r}")
+
+
 def _table(t: Test) -> pathlib.Path:
     table = t.folder / "table.csv"
     table.write_text('geographical_location_oid,geographical_location\n7001,"Square, ""old"""\n')
