@@ -489,6 +489,11 @@ std::vector<Option> AlertsOptions(Settings* o) {
       percent("alerts.clock_percent", &a.clock_percent,
               "The share of a camera's events at which the alert clock_ahead (future events) or "
               "clock_behind (late events) starts. 0 switches both off."),
+      Integer(
+          "alerts.clock_jumps", "number", &a.clock_jumps, 0, 1'000'000'000,
+          "The number of jumps of cameras' clocks, in a partition and alerts.window, at which the "
+          "alert clock_jump starts. It needs pipeline.watermark_step = bounded. 0 switches it "
+          "off."),
       Integer("alerts.lag_min", "records", &a.lag_min, 0, 1'000'000'000'000,
               "The number of waiting records at which the alert lag_growing starts, if their "
               "number grows. 0 switches it off."),
@@ -530,17 +535,17 @@ std::vector<Option> PipelineOptions(Settings* o) {
       MaxAge("pipeline.max_age", &p.max_age, "The maximum age of an event when it arrives."),
       Duration("pipeline.camera_ttl", &p.camera_ttl, 1,
                "The silence of a camera after which its detections are forgotten."),
-      Duration("pipeline.idle_timeout", &p.idle_timeout, 1,
-               "The silence of a partition after which it no longer delays the completeness of "
-               "windows."),
-      Time("pipeline.count_from", &p.count_from,
-           "The start of the range that is counted, for a hand-over. Earlier events get the "
       Choice<WatermarkStep>(
           "pipeline.watermark_step", &p.watermark_step,
           {{"free", WatermarkStep::kFree}, {"bounded", WatermarkStep::kBounded}},
           "How far an event without append time moves its camera's watermark. `free`: to its own "
           "time. `bounded`: by at most pipeline.dedup_horizon at once, so that a wrong time costs "
           "no other events. Choose `bounded` for a new pipeline over a CreateTime topic."),
+      Duration("pipeline.idle_timeout", &p.idle_timeout, 1,
+               "The silence of a partition after which it no longer delays the completeness of "
+               "windows."),
+      Time("pipeline.count_from", &p.count_from,
+           "The start of the range that is counted, for a hand-over. Earlier events get the "
            "outcome `outside`."),
       Time("pipeline.count_until", &p.count_until,
            "The end of the range that is counted, for a hand-over. Events at or after it get the "

@@ -879,6 +879,7 @@ TaskStatus PartitionTask::Snapshot() const {
   status.watermark = operator_.watermark();
   status.remembered_ids = operator_.remembered_ids();
   status.cameras = operator_.cameras();
+  status.clock_jumps = operator_.clock_jumps();
   status.sealed_segments = static_cast<int64_t>(sealed_.size());
   status.sealed_rows = sealed_.rows();
   status.sealed_bytes = sealed_.bytes();

@@ -121,6 +121,7 @@ struct TaskStatus {
   Watermark watermark = kBeforeAllTime;
   int64_t remembered_ids = 0;
   int64_t cameras = 0;
+  ClockJumps clock_jumps;
   int64_t sealed_segments = 0;
   int64_t sealed_rows = 0;
   int64_t sealed_bytes = 0;

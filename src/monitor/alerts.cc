@@ -10,10 +10,10 @@ namespace sightline {
 namespace {
 
 constexpr std::array<std::string_view, kRules> kNames = {
-    "camera_silent",     "location_silent",  "duplicate_storm", "dead_letter_rate",
-    "too_late_rate",     "clock_ahead",      "clock_behind",    "lag_growing",
-    "watermark_stalled", "state_near_limit", "sink_failing",    "clock_unguarded",
-    "degraded",          "records_lost",     "camera_split",    "server_clock"};
+    "camera_silent", "location_silent", "duplicate_storm", "dead_letter_rate",  "too_late_rate",
+    "clock_ahead",   "clock_behind",    "lag_growing",     "watermark_stalled", "state_near_limit",
+    "sink_failing",  "clock_unguarded", "degraded",        "records_lost",      "camera_split",
+    "server_clock",  "clock_jump"};
 constexpr int64_t kMinute = 60'000;
 // A limit is a level, not a rate: its alert ends this many percentage points below the threshold.
 constexpr int64_t kLimitPointsBack = 5;
@@ -123,6 +123,7 @@ struct AlertRules::State {
   void EvaluateSilence();
   void EvaluateLedger();
   void EvaluateClocks();
+  void EvaluateJumps();
   void EvaluateClock(std::string_view subject, const ClockSample& clock);
   void EvaluateLag();
   void EvaluateWatermarks();
@@ -162,6 +163,7 @@ struct AlertRules::State {
   std::map<CameraId, Clock> clocks;                   // of cameras whose clock was ever wrong
   std::deque<std::pair<int64_t, int64_t>> lags;       // time and lag in records
   using Partition = std::pair<std::string, int32_t>;  // topic and number
+  std::map<Partition, Growth<1>> jumps;
   std::map<Partition, StalledWatermark> watermarks;
   std::map<std::pair<std::string, Partition>, LastChange> sinks;
 };
@@ -360,6 +362,37 @@ void AlertRules::State::EvaluateClocks() {
   }
   std::erase_if(clocks,
                 [this](const auto& entry) { return entry.second.evaluation != evaluation; });
+}
+
+// A partition's window begins with 0, so that the jumps before the first sample count, too.
+void AlertRules::State::EvaluateJumps() {
+  if (options.clock_jumps == 0) return;
+  for (const PartitionSample& partition : sample->partitions) {
+    const auto [known, is_new] = jumps.try_emplace(PartitionOf(partition));
+    Growth<1>& growth = known->second;
+    if (is_new) growth.Add(now_ms, {0}, options.window.v, 0);
+    growth.Add(now_ms, {partition.clock_jumps}, options.window.v, 0);
+    const int64_t jumped = growth.Grown()[0];
+    Finding finding = FindingOf(jumped >= options.clock_jumps);
+    finding.good = jumped == 0;
+    finding.start_after = {};
+    const CameraId camera = partition.jumped_camera;
+    Evaluate({Rule::kClockJump, partition.partition, partition.topic}, finding, [&](Alert& alert) {
+      if (jumped == 0) return;  // it ends with the text that it had
+      alert.subject = NameOf(partition);
+      alert.text = fmt::format(
+          "jumps of camera clocks in {} in the last {}: {}; the last was that of camera {}, whose "
+          "times went back by more than dedup_horizon: its clock is wrong, or it sends old events "
+          "behind new ones",
+          NameOf(partition), InSeconds(options.window.v), jumped, camera.v);
+      alert.facts = {{"jumps", jumped}, {"camera", camera.v}};
+    });
+  }
+  std::erase_if(jumps, [this](const auto& entry) {
+    return std::ranges::none_of(sample->partitions, [&](const PartitionSample& partition) {
+      return PartitionOf(partition) == entry.first;
+    });
+  });
 }
 
 void AlertRules::State::EvaluateLag() {
@@ -581,6 +614,7 @@ std::vector<AlertChange> AlertRules::Evaluate(const MonitorSample& sample) {
   s.EvaluateSilence();
   s.EvaluateLedger();
   s.EvaluateClocks();
+  s.EvaluateJumps();
   s.EvaluateLag();
   s.EvaluateWatermarks();
   s.EvaluateSinks();

@@ -39,8 +39,9 @@ enum class Rule : uint8_t {
   kRecordsLost,
   kCameraSplit,
   kServerClock,
+  kClockJump,
 };
-constexpr size_t kRules = 16;
+constexpr size_t kRules = 17;
 std::string_view ToString(Rule rule);  // "camera_silent"
 
 // A duration or threshold of 0 switches its rule off.
@@ -60,6 +61,7 @@ struct AlertOptions {
   int64_t dead_letter_percent = 5;
   int64_t too_late_percent = 5;
   int64_t clock_percent = 50;  // of a camera's events
+  int64_t clock_jumps = 1;     // of a partition's cameras, in the window
   int64_t lag_min = 10'000;    // records
   Millis watermark_stalled{120'000};
   int64_t state_percent = 90;
@@ -102,6 +104,8 @@ struct PartitionSample {
   Offset position;                     // the next offset to read
   Offset end;                          // of the log; less than `position`: unknown
   std::optional<Watermark> watermark;  // none: this step has no watermarks
+  int64_t clock_jumps = 0;             // operators/clock_jumps.h
+  CameraId jumped_camera;              // of the newest of them
   std::vector<SinkSample> sinks;
 };
 struct LimitSample {

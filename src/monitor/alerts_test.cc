@@ -196,6 +196,40 @@ TEST_F(Alerts, AClockIsTheCamerasOwn) {
   EXPECT_EQ(Pass(200), Reported{"-clock_behind camera 2"});
 }
 
+TEST_F(Alerts, AJumpIsToldAtOnceUntilItsWindowIsOver) {
+  sample.partitions = {{.partition = 4, .running = true}, {.partition = 5, .running = true}};
+  EXPECT_EQ(Pass(100), Reported());
+  sample.partitions[0].clock_jumps = 1;
+  sample.partitions[0].jumped_camera = {71};
+  EXPECT_EQ(Pass(1), Reported{"+clock_jump partition 4"});
+  EXPECT_TRUE(last.text.find("camera 71") != std::string::npos) << last.text;
+  EXPECT_EQ(last.facts[0], std::pair(std::string("jumps"), int64_t{1}));
+  EXPECT_EQ(Pass(59), Reported());
+  EXPECT_EQ(Pass(40), Reported{"-clock_jump partition 4"});
+  EXPECT_TRUE(last.text.find("camera 71") != std::string::npos) << last.text;
+  // A task that was built again counts from 0, and may find the same jump again.
+  sample.partitions[0].clock_jumps = 0;
+  EXPECT_EQ(Pass(10), Reported());
+  sample.partitions[0].clock_jumps = 1;
+  EXPECT_EQ(Pass(1), Reported{"+clock_jump partition 4"});
+}
+
+TEST_F(Alerts, AJumpBeforeTheFirstSampleIsToldToo) {
+  sample.partitions = {{.partition = 4, .running = true, .clock_jumps = 3}};
+  EXPECT_EQ(Pass(1), Reported{"+clock_jump partition 4"});
+}
+
+TEST_F(Alerts, OfManyJumpsTheCommonOnesMayBeAllowed) {
+  AlertOptions some;
+  some.clock_jumps = 10;
+  rules = AlertRules(some);
+  sample.partitions = {{.partition = 4, .running = true}};
+  each_second = [this] { sample.partitions[0].clock_jumps += now_ms / 1'000 % 10 == 0; };
+  EXPECT_EQ(Pass(300), Reported());
+  each_second = [this] { ++sample.partitions[0].clock_jumps; };
+  EXPECT_EQ(Pass(10), Reported{"+clock_jump partition 4"});
+}
+
 TEST_F(Alerts, LagGrows) {
   sample.partitions = {{.partition = 0, .running = true}, {.partition = 1, .running = true}};
   each_second = [&] { sample.partitions[1].end.v += 500; };
@@ -339,7 +373,7 @@ TEST_F(Alerts, ZeroSwitchesARuleOff) {
   AlertOptions off;
   off.camera_silent = off.location_silent = off.watermark_stalled = off.sink_stalled = {};
   off.duplicate_percent = off.dead_letter_percent = off.too_late_percent = 0;
-  off.clock_percent = off.lag_min = off.state_percent = 0;
+  off.clock_percent = off.clock_jumps = off.lag_min = off.state_percent = 0;
   rules = AlertRules(off);
   sample.cameras = {{.camera = {1}, .received = 100, .future = 90}};
   sample.locations = {{.location = {7}}};
@@ -350,6 +384,7 @@ TEST_F(Alerts, ZeroSwitchesARuleOff) {
     Receive(Outcome::kDuplicate, 1'000);
     Receive(Outcome::kMalformed, 1'000);
     Receive(Outcome::kTooLate, 1'000);
+    ++sample.partitions[0].clock_jumps;
     sample.partitions[0].position.v += 1'000;
     sample.partitions[0].end.v += 1'000'000;
   };

@@ -89,6 +89,12 @@ void CollectEngineMetrics(const std::vector<PartitionHealth>& partitions,
     add("sightline_engine_remembered_ids", "The number of remembered detections.", kGauge,
         task.remembered_ids);
     add("sightline_engine_cameras", "The number of cameras seen.", kGauge, task.cameras);
+    add("sightline_engine_clock_jumps_total",
+        "The number of times that a camera's time went back by more than pipeline.dedup_horizon, "
+        "in "
+        "records without append time, since the task was built. Counted with "
+        "pipeline.watermark_step = bounded.",
+        kCounter, task.clock_jumps.count);
     add("sightline_engine_sealed_segments",
         "The number of segments in memory that a sink has not yet committed.", kGauge,
         task.sealed_segments);

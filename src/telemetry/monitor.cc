@@ -312,6 +312,8 @@ void SampleEngine(const std::vector<PartitionHealth>& partitions,
     sample.position = task.position;
     if (end_of) sample.end = end_of(partition.partition);
     sample.watermark = task.watermark;
+    sample.clock_jumps = task.clock_jumps.count;
+    sample.jumped_camera = task.clock_jumps.camera;
     for (size_t i = 0; i < std::min(sinks.size(), task.sinks.size()); ++i) {
       sample.sinks.push_back({.name = sinks[i].name,
                               .committed = task.sinks[i].committed,
@@ -325,6 +327,7 @@ void SampleEngine(const std::vector<PartitionHealth>& partitions,
     sums["checkpoints"] += task.checkpoints;
     sums["remembered_ids"] += task.remembered_ids;
     sums["cameras"] += task.cameras;
+    sums["clock_jumps"] += task.clock_jumps.count;
     sums["pending_bytes"] += task.sealed_bytes;
     sums["spilled_bytes"] += task.spilled_bytes;
     sums["partitions_running"] += sample.running ? 1 : 0;

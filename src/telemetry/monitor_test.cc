@@ -155,6 +155,7 @@ PartitionHealth Running(int32_t partition, const std::string &source) {
   health.task.position = {40};
   health.task.watermark = {1'000};
   health.task.records = 40;
+  health.task.clock_jumps = {2, {71}};
   health.task.sinks = {{.committed = {30}, .commits = 3}, {.committed = {40}, .commits = 4}};
   return health;
 }
@@ -177,6 +178,8 @@ TEST(SampleEngine, IsOfItsPartitionsAndTheirSums) {
   EXPECT_EQ(first.position, Offset{40});
   EXPECT_EQ(first.end, Offset{100});
   EXPECT_EQ(first.watermark, Watermark{1'000});
+  EXPECT_EQ(first.clock_jumps, 2);
+  EXPECT_EQ(first.jumped_camera, CameraId{71});
   ASSERT_EQ(first.sinks.size(), 2);
   EXPECT_EQ(first.sinks[0].name, "counts");
   EXPECT_EQ(first.sinks[0].committed, Offset{30});
@@ -187,6 +190,7 @@ TEST(SampleEngine, IsOfItsPartitionsAndTheirSums) {
   EXPECT_EQ(second.lost_first, Offset{10});
   EXPECT_EQ(second.lost_next, Offset{30});
   EXPECT_THAT(report.numbers, Contains(Pair("records", 80)));
+  EXPECT_THAT(report.numbers, Contains(Pair("clock_jumps", 4)));
   EXPECT_THAT(report.numbers, Contains(Pair("commits counts", 6)));
   EXPECT_THAT(report.numbers, Contains(Pair("commits lake", 8)));
   EXPECT_THAT(report.numbers, Contains(Pair("partitions_running", 1)));

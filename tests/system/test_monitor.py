@@ -18,7 +18,7 @@ from stream import Connection
 # As the rules are, only quicker. The machine's own disk and memory are none of these tests.
 QUICK = ("--alerts.window", "4s", "--alerts.start_after", "1s", "--alerts.end_after", "2s",
          "--alerts.events_min", 5, "--alerts.duplicates_per_second", 1, "--alerts.state_percent", 0)
-RULES = 16
+RULES = 17
 oids = itertools.count(1)
 
 
@@ -246,3 +246,30 @@ def kafka_monitoring(t: Test) -> None:
                "nobody watches it any more")
     for each in (server, counting, page):
         each.expect_quiet_log(r" error kafka: ",)
+
+
+@test(seconds=300)
+def kafka_clock_jump(t: Test) -> None:
+    """A topic with the senders' times and a bounded step: one event of 2099 costs no other event, also
+    behind a kill, and is told."""
+    cluster = Cluster(t)
+    cluster.create_topics(1)
+    cluster.alter_topic("raw_camera_events", message_timestamp_type="CreateTime")
+    server = t.server("--kafka.brokers", cluster.addresses, *QUICK, "--pipeline.watermark_step", "bounded")
+    server.start()
+    start = now_ms() - 1_000_000
+    seen = [{**event(71, 1), "timestamp_detected": 4_070_908_800_000 if n == 100 else start + n * 1_000}
+            for n in range(1, 1_001)]
+    server.post_ok(lines(seen[:100]))
+    wait_until(lambda: server.ledger()["counted"] == 100, 30, "the first hundred are counted")
+    server.kill()
+    server.start()
+    server.post_ok(lines(seen[99:]))  # that of 2099 again
+    said = "alert starts clock_jump (partition 0)"
+    wait_until(lambda: said in server.log(), 30, said)
+    wait_until(lambda: server.ledger()["counted"] == 1_000, 30, "all are counted")
+    expect_equal(server.ledger()["duplicate"], 1, "copies")
+    expect_equal(server.metric("sightline_engine_clock_jumps_total"), 1, "jumps")
+    said = "alert ends clock_jump (partition 0)"
+    wait_until(lambda: said in server.log(), 30, said)
+    server.stop()
