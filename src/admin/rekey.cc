@@ -143,7 +143,6 @@ Status Rekey::WaitForSignal() {
 }
 
 void Rekey::Stop() {
-  LogInfo("stopping");
   shell_.Stop(kServerStop);
   if (runner_) {
     const KafkaCopyStats stats = runner_->stats();
@@ -155,7 +154,6 @@ void Rekey::Stop() {
   }
   shell_.Release();
   runner_.reset();
-  LogInfo("stopped");
 }
 
 }  // namespace

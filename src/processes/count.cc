@@ -243,20 +243,14 @@ void Count::Sample(MonitorReport& report) const {
   sample.locations.clear();
   sample.splits.clear();
   report.ledger = *sample.ledger;
-  const auto end_of = [this](const SourcePartition& partition) {
-    return raw_->EndOf(partition).next;
-  };
-  SampleEngine(runtime_->Snapshot(), tasks_.sinks(), end_of, report);
+  const auto end_of = [this](const SourcePartition& partition) { return raw_->EndOf(partition); };
+  const AppendTime newest = SampleEngine(runtime_->Snapshot(), tasks_.sinks(), end_of, report);
   SampleSystem(settings_.data, report);
   SampleKafka(writer_->stats(), report);
   report.numbers.emplace_back("untracked", activity_.untracked());
   sample.clock_unguarded = raw_->ClockUnguarded();
-  if (sample.clock_unguarded.empty()) {
-    AppendTime newest = kNoAppendTime;
-    for (const PartitionHealth& partition : runtime_->Snapshot())
-      newest = std::max(newest, raw_->EndOf(partition.partition).newest);
+  if (sample.clock_unguarded.empty())
     sample.broker_clock = CompareBrokerClock(newest, clock_.NowMs());
-  }
   sample.troubles = {{"brokers", raw_->trouble()},
                      {"group", membership_->trouble()},
                      {"lake", lake_ ? lake_->trouble() : ""}};
@@ -284,7 +278,6 @@ void Count::ReportProgress() {
 
 // To leave the group drains our partitions and gives them to others.
 void Count::Stop() {
-  LogInfo("stopping");
   shell_.Stop(kServerStop);
   membership_.reset();
   shell_.Release();
@@ -292,7 +285,6 @@ void Count::Stop() {
   runtime_.reset();
   writer_.reset();
   lake_.reset();
-  LogInfo("stopped");
 }
 
 Health Count::ReportHealth() const {

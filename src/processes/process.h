@@ -45,15 +45,19 @@ std::string UrlOf(const Settings& options, const Server& server);
 template <typename Process>
 Status RunProcess(Process& process, const std::function<void(const std::string& url)>& ready) {
   Status status = process.Start();
-  if (!status.ok() && StopAsked()) {
+  const bool started = status.ok();
+  if (started) {
+    ready(process.url());
+    status = process.WaitForSignal();
+    LogInfo("stopping");
+  } else if (StopAsked()) {
     // It was told to end before it had started, which is not a failure.
     LogInfo(status.message());
     status = Status::Ok();
-  } else if (status.ok()) {
-    ready(process.url());
-    status = process.WaitForSignal();
   }
   process.Stop();
+  // A process that has never run does not say that it has stopped.
+  if (started) LogInfo("stopped");
   return status;
 }
 template <typename Process>

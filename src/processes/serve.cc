@@ -265,11 +265,9 @@ Status Serve::WaitForSignal() {
 }
 
 void Serve::Stop() {
-  LogInfo("stopping");
   shell_.Stop(kServerStop);
   feed_.reset();
   shell_.Release();
-  LogInfo("stopped");
 }
 
 std::string Serve::BrokersTrouble() const {

@@ -336,7 +336,6 @@ void StepProcess::ReportProgress() {
 }
 
 void StepProcess::Stop() {
-  LogInfo("stopping");
   shell_.Stop(kServerStop);
   if (membership_) {
     ReportProgress();
@@ -345,7 +344,6 @@ void StepProcess::Stop() {
   shell_.Release();
   loop_.reset();  // before the membership, which its steps use
   membership_.reset();
-  LogInfo("stopped");
 }
 
 void StepProcess::Sample(MonitorReport& report) const {

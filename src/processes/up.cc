@@ -333,9 +333,9 @@ void Up::ExpectLocations() {
 void Up::Sample(MonitorReport& report) const {
   MonitorSample& sample = report.sample;
   activity_.Fill(sample.now_ms, sample);
-  SampleEngine(
+  const AppendTime newest = SampleEngine(
       EngineSnapshot(), tasks_.sinks(),
-      [this](const SourcePartition& partition) { return raw_.log->EndOf(partition).next; }, report);
+      [this](const SourcePartition& partition) { return raw_.log->EndOf(partition); }, report);
   SampleSystem(settings_.data, report);
   report.ledger = live_->LedgerTotal(Scope::All());
   int64_t spilled = 0;
@@ -344,12 +344,8 @@ void Up::Sample(MonitorReport& report) const {
   sample.limits.push_back({"spill", spilled, settings_.engine.spill_max});
   const RawLogReport raw = raw_.log->Report();
   sample.clock_unguarded = raw.clock_unguarded;
-  if (settings_.kafka.enabled() && raw.clock_unguarded.empty()) {
-    AppendTime newest = kNoAppendTime;
-    for (const SourcePartition& partition : raw_.log->Partitions())
-      newest = std::max(newest, raw_.log->EndOf(partition).newest);
+  if (settings_.kafka.enabled() && raw.clock_unguarded.empty())
     sample.broker_clock = CompareBrokerClock(newest, clock_.NowMs());
-  }
   sample.troubles = {{"log", log_->Health().message()},
                      {"raw log", raw.health.message()},
                      {"lake", lake_ ? lake_->trouble() : ""}};
@@ -413,7 +409,6 @@ Status Up::WatchRawLog() {
 }
 
 void Up::Stop() {
-  LogInfo("stopping");
   if (address_written_) folder_.RemoveAddress();
   stop_cameras_ = true;
   for (std::thread& camera : cameras_) camera.join();
@@ -431,7 +426,6 @@ void Up::Stop() {
   lake_.reset();
   raw_ = {};
   if (log_) log_->Close();
-  LogInfo("stopped");
 }
 
 Health Up::ReportHealth() const {

@@ -293,10 +293,11 @@ void Monitor::CollectMetrics(std::vector<Metric>& metrics) const {
          .value = static_cast<double>(state_->topics->dropped())});
 }
 
-void SampleEngine(const std::vector<PartitionHealth>& partitions,
-                  const std::vector<SinkOptions>& sinks,
-                  const std::function<Offset(const SourcePartition&)>& end_of,
-                  MonitorReport& report) {
+AppendTime SampleEngine(const std::vector<PartitionHealth>& partitions,
+                        const std::vector<SinkOptions>& sinks,
+                        const std::function<LogEnd(const SourcePartition&)>& end_of,
+                        MonitorReport& report) {
+  AppendTime newest = kNoAppendTime;
   const bool several = SeveralTopics(partitions);
   std::map<std::string, int64_t> sums;
   for (const PartitionHealth& partition : partitions) {
@@ -310,7 +311,9 @@ void SampleEngine(const std::vector<PartitionHealth>& partitions,
     sample.lost_next = task.gap.next;
     sample.reason = partition.reason;
     sample.position = task.position;
-    if (end_of) sample.end = end_of(partition.partition);
+    const LogEnd end = end_of ? end_of(partition.partition) : LogEnd();
+    sample.end = end.next;
+    newest = std::max(newest, end.newest);
     sample.watermark = task.watermark;
     sample.clock_jumps = task.clock_jumps.count;
     sample.jumped_camera = task.clock_jumps.camera;
@@ -333,6 +336,7 @@ void SampleEngine(const std::vector<PartitionHealth>& partitions,
     sums["partitions_running"] += sample.running ? 1 : 0;
   }
   for (auto& [name, sum] : sums) report.numbers.emplace_back(name, sum);
+  return newest;
 }
 
 ClockSample CompareBrokerClock(AppendTime newest, int64_t now_ms) {

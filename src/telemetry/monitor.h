@@ -16,6 +16,7 @@
 #include "config/options.h"
 #include "connectors/kafka/writer.h"
 #include "engine/runtime.h"
+#include "model/log_end.h"
 #include "model/scope.h"
 #include "monitor/activity.h"
 #include "monitor/alerts.h"
@@ -62,11 +63,11 @@ class Monitor {
 };
 
 // Adds the partitions of a runtime whose tasks have `sinks`. `end_of` returns the end of the log
-// that a partition reads. Null: it is not known.
-void SampleEngine(const std::vector<PartitionHealth>& partitions,
-                  const std::vector<SinkOptions>& sinks,
-                  const std::function<Offset(const SourcePartition&)>& end_of,
-                  MonitorReport& report);
+// that a partition reads. Null: it is not known. Returns the newest append time of these ends.
+AppendTime SampleEngine(const std::vector<PartitionHealth>& partitions,
+                        const std::vector<SinkOptions>& sinks,
+                        const std::function<LogEnd(const SourcePartition&)>& end_of,
+                        MonitorReport& report);
 // Adds the memory of this process with its limit, and the disk of `folder`.
 void SampleSystem(const std::string& folder, MonitorReport& report);
 // What the append time of the newest record, which a broker has given, says about the clocks of

@@ -167,9 +167,13 @@ TEST(SampleEngine, IsOfItsPartitionsAndTheirSums) {
   partitions[1].reason = "records are lost";
   partitions[1].task.gap = {{10}, {30}};
   MonitorReport report;
-  SampleEngine(
+  const AppendTime newest = SampleEngine(
       partitions, {{.name = "counts", .commit_interval_ms = 60}, {.name = "lake"}},
-      [](const SourcePartition &partition) { return Offset{100 + partition.partition}; }, report);
+      [](const SourcePartition &partition) {
+        return LogEnd{{100 + partition.partition}, {900 - partition.partition}};
+      },
+      report);
+  EXPECT_EQ(newest, AppendTime{900});
   ASSERT_EQ(report.sample.partitions.size(), 2);
   const PartitionSample &first = report.sample.partitions[0];
   EXPECT_EQ(first.partition, 0);
@@ -198,8 +202,9 @@ TEST(SampleEngine, IsOfItsPartitionsAndTheirSums) {
 
 TEST(SampleEngine, NamesTheTopicsOfSeveral) {
   MonitorReport report;
-  SampleEngine({Running(0, "kafka:c/raw_7/id7"), Running(0, "kafka:c/raw_8/id8")}, {}, nullptr,
-               report);
+  const AppendTime newest = SampleEngine(
+      {Running(0, "kafka:c/raw_7/id7"), Running(0, "kafka:c/raw_8/id8")}, {}, nullptr, report);
+  EXPECT_EQ(newest, kNoAppendTime);
   EXPECT_EQ(report.sample.partitions[0].topic, "raw_7");
   EXPECT_EQ(report.sample.partitions[1].topic, "raw_8");
 }

@@ -323,6 +323,9 @@ class Server:
         said = self.log()
         for word in words:
             expect(word.lower() in said.lower(), f"the refusal does not say {word!r}: {said!r}")
+        for word in ("stopping", "stopped"):
+            expect(not any(line.endswith(word) for line in said.splitlines()),
+                   f"what has never started says {word!r}: {said!r}")
         return said
 
     @property
