@@ -58,10 +58,12 @@ bool KafkaDetections::Append(std::vector<PackedRecords> records, std::function<v
       }
       const Topics::value_type* const topic = TopicOf(topics, origin);
       if (topic == nullptr) {
-        done(Status::Retry(fmt::format(
-            "there is no topic '{}' for what belongs to a location without a topic of its own: "
-            "`sightline topics apply` makes it",
-            name_.Other())));
+        producer_->Refuse(
+            Status::Retry(fmt::format(
+                "there is no topic '{}' for what belongs to a location without a topic of its own: "
+                "`sightline topics apply` makes it",
+                name_.Other())),
+            std::move(done));
         return true;
       }
       put(topic->first, origin ? PartitionOfKey(origin->camera.v, topic->second) : 0,

@@ -20,7 +20,7 @@ constexpr int kRecordOverhead = 64;
 constexpr std::chrono::seconds kReplaceAfter{1};
 constexpr std::chrono::seconds kLogAgainAfter{30};
 
-// The records of one Append(). It deletes itself with the answer to its last record.
+// The records of one Append().
 struct PendingAppend {
   std::atomic<int64_t> remaining = 0;
   std::atomic<int64_t>* in_flight = nullptr;
@@ -29,15 +29,18 @@ struct PendingAppend {
   Status status = Status::Ok();  // under mutex
   std::function<void(Status)> done;
 
-  void Answer(int64_t records, Status outcome) {
+  // Takes the outcome of one record. Returns whether it was the last one; then the caller owns the
+  // append and has it answered.
+  bool Take(Status outcome) {
     if (!outcome.ok()) {
       const std::lock_guard lock(mutex);
       status = std::move(outcome);
     }
-    if (remaining.fetch_sub(records) != records) return;
-    *in_flight -= bytes;
-    done(std::move(status));
-    delete this;
+    return remaining.fetch_sub(1) == 1;
+  }
+  static void Answer(std::unique_ptr<PendingAppend> append) {
+    *append->in_flight -= append->bytes;
+    append->done(std::move(append->status));
   }
 };
 
@@ -59,10 +62,11 @@ Status NotSent(const char* topic, int32_t partition, rd_kafka_resp_err_t error) 
 }
 
 void OnDelivery(rd_kafka_t*, const rd_kafka_message_t* message, void*) {
-  static_cast<PendingAppend*>(message->_private)
-      ->Answer(1, message->err == 0 ? Status::Ok()
-                                    : NotSent(rd_kafka_topic_name(message->rkt), message->partition,
-                                              message->err));
+  auto* const append = static_cast<PendingAppend*>(message->_private);
+  if (append->Take(message->err == 0 ? Status::Ok()
+                                     : NotSent(rd_kafka_topic_name(message->rkt),
+                                               message->partition, message->err)))
+    PendingAppend::Answer(std::unique_ptr<PendingAppend>(append));
 }
 
 }  // namespace
@@ -76,16 +80,45 @@ struct KafkaProducer::State {
   std::shared_mutex mutex;
   kafka::Handle client;  // replaced by the poller under mutex
   std::chrono::steady_clock::time_point opened;
+  std::mutex answers_mutex;
+  // Appends whose last outcome came on the caller's thread; the poller answers them. Under
+  // answers_mutex.
+  std::vector<std::unique_ptr<PendingAppend>> answers;
   std::thread poller;
 
   void Poll() {
     while (!closing) {
       rd_kafka_poll(client.get(), kDeliveryPollMs);
+      GiveAnswers();
       char why[256];
       if (rd_kafka_fatal_error(client.get(), why, sizeof why) != RD_KAFKA_RESP_ERR_NO_ERROR &&
           std::chrono::steady_clock::now() - opened > kReplaceAfter)
         ReplaceClient();
     }
+  }
+
+  void GiveAnswers() {
+    std::vector<std::unique_ptr<PendingAppend>> waiting;
+    {
+      const std::lock_guard lock(answers_mutex);
+      waiting.swap(answers);
+    }
+    for (std::unique_ptr<PendingAppend>& append : waiting) PendingAppend::Answer(std::move(append));
+  }
+
+  // Has the poller answer `append`, whose outcome is known. The caller of Append() may hold what
+  // `done` needs, so its thread must not call it.
+  void AnswerSoon(std::unique_ptr<PendingAppend> append) {
+    {
+      const std::lock_guard lock(answers_mutex);
+      answers.push_back(std::move(append));
+    }
+    // Ends the poll that is under way, or the next one. Shared: the poller must not replace the
+    // client now.
+    const std::shared_lock lock(mutex);
+    rd_kafka_queue_t* const queue = rd_kafka_queue_get_main(client.get());
+    rd_kafka_queue_yield(queue);
+    rd_kafka_queue_destroy(queue);
   }
 
   // Replaces the client after a fatal error (such as a missing right to write to any topic): such a
@@ -141,6 +174,7 @@ KafkaProducer::~KafkaProducer() {
   state_->closing = true;
   state_->poller.join();
   State::Purge(state_->client.get());
+  state_->GiveAnswers();
 }
 
 bool KafkaProducer::Append(const std::vector<Part>& parts, std::function<void(Status)> done) {
@@ -157,10 +191,13 @@ bool KafkaProducer::Append(const std::vector<Part>& parts, std::function<void(St
     state_->bytes -= bytes;
     return false;
   }
-  auto* const pending = new PendingAppend{
-      .in_flight = &state_->bytes, .bytes = bytes, .mutex = {}, .done = std::move(done)};
+  auto pending = std::make_unique<PendingAppend>();
+  pending->in_flight = &state_->bytes;
+  pending->bytes = bytes;
+  pending->done = std::move(done);
   // One more than there are records, so that the object lives until the loop has ended.
   pending->remaining = count + 1;
+  PendingAppend* const append = pending.release();  // whoever takes the last outcome owns it
   std::shared_lock lock(state_->mutex);
   for (const Part& part : parts) {
     for (const KafkaRecord& record : part.records) {
@@ -171,14 +208,22 @@ bool KafkaProducer::Append(const std::vector<Part>& parts, std::function<void(St
           RD_KAFKA_V_PARTITION(part.partition), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
           RD_KAFKA_V_KEY(key, key_size),
           RD_KAFKA_V_VALUE(const_cast<char*>(record.value.data()), record.value.size()),
-          RD_KAFKA_V_OPAQUE(pending), RD_KAFKA_V_END);
+          RD_KAFKA_V_OPAQUE(append), RD_KAFKA_V_END);
       if (error != RD_KAFKA_RESP_ERR_NO_ERROR)
-        pending->Answer(1, NotSent(part.topic.c_str(), part.partition, error));
+        append->Take(NotSent(part.topic.c_str(), part.partition, error));
     }
   }
   lock.unlock();
-  pending->Answer(1, Status::Ok());
+  if (append->Take(Status::Ok())) state_->AnswerSoon(std::unique_ptr<PendingAppend>(append));
   return true;
+}
+
+void KafkaProducer::Refuse(Status status, std::function<void(Status)> done) {
+  auto append = std::make_unique<PendingAppend>();
+  append->in_flight = &state_->bytes;
+  append->status = std::move(status);
+  append->done = std::move(done);
+  state_->AnswerSoon(std::move(append));
 }
 
 int64_t KafkaProducer::bytes() const { return state_->bytes.load(); }

@@ -42,10 +42,13 @@ class KafkaProducer {
     int32_t partition = 0;
     std::vector<KafkaRecord> records;
   };
-  // Copies all the records. `done` is called once, on a thread of the producer: kOk when all are
-  // acknowledged, kRetry when some may not be (then send all of them again). Returns false, and
-  // never calls `done`, if there is no room for them now.
+  // Copies all the records. `done` is called once, on the producer's thread or in its destructor,
+  // never within Append(): kOk when all are acknowledged, kRetry when some may not be (then send
+  // all of them again). Returns false, and never calls `done`, if there is no room for them now.
   bool Append(const std::vector<Part>& parts, std::function<void(Status)> done);
+  // Calls `done` with `status` where Append() would call it, for a caller that finds out by itself
+  // that its records cannot be written.
+  void Refuse(Status status, std::function<void(Status)> done);
   int64_t bytes() const;  // accepted and not yet acknowledged
 
  private:

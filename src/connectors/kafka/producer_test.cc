@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <future>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -55,6 +57,53 @@ TEST_F(KafkaProducerTest, AnEmptyAppendIsAnsweredAtOnce) {
   const auto producer = Open();
   EXPECT_TRUE(Append(*producer, {}).ok());
   EXPECT_TRUE(Append(*producer, {Part(0, {})}).ok());
+}
+
+// The caller may hold a lock that `done` takes.
+TEST_F(KafkaProducerTest, NeverAnswersWithinTheCall) {
+  const auto producer = Open();
+  const std::string large(kKafkaMessageBytesMax + 1, 'a');
+  std::mutex mutex;
+  int answers = 0, asked = 0;
+  const auto done = [&](const Status&) {
+    const std::lock_guard lock(mutex);
+    ++answers;
+  };
+  for (int i = 0; i < 100; ++i) {
+    const std::lock_guard lock(mutex);
+    for (const std::vector<KafkaProducer::Part>& parts : {std::vector<KafkaProducer::Part>(),
+                                                          {Part(0, {})},
+                                                          {Part(0, {large})},
+                                                          {Part(0, {"a"}), Part(1, {"b"})}})
+      asked += producer->Append(parts, done) ? 1 : 0;
+    producer->Refuse(Status::Retry("no topic"), done);
+    ++asked;
+  }
+  EXPECT_TRUE(Eventually([&] {
+    const std::lock_guard lock(mutex);
+    return answers == asked;
+  }));
+  EXPECT_EQ(producer->bytes(), 0);
+}
+
+TEST_F(KafkaProducerTest, AnEmptyAppendDoesNotWaitForAPoll) {
+  const auto producer = Open();
+  const auto start = std::chrono::steady_clock::now();
+  for (int i = 0; i < 100; ++i) EXPECT_TRUE(Append(*producer, {}).ok());
+  // A poll takes 100 ms if nothing ends it.
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(5));
+}
+
+TEST_F(KafkaProducerTest, DestructionGivesTheAnswersThatAreLeft) {
+  std::atomic<int> done = 0;
+  for (int i = 0; i < 20; ++i) {
+    const auto producer = Open();
+    producer->Refuse(Status::Retry("no topic"), [&](const Status& status) {
+      EXPECT_EQ(status.message(), "no topic");
+      ++done;
+    });
+  }
+  EXPECT_EQ(done, 20);
 }
 
 TEST_F(KafkaProducerTest, CopiesTheRecords) {
