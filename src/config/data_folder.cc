@@ -1,6 +1,7 @@
 #include "config/data_folder.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <boost/json.hpp>
 #include <filesystem>
@@ -11,6 +12,13 @@ namespace {
 
 constexpr const char* kAddress = "address";
 constexpr const char* kAcceptedTime = "clock.accepted";
+
+// What tells a folder from a copy of it, and stays when it is renamed.
+std::string IdentityOf(const std::filesystem::path& folder) {
+  struct stat about {};
+  if (stat(folder.c_str(), &about) != 0) return "";
+  return fmt::format("folder {} {}", about.st_dev, about.st_ino);
+}
 
 }  // namespace
 
@@ -35,7 +43,7 @@ std::string DataFolder::known_tables(std::string_view step) const {
 Status DataFolder::WriteAddress(const ServerAddress& address) const {
   const std::filesystem::path path = path_ / kAddress;
   std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file << address.url << '\n' << address.boot << '\n';
+  file << address.url << '\n' << address.boot << '\n' << IdentityOf(path_) << '\n';
   if (!file.flush()) return Status::Stop(fmt::format("cannot write '{}'", path.string()));
   return Status::Ok();
 }
@@ -74,8 +82,10 @@ bool DataFolder::HasAcceptedTime() const {
 std::optional<ServerAddress> DataFolder::ReadAddress() const {
   std::ifstream file(path_ / kAddress, std::ios::binary);
   ServerAddress address;
+  std::string folder;
   if (!std::getline(file, address.url) || !address.url.starts_with("http://") ||
-      !std::getline(file, address.boot))
+      !std::getline(file, address.boot) || !std::getline(file, folder) ||
+      folder != IdentityOf(path_))
     return std::nullopt;
   return address;
 }

@@ -13,7 +13,8 @@
 namespace sightline {
 
 // What the file `address` holds, a line each: the URL, and the `boot` of the server's /healthz.
-// Another server may have taken the address since.
+// Another server may have taken the address since. A third line is the identity of the folder
+// (device and inode), because a copy of the folder has a copy of the file.
 struct ServerAddress {
   std::string url, boot;
 };
@@ -48,7 +49,8 @@ class DataFolder {
   Status WriteAcceptedTime(int64_t wall_ms) const;
   std::optional<int64_t> TakeAcceptedTime() const;
   bool HasAcceptedTime() const;
-  // Nothing if no server says that it owns the folder. A server that was killed leaves its address.
+  // Nothing if no server says that it owns this very folder. A server that was killed leaves its
+  // address.
   std::optional<ServerAddress> ReadAddress() const;
 
  private:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import pathlib
+import shutil
 import signal
 import subprocess
 import time
@@ -18,6 +19,7 @@ from registry import test
 from server import (OUTCOMES, Server, Test, expect, expect_equal, free_port, lines, now_ms,
                     wait_until)
 from test_api import _filled
+from test_monitor import event
 
 TOTAL = "SELECT coalesce(sum(item_count), 0) AS n FROM item_counts"
 
@@ -100,6 +102,42 @@ def ask(t: Test) -> None:
     expect(said.returncode > 0 and b"another program has the address" in said.stderr,
            f"redrive to a stranger: {said}")
     stranger.stop()
+
+
+@test(seconds=200)
+def ask_copy(t: Test) -> None:
+    """A copy of a running folder is answered from its own files, and a renamed folder by its server."""
+    server = t.server("--lake.roll_interval", "200ms")
+    server.start()
+    server.post_ok(lines([event(n % 7, 7001) for n in range(100)]))
+    server.wait_ledger(counted=100)
+    wait_until(lambda: _rows(t, "query", TOTAL, "--lake", server.data / "lake") == [{"n": 100}], 20,
+               "the lake has everything")
+    copies = [t.folder / "cp", t.folder / "rsync"]
+    subprocess.run(["cp", "-a", server.data, copies[0]], check=True)
+    if shutil.which("rsync"):
+        subprocess.run(["rsync", "-a", f"{server.data}/", f"{copies[1]}/"], check=True)
+    else:  # what rsync does: files are made again, with their times
+        shutil.copytree(server.data, copies[1])
+    server.post_ok(lines([event(n % 7, 7001) for n in range(50)]))
+    server.wait_ledger(counted=150)
+    expect_equal(_rows(t, "query", TOTAL, "--data", server.data), [{"n": 150}], "the original")
+    for copy in copies:
+        expect((copy / "address").exists(), f"{copy} has an address")
+        expect_equal(_rows(t, "query", TOTAL, "--data", copy), [{"n": 100}], f"the copy {copy.name}")
+        said = t.run("redrive", "--data", copy)
+        expect(said.returncode > 0 and b"no server of" in said.stderr, f"redrive from a copy: {said}")
+    wait_until(lambda: _rows(t, "query", TOTAL, "--lake", server.data / "lake") == [{"n": 150}], 20,
+               "the lake has the rest")
+    server.kill()
+    renamed = t.folder / "renamed"
+    server.data.rename(renamed)
+    expect_equal(_rows(t, "query", TOTAL, "--data", renamed, note="does not answer"), [{"n": 150}],
+                 "the renamed folder still names its server")
+    again = t.server(data=renamed)
+    again.start()
+    expect_equal(_rows(t, "query", TOTAL, "--data", renamed), [{"n": 150}], "its new server")
+    again.stop()
 
 
 @test(seconds=300)
