@@ -86,25 +86,28 @@ class RunPart final : public PendingPart {
 }  // namespace
 
 LakeView::LakeView(std::string root, Millis window_size, PinnedRuns* runs)
-    : root_(std::move(root)), window_size_(window_size), runs_(runs) {}
+    : root_(std::move(root)),
+      window_size_(window_size),
+      runs_(runs),
+      counts_{.name = lake::kIncrementsTable, .snapshot = nullptr, .files = {}},
+      ledger_{.name = lake::kLedgerTable, .snapshot = nullptr, .files = {}} {}
 
-void LakeView::SetCounts(const lake::SnapshotPtr& snapshot) {
-  Set(counts_, lake::kIncrementsTable, snapshot);
-}
-void LakeView::SetLedger(const lake::SnapshotPtr& snapshot) {
-  Set(ledger_, lake::kLedgerTable, snapshot);
-}
+void LakeView::SetCounts(const lake::SnapshotPtr& snapshot) { Set(counts_, snapshot); }
+void LakeView::SetLedger(const lake::SnapshotPtr& snapshot) { Set(ledger_, snapshot); }
 
-void LakeView::Set(Table& table, std::string_view name, const lake::SnapshotPtr& snapshot) {
+void LakeView::Set(Table& table, const lake::SnapshotPtr& snapshot) {
   const std::lock_guard lock(mutex_);
   // The writers of several partitions report, so an older version may come after a newer one.
   if (table.snapshot != nullptr && snapshot->version <= table.snapshot->version) return;
   table.files = table.snapshot == nullptr
-                    ? FileList(fmt::format("{}/{}", root_, name), FilesOf(*snapshot))
+                    ? FileList(fmt::format("{}/{}", root_, table.name), FilesOf(*snapshot))
                     : Advance(table.files, *table.snapshot, *snapshot);
   table.snapshot = snapshot;
   // Under the same lock as the new version: no reader sees a segment in both places, or in neither.
-  DropCommitted();
+  for (auto& [partition, known] : partitions_) {
+    FindOffsets(known);
+    DropCommitted(known);
+  }
   state_.reset();
 }
 
@@ -119,53 +122,60 @@ void LakeView::Expect(const SourcePartition& partition, Offset offset) {
   expected_[partition] = offset;
 }
 
-Offset LakeView::OffsetIn(const Table& table, std::string_view name,
-                          const SourcePartition& partition) {
-  if (table.snapshot == nullptr) return kNoneCommitted;
-  const auto offset = table.snapshot->Txn(lake::OffsetTxn(name, partition));
-  return offset ? Offset{*offset} : kNoneCommitted;
+LakeView::Partition& LakeView::Of(const SourcePartition& partition) {
+  const auto [it, is_new] = partitions_.try_emplace(partition);
+  Partition& known = it->second;
+  if (is_new) {
+    known.counts_txn = lake::OffsetTxn(counts_.name, partition);
+    known.ledger_txn = lake::OffsetTxn(ledger_.name, partition);
+    FindOffsets(known);
+  }
+  return known;
 }
 
-Offset LakeView::Committed(const SourcePartition& partition) const {
+void LakeView::FindOffsets(Partition& partition) const {
+  const auto find = [](const Table& table, const std::string& txn) {
+    if (table.snapshot == nullptr) return kNoneCommitted;
+    const auto offset = table.snapshot->Txn(txn);
+    return offset ? Offset{*offset} : kNoneCommitted;
+  };
+  partition.in_counts = find(counts_, partition.counts_txn);
+  partition.in_ledger = find(ledger_, partition.ledger_txn);
+}
+
+Offset LakeView::Committed(const SourcePartition& partition) {
   const std::lock_guard lock(mutex_);
-  const auto known = pending_.find(partition);
-  if (known != pending_.end()) return known->second.next;
-  // What only one of the tables has must be applied again, for the other one.
-  return CommittedInBoth(partition);
-}
-
-Offset LakeView::CommittedInBoth(const SourcePartition& partition) const {
-  return std::min(OffsetIn(counts_, lake::kIncrementsTable, partition),
-                  OffsetIn(ledger_, lake::kLedgerTable, partition));
+  const Partition& known = Of(partition);
+  return known.pending ? known.pending->next : known.committed();
 }
 
 bool LakeView::Apply(const SourcePartition& partition, std::span<const Segment> segments) {
   const std::lock_guard lock(mutex_);
-  const auto [it, is_new] = pending_.try_emplace(partition);
-  Pending& pending = it->second;
+  Partition& known = Of(partition);
+  if (!known.pending) known.pending.emplace();
+  Pending& pending = *known.pending;
   for (const Segment& segment : segments) {
     if (pending.next != kNoneCommitted && segment.first != pending.next) return false;
     pending.segments.push_back(segment);
     pending.next = segment.next;
   }
-  DropCommitted();
+  DropCommitted(known);
   state_.reset();
   return true;
 }
 
 void LakeView::Begin(const SourcePartition& partition, const SealedList& list) {
   const std::lock_guard lock(mutex_);
-  if (const auto before = pending_.find(partition); before != pending_.end()) {
-    // Queries have seen these rows. They must not see fewer now, so they wait until the new task is
-    // as far again.
-    if (before->second.next != kNoneCommitted) {
-      const auto [expected, is_new] = expected_.try_emplace(partition, before->second.next);
-      if (!is_new) expected->second = std::max(expected->second, before->second.next);
-    }
-    pending_.erase(before);
+  Partition& known = Of(partition);
+  // Queries have seen these rows. They must not see fewer now, so they wait until the new task is
+  // as far again.
+  if (known.pending && known.pending->next != kNoneCommitted) {
+    const auto [expected, is_new] = expected_.try_emplace(partition, known.pending->next);
+    if (!is_new) expected->second = std::max(expected->second, known.pending->next);
   }
+  known.pending.reset();
   state_.reset();
-  const Offset both = CommittedInBoth(partition);
+  const Offset both = known.committed();
   // Runs can only be shown if they continue what the tables have.
   if (list.runs().empty() || (both != kNoneCommitted && both < list.first())) return;
   Pending pending;
@@ -175,14 +185,14 @@ void LakeView::Begin(const SourcePartition& partition, const SealedList& list) {
     pending.next = run.next();
   }
   // Runs that could not be taken come as segments, through Apply().
-  if (!pending.runs.empty()) pending_[partition] = std::move(pending);
+  if (!pending.runs.empty()) known.pending = std::move(pending);
 }
 
 void LakeView::Follow(const SourcePartition& partition, const SealedList& list) {
   const std::lock_guard lock(mutex_);
-  const auto known = pending_.find(partition);
-  if (known == pending_.end() || list.empty()) return;
-  Pending& pending = known->second;
+  Partition& known = Of(partition);
+  if (!known.pending || list.empty()) return;
+  Pending& pending = *known.pending;
   for (const SpilledRun& run : list.runs()) {
     if (pending.segments.empty() || run.next() <= pending.segments.front().first) continue;
     // A run may hold more than has been applied here. Its first part would then be shown twice once
@@ -217,23 +227,21 @@ bool LakeView::TakeRun(const SourcePartition& partition, const SpilledRun& run, 
   return true;
 }
 
-void LakeView::DropCommitted() {
-  for (auto& [partition, pending] : pending_) {
-    const Offset both = CommittedInBoth(partition);
-    std::erase_if(pending.runs, [&](const auto& pin) { return pin->run().next() <= both; });
-    const auto kept = std::ranges::find_if(
-        pending.segments, [&](const Segment& segment) { return segment.next > both; });
-    pending.segments.erase(pending.segments.begin(), kept);
-  }
+void LakeView::DropCommitted(Partition& partition) {
+  if (!partition.pending) return;
+  Pending& pending = *partition.pending;
+  const Offset both = partition.committed();
+  std::erase_if(pending.runs, [&](const auto& pin) { return pin->run().next() <= both; });
+  const auto kept = std::ranges::find_if(
+      pending.segments, [&](const Segment& segment) { return segment.next > both; });
+  pending.segments.erase(pending.segments.begin(), kept);
 }
 
 Result<std::shared_ptr<const LakeState>> LakeView::Current() {
   const std::lock_guard lock(mutex_);
   for (auto it = expected_.begin(); it != expected_.end(); it = expected_.erase(it)) {
     // What a partition has reached once, it does not lose again: the loop erases it.
-    const auto pending = pending_.find(it->first);
-    const Offset reached = pending == pending_.end() ? kNoneCommitted : pending->second.next;
-    if (std::max(reached, OffsetIn(counts_, lake::kIncrementsTable, it->first)) < it->second)
+    if (Of(it->first).reached() < it->second)
       return Status::Retry(fmt::format(
           "partition {} has not yet been counted up to where it was before the restart: "
           "ask again in a second",
@@ -246,9 +254,11 @@ Result<std::shared_ptr<const LakeState>> LakeView::Current() {
 int64_t LakeView::pending_rows() const {
   const std::lock_guard lock(mutex_);
   int64_t rows = 0;
-  for (const auto& [partition, pending] : pending_) {
-    for (const auto& pin : pending.runs) rows += pin->run().rows;
-    for (const Segment& segment : pending.segments) rows += static_cast<int64_t>(segment.rows());
+  for (const auto& [partition, known] : partitions_) {
+    if (!known.pending) continue;
+    for (const auto& pin : known.pending->runs) rows += pin->run().rows;
+    for (const Segment& segment : known.pending->segments)
+      rows += static_cast<int64_t>(segment.rows());
   }
   return rows;
 }
@@ -262,15 +272,15 @@ std::shared_ptr<const LakeState> LakeView::Build() const {
   state->locations = locations_;
   auto counts = std::make_shared<std::vector<CountIncrement>>();
   auto ledger = std::make_shared<std::vector<LedgerIncrement>>();
-  for (const auto& [partition, pending] : pending_) {
+  for (const auto& [partition, known] : partitions_) {
+    if (!known.pending) continue;
     // Each table is given what it lacks itself: between the two commits they differ.
-    const Offset counts_from = OffsetIn(counts_, lake::kIncrementsTable, partition);
-    const Offset ledger_from = OffsetIn(ledger_, lake::kLedgerTable, partition);
-    for (const auto& pin : pending.runs)
+    for (const auto& pin : known.pending->runs)
       state->pending_parts.push_back(
-          std::make_shared<RunPart>(pin, counts_from, ledger_from, window_size_));
-    AddCounts(partition, From(pending.segments, counts_from), window_size_, *counts);
-    AddLedger(partition, From(pending.segments, ledger_from), *ledger);
+          std::make_shared<RunPart>(pin, known.in_counts, known.in_ledger, window_size_));
+    const std::vector<Segment>& segments = known.pending->segments;
+    AddCounts(partition, From(segments, known.in_counts), window_size_, *counts);
+    AddLedger(partition, From(segments, known.in_ledger), *ledger);
   }
   state->pending_counts = std::move(counts);
   state->pending_ledger = std::move(ledger);

@@ -14,12 +14,14 @@
 // Thread-safe.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <mutex>
-#include <set>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "connectors/lake/snapshot.h"
@@ -49,7 +51,7 @@ class LakeView final : public LakeSource {
 
   // The following are for PendingSink.
   // Returns the offset from which the view needs segments.
-  Offset Committed(const SourcePartition& partition) const;
+  Offset Committed(const SourcePartition& partition);
   // Adds segments. False: they do not continue the earlier ones.
   bool Apply(const SourcePartition& partition, std::span<const Segment> segments);
   // A task has loaded its list. It may cut segments at other offsets than an earlier task did, so
@@ -65,6 +67,7 @@ class LakeView final : public LakeSource {
 
  private:
   struct Table {
+    std::string_view name;
     lake::SnapshotPtr snapshot;
     FileList files;
   };
@@ -73,12 +76,20 @@ class LakeView final : public LakeSource {
     std::vector<Segment> segments;                       // the offsets behind them, contiguous
     Offset next = kNoneCommitted;  // the end of what has come; kNoneCommitted: nothing has
   };
+  struct Partition {
+    std::string counts_txn, ledger_txn;  // the names of its offsets in the tables, made once
+    Offset in_counts = kNoneCommitted, in_ledger = kNoneCommitted;  // at the current versions
+    std::optional<Pending> pending;
+    // What only one of the tables has must be applied again, for the other one.
+    Offset committed() const { return std::min(in_counts, in_ledger); }
+    // Where queries begin to lack counts.
+    Offset reached() const { return pending ? std::max(pending->next, committed()) : committed(); }
+  };
 
-  void Set(Table& table, std::string_view name, const lake::SnapshotPtr& snapshot);
-  static Offset OffsetIn(const Table& table, std::string_view name,
-                         const SourcePartition& partition);
-  Offset CommittedInBoth(const SourcePartition& partition) const;
-  void DropCommitted();
+  void Set(Table& table, const lake::SnapshotPtr& snapshot);
+  Partition& Of(const SourcePartition& partition);
+  void FindOffsets(Partition& partition) const;
+  static void DropCommitted(Partition& partition);
   bool TakeRun(const SourcePartition& partition, const SpilledRun& run, Pending& pending);
   std::shared_ptr<const LakeState> Build() const;
 
@@ -89,7 +100,7 @@ class LakeView final : public LakeSource {
   // Under mutex_.
   Table counts_, ledger_;
   std::shared_ptr<const std::vector<Location>> locations_;
-  std::map<SourcePartition, Pending> pending_;
+  std::map<SourcePartition, Partition> partitions_;  // those that somebody has named
   std::map<SourcePartition, Offset> expected_;
   std::shared_ptr<const LakeState> state_;  // built on demand; null: something has changed since
 };
