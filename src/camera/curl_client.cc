@@ -22,6 +22,13 @@ bool IsLoopback(const std::string& url) {
   return host == "localhost" || host == "[::1]" || host.rfind("127.", 0) == 0;
 }
 
+// A header of the answer; empty if it has none.
+std::string Header(CURL* curl, const char* name) {
+  curl_header* header = nullptr;
+  const bool found = curl_easy_header(curl, name, 0, CURLH_HEADER, -1, &header) == CURLHE_OK;
+  return found ? header->value : "";
+}
+
 class CurlClient final : public HttpClient {
  public:
   CurlClient(CURL* handle, CURLM* multi, const CurlClientOptions& options)
@@ -68,10 +75,8 @@ class CurlClient final : public HttpClient {
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_getinfo(curl, CURLINFO_RETRY_AFTER, &retry_after_s);
     response.status = static_cast<int32_t>(status);
-    curl_header* truncated = nullptr;
-    response.truncated =
-        curl_easy_header(curl, "X-Truncated", 0, CURLH_HEADER, -1, &truncated) == CURLHE_OK &&
-        std::string_view(truncated->value) == "true";
+    response.truncated = Header(curl, "X-Truncated") == "true";
+    response.incomplete = Header(curl, "X-Incomplete");
     if (retry_after_s > 0) response.retry_after = Millis{retry_after_s * 1'000};
     return response;
   }

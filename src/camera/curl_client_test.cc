@@ -62,6 +62,17 @@ TEST(CurlClient, ReadsTruncated) {
   EXPECT_FALSE(client->Get(server.url()).truncated);
 }
 
+TEST(CurlClient, ReadsIncomplete) {
+  int requests = 0;
+  ScriptedServer server([&](const ScriptedServer::Request&) {
+    return ScriptedServer::Answer("200 OK", "[]",
+                                  ++requests == 1 ? "X-Incomplete: [{\"partition\":3}]\r\n" : "");
+  });
+  const auto client = Client();
+  EXPECT_EQ(client->Get(server.url()).incomplete, R"([{"partition":3}])");
+  EXPECT_EQ(client->Get(server.url()).incomplete, "");
+}
+
 TEST(CurlClient, FollowsNoRedirect) {
   int requests = 0;
   ScriptedServer server([&](const ScriptedServer::Request&) {

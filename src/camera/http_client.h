@@ -17,6 +17,7 @@ struct HttpResponse {
   std::optional<Millis> retry_after;  // the header, if present
   std::string error;                  // why no answer came, for people
   bool truncated = false;             // X-Truncated: there were more rows
+  std::string incomplete;  // X-Incomplete: what the answer lacks, as JSON; empty: nothing
 };
 
 // One thread at a time calls Post() and Get(), which never throw.

@@ -50,6 +50,12 @@ Result<std::unique_ptr<LakeClient>> Open(const Options& options, std::string_vie
   });
 }
 
+// Names what the answer lacks. The exit code stays 0: everything else is right.
+void Warn(std::string_view command, const LakeClient& client) {
+  for (const std::string& missing : client.missing())
+    fmt::print(stderr, "sightline {}: {}\n", command, missing);
+}
+
 int RunQuery(const Options& options) {
   const Result<ResultFormat> format = ParseResultFormat(options.format);
   if (!format.ok()) return Fail("query", format.status().message());
@@ -61,6 +67,7 @@ int RunQuery(const Options& options) {
   if (sql == "-") sql.assign(std::istreambuf_iterator<char>(std::cin), {});
   const Status done = client.value()->Query(sql, format.value(), options.rows_max, ToStdout);
   if (!done.ok()) return Fail("query", done.message());
+  Warn("query", *client.value());
   if (client.value()->truncated())
     fmt::print(stderr,
                "sightline query: these are only the first {} rows; raise --limit for more\n",
@@ -97,6 +104,7 @@ int RunTop(const Options& options) {
     if (options.watch && isatty(STDOUT_FILENO) != 0) fmt::print("\x1b[H\x1b[2J");
     if (!ToStdout(answer.value()).ok() || std::fflush(stdout) != 0)
       return Fail("top", "cannot write to standard output");
+    Warn("top", *client.value());
     if (!options.watch) return 0;
     std::this_thread::sleep_for(kWatchPause);
   }
@@ -114,6 +122,7 @@ int RunLedger(const Options& options) {
   if (!answer.ok()) return Fail("ledger", answer.status().message());
   if (!ToStdout(answer.value()).ok() || std::fflush(stdout) != 0)
     return Fail("ledger", "cannot write to standard output");
+  Warn("ledger", *client.value());
   return 0;
 }
 

@@ -46,6 +46,32 @@ std::string Detail(const std::string& body) {
   return body;
 }
 
+// Turns the header X-Incomplete (docs/PROTOCOL.md) into sentences.
+std::vector<std::string> Sentences(const std::string& header) {
+  boost::system::error_code error;
+  const boost::json::value list = boost::json::parse(header, error);
+  if (error || !list.is_array()) return {"the answer is not complete: " + header};
+  std::vector<std::string> sentences;
+  const auto text = [](const boost::json::object& from, std::string_view name) {
+    const boost::json::value* const value = from.if_contains(name);
+    if (value == nullptr) return std::string("?");
+    return value->is_string() ? std::string(value->get_string()) : boost::json::serialize(*value);
+  };
+  for (const boost::json::value& value : list.get_array()) {
+    if (!value.is_object()) continue;
+    const boost::json::object& one = value.get_object();
+    sentences.push_back(
+        one.contains("more")
+            ? fmt::format("{} more partitions are not counted: /healthz names them",
+                          text(one, "more"))
+            : fmt::format("the answer lacks the offsets [{}, {}) of partition {} of '{}', which is "
+                          "not counted: {}",
+                          text(one, "first"), text(one, "next"), text(one, "partition"),
+                          text(one, "source"), text(one, "reason")));
+  }
+  return sentences;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<LakeClient>> LakeClient::Open(const LakeClientOptions& options,
@@ -128,7 +154,9 @@ Status LakeClient::Query(const std::string& sql, ResultFormat format, int64_t ro
   return answer.ok() ? out(answer.value()) : answer.status();
 }
 
-Result<std::string> LakeClient::Explain(HttpResponse response) const {
+Result<std::string> LakeClient::Explain(HttpResponse response) {
+  missing_ =
+      response.incomplete.empty() ? std::vector<std::string>() : Sentences(response.incomplete);
   if (response.status == 0)
     return Status::Stop(fmt::format("'{}' does not answer: {}", url_, response.error));
   if (response.status != 200) return Status::Stop(Detail(response.body));

@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/status.h"
@@ -40,10 +41,12 @@ class LakeClient {
   Status Query(const std::string& sql, ResultFormat format, int64_t rows_max, const ByteSink& out);
   // Returns whether the last answer was cut at rows_max.
   bool truncated() const { return truncated_; }
+  // What the last answer lacks, a sentence for each partition. Mostly nothing.
+  const std::vector<std::string>& missing() const { return missing_; }
 
  private:
   Status OpenFiles(const std::string& lake);
-  Result<std::string> Explain(HttpResponse response) const;
+  Result<std::string> Explain(HttpResponse response);
 
   SystemClock clock_;
   // Either a server is asked, or files are read.
@@ -51,6 +54,7 @@ class LakeClient {
   std::unique_ptr<HttpClient> http_;
   std::unique_ptr<LakeReader> files_;
   bool truncated_ = false;
+  std::vector<std::string> missing_;
 };
 
 // Escapes `text` for the query of a URL (RFC 3986: all but unreserved characters).

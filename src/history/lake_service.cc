@@ -9,13 +9,15 @@
 #include "connectors/lake/locations_table.h"
 #include "connectors/lake/maintenance.h"
 #include "connectors/lake/table_sink.h"
+#include "history/pinned_runs.h"
 
 namespace sightline {
 LakeService::LakeService(const LakeServiceOptions& options, const LogClock& clock)
     : options_(options),
       clock_(clock),
       storage_(options.dir),
-      view_(std::make_shared<LakeView>(options.dir, options.window_size, options.runs)) {}
+      view_(std::make_shared<LakeView>(options.dir, options.window_size, options.runs,
+                                       options.engine)) {}
 
 Result<std::unique_ptr<LakeService>> LakeService::Open(const LakeServiceOptions& options,
                                                        const LogClock& clock,

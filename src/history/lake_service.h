@@ -41,6 +41,7 @@ struct LakeServiceOptions {
   // service.
   std::function<std::string(LocationId)> location_name;
   PinnedRuns* runs = nullptr;  // for spilled counts; must outlive the service
+  EngineReports engine;        // what it reads must outlive the service
   QueryEngineOptions query;
 };
 

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "connectors/lake/tables.h"
 #include "connectors/lake/write_batch.h"
+#include "engine/runtime.h"
 #include "engine/sealed_list.h"
 #include "history/lake_files.h"
 #include "history/pinned_runs.h"
@@ -85,10 +86,11 @@ class RunPart final : public PendingPart {
 
 }  // namespace
 
-LakeView::LakeView(std::string root, Millis window_size, PinnedRuns* runs)
+LakeView::LakeView(std::string root, Millis window_size, PinnedRuns* runs, EngineReports engine)
     : root_(std::move(root)),
       window_size_(window_size),
       runs_(runs),
+      engine_(std::move(engine)),
       counts_{.name = lake::kIncrementsTable, .snapshot = nullptr, .files = {}},
       ledger_{.name = lake::kLedgerTable, .snapshot = nullptr, .files = {}} {}
 
@@ -238,17 +240,62 @@ void LakeView::DropCommitted(Partition& partition) {
 }
 
 Result<std::shared_ptr<const LakeState>> LakeView::Current() {
+  // Before the lock: the engine's threads call this view.
+  const std::vector<PartitionHealth> partitions =
+      engine_.partitions ? engine_.partitions() : std::vector<PartitionHealth>();
   const std::lock_guard lock(mutex_);
-  for (auto it = expected_.begin(); it != expected_.end(); it = expected_.erase(it)) {
-    // What a partition has reached once, it does not lose again: the loop erases it.
-    if (Of(it->first).reached() < it->second)
+  RETURN_IF_ERROR(WaitForExpected(partitions));
+  if (state_ == nullptr) state_ = Build();
+  std::vector<IncompletePartition> incomplete = FindIncomplete(partitions);
+  if (state_->incomplete != incomplete) {
+    auto state = std::make_shared<LakeState>(*state_);
+    state->incomplete = std::move(incomplete);
+    state_ = std::move(state);
+  }
+  return state_;
+}
+
+Status LakeView::WaitForExpected(const std::vector<PartitionHealth>& partitions) {
+  for (auto it = expected_.begin(); it != expected_.end();) {
+    const auto& [partition, offset] = *it;
+    // What a partition has reached once, it does not lose again.
+    if (Of(partition).reached() >= offset) {
+      it = expected_.erase(it);
+      continue;
+    }
+    const auto health = std::ranges::find(partitions, partition, &PartitionHealth::partition);
+    const bool comes = !engine_.partitions ||
+                       (health != partitions.end() && health->health != TaskHealth::kStopped);
+    if (comes)
       return Status::Retry(fmt::format(
           "partition {} has not yet been counted up to where it was before the restart: "
           "ask again in a second",
-          it->first.partition));
+          partition.partition));
+    ++it;
   }
-  if (state_ == nullptr) state_ = Build();
-  return state_;
+  return Status::Ok();
+}
+
+// Call it after WaitForExpected(): what is expected then will not come.
+std::vector<IncompletePartition> LakeView::FindIncomplete(
+    const std::vector<PartitionHealth>& partitions) {
+  std::vector<IncompletePartition> incomplete;
+  const auto add = [&](const SourcePartition& partition, Offset end, const std::string& reason) {
+    const Offset first = std::max(Of(partition).reached(), Offset{0});
+    if (first < end) incomplete.push_back({partition, first, end, reason});
+  };
+  std::map<SourcePartition, Offset> gone = expected_;
+  for (const PartitionHealth& health : partitions) {
+    if (health.health != TaskHealth::kStopped) continue;
+    Offset end = engine_.end_of ? engine_.end_of(health.partition).next : Offset{0};
+    if (const auto expected = gone.find(health.partition); expected != gone.end()) {
+      end = std::max(end, expected->second);
+      gone.erase(expected);
+    }
+    add(health.partition, end, health.reason);
+  }
+  for (const auto& [partition, offset] : gone) add(partition, offset, "it is no longer read");
+  return incomplete;
 }
 
 int64_t LakeView::pending_rows() const {

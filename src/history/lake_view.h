@@ -15,6 +15,7 @@
 #pragma once
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -27,26 +28,37 @@
 #include "connectors/lake/snapshot.h"
 #include "engine/sink.h"
 #include "model/location.h"
+#include "model/log_end.h"
 #include "query/lake_source.h"
 
 namespace sightline {
 
 class PinnedRun;
 class PinnedRuns;
+struct PartitionHealth;
 struct SpilledRun;
+
+// What the engine says of its partitions. Both functions are thread-safe and take no lock of the
+// view. Null: nothing is known, so every partition may still come.
+struct EngineReports {
+  std::function<std::vector<PartitionHealth>()> partitions;
+  std::function<LogEnd(const SourcePartition&)> end_of;
+};
 
 class LakeView final : public LakeSource {
  public:
   // `root` is the lake's folder, an absolute path. `window_size` is that of the rows. `runs` must
   // outlive the view. Null: spilled counts stay in memory here.
-  LakeView(std::string root, Millis window_size, PinnedRuns* runs = nullptr);
+  LakeView(std::string root, Millis window_size, PinnedRuns* runs = nullptr,
+           EngineReports engine = {});
 
   // Set the newest versions of the two tables. A version that is not newer changes nothing.
   void SetCounts(const lake::SnapshotPtr& snapshot);
   void SetLedger(const lake::SnapshotPtr& snapshot);
   void SetLocations(std::vector<Location> locations);
   // Queries wait for the tasks to come to where the screen was loaded: `partition` has to reach
-  // `offset` first. Otherwise sums would dip over a restart.
+  // `offset` first. Otherwise sums would dip over a restart. They do not wait for a partition that
+  // has stopped, or that the engine no longer has: their answers name it.
   void Expect(const SourcePartition& partition, Offset offset);
 
   // The following are for PendingSink.
@@ -61,7 +73,7 @@ class LakeView final : public LakeSource {
   // The task's list has merged segments or spilled them into runs; the view does the same.
   void Follow(const SourcePartition& partition, const SealedList& list);
 
-  // kRetry: a partition has not yet reached the offset that is expected of it.
+  // kRetry: a partition that is counted has not yet reached the offset that is expected of it.
   Result<std::shared_ptr<const LakeState>> Current() override;
   int64_t pending_rows() const;
 
@@ -88,6 +100,8 @@ class LakeView final : public LakeSource {
 
   void Set(Table& table, const lake::SnapshotPtr& snapshot);
   Partition& Of(const SourcePartition& partition);
+  Status WaitForExpected(const std::vector<PartitionHealth>& partitions);
+  std::vector<IncompletePartition> FindIncomplete(const std::vector<PartitionHealth>& partitions);
   void FindOffsets(Partition& partition) const;
   static void DropCommitted(Partition& partition);
   bool TakeRun(const SourcePartition& partition, const SpilledRun& run, Pending& pending);
@@ -96,6 +110,7 @@ class LakeView final : public LakeSource {
   const std::string root_;
   const Millis window_size_;
   PinnedRuns* const runs_;
+  const EngineReports engine_;
   mutable std::mutex mutex_;
   // Under mutex_.
   Table counts_, ledger_;

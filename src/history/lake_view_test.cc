@@ -12,6 +12,7 @@
 
 #include "connectors/checkpoint_files/checkpoint_files.h"
 #include "connectors/lake/tables.h"
+#include "engine/runtime.h"
 #include "engine/sealed_list.h"
 #include "history/pinned_runs.h"
 
@@ -77,7 +78,10 @@ class LakeViewTest : public testing::Test {
         PinnedRuns::Open(dir_ / "checkpoints", dir_ / "pending");
     ASSERT_TRUE(runs.ok()) << runs.status().message();
     runs_ = std::move(runs).value();
-    view_ = std::make_unique<LakeView>(dir_ / "lake", Millis{60'000}, runs_.get());
+    view_ = std::make_unique<LakeView>(
+        dir_ / "lake", Millis{60'000}, runs_.get(),
+        EngineReports{.partitions = [this] { return health_; },
+                      .end_of = [this](const SourcePartition&) { return LogEnd{{log_end_}}; }});
   }
 
   // Adds the segments that end at `boundaries` to the task's list and to the view.
@@ -122,6 +126,8 @@ class LakeViewTest : public testing::Test {
   std::unique_ptr<PinnedRuns> runs_;
   std::unique_ptr<LakeView> view_;
   SealedList list_{{}};
+  std::vector<PartitionHealth> health_{{.partition = kPartition}};  // what the engine says
+  int64_t log_end_ = 0;
   int64_t runs_put_ = 0;
   int64_t version_ = 0;
 };
@@ -241,6 +247,58 @@ TEST_F(LakeViewTest, ADamagedRunFailsTheQueryAndNamesTheFile) {
   const Status failed = State()->pending_parts.front()->Counts().status();
   EXPECT_EQ(failed.code(), StatusCode::kStop);
   EXPECT_THAT(failed.message(), testing::HasSubstr((dir_ / "pending").native()));
+}
+
+// Otherwise one partition that waits for a person would take the answers about all the others.
+TEST_F(LakeViewTest, QueriesWaitForAPartitionThatStartsAndNotForOneThatHasStopped) {
+  const SourcePartition other{"test", 1};
+  health_.push_back({.partition = other, .health = TaskHealth::kRunning});
+  CommitCounts(20);
+  CommitLedger(20);
+  view_->Expect(kPartition, {50});
+  const Segment segment = Make(0, 5);
+  ASSERT_TRUE(view_->Apply(other, {&segment, 1}));
+  EXPECT_EQ(view_->Current().status().code(), StatusCode::kRetry);
+  health_.front().health = TaskHealth::kStopped;
+  health_.front().reason = "its checkpoint is damaged";
+  EXPECT_THAT(State()->incomplete, testing::ElementsAre(IncompletePartition{
+                                       kPartition, {20}, {50}, "its checkpoint is damaged"}));
+  ExpectPending(5, 5);
+  EXPECT_EQ(State(), State()) << "a state is kept until something changes";
+  log_end_ = 70;  // what came since is missing, too
+  EXPECT_EQ(State()->incomplete.front().next, Offset{70});
+}
+
+TEST_F(LakeViewTest, APartitionThatStopsLaterLacksWhatCameSince) {
+  Add({10, 20});
+  EXPECT_TRUE(State()->incomplete.empty());
+  health_.front().health = TaskHealth::kStopped;
+  log_end_ = 20;
+  EXPECT_TRUE(State()->incomplete.empty()) << "everything is counted";
+  log_end_ = 25;
+  ASSERT_EQ(State()->incomplete.size(), 1u);
+  EXPECT_EQ(State()->incomplete.front().first, Offset{20});
+  ExpectPending(20, 20);
+}
+
+// Its topic was deleted.
+TEST_F(LakeViewTest, QueriesDoNotWaitForAPartitionThatIsGone) {
+  view_->Expect(kPartition, {50});
+  EXPECT_EQ(view_->Current().status().code(), StatusCode::kRetry);
+  health_.clear();
+  EXPECT_THAT(State()->incomplete, testing::ElementsAre(IncompletePartition{
+                                       kPartition, {0}, {50}, "it is no longer read"}));
+}
+
+// The tables are committed one after the other, and a process may die in between.
+TEST_F(LakeViewTest, WhatOnlyOneTableHasIsWaitedFor) {
+  CommitCounts(30);
+  CommitLedger(20);
+  view_->Expect(kPartition, {30});
+  EXPECT_EQ(view_->Current().status().code(), StatusCode::kRetry);
+  const Segment rest = Make(20, 30);
+  ASSERT_TRUE(view_->Apply(kPartition, {&rest, 1}));
+  ExpectPending(0, 10);
 }
 
 }  // namespace

@@ -175,6 +175,9 @@ Status Up::OpenLake() {
   options.renew = "start once with lake.enabled = false";
   options.location_name = [this](LocationId location) { return locations_->NameOf(location); };
   options.runs = runs_.get();
+  options.engine = {
+      .partitions = [this] { return EngineSnapshot(); },
+      .end_of = [this](const SourcePartition& partition) { return raw_.log->EndOf(partition); }};
   options.query = QueryOptionsOf(settings_.query);
   Result<std::unique_ptr<LakeService>> lake =
       LakeService::Open(options, clock_, locations_->locations());

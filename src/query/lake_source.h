@@ -13,6 +13,7 @@
 #include "model/location.h"
 #include "model/segment.h"
 #include "query/file_list.h"
+#include "query/incomplete_partition.h"
 
 namespace sightline {
 
@@ -66,6 +67,7 @@ struct LakeState {
   std::shared_ptr<const std::vector<LedgerIncrement>> pending_ledger;  // null: none
   std::vector<std::shared_ptr<const PendingPart>> pending_parts;       // more pending rows, on disk
   std::shared_ptr<const std::vector<Location>> locations;              // null: none
+  std::vector<IncompletePartition> incomplete;  // what is known to be missing; mostly nothing
 };
 
 class LakeSource {

@@ -8,10 +8,12 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
 #include "base/status.h"
+#include "query/incomplete_partition.h"
 
 namespace sightline {
 
@@ -54,12 +56,18 @@ class ResultTable {
   Result<const Row*> Next();
   // Valid after the end: whether the answer had more rows than the limit.
   bool truncated() const { return truncated_; }
+  // The partitions of which the answer lacks something.
+  const std::vector<IncompletePartition>& incomplete() const { return incomplete_; }
+  void SetIncomplete(std::vector<IncompletePartition> incomplete) {
+    incomplete_ = std::move(incomplete);
+  }
 
  private:
   std::vector<Column> columns_;
   std::unique_ptr<RowReader> reader_;  // null after the end
   int64_t rows_left_;
   bool truncated_ = false;
+  std::vector<IncompletePartition> incomplete_;
   Row row_;
 };
 

@@ -201,6 +201,7 @@ std::vector<ViewPart> QueryEngine::Session::FileParts(const FileList& files,
 // The lake's files and the pending rows. state_ has both as of one moment, so that no row is
 // missing and none is in both.
 std::string QueryEngine::Session::Increments(const ReadBounds& bounds, Status& failed) {
+  reads_lake_ = true;
   std::vector<ViewPart> parts =
       FileParts(state_->counts_files, bounds, /*is_ledger=*/false, failed);
   handles_.push_back(core_->scans.Add(PendingCounts(*state_, scope_)));
@@ -209,6 +210,7 @@ std::string QueryEngine::Session::Increments(const ReadBounds& bounds, Status& f
 }
 
 std::string QueryEngine::Session::Ledger(const ReadBounds& bounds, Status& failed) {
+  reads_lake_ = true;
   // Without the days of `bounds`: those are of window_start, the ledger's days are of writing.
   std::vector<ViewPart> parts = FileParts(state_->ledger_files,
                                           {.locations = bounds.locations,
@@ -279,12 +281,16 @@ Result<ResultTable> QueryEngine::Session::Answer(std::unique_ptr<Session> sessio
   auto reader = DuckReader::Start(std::move(prepared).value());
   if (!reader.ok()) return session->Explain(reader.status());
   const int64_t rows_max = session->limits_.rows_max;
+  std::vector<IncompletePartition> incomplete;
+  if (session->reads_lake_) incomplete = session->state_->incomplete;
   auto explain = [session = std::shared_ptr<Session>(std::move(session))](Status status) {
     return session->Explain(std::move(status));
   };
-  return ResultTable(std::move(columns),
-                     std::make_unique<SessionReader>(std::move(reader).value(), std::move(explain)),
-                     rows_max);
+  ResultTable table(std::move(columns),
+                    std::make_unique<SessionReader>(std::move(reader).value(), std::move(explain)),
+                    rows_max);
+  table.SetIncomplete(std::move(incomplete));
+  return table;
 }
 
 }  // namespace sightline

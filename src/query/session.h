@@ -72,6 +72,7 @@ class QueryEngine::Session {
   duck::Connection connection_;
   std::optional<Watchdog::Watch> watch_;  // destroyed before the connection that it interrupts
   int32_t variables_ = 0;
+  bool reads_lake_ = false;  // or only rows of its own, and names of locations
 };
 
 }  // namespace sightline

@@ -225,6 +225,30 @@ class AnswerBody {
   bool too_large_ = false;
 };
 
+// The value of X-Incomplete (docs/PROTOCOL.md): JSON in ASCII, short enough for every proxy.
+std::string IncompleteHeader(const std::vector<IncompletePartition>& incomplete) {
+  constexpr size_t kBytesMax = 3'000, kReasonBytesMax = 300;
+  const auto ascii = [](std::string text) {
+    std::ranges::replace_if(
+        text, [](char c) { return static_cast<unsigned char>(c) > 126; }, '?');
+    return text;
+  };
+  std::string list = "[";
+  for (size_t i = 0; i < incomplete.size(); ++i) {
+    const auto& [partition, first, next, reason] = incomplete[i];
+    if (i > 0) list += ',';
+    if (list.size() > kBytesMax)
+      return list + fmt::format(R"({{"more":{}}}])", incomplete.size() - i);
+    list += R"({"source":)";
+    AppendJsonString(list, ascii(partition.source));
+    list += fmt::format(R"(,"partition":{},"first":{},"next":{},"reason":)", partition.partition,
+                        first.v, next.v);
+    AppendJsonString(list, ascii(reason.substr(0, kReasonBytesMax)));
+    list += '}';
+  }
+  return list + ']';
+}
+
 // Answers one call: holds the limits of its query and turns its outcome into a response.
 class Answering {
  public:
@@ -249,6 +273,8 @@ class Answering {
     Response response{.content_type = std::string(ContentType(format))};
     body.MoveInto(response);
     if (table.value().truncated()) response.headers.emplace_back("X-Truncated", "true");
+    if (const auto& incomplete = table.value().incomplete(); !incomplete.empty())
+      response.headers.emplace_back("X-Incomplete", IncompleteHeader(incomplete));
     return response;
   }
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <map>
 #include <thread>
 
 #include "server/test_lake_source.h"
@@ -265,6 +266,37 @@ TEST_F(ApiTest, Query) {
   const Response by_default = Post(R"({"sql":"FROM range(100001) ","format":"csv"})");
   EXPECT_EQ(Header(by_default, "X-Truncated"), "true");
   EXPECT_THAT(by_default.body, testing::EndsWith("\r\n99999\r\n"));
+}
+
+// As long as the engine counts every partition, no answer has the header.
+TEST_F(ApiTest, AnAnswerNamesThePartitionsOfWhichItLacksSomething) {
+  const auto ask = [this](Route route) {
+    return route == Route::kQuery ? Post(R"({"sql":"SELECT sum(item_count) FROM item_counts"})")
+                                  : Get(route, std::string(kRange));
+  };
+  constexpr Route kAll[] = {Route::kTop,       Route::kItems,  Route::kCounts,
+                            Route::kLocations, Route::kLedger, Route::kQuery};
+  std::map<Route, std::string> whole;
+  for (const Route route : kAll) {
+    const Response response = ask(route);
+    EXPECT_EQ(Header(response, "X-Incomplete"), "");
+    whole[route] = response.body;
+  }
+  lake_->incomplete = {{{"log", 3}, {100}, {150}, "\"stopped\"\nat M\xc3\xbcnster"}};
+  for (const Route route : kAll) {
+    const Response response = ask(route);
+    EXPECT_EQ(response.status, 200) << response.body;
+    EXPECT_EQ(response.body, whole[route]);
+    EXPECT_EQ(Header(response, "X-Incomplete"),
+              R"([{"source":"log","partition":3,"first":100,"next":150,)"
+              R"("reason":"\"stopped\"\u000aat M??nster"}])");
+  }
+  EXPECT_EQ(Header(Post(R"({"sql":"FROM range(3) "})"), "X-Incomplete"), "") << "not of the lake";
+  for (int32_t p = 0; p < 100; ++p)
+    lake_->incomplete.push_back({{"log", p}, {0}, {1}, std::string(1'000, 'x')});
+  const std::string many(Header(ask(Route::kTop), "X-Incomplete"));
+  EXPECT_LT(many.size(), 4'000u);
+  EXPECT_THAT(many, testing::MatchesRegex(R"(\[.*,\{"more":[0-9]+\}\])"));
 }
 
 TEST_F(ApiTest, QueriesThatAreRefused) {

@@ -51,7 +51,9 @@ class TestLakeSource final : public LakeSource {
 
   Result<std::shared_ptr<const LakeState>> Current() override {
     if (not_yet) return Status::Retry("partition 0 has not come to where it was");
-    return std::make_shared<const LakeState>(state_);
+    auto state = std::make_shared<LakeState>(state_);
+    state->incomplete = incomplete;
+    return std::shared_ptr<const LakeState>(std::move(state));
   }
 
   void SetTimeZone(LocationId location, const std::string& zone) {
@@ -62,6 +64,7 @@ class TestLakeSource final : public LakeSource {
   }
 
   std::atomic<bool> not_yet = false;
+  std::vector<IncompletePartition> incomplete;  // to be changed between queries
 
  private:
   LakeState state_;

@@ -198,3 +198,46 @@ def retention_gap(t: Test) -> None:
     server.stop()
     expect_equal(t.run("lake", "verify", "--data", server.data).returncode, 0, "lake verify")
     t.note(f"{ledger['lost']} of {sent} lost, {now_ms() - alert['since']} ms from alert to end")
+
+
+@test(seconds=200)
+def stopped_partition(t: Test) -> None:
+    """Queries wait while a partition starts. Once it has stopped they are answered, and the answers name
+    it and the offsets that they lack, in every format and on stderr."""
+    server = t.server("--partitions", 1)
+    server.start()
+    server.post_ok(lines([event(n % 7, 7001) for n in range(500)]))
+    server.wait_ledger(received=500)
+    server.stop()  # with a checkpoint
+    server.options += ["--engine.checkpoint_interval", "1h", "--lake.roll_interval", "1h"]
+    server.start()
+    for _ in range(40):
+        server.post_ok(lines([event(n % 7, 7001) for n in range(500)]))
+    server.wait_ledger(received=20_500)
+    whole = server.request("GET", "/v1/counts?from=0&to=9999999999999&step=24h&format=csv")
+    expect("x-incomplete" not in whole.headers, f"everything is counted: {whole.headers}")
+    server.kill()  # the counts of the page are durable, those of the lake are not
+
+    server.options = [str(option) for option in ("--partitions", 1, "--log.size_max", "1MiB", *QUICK)]
+    server.launch()
+    expect(server.wait_door(), f"it runs: {server.last_line()}")
+    server.wait_reason(30, "partition 0 is stopped", "retention has removed the offsets [")
+    sql = json.dumps({"sql": "SELECT coalesce(sum(item_count), 0) AS n FROM item_counts"}).encode()
+    for method, path, body in (("POST", "/v1/query", sql), ("GET", "/v1/ledger?group=source", None),
+                               ("GET", "/v1/counts?step=1m&format=csv", None),
+                               ("GET", "/v1/top?from=0&to=1&format=parquet", None),
+                               ("GET", "/v1/items", None), ("GET", "/v1/locations?from=0&to=1", None)):
+        with t.case(path):
+            answer = server.request(method, path, body)
+            expect_equal(answer.status, 200, f"{answer.body!r}")
+            (lacks,) = json.loads(answer.headers["x-incomplete"])
+            expect_equal((lacks["partition"], lacks["first"], lacks["next"]), (0, 500, 20_500), "what is missing")
+            expect(lacks["source"].endswith("/raw_camera_events") and
+                   "retention has removed the offsets" in lacks["reason"], f"{lacks}")
+    lacking = "the answer lacks the offsets [500, 20500) of partition 0 of"
+    for words in (("query", "SELECT count(*) FROM item_counts"), ("top",), ("ledger",)):
+        with t.case(words):
+            said = t.run(*words, "--data", server.data)
+            expect_equal(said.returncode, 0, f"{said.stderr!r}")
+            expect(said.stdout and lacking in said.stderr.decode(), f"{said.stderr!r}")
+    server.stop()
