@@ -15,7 +15,7 @@ from events import BROKEN_LINES, Oracle, Traffic, deliver
 from brokers import Cluster, Kafka, shared_kafka
 from registry import test
 from senders import Senders
-from server import Server, Test, expect, expect_equal, now_ms, start_all, stop_all, wait_until
+from server import PATIENCE, Server, Test, expect, expect_equal, now_ms, start_all, stop_all, wait_until
 from test_lake import SUM, ask, check_readers, command
 
 # librdkafka tells of brokers that are away, and tasks are built again: no trouble of ours.
@@ -359,6 +359,34 @@ def kafka_topic_again(t: Test) -> None:
     counter.stop()
     command(t, "lake", "verify", "--data", server.data)
     check_readers(t, server.data / "lake", traffic.oracle.counts)
+
+
+@test(seconds=200)
+def kafka_serve_refuses(t: Test) -> None:
+    """Records of the counts topic that contradict each other: `serve` does not go on with wrong counts, it ends
+    with exit code 1, and so does the next start."""
+    cluster = shared_kafka(t)
+    cluster.create_topics(2)
+    server = kafka_server(t, cluster)
+    server.start()
+    traffic = Traffic(0, trouble=False)
+    deliver(server, traffic, 200)
+    ledger = server.wait_ledger(received=200)
+    wait_until(lambda: cluster.counts()[1] == ledger, 30, "the topic has everything")
+    server.stop()
+    page = t.serve(*cluster.options())
+    page.start()
+    page.wait_ledger(received=200)
+    # The progress of a source partition, in another partition of the topic than all before.
+    progress = [record for record in cluster.read("located_item_counts") if "ledger" in json.loads(record["value"])][-1]
+    cluster.foreign("write", lines=[{"topic": "located_item_counts", "partition": 1 - progress["partition"],
+                                     "key": progress["key"], "value": progress["value"]}])
+    for life in ("the one that ran", "the next"):
+        with t.case(life):
+            expect_equal(page.process.wait(30 * PATIENCE), 1, f"exit code, {page.last_line()!r}")
+            expect("do not continue those before: start `serve` again" in page.last_line(), page.log())
+        if life == "the one that ran":
+            page.launch()
 
 
 @test(seconds=300)
