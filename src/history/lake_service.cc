@@ -1,6 +1,7 @@
 #include "history/lake_service.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <filesystem>
 #include <utility>
@@ -88,10 +89,18 @@ std::unique_ptr<Sink> LakeService::OpenLedgerSink(std::function<void()> on_answe
 
 void LakeService::SetLocations(std::vector<Location> locations) {
   view_->SetLocations(locations);
-  if (locations.empty()) return;  // no table: what the lake has stays
+  const std::lock_guard lock(locations_mutex_);
+  locations_ = std::move(locations);
+  WriteLocations();
+}
+
+// Under locations_mutex_, so that the newest table is written last.
+void LakeService::WriteLocations() {
+  if (locations_.empty()) return;  // no table: what the lake has stays
   const Result<bool> written =
-      lake::WriteLocations(storage_, clock_, std::move(locations), known_.get());
-  if (!written.ok()) Note(written.status());
+      lake::WriteLocations(storage_, clock_, locations_, known_.get());
+  locations_written_ = written.ok();
+  Note(lake::kLocationsTable, written.status());
 }
 
 lake::LakeWriterStats LakeService::stats(bool ledger) const {
@@ -99,21 +108,30 @@ lake::LakeWriterStats LakeService::stats(bool ledger) const {
 }
 
 std::string LakeService::trouble() const {
+  std::vector<std::string> reasons;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [what, reason] : troubles_) reasons.push_back(reason);
+  }
   for (const auto& writer : {counts_.get(), ledger_.get()})
-    if (std::string trouble = writer->trouble(); !trouble.empty()) return "lake: " + trouble;
-  const std::lock_guard lock(mutex_);
-  return trouble_;
+    if (writer != nullptr) reasons.push_back(writer->trouble());
+  if (options_.runs != nullptr) reasons.push_back(options_.runs->trouble());
+  if (query_) reasons.push_back(query_->trouble());
+  std::erase(reasons, "");
+  return reasons.empty() ? "" : fmt::format("lake: {}", fmt::join(reasons, "; "));
 }
 
-void LakeService::Note(const Status& status) {
+// The success of one does not hide the trouble of another.
+void LakeService::Note(std::string_view what, const Status& status) {
   if (!status.ok()) LogWarning("lake: " + status.message());
   const std::lock_guard lock(mutex_);
-  trouble_ = status.ok() ? "" : "lake: " + status.message();
+  troubles_[std::string(what)] = status.message();
 }
 
-// Packs past days into one file per location, removes days beyond the retention, and deletes files
-// that no version needs. The lock is released while it works, so that the destructor can ask it to
-// stop; a maintenance that was interrupted so reports no error.
+// Packs past days into one file per location, removes days beyond the retention, deletes files that
+// no version needs, and tries a failed write of the locations again. The lock is released while it
+// works, so that the destructor can ask it to stop; a maintenance that was interrupted so reports
+// no error.
 void LakeService::RunMaintenance() {
   std::unique_lock lock(mutex_);
   for (;;) {
@@ -126,8 +144,10 @@ void LakeService::RunMaintenance() {
       const bool closing = closing_;
       lock.unlock();
       if (closing) return;
-      Note(status);
+      Note(table, status);
     }
+    if (const std::lock_guard locations_lock(locations_mutex_); !locations_written_)
+      WriteLocations();
     lock.lock();
   }
 }

@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -71,8 +72,9 @@ class LakeService {
   LakeView& view() { return *view_; }
   QueryEngine& query() { return *query_; }
   lake::LakeWriterStats stats(bool ledger) const;
-  // Returns why the newest maintenance or write of locations failed, or why a table cannot be
-  // written until a person corrects it. Empty: nothing is wrong.
+  // Returns what is wrong: why the newest maintenance of each table and the newest write of
+  // locations failed, why a table cannot be written until a person corrects it, and why queries
+  // fail. Empty: nothing. It may read a damaged file again.
   std::string trouble() const;
 
  private:
@@ -81,7 +83,8 @@ class LakeService {
   Result<std::unique_ptr<lake::LakeWriter>> OpenWriter(std::string_view table);
   void RunMaintenance();
   Status Maintain(std::string_view table);
-  void Note(const Status& status);
+  void WriteLocations();
+  void Note(std::string_view what, const Status& status);
 
   const LakeServiceOptions options_;
   const LogClock& clock_;
@@ -91,10 +94,15 @@ class LakeService {
   std::unique_ptr<lake::LakeWriter> counts_, ledger_;
   std::unique_ptr<QueryEngine> query_;
 
+  std::mutex locations_mutex_;  // taken before mutex_
+  // Under locations_mutex_.
+  std::vector<Location> locations_;
+  bool locations_written_ = true;
+
   mutable std::mutex mutex_;
   std::condition_variable wake_;
   // Under mutex_.
-  std::string trouble_;
+  std::map<std::string, std::string, std::less<>> troubles_;  // by what has failed
   bool closing_ = false;
 
   std::thread maintenance_;

@@ -301,5 +301,31 @@ TEST_F(LakeViewTest, WhatOnlyOneTableHasIsWaitedFor) {
   ExpectPending(0, 10);
 }
 
+TEST_F(LakeViewTest, ADamagedRunIsKnownUntilItCanBeReadAgain) {
+  Add({10, 20});
+  SpillUntil(20);
+  view_->Follow(kPartition, list_);
+  const fs::path run = store_->RunPath(kPartition, {kOwner, 1});
+  const fs::path whole = dir_ / "whole";
+  fs::copy_file(run, whole);
+  EXPECT_EQ(runs_->trouble(), "");
+  fs::resize_file(run, 20);
+  auto state = State();
+  EXPECT_FALSE(state->pending_parts.front()->Counts().ok());
+  EXPECT_THAT(runs_->trouble(),
+              testing::AllOf(testing::HasSubstr((dir_ / "pending").native()),
+                             testing::HasSubstr("partition 0"), testing::HasSubstr("[0, 20)")));
+  fs::copy_file(whole, run, fs::copy_options::overwrite_existing);
+  EXPECT_EQ(runs_->trouble(), "");
+  // Nor is it known when no query needs it any more.
+  fs::resize_file(run, 20);
+  EXPECT_FALSE(state->pending_parts.front()->Ledger().ok());
+  EXPECT_NE(runs_->trouble(), "");
+  CommitCounts(20);
+  CommitLedger(20);
+  state.reset();
+  EXPECT_EQ(runs_->trouble(), "");
+}
+
 }  // namespace
 }  // namespace sightline

@@ -1,14 +1,18 @@
 // PinnedRuns: keeps spilled runs readable for queries while the engine removes them.
 //
 // A pin is a hard link beside the checkpoints, so nothing is copied. Pins need not be durable:
-// after a restart the checkpoints name the runs again. Thread-safe.
+// after a restart the checkpoints name the runs again. A run that could not be read fails every
+// query, so it is known until it can be read again or its pin is gone. Thread-safe.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -19,11 +23,30 @@
 
 namespace sightline {
 
-// One pinned run. Its destructor removes the link.
-class PinnedRun {
+class PinnedRun;
+
+// The runs whose last read failed.
+class UnreadableRuns {
  public:
-  PinnedRun(std::filesystem::path path, SourcePartition partition, SpilledRun run)
-      : path_(std::move(path)), partition_(std::move(partition)), run_(std::move(run)) {}
+  void Add(const std::shared_ptr<const PinnedRun>& run);
+  void Remove(const PinnedRun* run);
+  // Reads them again until one fails. Returns why; empty: all that are left can be read.
+  std::string Trouble();
+
+ private:
+  std::mutex mutex_;
+  std::map<const PinnedRun*, std::weak_ptr<const PinnedRun>> runs_;  // under mutex_
+};
+
+// One pinned run. Its destructor removes the link.
+class PinnedRun : public std::enable_shared_from_this<PinnedRun> {
+ public:
+  PinnedRun(std::filesystem::path path, SourcePartition partition, SpilledRun run,
+            std::shared_ptr<UnreadableRuns> unreadable)
+      : path_(std::move(path)),
+        partition_(std::move(partition)),
+        run_(std::move(run)),
+        unreadable_(std::move(unreadable)) {}
   ~PinnedRun();
   PinnedRun(const PinnedRun&) = delete;
   PinnedRun& operator=(const PinnedRun&) = delete;
@@ -36,6 +59,7 @@ class PinnedRun {
   const std::filesystem::path path_;
   const SourcePartition partition_;
   const SpilledRun run_;
+  const std::shared_ptr<UnreadableRuns> unreadable_;  // shared: a query may outlive PinnedRuns
 };
 
 class PinnedRuns {
@@ -49,12 +73,16 @@ class PinnedRuns {
   Result<std::shared_ptr<const PinnedRun>> Pin(const SourcePartition& partition,
                                                const SpilledRun& run);
 
+  // Returns why queries cannot read a run. Empty: as far as is known, they can read all of them.
+  std::string trouble() const { return unreadable_->Trouble(); }
+
  private:
   PinnedRuns(const std::string& checkpoints, std::string dir)
       : store_(checkpoints), dir_(std::move(dir)) {}
   const CheckpointFiles store_;
   const std::filesystem::path dir_;
   std::atomic<int64_t> pins_ = 0;
+  const std::shared_ptr<UnreadableRuns> unreadable_ = std::make_shared<UnreadableRuns>();
 };
 
 }  // namespace sightline

@@ -296,6 +296,7 @@ Health Serve::ReportHealth() const {
     health.reasons.push_back(fmt::format("topic '{}' has {} records that Sightline did not write",
                                          counts_.name, stats.refused));
   health.FailIf(locations_->state().refused);
+  if (lake_) health.FailIf(lake_->query().trouble());
   const std::lock_guard lock(lake_mutex_);
   health.FailIf(lake_trouble_);
   return health;

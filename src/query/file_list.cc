@@ -1,5 +1,6 @@
 #include "query/file_list.h"
 
+#include <algorithm>
 #include <set>
 #include <tuple>
 
@@ -82,6 +83,15 @@ std::vector<const LakeFile*> FileList::Select(const ReadBounds& bounds) const {
     take(*day->second);
   }
   return found;
+}
+
+bool FileList::Has(std::string_view path) const {
+  if (!path.starts_with(root_ + "/")) return false;
+  path.remove_prefix(root_.size() + 1);
+  return std::ranges::any_of(days_, [path](const auto& day) {
+    return std::ranges::any_of(*day.second,
+                               [path](const LakeFile& file) { return file.path == path; });
+  });
 }
 
 }  // namespace sightline

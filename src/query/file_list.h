@@ -11,6 +11,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "query/read_bounds.h"
@@ -48,6 +49,8 @@ class FileList {
   std::vector<const LakeFile*> Select(const ReadBounds& bounds) const;
 
   std::string AbsolutePath(const LakeFile& file) const { return root_ + "/" + file.path; }
+  // Whether the file with this absolute path is in the list. O(size).
+  bool Has(std::string_view path) const;
   const std::string& root() const { return root_; }
   size_t size() const { return size_; }
 

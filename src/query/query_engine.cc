@@ -77,6 +77,10 @@ Result<std::string> QueryEngine::TimeZoneOf(const Scope& scope, LocationId locat
   return std::string();
 }
 
+std::string QueryEngine::trouble() const {
+  return core_->unreadable.Trouble(*core_->source, core_->database);
+}
+
 int64_t QueryEngine::files_selected() const { return core_->files_selected.load(); }
 
 Result<ResultTable> QueryEngine::Run(std::string_view sql, const Scope& scope,

@@ -113,6 +113,9 @@ class QueryEngine {
   // Stops running queries and refuses new ones, because the process stops.
   void Interrupt();
 
+  // Returns why queries fail lastingly: a file of the lake that cannot be read. Reads it again, so
+  // do not ask too often. Empty: no query has met such a file, or it can be read again.
+  std::string trouble() const;
   // How many files queries had to read so far.
   int64_t files_selected() const;
 

@@ -537,5 +537,53 @@ TEST_F(QueryEngineTest, EqualsAReferenceInMemory) {
   }
 }
 
+// Every query that needs such a file fails until somebody repairs it.
+TEST(QueryEngine, AFileThatCannotBeReadIsKnownUntilItCan) {
+  const auto lake = std::make_shared<TestLake>();
+  lake->WriteCounts({Increment(7001, "bus", 0, 3)});
+  const auto engine = Engine(lake);
+  const std::string sum = "SELECT sum(item_count) FROM item_counts";
+  const auto ask = [&] { return Written(engine->Run(sum, Scope::All(), {})); };
+  const std::string whole = ask();
+  EXPECT_EQ(engine->trouble(), "");
+  const LakeFile file = *lake->state.counts_files.Select({}).front();
+  const std::string path = lake->state.counts_files.AbsolutePath(file);
+  const std::string kept = lake->directory() + "/kept";
+  std::filesystem::copy_file(path, kept);
+  const auto repair = [&] {
+    std::filesystem::copy_file(kept, path, std::filesystem::copy_options::overwrite_existing);
+  };
+  for (const uint64_t size : {uint64_t{0}, uint64_t{30}}) {
+    std::filesystem::resize_file(path, size);
+    EXPECT_THAT(ask(), testing::StartsWith("error: "));
+    EXPECT_THAT(engine->trouble(), testing::HasSubstr(path));
+    EXPECT_THAT(engine->trouble(), testing::HasSubstr(path)) << "it stays";
+    repair();
+    EXPECT_EQ(engine->trouble(), "");
+    EXPECT_EQ(ask(), whole);
+  }
+  std::filesystem::remove(path);
+  EXPECT_THAT(Written(engine->Top(Scope::All(), {.range = {kNewYear, {kNewYear.v + 60'000}}})),
+              testing::StartsWith("error: "));
+  EXPECT_THAT(engine->trouble(), testing::HasSubstr(path));
+  // A file that has left the lake fails no query.
+  lake->state.counts_files = lake->state.counts_files.With({}, {{file}});
+  EXPECT_EQ(engine->trouble(), "");
+}
+
+TEST(QueryEngine, AMessageThatNamesAFileProvesNothing) {
+  const auto lake = std::make_shared<TestLake>();
+  lake->WriteCounts({Increment(7001, "bus", 0, 3)});
+  const auto engine = Engine(lake);
+  const std::string path =
+      lake->state.counts_files.AbsolutePath(*lake->state.counts_files.Select({}).front());
+  EXPECT_THAT(
+      Written(engine->Run(
+          fmt::format("SELECT CAST('\"{}\"' AS INTEGER) + item_count FROM item_counts", path),
+          Scope::All(), {})),
+      testing::HasSubstr(path));
+  EXPECT_EQ(engine->trouble(), "");
+}
+
 }  // namespace
 }  // namespace sightline

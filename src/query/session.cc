@@ -132,8 +132,9 @@ Status QueryEngine::Session::Explain(Status status) const {
       return OutOfMemory();
   }
   // The C API has no error code for this, only the message.
-  if (status.message().find("Out of Memory Error") == std::string::npos) return status;
-  return OutOfMemory();
+  if (status.message().find("Out of Memory Error") != std::string::npos) return OutOfMemory();
+  core_->unreadable.Note(*state_, status.message(), core_->database);
+  return status;
 }
 
 Status QueryEngine::Session::OutOfMemory() const {

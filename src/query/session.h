@@ -12,6 +12,7 @@
 #include "query/read_bounds.h"
 #include "query/row_scan.h"
 #include "query/sql_guard.h"
+#include "query/unreadable_files.h"
 #include "query/views.h"
 #include "query/watchdog.h"
 
@@ -26,6 +27,7 @@ struct QueryEngine::Core {
   duck::Database database;  // destroyed before `scans`, which its table function uses
   SqlGuard guard;
   Watchdog watchdog;
+  UnreadableFiles unreadable;
   std::atomic<int64_t> files_selected = 0;
 
   std::mutex mutex;

@@ -59,7 +59,7 @@ MODULES = (test_commands, test_deploy, test_readme, test_api, test_ask, test_ope
            test_kafka_security, test_chaos)
 LIMIT_S = 1_600  # of any test; ctest's own comes later (tools/suites.py)
 # Tests that mount a file system: without the right to, they run in a namespace where they have it.
-MOUNTING = ("full_disk", "spill", "lake_read_only", "kafka_chaos")
+MOUNTING = ("full_disk", "spill", "lake_read_only", "unreadable_counts", "kafka_chaos")
 
 
 class OutOfTime(Exception):

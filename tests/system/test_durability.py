@@ -463,3 +463,47 @@ def spill(t: Test) -> None:
     server.stop()
     t.note(f"{begun} events when spilling began, {far} when {most / 1024:.0f} KiB were on disk, "
            f"{watcher.asked} queries, memory at most {memory:.0f} MiB")
+
+
+@test(seconds=300)
+def unreadable_counts(t: Test) -> None:
+    """A spilled run or a file of the lake that cannot be read fails every query: /healthz names it until it
+    can be read again."""
+    disk = SmallDisk(t, mib=48)
+    server = t.server("--lake.dir", disk.path / "lake", "--partitions", 1, "--engine.pending_max", 128 << 10,
+                      "--lake.roll_interval", "300ms")
+    server.start()
+    question = json.dumps({"sql": "SELECT sum(item_count) AS n FROM item_counts", "format": "csv"}).encode()
+
+    def refused_and_named(path: pathlib.Path, *words: str) -> None:
+        good, asked = path.read_bytes(), server.request("POST", "/v1/query", question)
+        expect_equal(asked.status, 200, f"before: {asked.body!r}")
+        expect_equal(server.health()["status"], "ok", f"before: {server.health()}")
+        path.write_bytes(good[:20])
+        answer = server.request("POST", "/v1/query", question)
+        expect_equal(answer.status, 400, f"with a damaged file: {answer.body!r}")
+        server.wait_reason(10, "queries fail", "cannot be read", *words)
+        path.write_bytes(good)
+        wait_until(lambda: server.health()["status"] == "ok", 10, "healthy again")
+        expect_equal(server.request("POST", "/v1/query", question).body, asked.body, "the answer of before")
+
+    senders = Senders(server, count=4, pause=0.005, patience=240)
+    wait_until(lambda: senders.check() or list((disk.path / "lake").rglob("*.parquet")), 30, "the lake has files")
+
+    def spills() -> bool:
+        senders.check()
+        disk.fill(leave=0)  # again: the lake takes and gives room meanwhile
+        return server.metric("sightline_engine_spill_runs") >= 3
+
+    wait_until(spills, 120, "runs are spilled")
+    oracle = senders.finish(120)
+    # The sinks read the oldest run again and again, and nobody but queries the newest.
+    run = max((server.data / "checkpoints").rglob("*.run"), key=lambda path: path.stat().st_mtime_ns)
+    refused_and_named(run, "partition 0", str(server.data / "pending"))
+    disk.make_space()
+    wait_until(lambda: server.metric("sightline_engine_spill_runs") == 0, 120, "everything spilled is in the lake")
+    file = max((disk.path / "lake" / "item_count_increments").rglob("*.parquet"),
+               key=lambda path: path.stat().st_mtime_ns)
+    refused_and_named(file, str(file))
+    oracle.check(server, repeated=True)
+    server.stop()
