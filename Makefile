@@ -9,8 +9,9 @@ SEED ?= 1
 T ?= 60
 N ?= 10000000
 CHAOS ?= 600
+ATTACK ?= 3600
 
-.PHONY: help run build test check sim fuzz chaos bench format deps deps-run clean
+.PHONY: help run build test check sim fuzz chaos attack bench format deps deps-run clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +40,11 @@ fuzz: deps build/sanitizers/build.ninja ## all fuzzers for T seconds each, e.g. 
 chaos: deps build/release/build.ninja ## ten minutes of faults on three Kafka brokers, e.g. make chaos SEED=3 CHAOS=120
 	@cmake --build build/release --target sightline generate
 	@python3 -B tests/system/system_test.py --binary $(SIGHTLINE) --only kafka_chaos --seed $(SEED) --seconds $(CHAOS)
+
+attack: deps build/release/build.ninja ## an operator's life for ATTACK seconds, then the simulator on 100,000 seeds (SEED=1 ATTACK=3600)
+	@cmake --build build/release --target sightline sightline_sim
+	@python3 -B tests/system/system_test.py --binary $(SIGHTLINE) --only operator_hour --seed $(SEED) --seconds $(ATTACK)
+	@build/release/tests/sim/sightline_sim --first $(SEED) --seeds 100000
 
 bench: deps-run build/release/build.ninja ## benchmarks; their results are checked (N=events)
 	@cmake --build build/release >/dev/null

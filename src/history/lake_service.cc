@@ -97,8 +97,7 @@ void LakeService::SetLocations(std::vector<Location> locations) {
 // Under locations_mutex_, so that the newest table is written last.
 void LakeService::WriteLocations() {
   if (locations_.empty()) return;  // no table: what the lake has stays
-  const Result<bool> written =
-      lake::WriteLocations(storage_, clock_, locations_, known_.get());
+  const Result<bool> written = lake::WriteLocations(storage_, clock_, locations_, known_.get());
   locations_written_ = written.ok();
   Note(lake::kLocationsTable, written.status());
 }

@@ -31,6 +31,7 @@ import test_operation
 import test_monitor
 import test_repair
 import test_switches
+import test_operator
 import test_input
 import test_clocks
 import test_stream
@@ -52,14 +53,14 @@ import shared
 from registry import LOAD, TESTS, Entry
 from server import PATIENCE, Failure, Test
 
-MODULES = (test_commands, test_deploy, test_readme, test_api, test_ask, test_operation, test_repair, test_switches, test_input,
+MODULES = (test_commands, test_deploy, test_readme, test_api, test_ask, test_operation, test_repair, test_switches, test_operator, test_input,
            test_stream,
            test_durability, test_gap, test_lake, test_lake_away, test_kafka, test_kafka_golden, test_kafka_handover, test_kafka_rekey, test_kafka_tools,
            test_kafka_steps, test_kafka_locations, test_kafka_topics,
            test_kafka_security, test_chaos)
 LIMIT_S = 1_600  # of any test; ctest's own comes later (tools/suites.py)
 # Tests that mount a file system: without the right to, they run in a namespace where they have it.
-MOUNTING = ("full_disk", "spill", "lake_read_only", "unreadable_counts", "kafka_chaos")
+MOUNTING = ("full_disk", "spill", "lake_read_only", "unreadable_counts", "kafka_chaos", "operator_hour")
 
 
 class OutOfTime(Exception):
