@@ -72,7 +72,7 @@ struct World {
   std::map<Ranges, std::shared_ptr<const Log>> logs;  // shared with writes under way
   std::set<Offset> gaps;                              // where gaps began
   std::vector<UnderWay> under_way;
-  int64_t store_vanished_until_ms = 0;  // likewise
+  int64_t store_vanished_until_ms = 0;  // the same of the folder of checkpoints
   bool faulty = true;
   int64_t crash_one_in = 0, fault_one_in = 0, owner_one_in = 0;
 
