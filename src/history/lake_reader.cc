@@ -29,7 +29,6 @@ Result<std::unique_ptr<LakeReader>> LakeReader::OpenEarly(const std::string& fol
   const std::string root = std::filesystem::absolute(folder).lexically_normal().string();
   std::unique_ptr<LakeReader> reader(new LakeReader);
   reader->root_ = root;
-  reader->storage_ = std::make_unique<LocalStorage>(root);
   // The window size matters only for pending rows, and a reader has none.
   reader->view_ = std::make_shared<LakeView>(root, Millis{60'000});
   if (const Status read = reader->Refresh(); read.code() == StatusCode::kStop) return read;
@@ -41,6 +40,9 @@ Result<std::unique_ptr<LakeReader>> LakeReader::OpenEarly(const std::string& fol
 }
 
 Status LakeReader::Refresh() {
+  // Opened each time: a reader writes nothing, so it takes whatever lies at the path, and holds no
+  // file system.
+  LocalStorage storage(root_);
   // The writer creates one table after the other, so the second may still be missing.
   for (const std::string_view table : {lake::kIncrementsTable, lake::kLedgerTable}) {
     std::error_code error;
@@ -49,14 +51,14 @@ Status LakeReader::Refresh() {
       return Status::Retry(fmt::format("there is no lake in '{}': no table '{}'", root_, table));
   }
   const auto newest = [&](std::string_view table, const lake::SnapshotPtr& known) {
-    return known == nullptr ? lake::ReadSnapshot(*storage_, table)
-                            : lake::Refresh(*storage_, table, known);
+    return known == nullptr ? lake::ReadSnapshot(storage, table)
+                            : lake::Refresh(storage, table, known);
   };
   const Result<lake::SnapshotPtr> counts = newest(lake::kIncrementsTable, counts_);
   if (!counts.ok()) return counts.status();
   const Result<lake::SnapshotPtr> ledger = newest(lake::kLedgerTable, ledger_);
   if (!ledger.ok()) return ledger.status();
-  Result<std::vector<Location>> locations = lake::ReadLocationsTable(*storage_);
+  Result<std::vector<Location>> locations = lake::ReadLocationsTable(storage);
   if (!locations.ok()) return locations.status();
   counts_ = counts.value();
   ledger_ = ledger.value();

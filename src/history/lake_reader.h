@@ -7,7 +7,6 @@
 
 #include "base/status.h"
 #include "connectors/lake/snapshot.h"
-#include "connectors/storage/storage.h"
 #include "history/lake_view.h"
 #include "query/query_engine.h"
 
@@ -32,7 +31,6 @@ class LakeReader {
 
  private:
   std::string root_;
-  std::unique_ptr<Storage> storage_;
   lake::SnapshotPtr counts_, ledger_;
   std::shared_ptr<LakeView> view_;
   std::unique_ptr<QueryEngine> engine_;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <utility>
 
@@ -13,6 +14,12 @@
 #include "history/pinned_runs.h"
 
 namespace sightline {
+namespace {
+
+constexpr Millis kTroubledInterval{5'000};
+
+}  // namespace
+
 LakeService::LakeService(const LakeServiceOptions& options, const LogClock& clock)
     : options_(options),
       clock_(clock),
@@ -120,22 +127,35 @@ std::string LakeService::trouble() const {
   return reasons.empty() ? "" : fmt::format("lake: {}", fmt::join(reasons, "; "));
 }
 
-// The success of one does not hide the trouble of another.
+// The success of one does not hide the trouble of another. What lasts is logged once.
 void LakeService::Note(std::string_view what, const Status& status) {
-  if (!status.ok()) LogWarning("lake: " + status.message());
-  const std::lock_guard lock(mutex_);
-  troubles_[std::string(what)] = status.message();
+  bool is_new = false;
+  {
+    const std::lock_guard lock(mutex_);
+    is_new = std::exchange(troubles_[std::string(what)], status.message()) != status.message();
+  }
+  wake_.notify_all();
+  if (is_new && !status.ok()) LogWarning("lake: " + status.message());
+}
+
+bool LakeService::Well() const {
+  return std::ranges::all_of(troubles_, [](const auto& trouble) { return trouble.second.empty(); });
 }
 
 // Packs past days into one file per location, removes days beyond the retention, deletes files that
 // no version needs, and tries a failed write of the locations again. The lock is released while it
 // works, so that the destructor can ask it to stop; a maintenance that was interrupted so reports
-// no error.
+// no error. What fails is tried again soon: the lake may be away for seconds only.
 void LakeService::RunMaintenance() {
   std::unique_lock lock(mutex_);
   for (;;) {
-    const std::chrono::milliseconds interval(options_.maintenance_interval.v);
-    if (wake_.wait_for(lock, interval, [this] { return closing_; })) return;
+    const bool well = Well();
+    const Millis interval = well ? options_.maintenance_interval
+                                 : std::min(options_.maintenance_interval, kTroubledInterval);
+    const bool woken = wake_.wait_for(lock, std::chrono::milliseconds(interval.v),
+                                      [&] { return closing_ || Well() != well; });
+    if (closing_) return;
+    if (woken) continue;  // the locations could not be written: try again sooner
     lock.unlock();
     for (const std::string_view table : {lake::kIncrementsTable, lake::kLedgerTable}) {
       const Status status = Maintain(table);

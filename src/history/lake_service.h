@@ -85,6 +85,7 @@ class LakeService {
   Status Maintain(std::string_view table);
   void WriteLocations();
   void Note(std::string_view what, const Status& status);
+  bool Well() const;  // under mutex_
 
   const LakeServiceOptions options_;
   const LogClock& clock_;

@@ -65,7 +65,7 @@ def lake_away(t: Test) -> None:
     system is unmounted. Nothing is written there; then all is as if nothing had been. A start without
     the lake, or with an empty one, is refused, and makes nothing."""
     lake, aside = t.folder / "lake", t.folder / "aside"
-    server = t.server("--lake.dir", lake, *OPTIONS)
+    server = t.server("--lake.dir", lake, *OPTIONS, "--lake.maintenance_interval", "1s")
     server.start()
     senders = Senders(server, count=2, pause=0.02)
     wait_until(lambda: senders.check() or commits(lake) > 5, 20, "the lake has commits")
