@@ -307,6 +307,10 @@ void Explain(const std::string& table, const lake::RepairResult& repair, bool dr
                                 versions.second < 0 ? "none" : std::to_string(versions.second)));
 }
 
+constexpr const char* kRepairFooter =
+    "Example:\n"
+    "  sightline lake repair --data /srv/sightline --dry-run\n\n"
+    "It prints what is missing, what is done about it, and what to do then.";
 constexpr const char* kRepairAdvice =
     "First look for the missing commits: if the lake's file system was not mounted for a while,\n"
     "they and their data files may lie on the mount point, below the mounted file system. Copied\n"
@@ -418,9 +422,7 @@ void AddLakeCommands(CLI::App& app, int* result) {
       ->capture_default_str();
   vacuum->footer("Example:\n  sightline lake vacuum --retention 7d --dry-run");
   CLI::App* repair = add("repair", "Make a table whose log has a gap usable again", RunRepair);
-  repair->footer(
-      std::string("Example:\n  sightline lake repair --data /srv/sightline --dry-run\n\n") +
-      kRepairAdvice);
+  repair->footer(kRepairFooter);
   for (CLI::App* command : {describe, history, files, compact, vacuum, repair}) table(command);
   for (CLI::App* command : {compact, retain, vacuum, repair}) dry_run(command);
   lake->footer(

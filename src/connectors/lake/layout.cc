@@ -205,10 +205,12 @@ Result<SnapshotPtr> ConvertToBuckets(Storage& storage, const Clock& clock, Snaps
                                        return conversion.Plan(now);
                                      });
     if (done.status.ok()) {
-      LogInfo(fmt::format(
-          "table '{}' of the lake has many locations, so it is divided by day and bucket from now "
-          "on: {} files became {}",
-          kIncrementsTable, from->files.size(), conversion.files()));
+      if (conversion.files() > 0)
+        LogInfo(
+            fmt::format("table '{}' of the lake has many locations, so it is divided by day and "
+                        "bucket from now "
+                        "on: {} files became {}",
+                        kIncrementsTable, from->files.size(), conversion.files()));
       return done.snapshot;
     }
     // The files of an unknown outcome may be in the table.
