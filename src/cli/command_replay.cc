@@ -132,13 +132,15 @@ void AddReplayCommand(CLI::App& app, int* result) {
   millis("--out-of-orderness-ms", &spec.out_of_orderness,
          "The time by which a camera's events may be out of order.");
   replay
-      ->add_option(
-          "--watermark-step", spec.watermark_step,
-          "How far an event moves its camera's watermark. free: to its own time. bounded: by "
-          "at most the horizon at once, so that a wrong time costs no other events.")
-      ->type_name("free | bounded [bounded]")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, WatermarkStep>{
-          {"free", WatermarkStep::kFree}, {"bounded", WatermarkStep::kBounded}}));
+      ->add_option_function<std::string>(
+          "--watermark-step",
+          [&spec](const std::string& step) {
+            spec.watermark_step = step == "free" ? WatermarkStep::kFree : WatermarkStep::kBounded;
+          },
+          "How far an event moves its camera's watermark. free: to its own time. bounded: by at "
+          "most the horizon at once, so that a wrong time costs no other events.")
+      ->check(CLI::IsMember({"free", "bounded"}))
+      ->default_str("bounded");
   replay->add_option("--count-from-ms", spec.count_from.v,
                      "The start of the range of event time that is counted, in Unix ms.");
   replay->add_option("--count-until-ms", spec.count_until.v,
