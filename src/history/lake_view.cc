@@ -154,7 +154,7 @@ Offset LakeView::Committed(const SourcePartition& partition) {
 bool LakeView::Apply(const SourcePartition& partition, std::span<const Segment> segments) {
   const std::lock_guard lock(mutex_);
   Partition& known = Of(partition);
-  if (!known.pending) known.pending.emplace();
+  if (!known.pending) known.pending.emplace(Pending{});
   Pending& pending = *known.pending;
   for (const Segment& segment : segments) {
     if (pending.next != kNoneCommitted && segment.first != pending.next) return false;
