@@ -37,13 +37,17 @@ enum class Mutant : uint8_t {
   kOffMissesTheList,   // a sink that was off is given nothing of what the list still has for it
   kOffIsForgotten,     // a checkpoint does not name a sink that has not committed what it missed
   kAnyFolder,          // stores take the empty folder at their path for their own
+  kForgetCameraEarly,  // a camera is forgotten after half of camera_ttl
 };
 
 #ifdef SIGHTLINE_MUTANTS
 inline Mutant planted_mutant = Mutant::kNone;  // set before a run; the simulator has one thread
 inline bool Mutated(Mutant mutant) { return planted_mutant == mutant; }
+// What is done only from a certain size on is done from the smallest on in the simulator.
+constexpr bool kSimulated = true;
 #else
 constexpr bool Mutated(Mutant) { return false; }
+constexpr bool kSimulated = false;
 #endif
 
 }  // namespace sightline

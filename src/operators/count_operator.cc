@@ -145,7 +145,7 @@ Segment CountOperator::TakeSegment(Offset first, Offset next) {
   Segment segment = state_->windows.Take(first, next, deduplicate.watermark(), deduplicate.items());
   // Compaction renumbers items and facts, so it may only run here: between segments nobody holds
   // such a number.
-  deduplicate.CompactIfDue();
+  if (deduplicate.CompactIfDue()) state_->windows.ForgetNumbers();
   return segment;
 }
 

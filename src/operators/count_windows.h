@@ -41,6 +41,13 @@ class CountWindows {
   // names.
   Segment Take(Offset first, Offset next, Watermark watermark, const ItemNumbers& items);
 
+  // Between two segments: the numbers of facts and cameras change their meaning, and there may be
+  // far fewer of them.
+  void ForgetNumbers() {
+    last_sum_of_fact_ = {};
+    last_row_of_camera_ = {};
+  }
+
   size_t rows() const { return counts_.size() + ledger_.size() + dead_letters_.size(); }
   size_t dead_letter_bytes() const { return dead_letter_bytes_; }
 

@@ -59,7 +59,7 @@ Decision Deduplicate::Decide(const Event& event, AppendTime now, const Hint& hin
   if (event.kind == Event::Kind::kMalformed) return {.outcome = Outcome::kMalformed};
   Camera& camera = cameras_[hint.camera];
   const bool has_clock = now != kNoAppendTime;
-  const AppendTime heard = MarkHeard(camera, now);
+  const AppendTime heard = MarkHeard(hint.camera, now);
   const bool future = has_clock && event.time > ToEventTime(now) + spec_.future_tolerance;
   const std::optional<EventTime> reach = Reach(event, hint.camera, now);
   if (event.kind == Event::Kind::kHeartbeat) {
@@ -109,18 +109,31 @@ bool Deduplicate::IsTooLate(const Event& event, const Camera& camera, AppendTime
   return spec_.max_age && now != kNoAppendTime && event.time < ToEventTime(now) - *spec_.max_age;
 }
 
+bool Deduplicate::IsSilent(const Camera& camera) const {
+  const Millis ttl =
+      Mutated(Mutant::kForgetCameraEarly) ? Millis{spec_.camera_ttl.v / 2} : spec_.camera_ttl;
+  return camera.last_heard != kNoAppendTime && newest_heard_ - camera.last_heard > ttl;
+}
+
 // Silence is measured by the greatest append time so far: a log's append times may go back (a
-// broker's clock that was set, a new leader), and an id that was forgotten must stay forgotten,
-// since it may have been swept meanwhile.
-AppendTime Deduplicate::MarkHeard(Camera& camera, AppendTime now) {
-  if (now == kNoAppendTime) return now;
-  if (!Mutated(Mutant::kForgetByRecord)) now = std::max(now, newest_heard_);
-  newest_heard_ = now;
-  if (camera.last_heard != kNoAppendTime && now - camera.last_heard > spec_.camera_ttl) {
-    ++camera.generation;  // forgets its ids; its watermark stays
-    camera_returned_ = true;
+// broker's clock that was set, a new leader), and what was forgotten must stay forgotten, since it
+// may have been swept meanwhile.
+AppendTime Deduplicate::MarkHeard(uint32_t number, AppendTime now) {
+  Camera& camera = cameras_[number];
+  if (now != kNoAppendTime) {
+    if (!Mutated(Mutant::kForgetByRecord)) now = std::max(now, newest_heard_);
+    newest_heard_ = now;
   }
-  camera.last_heard = now;
+  if (IsSilent(camera)) {
+    ++camera.generation;  // forgets its ids
+    camera_returned_ = true;
+    camera.last_heard = kNoAppendTime;
+    // While max_age is on, it refuses whatever this watermark would: the camera is as good as new
+    // (DropSilentCameras).
+    if (spec_.max_age) camera.greatest.reset();
+    if (spec_.max_age && HasClocks()) clocks_[number] = {};
+  }
+  if (now != kNoAppendTime) camera.last_heard = now;
   return now;
 }
 
@@ -246,10 +259,23 @@ void Deduplicate::InsertId(const IdMemory::Entry& fresh, EventTime time, AppendT
   ids_.Insert(fresh, [&](const IdMemory::Entry& e) { return !sweep || IsRemembered(e, now); });
 }
 
-void Deduplicate::CompactIfDue() {
-  if (facts_.size() < compact_at_ && items_.size() < compact_at_) return;
-  // Renumbers the facts and items that remembered ids still use, in the order in which the ids meet
-  // them, and drops the others.
+bool Deduplicate::CompactIfDue() {
+  // A look at the cameras costs a pass over the ids, so it is done a few times in a camera_ttl.
+  const bool look = spec_.max_age && cameras_.size() >= kCompactMin &&
+                    newest_heard_ != kNoAppendTime && newest_heard_ >= look_at_cameras_at_;
+  if (!look && facts_.size() < compact_at_ && items_.size() < compact_at_) return false;
+  if (look) {
+    look_at_cameras_at_ = {newest_heard_.v + spec_.camera_ttl.v / 8};
+    ids_.Sweep([this](const IdMemory::Entry& e) { return IsRemembered(e, newest_heard_); });
+  }
+  CompactFacts();
+  if (look) DropSilentCameras();
+  return true;
+}
+
+// Renumbers the facts and items that remembered ids still use, in the order in which the ids meet
+// them, and drops the others.
+void Deduplicate::CompactFacts() {
   std::vector<uint32_t> number(facts_.size(), kNone);
   std::vector<Fact> facts;
   ItemNumbers items;
@@ -271,6 +297,34 @@ void Deduplicate::CompactIfDue() {
   items_ = std::move(items);
   IndexFacts();
   compact_at_ = std::max(kCompactMin, 2 * std::max(facts_.size(), items_.size()));
+}
+
+// Drops the cameras that were silent for camera_ttl, after their ids were swept and with them their
+// facts. Should one come back, it is as new: MarkHeard() would forget everything of it.
+void Deduplicate::DropSilentCameras() {
+  std::vector<uint32_t> number(cameras_.size(), kNone);
+  uint32_t kept = 0;
+  for (uint32_t i = 0; i < cameras_.size(); ++i) {
+    if (IsSilent(cameras_[i])) continue;
+    number[i] = kept;
+    if (HasClocks()) clocks_[kept] = clocks_[i];
+    cameras_[kept++] = cameras_[i];
+  }
+  if (kept == cameras_.size()) return;
+  cameras_.resize(kept);
+  cameras_.shrink_to_fit();
+  if (HasClocks()) {
+    clocks_.resize(kept);
+    clocks_.shrink_to_fit();
+  }
+  decltype(camera_index_) index(kept);
+  for (uint32_t i = 0; i < kept; ++i) index.emplace(cameras_[i].id, i);
+  camera_index_ = std::move(index);
+  for (Fact& fact : facts_) {
+    fact.camera = number[fact.camera];
+    CHECK(fact.camera != kNone);
+  }
+  IndexFacts();
 }
 
 void Deduplicate::IndexFacts() {

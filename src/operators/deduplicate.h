@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/mutant.h"
 #include "base/status.h"
 #include "model/event.h"
 #include "model/segment.h"
@@ -77,9 +78,10 @@ class Deduplicate {
   int64_t remembered_ids() const { return ids_.size(); }
   int64_t cameras() const { return static_cast<int64_t>(cameras_.size()); }
   const ItemNumbers& items() const { return items_; }
-  // Drops the facts and names that no remembered id uses, once there may be enough of them. All
-  // numbers change: no Decision or Hint may be held over the call.
-  void CompactIfDue();
+  // Drops the facts and names that no remembered id uses, once there may be enough of them, and the
+  // cameras that were silent for camera_ttl. True: all numbers have changed. No Decision or Hint
+  // may be held over the call.
+  bool CompactIfDue();
 
   void Save(const std::function<void(std::string_view)>& out) const;
   Status Load(ByteReader& in);
@@ -130,7 +132,11 @@ class Deduplicate {
   EventTime WatermarkOf(const Camera& camera) const;
   bool IsTooLate(const Event& event, const Camera& camera, AppendTime now) const;
   // Returns the append time that counts for forgetting.
-  AppendTime MarkHeard(Camera& camera, AppendTime now);
+  AppendTime MarkHeard(uint32_t camera, AppendTime now);
+  // True if nothing was heard of the camera for camera_ttl.
+  bool IsSilent(const Camera& camera) const;
+  void CompactFacts();
+  void DropSilentCameras();
   // Returns the time up to which the record may move its camera's watermark, if any, and takes note
   // of what it says of the camera's clock. Call it once for each readable record.
   std::optional<EventTime> Reach(const Event& event, uint32_t camera, AppendTime now);
@@ -166,7 +172,9 @@ class Deduplicate {
   ClockJumps clock_jumps_;
   AppendTime newest_heard_ = kNoAppendTime;  // the greatest last_heard
 
-  static constexpr size_t kCompactMin = 65'536;
+  AppendTime look_at_cameras_at_ = kNoAppendTime;  // when newest_heard_ is so far
+
+  static constexpr size_t kCompactMin = kSimulated ? 4 : 65'536;
 };
 
 }  // namespace sightline

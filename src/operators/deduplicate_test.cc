@@ -265,6 +265,32 @@ TEST_F(BoundedStep, AppendTimesHaveTheirOwnGuard) {
   EXPECT_EQ(d_.Decide(Detection(1, 3, kIn2099), {5'000}).outcome, Outcome::kFuture);
 }
 
+// A burst of wrong camera ids costs memory for camera_ttl, and no longer.
+TEST(Deduplicate, CamerasThatFellSilentAreForgotten) {
+  PipelineSpec spec;
+  Deduplicate d(spec);
+  const int64_t start = 1'800'000'000'000;
+  const int64_t ttl = spec.camera_ttl.v;
+  constexpr int64_t kBurst = 100'000;
+  for (int64_t i = 0; i < kBurst; ++i)
+    EXPECT_EQ(d.Decide(Detection(i, i, start), {start}).outcome, kCounted);
+  EXPECT_FALSE(d.CompactIfDue() && d.cameras() < kBurst);
+  EXPECT_EQ(d.Decide(Detection(7, -1, start + ttl), {start + ttl}).outcome, kCounted);
+  EXPECT_TRUE(d.CompactIfDue());
+  EXPECT_EQ(d.cameras(), kBurst) << "a moment too early";
+  const int64_t later = start + ttl + ttl / 4;
+  EXPECT_EQ(d.Decide(Detection(7, -1, later), {later}).outcome, kDuplicate);
+  EXPECT_TRUE(d.CompactIfDue());
+  EXPECT_EQ(d.cameras(), 1);
+  EXPECT_EQ(d.remembered_ids(), 1);
+  EXPECT_FALSE(d.CompactIfDue());
+  // What an old watermark would have refused, max_age refuses; the rest is as of a new camera.
+  EXPECT_EQ(d.Decide(Detection(8, 8, start), {later}).outcome, Outcome::kTooLate);
+  EXPECT_EQ(d.Decide(Detection(8, 8, later), {later}).outcome, kCounted);
+  EXPECT_EQ(d.Decide(Detection(8, 8, later), {later}).outcome, kDuplicate);
+  EXPECT_EQ(d.Decide(Detection(7, -1, later), {later}).outcome, kDuplicate);
+}
+
 // The same decisions by the simplest means: a map from each id to its first camera and newest time,
 // and every record of each camera.
 struct Naive {

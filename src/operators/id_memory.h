@@ -86,6 +86,13 @@ class IdMemory {
     ++size_;
   }
 
+  // Rebuilds every shard with the entries for which `keep` holds.
+  template <typename Keep>
+  void Sweep(Keep keep) {
+    for (size_t s = 0; s < kShards; ++s)
+      if (shards_[s].capacity != 0) Rebuild(shards_[s], keep);
+  }
+
   // Visits the entries in ascending order of their hashes. `visit` may change anything but the
   // hash.
   template <typename Visit>

@@ -63,6 +63,7 @@ constexpr Planted kPlanted[] = {
     {Mutant::kOffMissesTheList, "OFF_MISSES_THE_LIST", 3'000},
     {Mutant::kOffIsForgotten, "OFF_IS_FORGOTTEN", 3'000},
     {Mutant::kAnyFolder, "ANY_FOLDER", 3'000},
+    {Mutant::kForgetCameraEarly, "FORGET_CAMERA_EARLY", 3'000},
 };
 
 struct Options {

@@ -75,10 +75,13 @@ class Judgement {
     return std::nullopt;
   }
 
-  // After a silence of camera_ttl, what a camera had sent is forgotten, but its watermark is not.
+  // After a silence of camera_ttl, what a camera had sent is forgotten, and so is its watermark
+  // while max_age refuses everything that lies before it.
   void Hear(int64_t camera, int64_t now) {
-    if (const auto it = heard_.find(camera); it != heard_.end() && IsSilent(camera, now))
+    if (const auto it = heard_.find(camera); it != heard_.end() && IsSilent(camera, now)) {
       std::erase_if(seen_, [&](const auto& s) { return s.second.first.camera == camera; });
+      if (spec_.max_age) greatest_.erase(camera);
+    }
     heard_[camera] = now;
   }
   bool IsSilent(int64_t camera, int64_t now) const {
