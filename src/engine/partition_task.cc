@@ -212,7 +212,7 @@ void PartitionTask::BeginAtOldestOffset() {
 }
 
 Status PartitionTask::TakeCommitted(size_t sink, Offset committed) {
-  SinkState& state = sinks_[sink];
+  SinkState& state = sinks_[sink] = {.backoff = sinks_[sink].backoff};
   const Offset first = sealed_.empty() ? position_ : sealed_.first();
   state.has_any = committed != kNoneCommitted;
   if (WasOff(sink)) {
