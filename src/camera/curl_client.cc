@@ -23,7 +23,7 @@ bool IsLoopback(const std::string& url) {
 }
 
 // A header of the answer; empty if it has none.
-std::string Header(CURL* curl, const char* name) {
+std::string HeaderOf(CURL* curl, const char* name) {
   curl_header* header = nullptr;
   const bool found = curl_easy_header(curl, name, 0, CURLH_HEADER, -1, &header) == CURLHE_OK;
   return found ? header->value : "";
@@ -75,8 +75,8 @@ class CurlClient final : public HttpClient {
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_getinfo(curl, CURLINFO_RETRY_AFTER, &retry_after_s);
     response.status = static_cast<int32_t>(status);
-    response.truncated = Header(curl, "X-Truncated") == "true";
-    response.incomplete = Header(curl, "X-Incomplete");
+    response.truncated = HeaderOf(curl, "X-Truncated") == "true";
+    response.incomplete = HeaderOf(curl, "X-Incomplete");
     if (retry_after_s > 0) response.retry_after = Millis{retry_after_s * 1'000};
     return response;
   }

@@ -215,7 +215,7 @@ Status PartitionTask::TakeCommitted(size_t sink, Offset committed) {
   SinkState& state = sinks_[sink] = {.backoff = sinks_[sink].backoff};
   const Offset first = sealed_.empty() ? position_ : sealed_.first();
   state.has_any = committed != kNoneCommitted;
-  if (WasOff(sink)) {
+  if (WasOff(sink) || (!state.has_any && options_.sinks[sink].may_be_new)) {
     if (!state.has_any) committed = origin_;
     const Offset next = committed >= position_ ? committed
                         : sealed_.empty() || Mutated(Mutant::kOffMissesTheList)
@@ -705,11 +705,13 @@ Result<StepResult> PartitionTask::CheckpointIfDue() {
 // have committed what they missed: after a crash before that, they miss it still. One that has
 // committed it may be a view of another one that has not, as what is pending is of the lake.
 std::vector<std::string> PartitionTask::AbsentSinks() const {
+  std::vector<std::string> absent = options_.sinks_off;
+  if (Mutated(Mutant::kOffIsForgotten)) return absent;
   const bool misses = std::ranges::any_of(sinks_, [](const auto& s) { return !s.missed.empty(); });
-  if (!misses || Mutated(Mutant::kOffIsForgotten)) return options_.sinks_off;
-  std::vector<std::string> absent = absent_in_checkpoint_;
-  for (const std::string& name : options_.sinks_off)
-    if (std::ranges::count(absent, name) == 0) absent.push_back(name);
+  for (const std::string& name : absent_in_checkpoint_) {
+    const bool is_here = std::ranges::count(options_.sinks, name, &SinkOptions::name) > 0;
+    if ((misses || !is_here) && std::ranges::count(absent, name) == 0) absent.push_back(name);
+  }
   return absent;
 }
 

@@ -33,6 +33,9 @@ struct SinkOptions {
   // Commit at multiples of the interval, at the same moments as the other tasks, so that a sink
   // which they share can put all their segments into one write.
   bool together = false;
+  // A sink that has nothing of a partition, although counting began earlier, is a new one, and
+  // records what it lacks. Otherwise it has lost its data, and the task stops.
+  bool may_be_new = false;
   // An offer has at most this many rows, or is a single segment; 0: unlimited. For sinks whose
   // writes must stay small.
   int64_t offer_rows_max = 0;
@@ -46,7 +49,7 @@ enum class OnGap : uint8_t {
 
 struct TaskOptions {
   std::vector<SinkOptions> sinks;  // one for each sink of the ports, in their order
-  // The names of sinks that this pipeline may have, but that are switched off now. Checkpoints name
+  // The names of sinks that this pipeline had, but that are switched off now. Checkpoints name
   // them: when one is on again, it records as lost what it missed, instead of stopping the task.
   std::vector<std::string> sinks_off;
   OnGap on_gap = OnGap::kStop;

@@ -239,6 +239,49 @@ TEST(PartitionTaskGapTest, ASinkThatIsSwitchedOnLaterLacksEverythingBefore) {
   EXPECT_EQ(world.Sink(1).counted, 5);
 }
 
+TEST(PartitionTaskGapTest, ASinkThatMayBeNewLacksEverythingBefore) {
+  TestWorld world(2);
+  world.Append(10);
+  {
+    // A life before the sink was thought of: no checkpoint names it.
+    TestWorld one(1);
+    one.Append(10);
+    Live(one, {});
+    world.store = one.store;
+    world.sinks[0] = one.Sink(0);
+  }
+  world.Append(5);
+  TaskOptions options;
+  options.sinks = {{}, {.may_be_new = true}};
+  world.Answer(1, Status::Retry("away"));
+  options.checkpoint_records_min = options.checkpoint_records_max = 1;
+  ASSERT_TRUE(StepUntilIdle(*MakeTestTask(&world, options)).ok());  // and a crash
+  EXPECT_TRUE(ReadCheckpoint(*world.store.rbegin()->second).value().head.absent.empty());
+  world.Answer(1, std::nullopt);
+  Live(world, options);
+  EXPECT_THAT(world.Sink(1).gaps, ElementsAre(Gap{{0}, {10}}));
+  EXPECT_EQ(world.Sink(1).counted, 5);
+  // Another sink that has nothing has lost its data.
+  world.sinks[1] = {};
+  options.sinks[1].may_be_new = false;
+  EXPECT_EQ(StepUntilIdle(*MakeTestTask(&world, options)).code(), StatusCode::kStop);
+}
+
+TEST(PartitionTaskGapTest, ACheckpointGoesOnNamingASinkThatIsOff) {
+  TestWorld world(2);
+  world.Append(10);
+  Live(world, Off({"sink 1"}));
+  // The next process does not know that there ever was such a sink.
+  TestWorld one(1);
+  one.records = world.records;
+  one.sinks[0] = world.Sink(0);
+  one.store = world.store;
+  one.Append(5);
+  Live(one, {});
+  EXPECT_EQ(ReadCheckpoint(*one.store.rbegin()->second).value().head.absent,
+            std::vector<std::string>{"sink 1"});
+}
+
 TEST(PartitionTaskGapTest, ASinkThatWasOffTakesWhatTheListStillHasForIt) {
   TestWorld world(3);
   world.Append(10);

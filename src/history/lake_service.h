@@ -53,8 +53,9 @@ class LakeService {
   static Result<std::unique_ptr<LakeService>> Open(const LakeServiceOptions& options,
                                                    const LogClock& clock,
                                                    std::vector<Location> locations);
-  // A start without a lake: the next one with a lake may begin a new one.
-  static Status Forget(const std::string& known_tables) {
+  // A start without a lake: the next one with a lake may begin a new one. False: there never was a
+  // lake.
+  static Result<bool> Forget(const std::string& known_tables) {
     return lake::KnownTables::Forget(known_tables);
   }
   // The sinks must have been destroyed before.

@@ -145,7 +145,11 @@ Status Count::OpenLake() {
   const std::string known = settings_.engine.checkpoint_dir.empty()
                                 ? folder_.known_tables("count")
                                 : settings_.engine.checkpoint_dir + "/lake.json";
-  if (settings_.lake.dir.empty()) return LakeService::Forget(known);
+  if (settings_.lake.dir.empty()) {
+    const Result<bool> had_lake = LakeService::Forget(known);
+    if (had_lake.ok() && had_lake.value()) tasks_.LakeIsOff();
+    return had_lake.status();
+  }
   LakeServiceOptions options = LakeOptionsOf(settings_, settings_.lake.dir);
   options.known_tables = known;
   options.renew = "start all of its processes once without lake.dir";
@@ -221,7 +225,7 @@ void Count::AddSinks() {
           activity_.Count(from, segment, SteadyMs());
         });
   });
-  tasks_.AddLake(lake_.get(), settings_.lake.roll_interval);
+  if (lake_) tasks_.AddLake(*lake_, settings_.lake.roll_interval);
 }
 
 Result<std::unique_ptr<PartitionTask>> Count::BuildTask(const SourcePartition& partition) {

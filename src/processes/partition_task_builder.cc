@@ -8,6 +8,14 @@
 #include "engine/pipeline_settings.h"
 
 namespace sightline {
+namespace {
+
+// Checkpoints name sinks: these names stay.
+constexpr const char* kPending = "pending";
+constexpr const char* kLakeCounts = "lake counts";
+constexpr const char* kLakeLedger = "lake ledger";
+
+}  // namespace
 
 Status PartitionTaskBuilder::ClaimSettings() {
   CheckpointFiles store(checkpoint_folder_);
@@ -23,15 +31,25 @@ void PartitionTaskBuilder::AddSink(SinkOptions options, OpenSink open) {
   open_sinks_.push_back(std::move(open));
 }
 
-void PartitionTaskBuilder::AddLake(LakeService* lake, Millis roll_interval) {
-  const auto add = [&](const char* name, auto open) {
-    if (lake == nullptr) return SinkIsOff(name);
-    AddSink({.name = name, .commit_interval_ms = roll_interval.v, .together = true}, open);
-  };
-  add("lake counts",
-      [lake](std::function<void()> wake) { return lake->OpenCountsSink(std::move(wake)); });
-  add("lake ledger",
-      [lake](std::function<void()> wake) { return lake->OpenLedgerSink(std::move(wake)); });
+void PartitionTaskBuilder::AddPending(LakeService& lake) {
+  AddSink({.name = kPending, .may_be_new = true},
+          [&lake](const std::function<void()>&) { return lake.OpenPendingSink(); });
+}
+
+void PartitionTaskBuilder::AddLake(LakeService& lake, Millis roll_interval) {
+  SinkOptions options{.name = kLakeCounts,
+                      .commit_interval_ms = roll_interval.v,
+                      .together = true,
+                      .may_be_new = true};
+  AddSink(options,
+          [&lake](std::function<void()> wake) { return lake.OpenCountsSink(std::move(wake)); });
+  options.name = kLakeLedger;
+  AddSink(options,
+          [&lake](std::function<void()> wake) { return lake.OpenLedgerSink(std::move(wake)); });
+}
+
+void PartitionTaskBuilder::LakeIsOff() {
+  for (const char* const name : {kPending, kLakeCounts, kLakeLedger}) SinkIsOff(name);
 }
 
 Result<std::unique_ptr<PartitionTask>> PartitionTaskBuilder::Build(const SourcePartition& partition,

@@ -39,10 +39,14 @@ class PartitionTaskBuilder {
   Status ClaimSettings();
   // A task offers its segments to the sinks in the order of these calls.
   void AddSink(SinkOptions options, OpenSink open);
-  // Names a sink that is switched off (TaskOptions::sinks_off).
+  // Names a sink that was there and is switched off (TaskOptions::sinks_off).
   void SinkIsOff(std::string name) { sinks_off_.push_back(std::move(name)); }
-  // Adds the two tables of the lake; null: they are switched off. `lake` must outlive the tasks.
-  void AddLake(LakeService* lake, Millis roll_interval);
+  // Adds what is pending, if it is shown, and the two tables of the lake. `lake` must outlive the
+  // tasks. The tables come behind all sinks that are added before.
+  void AddPending(LakeService& lake);
+  void AddLake(LakeService& lake, Millis roll_interval);
+  // Instead of these: there was a lake, and it is switched off.
+  void LakeIsOff();
   const std::vector<SinkOptions>& sinks() const { return sinks_; }
 
   // `partitions` share the limits of memory and disk. kRetry: `source` is null, because its topic

@@ -69,6 +69,7 @@ class Up {
   Status OpenLog();
   Status OpenKafka();
   Status OpenLake();
+  Status SwitchLakeOff();
   void SetLocations(const std::vector<Location>& locations);
   Status LoadLive();
   Status LoadLive(const SourcePartition& partition);
@@ -145,8 +146,7 @@ Status Up::Start() {
   }
   locations_ = std::make_unique<LocationsRefresh>(table, folder_.last_good_locations());
   RETURN_IF_ERROR(locations_->Load());
-  RETURN_IF_ERROR(settings_.lake.enabled ? OpenLake()
-                                         : LakeService::Forget(folder_.known_tables()));
+  RETURN_IF_ERROR(settings_.lake.enabled ? OpenLake() : SwitchLakeOff());
   if (!table.empty()) SetLocations(locations_->locations());
   locations_->OnChange([this](const std::vector<Location>& known) { SetLocations(known); });
   RETURN_IF_ERROR(LoadLive());
@@ -183,6 +183,17 @@ Status Up::OpenLake() {
       LakeService::Open(options, clock_, locations_->locations());
   if (!lake.ok()) return lake.status();
   lake_ = std::move(lake).value();
+  return Status::Ok();
+}
+
+// When it is on again, it may be another lake. An earlier version has remembered no tables, but
+// then there is a folder.
+Status Up::SwitchLakeOff() {
+  const Result<bool> had_lake = LakeService::Forget(folder_.known_tables());
+  if (!had_lake.ok()) return had_lake.status();
+  std::error_code error;
+  const std::string dir = settings_.lake.dir.empty() ? folder_.lake() : settings_.lake.dir;
+  if (had_lake.value() || std::filesystem::exists(dir, error)) tasks_.LakeIsOff();
   return Status::Ok();
 }
 
@@ -291,12 +302,7 @@ void Up::Wake(const SourcePartition& partition, PartitionTask::PortSet called) {
 // The order of the sinks is the order in which a task offers its segments.
 void Up::AddSinks() {
   // Queries come first, so that they know everything that is on the screen.
-  if (lake_) {
-    tasks_.AddSink({.name = "pending"},
-                   [this](const std::function<void()>&) { return lake_->OpenPendingSink(); });
-  } else {
-    tasks_.SinkIsOff("pending");
-  }
+  if (lake_) tasks_.AddPending(*lake_);
   tasks_.AddSink({.name = "live"}, [this](const std::function<void()>&) {
     return std::make_unique<ObservedSink>(
         std::make_unique<LiveSink>(live_.get()),
@@ -308,7 +314,7 @@ void Up::AddSinks() {
                  [this](std::function<void()> wake) {
                    return log_->OpenCountsSink({.on_answer = std::move(wake)});
                  });
-  tasks_.AddLake(lake_.get(), settings_.lake.roll_interval);
+  if (lake_) tasks_.AddLake(*lake_, settings_.lake.roll_interval);
   const SinkOptions kafka = KafkaSinkOptions(settings_.kafka);
   if (kafka_) {
     tasks_.AddSink(

@@ -50,9 +50,13 @@ Result<std::unique_ptr<KnownTables>> KnownTables::Open(KnownTablesOptions option
   return std::unique_ptr<KnownTables>(new KnownTables(std::move(options), std::move(ids)));
 }
 
-Status KnownTables::Forget(const std::string& path) {
+Result<bool> KnownTables::Forget(const std::string& path) {
   Place place(path);
-  return place.storage.Delete(place.name);
+  const Result<std::optional<FileInfo>> file = place.storage.Stat(place.name);
+  if (!file.ok()) return file.status();
+  if (!file.value()) return false;
+  RETURN_IF_ERROR(place.storage.Put(place.name, "{}\n", PutMode::kReplace).status());
+  return true;
 }
 
 Status KnownTables::Check(std::string_view table, const Snapshot& snapshot) const {

@@ -25,8 +25,9 @@ class KnownTables {
  public:
   // Reads the file, if there is one. kStop: it is damaged, or cannot be read.
   static Result<std::unique_ptr<KnownTables>> Open(KnownTablesOptions options);
-  // Removes the file: the pipeline is about to begin a new lake.
-  static Status Forget(const std::string& path);
+  // Forgets the tables, but not that there was a lake: it is switched off, and may be another one
+  // when it is on again. False: there never was one.
+  static Result<bool> Forget(const std::string& path);
 
   // kStop: the pipeline has written the table before, and `snapshot` has no table, or another one.
   Status Check(std::string_view table, const Snapshot& snapshot) const;
