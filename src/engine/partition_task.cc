@@ -25,6 +25,13 @@ int64_t CommitTime(const SinkOptions& sink, int64_t since_ms) {
   return since_ms / interval * interval + interval;
 }
 
+// A write that only a person can make possible (a file system that is read-only, a right that is
+// missing) is tried again: it may be corrected while everything else goes on. Fencing and what
+// contradicts itself end a task; an error of a store does not.
+Status Lasting(Status status) {
+  return status.code() == StatusCode::kStop ? Status::Retry(status.message()) : status;
+}
+
 }  // namespace
 
 PartitionTask::PartitionTask(SourcePartition partition, const PipelineSpec& spec,
@@ -120,7 +127,7 @@ Status PartitionTask::Claim() {
   epoch_ = stored.value().newest;
   if (!Mutated(Mutant::kNoClaim)) {
     ++epoch_.v;
-    RETURN_IF_ERROR(ports_.store->PutIfAbsent(partition_, epoch_, nullptr));
+    RETURN_IF_ERROR(Lasting(ports_.store->PutIfAbsent(partition_, epoch_, nullptr)));
   }
   claim_ = epoch_;
   phase_ = AfterClaim();
@@ -583,7 +590,7 @@ Result<StepResult> PartitionTask::CommitIfDue(size_t index) {
     // `next`, even if the sink looks up what became of an earlier offer, and one boundary has to be
     // kept for it.
     if (committed.status().code() == StatusCode::kRetry) sink.offered = next;
-    return Failed(sink.backoff, sink.retries, committed.status());
+    return Failed(sink.backoff, sink.retries, Lasting(committed.status()));
   }
   // Any other answer would leave the sink inside a segment of the list, where no later offer could
   // begin.
@@ -682,9 +689,15 @@ Result<StepResult> PartitionTask::CheckpointIfDue() {
                     });
   };
   const Epoch epoch{epoch_.v + 1};
-  const Status put = ports_.store->PutIfAbsent(partition_, epoch, &writer);
-  if (!put.ok()) return Failed(checkpoint_backoff_, counters_.retries, put);
+  const Status put = Lasting(ports_.store->PutIfAbsent(partition_, epoch, &writer));
+  if (!put.ok()) {
+    ++counters_.checkpoint_failures;
+    checkpoint_trouble_ = put.message();
+    return Failed(checkpoint_backoff_, counters_.retries, put);
+  }
   checkpoint_backoff_.Succeeded();
+  counters_.checkpoint_failures = 0;
+  checkpoint_trouble_.clear();
   epoch_ = epoch;
   // From here on, the checkpoint is durable: whatever waited for one may go on.
   range_changed_ = false;
@@ -738,7 +751,7 @@ Result<StepResult> PartitionTask::SpillIfDue() {
       sealed_.Oldest(std::min(options_.run_bytes_max, options_.sealed_bytes_max), TakenInMemory());
   const std::string bytes = EncodeRun(oldest);
   SpilledRun run = DescribeRun({claim_, ++run_number_}, oldest, std::ssize(bytes));
-  const Status put = ports_.store->PutRun(partition_, run.id, bytes);
+  const Status put = Lasting(ports_.store->PutRun(partition_, run.id, bytes));
   const bool ignored = Mutated(Mutant::kSpillBeforePut) && put.code() == StatusCode::kRetry;
   if (!put.ok() && !ignored) {
     runs_dropped_ = true;
@@ -770,7 +783,7 @@ Result<StepResult> PartitionTask::RemoveRunsIfDue() {
   std::vector<RunId> kept;
   if (!Mutated(Mutant::kRunsRemovedEarly)) kept = runs_in_checkpoint_;
   for (const SpilledRun& run : sealed_.runs()) kept.push_back(run.id);
-  const Status removed = ports_.store->RemoveRuns(partition_, epoch_, kept);
+  const Status removed = Lasting(ports_.store->RemoveRuns(partition_, epoch_, kept));
   if (!removed.ok()) return Failed(remove_backoff_, counters_.retries, removed);
   remove_backoff_.Succeeded();
   runs_to_remove_ = false;
@@ -874,6 +887,7 @@ TaskStatus PartitionTask::Snapshot() const {
   status.drained = drained();
   status.degraded = status.running && operator_.watermark() < degraded_until_;
   if (!gap_stop_.ok() || (status.degraded && !gap_unsaved_)) status.gap = gap_;
+  status.checkpoint_trouble = checkpoint_trouble_;
   status.epoch = epoch_;
   status.position = position_;
   status.checkpointed = checkpointed_;

@@ -117,6 +117,7 @@ struct TaskStatus {
   // The lost offsets: those that the task stopped for; or the newest gap that it counted as lost
   // and that a checkpoint has, as long as results are degraded.
   Gap gap;
+  std::string checkpoint_trouble;          // why the newest put of a checkpoint failed, if it did
   Epoch epoch;                             // of the task's newest entry in the checkpoint store
   Offset position;                         // the next offset to read
   Offset checkpointed;                     // where a restart would continue
@@ -142,8 +143,9 @@ struct TaskStatus {
   int64_t spills = 0;    // runs that were put
   int64_t runs_read = 0;
   int64_t checkpoints = 0;
-  int64_t checkpoint_bytes = 0;  // of the newest checkpoint
-  int64_t retries = 0;           // kRetry answers of the source and the store
+  int64_t checkpoint_bytes = 0;     // of the newest checkpoint
+  int64_t checkpoint_failures = 0;  // puts since the newest checkpoint
+  int64_t retries = 0;              // kRetry answers of the source and the store
 };
 
 class PartitionTask {
@@ -321,6 +323,7 @@ class PartitionTask {
   bool at_end_ = false;
   bool draining_ = false;
   AppendTime append_time_ = kNoAppendTime;
+  std::string checkpoint_trouble_;
   TaskStatus counters_;  // only its counters are used
 };
 

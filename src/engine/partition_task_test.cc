@@ -100,6 +100,29 @@ TEST(PartitionTaskTest, ASinkThatFailsHoldsUpNeitherTheOthersNorTheCheckpoint) {
   EXPECT_EQ(world.Sink(0).counted, 300);
 }
 
+// The file system of the data folder turns read-only, and is writable again later.
+TEST(PartitionTaskTest, AStoreThatAPersonMustCorrectStopsNothing) {
+  TestWorld world(2);
+  world.put_answer = Status::Stop("read-only file system");
+  world.Answer(0, Status::Stop("read-only file system"));
+  auto task = MakeTestTask(&world, {.checkpoint_interval_ms = 100});
+  for (int64_t now_ms = 0; now_ms < 10'000; now_ms += 10) {
+    world.Append();
+    ASSERT_TRUE(StepUntilIdle(*task, now_ms).ok());
+  }
+  EXPECT_EQ(world.Sink(1).counted, 1'000);
+  EXPECT_GE(task->Snapshot().checkpoint_failures, 10);
+  EXPECT_EQ(task->Snapshot().checkpoint_trouble, "read-only file system");
+  world.put_answer.reset();
+  world.Answer(0, std::nullopt);
+  task->Drain();
+  ASSERT_TRUE(StepUntilIdle(*task, 20'000).ok());
+  EXPECT_TRUE(task->drained());
+  EXPECT_EQ(world.Sink(0).counted, 1'000);
+  EXPECT_EQ(task->Snapshot().checkpoint_failures, 0);
+  EXPECT_EQ(task->Snapshot().checkpoint_trouble, "");
+}
+
 // A full disk is not tried at the rate of the events.
 TEST(PartitionTaskTest, AnAppendDoesNotHurryWhatWaitsForAnotherPort) {
   TestWorld world(2);

@@ -18,6 +18,9 @@ bool SeveralTopics(const std::vector<PartitionHealth>& partitions) {
 
 namespace {
 
+// So many puts of a checkpoint fail in about a second (engine/backoff.h).
+constexpr int64_t kCheckpointFailures = 10;
+
 std::string NameOf(const SourcePartition& partition, bool several) {
   return several ? fmt::format("partition {} of topic '{}'", partition.partition,
                                TopicOfSource(partition.source))
@@ -43,6 +46,10 @@ void ReportEngineHealth(const std::vector<PartitionHealth>& partitions, bool lat
           fmt::format("{} does not count: what its sinks have not taken fills engine.pending_max "
                       "and engine.spill_max",
                       name));
+    if (partition.health == TaskHealth::kRunning &&
+        partition.task.checkpoint_failures >= kCheckpointFailures)
+      broken(fmt::format("{} cannot put a checkpoint, so a restart would count much again: {}",
+                         name, partition.task.checkpoint_trouble));
     const Gap& gap = partition.task.gap;
     if (partition.task.degraded && gap.empty())
       health.reasons.push_back(

@@ -25,7 +25,7 @@ DAY = 86_400_000
 # After so many seconds, an event that was answered with 200 is counted, or /healthz says why not.
 GRACE_S = 5.0
 HOLD_S = 4.0  # how long each trouble lasts
-ROLL = ("--lake.roll_interval", "200ms", "--log.retention", "30d")
+ROLL = ("--lake.roll_interval", "200ms", "--log.retention", "30d", "--engine.checkpoint_interval", "1s")
 TOTALS = ("SELECT sum(received)::BIGINT AS received, sum(counted)::BIGINT AS counted, sum(heartbeats)::BIGINT AS "
           "heartbeats, coalesce(sum(lost), 0)::BIGINT AS lost FROM ledger")
 
@@ -94,7 +94,11 @@ class Operator:
         self.store.mkdir()
         (self.data / "lake").mkdir(parents=True)
         self._mount("mount", "--bind", self.store, self.data / "lake")
-        t.at_end.append(lambda: subprocess.run(["umount", "-l", str(self.data / "lake")], check=False))
+        self.checkpoints = self.data / "checkpoints"
+        self.checkpoints.mkdir()
+        self._mount("mount", "--bind", self.checkpoints, self.checkpoints)
+        for mounted in (self.data / "lake", self.checkpoints):
+            t.at_end.append(lambda path=mounted: subprocess.run(["umount", "-l", str(path)], check=False))
         self.server = t.server(*ROLL, data=self.data)
         self.clock = Clock(t, "server")
         self.server.environment = self.clock.environment()
@@ -159,6 +163,19 @@ class Operator:
         expect(self.server.ledger()["received"] > counted, "counting stands still with a read-only lake")
         self._mount("mount", "-o", "remount,bind,rw", lake)
 
+    def checkpoints_read_only(self) -> None:
+        """Not while one is being written: then the mount is busy."""
+        def remounted() -> bool:
+            done = subprocess.run(["mount", "-o", "remount,bind,ro", str(self.checkpoints)], capture_output=True)
+            return done.returncode == 0
+
+        wait_until(remounted, 10, "the folder of checkpoints is read-only")
+        counted = self.server.ledger()["received"]
+        self.hold()
+        self.server.wait_reason(10, "cannot put a checkpoint", "Read-only file system")
+        expect(self.server.ledger()["received"] > counted, "counting stands still without checkpoints")
+        self._mount("mount", "-o", "remount,bind,rw", self.checkpoints)
+
     def clock_wrong(self) -> None:
         self.clock.step(self.draw.choice((8, -8, 400)) * DAY)
         self.hold()
@@ -187,7 +204,8 @@ class Operator:
         self.server.kill()
         self.restart()
 
-    ACTS = (options_changed, lake_off, lake_gone, lake_read_only, clock_wrong, disk_full, folder_copied, killed)
+    ACTS = (options_changed, lake_off, lake_gone, lake_read_only, checkpoints_read_only, clock_wrong, disk_full,
+            folder_copied, killed)
 
     # -- the end ---------------------------------------------------------------------------------
 

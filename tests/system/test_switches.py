@@ -133,7 +133,7 @@ def checkpoints_vanish(t: Test) -> None:
         for _ in range(5):
             deliver(server, traffic, 100)
             server.wait_ledger(counted=traffic.oracle.distinct)
-        wait_until(lambda: server.metric("sightline_engine_retries_total") > 3, 20, "puts are tried")
+        server.wait_reason(20, "cannot put a checkpoint", "is not the directory that was opened")
         expect_equal(checkpoint(), before, "checkpoints meanwhile")
         if mount_point:
             expect_equal(list(folder.iterdir()), [], "what lies in the empty mount point")
@@ -141,6 +141,7 @@ def checkpoints_vanish(t: Test) -> None:
         expect(not folder.exists(), "the folder was made anew")
         away.rename(folder)
         wait_until(lambda: checkpoint() > before, 20, "checkpoints again")
+        wait_until(server.healthy, 20, "it is well again")
     server.kill()
     server.start()
     traffic.oracle.check(server, repeated=False)
