@@ -62,7 +62,10 @@ TEST_F(KafkaProducerTest, AnEmptyAppendIsAnsweredAtOnce) {
 // The caller may hold a lock that `done` takes.
 TEST_F(KafkaProducerTest, NeverAnswersWithinTheCall) {
   const auto producer = Open();
-  const std::string large(kKafkaMessageBytesMax + 1, 'a');
+  const std::vector<std::string> large = {std::string(kKafkaMessageBytesMax + 1, 'a')};
+  const std::vector<std::string> a = {"a"}, b = {"b"};  // a Part has views of them
+  const std::vector<std::vector<KafkaProducer::Part>> all = {
+      {}, {Part(0, {})}, {Part(0, large)}, {Part(0, a), Part(1, b)}};
   std::mutex mutex;
   int answers = 0, asked = 0;
   const auto done = [&](const Status&) {
@@ -71,10 +74,7 @@ TEST_F(KafkaProducerTest, NeverAnswersWithinTheCall) {
   };
   for (int i = 0; i < 100; ++i) {
     const std::lock_guard lock(mutex);
-    for (const std::vector<KafkaProducer::Part>& parts : {std::vector<KafkaProducer::Part>(),
-                                                          {Part(0, {})},
-                                                          {Part(0, {large})},
-                                                          {Part(0, {"a"}), Part(1, {"b"})}})
+    for (const std::vector<KafkaProducer::Part>& parts : all)
       asked += producer->Append(parts, done) ? 1 : 0;
     producer->Refuse(Status::Retry("no topic"), done);
     ++asked;
