@@ -1,6 +1,7 @@
 #include "connectors/kafka/copy.h"
 
 #include <algorithm>
+#include <chrono>
 #include <deque>
 #include <utility>
 
@@ -44,6 +45,7 @@ struct KafkaCopy::State {
   Status Fill(size_t index, int64_t now_ms);
   void Advance(size_t index, int64_t now_ms);
   void Take(const AppendTimeMerge::Turn& turn, int64_t now_ms);
+  void Pace(int64_t commit_ms);
   bool Full() const;
   bool Due(int64_t now_ms) const;
   Status Commit(int64_t now_ms);
@@ -59,6 +61,8 @@ struct KafkaCopy::State {
   std::map<int32_t, Offset> positions;
   std::map<int32_t, Offset> committed;
   int64_t committed_ms = 0;
+  // A transaction holds this part of what the options allow, about 1,024 records at first.
+  int64_t part = std::max<int64_t>(1, options.commit_records_max / 1'024);
   AppendTime time = kNoAppendTime;
   KafkaCopyStats stats;
 };
@@ -124,7 +128,8 @@ void KafkaCopy::State::Take(const AppendTimeMerge::Turn& turn, int64_t now_ms) {
 }
 
 bool KafkaCopy::State::Full() const {
-  return std::ssize(records) >= options.commit_records_max || bytes >= options.commit_bytes_max;
+  return std::ssize(records) >= std::max<int64_t>(1, options.commit_records_max / part) ||
+         bytes >= options.commit_bytes_max / part;
 }
 
 bool KafkaCopy::State::Due(int64_t now_ms) const {
@@ -135,8 +140,21 @@ bool KafkaCopy::State::Due(int64_t now_ms) const {
   return now_ms - committed_ms >= kCommitAgain.v;
 }
 
+// A broker that is slow, or that throttles this client, must not take longer for a transaction than
+// the coordinator allows: it would end the transaction, and the copy with it.
+void KafkaCopy::State::Pace(int64_t commit_ms) {
+  constexpr int64_t kPartMax = 1'024;
+  const int64_t allowed = options.kafka.transaction_timeout.v;
+  if (commit_ms < allowed / 20) part = std::max<int64_t>(1, part / 2);
+  if (commit_ms > allowed / 5) part = std::min(kPartMax, part * 4);
+}
+
 Status KafkaCopy::State::Commit(int64_t now_ms) {
+  const auto begin = std::chrono::steady_clock::now();
   RETURN_IF_ERROR(writer.Commit(records, positions));
+  Pace(std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() -
+                                                             begin)
+           .count());
   stats.written += std::ssize(records);
   stats.read += records_read;
   stats.bytes += bytes;

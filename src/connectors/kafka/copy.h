@@ -38,6 +38,7 @@ struct KafkaCopyOptions {
   TimeUnit timestamp_unit = TimeUnit::kMillis;
   Millis hold_max{500};  // how long a partition that is silent at its end holds up the others
   Millis commit_interval{100};
+  // A transaction has at most so much, and less where the broker is slow.
   int64_t commit_records_max = 16'384;
   int64_t commit_bytes_max = 8 << 20;
 };
