@@ -14,7 +14,7 @@
 #include <string_view>
 #include <vector>
 
-#include "query/read_bounds.h"
+#include "sql/read_bounds.h"
 
 namespace sightline {
 

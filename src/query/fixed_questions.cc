@@ -4,8 +4,8 @@
 #include <algorithm>
 
 #include "model/window_choice.h"
-#include "query/calendar.h"
 #include "query/session.h"
+#include "sql/calendar.h"
 
 namespace sightline {
 namespace {

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "query/duck_memory.h"
+#include "query/parsed_sql.h"
 #include "query/session.h"
 
 namespace sightline {
@@ -38,7 +39,7 @@ Result<std::unique_ptr<QueryEngine>> QueryEngine::Create(std::shared_ptr<LakeSou
   Result<duck::Connection> connection = duck::Connect(core->database);
   if (!connection.ok()) return connection.status();
   RETURN_IF_ERROR(core->scans.Register(connection.value()));
-  Result<SqlGuard> guard = SqlGuard::Create(connection.value(), ViewNames());
+  Result<SqlGuard> guard = GuardFor(connection.value(), ViewNames());
   if (!guard.ok()) return guard.status();
   core->guard = std::move(guard).value();
 

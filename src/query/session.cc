@@ -8,6 +8,7 @@
 #include "query/duck_memory.h"
 #include "query/duck_reader.h"
 #include "query/lake_rows.h"
+#include "query/parsed_sql.h"
 
 namespace sightline {
 namespace {
@@ -146,7 +147,7 @@ Status QueryEngine::Session::OutOfMemory() const {
 }
 
 Result<CheckedSql> QueryEngine::Session::Check(std::string_view sql) const {
-  return core_->guard.Check(connection_, sql);
+  return ParseAndCheck(connection_, core_->guard, sql);
 }
 
 // The paths go into a DuckDB variable, not into the view's SQL: a table may have hundreds of

@@ -9,12 +9,12 @@
 #include <vector>
 
 #include "query/query_engine.h"
-#include "query/read_bounds.h"
 #include "query/row_scan.h"
-#include "query/sql_guard.h"
 #include "query/unreadable_files.h"
 #include "query/views.h"
 #include "query/watchdog.h"
+#include "sql/read_bounds.h"
+#include "sql/sql_guard.h"
 
 namespace sightline {
 

@@ -12,11 +12,11 @@
 #include <utility>
 #include <vector>
 
-#include "query/calendar.h"
 #include "query/lake_rows.h"
 #include "query/lake_source.h"
 #include "query/query_engine.h"
 #include "query/write_result.h"
+#include "sql/calendar.h"
 
 namespace sightline {
 

@@ -7,7 +7,7 @@
 #include <cmath>
 #include <iterator>
 
-#include "query/calendar.h"
+#include "sql/calendar.h"
 
 namespace sightline {
 namespace {

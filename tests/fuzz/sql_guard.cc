@@ -1,13 +1,12 @@
-// SqlGuard::Check: no text makes it crash, and what it accepts is a single statement that DuckDB
+// ParseAndCheck: no text makes it crash, and what it accepts is a single statement that DuckDB
 // itself classifies as a SELECT. DuckDB is not instrumented.
-
-#include "query/sql_guard.h"
 
 #include <cstdint>
 #include <string>
 
 #include "base/check.h"
 #include "fuzz_input.h"
+#include "query/parsed_sql.h"
 
 namespace sightline {
 namespace {
@@ -16,7 +15,7 @@ struct Database {
   Database()
       : database(duck::Open({{"threads", "1"}, {"enable_external_access", "false"}}).value()),
         connection(duck::Connect(database).value()),
-        guard(SqlGuard::Create(connection, {"item_counts", "locations"}).value()) {
+        guard(GuardFor(connection, {"item_counts", "locations"}).value()) {
     CHECK(duck::Execute(connection,
                         "CREATE TABLE item_counts (geographical_location_oid BIGINT, "
                         "date DATE, item_name VARCHAR, window_start TIMESTAMPTZ, "
@@ -33,7 +32,8 @@ struct Database {
 void Check(std::string_view bytes) {
   static Database* const database = new Database;
   const FuzzInput input(bytes, 0, '\0');
-  const Result<CheckedSql> checked = database->guard.Check(database->connection, input.view());
+  const Result<CheckedSql> checked =
+      ParseAndCheck(database->connection, database->guard, input.view());
   if (!checked.ok()) {
     CHECK(!checked.status().message().empty());
     return;

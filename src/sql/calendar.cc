@@ -1,4 +1,4 @@
-#include "query/calendar.h"
+#include "sql/calendar.h"
 
 #include <fmt/format.h>
 

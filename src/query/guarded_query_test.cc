@@ -1,9 +1,8 @@
-#include "query/sql_guard.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "query/test_lake.h"
+#include "sql/sql_guard.h"
 
 namespace sightline {
 namespace {

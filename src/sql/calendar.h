@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "query/read_bounds.h"
+#include "sql/read_bounds.h"
 
 namespace sightline {
 

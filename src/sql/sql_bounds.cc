@@ -1,4 +1,4 @@
-#include "query/sql_bounds.h"
+#include "sql/sql_bounds.h"
 
 #include <boost/json/value.hpp>
 #include <charconv>
@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "query/calendar.h"
+#include "sql/calendar.h"
 
 namespace sightline {
 namespace {

@@ -1,4 +1,4 @@
-#include "query/sql_guard.h"
+#include "sql/sql_guard.h"
 
 #include <fmt/format.h>
 
@@ -10,8 +10,8 @@
 #include <optional>
 
 #include "base/utf8.h"
-#include "query/calendar.h"
-#include "query/sql_bounds.h"
+#include "sql/calendar.h"
+#include "sql/sql_bounds.h"
 
 namespace sightline {
 namespace {
@@ -272,25 +272,7 @@ Status ParserError(std::string_view sql, const json::object& answer) {
 
 }  // namespace
 
-Result<SqlGuard> SqlGuard::Create(const duck::Connection& connection,
-                                  std::set<std::string> tables) {
-  SqlGuard guard;
-  guard.tables_ = std::move(tables);
-  // The condition on '?' is always true; QueryText() wants a parameter.
-  Result<std::string> names = duck::QueryText(
-      connection,
-      "SELECT string_agg(lower(view_name), ',') FROM duckdb_views() WHERE internal AND ? = ''", "");
-  if (!names.ok()) return names.status();
-  std::string_view rest = names.value();
-  while (!rest.empty()) {
-    const size_t end = std::min(rest.find(','), rest.size());
-    guard.catalog_.insert(std::string(rest.substr(0, end)));
-    rest.remove_prefix(std::min(end + 1, rest.size()));
-  }
-  return guard;
-}
-
-Result<CheckedSql> SqlGuard::Check(const duck::Connection& connection, std::string_view sql) const {
+Status CheckSqlText(std::string_view sql) {
   if (sql.size() > kSqlBytesMax) {
     return Status::Stop(
         fmt::format("the SQL text has {} bytes; at most {} are allowed", sql.size(), kSqlBytesMax));
@@ -298,16 +280,15 @@ Result<CheckedSql> SqlGuard::Check(const duck::Connection& connection, std::stri
   // A NUL ends the text for duckdb_prepare(): the guard would check another statement than the one
   // that runs.
   if (sql.find('\0') != std::string_view::npos) return Status::Stop("the SQL text contains a NUL");
-  if (!IsUtf8(sql)) return Status::Stop("the SQL text is not UTF-8");
+  return IsUtf8(sql) ? Status::Ok() : Status::Stop("the SQL text is not UTF-8");
+}
 
-  Result<std::string> text =
-      duck::QueryText(connection, "SELECT json_serialize_sql(?::VARCHAR)::VARCHAR", sql);
-  if (!text.ok()) return text.status();
+Result<CheckedSql> SqlGuard::Check(std::string_view sql, std::string_view text) const {
   // Boost's default of 32 levels is too low: each level of an expression makes several in the tree.
   json::parse_options options;
   options.max_depth = 5000;
   boost::system::error_code error;
-  const json::value tree = json::parse(text.value(), error, {}, options);
+  const json::value tree = json::parse(text, error, {}, options);
   if (error || !tree.is_object()) return Status::Stop("the SQL text is nested too deeply");
   const json::object& answer = tree.get_object();
   const json::value* failed = answer.if_contains("error");
