@@ -1,6 +1,6 @@
 # Threads meet in these rooms: their unit tests also run under ThreadSanitizer.
 set(SIGHTLINE_THREADED_ROOMS
-    "^(engine|connectors/.*|live|query|server|history|telemetry|processes)$")
+    "^(engine|connectors/.*|live|query|workers|server|history|telemetry|processes)$")
 
 # One library a room. Links are private, so a room sees only the rooms it names; every room may
 # include "room/header.h" from src/. tools/check_layers.py enforces the same arrows on #include lines.

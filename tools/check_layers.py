@@ -37,6 +37,7 @@ ROOMS = {
     "live": "model base",
     "sql": "model base",
     "query": "sql model base",
+    "workers": "query sql model base",
     "camera": "model base",
     "connectors/checkpoint_files": "engine model base",
     "connectors/embedded_log": "ingest engine model base",
@@ -44,20 +45,20 @@ ROOMS = {
     "connectors/storage": "base",
     "connectors/lake": "connectors/storage engine model base",
     "connectors/kafka": "ingest engine operators pipeline model base",
-    "server": "ingest query live operators pipeline model base",
+    "server": "ingest query sql live operators pipeline model base",
     "config": "connectors/kafka monitor engine operators pipeline model base",
-    "history": "query connectors/lake connectors/storage connectors/checkpoint_files engine "
+    "history": "query sql connectors/lake connectors/storage connectors/checkpoint_files engine "
                "operators model base",
     "telemetry": "config monitor connectors/kafka engine model base",
     "batch": "operators pipeline model base",
-    "processes": "server telemetry history query config ingest live monitor camera "
+    "processes": "server telemetry history workers query config ingest live monitor camera "
                  "connectors/kafka connectors/embedded_log connectors/checkpoint_files "
                  "connectors/locations "
                  "engine operators pipeline model base",
     "admin": "processes telemetry config camera connectors/kafka connectors/embedded_log "
              "connectors/checkpoint_files connectors/lake connectors/storage connectors/locations "
              "engine operators pipeline model base",
-    "cli": "admin processes batch history server query config camera connectors/kafka "
+    "cli": "admin processes batch history server workers query config camera connectors/kafka "
            "connectors/lake connectors/storage connectors/locations operators pipeline model base",
 }
 ARROWS = {room: set(others.split()) for room, others in ROOMS.items()}

@@ -12,6 +12,8 @@
 #include "cli/command_replay.h"
 #include "cli/command_topics.h"
 #include "cli/command_up.h"
+#include "history/run_part.h"
+#include "workers/query_worker.h"
 
 namespace sightline {
 
@@ -36,6 +38,10 @@ int RunCommandLine(int argc, char** argv) {
   AddHandoverCommand(app, &result);
   AddClockCommands(app, &result);
   AddTopicsCommands(app, &result);
+  // Started by the server, never by hand. An empty group hides it.
+  app.add_subcommand("query-worker", "Answer the questions of the server that starts it")
+      ->group("")
+      ->callback([&result] { result = RunQueryWorker(OpenRunPart); });
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "cli/command_options.h"
+#include "processes/component_options.h"
 #include "processes/count.h"
 #include "processes/process.h"
 #include "processes/serve.h"
@@ -187,7 +188,8 @@ void AddUpCommands(CLI::App& app, int* result) {
       *result = Fail(status.message());
       return;
     }
-    fmt::print("{}", command->options.pipeline.Explain());
+    fmt::print("{}{}", command->options.pipeline.Explain(),
+               ExplainQueryWorkers(command->options.query));
   });
 }
 

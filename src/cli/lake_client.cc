@@ -13,6 +13,7 @@
 #include "connectors/lake/log.h"
 #include "connectors/lake/tables.h"
 #include "connectors/storage/local_storage.h"
+#include "query/local_queries.h"
 #include "server/api.h"
 
 namespace sightline {
@@ -120,7 +121,7 @@ Status LakeClient::OpenFiles(const std::string& lake) {
         fmt::format("there is no lake in '{}': give --data (a data folder of `sightline up`), "
                     "--config (its configuration file), --lake or --url",
                     lake));
-  Result<std::unique_ptr<LakeReader>> files = LakeReader::Open(lake, {});
+  Result<std::unique_ptr<LakeReader>> files = LakeReader::Open(lake, OpenLocalQueries({}));
   if (!files.ok()) return files.status();
   files_ = std::move(files).value();
   return Status::Ok();
@@ -131,20 +132,19 @@ Status LakeClient::Refresh() { return files_ == nullptr ? Status::Ok() : files_-
 Result<std::string> LakeClient::Get(std::string_view path, const std::string& query) {
   if (http_ != nullptr) return Explain(http_->Get(fmt::format("{}{}?{}", url_, path, query)));
   const ApiCall call{.route = RouteOf(path), .query = query, .body = {}, .scope = Scope::All()};
-  Response response = AnswerFromLake(call, files_->query(), clock_.NowMs());
+  const Response response = AnswerFromLake(call, files_->queries(), clock_.NowMs());
   if (response.status != 200) return Status::Stop(Detail(response.body));
-  return std::move(response.body);
+  return BodyOf(response);
 }
 
 Status LakeClient::Query(const std::string& sql, ResultFormat format, int64_t rows_max,
-                         const ByteSink& out) {
+                         const ResultSink& out) {
   if (http_ == nullptr) {
-    Result<ResultTable> table =
-        files_->query().Run(sql, Scope::All(), {.time = Millis{INT32_MAX}, .rows_max = rows_max});
-    if (!table.ok()) return table.status();
-    const Status written = WriteResult(table.value(), format, out);
-    truncated_ = table.value().truncated();
-    return written;
+    const AnswerEnd end = files_->queries().Answer(
+        {.request = SqlRequest{sql}, .scope = Scope::All(), .format = format},
+        {.time = Millis{INT32_MAX}, .rows_max = rows_max}, {.append = out, .clear = nullptr});
+    truncated_ = end.truncated;
+    return end.status;
   }
   const boost::json::object body = {{"sql", sql}, {"format", NameOf(format)}, {"limit", rows_max}};
   HttpResponse response = http_->Post(url_ + "/v1/query", {"Content-Type: application/json"},

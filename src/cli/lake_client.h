@@ -15,7 +15,7 @@
 #include "camera/http_client.h"
 #include "cli/lake_place.h"
 #include "history/lake_reader.h"
-#include "query/query_engine.h"
+#include "query/query_service.h"
 #include "query/write_result.h"
 
 namespace sightline {
@@ -38,7 +38,8 @@ class LakeClient {
   // Returns the body of GET `path`?`query` (docs/PROTOCOL.md).
   Result<std::string> Get(std::string_view path, const std::string& query);
   // Runs SQL. The result goes to `out` piece by piece.
-  Status Query(const std::string& sql, ResultFormat format, int64_t rows_max, const ByteSink& out);
+  Status Query(const std::string& sql, ResultFormat format, int64_t rows_max,
+               const ResultSink& out);
   // Returns whether the last answer was cut at rows_max.
   bool truncated() const { return truncated_; }
   // What the last answer lacks, a sentence for each partition. Mostly nothing.

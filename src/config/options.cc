@@ -331,17 +331,25 @@ std::vector<Option> LakeOptions(Settings* o) {
       Duration("lake.maintenance_interval", &o->lake.maintenance_interval, 1'000,
                "The time between two rounds of compaction, retention and vacuum."),
       Size("query.memory_max", &o->query.memory_max, 64 << 20,
-           "The maximum memory that DuckDB uses for all queries together."),
+           "The maximum memory that DuckDB uses in each query worker. `sightline explain` prints "
+           "what "
+           "all workers together may take."),
       Integer("query.threads", "number", &o->query.threads, 1, 256,
-              "The number of threads that DuckDB uses for all queries."),
-      Integer("query.running_max", "number", &o->query.running_max, 1, 64,
-              "The maximum number of queries that run at the same time. Others wait."),
+              "The number of threads that DuckDB uses in each query worker."),
+      Integer(
+          "query.running_max", "number", &o->query.running_max, 1, 64,
+          "The maximum number of SQL queries that run at the same time, each in a process of its "
+          "own. One client runs at most half of them. Others wait."),
       Integer("query.waiting_max", "number", &o->query.waiting_max, 1, 100'000,
               "The maximum number of queries that wait. Further ones are refused and can be "
               "retried later."),
       Size("query.answer_memory_max", &o->query.answer_memory_max, 1 << 20,
-           "The maximum memory for all answers that are being built or sent. One answer uses at "
-           "most half of it."),
+           "The maximum memory for all answers that are being built or sent. Each uses at most 1 "
+           "MiB "
+           "of it, and the disk for the rest."),
+      Size("query.answer_disk_max", &o->query.answer_disk_max, 16 << 20,
+           "The maximum disk space, in the folder for temporary files, for all answers that are "
+           "being built or sent. One answer uses at most half of it."),
   };
 }
 

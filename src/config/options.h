@@ -62,11 +62,12 @@ struct LakeSettings {
 };
 
 struct QuerySettings {
-  int64_t memory_max = 512 << 20;
-  int64_t threads = 2;
+  int64_t memory_max = 256 << 20;  // of DuckDB, in each worker
+  int64_t threads = 2;             // of DuckDB, in each worker
   int64_t running_max = 4;
   int64_t waiting_max = 64;
   int64_t answer_memory_max = 256 << 20;
+  int64_t answer_disk_max = 1 << 30;
 };
 
 struct KafkaSettings {

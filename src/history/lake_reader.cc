@@ -14,28 +14,28 @@
 namespace sightline {
 
 Result<std::unique_ptr<LakeReader>> LakeReader::Open(const std::string& folder,
-                                                     QueryEngineOptions query) {
+                                                     const OpenQueries& open_queries) {
   std::error_code error;
   if (!std::filesystem::is_directory(folder, error))
     return Status::Stop(fmt::format("there is no lake in '{}'", folder));
-  Result<std::unique_ptr<LakeReader>> reader = OpenEarly(folder, std::move(query));
+  Result<std::unique_ptr<LakeReader>> reader = OpenEarly(folder, open_queries);
   if (reader.ok() && !reader.value()->complete())
     return Status::Stop(reader.value()->Refresh().message());
   return reader;
 }
 
 Result<std::unique_ptr<LakeReader>> LakeReader::OpenEarly(const std::string& folder,
-                                                          QueryEngineOptions query) {
+                                                          const OpenQueries& open_queries) {
   const std::string root = std::filesystem::absolute(folder).lexically_normal().string();
   std::unique_ptr<LakeReader> reader(new LakeReader);
   reader->root_ = root;
   // The window size matters only for pending rows, and a reader has none.
-  reader->view_ = std::make_shared<LakeView>(root, Millis{60'000});
+  constexpr Millis kWindowSize{60'000};
+  reader->view_ = std::make_shared<LakeView>(root, kWindowSize);
   if (const Status read = reader->Refresh(); read.code() == StatusCode::kStop) return read;
-  query.directories = {root};
-  Result<std::unique_ptr<QueryEngine>> engine = QueryEngine::Create(reader->view_, query);
-  if (!engine.ok()) return engine.status();
-  reader->engine_ = std::move(engine).value();
+  auto queries = open_queries(reader->view_, root, kWindowSize);
+  if (!queries.ok()) return queries.status();
+  reader->queries_ = std::move(queries).value();
   return reader;
 }
 

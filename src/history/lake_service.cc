@@ -52,12 +52,11 @@ Status LakeService::Start(std::vector<Location> locations) {
   ledger_ = std::move(ledger).value();
   view_->SetCounts(counts_->current());
   view_->SetLedger(ledger_->current());
-  QueryEngineOptions query = options_.query;
-  query.directories = {options_.dir};
-  query.window_size = options_.window_size;
-  auto engine = QueryEngine::Create(view_, query);
-  if (!engine.ok()) return engine.status();
-  query_ = std::move(engine).value();
+  if (options_.open_queries) {
+    auto queries = options_.open_queries(view_, options_.dir, options_.window_size);
+    if (!queries.ok()) return queries.status();
+    queries_ = std::move(queries).value();
+  }
   SetLocations(std::move(locations));
   maintenance_ = std::thread([this] { RunMaintenance(); });
   return Status::Ok();
@@ -122,7 +121,7 @@ std::string LakeService::trouble() const {
   for (const auto& writer : {counts_.get(), ledger_.get()})
     if (writer != nullptr) reasons.push_back(writer->trouble());
   if (options_.runs != nullptr) reasons.push_back(options_.runs->trouble());
-  if (query_) reasons.push_back(query_->trouble());
+  if (queries_) reasons.push_back(queries_->trouble());
   std::erase(reasons, "");
   return reasons.empty() ? "" : fmt::format("lake: {}", fmt::join(reasons, "; "));
 }

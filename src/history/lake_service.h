@@ -22,7 +22,7 @@
 #include "engine/sink.h"
 #include "history/lake_view.h"
 #include "model/location.h"
-#include "query/query_engine.h"
+#include "query/query_service.h"
 
 namespace sightline {
 
@@ -43,7 +43,7 @@ struct LakeServiceOptions {
   std::function<std::string(LocationId)> location_name;
   PinnedRuns* runs = nullptr;  // for spilled counts; must outlive the service
   EngineReports engine;        // what it reads must outlive the service
-  QueryEngineOptions query;
+  OpenQueries open_queries;    // null: nobody asks this process
 };
 
 class LakeService {
@@ -71,7 +71,7 @@ class LakeService {
   void SetLocations(std::vector<Location> locations);
 
   LakeView& view() { return *view_; }
-  QueryEngine& query() { return *query_; }
+  QueryService* queries() { return queries_.get(); }  // null: nobody asks this process
   lake::LakeWriterStats stats(bool ledger) const;
   // Returns what is wrong: why the newest maintenance of each table and the newest write of
   // locations failed, why a table cannot be written until a person corrects it, and why queries
@@ -94,7 +94,7 @@ class LakeService {
   std::unique_ptr<lake::KnownTables> known_;  // null: nothing is remembered
   std::shared_ptr<LakeView> view_;
   std::unique_ptr<lake::LakeWriter> counts_, ledger_;
-  std::unique_ptr<QueryEngine> query_;
+  std::unique_ptr<QueryService> queries_;
 
   std::mutex locations_mutex_;  // taken before mutex_
   // Under locations_mutex_.

@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "base/clock.h"
+#include "query/local_queries.h"
 
 namespace sightline {
 namespace {
@@ -25,9 +26,11 @@ class LakeServiceTest : public testing::Test {
     std::string name = (fs::temp_directory_path() / "sightline-XXXXXX").native();
     ASSERT_NE(mkdtemp(name.data()), nullptr);
     dir_ = name;
-    auto service = LakeService::Open(
-        {.dir = dir_, .maintenance_interval = Millis{20}, .location_name = {}, .query = {}}, clock_,
-        {});
+    auto service = LakeService::Open({.dir = dir_,
+                                      .maintenance_interval = Millis{20},
+                                      .location_name = {},
+                                      .open_queries = OpenLocalQueries({})},
+                                     clock_, {});
     ASSERT_TRUE(service.ok()) << service.status().message();
     service_ = std::move(service).value();
   }

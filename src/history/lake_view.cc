@@ -8,83 +8,13 @@
 
 #include "base/check.h"
 #include "connectors/lake/tables.h"
-#include "connectors/lake/write_batch.h"
 #include "engine/runtime.h"
 #include "engine/sealed_list.h"
 #include "history/lake_files.h"
 #include "history/pinned_runs.h"
+#include "history/run_part.h"
 
 namespace sightline {
-namespace {
-
-// Returns the segments that a table at `offset` lacks. A sink commits whole segments, so `offset`
-// is a boundary. The exception is a table that was switched off while its neighbour was not: it
-// stands inside a segment, which is lost to it and which its ledger says is lost.
-std::span<const Segment> From(std::span<const Segment> segments, Offset offset) {
-  const auto first = std::ranges::find_if(
-      segments, [&](const Segment& segment) { return segment.first >= offset; });
-  return {first, segments.end()};
-}
-
-void AddCounts(const SourcePartition& partition, std::span<const Segment> segments,
-               Millis window_size, std::vector<CountIncrement>& into) {
-  if (segments.empty()) return;
-  lake::WriteBatch batch = lake::ToIncrements(partition, segments, window_size);
-  for (CountRow& row : batch.windows)
-    into.push_back({.location = row.key.location,
-                    .item = std::move(row.key.item),
-                    .window = {row.key.pane_start, row.key.pane_start + window_size},
-                    .count = row.count,
-                    .first_detected = row.first_detected,
-                    .last_detected = row.last_detected,
-                    .kind = row.key.kind,
-                    .source = partition,
-                    .first = batch.first,
-                    .next = batch.next});
-}
-
-void AddLedger(const SourcePartition& partition, std::span<const Segment> segments,
-               std::vector<LedgerIncrement>& into) {
-  if (segments.empty()) return;
-  lake::WriteBatch batch = lake::ToLedger(partition, segments);
-  for (const LedgerRow& row : batch.ledger)
-    into.push_back({.source = partition, .first = batch.first, .next = batch.next, .row = row});
-}
-
-// The part of a spilled run that each table lacks at its version. The two tables may be at
-// different offsets, because they are committed one after the other.
-class RunPart final : public PendingPart {
- public:
-  RunPart(std::shared_ptr<const PinnedRun> run, Offset counts_from, Offset ledger_from,
-          Millis window_size)
-      : run_(std::move(run)),
-        counts_from_(counts_from),
-        ledger_from_(ledger_from),
-        window_size_(window_size) {}
-  Result<std::vector<CountIncrement>> Counts() const override {
-    std::vector<CountIncrement> rows;
-    if (run_->run().next() <= counts_from_) return rows;
-    const Result<std::vector<Segment>> segments = run_->Read();
-    if (!segments.ok()) return segments.status();
-    AddCounts(run_->partition(), From(segments.value(), counts_from_), window_size_, rows);
-    return rows;
-  }
-  Result<std::vector<LedgerIncrement>> Ledger() const override {
-    std::vector<LedgerIncrement> rows;
-    if (run_->run().next() <= ledger_from_) return rows;
-    const Result<std::vector<Segment>> segments = run_->Read();
-    if (!segments.ok()) return segments.status();
-    AddLedger(run_->partition(), From(segments.value(), ledger_from_), rows);
-    return rows;
-  }
-
- private:
-  const std::shared_ptr<const PinnedRun> run_;
-  const Offset counts_from_, ledger_from_;
-  const Millis window_size_;
-};
-
-}  // namespace
 
 LakeView::LakeView(std::string root, Millis window_size, PinnedRuns* runs, EngineReports engine)
     : root_(std::move(root)),
@@ -204,7 +134,8 @@ void LakeView::Follow(const SourcePartition& partition, const SealedList& list) 
     state_.reset();
   }
   // Merge neighbours where the list no longer has a boundary between them. The lake commits whole
-  // segments of the list, so From() finds a boundary here at every offset that can be committed.
+  // segments of the list, so SegmentsFrom() finds a boundary here at every offset that can be
+  // committed.
   std::vector<Segment> merged;
   for (Segment& segment : pending.segments) {
     if (merged.empty() || list.IsBoundary(segment.first)) {
@@ -324,10 +255,10 @@ std::shared_ptr<const LakeState> LakeView::Build() const {
     // Each table is given what it lacks itself: between the two commits they differ.
     for (const auto& pin : known.pending->runs)
       state->pending_parts.push_back(
-          std::make_shared<RunPart>(pin, known.in_counts, known.in_ledger, window_size_));
+          PartOf(pin, {.counts = known.in_counts, .ledger = known.in_ledger}, window_size_));
     const std::vector<Segment>& segments = known.pending->segments;
-    AddCounts(partition, From(segments, known.in_counts), window_size_, *counts);
-    AddLedger(partition, From(segments, known.in_ledger), *ledger);
+    AddCounts(partition, SegmentsFrom(segments, known.in_counts), window_size_, *counts);
+    AddLedger(partition, SegmentsFrom(segments, known.in_ledger), *ledger);
   }
   state->pending_counts = std::move(counts);
   state->pending_ledger = std::move(ledger);

@@ -51,6 +51,7 @@ class PinnedRun : public std::enable_shared_from_this<PinnedRun> {
   PinnedRun(const PinnedRun&) = delete;
   PinnedRun& operator=(const PinnedRun&) = delete;
 
+  const std::filesystem::path& path() const { return path_; }
   const SourcePartition& partition() const { return partition_; }
   const SpilledRun& run() const { return run_; }
   Result<std::vector<Segment>> Read() const;

@@ -8,6 +8,7 @@
 
 #include "config/kafka_options.h"
 #include "processes/process.h"
+#include "workers/confinement.h"
 
 namespace sightline {
 
@@ -17,10 +18,35 @@ RuntimeOptions RuntimeOptionsOf(const EngineSettings& settings) {
   return {.threads = threads > 0 ? threads : std::max(1, cores)};
 }
 
-QueryEngineOptions QueryOptionsOf(const QuerySettings& settings) {
+QueryWorkersOptions QueryWorkersOptionsOf(const QuerySettings& settings) {
   return {.memory_bytes_max = settings.memory_max,
+          .answer_bytes_max = settings.answer_disk_max / 2,
           .threads = static_cast<int32_t>(settings.threads),
-          .queries_max = static_cast<int32_t>(settings.running_max)};
+          .sql_workers_max = static_cast<int32_t>(settings.running_max)};
+}
+
+OpenQueries OpenQueryWorkers(const QuerySettings& settings, std::vector<std::string> read) {
+  QueryWorkersOptions options = QueryWorkersOptionsOf(settings);
+  options.read = std::move(read);
+  return
+      [options = std::move(options)](std::shared_ptr<LakeSource> source, const std::string& root,
+                                     Millis window_size) -> Result<std::unique_ptr<QueryService>> {
+        return std::unique_ptr<QueryService>(
+            std::make_unique<QueryWorkers>(std::move(source), root, window_size, options));
+      };
+}
+
+std::string ExplainQueryWorkers(const QuerySettings& settings) {
+  const QueryWorkersOptions options = QueryWorkersOptionsOf(settings);
+  std::string text = fmt::format(
+      "query workers: at most {} processes with {} each, so at most {} beside the server\n",
+      options.sql_workers_max + kFixedWorkersMax, FormatBytes(WorkerBytesMax(options)),
+      FormatBytes(WorkersBytesMax(options)));
+  text += HasLandlock()
+              ? "query workers can read the lake's files and no others (Landlock)\n"
+              : "this kernel has no Landlock: only DuckDB's own settings keep queries from "
+                "other files\n";
+  return text;
 }
 
 LiveOptions LiveOptionsOf(const Settings& settings, LogEndOf log_end) {

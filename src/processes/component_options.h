@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/status.h"
 #include "config/options.h"
@@ -16,15 +17,20 @@
 #include "live/live.h"
 #include "model/types.h"
 #include "processes/kafka_raw_topics.h"
-#include "query/query_engine.h"
+#include "query/query_service.h"
+#include "workers/query_workers.h"
 
 namespace sightline {
 
 RuntimeOptions RuntimeOptionsOf(const EngineSettings& settings);
-QueryEngineOptions QueryOptionsOf(const QuerySettings& settings);
+QueryWorkersOptions QueryWorkersOptionsOf(const QuerySettings& settings);
+// Makes the processes that answer queries. They may read the folders `read` besides the lake's.
+OpenQueries OpenQueryWorkers(const QuerySettings& settings, std::vector<std::string> read);
+// What answering queries may take, in plain words.
+std::string ExplainQueryWorkers(const QuerySettings& settings);
 // The options of the page's panes. Completeness explains `log_end`.
 LiveOptions LiveOptionsOf(const Settings& settings, LogEndOf log_end);
-// The caller sets location_name. A process that answers queries also sets runs and query.
+// The caller sets location_name. A process that answers queries also sets runs and open_queries.
 LakeServiceOptions LakeOptionsOf(const Settings& settings, std::string dir);
 
 // The names of the locations, and the version of the table that they come from. Both functions are

@@ -71,8 +71,12 @@ Result<std::unique_ptr<Server>> StartServer(const Settings& options, ServerPorts
                         .ingest_memory_bytes_max = options.server.memory_max,
                         .connections_max = static_cast<int32_t>(options.server.connections_max),
                         .queries_max = static_cast<int32_t>(options.query.running_max),
+                        // So that one cannot take all.
+                        .queries_per_client_max = static_cast<int32_t>(
+                            std::max<int64_t>(1, options.query.running_max / 2)),
                         .queries_waiting_max = static_cast<int32_t>(options.query.waiting_max),
                         .answer_memory_bytes_max = options.query.answer_memory_max,
+                        .answer_disk_bytes_max = options.query.answer_disk_max,
                         .web_dir = options.web_dir},
                        options.pipeline, std::move(ports));
 }

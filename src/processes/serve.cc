@@ -118,7 +118,7 @@ Status Serve::Start() {
   RETURN_IF_ERROR(shell_.Serve({.log = detections_.get(),
                                 .live = live_.get(),
                                 .hub = hub_.get(),
-                                .query = lake_ ? &lake_->query() : nullptr,
+                                .queries = lake_ ? &lake_->queries() : nullptr,
                                 .live_not_ready = [this] { return LiveNotReady(); }}));
   shell_.StartMonitor();
   return Status::Ok();
@@ -158,7 +158,7 @@ void Serve::SetLocations(const std::vector<Location>& locations) { live_->SetLoc
 Status Serve::OpenLake() {
   if (settings_.lake.dir.empty()) return Status::Ok();
   Result<std::unique_ptr<LakeReader>> lake =
-      LakeReader::OpenEarly(settings_.lake.dir, QueryOptionsOf(settings_.query));
+      LakeReader::OpenEarly(settings_.lake.dir, OpenQueryWorkers(settings_.query, {}));
   if (!lake.ok()) return lake.status();
   lake_ = std::move(lake).value();
   if (!lake_->complete()) RefreshLake();
@@ -296,7 +296,7 @@ Health Serve::ReportHealth() const {
     health.reasons.push_back(fmt::format("topic '{}' has {} records that Sightline did not write",
                                          counts_.name, stats.refused));
   health.FailIf(locations_->state().refused);
-  if (lake_) health.FailIf(lake_->query().trouble());
+  if (lake_) health.FailIf(lake_->queries().trouble());
   const std::lock_guard lock(lake_mutex_);
   health.FailIf(lake_trouble_);
   return health;

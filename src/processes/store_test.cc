@@ -1,5 +1,6 @@
 #include "processes/store.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
@@ -14,6 +15,8 @@
 #include "base/clock.h"
 #include "connectors/kafka/mock_cluster.h"
 #include "connectors/kafka/writer.h"
+#include "history/lake_reader.h"
+#include "query/local_queries.h"
 
 namespace sightline {
 namespace {
@@ -74,19 +77,25 @@ class StoreTest : public testing::Test {
   }
   // What the lake says was counted, and what was received.
   void ExpectInLake(int64_t events) {
-    const auto lake = LakeService::Open({.dir = settings_.lake.dir}, clock_, {});
+    const auto lake = LakeReader::Open(settings_.lake.dir, OpenLocalQueries({}));
     ASSERT_TRUE(lake.ok()) << lake.status().message();
-    EXPECT_EQ(Number(lake.value()->query().LedgerTotals(Scope::All(), {}), 0), events);
-    EXPECT_EQ(Number(lake.value()->query().Top(Scope::All(), {.range = {{0}, {86'400'000}}}), 3),
-              events);
+    EXPECT_EQ(Answer(*lake.value(), "SELECT sum(received) AS n FROM ledger"),
+              fmt::format("n\r\n{}\r\n", events));
+    EXPECT_EQ(Answer(*lake.value(), "SELECT sum(item_count) AS n FROM item_counts"),
+              fmt::format("n\r\n{}\r\n", events));
   }
-  static int64_t Number(Result<ResultTable> table, size_t column) {
-    EXPECT_TRUE(table.ok()) << table.status().message();
-    if (!table.ok()) return -1;
-    const Result<std::vector<Row>> rows = ReadAll(table.value());
-    EXPECT_TRUE(rows.ok()) << rows.status().message();
-    if (!rows.ok() || rows.value().size() != 1) return -1;
-    return std::get<int64_t>(rows.value().front()[column]);
+  static std::string Answer(LakeReader& lake, const std::string& sql) {
+    std::string csv;
+    const AnswerEnd end = lake.queries().Answer(
+        {.request = SqlRequest{sql}, .scope = Scope::All(), .format = ResultFormat::kCsv}, {},
+        {.append =
+             [&](std::string_view bytes) {
+               csv += bytes;
+               return Status::Ok();
+             },
+         .clear = nullptr});
+    EXPECT_TRUE(end.status.ok()) << end.status.message();
+    return csv;
   }
 
   fs::path dir_;

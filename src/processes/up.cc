@@ -156,7 +156,7 @@ Status Up::Start() {
   RETURN_IF_ERROR(shell_.Serve({.log = raw_.detections,
                                 .live = live_.get(),
                                 .hub = hub_.get(),
-                                .query = lake_ ? &lake_->query() : nullptr}));
+                                .queries = lake_ ? lake_->queries() : nullptr}));
   RETURN_IF_ERROR(folder_.WriteAddress({shell_.url(), hub_->boot()}));
   address_written_ = true;
   ExpectLocations();
@@ -178,7 +178,7 @@ Status Up::OpenLake() {
   options.engine = {
       .partitions = [this] { return EngineSnapshot(); },
       .end_of = [this](const SourcePartition& partition) { return raw_.log->EndOf(partition); }};
-  options.query = QueryOptionsOf(settings_.query);
+  options.open_queries = OpenQueryWorkers(settings_.query, {folder_.pending()});
   Result<std::unique_ptr<LakeService>> lake =
       LakeService::Open(options, clock_, locations_->locations());
   if (!lake.ok()) return lake.status();

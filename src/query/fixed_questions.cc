@@ -47,14 +47,15 @@ QueryLimits AtMost(int32_t rows, QueryLimits limits) {
 
 }  // namespace
 
-// Begins a session with the view that all questions use except those about the ledger.
+// Begins a session with the view that all questions use except those about the ledger, and others.
 Result<std::unique_ptr<QueryEngine::Session>> QueryEngine::Begin(
     const Scope& scope, const std::optional<LocationId>& location, const Window& range,
-    const QueryLimits& limits) const {
+    const QueryLimits& limits, ViewBounds others) const {
   if (!IsRange(range)) return NoRange();
   auto begun = Session::Begin(core_, scope, limits);
   if (!begun.ok()) return begun.status();
-  RETURN_IF_ERROR(begun.value()->AddView(kIncrements, ReadBoundsOf(location, range)));
+  others.emplace(kIncrements, ReadBoundsOf(location, range));
+  RETURN_IF_ERROR(begun.value()->AddViews(others));
   return begun;
 }
 
@@ -138,7 +139,7 @@ Result<ResultTable> QueryEngine::LedgerTotals(const Scope& scope, const LedgerRe
     where += fmt::format(" AND append_hour >= {} AND append_hour < {}", Time(request.hours->start),
                          Time(request.hours->end));
   }
-  RETURN_IF_ERROR(session->AddView(kLedger, bounds));
+  RETURN_IF_ERROR(session->AddViews({{std::string(kLedger), bounds}}));
   const char* group = "";
   switch (request.group) {
     case LedgerGroup::kNone:
@@ -175,9 +176,8 @@ Result<ResultTable> QueryEngine::LedgerTotals(const Scope& scope, const LedgerRe
 
 Result<ResultTable> QueryEngine::Locations(const Scope& scope, const Window& range,
                                            const QueryLimits& limits) {
-  auto begun = Begin(scope, {}, range, limits);
+  auto begun = Begin(scope, {}, range, limits, {{std::string(kLocations), ReadBounds()}});
   if (!begun.ok()) return begun.status();
-  RETURN_IF_ERROR(begun.value()->AddView(kLocations, {}));
   return Session::Answer(
       std::move(begun).value(),
       fmt::format("SELECT geographical_location_oid, l.geographical_location, "

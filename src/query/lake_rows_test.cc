@@ -25,6 +25,7 @@ class TestPart final : public PendingPart {
   Result<std::vector<LedgerIncrement>> Ledger() const override {
     return std::vector<LedgerIncrement>(2, {.source = {"log", 1}});
   }
+  std::string Reference() const override { return {}; }
 
  private:
   const std::vector<CountIncrement> counts_;

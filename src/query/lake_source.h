@@ -5,8 +5,11 @@
 // `locations` is a Location of the current location table (Dataset B).
 #pragma once
 
+#include <functional>
+#include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/status.h"
@@ -14,6 +17,7 @@
 #include "model/segment.h"
 #include "query/file_list.h"
 #include "query/incomplete_partition.h"
+#include "sql/read_bounds.h"
 
 namespace sightline {
 
@@ -51,7 +55,11 @@ class PendingPart {
   virtual ~PendingPart() = default;
   virtual Result<std::vector<CountIncrement>> Counts() const = 0;
   virtual Result<std::vector<LedgerIncrement>> Ledger() const = 0;
+  // What another process needs to read the same part (query/lake_source.h, OpenPart).
+  virtual std::string Reference() const = 0;
 };
+// Opens the part that Reference() of another process describes. kStop: it is not one of ours.
+using OpenPart = std::function<Result<std::shared_ptr<const PendingPart>>(std::string_view)>;
 
 // The lake and the pending rows at one moment: the lake at one version, every pending segment whose
 // `first` is at or after that version's committed offset, and nothing else. So sums never dip.
@@ -70,10 +78,20 @@ struct LakeState {
   std::vector<IncompletePartition> incomplete;  // what is known to be missing; mostly nothing
 };
 
+// The folders of the two tables, below the lake's.
+constexpr std::string_view kCountsFolder = "item_count_increments", kLedgerFolder = "ledger";
+
+// The views that a question reads, by name, and the bounds of the rows that it needs from each.
+using ViewBounds = std::map<std::string, ReadBounds, std::less<>>;
+
 class LakeSource {
  public:
   virtual ~LakeSource() = default;
-  // The current state, never null. Each query calls it once, from any thread and concurrently; it
+  // The state for a question about `views`; what the question does not need may be missing in it.
+  virtual Result<std::shared_ptr<const LakeState>> For(const ViewBounds& /*views*/) {
+    return Current();
+  }
+  // The current state, never null. Called from any thread and concurrently; it
   // must not wait for the network. kRetry: there is no state that can be queried yet.
   virtual Result<std::shared_ptr<const LakeState>> Current() = 0;
 };

@@ -67,19 +67,14 @@ void QueryEngine::Interrupt() {
   core_->watchdog.StopAll();
 }
 
-Millis QueryEngine::window_size() const { return core_->window_size; }
+std::string QueryEngine::trouble() const { return core_->unreadable.Trouble(*core_->source); }
 
-Result<std::string> QueryEngine::TimeZoneOf(const Scope& scope, LocationId location) const {
-  const auto state = core_->source->Current();
-  if (!state.ok()) return state.status();
-  if (state.value()->locations == nullptr || !scope.Sees(location)) return std::string();
-  for (const Location& known : *state.value()->locations)
-    if (known.location == location) return known.time_zone;
-  return std::string();
+std::map<std::string, std::string> QueryEngine::TakeUnreadableFiles() {
+  return core_->unreadable.Take();
 }
 
-std::string QueryEngine::trouble() const {
-  return core_->unreadable.Trouble(*core_->source, core_->database);
+std::string QueryEngine::WhyUnreadable(const std::string& path) const {
+  return sightline::WhyUnreadable(path, core_->database);
 }
 
 int64_t QueryEngine::files_selected() const { return core_->files_selected.load(); }
@@ -92,9 +87,7 @@ Result<ResultTable> QueryEngine::Run(std::string_view sql, const Scope& scope,
   Result<CheckedSql> checked = session->Check(sql);
   if (!checked.ok()) return session->Explain(checked.status());
   // Only the views that the statement reads exist, each over the files that it may need.
-  for (const auto& [view, bounds] : checked.value().tables) {
-    RETURN_IF_ERROR(session->AddView(view, bounds));
-  }
+  RETURN_IF_ERROR(session->AddViews(checked.value().tables));
   return Session::Answer(std::move(session), std::string(sql));
 }
 

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <chrono>
+#include <map>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -35,7 +36,12 @@ struct QueryEngineOptions {
 constexpr int64_t kUncountedBytesMax = 256LL << 20;
 
 // The limit that made a query fail, if one did.
-enum class QueryLimit : uint8_t { kNone, kTime, kMemory };
+enum class QueryLimit : uint8_t {
+  kNone,
+  kTime,
+  kMemory,
+  kCrash,  // it ended the process that computed it
+};
 
 struct QueryLimits {
   Millis time{30'000};  // from `start` to the last row
@@ -89,9 +95,6 @@ class QueryEngine {
   // bytes of the name.
   Result<ResultTable> Top(const Scope& scope, const TopRequest& request,
                           const QueryLimits& limits = {});
-  Millis window_size() const;
-  // The time zone of a location of the scope, by IANA name; empty if the location table has none.
-  Result<std::string> TimeZoneOf(const Scope& scope, LocationId location) const;
 
   // Columns step_start, item_count; one row per step, also where nothing was counted.
   Result<ResultTable> Counts(const Scope& scope, const CountsRequest& request,
@@ -116,6 +119,10 @@ class QueryEngine {
   // Returns why queries fail lastingly: a file of the lake that cannot be read. Reads it again, so
   // do not ask too often. Empty: no query has met such a file, or it can be read again.
   std::string trouble() const;
+  // The files of the lake that made queries fail since the last call, by path, and why.
+  std::map<std::string, std::string> TakeUnreadableFiles();
+  // Why a file of the lake cannot be read. Empty: it can. Reads all of it.
+  std::string WhyUnreadable(const std::string& path) const;
   // How many files queries had to read so far.
   int64_t files_selected() const;
 
@@ -125,7 +132,8 @@ class QueryEngine {
   explicit QueryEngine(std::shared_ptr<Core> core) : core_(std::move(core)) {}
   Result<std::unique_ptr<Session>> Begin(const Scope& scope,
                                          const std::optional<LocationId>& location,
-                                         const Window& range, const QueryLimits& limits) const;
+                                         const Window& range, const QueryLimits& limits,
+                                         ViewBounds others = {}) const;
 
   // Shared with the answers that are still being read, which may outlive the engine.
   const std::shared_ptr<Core> core_;

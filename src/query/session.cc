@@ -7,6 +7,7 @@
 
 #include "query/duck_memory.h"
 #include "query/duck_reader.h"
+#include "query/file_bounds.h"
 #include "query/lake_rows.h"
 #include "query/parsed_sql.h"
 
@@ -63,6 +64,19 @@ std::string Readable(duckdb_type type, const std::string& name, Column& column) 
 
 }  // namespace
 
+// Reads all columns of the file.
+std::string WhyUnreadable(const std::string& path, const duck::Database& database) {
+  const Result<duck::Connection> connection = duck::Connect(database);
+  if (!connection.ok()) return connection.status().message();
+  const std::string message =
+      duck::Execute(connection.value(),
+                    fmt::format("SELECT count(COLUMNS(*)) FROM read_parquet({}, "
+                                "hive_partitioning = false)",
+                                duck::Quoted(path)))
+          .message();
+  return message.substr(0, message.find('\n'));
+}
+
 Result<std::unique_ptr<QueryEngine::Session>> QueryEngine::Session::Begin(
     std::shared_ptr<Core> core, const Scope& scope, const QueryLimits& limits) {
   const auto now = std::chrono::steady_clock::now();
@@ -85,9 +99,6 @@ Result<std::unique_ptr<QueryEngine::Session>> QueryEngine::Session::Begin(
   }
   // From here on the session owns the slot: its destructor gives it back if anything below fails.
   auto session = std::unique_ptr<Session>(new Session(core, scope, limits));
-  auto state = core->source->Current();
-  if (!state.ok()) return state.status();
-  session->state_ = std::move(state).value();
   Result<duck::Connection> connection = duck::Connect(core->database);
   if (!connection.ok()) return connection.status();
   session->connection_ = std::move(connection).value();
@@ -134,7 +145,7 @@ Status QueryEngine::Session::Explain(Status status) const {
   }
   // The C API has no error code for this, only the message.
   if (status.message().find("Out of Memory Error") != std::string::npos) return OutOfMemory();
-  core_->unreadable.Note(*state_, status.message(), core_->database);
+  if (state_ != nullptr) core_->unreadable.Note(*state_, status.message());
   return status;
 }
 
@@ -213,12 +224,7 @@ std::string QueryEngine::Session::Increments(const ReadBounds& bounds, Status& f
 
 std::string QueryEngine::Session::Ledger(const ReadBounds& bounds, Status& failed) {
   reads_lake_ = true;
-  // Without the days of `bounds`: those are of window_start, the ledger's days are of writing.
-  std::vector<ViewPart> parts = FileParts(state_->ledger_files,
-                                          {.locations = bounds.locations,
-                                           .first_append = bounds.first_append,
-                                           .end_append = bounds.end_append},
-                                          /*is_ledger=*/true, failed);
+  std::vector<ViewPart> parts = FileParts(state_->ledger_files, bounds, /*is_ledger=*/true, failed);
   handles_.push_back(core_->scans.Add(PendingLedger(*state_, scope_)));
   parts.push_back({.from = handles_.back().Sql()});
   return LedgerSql(parts, scope_);
@@ -229,9 +235,16 @@ std::string QueryEngine::Session::LocationNames() {
   return handles_.back().Sql();
 }
 
+Status QueryEngine::Session::AddViews(const ViewBounds& views) {
+  auto state = core_->source->For(views);
+  if (!state.ok()) return state.status();
+  state_ = std::move(state).value();
+  for (const auto& [view, bounds] : views) RETURN_IF_ERROR(AddView(view, bounds));
+  return Status::Ok();
+}
+
 Status QueryEngine::Session::AddView(std::string_view view, ReadBounds bounds) {
-  // Skips files of other locations. The view's WHERE clause filters the rows of the other files.
-  if (scope_.locations) bounds.Narrow({.locations = scope_.locations});
+  bounds = FileBounds(view, std::move(bounds), scope_);
   Status failed = Status::Ok();
   std::string sql;
   if (view == kItemCounts) {

@@ -18,6 +18,9 @@
 
 namespace sightline {
 
+// Why a Parquet file cannot be read. Empty: it can.
+std::string WhyUnreadable(const std::string& path, const duck::Database& database);
+
 struct QueryEngine::Core {
   std::shared_ptr<LakeSource> source;
   int32_t queries_max = 0;
@@ -27,7 +30,8 @@ struct QueryEngine::Core {
   duck::Database database;  // destroyed before `scans`, which its table function uses
   SqlGuard guard;
   Watchdog watchdog;
-  UnreadableFiles unreadable;
+  UnreadableFiles unreadable{
+      [this](const std::string& path) { return sightline::WhyUnreadable(path, database); }};
   std::atomic<int64_t> files_selected = 0;
 
   std::mutex mutex;
@@ -44,8 +48,9 @@ class QueryEngine::Session {
                                                 const QueryLimits& limits);
   ~Session();
 
-  // Makes `view` from the pending rows and the files that may hold rows within `bounds`.
-  Status AddView(std::string_view view, ReadBounds bounds);
+  // Takes the state of the lake for `views`, and makes each view from the pending rows and the
+  // files that may hold rows within its bounds. Call it once.
+  Status AddViews(const ViewBounds& views);
   Result<CheckedSql> Check(std::string_view sql) const;
   // Runs `sql`. The answer keeps the session until it is read or destroyed.
   static Result<ResultTable> Answer(std::unique_ptr<Session> session, const std::string& sql);
@@ -55,6 +60,7 @@ class QueryEngine::Session {
  private:
   Session(std::shared_ptr<Core> core, Scope scope, QueryLimits limits)
       : core_(std::move(core)), scope_(std::move(scope)), limits_(limits) {}
+  Status AddView(std::string_view view, ReadBounds bounds);
   Status Reached(QueryLimit limit, std::string why) const;
   Status OutOfMemory() const;
   std::string Increments(const ReadBounds& bounds, Status& failed);
@@ -69,7 +75,7 @@ class QueryEngine::Session {
   const std::shared_ptr<Core> core_;
   const Scope scope_;
   const QueryLimits limits_;
-  std::shared_ptr<const LakeState> state_;
+  std::shared_ptr<const LakeState> state_;  // null before AddViews()
   std::vector<RowScans::Handle> handles_;
   duck::Connection connection_;
   std::optional<Watchdog::Watch> watch_;  // destroyed before the connection that it interrupts

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 namespace sightline {
 namespace {
@@ -18,34 +19,33 @@ std::string PathIn(std::string_view message, const std::string& root) {
       rest.substr(0, std::min(rest.find_first_of("\"'\n", root.size()), rest.size())));
 }
 
-// Reads all columns of the file. Empty: it can be read.
-std::string WhyUnreadable(const std::string& path, const duck::Database& database) {
-  const Result<duck::Connection> connection = duck::Connect(database);
-  if (!connection.ok()) return connection.status().message();
-  const std::string message =
-      duck::Execute(connection.value(),
-                    fmt::format("SELECT count(COLUMNS(*)) FROM read_parquet({}, "
-                                "hive_partitioning = false)",
-                                duck::Quoted(path)))
-          .message();
-  return message.substr(0, message.find('\n'));
-}
-
 }  // namespace
 
-void UnreadableFiles::Note(const LakeState& state, const std::string& message,
-                           const duck::Database& database) {
+void UnreadableFiles::Note(const LakeState& state, const std::string& message) {
   for (const FileList* files : {&state.counts_files, &state.ledger_files}) {
     const std::string path = PathIn(message, files->root());
     if (path.empty() || !files->Has(path)) continue;
-    const std::string why = WhyUnreadable(path, database);
-    if (why.empty()) continue;
-    const std::lock_guard lock(mutex_);
-    files_[path] = why;
+    const std::string why = read_(path);
+    if (!why.empty()) Add(path, why);
   }
 }
 
-std::string UnreadableFiles::Trouble(LakeSource& source, const duck::Database& database) {
+void UnreadableFiles::Add(const std::string& path, const std::string& why) {
+  const std::lock_guard lock(mutex_);
+  files_[path] = why;
+}
+
+std::map<std::string, std::string> UnreadableFiles::Take() {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(files_, {});
+}
+
+bool UnreadableFiles::empty() const {
+  const std::lock_guard lock(mutex_);
+  return files_.empty();
+}
+
+std::string UnreadableFiles::Trouble(LakeSource& source) {
   std::map<std::string, std::string> files;
   {
     const std::lock_guard lock(mutex_);
@@ -56,7 +56,7 @@ std::string UnreadableFiles::Trouble(LakeSource& source, const duck::Database& d
   for (auto& [path, why] : files) {
     const bool listed = !state.ok() || state.value()->counts_files.Has(path) ||
                         state.value()->ledger_files.Has(path);
-    why = listed ? WhyUnreadable(path, database) : "";
+    why = listed ? read_(path) : "";
     const std::lock_guard lock(mutex_);
     if (!why.empty()) {
       files_[path] = why;

@@ -2,25 +2,34 @@
 // are no longer part of the lake. Thread-safe.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <mutex>
 #include <string>
 
-#include "query/duck.h"
 #include "query/lake_source.h"
 
 namespace sightline {
 
 class UnreadableFiles {
  public:
+  // Reads all of a file and returns why that fails; empty: it can be read.
+  using ReadFile = std::function<std::string(const std::string& path)>;
+  explicit UnreadableFiles(ReadFile read) : read_(std::move(read)) {}
+
   // Looks for a file of `state` in the message of a failed query, and remembers it if it cannot be
   // read: a message may also name a file because the query asked for that.
-  void Note(const LakeState& state, const std::string& message, const duck::Database& database);
+  void Note(const LakeState& state, const std::string& message);
+  void Add(const std::string& path, const std::string& why);
   // Reads what is remembered again, and returns why one cannot be read. Empty: all can be read.
-  std::string Trouble(LakeSource& source, const duck::Database& database);
+  std::string Trouble(LakeSource& source);
+  // Forgets the files and returns why each cannot be read, by path.
+  std::map<std::string, std::string> Take();
+  bool empty() const;
 
  private:
-  std::mutex mutex_;
+  const ReadFile read_;
+  mutable std::mutex mutex_;
   std::map<std::string, std::string> files_;  // why each cannot be read, by path; under mutex_
 };
 

@@ -1,39 +1,18 @@
 #include "query/write_parquet.h"
 
 #include <fmt/format.h>
-#include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
-#include <fstream>
 
+#include "base/files.h"
 #include "query/row_scan.h"
 
 namespace sightline {
 namespace {
-
-class TemporaryFile {
- public:
-  explicit TemporaryFile(const std::string& directory) : path_(directory + "/sightline-XXXXXX") {
-    if (const int file = mkstemp(path_.data()); file >= 0) {
-      close(file);
-    } else {
-      error_ = std::strerror(errno);
-    }
-  }
-  TemporaryFile(const TemporaryFile&) = delete;
-  TemporaryFile& operator=(const TemporaryFile&) = delete;
-  ~TemporaryFile() {
-    if (error_.empty()) unlink(path_.c_str());
-  }
-  const std::string& path() const { return path_; }
-  const std::string& error() const { return error_; }
-
- private:
-  std::string path_, error_;
-};
 
 duckdb_type StoredAs(ColumnType type) {
   switch (type) {
@@ -84,26 +63,24 @@ class TableCursor final : public RowCursor {
   const Row* row_ = nullptr;
 };
 
-Status SendFile(const std::string& path, const ByteSink& sink) {
-  std::ifstream file(path, std::ios::binary);
+Status SendFile(int file, const ResultSink& sink) {
   std::array<char, 64 * 1024> buffer;
-  while (file) {
-    file.read(buffer.data(), buffer.size());
-    const auto size = static_cast<size_t>(file.gcount());
-    if (size > 0) RETURN_IF_ERROR(sink({buffer.data(), size}));
+  for (off_t offset = 0;;) {
+    const ssize_t size = pread(file, buffer.data(), buffer.size(), offset);
+    if (size < 0) return SystemError(errno, "read", "the Parquet file in memory");
+    if (size == 0) return Status::Ok();
+    RETURN_IF_ERROR(sink({buffer.data(), static_cast<size_t>(size)}));
+    offset += size;
   }
-  return file.eof() ? Status::Ok() : Status::Stop(fmt::format("cannot read '{}'", path));
 }
 
 }  // namespace
 
-// Uses a database of its own, because the one that runs queries may not write files.
-Status WriteParquet(ResultTable& table, const ByteSink& sink, const WriteOptions& options) {
-  const TemporaryFile file(options.temporary_directory);
-  if (!file.error().empty()) {
-    return Status::Stop(fmt::format("cannot create a temporary file in '{}': {}",
-                                    options.temporary_directory, file.error()));
-  }
+// Uses a database of its own, because the one that runs queries may not write files. DuckDB writes
+// to a file in memory: a process that answers questions may not write to the disk.
+Status WriteParquet(ResultTable& table, const ResultSink& sink) {
+  const File file(memfd_create("sightline-parquet", MFD_CLOEXEC));
+  if (!file.ok()) return SystemError(errno, "create", "a Parquet file in memory");
   RowScans scans;
   Result<duck::Database> database =
       duck::Open({{"threads", "1"}, {"memory_limit", "256MB"}, {"temp_directory", ""}});
@@ -134,11 +111,13 @@ Status WriteParquet(ResultTable& table, const ByteSink& sink, const WriteOptions
     names.push_back(std::move(name));
   }
   const Status copied = duck::Execute(
-      connection.value(), fmt::format("COPY (SELECT {} FROM {}) TO {} (FORMAT parquet)", columns,
-                                      rows.Sql(), duck::Quoted(file.path())));
+      connection.value(),
+      fmt::format(
+          "COPY (SELECT {} FROM {}) TO '/proc/self/fd/{}' (FORMAT parquet, USE_TMP_FILE false)",
+          columns, rows.Sql(), file.fd()));
   RETURN_IF_ERROR(failed);
   RETURN_IF_ERROR(copied);
-  return SendFile(file.path(), sink);
+  return SendFile(file.fd(), sink);
 }
 
 }  // namespace sightline

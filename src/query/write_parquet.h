@@ -5,6 +5,6 @@
 
 namespace sightline {
 
-Status WriteParquet(ResultTable& table, const ByteSink& sink, const WriteOptions& options);
+Status WriteParquet(ResultTable& table, const ResultSink& sink);
 
 }  // namespace sightline

@@ -14,7 +14,7 @@ constexpr size_t kSinkBytes = 64 * 1024;
 // Collects small pieces, so that the sink is not called for every row.
 class Buffer {
  public:
-  explicit Buffer(const ByteSink& sink) : sink_(sink) {}
+  explicit Buffer(const ResultSink& sink) : sink_(sink) {}
   std::string& text() { return text_; }
   Status Pass() { return text_.size() < kSinkBytes ? Status::Ok() : Flush(); }
   Status Flush() {
@@ -25,7 +25,7 @@ class Buffer {
   }
 
  private:
-  const ByteSink& sink_;
+  const ResultSink& sink_;
   std::string text_;
 };
 
@@ -43,7 +43,7 @@ void AppendField(std::string_view text, bool is_null, std::string& out) {
   out += '"';
 }
 
-Status WriteCsv(ResultTable& table, const ByteSink& sink) {
+Status WriteCsv(ResultTable& table, const ResultSink& sink) {
   Buffer buffer(sink);
   const std::vector<Column>& columns = table.columns();
   for (size_t i = 0; i < columns.size(); ++i) {
@@ -66,7 +66,7 @@ Status WriteCsv(ResultTable& table, const ByteSink& sink) {
   }
 }
 
-Status WriteJson(ResultTable& table, const ByteSink& sink, ResultFormat format) {
+Status WriteJson(ResultTable& table, const ResultSink& sink, ResultFormat format) {
   const bool is_array = format == ResultFormat::kJson;
   Buffer buffer(sink);
   const std::vector<Column>& columns = table.columns();
@@ -121,18 +121,17 @@ std::string_view ContentType(ResultFormat format) {
   return "application/octet-stream";
 }
 
-Status WriteResult(ResultTable& table, ResultFormat format, const ByteSink& sink,
-                   const WriteOptions& options) {
+Status WriteResult(ResultTable& table, ResultFormat format, const ResultSink& sink) {
   switch (format) {
     case ResultFormat::kTable:
-      return WriteTable(table, sink, options);
+      return WriteTable(table, sink);
     case ResultFormat::kCsv:
       return WriteCsv(table, sink);
     case ResultFormat::kJson:
     case ResultFormat::kNdjson:
       return WriteJson(table, sink, format);
     case ResultFormat::kParquet:
-      return WriteParquet(table, sink, options);
+      return WriteParquet(table, sink);
   }
   return Status::Stop("the result format is unknown");
 }

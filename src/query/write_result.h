@@ -30,19 +30,10 @@ Result<ResultFormat> ParseResultFormat(std::string_view text);
 std::string_view ContentType(ResultFormat format);
 
 // Takes the next bytes; a failure ends the writing and is returned.
-using ByteSink = std::function<Status(std::string_view)>;
-
-struct WriteOptions {
-  // Where a Parquet file is written before its bytes go to the sink; only this user can read it.
-  std::string temporary_directory = "/tmp";
-  // Called before the format "table", which needs the whole result in memory, takes `bytes` more; a
-  // failure ends the writing and is returned.
-  std::function<Status(int64_t bytes)> reserve;
-};
+using ResultSink = std::function<Status(std::string_view)>;
 
 // Reads `table` to its end. kStop when the query fails on the way: then the sink has only a part of
 // the answer.
-Status WriteResult(ResultTable& table, ResultFormat format, const ByteSink& sink,
-                   const WriteOptions& options = {});
+Status WriteResult(ResultTable& table, ResultFormat format, const ResultSink& sink);
 
 }  // namespace sightline

@@ -61,7 +61,7 @@ std::string Line(const std::vector<Shown>& cells, const std::vector<Column>& col
 
 }  // namespace
 
-Status WriteTable(ResultTable& table, const ByteSink& sink, const WriteOptions& options) {
+Status WriteTable(ResultTable& table, const ResultSink& sink) {
   const std::vector<Column>& columns = table.columns();
   std::vector<std::vector<Shown>> lines(1);
   for (const Column& column : columns) lines[0].push_back(Show(column.name));
@@ -70,14 +70,11 @@ Status WriteTable(ResultTable& table, const ByteSink& sink, const WriteOptions& 
     if (!row.ok()) return row.status();
     if (row.value() == nullptr) break;
     std::vector<Shown>& line = lines.emplace_back();
-    auto bytes = static_cast<int64_t>(sizeof(std::vector<Shown>) + columns.size() * sizeof(Shown));
     for (size_t i = 0; i < columns.size(); ++i) {
       const Value& value = (*row.value())[i];
       const bool is_null = std::holds_alternative<std::monostate>(value);
       line.push_back(Show(is_null ? "-" : PlainText(columns[i], value)));
-      bytes += static_cast<int64_t>(line.back().text.size());
     }
-    if (options.reserve) RETURN_IF_ERROR(options.reserve(bytes));
   }
   std::vector<size_t> widths(columns.size());
   for (const auto& line : lines) {

@@ -7,6 +7,6 @@ namespace sightline {
 
 // Writes the column names, a rule, and the rows. Control characters become \n, \t or \u001b, bytes
 // that are not UTF-8 become U+FFFD, null becomes "-".
-Status WriteTable(ResultTable& table, const ByteSink& sink, const WriteOptions& options);
+Status WriteTable(ResultTable& table, const ResultSink& sink);
 
 }  // namespace sightline

@@ -3,9 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
 #include <boost/json.hpp>
+#include <memory>
 #include <optional>
+#include <span>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -166,64 +167,12 @@ std::variant<ReadRequest, Response> ParseReadRequest(const ApiCall& call, Millis
 }
 
 // The time zone in which "today" begins, as on the page: that of the location, else UTC.
-Result<TimeZone> ZoneFor(const ReadRequest& read, const Scope& scope, const QueryEngine& engine) {
+Result<TimeZone> ZoneFor(const ReadRequest& read, const Scope& scope, const QueryService& queries) {
   if (!read.window || !read.window->today || !read.location) return TimeZone();
-  const Result<std::string> name = engine.TimeZoneOf(scope, *read.location);
+  const Result<std::string> name = queries.TimeZoneOf(scope, *read.location);
   if (!name.ok()) return name.status();
   return name.value().empty() ? TimeZone() : TimeZone::Find(name.value()).value_or(TimeZone());
 }
-
-// The body of a response, which reserves its memory before it grows.
-class AnswerBody {
- public:
-  explicit AnswerBody(const AnswerMemory& memory) : memory_(memory), claim_(memory.budget) {}
-
-  Status Append(std::string_view bytes) {
-    const auto needed = static_cast<int64_t>(text_.size() + bytes.size());
-    if (needed > memory_.bytes_max) return TooLarge();
-    if (needed > static_cast<int64_t>(text_.capacity())) {
-      // reserve() copies the text, so both buffers exist for a moment.
-      const auto capacity = std::bit_ceil(static_cast<uint64_t>(needed));
-      RETURN_IF_ERROR(Claim(static_cast<int64_t>(capacity + text_.capacity())));
-      text_.reserve(capacity);
-      RETURN_IF_ERROR(Claim(static_cast<int64_t>(text_.capacity())));
-    }
-    text_ += bytes;
-    return Status::Ok();
-  }
-  // Reserves memory for rows that become text later. It is released only with the whole answer.
-  Status Reserve(int64_t bytes) {
-    reserved_ += bytes;
-    if (reserved_ > memory_.bytes_max) return TooLarge();
-    return Claim(static_cast<int64_t>(text_.capacity()));
-  }
-  bool too_large() const { return too_large_; }
-  void MoveInto(Response& response) {
-    response.body = std::move(text_);
-    response.memory = std::move(claim_);
-  }
-
- private:
-  Status Claim(int64_t bytes) {
-    if (claim_.Resize(reserved_ + bytes)) return Status::Ok();
-    return Status::Retry(
-        "the answers in progress use up query.answer_memory_max: ask again later, or ask for "
-        "fewer rows");
-  }
-  Status TooLarge() {
-    too_large_ = true;
-    return Status::Stop(
-        fmt::format("the answer is larger than {} MiB: ask for fewer rows or columns, or read the "
-                    "lake's files (docs/LAKE.md)",
-                    memory_.bytes_max >> 20));
-  }
-
-  const AnswerMemory memory_;
-  MemoryClaim claim_;
-  std::string text_;
-  int64_t reserved_ = 0;
-  bool too_large_ = false;
-};
 
 // The value of X-Incomplete (docs/PROTOCOL.md): JSON in ASCII, short enough for every proxy.
 std::string IncompleteHeader(const std::vector<IncompletePartition>& incomplete) {
@@ -249,58 +198,57 @@ std::string IncompleteHeader(const std::vector<IncompletePartition>& incomplete)
   return list + ']';
 }
 
-// Answers one call: holds the limits of its query and turns its outcome into a response.
-class Answering {
+// docs/PROTOCOL.md explains the use of 500, 504 and 507.
+Response Explain(const Status& status, QueryLimit limit) {
+  if (status.code() == StatusCode::kRetry)
+    return TryAgain(503, kRetryAfterSeconds, status.message());
+  switch (limit) {
+    case QueryLimit::kTime:
+      return Problem(504, status.message());
+    case QueryLimit::kMemory:
+      return Problem(507, status.message());
+    case QueryLimit::kCrash:
+      return Problem(500, status.message());
+    case QueryLimit::kNone:
+      break;
+  }
+  return Problem(400, status.message());
+}
+
+// Asks the lake for one call, and turns the outcome into a response.
+class Asking {
  public:
-  Answering(const ApiCall& call, const AnswerMemory& memory) : call_(call), memory_(memory) {}
+  Asking(const ApiCall& call, QueryService& queries, SpoolBudget* budget)
+      : call_(call), queries_(queries), budget_(budget) {}
 
-  // The limits for the engine. They point into this object, which must outlive the table.
-  QueryLimits Limits(int64_t rows_max) {
-    return {.rows_max = rows_max,
-            .start = call_.start,
-            .abandoned = call_.abandoned,
-            .reached = &reached_};
-  }
-
-  Response Write(Result<ResultTable> table, ResultFormat format) {
-    if (!table.ok()) return Explain(table.status());
-    AnswerBody body(memory_);
-    const Status written = WriteResult(
-        table.value(), format, [&](std::string_view bytes) { return body.Append(bytes); },
-        {.reserve = [&](int64_t bytes) { return body.Reserve(bytes); }});
-    if (body.too_large()) reached_ = QueryLimit::kMemory;
-    if (!written.ok()) return Explain(written);
+  template <typename Request>
+  Response Ask(Request request, ResultFormat format, int64_t rows_max) {
+    const Question question{.request = std::move(request), .scope = call_.scope, .format = format};
+    const QueryLimits limits{
+        .rows_max = rows_max, .start = call_.start, .abandoned = call_.abandoned};
+    const auto spool = std::make_shared<Spool>(budget_);
+    const AnswerEnd end =
+        queries_.Answer(question, limits,
+                        {.append = [&](std::string_view bytes) { return spool->Append(bytes); },
+                         .clear = [&] { spool->Clear(); }});
+    if (!end.status.ok())
+      return Explain(end.status, spool->too_large() ? QueryLimit::kMemory : end.limit);
     Response response{.content_type = std::string(ContentType(format))};
-    body.MoveInto(response);
-    if (table.value().truncated()) response.headers.emplace_back("X-Truncated", "true");
-    if (const auto& incomplete = table.value().incomplete(); !incomplete.empty())
-      response.headers.emplace_back("X-Incomplete", IncompleteHeader(incomplete));
+    response.spool = spool;
+    if (end.truncated) response.headers.emplace_back("X-Truncated", "true");
+    if (!end.incomplete.empty())
+      response.headers.emplace_back("X-Incomplete", IncompleteHeader(end.incomplete));
     return response;
-  }
-
-  // docs/PROTOCOL.md explains the use of 504 and 507.
-  Response Explain(const Status& status) const {
-    if (status.code() == StatusCode::kRetry)
-      return TryAgain(503, kRetryAfterSeconds, status.message());
-    switch (reached_) {
-      case QueryLimit::kTime:
-        return Problem(504, status.message());
-      case QueryLimit::kMemory:
-        return Problem(507, status.message());
-      case QueryLimit::kNone:
-        break;
-    }
-    return Problem(400, status.message());
   }
 
  private:
   const ApiCall& call_;
-  const AnswerMemory& memory_;
-  QueryLimit reached_ = QueryLimit::kNone;
+  QueryService& queries_;
+  SpoolBudget* const budget_;
 };
 
 // {"sql": ..., "format": ..., "limit": ...}
-Response AnswerQuery(const ApiCall& call, QueryEngine& engine, Answering& answering) {
+Response AnswerQuery(const ApiCall& call, Asking& asking) {
   constexpr std::string_view kShape =
       R"(send {"sql": "SELECT ...", "format": "json", "limit": 100000} as JSON)";
   boost::system::error_code error;
@@ -326,7 +274,7 @@ Response AnswerQuery(const ApiCall& call, QueryEngine& engine, Answering& answer
     }
   }
   if (!sql) return Problem(400, fmt::format("\"sql\" is missing: {}", kShape));
-  return answering.Write(engine.Run(*sql, call.scope, answering.Limits(rows_max)), format);
+  return asking.Ask(SqlRequest{std::string(*sql)}, format, rows_max);
 }
 
 }  // namespace
@@ -348,54 +296,56 @@ bool IsLakeRequest(Route route, std::string_view query) {
   }
 }
 
-// A buffer that grows to 2^n bytes exists together with the old one of half its size. So an answer
-// may have at most the largest power of two that is no more than half of the budget.
-AnswerMemory ShareOf(MemoryBudget* budget, int64_t budget_bytes_max) {
-  const auto fits =
-      std::bit_floor(static_cast<uint64_t>(std::max(budget_bytes_max, int64_t{2}) / 2));
-  return {.budget = budget, .bytes_max = std::min(kAnswerBytesMax, static_cast<int64_t>(fits))};
-}
-
-Response AnswerFromLake(const ApiCall& call, QueryEngine& engine, int64_t now_ms,
-                        const AnswerMemory& memory) {
-  Answering answering(call, memory);
-  if (call.route == Route::kQuery) return AnswerQuery(call, engine, answering);
-  auto parsed = ParseReadRequest(call, engine.window_size());
+Response AnswerFromLake(const ApiCall& call, QueryService& queries, int64_t now_ms,
+                        SpoolBudget* budget) {
+  Asking asking(call, queries, budget);
+  if (call.route == Route::kQuery) return AnswerQuery(call, asking);
+  auto parsed = ParseReadRequest(call, queries.window_size());
   if (auto* refusal = std::get_if<Response>(&parsed)) return std::move(*refusal);
   const ReadRequest& read = std::get<ReadRequest>(parsed);
-  const Result<TimeZone> zone = ZoneFor(read, call.scope, engine);
-  if (!zone.ok()) return answering.Explain(zone.status());
+  const Result<TimeZone> zone = ZoneFor(read, call.scope, queries);
+  if (!zone.ok()) return Explain(zone.status(), QueryLimit::kNone);
   const Window range = read.Range(now_ms, zone.value());
-  const QueryLimits limits = answering.Limits(kRowsMax);
   switch (call.route) {
-    case Route::kTop: {
-      const TopRequest request{.location = read.location,
-                               .range = range,
-                               .limit = static_cast<int32_t>(read.limit.value_or(10))};
-      return answering.Write(engine.Top(call.scope, request, limits), read.format);
-    }
-    case Route::kItems: {
-      const ItemsRequest request{.location = read.location,
-                                 .range = range,
-                                 .limit = static_cast<int32_t>(read.limit.value_or(kItemsMax))};
-      return answering.Write(engine.Items(call.scope, request, limits), read.format);
-    }
-    case Route::kCounts: {
-      const CountsRequest request{
-          .location = read.location, .item = read.item, .range = range, .step = read.step};
-      return answering.Write(engine.Counts(call.scope, request, limits), read.format);
-    }
+    case Route::kTop:
+      return asking.Ask(TopRequest{.location = read.location,
+                                   .range = range,
+                                   .limit = static_cast<int32_t>(read.limit.value_or(10))},
+                        read.format, kRowsMax);
+    case Route::kItems:
+      return asking.Ask(ItemsRequest{.location = read.location,
+                                     .range = range,
+                                     .limit = static_cast<int32_t>(read.limit.value_or(kItemsMax))},
+                        read.format, kRowsMax);
+    case Route::kCounts:
+      return asking.Ask(
+          CountsRequest{
+              .location = read.location, .item = read.item, .range = range, .step = read.step},
+          read.format, kRowsMax);
     case Route::kLocations:
-      return answering.Write(engine.Locations(call.scope, range, limits), read.format);
+      return asking.Ask(LocationsRequest{range}, read.format, kRowsMax);
     case Route::kLedger: {
       LedgerRequest request{.location = read.location, .group = read.group};
       if (read.from || read.to) request.hours = range;
-      return answering.Write(engine.LedgerTotals(call.scope, request, limits), read.format);
+      return asking.Ask(request, read.format, kRowsMax);
     }
     default:
       CHECK(false);
       return {};
   }
+}
+
+Result<std::string> BodyOf(const Response& response) {
+  if (response.spool == nullptr) return response.body;
+  std::string body(static_cast<size_t>(response.spool->size()), '\0');
+  for (size_t offset = 0; offset < body.size();) {
+    const Result<size_t> read =
+        response.spool->Read(static_cast<int64_t>(offset), std::span(body).subspan(offset));
+    if (!read.ok()) return read.status();
+    if (read.value() == 0) return Status::Stop("an answer is shorter than it was");
+    offset += read.value();
+  }
+  return body;
 }
 
 }  // namespace sightline

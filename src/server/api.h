@@ -10,10 +10,10 @@
 #include <string_view>
 
 #include "model/scope.h"
-#include "query/query_engine.h"
+#include "query/query_service.h"
 #include "server/http_message.h"
-#include "server/memory_budget.h"
 #include "server/routes.h"
+#include "server/spool.h"
 
 namespace sightline {
 
@@ -28,15 +28,6 @@ struct ApiCall {
   std::stop_token abandoned = {};  // stopped when nobody wants the answer any more
 };
 
-// The memory of answers. Without a budget there is no bound for all answers together. One answer
-// has at most kAnswerBytesMax, and no more than fits into the budget while its buffer grows.
-constexpr int64_t kAnswerBytesMax = 64 << 20;
-struct AnswerMemory {
-  MemoryBudget* budget = nullptr;
-  int64_t bytes_max = kAnswerBytesMax;  // of one answer
-};
-AnswerMemory ShareOf(MemoryBudget* budget, int64_t budget_bytes_max);
-
 // A longer body of kQuery is refused before it is read.
 constexpr int64_t kQueryBodyBytesMax = 256 * 1024;
 
@@ -44,8 +35,11 @@ constexpr int64_t kQueryBodyBytesMax = 256 * 1024;
 // `from`, `to` or `format`, and for /v1/ledger with any parameter.
 bool IsLakeRequest(Route route, std::string_view query);
 
-// Blocks for as long as a query may take. The response keeps its share of `memory`.
-Response AnswerFromLake(const ApiCall& call, QueryEngine& engine, int64_t now_ms,
-                        const AnswerMemory& memory = {});
+// Blocks for as long as a query may take. The answer lies in the response's spool, which takes its
+// share of `budget`; null: there is no bound.
+Response AnswerFromLake(const ApiCall& call, QueryService& queries, int64_t now_ms,
+                        SpoolBudget* budget = nullptr);
+// The body of a response, also of one with a spool.
+Result<std::string> BodyOf(const Response& response);
 
 }  // namespace sightline

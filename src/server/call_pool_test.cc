@@ -39,16 +39,16 @@ class Gate {
 TEST(CallPool, RunsEveryCallOnItsThreads) {
   std::atomic<int> calls = 0;
   {
-    CallPool pool(3, 1'000);
-    for (int i = 0; i < 1'000; ++i) EXPECT_TRUE(pool.Submit([&] { ++calls; }));
+    CallPool pool({.threads = 3, .waiting_max = 1'000, .per_client_max = 3});
+    for (int i = 0; i < 1'000; ++i) EXPECT_TRUE(pool.Submit({.run = [&] { ++calls; }}));
   }
   EXPECT_EQ(calls, 1'000);
 }
 
 TEST(CallPool, AsManyAtATimeAsThreads) {
   Gate gate;
-  CallPool pool(3, 0 + 3);
-  for (int i = 0; i < 3; ++i) EXPECT_TRUE(pool.Submit([&] { gate.Wait(); }));
+  CallPool pool({.threads = 3, .waiting_max = 3, .per_client_max = 3});
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(pool.Submit({.run = [&] { gate.Wait(); }}));
   gate.WaitForWaiting(3);
   gate.Open();
 }
@@ -57,13 +57,13 @@ TEST(CallPool, RefusesWhatWouldWaitTooLong) {
   Gate gate;
   std::atomic<int> calls = 0;
   {
-    CallPool pool(1, 2);
-    EXPECT_TRUE(pool.Submit([&] { gate.Wait(); }));
+    CallPool pool({.threads = 1, .waiting_max = 2});
+    EXPECT_TRUE(pool.Submit({.run = [&] { gate.Wait(); }}));
     gate.WaitForWaiting(1);  // it runs: two may wait
-    EXPECT_TRUE(pool.Submit([&] { ++calls; }));
-    EXPECT_TRUE(pool.Submit([&] { ++calls; }));
+    EXPECT_TRUE(pool.Submit({.run = [&] { ++calls; }}));
+    EXPECT_TRUE(pool.Submit({.run = [&] { ++calls; }}));
     bool taken = false;
-    EXPECT_FALSE(pool.Submit([&] { taken = true; }));
+    EXPECT_FALSE(pool.Submit({.run = [&] { taken = true; }}));
     EXPECT_FALSE(taken);
     gate.Open();
   }
@@ -74,17 +74,17 @@ TEST(CallPool, WhatIsAbandonedLeavesItsPlace) {
   Gate gate;
   std::atomic<int> calls = 0, abandoned_calls = 0;
   {
-    CallPool pool(1, 2);
-    EXPECT_TRUE(pool.Submit([&] { gate.Wait(); }));
+    CallPool pool({.threads = 1, .waiting_max = 2});
+    EXPECT_TRUE(pool.Submit({.run = [&] { gate.Wait(); }}));
     gate.WaitForWaiting(1);
     std::stop_source gone, here;
-    EXPECT_TRUE(pool.Submit([&] { ++abandoned_calls; }, gone.get_token()));
-    EXPECT_TRUE(pool.Submit([&] { ++calls; }, here.get_token()));
-    EXPECT_FALSE(pool.Submit([&] { ++calls; }));
+    EXPECT_TRUE(pool.Submit({.run = [&] { ++abandoned_calls; }, .abandoned = gone.get_token()}));
+    EXPECT_TRUE(pool.Submit({.run = [&] { ++calls; }, .abandoned = here.get_token()}));
+    EXPECT_FALSE(pool.Submit({.run = [&] { ++calls; }}));
     EXPECT_EQ(pool.waiting(), 2u);
     gone.request_stop();
-    EXPECT_TRUE(pool.Submit([&] { ++calls; }));
-    EXPECT_FALSE(pool.Submit([&] { ++calls; }));
+    EXPECT_TRUE(pool.Submit({.run = [&] { ++calls; }}));
+    EXPECT_FALSE(pool.Submit({.run = [&] { ++calls; }}));
     here.request_stop();  // not yet dropped, and never called
     gate.Open();
   }
@@ -92,7 +92,31 @@ TEST(CallPool, WhatIsAbandonedLeavesItsPlace) {
   EXPECT_EQ(calls, 1);
 }
 
-TEST(CallPool, WithoutThreadsItIsEmpty) { const CallPool pool(0, 1); }
+TEST(CallPool, OneClientDoesNotTakeAll) {
+  Gate gate;
+  std::atomic<int> of_another = 0, more = 0;
+  {
+    CallPool pool({.threads = 2, .waiting_max = 100, .per_client_max = 1});
+    for (int i = 0; i < 10; ++i)
+      EXPECT_TRUE(pool.Submit({.run =
+                                   [&] {
+                                     gate.Wait();
+                                     ++more;
+                                   },
+                               .client = "a"}));
+    gate.WaitForWaiting(1);
+    // The other overtakes the nine that wait.
+    EXPECT_TRUE(pool.Submit({.run = [&] { ++of_another; }, .client = "b"}));
+    while (of_another == 0) std::this_thread::yield();
+    EXPECT_EQ(pool.waiting(), 9u);
+    EXPECT_EQ(more, 0);
+    gate.Open();
+    while (pool.waiting() > 0) std::this_thread::yield();
+  }
+  EXPECT_EQ(more, 10);
+}
+
+TEST(CallPool, WithoutThreadsItIsEmpty) { const CallPool pool({.threads = 0}); }
 
 }  // namespace
 }  // namespace sightline

@@ -43,6 +43,7 @@ namespace {
 
 constexpr uint32_t kHeaderBytesMax = 16 * 1024;
 constexpr size_t kReadBytes = 4 * 1024;          // per read, while only headers are expected
+constexpr size_t kSpoolReadBytes = 256 * 1024;   // per write, of an answer of the lake
 constexpr size_t kChunkedReadBytes = 64 * 1024;  // per read, of a body without a length
 constexpr size_t kIngestStepBytes = 256 * 1024;  // decoded before other connections get their turn
 constexpr int64_t kLingerBytesMax = 4 << 20;     // of an unread body; see Linger()
@@ -169,6 +170,8 @@ class HttpConnection final : public Connection,
   asio::awaitable<bool> Stream(const Request& request, bool head_only);
   asio::awaitable<void> StreamTo(Hub::Viewer& viewer);
   asio::awaitable<bool> Write(std::vector<SseMessage> messages);
+  asio::awaitable<bool> WriteAll(std::vector<asio::const_buffer> buffers);
+  asio::awaitable<bool> SendSpool(const Spool& spool);
   asio::awaitable<void> WatchPeer();
 
   Response Answer(const Request& request, Route route);
@@ -274,15 +277,31 @@ asio::awaitable<bool> HttpConnection::ServeOne() {
 asio::awaitable<bool> HttpConnection::Send(Response response, Route route, bool head_only) {
   const bool close = response.close || body_unread_ || !parser_->keep_alive() || context_.stopping;
   const std::string head = Head(response, close);
-  const std::array<asio::const_buffer, 2> buffers = {
-      asio::buffer(head), head_only ? asio::const_buffer() : asio::buffer(response.body)};
-  stream_.expires_after(milliseconds(context_.options.stall_timeout.v));
-  auto [error, bytes] = co_await asio::async_write(stream_, buffers, kAwaitToken);
-  context_.metrics.bytes_sent += static_cast<int64_t>(bytes);
+  const bool spooled = response.spool != nullptr;
+  std::vector<asio::const_buffer> first;
+  first.push_back(asio::buffer(head));
+  if (!head_only && !spooled) first.push_back(asio::buffer(response.body));
+  bool sent = co_await WriteAll(std::move(first));
+  if (sent && spooled && !head_only) sent = co_await SendSpool(*response.spool);
   context_.metrics.CountRequest(route, response.status);
-  if (error) co_return false;
+  if (!sent) co_return false;
   if (close) co_await Linger();
   co_return !close;
+}
+
+// Sends an answer of the lake from where it lies: a slow reader costs nothing but the place.
+asio::awaitable<bool> HttpConnection::SendSpool(const Spool& spool) {
+  std::vector<char> piece(kSpoolReadBytes);
+  for (int64_t offset = 0; offset < spool.size();) {
+    const Result<size_t> read = spool.Read(offset, piece);
+    // The head has promised more, so the connection can only end.
+    if (!read.ok() || read.value() == 0) co_return false;
+    std::vector<asio::const_buffer> next(1, asio::buffer(piece.data(), read.value()));
+    const bool written = co_await WriteAll(std::move(next));
+    if (!written) co_return false;
+    offset += static_cast<int64_t>(read.value());
+  }
+  co_return true;
 }
 
 // If we closed while the client still sends, the kernel would reset the connection, and the client
@@ -463,7 +482,7 @@ asio::awaitable<Response> HttpConnection::MakeDurable(Ingested ingested) {
 // A query blocks, so a thread of the call pool runs it. Meanwhile this coroutine waits for whatever
 // comes first: the answer, or the client's departure.
 asio::awaitable<Response> HttpConnection::QueryLake(const Request& request, Route route) {
-  if (context_.ports.query == nullptr)
+  if (context_.ports.queries == nullptr)
     co_return Problem(404, "this server has no lake: start it with lake.enabled = true");
   // Shared with the pool's thread, which may answer after Stop() has given up waiting for it.
   struct LakeQuery {
@@ -484,13 +503,17 @@ asio::awaitable<Response> HttpConnection::QueryLake(const Request& request, Rout
     if (refusal.status != 200) co_return refusal;
   }
   auto answer = [lake_query, &context = context_, wake = answered_.Waker()] {
-    lake_query->response =
-        AnswerFromLake(lake_query->call, *context.ports.query, context.ports.clock->NowMs(),
-                       ShareOf(&context.answer_memory, context.options.answer_memory_bytes_max));
+    lake_query->response = AnswerFromLake(lake_query->call, *context.ports.queries,
+                                          context.ports.clock->NowMs(), &context.answers);
     lake_query->answered = true;
     wake();
   };
-  if (!context_.calls->Submit(std::move(answer), lake_query->call.abandoned))
+  error_code unknown;
+  const auto peer = stream_.socket().remote_endpoint(unknown);
+  CallPool& calls = route == Route::kQuery ? *context_.sql_calls : *context_.fixed_calls;
+  if (!calls.Submit({.run = std::move(answer),
+                     .client = unknown ? "" : peer.address().to_string(),
+                     .abandoned = lake_query->call.abandoned}))
     co_return TryAgain(429, kRetryAfterSeconds,
                        "too many queries are waiting (query.waiting_max): ask again later");
   watching_ = true;
@@ -619,16 +642,24 @@ asio::awaitable<bool> HttpConnection::Write(std::vector<SseMessage> messages) {
   std::vector<asio::const_buffer> buffers;
   buffers.reserve(messages.size());
   for (const SseMessage& message : messages) buffers.push_back(asio::buffer(*message));
+  const bool written = co_await WriteAll(std::move(buffers));
+  if (written) stream_.expires_never();
+  co_return written;
+}
+
+// Returns false if the client is gone, or took nothing for stall_timeout: it may be as slow as it
+// likes while it takes something.
+asio::awaitable<bool> HttpConnection::WriteAll(std::vector<asio::const_buffer> buffers) {
   beast::buffers_suffix<std::vector<asio::const_buffer>> rest(buffers);
   while (beast::buffer_bytes(rest) > 0) {
     stream_.expires_after(milliseconds(context_.options.stall_timeout.v));
     auto [error, bytes] = co_await stream_.async_write_some(rest, kAwaitToken);
     context_.metrics.bytes_sent += static_cast<int64_t>(bytes);
-    if (error == beast::error::timeout) ++context_.metrics.streams_stalled;
+    if (error == beast::error::timeout && phase_ == Phase::kStreaming)
+      ++context_.metrics.streams_stalled;
     if (error) co_return false;
     rest.consume(bytes);
   }
-  stream_.expires_never();
   co_return true;
 }
 
@@ -720,8 +751,10 @@ Response HttpConnection::AnswerMetrics() const {
   return {.content_type = "text/plain; version=0.0.4; charset=utf-8",
           .body = context_.metrics.Text(
               {.ingest_memory_bytes = context_.ingest_memory.bytes(),
-               .answer_memory_bytes = context_.answer_memory.bytes(),
-               .calls_waiting = static_cast<int64_t>(context_.calls->waiting())},
+               .answer_memory_bytes = context_.answers.memory.bytes(),
+               .answer_disk_bytes = context_.answers.disk.bytes(),
+               .calls_waiting = static_cast<int64_t>(context_.sql_calls->waiting() +
+                                                     context_.fixed_calls->waiting())},
               others)};
 }
 

@@ -35,9 +35,9 @@ struct ServerContext {
         ports(std::move(ports)),
         page(options.web_dir),
         ingest_memory(options.ingest_memory_bytes_max),
-        answer_memory(options.answer_memory_bytes_max),
-        calls(std::make_unique<CallPool>(this->ports.query == nullptr ? 0 : options.queries_max,
-                                         static_cast<size_t>(options.queries_waiting_max))) {}
+        answers(options.answer_memory_bytes_max, options.answer_disk_bytes_max),
+        sql_calls(Calls(options.queries_max, options.queries_per_client_max)),
+        fixed_calls(Calls(kFixedQueriesMax, kFixedQueriesMax)) {}
 
   const ServerOptions options;
   const Millis pane_size;
@@ -45,14 +45,24 @@ struct ServerContext {
   const ServerPorts ports;
   const Page page;
   MemoryBudget ingest_memory;
-  MemoryBudget answer_memory;
+  SpoolBudget answers;
   ServerMetrics metrics;
-  std::unique_ptr<CallPool> calls;  // runs the queries of the lake
+  // Run what asks the lake. The fixed questions of the page and the API do not wait for SQL.
+  std::unique_ptr<CallPool> sql_calls, fixed_calls;
   std::atomic<bool> stopping = false;
 
   // Stop() waits here for metrics.connections to become 0.
   std::mutex closed_mutex;
   std::condition_variable closed;
+
+ private:
+  static constexpr int32_t kFixedQueriesMax = 2;
+  std::unique_ptr<CallPool> Calls(int32_t running_max, int32_t per_client_max) const {
+    return std::make_unique<CallPool>(
+        CallPoolOptions{.threads = ports.queries == nullptr ? 0 : running_max,
+                        .waiting_max = static_cast<size_t>(options.queries_waiting_max),
+                        .per_client_max = per_client_max});
+  }
 };
 
 class Connection;

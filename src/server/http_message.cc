@@ -84,7 +84,7 @@ std::string Head(const Response& response, bool close) {
                  kSecurityHeaders);
   if (response.status != 304) {  // which has no body: RFC 9110, section 15.4.5
     fmt::format_to(out, "Content-Type: {}\r\nContent-Length: {}\r\n", response.content_type,
-                   response.body.size());
+                   response.size());
   }
   bool cache_control = false;
   for (const auto& [name, value] : response.headers) {

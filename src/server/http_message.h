@@ -2,12 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-#include "server/memory_budget.h"
+#include "server/spool.h"
 
 namespace sightline {
 
@@ -33,8 +34,10 @@ struct Response {
   std::string content_type = "application/json";
   std::string body;
   std::vector<std::pair<std::string, std::string>> headers;
-  bool close = false;       // close the connection after this response
-  MemoryClaim memory = {};  // of the body, until it is sent
+  bool close = false;                       // close the connection after this response
+  std::shared_ptr<const Spool> spool = {};  // the body instead of `body`; null: `body` is it
+
+  int64_t size() const { return spool ? spool->size() : static_cast<int64_t>(body.size()); }
 };
 
 // application/problem+json (RFC 9457). `detail` says what failed and what to do.

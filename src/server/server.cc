@@ -142,8 +142,9 @@ void Server::Stop(Millis grace) {
   for (const auto& worker : state_->workers) worker->io.stop();
   for (std::thread& thread : state_->threads) thread.join();
   // Queries run on the pool's threads, which are joined next, so they must end now.
-  if (context.ports.query != nullptr) context.ports.query->Interrupt();
-  context.calls.reset();
+  if (context.ports.queries != nullptr) context.ports.queries->Interrupt();
+  context.sql_calls.reset();
+  context.fixed_calls.reset();
   // Requests that are still unanswered are dropped with the workers. Other threads may call their
   // wakers at any moment; these must not reach an io_context that is being destroyed.
   for (const auto& worker : state_->workers)

@@ -18,7 +18,7 @@
 #include "live/hub.h"
 #include "live/live.h"
 #include "pipeline/spec.h"
-#include "query/query_engine.h"
+#include "query/query_service.h"
 
 namespace sightline {
 
@@ -29,10 +29,13 @@ struct ServerOptions {
   int64_t body_bytes_max = 16 << 20;           // of a POST, compressed and decompressed
   int64_t ingest_memory_bytes_max = 64 << 20;  // of all bodies in progress; 429 when it is used up
   int32_t connections_max = 4'096;
-  int32_t queries_max = 4;                      // of the lake, at a time
-  int32_t queries_waiting_max = 64;             // for their turn; 429 beyond it
-  int64_t answer_memory_bytes_max = 256 << 20;  // of all answers from the lake; 503 beyond it
-  Millis idle_timeout{60'000};                  // of a connection without a request
+  int32_t queries_max = 4;             // in SQL, at a time
+  int32_t queries_per_client_max = 2;  // of them from one address
+  int32_t queries_waiting_max = 64;    // for their turn; 429 beyond it
+  // Of all answers from the lake. One may have half of what is on disk; 503 beyond it.
+  int64_t answer_memory_bytes_max = 256 << 20;
+  int64_t answer_disk_bytes_max = 1 << 30;
+  Millis idle_timeout{60'000};    // of a connection without a request
   Millis header_timeout{10'000};  // from a request's first byte to the end of its headers
   Millis body_timeout{60'000};    // from the end of the headers to the end of the body
   Millis stall_timeout{30'000};   // of a client that takes nothing of its answer or stream
@@ -43,7 +46,7 @@ struct ServerPorts {
   DetectionLog* log = nullptr;
   const Live* live = nullptr;
   Hub* hub = nullptr;
-  QueryEngine* query = nullptr;  // null: there is no lake; requests for it get 404
+  QueryService* queries = nullptr;  // null: there is no lake; requests for it get 404
   const Clock* clock = nullptr;
   std::function<std::vector<Metric>()> metrics;  // of the other rooms
   std::function<Health()> health;

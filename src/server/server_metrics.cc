@@ -117,6 +117,9 @@ std::string ServerMetrics::Text(const Held& held, const std::vector<Metric>& oth
   add("sightline_query_answer_bytes",
       "Memory that the lake's answers hold, from making them to sending them.", kGauge,
       held.answer_memory_bytes);
+  add("sightline_query_answer_disk_bytes",
+      "Disk space that the lake's answers hold, from making them to sending them.", kGauge,
+      held.answer_disk_bytes);
   add("sightline_query_waiting", "Queries of the lake that wait for their turn.", kGauge,
       held.calls_waiting);
   add("sightline_query_abandoned_total",

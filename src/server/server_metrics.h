@@ -33,6 +33,7 @@ class ServerMetrics {
   struct Held {
     int64_t ingest_memory_bytes = 0;
     int64_t answer_memory_bytes = 0;
+    int64_t answer_disk_bytes = 0;
     int64_t calls_waiting = 0;
   };
   // All metrics - these, `held` and `others` - in the text exposition format 0.0.4.

@@ -9,7 +9,7 @@
 
 #include "base/check.h"
 #include "query/lake_source.h"
-#include "query/query_engine.h"
+#include "query/local_queries.h"
 
 namespace sightline {
 
@@ -70,13 +70,13 @@ class TestLakeSource final : public LakeSource {
   LakeState state_;
 };
 
-inline std::unique_ptr<QueryEngine> TestEngine(std::shared_ptr<TestLakeSource> source,
-                                               int32_t queries_max = 2) {
-  Result<std::unique_ptr<QueryEngine>> engine = QueryEngine::Create(
+inline std::unique_ptr<LocalQueries> TestQueries(std::shared_ptr<TestLakeSource> source,
+                                                 int32_t queries_max = 2) {
+  auto queries = LocalQueries::Create(
       std::move(source),
       {.directories = {"/nowhere"}, .memory_bytes_max = 256LL << 20, .queries_max = queries_max});
-  CHECK(engine.ok());
-  return std::move(engine).value();
+  CHECK(queries.ok());
+  return std::move(queries).value();
 }
 
 }  // namespace sightline

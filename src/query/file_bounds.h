@@ -1,0 +1,24 @@
+// Which files of a table a view needs. Pure.
+#pragma once
+
+#include <string_view>
+
+#include "model/scope.h"
+#include "query/views.h"
+#include "sql/read_bounds.h"
+
+namespace sightline {
+
+// The bounds for the files of `view`'s table, for a question that needs only the rows within
+// `bounds` and may see only `scope`.
+inline ReadBounds FileBounds(std::string_view view, ReadBounds bounds, const Scope& scope) {
+  // Skips files of other locations. The view's WHERE clause filters the rows of the other files.
+  if (scope.locations) bounds.Narrow({.locations = scope.locations});
+  if (view != kLedger) return bounds;
+  // Without the days of `bounds`: those are of window_start, the ledger's days are of writing.
+  return {.locations = bounds.locations,
+          .first_append = bounds.first_append,
+          .end_append = bounds.end_append};
+}
+
+}  // namespace sightline
