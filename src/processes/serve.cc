@@ -319,6 +319,8 @@ void Serve::CollectMetrics(std::vector<Metric>& metrics) const {
   const auto gauge = [&metrics](const char* name, const char* help, int64_t value) {
     metrics.push_back(Metric::Gauge(name, help, value));
   };
+  if (lake_)
+    for (Metric& metric : lake_->queries().metrics()) metrics.push_back(std::move(metric));
   counter("sightline_feed_records_total", "Records read from the counts topic.", stats.records);
   counter("sightline_feed_segments_total",
           "Commits of the counting processes that were read from the counts topic.",

@@ -15,6 +15,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/metric.h"
 #include "model/scope.h"
 #include "query/lake_source.h"
 #include "query/query_engine.h"
@@ -60,6 +61,7 @@ class QueryService {
   virtual void Interrupt() = 0;
   // Why questions fail lastingly: a file of the lake cannot be read. Empty: none has met one.
   virtual std::string trouble() = 0;
+  virtual std::vector<Metric> metrics() const { return {}; }
 
   Millis window_size() const { return window_size_; }
   // The time zone of a location of the scope, by IANA name; empty if the location table has none.

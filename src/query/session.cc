@@ -150,11 +150,11 @@ Status QueryEngine::Session::Explain(Status status) const {
 }
 
 Status QueryEngine::Session::OutOfMemory() const {
-  return Reached(QueryLimit::kMemory,
-                 fmt::format("out of memory: the query, together with those that run beside it, "
-                             "needs more than query.memory_max, which is {} MiB: ask for fewer "
-                             "rows, columns or groups, or raise the limit",
-                             core_->memory_bytes_max >> 20));
+  return Reached(
+      QueryLimit::kMemory,
+      fmt::format("out of memory: the query needs more than query.memory_max, which is {} "
+                  "MiB: ask for fewer rows, columns or groups, or raise the limit",
+                  core_->memory_bytes_max >> 20));
 }
 
 Result<CheckedSql> QueryEngine::Session::Check(std::string_view sql) const {

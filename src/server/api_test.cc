@@ -7,7 +7,7 @@
 #include <map>
 #include <thread>
 
-#include "server/test_lake_source.h"
+#include "query/test_lake_source.h"
 
 namespace sightline {
 namespace {

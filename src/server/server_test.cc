@@ -24,7 +24,7 @@
 #include <vector>
 
 #include "base/bytes.h"
-#include "server/test_lake_source.h"
+#include "query/test_lake_source.h"
 
 namespace sightline {
 namespace {

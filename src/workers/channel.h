@@ -60,7 +60,7 @@ class Channel {
   Status Wait(short events, const Tick& tick) const;
   Status ReadMore(const Tick& tick);
 
-  const std::unique_ptr<const File> socket_;
+  std::unique_ptr<const File> socket_;
   std::string buffer_;  // what came and is not a whole frame yet, from begin_ on
   size_t begin_ = 0;
   std::deque<std::shared_ptr<const File>> files_;  // that came and belong to no frame yet

@@ -178,7 +178,7 @@ Status QueryWorker::Start(const WorkerSetup& setup) {
       Confine({.read = std::move(read),
                .address_space_bytes = setup.memory_bytes_max + kUncountedBytesMax + kSlack,
                .file_bytes_max = setup.answer_bytes_max,
-               .idle_class = setup.idle_class}));
+               .nice = setup.nice}));
   // The main thread may compute for long: this one sees that the server is gone, even by kill -9.
   ends_with_server_ = std::jthread([fd = channel_.fd()] {
     pollfd closed{.fd = fd, .events = 0, .revents = 0};

@@ -28,6 +28,7 @@ constexpr size_t kFrameBytesMax = 128 << 20;
 constexpr int64_t kIdleBytesMax = 192LL << 20;
 constexpr milliseconds kKeepInterval{500}, kReadFileTime{5'000};
 constexpr size_t kLoggedBytesMax = 1'000;
+constexpr int32_t kSqlNice = 10;
 
 std::string ForLog(std::string_view sql) {
   std::string text(sql.substr(0, kLoggedBytesMax));
@@ -42,6 +43,12 @@ AnswerEnd Failed(Status status, QueryLimit limit = QueryLimit::kNone) {
 
 Status Stopping() { return Status::Retry("the server is stopping: ask again when it is back"); }
 Status Abandoned() { return Status::Stop("nobody waits for the answer any more"); }
+
+Status TooLong(const QueryLimits& limits) {
+  return Status::Stop(fmt::format(
+      "the query took longer than {} ms and was stopped: ask for fewer days or locations",
+      limits.time.v));
+}
 
 // The views whose rows come from the lake; `locations` does not.
 bool ReadsLake(const ViewBounds& views) {
@@ -74,6 +81,8 @@ struct QueryWorkers::Asked {
   Reason reason = Reason::kNone;
   std::shared_ptr<const LakeState> state;  // that the answer is made from, until it ends
   AnswerEnd end;
+  int64_t cpu_ms_before = 0;  // of the worker, for its start and earlier questions
+  bool demoted = false;       // to the idle class, from which no worker comes back
 };
 
 QueryWorkers::QueryWorkers(std::shared_ptr<LakeSource> source, std::string root, Millis window_size,
@@ -83,7 +92,7 @@ QueryWorkers::QueryWorkers(std::shared_ptr<LakeSource> source, std::string root,
       options_(options),
       unreadable_([this](const std::string& path) { return ReadFile(path); }) {
   sql_.size_max = options_.sql_workers_max;
-  sql_.idle_class = true;
+  sql_.nice = kSqlNice;
   fixed_.size_max = kFixedWorkersMax;
   keeper_ = std::jthread([this](const std::stop_token& stop) { Keep(stop); });
 }
@@ -134,7 +143,7 @@ Result<std::unique_ptr<WorkerProcess>> QueryWorkers::Spawn(const Crew& crew) {
                                                  .answer_bytes_max = options_.answer_bytes_max,
                                                  .threads = options_.threads,
                                                  .window_size = window_size_,
-                                                 .idle_class = crew.idle_class}));
+                                                 .nice = crew.nice}));
 }
 
 // Call it with the mutex. A worker answers the questions of one scope only, so that nothing of
@@ -252,10 +261,11 @@ AnswerEnd QueryWorkers::Answer(const Question& question, const QueryLimits& limi
                 .limits = limits,
                 .sink = sink,
                 .deadline = deadline,
-                .worker = *worker};
+                .worker = *worker,
+                .cpu_ms_before = worker->CpuMs()};
     const Status answered = Ask(asked);
     const Status explained = answered.ok() ? Status::Ok() : ExplainEnd(asked, answered);
-    const bool clean = answered.ok() && asked.end.limit == QueryLimit::kNone &&
+    const bool clean = answered.ok() && asked.end.limit == QueryLimit::kNone && !asked.demoted &&
                        worker->OwnBytes() <= kIdleBytesMax;
     GiveBack(crew, std::move(worker), clean);
     if (explained.ok()) return std::move(asked.end);
@@ -279,6 +289,10 @@ Status QueryWorkers::Tick(Asked& asked) const {
   if (asked.limits.abandoned.stop_requested()) return because(Reason::kAbandoned);
   if (now >= asked.deadline + kGrace) return because(Reason::kTime);
   if (asked.worker.OwnBytes() > WorkerBytesMax(options_)) return because(Reason::kMemory);
+  if (!asked.demoted && asked.worker.CpuMs() - asked.cpu_ms_before >= kDemoteCpuMs) {
+    asked.worker.MakeIdleClass();
+    asked.demoted = true;
+  }
   return Status::Ok();
 }
 
@@ -321,8 +335,10 @@ Status QueryWorkers::Ask(Asked& asked) {
         if (!end.ok()) return end.status();
         if (!asked.worker.ready) return end.value().status;
         NoteUnreadable(asked, end.value());
-        asked.end.status = end.value().status;
         asked.end.limit = end.value().limit;
+        // The worker knows only the time that was left.
+        asked.end.status =
+            end.value().limit == QueryLimit::kTime ? TooLong(asked.limits) : end.value().status;
         asked.end.truncated = end.value().truncated;
         return Status::Ok();
       }
@@ -383,11 +399,7 @@ Status QueryWorkers::ExplainEnd(Asked& asked, const Status& failed) {
   };
   switch (asked.reason) {
     case Reason::kTime:
-      asked.end = Failed(
-          Status::Stop(fmt::format("the query took longer than {} ms and was stopped: ask for "
-                                   "fewer days or locations",
-                                   asked.limits.time.v)),
-          QueryLimit::kTime);
+      asked.end = Failed(TooLong(asked.limits), QueryLimit::kTime);
       return Status::Ok();
     case Reason::kMemory:
       refuse(QueryLimit::kMemory, "out of memory: ",

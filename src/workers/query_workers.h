@@ -42,7 +42,11 @@ struct QueryWorkersOptions {
 };
 
 // The fixed questions of the page and the API have workers of their own, so that SQL never makes
-// them wait. These run at the normal priority, those of SQL in the idle class.
+// them wait. These run at the normal priority, those of SQL at a lower one. A question of either
+// kind that has taken kDemoteCpuMs of the processor runs in the idle class from then on: only when
+// nobody else needs the processor. So a cheap one is answered soon on a busy machine, and an
+// expensive one slows nobody down.
+constexpr int64_t kDemoteCpuMs = 250;
 constexpr int32_t kFixedWorkersMax = 2;
 // A worker that has more memory of its own is ended.
 constexpr int64_t kWorkerOtherBytesMax = kUncountedBytesMax + (64LL << 20);
@@ -67,14 +71,14 @@ class QueryWorkers final : public QueryService {
   void Interrupt() override;
   // Also why no worker can start.
   std::string trouble() override;
-  std::vector<Metric> metrics() const;
+  std::vector<Metric> metrics() const override;
 
  private:
   using Time = std::chrono::steady_clock::time_point;
   // The workers of one kind of question.
   struct Crew {
     int32_t size_max = 0;
-    bool idle_class = false;
+    int32_t nice = 0;
     // Under mutex_.
     int32_t running = 0;
     std::vector<std::unique_ptr<WorkerProcess>> idle;

@@ -2,16 +2,21 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sched.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <string_view>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -103,7 +108,8 @@ Result<std::unique_ptr<WorkerProcess>> WorkerProcess::Spawn(const std::string& p
 WorkerProcess::WorkerProcess(pid_t pid, std::unique_ptr<const File> socket)
     : pid_(pid),
       channel_(std::move(socket)),
-      memory_(open(fmt::format("/proc/{}/statm", pid).c_str(), O_RDONLY | O_CLOEXEC)) {}
+      memory_(open(fmt::format("/proc/{}/statm", pid).c_str(), O_RDONLY | O_CLOEXEC)),
+      times_(open(fmt::format("/proc/{}/stat", pid).c_str(), O_RDONLY | O_CLOEXEC)) {}
 
 WorkerProcess::~WorkerProcess() {
   if (Ended()) return;
@@ -124,6 +130,29 @@ int64_t WorkerProcess::OwnBytes() const {
   const int64_t resident = std::strtol(at, &at, 10);
   const int64_t shared = std::strtol(at, &at, 10);  // code, and rows that the server has as well
   return (resident - shared) * sysconf(_SC_PAGESIZE);
+}
+
+int64_t WorkerProcess::CpuMs() const {
+  std::array<char, 1'024> text{};
+  const ssize_t size = pread(times_.fd(), text.data(), text.size() - 1, 0);
+  if (size <= 0) return 0;
+  // The name, in parentheses, may hold anything. Behind it, the times are the 12th and 13th field.
+  std::string_view rest(text.data(), static_cast<size_t>(size));
+  rest.remove_prefix(std::min(rest.rfind(')') + 1, rest.size()));
+  for (int field = 0; field < 12; ++field)
+    rest.remove_prefix(std::min(rest.find(' ') + 1, rest.size()));
+  char* at = const_cast<char*>(rest.data());
+  const int64_t user = std::strtol(at, &at, 10);
+  return (user + std::strtol(at, &at, 10)) * 1'000 / sysconf(_SC_CLK_TCK);
+}
+
+// A new thread has the class of the one that starts it, so few can be missed here.
+void WorkerProcess::MakeIdleClass() const {
+  const sched_param none{};
+  std::error_code gone;
+  for (const auto& task :
+       std::filesystem::directory_iterator(fmt::format("/proc/{}/task", pid_), gone))
+    sched_setscheduler(std::atoi(task.path().filename().c_str()), SCHED_IDLE, &none);
 }
 
 void WorkerProcess::Kill() const {

@@ -35,6 +35,11 @@ class WorkerProcess {
   pid_t pid() const { return pid_; }
   // The memory that only this process has; 0 if the system does not say.
   int64_t OwnBytes() const;
+  // The processor time of all its threads, in milliseconds, by steps of about 10.
+  int64_t CpuMs() const;
+  // Lets it run only when nobody else needs the processor, for good: an unprivileged process cannot
+  // be raised again.
+  void MakeIdleClass() const;
   void Kill() const;
   // Whether the process has ended, and how: the status of wait(2).
   std::optional<int> Ended();
@@ -51,7 +56,7 @@ class WorkerProcess {
 
   const pid_t pid_;
   Channel channel_;
-  const File memory_;  // /proc/<pid>/statm
+  const File memory_, times_;  // /proc/<pid>/statm and stat
   std::optional<int> ended_;
 };
 

@@ -371,6 +371,11 @@ class Server:
         finally:
             client.close()
 
+    def children(self) -> list[int]:
+        """The processes that the server has started, which answer questions."""
+        return [int(pid) for task in pathlib.Path(f"/proc/{self.process.pid}/task").iterdir()
+                for pid in (task / "children").read_text().split()]
+
     def get(self, path: str) -> dict:
         """A page that still reads what was counted is waited for."""
         answer = self.request("GET", path)
