@@ -51,8 +51,8 @@ class Channel {
   // kRetry: the other side has closed.
   Status Send(FrameType type, std::string_view payload, const Tick& tick = nullptr,
               std::span<const int> files = {});
-  // The next frame. kRetry: the other side has closed. kStop: what came is no frame, or its payload
-  // is larger than `payload_max`.
+  // The next frame. kRetry: the other side has closed. kStop: what came is not a frame, or its
+  // payload is larger than `payload_max`.
   Result<Frame> Receive(size_t payload_max, const Tick& tick = nullptr);
   int fd() const { return socket_->fd(); }
 

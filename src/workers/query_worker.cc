@@ -8,8 +8,10 @@
 
 #include <algorithm>
 #include <atomic>
+#include <filesystem>
 #include <memory>
 #include <optional>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -198,10 +200,13 @@ Status QueryWorker::Start(const WorkerSetup& setup) {
 }
 
 bool QueryWorker::IsInLake() const {
-  struct stat here {
-  }, there{};
+  using FileStatus = struct stat;
+  FileStatus here{}, there{};
   if (stat(root_.c_str(), &there) != 0) return !in_lake_;
-  return in_lake_ && stat(".", &here) == 0 && here.st_dev == there.st_dev &&
+  // The same folder may have been mounted again, so that no path leads to where this process is.
+  std::error_code unreachable;
+  (void)std::filesystem::current_path(unreachable);
+  return in_lake_ && !unreachable && stat(".", &here) == 0 && here.st_dev == there.st_dev &&
          here.st_ino == there.st_ino;
 }
 

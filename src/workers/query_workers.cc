@@ -55,6 +55,12 @@ bool ReadsLake(const ViewBounds& views) {
   return std::ranges::any_of(views, [](const auto& view) { return view.first != kLocations; });
 }
 
+// Workers know the lake's files by their paths below its folder. People want to know where that is.
+std::string WithRoot(std::string message, const std::string& root, const std::string& path) {
+  if (const size_t at = message.find(path); at != std::string::npos) message.insert(at, root + "/");
+  return message;
+}
+
 // The files of one table that the views need, of those that read it.
 std::vector<LakeFile> Files(const FileList& files, const ViewBounds& views, const Scope& scope,
                             bool of_ledger) {
@@ -161,8 +167,8 @@ std::unique_ptr<WorkerProcess> QueryWorkers::TakeIdle(Crew& crew, const Scope& s
 }
 
 Result<std::unique_ptr<WorkerProcess>> QueryWorkers::Take(Crew& crew, const Scope& scope,
-                                                          Time deadline,
-                                                          const QueryLimits& limits) {
+                                                          Time deadline, const QueryLimits& limits,
+                                                          bool fresh) {
   std::vector<std::unique_ptr<WorkerProcess>> too_many;
   std::unique_ptr<WorkerProcess> worker;
   {
@@ -176,7 +182,7 @@ Result<std::unique_ptr<WorkerProcess>> QueryWorkers::Take(Crew& crew, const Scop
           "other queries held all slots for {} ms (query.running_max is {}): try again later",
           limits.time.v, options_.sql_workers_max));
     ++crew.running;
-    worker = TakeIdle(crew, scope);
+    worker = fresh ? nullptr : TakeIdle(crew, scope);
     // Those of other scopes make room.
     const auto size = crew.running + static_cast<int32_t>(crew.idle.size());
     for (int32_t over = size - crew.size_max; over > 0 && !crew.idle.empty(); --over) {
@@ -254,7 +260,7 @@ AnswerEnd QueryWorkers::Answer(const Question& question, const QueryLimits& limi
                   refusal->limit);
   Crew& crew = sql == nullptr ? fixed_ : sql_;
   for (int attempt = 1;; ++attempt) {
-    auto taken = Take(crew, question.scope, deadline, limits);
+    auto taken = Take(crew, question.scope, deadline, limits, /*fresh=*/attempt > 1);
     if (!taken.ok()) return Failed(taken.status());
     std::unique_ptr<WorkerProcess> worker = std::move(taken).value();
     Asked asked{.question = question,
@@ -269,7 +275,8 @@ AnswerEnd QueryWorkers::Answer(const Question& question, const QueryLimits& limi
                        worker->OwnBytes() <= kIdleBytesMax;
     GiveBack(crew, std::move(worker), clean);
     if (explained.ok()) return std::move(asked.end);
-    // Somebody else ended the worker. Another one is asked, once.
+    // Somebody else ended the worker, or the lake's folder is another one now, which an idle worker
+    // notices when it is asked. A new one is asked, once.
     if (attempt == 2) return Failed(explained);
     if (sink.clear) sink.clear();
   }
@@ -451,9 +458,10 @@ void QueryWorkers::NoteUnreadable(const Asked& asked, const EndMessage& end) {
     const std::string absolute = root_ + "/" + path;
     if (!asked.state->counts_files.Has(absolute) && !asked.state->ledger_files.Has(absolute))
       continue;
-    unreadable_.Add(absolute, why);
+    unreadable_.Add(absolute, WithRoot(why, root_, path));
     const std::lock_guard lock(mutex_);
-    file_trouble_ = "queries fail, because a file of the lake cannot be read: " + why;
+    file_trouble_ =
+        "queries fail, because a file of the lake cannot be read: " + WithRoot(why, root_, path);
   }
   const auto& parts = asked.state->pending_parts;
   for (const uint32_t part : end.unreadable_parts)
@@ -464,7 +472,7 @@ void QueryWorkers::NoteUnreadable(const Asked& asked, const EndMessage& end) {
 std::string QueryWorkers::ReadFile(const std::string& path) {
   const Time deadline = steady_clock::now() + kReadFileTime;
   const QueryLimits limits;
-  auto taken = Take(fixed_, Scope::All(), deadline, limits);
+  auto taken = Take(fixed_, Scope::All(), deadline, limits, /*fresh=*/false);
   if (!taken.ok()) return taken.status().message();
   std::unique_ptr<WorkerProcess> worker = std::move(taken).value();
   const Question none;
@@ -472,15 +480,17 @@ std::string QueryWorkers::ReadFile(const std::string& path) {
   Asked asked{
       .question = none, .limits = limits, .sink = nowhere, .deadline = deadline, .worker = *worker};
   const Channel::Tick tick = [&] { return Tick(asked); };
+  const std::string below_root = path.substr(root_.size() + 1);
   Channel& channel = worker->channel();
-  Status status = channel.Send(FrameType::kReadFile, path.substr(root_.size() + 1), tick);
+  Status status = channel.Send(FrameType::kReadFile, below_root, tick);
   while (status.ok()) {
     const Result<Frame> frame = channel.Receive(kFrameBytesMax, tick);
     status = frame.status();
     if (!frame.ok() || frame.value().type == FrameType::kReady) continue;
     const Result<EndMessage> end = DecodeEnd(frame.value().payload);
     GiveBack(fixed_, std::move(worker), end.ok());
-    return end.ok() ? end.value().status.message() : end.status().message();
+    return end.ok() ? WithRoot(end.value().status.message(), root_, below_root)
+                    : end.status().message();
   }
   GiveBack(fixed_, std::move(worker), false);
   return status.message();

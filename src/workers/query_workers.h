@@ -88,8 +88,9 @@ class QueryWorkers final : public QueryService {
   static constexpr size_t kReasons = 7;
   struct Asked;  // one attempt to answer a question
 
+  // `fresh`: one that has answered nothing yet.
   Result<std::unique_ptr<WorkerProcess>> Take(Crew& crew, const Scope& scope, Time deadline,
-                                              const QueryLimits& limits);
+                                              const QueryLimits& limits, bool fresh);
   std::unique_ptr<WorkerProcess> TakeIdle(Crew& crew, const Scope& scope);
   Result<std::unique_ptr<WorkerProcess>> Spawn(const Crew& crew);
   void GiveBack(Crew& crew, std::unique_ptr<WorkerProcess> worker, bool clean);
