@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import http.client
 import io
@@ -243,8 +244,12 @@ def api_errors(t: Test) -> None:
     # The fixed questions have places of their own. They are full when no worker answers.
     for pid in server.children():
         os.kill(pid, signal.SIGSTOP)
-    fixed = [threading.Thread(target=lambda: Client(server.port, timeout=120).request("GET", "/v1/items"), daemon=True)
-             for _ in range(70)]
+
+    def ask_items() -> None:
+        with contextlib.suppress(OSError, http.client.HTTPException):  # the server stops below
+            Client(server.port, timeout=120).request("GET", "/v1/items")
+
+    fixed = [threading.Thread(target=ask_items, daemon=True) for _ in range(70)]
     for asker in fixed:
         asker.start()
     wait_until(lambda: server.metric("sightline_query_waiting") == 128, 20, "too many fixed questions")
