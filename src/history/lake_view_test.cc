@@ -15,6 +15,7 @@
 #include "engine/runtime.h"
 #include "engine/sealed_list.h"
 #include "history/pinned_runs.h"
+#include "history/run_part.h"
 
 namespace sightline {
 namespace {
@@ -237,6 +238,37 @@ TEST_F(LakeViewTest, AfterARestartTheRunsAreThereAgain) {
   const Segment rest = Make(20, 30);
   ASSERT_TRUE(view_->Apply(kPartition, {&rest, 1}));
   ExpectPending(20, 20);
+}
+
+// A query worker reads the file of the run itself.
+TEST_F(LakeViewTest, AnotherProcessReadsTheSameOfARun) {
+  Add({10, 20, 30});
+  SpillUntil(20);
+  view_->Follow(kPartition, list_);
+  CommitCounts(10);  // the two tables lack different parts of the run
+  const auto state = State();
+  ASSERT_EQ(state->pending_parts.size(), 1u);
+  const PendingPart& here = *state->pending_parts.front();
+  const auto there = OpenRunPart(here.Reference());
+  ASSERT_TRUE(there.ok()) << there.status().message();
+  const auto counts = here.Counts().value(), same_counts = there.value()->Counts().value();
+  ASSERT_EQ(same_counts.size(), counts.size());
+  EXPECT_FALSE(counts.empty());
+  for (size_t i = 0; i < counts.size(); ++i) {
+    EXPECT_EQ(same_counts[i].item, counts[i].item);
+    EXPECT_EQ(same_counts[i].count, counts[i].count);
+    EXPECT_EQ(same_counts[i].window.end, counts[i].window.end);
+    EXPECT_EQ(same_counts[i].source, counts[i].source);
+    EXPECT_EQ(same_counts[i].first, counts[i].first);
+  }
+  const auto ledger = here.Ledger().value(), same_ledger = there.value()->Ledger().value();
+  ASSERT_EQ(same_ledger.size(), ledger.size());
+  EXPECT_FALSE(ledger.empty());
+  for (size_t i = 0; i < ledger.size(); ++i) EXPECT_EQ(same_ledger[i].row, ledger[i].row);
+  EXPECT_EQ(there.value()->Reference(), here.Reference());
+  for (const std::string& reference :
+       {std::string(), here.Reference().substr(1), here.Reference() + "x"})
+    EXPECT_FALSE(OpenRunPart(reference).ok());
 }
 
 TEST_F(LakeViewTest, ADamagedRunFailsTheQueryAndNamesTheFile) {

@@ -43,6 +43,7 @@ Status SetLimit(int resource, int64_t value) {
                                                                             : Failed("setrlimit");
 }
 
+#ifndef SIGHTLINE_SANITIZED
 int64_t AddressSpaceBytes() {
   std::FILE* const file = std::fopen("/proc/self/statm", "r");
   if (file == nullptr) return 0;
@@ -51,6 +52,7 @@ int64_t AddressSpaceBytes() {
   std::fclose(file);
   return read ? pages * sysconf(_SC_PAGESIZE) : 0;
 }
+#endif
 
 Status SetLimits(const ConfinementOptions& options) {
   RETURN_IF_ERROR(SetLimit(RLIMIT_CORE, 0));

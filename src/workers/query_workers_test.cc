@@ -206,11 +206,11 @@ TEST_F(QueryWorkersTest, AQuestionThatNobodyWaitsForEnds) {
 }
 
 TEST_F(QueryWorkersTest, AQuestionThatEndsItsWorkerIsRefusedForAWhile) {
-  std::thread end([this] { EndOneThatComputes(SIGSEGV); });
+  std::thread end([this] { EndOneThatComputes(SIGABRT); });
   const Answered crashed = Ask(kNoEnd);
   end.join();
   EXPECT_EQ(crashed.end.limit, QueryLimit::kCrash);
-  EXPECT_THAT(crashed.end.status.message(), HasSubstr("SIGSEGV"));
+  EXPECT_THAT(crashed.end.status.message(), HasSubstr("SIGABRT"));
   const Answered again = Ask(kNoEnd);
   EXPECT_EQ(again.end.limit, QueryLimit::kCrash);
   EXPECT_THAT(again.end.status.message(), HasSubstr("refused for 10 minutes"));

@@ -1,13 +1,12 @@
-// What a query worker sends to the server: a question may have taken it over, so it may be anything.
-// What is accepted stays the same when it is encoded and decoded again.
-
-#include "workers/messages.h"
+// What a query worker sends to the server: a question may have taken it over, so it may be
+// anything. What is accepted stays the same when it is encoded and decoded again.
 
 #include <cstdint>
 #include <string>
 
 #include "base/check.h"
 #include "fuzz_input.h"
+#include "workers/messages.h"
 
 namespace sightline {
 namespace {
