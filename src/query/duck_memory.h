@@ -6,8 +6,7 @@
 // hooks (jemalloc(3), "arena.<i>.extent_hooks"). Our hooks count it and refuse what exceeds the
 // bound: the query then fails with "Out of Memory Error", and everything else goes on.
 //
-// Memory that DuckDB takes from operator new does not pass the hooks. The guard refuses the
-// functions that make large values of it in one call (sql_guard.cc); the watchdog notices the rest.
+// Memory that DuckDB takes from operator new does not pass the hooks: the watchdog notices it.
 #pragma once
 
 #include <cstdint>

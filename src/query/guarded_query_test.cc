@@ -1,7 +1,10 @@
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "query/parsed_sql.h"
 #include "query/test_lake.h"
+#include "query/views.h"
 #include "sql/sql_guard.h"
 
 namespace sightline {
@@ -32,6 +35,61 @@ TEST_F(SqlGuardTest, LetsReadersRead) {
         "SELECT regexp_replace(item_name, '[0-9]+', '', 'g') FROM item_counts",
         "SELECT count(*) FROM generate_series(1, 5)", "SELECT ITEM_NAME FROM Item_Counts",
         "SELECT l.* FROM locations l LEFT JOIN item_counts c USING (geographical_location_oid)"}) {
+    EXPECT_THAT(Run(sql), Not(StartsWith("error"))) << sql;
+  }
+}
+
+// What analysts write.
+TEST_F(SqlGuardTest, LetsAnalystsWork) {
+  for (const char* sql :
+       {"FROM main.item_counts",
+        "FROM MAIN.Locations",
+        "SELECT main.upper('a')",
+        "SELECT count(*) FROM main.range(3)",
+        "SELECT item_name.upper() FROM item_counts",
+        "SELECT c.item_name.upper() FROM item_counts c",
+        "WITH RECURSIVE r USING KEY (n) AS (SELECT 1 AS n, 0 AS s UNION SELECT r.n + 1, x.s FROM "
+        "r, "
+        "recurring.r AS x WHERE r.n < 3) SELECT count(*) FROM r",
+        "SELECT lpad(item_name, 20, '.'), rpad('a', 3, 'b'), repeat('ab', 3) FROM item_counts",
+        "SELECT printf('%05d', 7), format('{:>8}', 'x'), replace('a', 'a', 'bb')",
+        "SELECT nfc_normalize('e'), strip_accents('e'), translate('ab', 'a', 'b')",
+        "SELECT levenshtein(item_name, 'bus'), jaro_similarity(item_name, 'bus') FROM item_counts",
+        "SELECT regexp_replace(item_name, 'a', item_name) FROM item_counts",
+        "SELECT len(range(1000)), list_resize([1], 3), [x * 2 FOR x IN [1, 2] IF x > 1]",
+        "SELECT date_trunc('week', window_start) AT TIME ZONE 'Europe/Berlin' FROM item_counts",
+        "SELECT time_bucket(INTERVAL '15 minutes', window_start), strftime(window_start, '%H:%M'), "
+        "age(window_end, window_start), dayname(date), extract(hour FROM window_start), "
+        "make_date(2026, 1, 1), strptime('2026', '%Y'), epoch_ms(window_start) FROM item_counts",
+        "SELECT current_date, current_timestamp, today(), now() - INTERVAL 1 DAY, random(), uuid()",
+        "SELECT lag(item_count) OVER w, rank() OVER w, ntile(4) OVER w, sum(item_count) OVER "
+        "(ORDER BY window_start ROWS BETWEEN 3 PRECEDING AND CURRENT ROW EXCLUDE TIES) "
+        "FROM item_counts WINDOW w AS (PARTITION BY item_name ORDER BY window_start)",
+        "PIVOT item_counts ON item_name IN ('a', 'b') USING sum(item_count) GROUP BY date",
+        "UNPIVOT (SELECT 1 AS a, 2 AS b) ON a, b INTO NAME n VALUE v",
+        "SELECT median(item_count), quantile_cont(item_count, [0.5, 0.9]), mode(item_name), "
+        "arg_max(item_name, item_count), histogram(item_count), approx_count_distinct(item_name), "
+        "string_agg(item_name, ', ' ORDER BY item_name), count(*) FILTER (WHERE item_count > 1) "
+        "FROM item_counts",
+        "SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY item_count) FROM item_counts",
+        "SELECT list_transform([1, 2], lambda x: x + 1), list_transform([1], x -> x + 1), "
+        "list_reduce([1, 2], lambda a, b: a + b), list_aggregate([1, 2], 'sum'), "
+        "[1, 2].list_aggregate('max'), array_sort([2, 1])",
+        "SELECT * EXCLUDE (date) REPLACE (upper(item_name) AS item_name), COLUMNS('item.*') "
+        "FROM item_counts",
+        "SELECT j->'$.a', j->>'a', j->'$.*', json_extract(j, ['$.a', '$.b']), j.a, j['a'], "
+        "json_keys(j), json_type(j, '$.a'), j->>k, j->>('$.' || k), j::STRUCT(a INTEGER) "
+        "FROM (SELECT '{\"a\": 1}'::JSON AS j, 'a' AS k)",
+        "SELECT j->>k FROM (SELECT j, unnest(json_keys(j)) AS k FROM (SELECT '{\"a\": 1}' AS j))",
+        "SELECT json_object('n', item_name), to_json(item_count) FROM item_counts",
+        "SELECT key, value FROM json_each('{\"a\": 1}')",
+        "SELECT 'a'::ENUM('a', 'b')",
+        "SELECT 1::DECIMAL(9, 2), [1]::DOUBLE[], NULL::MAP(VARCHAR, INT), '1'::UUID IS NULL, "
+        "TRY_CAST('x' AS HUGEINT), MAP {'a': 1}['a'], {'a': 1}.a, (1, 2), 5!, 'a' COLLATE NOCASE "
+        "WHERE false",
+        "SELECT * FROM item_counts USING SAMPLE 10%",
+        "SELECT grouping(item_name), count(*) FROM "
+        "item_counts GROUP BY ROLLUP (item_name)"}) {
     EXPECT_THAT(Run(sql), Not(StartsWith("error"))) << sql;
   }
 }
@@ -101,7 +159,6 @@ constexpr const char* kRefused[] = {
     "FROM query_table('item_counts')",
     "FROM sightline_rows(1::UBIGINT)",
     "FROM temp.item_counts",
-    "FROM main.item_counts",
     "FROM json_execute_serialized_sql('{}')",
     "SELECT getenv('HOME')",
     "SELECT GetVariable('sightline_files_1')",
@@ -113,23 +170,6 @@ constexpr const char* kRefused[] = {
     "SELECT write_log('x')",
     "SELECT sleep_ms(10)",
     "SELECT nextval('s')",
-    "SELECT length(repeat('x', 4000000000))",
-    "SELECT lpad('', 2000000000, 'x')",
-    "SELECT translate('a', 'a', 'b')",
-    "SELECT damerau_levenshtein(item_name, item_name) FROM item_counts",
-    "SELECT levenshtein(item_name, 'bus') FROM item_counts",
-    "SELECT jaro_similarity(item_name, 'bus') FROM item_counts",
-    "SELECT strip_accents(item_name) FROM item_counts",
-    "SELECT replace(replace(replace('aaaa', 'a', 'aaaa'), 'a', 'aaaa'), 'a', 'aaaa')",
-    "SELECT replace(repeat('a', 1000), 'a', 'b')",
-    "SELECT rpad(rpad('', 1000, 'x'), 1000000, 'y')",
-    "SELECT replace(item_name, 'a', 'bb') FROM item_counts",
-    "SELECT replace(item_name, 'a', item_name) FROM item_counts",
-    "SELECT replace(item_name, item_name, '') FROM item_counts",
-    "SELECT item_name.replace('a', 'bb') FROM item_counts",
-    "SELECT list_transform(['a'], x -> replace(x, 'a', 'bb'))",
-    "SELECT regexp_replace(item_name, '', 'x', 'g') FROM item_counts",
-    "SELECT regexp_replace(item_name, 'a', item_name) FROM item_counts",
     "SELECT ?",
     "SELECT $1",
     "SELECT (SELECT max(content) FROM read_text('/etc/passwd'))",
@@ -142,12 +182,62 @@ constexpr const char* kRefused[] = {
     "SELECT * FROM item_counts TABLESAMPLE 5 ROWS, duckdb_tables()",
     "SELECT [getvariable(x) FOR x IN ['a']]",
     "FROM test_all_types()",
-    "SELECT len(range(2000000000))",
-    "FROM unnest(range(2000000000))",
+    "FROM main.nothing",
+    "FROM system.main.item_counts",
+    "WITH nothing AS (SELECT 1) FROM main.nothing",
+    "FROM pg_catalog.range(3)",
+    "FROM item_counts AT (VERSION => 1)",
+    "SELECT pg_catalog.upper('a')",
+    "SELECT system.main.upper('a')",
+    "SELECT version()",
+    "SELECT json_serialize_sql('SELECT 1')",
+    "SELECT json_serialize_plan('SELECT 1')",
+    "SELECT json_deserialize_sql('{}')",
+    "SELECT txid_current()",
+    "SELECT stats(1)",
+    "SELECT current_schemas(true)",
+    "SELECT setseed(0.5)",
+    "SELECT make_type('VARIANT')",
+    "SELECT __internal_compress_string_hugeint('a')",
+    "SELECT icu_collate_de('a')",
+    "SELECT no_such_function(1)",
+    "SELECT overlay('abc' PLACING 'x' FROM 1)",
+    "SELECT 1::VARIANT",
+    "SELECT NULL::VARIANT[]",
+    "SELECT NULL::STRUCT(a VARIANT)",
+    "SELECT NULL::GEOMETRY",
+    "SELECT 'x'::regclass",
+    "SELECT NULL::TYPE",
+    "SELECT json_structure('{}')",
+    "SELECT json_group_structure('{}')",
+    "SELECT json_contains('{}', '{}')",
+    "SELECT json_merge_patch('{}', '{}')",
+    "SELECT json_transform('{}', '{}')",
+    "SELECT from_json('{}', '{}')",
+    "SELECT json_extract('{}', '$' || repeat('.*', 100000))",
+    "SELECT '{}'.json_extract('$' || repeat('.*', 100000))",
+    "SELECT j.json_extract('$' || repeat('.*', 100000)) FROM (SELECT '{}' AS j)",
+    "SELECT '{}'::JSON -> ('$' || repeat('.*', 100000))",
+    "SELECT '{}' ->> ('$' || repeat('.*', 100000))",
+    "SELECT '$' || repeat('.*', 100000) AS p, json_keys('{}', p)",
+    "SELECT json_type('{}', '$' || repeat('.*', length(typeof(item_name)))) FROM item_counts",
+    "SELECT list_transform([1], lambda x: json_exists('{}', '$' || repeat('.*', 100000)))",
+    "SELECT list_transform('[1]'::JSON -> ('$' || repeat('.*', 100000)), lambda x: x)",
+    "SELECT list_sort(['{}' -> ('$' || repeat('.*', 100000))])",
+    "SELECT list_aggregate([1], 'no_such_aggregate')",
+    "SELECT list_aggregate([1], repeat('a', 1000000))",
+    "SELECT l.list_aggregate(repeat('a', 1000000)) FROM (SELECT [1] AS l)",
+    "SELECT sum(1) EXPORT_STATE",
+    "SELECT reservoir_quantile(item_count, 0.5, 2147483647) FROM item_counts",
     "SELECT count(*) FILTER (WHERE current_setting('threads') = 2) FROM item_counts"};
 
 TEST_F(SqlGuardTest, RefusesEverythingElse) {
+  const duck::Database database = duck::Open({}).value();
+  const duck::Connection connection = duck::Connect(database).value();
+  const SqlGuard guard = GuardFor(connection, ViewNames()).value();
   for (const char* sql : kRefused) {
+    // The guard refuses it, and not DuckDB when it runs.
+    EXPECT_FALSE(ParseAndCheck(connection, guard, sql).ok()) << sql;
     EXPECT_THAT(Run(sql), StartsWith("error")) << sql;
   }
   EXPECT_FALSE(std::filesystem::exists("/tmp/sightline_evil"));
@@ -160,7 +250,16 @@ TEST_F(SqlGuardTest, SaysWhereAndWhat) {
             "error: line 2, column 6: there is no table 'counts'; the tables are "
             "item_count_increments, item_counts, ledger, locations");
   EXPECT_EQ(Run("SELECT getenv('HOME')"),
-            "error: line 1, column 8: the function 'getenv' is not allowed");
+            "error: line 1, column 8: the function 'getenv' is not allowed; the nearest that is: "
+            "even");
+  EXPECT_EQ(Run("SELECT 1,\n  lenght('a')"),
+            "error: line 2, column 3: the function 'lenght' is not allowed; the nearest that is: "
+            "length");
+  EXPECT_THAT(Run("SELECT Date_Trunk('day', now())"), HasSubstr("nearest that is: date_trunc"));
+  EXPECT_EQ(Run("SELECT 1::VARIANT"),
+            "error: line 1, column 8: the type 'VARIANT' is not allowed; the nearest that is: "
+            "varchar");
+  EXPECT_THAT(Run("SELECT list_aggregate([1], 'summ')"), HasSubstr("nearest that is: sum"));
   EXPECT_EQ(Run("SELECT 1; SELECT 2"), "error: exactly one statement is allowed");
   EXPECT_EQ(Run("DROP TABLE x"),
             "error: only one SELECT is allowed (also WITH, VALUES, FROM, DESCRIBE)");

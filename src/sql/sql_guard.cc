@@ -8,63 +8,30 @@
 #include <boost/json/value.hpp>
 #include <charconv>
 #include <optional>
+#include <vector>
 
 #include "base/utf8.h"
 #include "sql/calendar.h"
 #include "sql/sql_bounds.h"
+#include "sql/sql_functions.h"
+#include "sql/sql_nodes.h"
 
 namespace sightline {
 namespace {
 
 namespace json = boost::json;
 
-// Table functions that only compute. This is a list of what is allowed, because most table
-// functions read files, settings or the catalog, and each version of DuckDB brings new ones.
-constexpr std::array<std::string_view, 5> kTableFunctions = {"range", "generate_series", "unnest",
-                                                             "json_each", "json_tree"};
+// DuckDB's own tables begin with these, and so do the ones that Sightline adds.
+constexpr std::array<std::string_view, 6> kPrefixesReserved = {"pg_",   "duckdb_",  "pragma_",
+                                                               "read_", "parquet_", "sightline_"};
 
-// Scalar functions that reveal something about the process, wait, write, or make gigabytes from a
-// few bytes. DuckDB cannot be interrupted while it computes one value, and it does not count that
-// value against memory_limit. Memory from DuckDB's allocator has a bound (duck_memory.h), which all
-// queries share; other memory has none (levenshtein takes 16 times its text).
-// range() and generate_series() are refused only where they make a list: in FROM they make rows,
-// which can be interrupted.
-constexpr std::array<std::string_view, 34> kFunctionsRefused = {"getenv",
-                                                                "getvariable",
-                                                                "current_setting",
-                                                                "current_query",
-                                                                "current_query_id",
-                                                                "write_log",
-                                                                "sleep_ms",
-                                                                "nextval",
-                                                                "currval",
-                                                                "setseed",
-                                                                "stats",
-                                                                "repeat",
-                                                                "lpad",
-                                                                "rpad",
-                                                                "printf",
-                                                                "format",
-                                                                "bar",
-                                                                "translate",
-                                                                "damerau_levenshtein",
-                                                                "levenshtein",
-                                                                "editdist3",
-                                                                "jaro_similarity",
-                                                                "jaro_winkler_similarity",
-                                                                "nfc_normalize",
-                                                                "strip_accents",
-                                                                "list_resize",
-                                                                "array_resize",
-                                                                "in_search_path",
-                                                                "range",
-                                                                "generate_series",
-                                                                "txid_current",
-                                                                "query",
-                                                                "query_table",
-                                                                "obj_description"};
-constexpr std::array<std::string_view, 6> kPrefixesRefused = {"pg_",   "duckdb_",  "pragma_",
-                                                              "read_", "parquet_", "sightline_"};
+// DuckDB's schemas and catalogs but `main`, which stands for ours. Any other name before a function
+// is that of a column: x.upper() is upper(x).
+constexpr std::array<std::string_view, 5> kSchemas = {"information_schema", "memory", "pg_catalog",
+                                                      "system", "temp"};
+
+// DuckDB recurses by the wildcards of a JSON path, and 100,000 of them end the process.
+constexpr size_t kPathWildcardsMax = 100;
 
 template <size_t N>
 bool IsIn(const std::array<std::string_view, N>& names, std::string_view name) {
@@ -84,28 +51,21 @@ Status Refused(std::string_view sql, const json::object& node, std::string_view 
   return Status::Stop(fmt::format("line {}, column {}: {}", line, column, what));
 }
 
-// The text of argument `i` if it is a constant; none: it is known only when the query runs.
-std::optional<std::string_view> ConstantText(const json::array& arguments, size_t i) {
-  if (i >= arguments.size() || !arguments[i].is_object()) return {};
-  const json::object& argument = arguments[i].get_object();
-  const json::value* value = argument.if_contains("value");
-  if (TextOf(argument, "class") != "CONSTANT" || value == nullptr || !value->is_object()) return {};
+const json::value& Argument(const json::object& call, size_t i) {
+  static const json::value none;
+  const json::value* children = call.if_contains("children");
+  if (children == nullptr || !children->is_array()) return none;
+  return i < children->get_array().size() ? children->get_array()[i] : none;
+}
+
+// The text of a constant; none: it is something else.
+std::optional<std::string_view> ConstantText(const json::value& expression) {
+  if (!expression.is_object() || TextOf(expression.get_object(), "class") != "CONSTANT") return {};
+  const json::value* value = expression.get_object().if_contains("value");
+  if (value == nullptr || !value->is_object()) return {};
   const json::value* text = value->get_object().if_contains("value");
   if (text == nullptr || !text->is_string()) return {};
   return std::string_view(text->get_string());
-}
-
-// Whether a call of replace() or regexp_replace() can make its text longer, which DuckDB does in
-// memory without a bound. A pattern may match the empty text at every position, so
-// regexp_replace() is safe only when it replaces by nothing.
-bool MayGrow(const json::object& function) {
-  const json::value* children = function.if_contains("children");
-  if (children == nullptr || !children->is_array()) return true;
-  const auto replaced = ConstantText(children->get_array(), 1);
-  const auto by = ConstantText(children->get_array(), 2);
-  if (!replaced || !by) return true;
-  return Lower(TextOf(function, "function_name")) == "replace" ? by->size() > replaced->size()
-                                                               : !by->empty();
 }
 
 // Where a WITH query is not visible, DuckDB may read its name as a table, and a name like 'x.csv'
@@ -132,10 +92,22 @@ class Walk {
     const json::object* object = value.if_object();
     if (object == nullptr) return Status::Ok();
     RETURN_IF_ERROR(VisitNode(*object));
-    for (const auto& child : *object) RETURN_IF_ERROR(Visit(child.value()));
+    const bool is_select = TextOf(*object, "type") == "SELECT_NODE";
+    // Before the aliases: those of the SELECT list are not visible in its tables.
+    for (const char* key : {"cte_map", "from_table"}) {
+      const json::value* child = is_select ? object->if_contains(key) : nullptr;
+      if (child != nullptr) RETURN_IF_ERROR(Visit(*child));
+    }
+    if (is_select) aliases_.push_back(AliasesOf(*object));
+    for (const auto& child : *object) {
+      if (is_select && (child.key() == "cte_map" || child.key() == "from_table")) continue;
+      RETURN_IF_ERROR(Visit(child.value()));
+    }
+    if (is_select) aliases_.pop_back();
     return Status::Ok();
   }
   CheckedSql Take() { return std::move(checked_); }
+
   // Collects the names of all WITH queries. It runs before Visit(), because the tree may use a name
   // before the node that defines it.
   Status CollectNames(const json::value& value) {
@@ -168,14 +140,23 @@ class Walk {
 
  private:
   static bool IsReserved(std::string_view name) {
-    return std::any_of(kPrefixesRefused.begin(), kPrefixesRefused.end(),
+    return std::any_of(kPrefixesReserved.begin(), kPrefixesReserved.end(),
                        [&](std::string_view prefix) { return name.starts_with(prefix); });
   }
 
-  // One check per kind of node that can reach beyond our tables. Subqueries need none of their own:
-  // Visit() comes to their nodes, too.
+  // Subqueries need no check of their own: Visit() comes to their nodes, too.
   Status VisitNode(const json::object& node) {
     const std::string_view type = TextOf(node, "type");
+    if (type == "VALUE_PARAMETER")
+      return RefusedAt(node, "parameters ('?', '$1') have no value here: write the value");
+    if (!IsNodeTypeAllowed(type)) {
+      return RefusedAt(node, fmt::format("'{}' is not allowed in a question", type));
+    }
+    const std::string_view expression = TextOf(node, "class");
+    if (!IsExpressionClassAllowed(expression)) {
+      return RefusedAt(node, fmt::format("'{}' is not allowed in a question", expression));
+    }
+    if (HasPosition(node)) last_with_position_ = &node;
     if (type == "SELECT_NODE") {
       for (auto& [table, bounds] : BoundsOf(node)) bounds_[table] = bounds;
       return Status::Ok();
@@ -183,18 +164,23 @@ class Walk {
     if (type == "BASE_TABLE") return VisitTable(node);
     if (type == "TABLE_FUNCTION") return VisitTableFunction(node);
     if (type == "SHOW_REF") return VisitShow(node);
-    if (TextOf(node, "class") == "FUNCTION" || node.contains("function_name")) {
-      return VisitFunction(node);
-    }
-    if (type == "VALUE_PARAMETER")
-      return Refused(sql_, node, "parameters ('?', '$1') have no value here: write the value");
-    return Status::Ok();
+    if (expression == "STAR") AllowLambda(node.if_contains("expr"));  // COLUMNS(c -> ...)
+    if (expression == "LAMBDA") return VisitLambda(node);
+    if (expression == "FUNCTION" || node.contains("function_name")) return VisitFunction(node);
+    return VisitType(node);
   }
 
   Status VisitTable(const json::object& node) {
     const std::string name = Lower(TextOf(node, "table_name"));
-    if (!TextOf(node, "schema_name").empty() || !TextOf(node, "catalog_name").empty()) {
+    const std::string schema = Lower(TextOf(node, "schema_name"));
+    // In a WITH RECURSIVE ... USING KEY, recurring.x is all that x has found so far.
+    const bool is_recurring = schema == "recurring" && names_.contains(name);
+    if (!TextOf(node, "catalog_name").empty() ||
+        (!schema.empty() && schema != "main" && !is_recurring)) {
       return Refused(sql_, node, fmt::format("write '{}' without a schema before it", name));
+    }
+    if (const json::value* at = node.if_contains("at_clause"); at != nullptr && !at->is_null()) {
+      return Refused(sql_, node, "a question sees the state of now: write it without AT");
     }
     if (tables_.contains(name)) {
       const auto bounds = bounds_.find(&node);
@@ -204,7 +190,7 @@ class Walk {
       if (!is_new) entry->second.Widen(known);
       return Status::Ok();
     }
-    if (names_.contains(name)) return Status::Ok();
+    if (names_.contains(name) && schema != "main") return Status::Ok();
     return Refused(
         sql_, node,
         fmt::format("there is no table '{}'; the tables are {}", name, fmt::join(tables_, ", ")));
@@ -215,13 +201,14 @@ class Walk {
     const std::string name = function != nullptr && function->is_object()
                                  ? Lower(TextOf(function->get_object(), "function_name"))
                                  : std::string();
-    if (IsIn(kTableFunctions, name)) {
+    if (IsTableFunctionAllowed(name)) {
+      RETURN_IF_ERROR(VisitSchema(function->get_object()));
       in_from_.insert(&function->get_object());
       return Status::Ok();
     }
     return Refused(sql_, node,
                    fmt::format("the function '{}' is not allowed in FROM; those that are: {}", name,
-                               fmt::join(kTableFunctions, ", ")));
+                               fmt::join(TableFunctions(), ", ")));
   }
 
   Status VisitShow(const json::object& node) {
@@ -237,24 +224,172 @@ class Walk {
 
   Status VisitFunction(const json::object& node) {
     if (in_from_.contains(&node)) return Status::Ok();
-    const std::string name = Lower(TextOf(node, "function_name"));
-    if ((name == "replace" || name == "regexp_replace") && MayGrow(node)) {
-      return Refused(
-          sql_, node,
-          fmt::format("'{}' is only allowed if the new text is a constant that is {}", name,
-                      name == "replace" ? "no longer than the constant it replaces" : "empty"));
+    const std::string_view name = TextOf(node, "function_name");
+    if (!IsFunctionAllowed(name)) {
+      return Refused(sql_, node,
+                     fmt::format("the function '{}' is not allowed; the nearest that is: {}", name,
+                                 NearestFunction(name)));
     }
-    if (!IsIn(kFunctionsRefused, name) && !IsReserved(name)) return Status::Ok();
-    // These two only compute, despite their prefix.
-    if (name == "pg_typeof" || name == "pg_size_pretty") return Status::Ok();
-    return Refused(sql_, node, fmt::format("the function '{}' is not allowed", name));
+    RETURN_IF_ERROR(VisitSchema(node));
+    if (const json::value* state = node.if_contains("export_state");
+        state != nullptr && state->is_bool() && state->get_bool()) {
+      return Refused(sql_, node, "EXPORT_STATE is not allowed");
+    }
+    const size_t second = IsMethod(node) ? 0 : 1;
+    if (TakesLambda(name)) AllowLambda(&Argument(node, second));
+    if (TakesJsonPath(name)) return VisitPath(node, Argument(node, second));
+    if (!TakesAggregateName(name)) return Status::Ok();
+    // DuckDB looks the text up among its aggregates when the question runs.
+    const auto aggregate = ConstantText(Argument(node, second));
+    if (!aggregate) {
+      return Refused(sql_, node,
+                     fmt::format("'{}' needs the name of its aggregate as a constant", name));
+    }
+    if (IsFunctionAllowed(*aggregate)) return Status::Ok();
+    return Refused(sql_, node,
+                   fmt::format("the function '{}' is not allowed; the nearest that is: {}",
+                               *aggregate, NearestFunction(*aggregate)));
+  }
+
+  // x.f(y) is f(x, y), and the tree has x where a schema would be.
+  static bool IsMethod(const json::object& function) {
+    const std::string schema = Lower(TextOf(function, "schema"));
+    return !TextOf(function, "catalog").empty() || (!schema.empty() && schema != "main");
+  }
+
+  Status VisitSchema(const json::object& function) {
+    const std::string schema = Lower(TextOf(function, "schema"));
+    const std::string catalog = Lower(TextOf(function, "catalog"));
+    if (!IsIn(kSchemas, schema) && !IsIn(kSchemas, catalog)) return Status::Ok();
+    return Refused(sql_, function,
+                   fmt::format("write '{}' without '{}' before it",
+                               TextOf(function, "function_name"), catalog + schema));
+  }
+
+  void AllowLambda(const json::value* expression) {
+    if (expression != nullptr && expression->is_object()) {
+      lambdas_.insert(&expression->get_object());
+    }
+  }
+
+  // 'a -> b' is a lambda for some functions, and reads JSON everywhere else.
+  Status VisitLambda(const json::object& node) {
+    const json::value* path = node.if_contains("expr");
+    if (lambdas_.contains(&node) || path == nullptr) return Status::Ok();
+    return VisitPath(node, *path);
+  }
+
+  // DuckDB follows wildcards only in a path that it can compute before it reads rows. So it must be
+  // seen in the text how many there are, or the path must come from a row.
+  Status VisitPath(const json::object& node, const json::value& path) {
+    const std::optional<size_t> wildcards = Wildcards(path);
+    if (!wildcards) {
+      return Refused(sql_, node,
+                     "a JSON path must be a constant, a column, or several of them joined by ||, "
+                     "and no name that this SELECT gives");
+    }
+    if (*wildcards <= kPathWildcardsMax) return Status::Ok();
+    return Refused(sql_, node,
+                   fmt::format("a JSON path may have at most {} wildcards; this has {}",
+                               kPathWildcardsMax, *wildcards));
+  }
+
+  // How many wildcards a JSON path may have; none: it cannot be known.
+  std::optional<size_t> Wildcards(const json::value& path) const {
+    if (path.is_null()) return 0;  // the call has no path
+    if (!path.is_object()) return {};
+    const json::object& node = path.get_object();
+    const std::string_view expression = TextOf(node, "class");
+    if (expression == "CONSTANT") {
+      const std::string_view text = ConstantText(path).value_or("");
+      size_t count = static_cast<size_t>(std::count(text.begin(), text.end(), '*'));
+      for (size_t at = text.find(".."); at != std::string_view::npos; at = text.find("..", at + 1))
+        ++count;
+      return count;
+    }
+    if (expression == "COLUMN_REF") return IsColumn(node) ? std::optional<size_t>(0) : std::nullopt;
+    if (expression == "CAST") {
+      const json::value* child = node.if_contains("child");
+      return child == nullptr ? std::nullopt : Wildcards(*child);
+    }
+    const std::string_view function = TextOf(node, "function_name");
+    const json::value* children = node.if_contains("children");
+    if ((function != "||" && function != "list_value") || children == nullptr ||
+        !children->is_array()) {
+      return {};
+    }
+    size_t sum = 0;
+    for (const json::value& child : children->get_array()) {
+      const std::optional<size_t> count = Wildcards(child);
+      if (!count) return {};
+      sum += *count;
+    }
+    return sum;
+  }
+
+  // Whether a name is a column for certain, whose values only the rows have. DuckDB puts the
+  // expression behind an alias of the SELECT list in its place.
+  bool IsColumn(const json::object& reference) const {
+    const json::value* names = reference.if_contains("column_names");
+    if (names == nullptr || !names->is_array() || names->get_array().empty()) return false;
+    const json::value& last = names->get_array().back();
+    const std::string name = last.is_string() ? Lower(last.get_string()) : std::string();
+    return std::none_of(
+        aliases_.begin(), aliases_.end(),
+        [&](const std::set<std::string>& aliases) { return aliases.contains(name); });
+  }
+
+  static std::set<std::string> AliasesOf(const json::object& select) {
+    std::set<std::string> aliases;
+    const json::value* list = select.if_contains("select_list");
+    if (list == nullptr || !list->is_array()) return aliases;
+    for (const json::value& item : list->get_array()) {
+      if (!item.is_object()) continue;
+      const std::string_view alias = TextOf(item.get_object(), "alias");
+      if (!alias.empty()) aliases.insert(Lower(alias));
+    }
+    return aliases;
+  }
+
+  // The type of a cast or a constant: {"id": ..., "type_info": {"name": ..., "alias": ...}}.
+  Status VisitType(const json::object& node) {
+    std::string_view name = TextOf(node, "id");
+    if (TextOf(node, "type") == "UNBOUND_TYPE_INFO") {
+      const std::string schema = Lower(TextOf(node, "schema"));
+      if (!TextOf(node, "catalog").empty() || (!schema.empty() && schema != "main")) {
+        return RefusedAt(node, fmt::format("write the type '{}' without a schema before it",
+                                           TextOf(node, "name")));
+      }
+      name = TextOf(node, "name");
+    } else if (TextOf(node, "type").ends_with("_TYPE_INFO")) {
+      name = TextOf(node, "alias");
+    } else if (name == "UNBOUND") {
+      return Status::Ok();  // its type_info has the name
+    }
+    if (name.empty() || IsTypeAllowed(name)) return Status::Ok();
+    return RefusedAt(node, fmt::format("the type '{}' is not allowed; the nearest that is: {}",
+                                       name, NearestType(name)));
+  }
+
+  static bool HasPosition(const json::object& node) {
+    const json::value* at = node.if_contains("query_location");
+    return at != nullptr && at->is_int64();
+  }
+
+  // The refusal of a node; if it has no position, at the last one visited that has.
+  Status RefusedAt(const json::object& node, std::string_view what) const {
+    const bool is_other = !HasPosition(node) && last_with_position_ != nullptr;
+    return Refused(sql_, is_other ? *last_with_position_ : node, what);
   }
 
   const std::string_view sql_;
   const std::set<std::string>& tables_;
   const std::set<std::string>& catalog_;
-  std::set<std::string> names_;            // of all WITH queries
-  std::set<const json::object*> in_from_;  // calls that stand in FROM and are allowed there
+  std::set<std::string> names_;                 // of all WITH queries
+  std::set<const json::object*> in_from_;       // calls that stand in FROM and are allowed there
+  std::set<const json::object*> lambdas_;       // what may be a lambda, and else reads JSON
+  std::vector<std::set<std::string>> aliases_;  // of the SELECT lists around the visited node
+  const json::object* last_with_position_ = nullptr;
   std::map<const json::object*, ReadBounds> bounds_;
   CheckedSql checked_;
 };
