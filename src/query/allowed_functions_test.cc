@@ -123,6 +123,31 @@ TEST(AllowedFunctions, RefuseTheRestOfTheCatalogueByName) {
   EXPECT_GT(refused, 400);
 }
 
+// The guard bounds the plans that macros make by this.
+TEST(AllowedFunctions, CopiesOfArgumentsAreThoseOfTheMacros) {
+  const Database database;
+  const std::string rows =
+      duck::QueryText(
+          database.connection,
+          "SELECT string_agg(lower(function_name) || ' ' || uses, chr(10)) FROM (SELECT "
+          "function_name, max(len(regexp_extract_all(macro_definition, concat('\\b', parameter, "
+          "'\\b')))) AS uses FROM (SELECT function_name, macro_definition, unnest(parameters) AS "
+          "parameter FROM duckdb_functions() WHERE function_type = 'macro') GROUP BY "
+          "function_name) "
+          "WHERE ? = ''",
+          "")
+          .value();
+  int twice = 0;
+  for (const std::string& row : Split(rows, '\n')) {
+    const std::vector<std::string> cells = Split(row, ' ');
+    if (!IsFunctionAllowed(cells.at(0))) continue;
+    const uint64_t uses = std::max<uint64_t>(std::stoull(cells.at(1)), 1);
+    EXPECT_EQ(CopiesOfArguments(cells[0]), uses) << cells[0];
+    twice += uses > 1 ? 1 : 0;
+  }
+  EXPECT_EQ(twice, 10);
+}
+
 TEST(AllowedFunctions, TypesOfTheCatalogue) {
   const Database database;
   const SqlGuard guard = GuardFor(database.connection, {"item_counts"}).value();

@@ -267,6 +267,54 @@ TEST_F(SqlGuardTest, SaysWhereAndWhat) {
   EXPECT_THAT(Run("SELECT\n item_nam FROM item_counts"), HasSubstr("LINE 2"));
 }
 
+// A short text can stand for a plan without an end, which DuckDB makes before the question runs.
+TEST_F(SqlGuardTest, RefusesWhatCannotBePlanned) {
+  const auto doubled = [](int levels, std::string_view how) {
+    std::string sql = "WITH c0 AS (SELECT 1 AS x)";
+    for (int i = 1; i <= levels; ++i) {
+      sql += fmt::format(", c{} AS {} (SELECT a.x FROM c{} a, c{} b)", i, how, i - 1, i - 1);
+    }
+    return sql + fmt::format(" SELECT count(*) AS n FROM c{}", levels);
+  };
+  EXPECT_EQ(Run(doubled(9, "")), "{\"n\":1}\n");
+  EXPECT_EQ(Run(doubled(9, "NOT MATERIALIZED")), "{\"n\":1}\n");
+  const std::string unused = doubled(30, "NOT MATERIALIZED");
+  // Each level hides the name of the level around it.
+  std::string hidden = "SELECT 1 AS x", columns = "SELECT 1 AS x";
+  for (int i = 0; i < 30; ++i) {
+    hidden = fmt::format("WITH w AS NOT MATERIALIZED ({}) SELECT a.x FROM w a, w b", hidden);
+    columns = fmt::format("SELECT *, * FROM ({})", columns);
+  }
+  for (const std::string& sql :
+       {doubled(30, "NOT MATERIALIZED"), doubled(30, ""), hidden,
+        unused.substr(0, unused.rfind("SELECT count")) + "SELECT 1",
+        fmt::format("SELECT (SELECT max(x) FROM ({})) FROM item_counts", hidden)}) {
+    EXPECT_THAT(Run(sql), HasSubstr("reads more than 2000 tables")) << sql;
+  }
+  EXPECT_THAT(Run(columns), HasSubstr("has more than 10000 of them"));
+  EXPECT_THAT(Run("WITH w AS MATERIALIZED (" + columns + ") SELECT count(*) FROM w"),
+              HasSubstr("has more than 10000 of them"));
+  // An alias stands for its expression, and a macro uses its argument more than once.
+  std::string aliases = "SELECT item_count AS a0", macros = "item_count";
+  for (int i = 0; i < 30; ++i) {
+    aliases += fmt::format(", a{} + a{} AS a{}", i, i, i + 1);
+    macros = fmt::format("nullif({}, 1)", macros);
+  }
+  for (const std::string& sql :
+       {aliases + " FROM item_counts", "SELECT " + macros + " FROM item_counts"}) {
+    EXPECT_THAT(Run(sql), HasSubstr("more than 20000 expressions beyond those written")) << sql;
+  }
+  // Long chains of honest queries do not double.
+  std::string chain = "WITH c0 AS (FROM item_counts)";
+  for (int i = 1; i <= 60; ++i) {
+    chain += fmt::format(
+        ", c{} AS (SELECT a.*, b.item_name AS n{} FROM c{} a JOIN locations l "
+        "USING (geographical_location_oid), (SELECT 'x' AS item_name) b)",
+        i, i, i - 1);
+  }
+  EXPECT_THAT(Run(chain + " SELECT count(*) FROM c60"), Not(StartsWith("error")));
+}
+
 TEST_F(SqlGuardTest, TextThatIsNoSql) {
   EXPECT_EQ(Run(std::string("SELECT 1\0; DROP TABLE x", 22)), "error: the SQL text contains a NUL");
   EXPECT_EQ(Run("SELECT '\xff'"), "error: the SQL text is not UTF-8");

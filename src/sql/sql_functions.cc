@@ -278,4 +278,15 @@ bool TakesAggregateName(std::string_view function) {
                  Lower(function));
 }
 
+uint64_t CopiesOfArguments(std::string_view function) {
+  const std::string name = Lower(function);
+  if (name == "round_even") return 3;
+  return IsOneOf(
+             {"array_pop_back", "array_to_string", "fmod", "json_group_array", "json_group_object",
+              "map_contains_entry", "nullif", "split_part", "weighted_avg"},
+             name)
+             ? 2
+             : 1;
+}
+
 }  // namespace sightline

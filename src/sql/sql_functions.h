@@ -3,6 +3,7 @@
 // Pure and thread-safe. A name is compared without regard to case.
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -36,5 +37,9 @@ bool TakesLambda(std::string_view function);
 bool TakesJsonPath(std::string_view function);
 // Functions whose second argument is the name of an aggregate.
 bool TakesAggregateName(std::string_view function);
+
+// How often a call is planned with each of its arguments: more than once for the functions that
+// DuckDB has as macros. An upper bound.
+uint64_t CopiesOfArguments(std::string_view function);
 
 }  // namespace sightline

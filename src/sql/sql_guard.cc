@@ -13,6 +13,7 @@
 #include "base/utf8.h"
 #include "sql/calendar.h"
 #include "sql/sql_bounds.h"
+#include "sql/sql_expansion.h"
 #include "sql/sql_functions.h"
 #include "sql/sql_nodes.h"
 
@@ -29,6 +30,11 @@ constexpr std::array<std::string_view, 6> kPrefixesReserved = {"pg_",   "duckdb_
 // is that of a column: x.upper() is upper(x).
 constexpr std::array<std::string_view, 5> kSchemas = {"information_schema", "memory", "pg_catalog",
                                                       "system", "temp"};
+
+// A statement that DuckDB would plan for more than a second grows beyond one of these.
+constexpr uint64_t kPlannedTablesMax = 2'000;
+constexpr uint64_t kPlannedColumnsMax = 10'000;
+constexpr uint64_t kPlannedCopiesMax = 20'000;
 
 // DuckDB recurses by the wildcards of a JSON path, and 100,000 of them end the process.
 constexpr size_t kPathWildcardsMax = 100;
@@ -405,6 +411,32 @@ Status ParserError(std::string_view sql, const json::object& answer) {
   return Refused(sql, json::object{{"query_location", offset}}, message);
 }
 
+Status CheckExpansion(const json::value& statement) {
+  const json::value* query =
+      statement.is_object() ? statement.get_object().if_contains("node") : nullptr;
+  if (query == nullptr || !query->is_object()) return Status::Stop("this is not a question");
+  const SqlExpansion expansion = ExpansionOf(query->get_object());
+  if (expansion.tables > kPlannedTablesMax) {
+    return Status::Stop(fmt::format(
+        "with each WITH name replaced by its query, the question reads more than {} tables: ask it "
+        "in parts",
+        kPlannedTablesMax));
+  }
+  if (expansion.columns > kPlannedColumnsMax) {
+    return Status::Stop(fmt::format(
+        "with each '*' replaced by its columns, a SELECT has more than {} of them: name the "
+        "columns",
+        kPlannedColumnsMax));
+  }
+  if (expansion.copies > kPlannedCopiesMax) {
+    return Status::Stop(fmt::format(
+        "with each alias, '*' and WITH name replaced by what it stands for, the question has more "
+        "than {} expressions beyond those written: compute them step by step, in subqueries",
+        kPlannedCopiesMax));
+  }
+  return Status::Ok();
+}
+
 }  // namespace
 
 Status CheckSqlText(std::string_view sql) {
@@ -436,6 +468,7 @@ Result<CheckedSql> SqlGuard::Check(std::string_view sql, std::string_view text) 
   Walk walk(sql, tables_, catalog_);
   RETURN_IF_ERROR(walk.CollectNames(*statements));
   RETURN_IF_ERROR(walk.Visit(*statements));
+  RETURN_IF_ERROR(CheckExpansion(statements->get_array()[0]));
   return walk.Take();
 }
 
