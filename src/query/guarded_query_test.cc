@@ -209,6 +209,10 @@ constexpr const char* kRefused[] = {
     "SELECT 'x'::regclass",
     "SELECT NULL::TYPE",
     "SELECT json_structure('{}')",
+    "SELECT json_structure(s||replace(s,'[',']')) FROM (SELECT string_agg('[','') s FROM "
+    "range(1000000))",
+    "SELECT (s||replace(s,'[',']'))::JSON::VARIANT FROM (SELECT string_agg('[','') s FROM "
+    "range(1000000))",
     "SELECT json_group_structure('{}')",
     "SELECT json_contains('{}', '{}')",
     "SELECT json_merge_patch('{}', '{}')",
