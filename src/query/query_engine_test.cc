@@ -369,7 +369,7 @@ TEST_F(QueryEngineTest, StopsWhatEatsMemory) {
         "SELECT len(list(i)) FROM range(200000000) t(i)"}) {
     QueryLimit reached = QueryLimit::kNone;
     EXPECT_THAT(Sql(sql, Scope::All(), {.reached = &reached}),
-                StartsWith("error: out of memory: the query, together with"));
+                StartsWith("error: out of memory: the query needs more than"));
     EXPECT_EQ(reached, QueryLimit::kMemory);
   }
   EXPECT_EQ(Sql("SELECT 1 AS n"), "{\"n\":1}\n");
