@@ -32,6 +32,7 @@ import test_monitor
 import test_repair
 import test_switches
 import test_operator
+import test_hostile
 import test_input
 import test_clocks
 import test_stream
@@ -53,7 +54,7 @@ import shared
 from registry import LOAD, TESTS, Entry
 from server import PATIENCE, Failure, Test
 
-MODULES = (test_commands, test_deploy, test_readme, test_api, test_ask, test_operation, test_repair, test_switches, test_operator, test_input,
+MODULES = (test_commands, test_deploy, test_readme, test_api, test_ask, test_operation, test_repair, test_switches, test_operator, test_hostile, test_input,
            test_stream,
            test_durability, test_gap, test_lake, test_lake_away, test_kafka, test_kafka_golden, test_kafka_handover, test_kafka_rekey, test_kafka_tools,
            test_kafka_steps, test_kafka_locations, test_kafka_topics,
@@ -154,8 +155,9 @@ def main() -> int:
     parser.add_argument("--binary", type=pathlib.Path, required=True, help="the program `sightline`")
     parser.add_argument("--only", action="append", metavar="NAME", help="only this test; repeatable")
     parser.add_argument("--kills", type=int, default=50, help="of the test `crash`")
-    parser.add_argument("--seed", type=int, default=1, help="of `kafka_chaos` and `kafka_reference`")
-    parser.add_argument("--seconds", type=float, default=45, help="of faults in `kafka_chaos`")
+    parser.add_argument("--seed", type=int, default=1, help="of the tests that draw, such as `kafka_chaos`")
+    parser.add_argument("--seconds", type=float, default=45, help="of `kafka_chaos`, `operator_hour` and "
+                                                                  "`hostile_askers`")
     parser.add_argument("--list", action="store_true", help="the names of the tests")
     parser.add_argument("--load", action="store_true", help="with --list: and half cores and seconds of each")
     parser.add_argument("--share", action="store_true", help="servers with the other tests of the process "
