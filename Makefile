@@ -41,9 +41,10 @@ chaos: deps build/release/build.ninja ## ten minutes of faults on three Kafka br
 	@cmake --build build/release --target sightline generate
 	@python3 -B tests/system/system_test.py --binary $(SIGHTLINE) --only kafka_chaos --seed $(SEED) --seconds $(CHAOS)
 
-attack: deps build/release/build.ninja ## an operator's life for ATTACK seconds, then the simulator on 100,000 seeds (SEED=1 ATTACK=3600)
+attack: deps build/release/build.ninja ## an operator's life and hostile SQL for ATTACK seconds each, then the simulator on 100,000 seeds (SEED=1 ATTACK=3600)
 	@cmake --build build/release --target sightline sightline_sim
 	@python3 -B tests/system/system_test.py --binary $(SIGHTLINE) --only operator_hour --seed $(SEED) --seconds $(ATTACK)
+	@python3 -B tests/system/system_test.py --binary $(SIGHTLINE) --only hostile_corpus --only hostile_askers --seed $(SEED) --seconds $(ATTACK)
 	@build/release/tests/sim/sightline_sim --first $(SEED) --seeds 100000
 
 bench: deps-run build/release/build.ninja ## benchmarks; their results are checked (N=events)
