@@ -62,8 +62,6 @@ Status SetLimits(const ConfinementOptions& options) {
   if (options.address_space_bytes > 0)
     RETURN_IF_ERROR(SetLimit(RLIMIT_AS, AddressSpaceBytes() + options.address_space_bytes));
 #endif
-  errno = 0;
-  if (nice(options.nice) == -1 && errno != 0) return Failed("nice");
   // Best effort: where /proc is not there, the system chooses.
   if (std::FILE* const score = std::fopen("/proc/self/oom_score_adj", "w"); score != nullptr) {
     std::fputs("1000", score);

@@ -15,7 +15,6 @@ struct ConfinementOptions {
       read;  // files, and folders below which files may be read; those that exist
   int64_t address_space_bytes = 0;     // beyond what the process has now; 0: no limit
   int64_t file_bytes_max = INT64_MAX;  // of a file in memory that it writes
-  int nice = 0;                        // added to the priority: 19 is the lowest (nice(2))
 };
 
 // Confines the process, for good. Call it before there is a second thread.

@@ -37,8 +37,7 @@ class ConfinementTest : public testing::Test {
   int Confined(const std::function<int()>& act) {
     const pid_t pid = fork();
     if (pid == 0) {
-      const Status confined =
-          Confine({.read = {dir_.native()}, .file_bytes_max = 1'000, .nice = 5});
+      const Status confined = Confine({.read = {dir_.native()}, .file_bytes_max = 1'000});
       if (!confined.ok()) {
         std::fprintf(stderr, "%s\n", confined.message().c_str());
         _exit(100);
@@ -111,11 +110,10 @@ TEST_F(ConfinementTest, AFileInMemoryHasABound) {
             0);
 }
 
-TEST_F(ConfinementTest, OthersComeFirst) {
+TEST_F(ConfinementTest, NothingIsDumped) {
   EXPECT_EQ(Confined([] {
               rlimit core{};
-              if (getrlimit(RLIMIT_CORE, &core) != 0 || core.rlim_cur != 0) return 1;
-              return getpriority(PRIO_PROCESS, 0) == 5 ? 0 : 2;
+              return getrlimit(RLIMIT_CORE, &core) == 0 && core.rlim_cur == 0 ? 0 : 1;
             }),
             0);
 }

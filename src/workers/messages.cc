@@ -188,7 +188,6 @@ std::string Encode(const WorkerSetup& setup) {
   for (const int64_t value : {setup.memory_bytes_max, setup.answer_bytes_max,
                               int64_t{setup.threads}, setup.window_size.v})
     out.Signed(value);
-  out.Signed(setup.nice);
   return out.Take();
 }
 
@@ -200,7 +199,6 @@ Result<WorkerSetup> DecodeSetup(std::string_view bytes) {
   setup.answer_bytes_max = in.Signed();
   setup.threads = static_cast<int32_t>(in.Signed());
   setup.window_size = {in.Signed()};
-  setup.nice = static_cast<int32_t>(in.Signed());
   return Whole(in, std::move(setup));
 }
 

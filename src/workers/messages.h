@@ -23,7 +23,6 @@ struct WorkerSetup {
   int64_t answer_bytes_max = 0;
   int32_t threads = 1;
   Millis window_size{60'000};
-  int32_t nice = 0;  // as in ConfinementOptions
 };
 std::string Encode(const WorkerSetup& setup);
 Result<WorkerSetup> DecodeSetup(std::string_view bytes);

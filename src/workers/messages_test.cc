@@ -117,8 +117,7 @@ TEST(Messages, ASetupComesAsItWasSent) {
                           .memory_bytes_max = 1LL << 40,
                           .answer_bytes_max = 5,
                           .threads = 3,
-                          .window_size = {45'000},
-                          .nice = 7};
+                          .window_size = {45'000}};
   EXPECT_EQ(Encode(DecodeSetup(Encode(setup)).value()), Encode(setup));
 }
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -166,6 +167,7 @@ class QueryWorker {
 };
 
 Status QueryWorker::Start(const WorkerSetup& setup) {
+  prctl(PR_SET_NAME, "sightline-query");  // for ps and top
   root_ = setup.root;
   // Without the folder there are no files to read either; the server starts another process when it
   // is there.
@@ -179,8 +181,7 @@ Status QueryWorker::Start(const WorkerSetup& setup) {
   RETURN_IF_ERROR(
       Confine({.read = std::move(read),
                .address_space_bytes = setup.memory_bytes_max + kUncountedBytesMax + kSlack,
-               .file_bytes_max = setup.answer_bytes_max,
-               .nice = setup.nice}));
+               .file_bytes_max = setup.answer_bytes_max}));
   // The main thread may compute for long: this one sees that the server is gone, even by kill -9.
   ends_with_server_ = std::jthread([fd = channel_.fd()] {
     pollfd closed{.fd = fd, .events = 0, .revents = 0};
@@ -218,7 +219,9 @@ EndMessage QueryWorker::Answer(const AskMessage& ask) {
   // After an internal error DuckDB refuses every later question in the same database.
   const bool broken = end.status.message().starts_with("INTERNAL Error") ||
                       end.status.message().starts_with("FATAL Error");
-  return {.status = end.status,
+  // Its text has a stack trace, with paths of this machine.
+  return {.status = broken ? Status::Stop("DuckDB failed at this question (an internal error)")
+                           : end.status,
           .limit = broken ? QueryLimit::kCrash : end.limit,
           .truncated = end.truncated,
           .unreadable_files = queries_->engine().TakeUnreadableFiles(),

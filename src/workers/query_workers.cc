@@ -25,8 +25,10 @@ constexpr milliseconds kGrace{300};
 // What a worker sends in one piece. Its answers come in pieces of 64 KiB, or of one row.
 constexpr size_t kFrameBytesMax = 128 << 20;
 // A worker that keeps more after its answer is replaced.
-constexpr int64_t kIdleBytesMax = 192LL << 20;
+constexpr int64_t kIdleBytesMax = 64LL << 20;
 constexpr milliseconds kKeepInterval{500}, kReadFileTime{5'000};
+// A worker that has run for so long can work.
+constexpr milliseconds kStartTime{2'000};
 constexpr size_t kLoggedBytesMax = 1'000;
 constexpr int32_t kSqlNice = 10;
 
@@ -148,8 +150,8 @@ Result<std::unique_ptr<WorkerProcess>> QueryWorkers::Spawn(const Crew& crew) {
                                                  .memory_bytes_max = options_.memory_bytes_max,
                                                  .answer_bytes_max = options_.answer_bytes_max,
                                                  .threads = options_.threads,
-                                                 .window_size = window_size_,
-                                                 .nice = crew.nice}));
+                                                 .window_size = window_size_}),
+                              crew.nice);
 }
 
 // Call it with the mutex. A worker answers the questions of one scope only, so that nothing of
@@ -223,12 +225,18 @@ void QueryWorkers::Leave(std::unique_ptr<WorkerProcess> worker) {
 void QueryWorkers::FillUp(Crew& crew) {
   {
     const std::lock_guard lock(mutex_);
+    for (const auto& worker : crew.idle) {
+      const std::optional<int> ended = worker->Ended();
+      if (!ended && steady_clock::now() - worker->started() > kStartTime) start_trouble_.clear();
+      if (ended && !worker->ready && WIFEXITED(*ended) && WEXITSTATUS(*ended) != 0)
+        start_trouble_ = fmt::format("no query worker can start: {}", DescribeEnd(*ended));
+    }
     std::erase_if(crew.idle, [](const auto& worker) { return worker->Ended().has_value(); });
     if (ending_ || !crew.idle.empty() || crew.running >= crew.size_max) return;
   }
   auto spawned = Spawn(crew);
   const std::lock_guard lock(mutex_);
-  start_trouble_ = spawned.ok() ? "" : spawned.status().message();
+  if (!spawned.ok()) start_trouble_ = spawned.status().message();
   if (spawned.ok() && !ending_ &&
       crew.running + static_cast<int32_t>(crew.idle.size()) < crew.size_max)
     crew.idle.push_back(std::move(spawned).value());
@@ -342,6 +350,8 @@ Status QueryWorkers::Ask(Asked& asked) {
         if (!end.ok()) return end.status();
         if (!asked.worker.ready) return end.value().status;
         NoteUnreadable(asked, end.value());
+        if (end.value().limit == QueryLimit::kCrash)
+          (void)Refuse(asked, QueryLimit::kCrash, "DuckDB fails at it with an internal error");
         asked.end.limit = end.value().limit;
         // The worker knows only the time that was left.
         asked.end.status =
@@ -392,27 +402,33 @@ Status QueryWorkers::HandOver(Asked& asked, const ViewBounds& views) {
       FrameType::kState, Encode(message), [&] { return Tick(asked); }, files);
 }
 
+// Remembers a question that ended its worker, and returns what to say.
+Status QueryWorkers::Refuse(const Asked& asked, QueryLimit limit, const std::string& why) {
+  if (const auto* const sql = std::get_if<SqlRequest>(&asked.question.request)) {
+    refused_.Add(sql->sql, {.limit = limit, .why = why}, steady_clock::now());
+    LogWarning(fmt::format("a question is refused for {} minutes, because {}: {}",
+                           RefusedQuestions::kRefused.count(), why, ForLog(sql->sql)));
+  } else {
+    LogWarning(fmt::format("a fixed question of the lake failed: {}", why));
+  }
+  return Status::Stop((limit == QueryLimit::kMemory ? "out of memory: " : "") + why);
+}
+
 // Makes the outcome of a question whose worker did not come to an end. Returns a failure if
 // somebody else ended the worker, who may have meant another question.
 Status QueryWorkers::ExplainEnd(Asked& asked, const Status& failed) {
   ++ended_[static_cast<size_t>(asked.reason)];
-  const auto* const sql = std::get_if<SqlRequest>(&asked.question.request);
-  const auto refuse = [&](QueryLimit limit, const std::string& what, const std::string& why) {
-    asked.end = Failed(Status::Stop(what + why), limit);
-    if (sql == nullptr) return LogWarning(fmt::format("a fixed question of the lake: {}", why));
-    refused_.Add(sql->sql, {.limit = limit, .why = why}, steady_clock::now());
-    LogWarning(fmt::format("a question is refused for {} minutes, because {}: {}",
-                           RefusedQuestions::kRefused.count(), why, ForLog(sql->sql)));
-  };
   switch (asked.reason) {
     case Reason::kTime:
       asked.end = Failed(TooLong(asked.limits), QueryLimit::kTime);
       return Status::Ok();
     case Reason::kMemory:
-      refuse(QueryLimit::kMemory, "out of memory: ",
-             fmt::format("it needs more than query.memory_max, which is {} MiB: ask for fewer "
-                         "rows, columns or groups, or raise the limit",
-                         options_.memory_bytes_max >> 20));
+      asked.end = Failed(Refuse(asked, QueryLimit::kMemory,
+                                fmt::format("it needs more than query.memory_max, which is {} MiB: "
+                                            "ask for fewer rows, columns or groups, or raise the "
+                                            "limit",
+                                            options_.memory_bytes_max >> 20)),
+                         QueryLimit::kMemory);
       return Status::Ok();
     case Reason::kAbandoned:
       asked.end = Failed(Abandoned());
@@ -442,9 +458,10 @@ Status QueryWorkers::ExplainEnd(Asked& asked, const Status& failed) {
     return why;
   }
   ++ended_[static_cast<size_t>(Reason::kCrash)];
-  refuse(QueryLimit::kCrash, "",
-         fmt::format("it ended the process that computed it ({})",
-                     status ? DescribeEnd(*status) : "it broke the protocol"));
+  asked.end = Failed(Refuse(asked, QueryLimit::kCrash,
+                            fmt::format("it ended the process that computed it ({})",
+                                        status ? DescribeEnd(*status) : "it broke the protocol")),
+                     QueryLimit::kCrash);
   return Status::Ok();
 }
 

@@ -46,7 +46,7 @@ struct QueryWorkersOptions {
 // kind that has taken kDemoteCpuMs of the processor runs in the idle class from then on: only when
 // nobody else needs the processor. So a cheap one is answered soon on a busy machine, and an
 // expensive one slows nobody down.
-constexpr int64_t kDemoteCpuMs = 250;
+constexpr int64_t kDemoteCpuMs = 100;
 constexpr int32_t kFixedWorkersMax = 2;
 // A worker that has more memory of its own is ended.
 constexpr int64_t kWorkerOtherBytesMax = kUncountedBytesMax + (64LL << 20);
@@ -100,6 +100,7 @@ class QueryWorkers final : public QueryService {
   Status HandOver(Asked& asked, const ViewBounds& views);
   Status Tick(Asked& asked) const;
   Status ExplainEnd(Asked& asked, const Status& failed);
+  Status Refuse(const Asked& asked, QueryLimit limit, const std::string& why);
   void NoteUnreadable(const Asked& asked, const EndMessage& end);
   std::string ReadFile(const std::string& path);
 

@@ -17,7 +17,7 @@ class RefusedQuestions {
  public:
   using Time = std::chrono::steady_clock::time_point;
   static constexpr std::chrono::minutes kRefused{10};
-  static constexpr size_t kQuestionsMax = 1'000;  // beyond it, the oldest is forgotten
+  static constexpr size_t kQuestionsMax = 200;  // of 64 KiB; beyond it, the oldest is forgotten
 
   struct Refusal {
     QueryLimit limit = QueryLimit::kNone;
@@ -32,7 +32,8 @@ class RefusedQuestions {
     Refusal refusal;
   };
   std::mutex mutex_;
-  std::map<size_t, Refused> questions_;  // by the hash of the SQL text; under mutex_
+  // By the whole text: with a hash, one could have another's question refused. Under mutex_.
+  std::map<std::string, Refused, std::less<>> questions_;
 };
 
 }  // namespace sightline

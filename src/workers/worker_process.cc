@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <sched.h>
 #include <spawn.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -85,7 +86,7 @@ std::vector<char*> Pointers(std::vector<std::string>& texts) {
 
 Result<std::unique_ptr<WorkerProcess>> WorkerProcess::Spawn(const std::string& program,
                                                             std::vector<std::string> arguments,
-                                                            std::string_view setup) {
+                                                            const std::string& setup, int nice) {
   auto sockets = SocketPair();
   if (!sockets.ok()) return sockets.status();
   auto& [ours, theirs] = sockets.value();
@@ -95,8 +96,13 @@ Result<std::unique_ptr<WorkerProcess>> WorkerProcess::Spawn(const std::string& p
   Detach(&attributes.attributes);
   std::vector<std::string> environment = Environment();
   pid_t pid = 0;
-  const int error = posix_spawn(&pid, program.c_str(), &files.actions, &attributes.attributes,
-                                Pointers(arguments).data(), Pointers(environment).data());
+  int error = 0;
+  // A process begins with the priority of the thread that starts it, so this thread is a new one.
+  std::thread([&] {
+    if (nice > 0) setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), nice);
+    error = posix_spawn(&pid, program.c_str(), &files.actions, &attributes.attributes,
+                        Pointers(arguments).data(), Pointers(environment).data());
+  }).join();
   if (error != 0)
     return Status::Retry(fmt::format("cannot start a query worker: {}", std::strerror(error)));
   std::unique_ptr<WorkerProcess> worker(new WorkerProcess(pid, std::move(ours)));

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -21,10 +22,11 @@ class WorkerProcess {
  public:
   // Starts `program` with `arguments` (the first is its name), an empty environment and no
   // descriptor but the channel, which is kWorkerChannel there. Does not wait until the worker is
-  // ready. kRetry: the system has no room for a process.
+  // ready. `nice` lowers its priority from its first instruction on (nice(2)). kRetry: the system
+  // has no room for a process.
   static Result<std::unique_ptr<WorkerProcess>> Spawn(const std::string& program,
                                                       std::vector<std::string> arguments,
-                                                      std::string_view setup);
+                                                      const std::string& setup, int nice);
   // Kills the process if it still runs. The caller has called Leave(), or the process is reaped
   // here, which may take until the kernel lets it go.
   ~WorkerProcess();
@@ -33,6 +35,7 @@ class WorkerProcess {
 
   Channel& channel() { return channel_; }
   pid_t pid() const { return pid_; }
+  std::chrono::steady_clock::time_point started() const { return started_; }
   // The memory that only this process has; 0 if the system does not say.
   int64_t OwnBytes() const;
   // The processor time of all its threads, in milliseconds, by steps of about 10.
@@ -55,6 +58,7 @@ class WorkerProcess {
   WorkerProcess(pid_t pid, std::unique_ptr<const File> socket);
 
   const pid_t pid_;
+  const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
   Channel channel_;
   const File memory_, times_;  // /proc/<pid>/statm and stat
   std::optional<int> ended_;
