@@ -125,6 +125,73 @@ TEST_F(QueryEngineTest, ReadsOnlyTheFilesThatWhereLeaves) {
   EXPECT_EQ(FilesOf("SELECT 1"), 0);
 }
 
+// What DuckDB understands in its own way leaves out no file: its answer must not depend on ours.
+TEST_F(QueryEngineTest, OnlyPlainComparisonsLeaveOutFiles) {
+  constexpr int64_t kAll = 3;
+  auto files = [&](const std::string& condition) {
+    return FilesOf("SELECT * FROM item_counts WHERE " + condition);
+  };
+  for (const char* oid : {"2.0", "2.4", "2e0", "' 2'", "'2.0'", "'02'", "'+2'", "2::DOUBLE",
+                          "CAST('2' AS BIGINT)", "abs(2)", "NULL", "9223372036854775808"}) {
+    EXPECT_EQ(files(fmt::format("geographical_location_oid = {}", oid)), kAll) << oid;
+    EXPECT_EQ(files(fmt::format("geographical_location_oid IN (2, {})", oid)), kAll) << oid;
+  }
+  EXPECT_EQ(files("geographical_location_oid = '2'"), 1);
+  EXPECT_EQ(files("geographical_location_oid = -2"), 0);
+  for (const char* day : {"'2026-01-02 (BC)'", "' 2026-01-02'", "'2026-01-02x'", "'12026-01-02'",
+                          "'infinity'", "'2026-01-02 12:00:00'", "TIMESTAMP '2026-01-02'",
+                          "DATE '2026-01-02' + 0", "NULL", "DATE '2026-01-02 00:00:00'"}) {
+    EXPECT_EQ(files(fmt::format("date >= {}", day)), kAll) << day;
+  }
+  for (const char* time :
+       {"'2026-01-02 (BC)'", "'2026-01-02 24:00:00'", "'2026-01-02 00:00:00+99'",
+        "'2026-01-02 00:00:00.0000001'", "'2026-01-02 00:00:00 Europe/Berlin'", "'epoch'"}) {
+    EXPECT_EQ(files(fmt::format("window_start >= {}", time)), kAll) << time;
+  }
+  EXPECT_EQ(files("window_start >= '2026-01-03 00:00:00+09:30'"), 1) << "a zone moves it";
+  EXPECT_EQ(files("window_start >= TIMESTAMPTZ '2026-01-03T00:00:00.5Z'"), 0);
+  EXPECT_EQ(files("window_start >= DATE '2026-01-02'"), 1);
+  EXPECT_EQ(files("date + 0 >= '2026-01-02'"), kAll);
+  EXPECT_EQ(Sql("SELECT sum(item_count)::BIGINT AS n FROM item_counts "
+                "WHERE geographical_location_oid IN (2.0, 3)"),
+            "{\"n\":104}\n");
+}
+
+TEST_F(QueryEngineTest, ATableWhoseOtherRowsMatterIsReadWhole) {
+  constexpr int64_t kAll = 3;
+  auto joined = [&](const std::string& join, const std::string& on, const std::string& where) {
+    return FilesOf(
+        fmt::format("SELECT 1 FROM locations a {} item_counts b {} WHERE {}", join, on, where));
+  };
+  const std::string on = "ON a.geographical_location_oid = b.geographical_location_oid";
+  const std::string two = "b.geographical_location_oid = 2";
+  for (const char* kind : {"JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"})
+    EXPECT_EQ(joined(kind, on, two), 1) << kind;
+  EXPECT_EQ(joined("CROSS JOIN", "", two), 1);
+  EXPECT_EQ(joined("POSITIONAL JOIN", "", two), kAll);
+  const std::string as_of = "ON a.geographical_location_oid >= b.geographical_location_oid";
+  EXPECT_EQ(joined("ASOF JOIN", as_of, two), kAll);
+  EXPECT_EQ(FilesOf("SELECT 1 FROM item_counts b ASOF JOIN locations a ON "
+                    "b.geographical_location_oid >= a.geographical_location_oid WHERE " +
+                    two),
+            1);
+  // An outer `b`, because that of a semi join is not visible.
+  EXPECT_EQ(FilesOf("SELECT (SELECT count(*) FROM locations a SEMI JOIN item_counts b " + on +
+                    " WHERE b.geographical_location_oid = 2) FROM locations b"),
+            kAll);
+  EXPECT_EQ(FilesOf("SELECT 1 FROM item_counts TABLESAMPLE 5 ROWS WHERE date = '2026-01-02'"),
+            kAll);
+  EXPECT_EQ(FilesOf("SELECT 1 FROM item_counts WHERE date = '2026-01-02' USING SAMPLE 5 ROWS"),
+            kAll);
+  EXPECT_EQ(FilesOf("SELECT 1 FROM item_counts b, ledger b WHERE b.date = '2026-01-02'"), kAll);
+  // The last row before a time, of which a bound on the right side would leave nothing.
+  EXPECT_EQ(Sql("SELECT count(*) AS n FROM item_counts a ASOF JOIN item_counts b ON "
+                "a.geographical_location_oid = b.geographical_location_oid AND "
+                "a.item_name = b.item_name AND a.window_start >= b.window_start "
+                "WHERE b.date = '2026-01-01'"),
+            "{\"n\":4}\n");
+}
+
 TEST_F(QueryEngineTest, TopRanksByCountThenBytes) {
   lake->state.pending_counts = Shared<CountIncrement>(
       {Increment(5, "b", 0, 3), Increment(5, "a", 0, 3), Increment(5, "\xC3\xA4", 0, 3),

@@ -1,5 +1,8 @@
 #include "sql/sql_bounds.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <boost/json/value.hpp>
 #include <charconv>
 #include <optional>
@@ -18,15 +21,51 @@ const json::object* Child(const json::object& object, std::string_view key) {
   return value == nullptr ? nullptr : value->if_object();
 }
 
-// Appends the tables of a tree of joins.
-void Leaves(const json::object& from, std::vector<const json::object*>& tables) {
-  if (TextOf(from, "type") == "JOIN") {
-    for (const char* side : {"left", "right"}) {
-      if (const json::object* child = Child(from, side)) Leaves(*child, tables);
-    }
-  } else {
-    tables.push_back(&from);
+// Whether `object` has something under `key`: null, false and empty lists are nothing.
+bool Has(const json::object& object, std::string_view key) {
+  const json::value* value = object.if_contains(key);
+  if (value == nullptr || value->is_null()) return false;
+  return !value->is_array() || !value->get_array().empty();
+}
+
+// A table, subquery or function in FROM.
+struct Source {
+  const json::object* node;
+  std::string name;
+  // Every row of FROM that passes a condition on this source comes from rows of the source that
+  // pass it, and leaving out its other rows changes none of these.
+  bool may_skip;
+};
+
+std::string NameOf(const json::object& source) {
+  if (const std::string_view alias = TextOf(source, "alias"); !alias.empty()) return Lower(alias);
+  const json::object* function = Child(source, "function");
+  if (function != nullptr) return Lower(TextOf(*function, "function_name"));
+  return Lower(TextOf(source, "table_name"));
+}
+
+// Appends the sources of a tree of joins. A join of any kind makes a row from one row of each side,
+// or from one row of one side and nulls, which no comparison accepts. There are three exceptions.
+// An ASOF JOIN chooses a row of its right side, and a positional join a row of either side, by
+// looking at the others. The right side of SEMI and ANTI is not visible in WHERE: what has its name
+// there is another table.
+void Sources(const json::object& from, bool may_skip, std::vector<Source>& sources) {
+  const bool is_plain = !Has(from, "sample");  // a sample depends on all rows
+  if (TextOf(from, "type") != "JOIN" || !TextOf(from, "alias").empty()) {
+    // With renamed columns, a name in the clause need not mean the table's column of that name.
+    sources.push_back(
+        {&from, NameOf(from), may_skip && is_plain && !Has(from, "column_name_alias")});
+    return;
   }
+  const std::string_view how = TextOf(from, "ref_type"), kind = TextOf(from, "join_type");
+  const bool is_asof = how == "ASOF";
+  const bool is_known = is_asof || how == "REGULAR" || how == "NATURAL" || how == "CROSS";
+  const bool is_half = kind == "SEMI" || kind == "ANTI";
+  const bool is_whole = kind == "INNER" || kind == "LEFT" || kind == "RIGHT" || kind == "FULL";
+  const bool left = may_skip && is_plain && is_known && (is_half || is_whole);
+  if (const json::object* child = Child(from, "left")) Sources(*child, left, sources);
+  const bool right = left && !is_asof && !is_half;
+  if (const json::object* child = Child(from, "right")) Sources(*child, right, sources);
 }
 
 // A comparison `column op constants`. BETWEEN and IN have several constants.
@@ -35,21 +74,23 @@ struct Comparison {
   std::vector<const json::object*> constants;
 };
 
-// The constant of an expression, perhaps inside casts to a date or time; nullptr: it is not
-// constant.
-const json::object* Constant(const json::object& expression) {
-  if (TextOf(expression, "class") == "CAST") {
-    const json::object* type = Child(expression, "cast_type");
-    const json::object* child = Child(expression, "child");
-    const std::string_view id = type == nullptr ? std::string_view() : TextOf(*type, "id");
-    if (child == nullptr ||
-        (id != "DATE" && id != "TIMESTAMP" && id != "TIMESTAMP WITH TIME ZONE")) {
-      return nullptr;
-    }
-    return Constant(*child);
-  }
-  if (TextOf(expression, "type") != "VALUE_CONSTANT") return nullptr;
-  return Child(expression, "value");
+bool IsConstant(const json::object& expression, std::string_view type) {
+  const json::object* value = Child(expression, "value");
+  if (TextOf(expression, "type") != "VALUE_CONSTANT" || value == nullptr) return false;
+  const json::object* known = Child(*value, "type");
+  return known != nullptr && TextOf(*known, "id") == type;
+}
+
+const json::value* ValueOf(const json::object& constant) {
+  const json::object* value = Child(constant, "value");
+  return value == nullptr ? nullptr : value->if_contains("value");
+}
+
+// The text of a constant; none: it is not a text.
+std::optional<std::string_view> Text(const json::object& expression) {
+  const json::value* value = ValueOf(expression);
+  if (!IsConstant(expression, "VARCHAR") || value == nullptr || !value->is_string()) return {};
+  return std::string_view(value->get_string());
 }
 
 bool SetColumn(const json::object& expression, Comparison& comparison) {
@@ -75,12 +116,12 @@ std::string Mirrored(std::string_view op) {
   return std::string(op);
 }
 
+// Whether its operands are constants, only the types of the columns will say.
 std::optional<Comparison> ComparisonOf(const json::object& expression) {
   Comparison comparison{.op = std::string(TextOf(expression, "type"))};
   auto add = [&](const json::object* operand) {
-    const json::object* constant = operand == nullptr ? nullptr : Constant(*operand);
-    comparison.constants.push_back(constant);
-    return constant != nullptr;
+    comparison.constants.push_back(operand);
+    return operand != nullptr;
   };
   if (comparison.op == "COMPARE_BETWEEN") {
     const json::object* input = Child(expression, "input");
@@ -110,27 +151,36 @@ std::optional<Comparison> ComparisonOf(const json::object& expression) {
   return {};
 }
 
+// A whole number, or its digits as DuckDB would write them. What else DuckDB makes of a text or of
+// a fraction ("7.0", " 7", 7e0) is its own.
 std::optional<LocationId> LocationOf(const json::object& constant) {
-  const json::value* value = constant.if_contains("value");
-  if (value == nullptr) return {};
-  if (value->is_int64()) return LocationId{value->get_int64()};
-  if (!value->is_string()) return {};
-  const json::string& text = value->get_string();
+  for (const char* type : {"TINYINT", "SMALLINT", "INTEGER", "BIGINT"}) {
+    const json::value* value = ValueOf(constant);
+    if (IsConstant(constant, type) && value != nullptr && value->is_int64())
+      return LocationId{value->get_int64()};
+  }
+  const std::optional<std::string_view> text = Text(constant);
+  if (!text) return {};
   int64_t oid = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), oid);
-  if (error != std::errc{} || end != text.data() + text.size()) return {};
-  return LocationId{oid};
+  std::from_chars(text->data(), text->data() + text->size(), oid);
+  return fmt::format("{}", oid) == *text ? std::optional(LocationId{oid}) : std::nullopt;
 }
 
-// The days in which a constant may lie, [first, end): one day, or three where the text may end with
-// a time zone, which can move it by a day either way.
-std::optional<std::pair<Day, Day>> DaysOf(const json::object& constant) {
-  const std::string_view text = TextOf(constant, "value");
-  const std::optional<Day> day = ParseDay(text.substr(0, 10));
-  if (!day) return {};
-  if (text.size() > 10 && text[10] != ' ' && text[10] != 'T') return {};
-  const int64_t slack = text.size() > 19 ? 1 : 0;
-  return std::pair{Day{day->v - slack}, Day{day->v + 1 + slack}};
+// The days in which a constant may lie, [first, end). It is an exact ISO text, plain or in one cast
+// (TIMESTAMP '2026-01-05 10:03:00').
+std::optional<std::pair<Day, Day>> DaysOf(const json::object& constant, bool is_date) {
+  if (TextOf(constant, "class") != "CAST") {
+    const std::optional<std::string_view> text = Text(constant);
+    return text && (!is_date || text->size() == 10) ? ParseDays(*text) : std::nullopt;
+  }
+  const json::object* type = Child(constant, "cast_type");
+  const json::object* child = Child(constant, "child");
+  const std::optional<std::string_view> text = child == nullptr ? std::nullopt : Text(*child);
+  if (type == nullptr || !text) return {};
+  const std::string_view id = TextOf(*type, "id");
+  if (id == "DATE") return text->size() == 10 ? ParseDays(*text) : std::nullopt;
+  const bool is_time = id == "TIMESTAMP" || id == "TIMESTAMP WITH TIME ZONE";
+  return is_time && !is_date ? ParseDays(*text) : std::nullopt;
 }
 
 // The bounds are whole days, so a comparison with a time keeps all of that time's day.
@@ -138,7 +188,7 @@ std::optional<ReadBounds> DayBounds(const Comparison& comparison) {
   ReadBounds bounds;
   std::vector<std::pair<Day, Day>> days;
   for (const json::object* constant : comparison.constants) {
-    const auto of = DaysOf(*constant);
+    const auto of = DaysOf(*constant, comparison.column == "date");
     if (!of) return {};
     days.push_back(*of);
   }
@@ -214,21 +264,21 @@ std::map<const json::object*, ReadBounds> BoundsOf(const json::object& select) {
   const json::object* from = Child(select, "from_table");
   const json::object* where = Child(select, "where_clause");
   if (from == nullptr || where == nullptr) return bounds;
-  std::vector<const json::object*> tables;
-  Leaves(*from, tables);
+  std::vector<Source> sources;
+  Sources(*from, !Has(select, "sample"), sources);
   std::vector<Comparison> conditions;
   Conditions(*where, conditions);
-  for (const json::object* table : tables) {
-    if (TextOf(*table, "type") != "BASE_TABLE") continue;
-    // With renamed columns, a name in the clause need not mean the table's column of that name.
-    const json::value* renamed = table->if_contains("column_name_alias");
-    if (renamed == nullptr || !renamed->is_array() || !renamed->get_array().empty()) continue;
-    const std::string_view alias = TextOf(*table, "alias");
-    const std::string name = Lower(alias.empty() ? TextOf(*table, "table_name") : alias);
+  for (const Source& source : sources) {
+    if (!source.may_skip || TextOf(*source.node, "type") != "BASE_TABLE") continue;
+    // DuckDB lets two tables have one name, as long as no column is of both.
+    const bool is_alone = std::ranges::count(sources, source.name, &Source::name) == 1;
     for (const Comparison& comparison : conditions) {
       // A column without a table name certainly belongs to this table only if there is no other.
-      if (comparison.table.empty() ? tables.size() > 1 : comparison.table != name) continue;
-      if (const auto narrower = BoundsOfOne(comparison)) bounds[table].Narrow(*narrower);
+      const bool is_its_own = comparison.table.empty()
+                                  ? sources.size() == 1
+                                  : is_alone && comparison.table == source.name;
+      if (!is_its_own) continue;
+      if (const auto narrower = BoundsOfOne(comparison)) bounds[source.node].Narrow(*narrower);
     }
   }
   return bounds;
