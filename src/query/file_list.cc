@@ -1,8 +1,12 @@
 #include "query/file_list.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <set>
 #include <tuple>
+
+#include "sql/calendar.h"
 
 namespace sightline {
 namespace {
@@ -27,6 +31,9 @@ void TakeLocation(const std::vector<LakeFile>& files, std::optional<LocationId> 
     if (MayHold(*file, bounds)) found.push_back(&*file);
   }
 }
+
+// Where DuckDB may see the end of a directory, or a path that has no directories.
+constexpr std::string_view kNotInPaths = "\\?\n";
 
 }  // namespace
 
@@ -83,6 +90,28 @@ std::vector<const LakeFile*> FileList::Select(const ReadBounds& bounds) const {
     take(*day->second);
   }
   return found;
+}
+
+bool FileList::PathTells(const LakeFile& file) const {
+  if (root_.find('=') != std::string::npos || root_.find_first_of(kNotInPaths) != std::string::npos)
+    return false;
+  if (file.path.find_first_of(kNotInPaths) != std::string::npos) return false;
+  bool location = false, day = false;
+  std::string_view rest = file.path;
+  for (size_t end = rest.find('/'); end != std::string_view::npos; end = rest.find('/')) {
+    const std::string_view directory = rest.substr(0, end);
+    rest.remove_prefix(end + 1);
+    if (directory.find('=') == std::string_view::npos) continue;
+    if (file.location && !location &&
+        directory == fmt::format("geographical_location_oid={}", file.location->v)) {
+      location = true;
+    } else if (file.day && !day && directory == "date=" + FormatDay(*file.day)) {
+      day = true;
+    } else if (!directory.starts_with("bucket=")) {  // no column that anybody reads
+      return false;
+    }
+  }
+  return location == file.location.has_value() && day == file.day.has_value();
 }
 
 bool FileList::Has(std::string_view path) const {

@@ -19,9 +19,10 @@
 namespace sightline {
 
 struct LakeFile {
-  // Relative to FileList::root(), as on disk (not URL-encoded). Its directories hold the partition
-  // values: "geographical_location_oid=7001/date=2026-01-05/part-0.parquet". A file whose path has
-  // no location has that column inside; in a table with days, every path has "date=".
+  // Relative to FileList::root(), as on disk (not URL-encoded). Its directories usually say the
+  // partition values, "geographical_location_oid=7001/date=2026-01-05/part-0.parquet", but what
+  // counts is what the log says: `location` and `day`. A file without a location has that column
+  // inside; in a table with days, every file has one.
   std::string path;
   int64_t rows = 0, bytes = 0;
   std::optional<LocationId> location;  // of the partition; none: several locations
@@ -37,7 +38,8 @@ struct LakeFile {
 class FileList {
  public:
   FileList() = default;
-  // `root` is the table's directory, absolute and without a trailing slash.
+  // `root` is the table's directory, without a trailing slash: absolute, or relative to the working
+  // directory of the process that reads the files.
   FileList(std::string root, std::vector<LakeFile> files);
 
   // A list without `removed` (compared by path and day) and with `added`.
@@ -48,8 +50,12 @@ class FileList {
   // shares the file's day. O(days in the bounds x log(files a day) x locations + found).
   std::vector<const LakeFile*> Select(const ReadBounds& bounds) const;
 
+  // Absolute if the root is.
   std::string AbsolutePath(const LakeFile& file) const { return root_ + "/" + file.path; }
-  // Whether the file with this absolute path is in the list. O(size).
+  // Whether a reader who takes every directory `name=value` of the whole path for a value of a
+  // column (DuckDB's hive_partitioning) learns exactly the location and the day of the log.
+  bool PathTells(const LakeFile& file) const;
+  // Whether the file with this path, as AbsolutePath() returns it, is in the list. O(size).
   bool Has(std::string_view path) const;
   const std::string& root() const { return root_; }
   size_t size() const { return size_; }

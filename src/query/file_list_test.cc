@@ -42,6 +42,31 @@ TEST(FileListTest, WhatIsNotSaidMayBeAnything) {
   EXPECT_EQ(Paths(files, {.first_day = {5}, .end_day = {6}}), (Strings{"loose", "bucket", "1/5"}));
 }
 
+TEST(FileListTest, KnowsWhetherAPathTellsWhatTheLogSays) {
+  auto tells = [](const std::string& root, const std::string& path, bool has_location = true) {
+    LakeFile file{.path = path, .day = Day{20458}};
+    if (has_location) file.location = LocationId{-7};
+    return FileList(root, {}).PathTells(file);
+  };
+  const std::string good = "geographical_location_oid=-7/date=2026-01-05/part-0.parquet";
+  for (const char* root : {"/lake/counts", "counts"}) EXPECT_TRUE(tells(root, good)) << root;
+  for (const char* root : {"/date=2020-01-01/counts", "/a=b", "x\\date=2020-01-01"})
+    EXPECT_FALSE(tells(root, good)) << root;
+  EXPECT_TRUE(tells("r", "any/date=2026-01-05/geographical_location_oid=-7/x=y.parquet"));
+  EXPECT_TRUE(tells("r", "date=2026-01-05/bucket=3/part-0.parquet", /*has_location=*/false));
+  EXPECT_FALSE(tells("r", good, /*has_location=*/false));
+  for (const char* path :
+       {"part-0.parquet", "date=2026-01-05/part-0.parquet",
+        "geographical_location_oid=7/date=2026-01-05/part-0.parquet",
+        "geographical_location_oid=-7/date=2026-01-06/part-0.parquet",
+        "geographical_location_oid=-07/date=2026-01-05/part-0.parquet",
+        "date=2026-01-06/geographical_location_oid=-7/date=2026-01-05/part-0.parquet",
+        "geographical_location_oid=-7/date=2026-01-05/item_count=3/part-0.parquet",
+        "geographical_location_oid=-7/date=2026-01-05/x?/part-0.parquet"}) {
+    EXPECT_FALSE(tells("r", path)) << path;
+  }
+}
+
 TEST(FileListTest, VersionsShareDays) {
   const FileList old("/lake", {File(1, 5), File(2, 5), File(1, 6)});
   LakeFile packed = File(1, 5);

@@ -163,19 +163,15 @@ Result<CheckedSql> QueryEngine::Session::Check(std::string_view sql) const {
 
 // The paths go into a DuckDB variable, not into the view's SQL: a table may have hundreds of
 // thousands of files, and a variable needs no quoting and no parsing.
-Status QueryEngine::Session::SetPaths(const std::string& variable,
-                                      const std::vector<std::string>& paths) {
+Status QueryEngine::Session::SetList(const std::string& variable, duckdb_type type,
+                                     const std::vector<duck::Value>& values) {
   Result<duck::Prepared> prepared =
       duck::Prepare(connection_, fmt::format("SET VARIABLE {} = ?", variable));
   if (!prepared.ok()) return prepared.status();
-  std::vector<duck::Value> values;
   std::vector<duckdb_value> handles;
-  for (const std::string& path : paths) {
-    values.emplace_back(duckdb_create_varchar_length(path.data(), path.size()));
-    handles.push_back(values.back().get());
-  }
-  const duck::LogicalType text(duckdb_create_logical_type(DUCKDB_TYPE_VARCHAR));
-  const duck::Value list(duckdb_create_list_value(text.get(), handles.data(), handles.size()));
+  for (const duck::Value& value : values) handles.push_back(value.get());
+  const duck::LogicalType element(duckdb_create_logical_type(type));
+  const duck::Value list(duckdb_create_list_value(element.get(), handles.data(), handles.size()));
   if (duckdb_bind_value(prepared.value().get(), 1, list.get()) != DuckDBSuccess) {
     return Status::Stop("cannot pass the list of files to DuckDB");
   }
@@ -186,27 +182,45 @@ Status QueryEngine::Session::SetPaths(const std::string& variable,
   return Status::Stop(duckdb_result_error(result_set.out()));
 }
 
+Status QueryEngine::Session::SetFiles(const ViewPart& part, const FileList& files,
+                                      const std::vector<const LakeFile*>& selected) {
+  std::vector<duck::Value> paths, locations, dates;
+  for (const LakeFile* file : selected) {
+    const std::string path = files.AbsolutePath(*file);
+    paths.emplace_back(duckdb_create_varchar_length(path.data(), path.size()));
+    if (!part.is_apart) continue;
+    if (part.has_location) locations.emplace_back(duckdb_create_int64(file->location->v));
+    if (part.has_date) dates.emplace_back(duckdb_create_date({static_cast<int32_t>(file->day->v)}));
+  }
+  RETURN_IF_ERROR(SetList(part.variable, DUCKDB_TYPE_VARCHAR, paths));
+  if (!locations.empty())
+    RETURN_IF_ERROR(SetList(LocationsOf(part.variable), DUCKDB_TYPE_BIGINT, locations));
+  return dates.empty() ? Status::Ok() : SetList(DatesOf(part.variable), DUCKDB_TYPE_DATE, dates);
+}
+
 // One read_parquet() call needs files of one shape. So the files are grouped by which partition
-// values their paths hold and by whether they have the column `lost`.
+// values they have, by whether their paths tell these, and by whether they have the column `lost`.
 std::vector<ViewPart> QueryEngine::Session::FileParts(const FileList& files,
                                                       const ReadBounds& bounds, bool is_ledger,
                                                       Status& failed) {
-  std::map<std::tuple<bool, bool, bool>, std::vector<std::string>> groups;
+  std::map<std::tuple<bool, bool, bool, bool>, std::vector<const LakeFile*>> groups;
   const auto selected = files.Select(bounds);
   core_->files_selected += static_cast<int64_t>(selected.size());
   for (const LakeFile* file : selected) {
-    groups[{file->location.has_value(), !is_ledger && file->day.has_value(),
-            is_ledger && !file->has_lost}]
-        .push_back(files.AbsolutePath(*file));
+    const bool has_location = file->location.has_value();
+    const bool has_date = !is_ledger && file->day.has_value();
+    const bool is_apart = (has_location || has_date) && !files.PathTells(*file);
+    groups[{has_location, has_date, is_apart, is_ledger && !file->has_lost}].push_back(file);
   }
   std::vector<ViewPart> parts;
-  for (const auto& [how, paths] : groups) {
-    const auto& [location_in_path, date_in_path, may_lack_lost] = how;
+  for (const auto& [how, group] : groups) {
+    const auto& [has_location, has_date, is_apart, may_lack_lost] = how;
     parts.push_back({.variable = fmt::format("sightline_files_{}", ++variables_),
-                     .location_in_path = location_in_path,
-                     .date_in_path = date_in_path,
+                     .has_location = has_location,
+                     .has_date = has_date,
+                     .is_apart = is_apart,
                      .may_lack_lost = may_lack_lost});
-    if (Status set = SetPaths(parts.back().variable, paths); !set.ok()) failed = std::move(set);
+    if (Status set = SetFiles(parts.back(), files, group); !set.ok()) failed = std::move(set);
   }
   return parts;
 }

@@ -68,7 +68,11 @@ class QueryEngine::Session {
   std::string LocationNames();
   std::vector<ViewPart> FileParts(const FileList& files, const ReadBounds& bounds, bool is_ledger,
                                   Status& failed);
-  Status SetPaths(const std::string& variable, const std::vector<std::string>& paths);
+  // Sets the variables from which `part` takes its files and, if it reads them apart, their values.
+  Status SetFiles(const ViewPart& part, const FileList& files,
+                  const std::vector<const LakeFile*>& selected);
+  Status SetList(const std::string& variable, duckdb_type type,
+                 const std::vector<duck::Value>& values);
   // Prepares `sql`; casts columns that DuckReader cannot read to text, JSON or timestamps.
   Result<duck::Prepared> Prepare(const std::string& sql, std::vector<Column>& columns);
 

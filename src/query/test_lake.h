@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -38,14 +39,16 @@ inline CountIncrement Increment(int64_t location, std::string item, int64_t minu
 
 class TestLake final : public LakeSource {
  public:
-  TestLake() {
+  // `below` is a folder inside of the temporary directory in which the tables lie; empty: none.
+  explicit TestLake(const std::string& below = "") {
     // A file system in memory where there is one: DuckDB waits for the disk after each file.
     const bool in_memory = std::filesystem::exists("/dev/shm");
     std::string name =
         (in_memory ? std::string("/dev/shm") : std::filesystem::temp_directory_path().string()) +
         "/sightline-lake-XXXXXX";
     CHECK(mkdtemp(name.data()) != nullptr);
-    directory_ = name;
+    temporary_ = name;
+    directory_ = temporary_ / below;
     state.counts_files = FileList(directory() + "/item_count_increments", {});
     state.ledger_files = FileList(directory() + "/ledger", {});
     Result<duck::Database> database = duck::Open({{"threads", "1"}});
@@ -56,7 +59,7 @@ class TestLake final : public LakeSource {
     connection_ = std::move(connection).value();
     CHECK(scans_.Register(connection_).ok());
   }
-  ~TestLake() override { std::filesystem::remove_all(directory_); }
+  ~TestLake() override { std::filesystem::remove_all(temporary_); }
 
   // Writes rows as files: one a location and day, or, `bucketed`, one a day with the oid inside.
   void WriteCounts(const std::vector<CountIncrement>& rows, bool bucketed = false) {
@@ -103,6 +106,20 @@ class TestLake final : public LakeSource {
     state.ledger_files = state.ledger_files.With({{file}}, {});
   }
 
+  // Moves each file of counts to the path that `path` returns. The log still knows its location and
+  // day.
+  void MoveCounts(const std::function<std::string(const LakeFile&)>& path) {
+    std::vector<LakeFile> moved;
+    for (const LakeFile* file : state.counts_files.Select({})) {
+      moved.push_back(*file);
+      moved.back().path = path(*file);
+      const std::filesystem::path to = state.counts_files.AbsolutePath(moved.back());
+      std::filesystem::create_directories(to.parent_path());
+      std::filesystem::rename(state.counts_files.AbsolutePath(*file), to);
+    }
+    state.counts_files = FileList(state.counts_files.root(), moved);
+  }
+
   Result<std::shared_ptr<const LakeState>> Current() override {
     return std::make_shared<const LakeState>(state);
   }
@@ -120,7 +137,7 @@ class TestLake final : public LakeSource {
     CHECK(copied.ok());
   }
 
-  std::filesystem::path directory_;
+  std::filesystem::path temporary_, directory_;
   RowScans scans_;
   duck::Database database_;
   duck::Connection connection_;

@@ -21,11 +21,18 @@ std::set<std::string> ViewNames();
 // empty, the rows of the table function call `from`.
 struct ViewPart {
   std::string variable, from;
-  bool location_in_path = false;  // hive directories: geographical_location_oid=.../date=...
-  bool date_in_path = false;
+  // Which columns are not in the files, because they are the values of the files' partitions.
+  bool has_location = false, has_date = false;
+  // Those values are the elements of the variables LocationsOf(variable) and DatesOf(variable), in
+  // the order of the files. False: the paths have them, as geographical_location_oid=.../date=...,
+  // and nothing else that DuckDB could take for a value.
+  bool is_apart = false;
   // Of the ledger: the files may lack the column `lost`, which is null then.
   bool may_lack_lost = false;
 };
+
+std::string LocationsOf(std::string_view variable);
+std::string DatesOf(std::string_view variable);
 
 // Each returns a SELECT statement. `locations` is the FROM item that has the current names.
 std::string IncrementsSql(const std::vector<ViewPart>& parts, const Scope& scope);
