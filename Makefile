@@ -41,10 +41,11 @@ chaos: deps build/release/build.ninja ## ten minutes of faults on three Kafka br
 	@cmake --build build/release --target sightline generate
 	@python3 -B tests/system/system_test.py --binary $(SIGHTLINE) --only kafka_chaos --seed $(SEED) --seconds $(CHAOS)
 
-attack: deps build/release/build.ninja ## an operator's life and hostile SQL for ATTACK seconds each, then the simulator on 100,000 seeds (SEED=1 ATTACK=3600)
-	@cmake --build build/release --target sightline sightline_sim
+attack: deps build/release/build.ninja ## an operator's life and hostile SQL for ATTACK seconds each, then 100,000 questions and seeds of the simulator (SEED=1 ATTACK=3600)
+	@cmake --build build/release --target sightline sightline_sim sightline_pruning
 	@python3 -B tests/system/system_test.py --binary $(SIGHTLINE) --only operator_hour --seed $(SEED) --seconds $(ATTACK)
 	@python3 -B tests/system/system_test.py --binary $(SIGHTLINE) --only hostile_corpus --only hostile_askers --seed $(SEED) --seconds $(ATTACK)
+	@build/release/tests/pruning/sightline_pruning --seed $(SEED)000 --questions 100000
 	@build/release/tests/sim/sightline_sim --first $(SEED) --seeds 100000
 
 bench: deps-run build/release/build.ninja ## benchmarks; their results are checked (N=events)

@@ -17,6 +17,7 @@ Result<std::unique_ptr<QueryEngine>> QueryEngine::Create(std::shared_ptr<LakeSou
   core->source = std::move(source);
   core->queries_max = options.queries_max;
   core->window_size = options.window_size;
+  core->prune = options.prune;
   core->memory_bytes_max = options.memory_bytes_max;
   if (!duck::BoundMemory(options.memory_bytes_max + kUncountedBytesMax))
     LogWarning(
@@ -87,7 +88,10 @@ Result<ResultTable> QueryEngine::Run(std::string_view sql, const Scope& scope,
   Result<CheckedSql> checked = session->Check(sql);
   if (!checked.ok()) return session->Explain(checked.status());
   // Only the views that the statement reads exist, each over the files that it may need.
-  RETURN_IF_ERROR(session->AddViews(checked.value().tables));
+  ViewBounds views = std::move(checked.value().tables);
+  if (!core_->prune)
+    for (auto& [view, bounds] : views) bounds = ReadBounds();
+  RETURN_IF_ERROR(session->AddViews(views));
   return Session::Answer(std::move(session), std::string(sql));
 }
 

@@ -31,6 +31,7 @@ struct QueryEngineOptions {
   int32_t threads = 2;
   int32_t queries_max = 4;
   Millis window_size{60'000};  // of the stored counts
+  bool prune = true;           // false, in tests: SQL reads every file, whatever its WHERE says
 };
 
 constexpr int64_t kUncountedBytesMax = 256LL << 20;

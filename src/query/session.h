@@ -26,6 +26,7 @@ struct QueryEngine::Core {
   int32_t queries_max = 0;
   int64_t memory_bytes_max = 0;
   Millis window_size;
+  bool prune = true;
   RowScans scans;
   duck::Database database;  // destroyed before `scans`, which its table function uses
   SqlGuard guard;

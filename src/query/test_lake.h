@@ -144,10 +144,13 @@ class TestLake final : public LakeSource {
   int files_ = 0;
 };
 
-inline std::unique_ptr<QueryEngine> Engine(const std::shared_ptr<TestLake>& lake) {
-  Result<std::unique_ptr<QueryEngine>> engine = QueryEngine::Create(
-      lake,
-      {.directories = {lake->directory()}, .memory_bytes_max = 256LL << 20, .queries_max = 2});
+inline std::unique_ptr<QueryEngine> Engine(const std::shared_ptr<TestLake>& lake,
+                                           bool prune = true) {
+  Result<std::unique_ptr<QueryEngine>> engine =
+      QueryEngine::Create(lake, {.directories = {lake->directory()},
+                                 .memory_bytes_max = 256LL << 20,
+                                 .queries_max = 2,
+                                 .prune = prune});
   CHECK(engine.ok());
   return std::move(engine).value();
 }
