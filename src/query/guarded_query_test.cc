@@ -268,7 +268,12 @@ TEST_F(SqlGuardTest, SaysWhereAndWhat) {
   EXPECT_EQ(Run("DROP TABLE x"),
             "error: only one SELECT is allowed (also WITH, VALUES, FROM, DESCRIBE)");
   EXPECT_THAT(Run("SELECT item_nam FROM item_counts"), HasSubstr("item_name"));
-  EXPECT_THAT(Run("SELECT\n item_nam FROM item_counts"), HasSubstr("LINE 2"));
+  EXPECT_THAT(
+      Run("SELECT\n item_nam FROM item_counts"),
+      StartsWith("error: line 2, column 2: there is no column 'item_nam'; similar names: "));
+  EXPECT_EQ(Run("SELECT item_name, sum(item_count) FROM item_counts GROUP BY ALL "
+                "QUALIFY row_number() OVER () = 1"),
+            "error: QUALIFY and GROUP BY ALL do not go together: name the columns in GROUP BY");
 }
 
 // A short text can stand for a plan without an end, which DuckDB makes before the question runs.

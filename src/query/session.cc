@@ -10,6 +10,7 @@
 #include "query/file_bounds.h"
 #include "query/lake_rows.h"
 #include "query/parsed_sql.h"
+#include "sql/sql_errors.h"
 
 namespace sightline {
 namespace {
@@ -146,6 +147,12 @@ Status QueryEngine::Session::Explain(Status status) const {
   // The C API has no error code for this, only the message.
   if (status.message().find("Out of Memory Error") != std::string::npos) return OutOfMemory();
   if (state_ != nullptr) core_->unreadable.Note(*state_, status.message());
+  // DuckDB refuses every later question in the same database. Its text has a stack trace, with
+  // paths of this machine.
+  for (const char* broken : {"INTERNAL Error", "FATAL Error"})
+    if (status.message().starts_with(broken))
+      return Reached(QueryLimit::kCrash, "DuckDB failed at this question (an internal error)");
+  if (status.code() == StatusCode::kStop) return Status::Stop(InOurWords(status.message()));
   return status;
 }
 

@@ -13,6 +13,7 @@
 #include "base/utf8.h"
 #include "sql/calendar.h"
 #include "sql/sql_bounds.h"
+#include "sql/sql_errors.h"
 #include "sql/sql_expansion.h"
 #include "sql/sql_functions.h"
 #include "sql/sql_nodes.h"
@@ -408,7 +409,7 @@ Status ParserError(std::string_view sql, const json::object& answer) {
   const std::string_view position = TextOf(answer, "position");
   int64_t offset = -1;
   std::from_chars(position.data(), position.data() + position.size(), offset);
-  return Refused(sql, json::object{{"query_location", offset}}, message);
+  return Refused(sql, json::object{{"query_location", offset}}, InOurWords(message));
 }
 
 Status CheckExpansion(const json::value& statement) {

@@ -216,13 +216,8 @@ EndMessage QueryWorker::Answer(const AskMessage& ask) {
       ask.question, {.time = ask.time, .rows_max = ask.rows_max},
       {.append = [&](std::string_view bytes) { return channel_.Send(FrameType::kBytes, bytes); },
        .clear = nullptr});
-  // After an internal error DuckDB refuses every later question in the same database.
-  const bool broken = end.status.message().starts_with("INTERNAL Error") ||
-                      end.status.message().starts_with("FATAL Error");
-  // Its text has a stack trace, with paths of this machine.
-  return {.status = broken ? Status::Stop("DuckDB failed at this question (an internal error)")
-                           : end.status,
-          .limit = broken ? QueryLimit::kCrash : end.limit,
+  return {.status = end.status,
+          .limit = end.limit,
           .truncated = end.truncated,
           .unreadable_files = queries_->engine().TakeUnreadableFiles(),
           .unreadable_parts = source_->unreadable_parts()};
