@@ -88,6 +88,7 @@ std::optional<ColumnType> ReadableAs(duckdb_type type) {
     case DUCKDB_TYPE_VARCHAR:
       return ColumnType::kText;
     case DUCKDB_TYPE_TIMESTAMP:
+      return ColumnType::kLocalTime;
     case DUCKDB_TYPE_TIMESTAMP_TZ:
       return ColumnType::kTimestamp;
     case DUCKDB_TYPE_DATE:

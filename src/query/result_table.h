@@ -24,6 +24,7 @@ enum class ColumnType {
   kNumber,     // std::string: digits that fit no int64_t, or a decimal fraction
   kText,       // std::string, UTF-8
   kTimestamp,  // int64_t: microseconds since the Unix epoch, UTC
+  kLocalTime,  // int64_t: microseconds since 1970-01-01T00:00 on a clock of no known time zone
   kDate,       // int64_t: days since 1970-01-01
   kJson,       // std::string: lists, structs and maps as JSON
 };

@@ -55,7 +55,7 @@ std::string Readable(duckdb_type type, const std::string& name, Column& column) 
     case DUCKDB_TYPE_TIMESTAMP_S:
     case DUCKDB_TYPE_TIMESTAMP_MS:
     case DUCKDB_TYPE_TIMESTAMP_NS:
-      column.type = ColumnType::kTimestamp;
+      column.type = ColumnType::kLocalTime;
       return fmt::format("CAST({} AS TIMESTAMP)", name);
     default:
       column.type = ColumnType::kText;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/json/serialize.hpp>
 #include <boost/json/string_view.hpp>
 #include <cmath>
@@ -21,7 +22,13 @@ bool IsShownTime(ColumnType type, int64_t value) {
 
 std::string TimeText(ColumnType type, int64_t value) {
   if (!IsShownTime(type, value)) return value < 0 ? "-infinity" : "infinity";
-  return type == ColumnType::kDate ? FormatDay({value}) : FormatMicros(value);
+  if (type == ColumnType::kDate) return FormatDay({value});
+  return FormatMicros(value) + (type == ColumnType::kTimestamp ? "Z" : "");
+}
+
+bool IsTime(ColumnType type) {
+  return type == ColumnType::kTimestamp || type == ColumnType::kLocalTime ||
+         type == ColumnType::kDate;
 }
 
 bool IsOid(std::string_view name) { return name == "oid" || name.ends_with("_oid"); }
@@ -32,14 +39,24 @@ bool IsNumber(ColumnType type) {
   return type == ColumnType::kInteger || type == ColumnType::kDouble || type == ColumnType::kNumber;
 }
 
+std::vector<std::string> UniqueNames(const std::vector<Column>& columns) {
+  std::vector<std::string> names;
+  for (const Column& column : columns) {
+    std::string name = column.name;
+    for (int again = 1; std::ranges::find(names, name) != names.end(); ++again) {
+      name = fmt::format("{}_{}", column.name, again);
+    }
+    names.push_back(std::move(name));
+  }
+  return names;
+}
+
 std::string PlainText(const Column& column, const Value& value) {
   if (const auto* text = std::get_if<std::string>(&value)) return *text;
   if (const auto* truth = std::get_if<bool>(&value)) return *truth ? "true" : "false";
   if (const auto* real = std::get_if<double>(&value)) return fmt::format("{}", *real);
   if (const auto* number = std::get_if<int64_t>(&value)) {
-    if (column.type == ColumnType::kTimestamp || column.type == ColumnType::kDate) {
-      return TimeText(column.type, *number);
-    }
+    if (IsTime(column.type)) return TimeText(column.type, *number);
     return fmt::format("{}", *number);
   }
   return {};
@@ -60,7 +77,7 @@ void AppendJson(const Column& column, const Value& value, std::string& out) {
     }
   } else if (const auto* real = std::get_if<double>(&value)) {
     out += std::isfinite(*real) ? fmt::format("{}", *real) : "null";
-  } else if (column.type == ColumnType::kTimestamp || column.type == ColumnType::kDate) {
+  } else if (IsTime(column.type)) {
     AppendJsonString(PlainText(column, value), out);
   } else if (column.type == ColumnType::kInteger && IsOid(column.name)) {
     fmt::format_to(std::back_inserter(out), "\"{}\"", std::get<int64_t>(value));

@@ -10,6 +10,7 @@
 
 #include "base/files.h"
 #include "query/row_scan.h"
+#include "query/value_text.h"
 
 namespace sightline {
 namespace {
@@ -25,6 +26,8 @@ duckdb_type StoredAs(ColumnType type) {
       return DUCKDB_TYPE_DOUBLE;
     case ColumnType::kTimestamp:
       return DUCKDB_TYPE_TIMESTAMP_TZ;
+    case ColumnType::kLocalTime:  // in the file: not adjusted to UTC
+      return DUCKDB_TYPE_TIMESTAMP;
     case ColumnType::kDate:
       return DUCKDB_TYPE_DATE;
     case ColumnType::kText:
@@ -97,18 +100,13 @@ Status WriteParquet(ResultTable& table, const ResultSink& sink) {
   Status failed = Status::Ok();
   source.open = [&table, &failed] { return std::make_unique<TableCursor>(&table, &failed); };
   const RowScans::Handle rows = scans.Add(std::move(source));
-  // Many Parquet readers refuse two columns of one name, which SQL allows.
   std::string columns;
-  std::vector<std::string> names;
-  for (const Column& column : table.columns()) {
-    std::string name = column.name;
-    for (int again = 1; std::find(names.begin(), names.end(), name) != names.end(); ++again) {
-      name = fmt::format("{}_{}", column.name, again);
-    }
+  int number = 0;
+  for (const std::string& name : UniqueNames(table.columns())) {
     std::string quoted = "\"";
     for (const char c : name) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
-    columns += fmt::format("{}c{} AS {}\"", names.empty() ? "" : ", ", names.size(), quoted);
-    names.push_back(std::move(name));
+    if (!columns.empty()) columns += ", ";
+    columns += fmt::format("c{} AS {}\"", number++, quoted);
   }
   const Status copied = duck::Execute(
       connection.value(),

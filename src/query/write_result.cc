@@ -71,9 +71,9 @@ Status WriteJson(ResultTable& table, const ResultSink& sink, ResultFormat format
   Buffer buffer(sink);
   const std::vector<Column>& columns = table.columns();
   std::vector<std::string> keys;
-  for (const Column& column : columns) {
+  for (const std::string& name : UniqueNames(columns)) {
     keys.emplace_back(keys.empty() ? "{" : ",");
-    AppendJsonString(column.name, keys.back());
+    AppendJsonString(name, keys.back());
     keys.back() += ':';
   }
   if (is_array) buffer.text() += '[';

@@ -7,9 +7,11 @@
 //   parquet  written by DuckDB; lists, structs and maps become JSON text, and numbers that do not
 //            fit 64 bits become doubles
 //
-// Times are RFC 3339 in UTC with milliseconds, days are "2026-01-05". In JSON, integer columns
-// whose name is "oid" or ends with "_oid" are strings, as in docs/PROTOCOL.md. NaN and infinity,
-// which JSON cannot express, are null. Safe on any thread; one thread per table.
+// Times are RFC 3339 in UTC with milliseconds; a local time, whose zone is not known, has no "Z".
+// Days are "2026-01-05". Of columns of one name, JSON and Parquet call the second `name_1`; table
+// and CSV, whose columns have a place, repeat the name. In JSON, integer columns whose name is
+// "oid" or ends with "_oid" are strings, as in docs/PROTOCOL.md. NaN and infinity, which JSON
+// cannot express, are null. Safe on any thread; one thread per table.
 #pragma once
 
 #include <cstdint>

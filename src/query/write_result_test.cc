@@ -82,6 +82,62 @@ TEST(WriteResultTest, ParquetReadsBackTheSame) {
             "-2e+300, 'l': '{}'}");
 }
 
+std::string TypesOf(const std::string& file) {
+  Result<duck::Database> database = duck::Open({});
+  Result<duck::Connection> connection = duck::Connect(database.value());
+  return duck::QueryText(
+             connection.value(),
+             "SELECT string_agg(name || ' ' || coalesce(logical_type, type), ', ') FROM "
+             "parquet_schema(?) WHERE type IS NOT NULL",
+             file)
+      .value();
+}
+
+// The clock on a wall in Berlin: an hour later than UTC in winter, and nobody may take it for UTC.
+TEST(WriteResultTest, ALocalTimeHasNoZone) {
+  auto lake = std::make_shared<TestLake>();
+  auto engine = Engine(lake);
+  const auto written = [&](std::string_view sql, ResultFormat format) {
+    return Written(engine->Run(sql, Scope::All(), {}), format);
+  };
+  const std::string sql =
+      "SELECT t AS utc, t AT TIME ZONE 'Europe/Berlin' AS berlin, "
+      "(t AT TIME ZONE 'Europe/Berlin')::TIMESTAMP_NS AS ns, "
+      "(t AT TIME ZONE 'Europe/Berlin')::TIMESTAMP_S AS s, 'infinity'::TIMESTAMP AS never "
+      "FROM (SELECT TIMESTAMPTZ '2026-01-05 10:03:00.25+00' AS t)";
+  EXPECT_EQ(written(sql, ResultFormat::kNdjson),
+            "{\"utc\":\"2026-01-05T10:03:00.250Z\",\"berlin\":\"2026-01-05T11:03:00.250\","
+            "\"ns\":\"2026-01-05T11:03:00.250\",\"s\":\"2026-01-05T11:03:00.000\","
+            "\"never\":\"infinity\"}\n");
+  EXPECT_EQ(written(sql, ResultFormat::kCsv),
+            "utc,berlin,ns,s,never\r\n2026-01-05T10:03:00.250Z,2026-01-05T11:03:00.250,"
+            "2026-01-05T11:03:00.250,2026-01-05T11:03:00.000,infinity\r\n");
+  const std::string path = lake->directory() + "/local.parquet";
+  std::ofstream(path, std::ios::binary) << written(sql, ResultFormat::kParquet);
+  const std::string types = TypesOf(path);
+  EXPECT_NE(types.find("utc TimestampType(isAdjustedToUTC=1"), std::string::npos) << types;
+  for (const char* local : {"berlin", "ns", "s", "never"}) {
+    EXPECT_NE(types.find(std::string(local) + " TimestampType(isAdjustedToUTC=0"),
+              std::string::npos)
+        << types;
+  }
+}
+
+TEST(WriteResultTest, NamesThatAreReadAreThereOnce) {
+  auto lake = std::make_shared<TestLake>();
+  auto engine = Engine(lake);
+  const auto written = [&](ResultFormat format) {
+    return Written(engine->Run("SELECT 1 AS oid, 2 AS oid, 3 AS oid_1, 4 AS oid", Scope::All(), {}),
+                   format);
+  };
+  EXPECT_EQ(written(ResultFormat::kNdjson),
+            "{\"oid\":\"1\",\"oid_1\":\"2\",\"oid_1_1\":3,\"oid_2\":\"4\"}\n");
+  EXPECT_EQ(written(ResultFormat::kCsv), "oid,oid,oid_1,oid\r\n1,2,3,4\r\n");
+  const std::string path = lake->directory() + "/names.parquet";
+  std::ofstream(path, std::ios::binary) << written(ResultFormat::kParquet);
+  EXPECT_EQ(TypesOf(path), "oid INT64, oid_1 INT64, oid_1_1 INT64, oid_2 INT64");
+}
+
 TEST(WriteResultTest, AFullSinkStopsTheWriting) {
   for (const ResultFormat format : {ResultFormat::kTable, ResultFormat::kCsv, ResultFormat::kJson,
                                     ResultFormat::kNdjson, ResultFormat::kParquet}) {

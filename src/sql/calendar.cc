@@ -81,7 +81,7 @@ std::string FormatMicros(int64_t micros) {
   const auto ms = std::chrono::floor<std::chrono::milliseconds>(std::chrono::microseconds(micros));
   const auto day = std::chrono::floor<std::chrono::days>(ms);
   const int64_t rest = (ms - day).count();
-  return fmt::format("{}T{:02}:{:02}:{:02}.{:03}Z", FormatDay({day.count()}), rest / 3'600'000,
+  return fmt::format("{}T{:02}:{:02}:{:02}.{:03}", FormatDay({day.count()}), rest / 3'600'000,
                      rest / 60'000 % 60, rest / 1000 % 60, rest % 1000);
 }
 

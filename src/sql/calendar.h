@@ -21,7 +21,7 @@ std::optional<Day> ParseDay(std::string_view text);
 std::optional<std::pair<Day, Day>> ParseDays(std::string_view text);
 // "2026-01-05"
 std::string FormatDay(Day day);
-// "2026-01-05T10:03:00.000Z", rounded down to milliseconds.
+// "2026-01-05T10:03:00.000", rounded down to milliseconds. Add "Z" if the time is UTC.
 std::string FormatMicros(int64_t micros);
 
 std::string Lower(std::string_view text);
