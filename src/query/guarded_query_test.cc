@@ -95,6 +95,8 @@ TEST_F(SqlGuardTest, LetsAnalystsWork) {
 }
 
 constexpr const char* kRefused[] = {
+    "SELECT * FROM ledger a ASOF RIGHT JOIN ledger b ON a.append_hour >= b.append_hour",
+    "SELECT * FROM ledger a ASOF FULL JOIN ledger b ON a.append_hour >= b.append_hour",
     "",
     ";",
     "-- nothing",
