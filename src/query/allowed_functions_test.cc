@@ -326,7 +326,7 @@ void AddCalls(const Overload& overload, bool is_one_of_many, bool reads_json,
   }
 }
 
-struct Outcome {
+struct CallOutcome {
   std::vector<bool> answered;        // for each call
   std::vector<std::string> killed;   // by the limits of time or memory
   std::vector<std::string> crashed;  // the process, or its database, ended in any other way
@@ -389,8 +389,8 @@ int RunChild(const std::vector<std::string>& calls, size_t first, size_t& starte
 }
 
 // Runs the calls in processes of their own: a new one after each that ends before its time.
-Outcome RunApart(const std::vector<std::string>& calls) {
-  Outcome outcome{.answered = std::vector<bool>(calls.size())};
+CallOutcome RunApart(const std::vector<std::string>& calls) {
+  CallOutcome outcome{.answered = std::vector<bool>(calls.size())};
   for (size_t next = 0; next < calls.size();) {
     size_t started = 0;
     const int status = RunChild(calls, next, started, outcome.answered);
@@ -433,7 +433,7 @@ TEST(AllowedFunctions, NoneEndsTheProcess) {
       for (std::string& call : CallsOf(name, catalogue)) calls.push_back(std::move(call));
       entries.emplace_back(name, calls.size());
     }
-    const Outcome outcome = RunApart(calls);
+    const CallOutcome outcome = RunApart(calls);
     EXPECT_THAT(outcome.crashed, IsEmpty()) << family.name;
     size_t begin = 0;
     for (const auto& [name, end] : entries) {

@@ -8,7 +8,7 @@ namespace {
 
 // Left out: VALUE_DEFAULT (for INSERT), STATEMENT_NODE (an INSERT inside WITH), and the BOUND_...
 // nodes, which only DuckDB makes.
-constexpr std::array<std::string_view, 74> kTypes = {
+constexpr std::array<std::string_view, 74> kNodeTypes = {
     "",
     // Queries
     "SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE",
@@ -33,31 +33,32 @@ constexpr std::array<std::string_view, 74> kTypes = {
     "ARRAY_TYPE_INFO", "DECIMAL_TYPE_INFO", "GENERIC_TYPE_INFO", "LIST_TYPE_INFO",
     "STRING_TYPE_INFO", "STRUCT_TYPE_INFO", "UNBOUND_TYPE_INFO"};
 
-constexpr std::array<std::string_view, 16> kClasses = {"",
-                                                       "BETWEEN",
-                                                       "CASE",
-                                                       "CAST",
-                                                       "COLLATE",
-                                                       "COLUMN_REF",
-                                                       "COMPARISON",
-                                                       "CONJUNCTION",
-                                                       "CONSTANT",
-                                                       "FUNCTION",
-                                                       "LAMBDA",
-                                                       "OPERATOR",
-                                                       "POSITIONAL_REFERENCE",
-                                                       "STAR",
-                                                       "SUBQUERY",
-                                                       "WINDOW"};
+constexpr std::array<std::string_view, 16> kExpressionClasses = {"",
+                                                                 "BETWEEN",
+                                                                 "CASE",
+                                                                 "CAST",
+                                                                 "COLLATE",
+                                                                 "COLUMN_REF",
+                                                                 "COMPARISON",
+                                                                 "CONJUNCTION",
+                                                                 "CONSTANT",
+                                                                 "FUNCTION",
+                                                                 "LAMBDA",
+                                                                 "OPERATOR",
+                                                                 "POSITIONAL_REFERENCE",
+                                                                 "STAR",
+                                                                 "SUBQUERY",
+                                                                 "WINDOW"};
 
 }  // namespace
 
 bool IsNodeTypeAllowed(std::string_view type) {
-  return std::find(kTypes.begin(), kTypes.end(), type) != kTypes.end();
+  return std::find(kNodeTypes.begin(), kNodeTypes.end(), type) != kNodeTypes.end();
 }
 
 bool IsExpressionClassAllowed(std::string_view name) {
-  return std::find(kClasses.begin(), kClasses.end(), name) != kClasses.end();
+  return std::find(kExpressionClasses.begin(), kExpressionClasses.end(), name) !=
+         kExpressionClasses.end();
 }
 
 }  // namespace sightline
