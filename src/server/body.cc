@@ -19,6 +19,7 @@ struct Body::Inflater {
   ~Inflater() { inflateEnd(&stream); }
   z_stream stream{};
   bool in_member = true;  // false between members, where the body may end
+  bool padded = false;    // zeros came behind a member: nothing else may follow
   std::array<char, 32 * 1024> packed;
 };
 
@@ -73,8 +74,11 @@ Body::Outcome Body::Inflate(std::string_view packed) {
   stream.avail_in = static_cast<uInt>(packed.size());
   bool full = false;  // the output was: inflate() may have more without any new input
   while (stream.avail_in > 0 || full) {
-    if (!inflater_->in_member) {  // RFC 1952, section 2.2: members follow each other
-      if (inflateReset(&stream) != Z_OK) return Outcome::kBroken;
+    if (!inflater_->in_member) {
+      SkipPadding();
+      if (stream.avail_in == 0) break;
+      // RFC 1952, section 2.2: members follow each other.
+      if (inflater_->padded || inflateReset(&stream) != Z_OK) return Outcome::kBroken;
       inflater_->in_member = true;
     }
     if (capacity_ == 0) {
@@ -97,6 +101,16 @@ Body::Outcome Body::Inflate(std::string_view packed) {
     if (result != Z_OK && result != Z_STREAM_END) return Outcome::kBroken;
   }
   return Outcome::kOk;
+}
+
+// Programs that write whole blocks fill the last one with zeros, and gzip(1) ignores them.
+void Body::SkipPadding() {
+  z_stream& stream = inflater_->stream;
+  while (stream.avail_in > 0 && *stream.next_in == 0) {
+    inflater_->padded = true;
+    ++stream.next_in;
+    --stream.avail_in;
+  }
 }
 
 Body::Outcome Body::Finish() {

@@ -1,10 +1,10 @@
 // Body: the bytes of one POST, decompressed while they arrive, within fixed bounds.
 //
 // The owner reads from its connection into Prepare() and reports by Commit() how much came. gzip
-// (RFC 1952, also several members) is decompressed at once, so that the compressed and the
-// decompressed body are never both in memory. All bodies in progress share one MemoryBudget. Each
-// takes memory from it before it uses it, and takes it kBodyCopies times, because the records that
-// are made from a body are as large as the body. One thread at a time.
+// (RFC 1952, also several members, and zeros behind the last) is decompressed at once, so that the
+// compressed and the decompressed body are never both in memory. All bodies in progress share one
+// MemoryBudget. Each takes memory from it before it uses it, and takes it kBodyCopies times,
+// because the records that are made from a body are as large as the body. One thread at a time.
 #pragma once
 
 #include <cstdint>
@@ -50,6 +50,7 @@ class Body {
  private:
   struct Inflater;
   Outcome Inflate(std::string_view packed);
+  void SkipPadding();
   Outcome Grow(int64_t capacity);
   Outcome GrowIfFull();
 

@@ -71,6 +71,22 @@ TEST(Body, GzipInAnyPiecesAndSeveralMembers) {
   EXPECT_EQ(memory.bytes(), 0);
 }
 
+// Programs that write whole blocks fill the last one with zeros (gzip(1), "trailing zero bytes").
+TEST(Body, ZerosBehindGzipAreIgnored) {
+  MemoryBudget memory(1 << 20);
+  const std::string text = Lines(10'000);
+  const std::string padded = Gzip(text) + std::string(1'000, '\0');
+  for (const size_t piece : {size_t{1}, size_t{777}, padded.size()}) {
+    Body body(Body::Encoding::kGzip, 200'000, &memory);
+    EXPECT_EQ(Feed(body, padded, piece), Body::Outcome::kOk) << piece;
+    EXPECT_EQ(body.text(), text);
+    Body more(Body::Encoding::kGzip, 200'000, &memory);
+    EXPECT_EQ(Feed(more, padded + Gzip(text), piece), Body::Outcome::kBroken) << piece;
+  }
+  Body zeros(Body::Encoding::kGzip, 200'000, &memory);
+  EXPECT_EQ(Feed(zeros, std::string(100, '\0'), 100), Body::Outcome::kBroken);
+}
+
 TEST(Body, BrokenGzip) {
   MemoryBudget memory(1 << 20);
   const std::string packed = Gzip(Lines(10'000));

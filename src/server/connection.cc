@@ -56,11 +56,9 @@ std::string_view ToStd(beast::string_view text) { return {text.data(), text.size
 
 Request ToRequest(const Parser& parser) {
   const auto& message = parser.get();
-  Request request{.method = ToStd(message.method_string()), .target = ToStd(message.target())};
-  const size_t question = std::min(request.target.find('?'), request.target.size());
-  request.path = request.target.substr(0, question);
-  request.query = request.target.substr(std::min(question + 1, request.target.size()));
-  request.host = ToStd(message[http::field::host]);
+  Request request{.method = ToStd(message.method_string()),
+                  .host = ToStd(message[http::field::host])};
+  SetTarget(ToStd(message.target()), &request);
   request.origin = ToStd(message[http::field::origin]);
   request.content_encoding = ToStd(message[http::field::content_encoding]);
   request.transfer_encoding = ToStd(message[http::field::transfer_encoding]);
@@ -74,7 +72,9 @@ Request ToRequest(const Parser& parser) {
 
 std::optional<Body::Encoding> EncodingOf(std::string_view header) {
   if (header.empty() || beast::iequals(header, "identity")) return Body::Encoding::kPlain;
-  if (beast::iequals(header, "gzip")) return Body::Encoding::kGzip;
+  // RFC 9110, section 8.4.1.3: x-gzip is another name of gzip.
+  if (beast::iequals(header, "gzip") || beast::iequals(header, "x-gzip"))
+    return Body::Encoding::kGzip;
   return std::nullopt;
 }
 
@@ -151,6 +151,7 @@ class HttpConnection final : public Connection,
     error_code cut;
   };
 
+  bool StartsRequest();
   asio::awaitable<bool> HasRequest();
   asio::awaitable<bool> ServeOne();
   asio::awaitable<bool> Send(Response response, Route route, bool head_only);
@@ -221,17 +222,32 @@ asio::awaitable<void> HttpConnection::Run() {
   }
 }
 
+// Whether the first byte of a request is in the buffer. Drops the empty lines before it, which some
+// senders write behind a body (RFC 9112, section 2.2).
+bool HttpConnection::StartsRequest() {
+  for (;;) {
+    const std::string_view text(static_cast<const char*>(buffer_.data().data()), buffer_.size());
+    if (!text.starts_with("\r\n")) return !text.empty() && text != "\r";
+    buffer_.consume(2);
+  }
+}
+
 // Waits for the first byte of the next request; a pipelined one is in the buffer already.
 asio::awaitable<bool> HttpConnection::HasRequest() {
   if (context_.stopping) co_return false;
-  if (buffer_.size() > 0) co_return true;
+  if (StartsRequest()) co_return true;
   // An idle connection must not hold much memory, because there may be thousands.
   parser_.reset();
   if (buffer_.capacity() > kReadBytes) buffer_.shrink_to_fit();
+  // One time limit, so that empty lines do not keep a connection.
   stream_.expires_after(milliseconds(context_.options.idle_timeout.v));
-  auto [error, bytes] = co_await stream_.async_read_some(buffer_.prepare(kReadBytes), kAwaitToken);
-  buffer_.commit(bytes);
-  co_return !error;
+  while (!StartsRequest()) {
+    auto [error, bytes] =
+        co_await stream_.async_read_some(buffer_.prepare(kReadBytes), kAwaitToken);
+    buffer_.commit(bytes);
+    if (error) co_return false;
+  }
+  co_return true;
 }
 
 asio::awaitable<bool> HttpConnection::ServeOne() {
@@ -241,6 +257,8 @@ asio::awaitable<bool> HttpConnection::ServeOne() {
   body_unread_ = true;               // until the headers say otherwise
   stream_.expires_after(milliseconds(context_.options.header_timeout.v));
   auto [error, bytes] = co_await http::async_read_header(stream_, buffer_, *parser_, kAwaitToken);
+  // The parser's own limit is rough: it lets many short fields pass.
+  if (!error && bytes > kHeaderBytesMax) error = http::error::header_limit;
   Route route = Route::kOther;
   bool head_only = false;
   Response response;

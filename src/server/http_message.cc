@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <iterator>
+#include <string>
 
 #include "base/utf8.h"
 
@@ -60,7 +62,31 @@ constexpr std::string_view kSecurityHeaders =
     "Referrer-Policy: no-referrer\r\n"
     "Cross-Origin-Resource-Policy: same-origin\r\n";
 
+// Takes "http://" or "https://" off the front of `target`, in either case.
+bool SkipScheme(std::string_view* target) {
+  const size_t end = std::min(target->find("://"), target->size());
+  std::string scheme(target->substr(0, end));
+  for (char& c : scheme)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  if (scheme != "http" && scheme != "https") return false;
+  if (end == target->size()) return false;
+  target->remove_prefix(end + 3);
+  return true;
+}
+
 }  // namespace
+
+void SetTarget(std::string_view target, Request* request) {
+  if (SkipScheme(&target)) {
+    const size_t end = std::min(target.find_first_of("/?"), target.size());
+    request->host = target.substr(0, end);
+    target.remove_prefix(end);
+    if (!target.starts_with('/')) request->path = "/";
+  }
+  const size_t question = std::min(target.find('?'), target.size());
+  if (question > 0) request->path = target.substr(0, question);
+  request->query = target.substr(std::min(question + 1, target.size()));
+}
 
 Response Problem(int status, std::string_view detail) {
   Response response{.status = status, .content_type = "application/problem+json"};

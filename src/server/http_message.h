@@ -16,9 +16,8 @@ namespace sightline {
 // empty.
 struct Request {
   std::string_view method;
-  std::string_view target;  // as it was sent
-  std::string_view path;    // of the target, still percent-encoded
-  std::string_view query;   // of the target, without '?', still percent-encoded
+  std::string_view path;   // of the target, still percent-encoded
+  std::string_view query;  // of the target, without '?', still percent-encoded
   std::string_view host;
   std::string_view origin;
   std::string_view content_encoding;
@@ -28,6 +27,10 @@ struct Request {
   bool several_hosts = false;
   bool has_body = false;
 };
+
+// Sets path and query from a request's target: a path, or a whole URL, as some proxies and clients
+// send it (RFC 9112, section 3.2.2). A URL's authority then replaces the host of the header.
+void SetTarget(std::string_view target, Request* request);
 
 struct Response {
   int status = 200;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <string>
 
 #include "base/check.h"
@@ -54,12 +55,28 @@ HostAndPort SplitHost(std::string_view text, std::string_view default_port) {
           std::string(has_port ? text.substr(colon + 1) : default_port)};
 }
 
+// All of 127.0.0.0/8, as "127.0.0.2": a name such as "127.0.0.1.example" is none.
+bool IsLoopbackV4(std::string_view host) {
+  if (!host.starts_with("127.")) return false;
+  int32_t parts = 0;
+  for (bool more = true; more; ++parts) {
+    const size_t dot = host.find('.');
+    const std::string_view part = host.substr(0, dot);
+    uint8_t byte = 0;
+    const auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), byte);
+    if (error != std::errc() || end != part.data() + part.size()) return false;
+    more = dot != host.npos;
+    if (more) host.remove_prefix(dot + 1);
+  }
+  return parts == 4;
+}
+
 bool IsLoopbackName(std::string_view host) {
   const HostAndPort split = SplitHost(host, "");
   const bool digits = std::all_of(split.port.begin(), split.port.end(),
                                   [](char c) { return c >= '0' && c <= '9'; });
   return digits &&
-         (split.host == "localhost" || split.host == "127.0.0.1" || split.host == "[::1]");
+         (split.host == "localhost" || split.host == "[::1]" || IsLoopbackV4(split.host));
 }
 
 bool IsSameHost(std::string_view origin, std::string_view host) {
@@ -110,8 +127,8 @@ std::optional<Response> Refuse(const Request& request, Route route, bool loopbac
   } else if (request.method != "GET" && request.method != "HEAD") {
     return MethodNotAllowed(request.method, request.path, "GET, HEAD");
   }
-  if (!request.target.starts_with('/'))
-    return Problem(400, "the request's target must be a path that begins with \"/\"");
+  if (!request.path.starts_with('/'))
+    return Problem(400, "the request's target must be a path that begins with \"/\", or a URL");
   return std::nullopt;
 }
 

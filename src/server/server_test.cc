@@ -301,6 +301,13 @@ TEST_F(ServerTest, BodiesWithoutUse) {
   EXPECT_EQ(answer.headers.at("Connection"), "close");  // the body was not read
 }
 
+TEST_F(ServerTest, XGzipIsGzip) {
+  Start();
+  Client client = Connect();
+  EXPECT_EQ(client.Post("hello", "Content-Encoding: x-gzip\r\n").status, 400);  // and not 415
+  EXPECT_EQ(client.Post("hello", "Content-Encoding: X-GZIP\r\n").status, 400);
+}
+
 TEST_F(ServerTest, TheLogIsFullOrFails) {
   Start();
   Client client = Connect();
@@ -422,6 +429,65 @@ TEST_F(ServerTest, PipelinedRequestsAreAnsweredInOrder) {
   EXPECT_THAT(client.Read().body, HasSubstr("\"ok\""));
 }
 
+TEST_F(ServerTest, EmptyLinesBehindABodyAreIgnored) {
+  Start({.idle_timeout = {300}});
+  Client client = Connect();
+  const std::string body = Detection(1);
+  const std::string post = "POST /v1/detections HTTP/1.1\r\nHost: localhost\r\nContent-Length: " +
+                           std::to_string(body.size()) + "\r\n\r\n" + body;
+  client.Send(post + "\r\n" + post + "\r\n\r");
+  EXPECT_EQ(client.Read().status, 200);
+  EXPECT_EQ(client.Read().status, 200);
+  client.Send("\n" + post);
+  EXPECT_EQ(client.Read().status, 200);
+  // They do not keep a connection that sends nothing else.
+  const auto start = steady_clock::now();
+  while (client.Send("\r\n") && !client.Hears(milliseconds(20)) &&
+         steady_clock::now() - start < std::chrono::seconds(4)) {
+  }
+  EXPECT_TRUE(client.ReadsEnd());
+  EXPECT_LT(steady_clock::now() - start, std::chrono::seconds(4));
+}
+
+TEST_F(ServerTest, TargetsThatAreUrls) {
+  Start();
+  const auto status = [&](const std::string& target, const std::string& host) {
+    Client client = Connect();
+    client.Send("GET " + target + " HTTP/1.1\r\nHost: " + host + "\r\n\r\n");
+    return client.Read().status;
+  };
+  EXPECT_EQ(status("http://localhost:8080/healthz", "localhost:8080"), 200);
+  EXPECT_EQ(status("HTTPS://127.0.0.1/v1/top?window=5m", "localhost"), 200);
+  EXPECT_EQ(status("http://localhost/v1/top?windows=5m", "localhost"), 400);
+  EXPECT_EQ(status("http://localhost", "localhost"), 200);
+  EXPECT_EQ(status("http://localhost?x=1", "localhost"), 200);
+  // The URL's host counts, not the header's.
+  EXPECT_EQ(status("http://evil.example/healthz", "localhost"), 403);
+  EXPECT_EQ(status("http://localhost/healthz", "evil.example"), 200);
+  for (const char* target : {"ftp://localhost/healthz", "healthz", "?x=1", "*", "http:/healthz"})
+    EXPECT_EQ(status(target, "localhost"), 400) << target;
+}
+
+TEST_F(ServerTest, HeadersOfSixteenKiBAndNoMore) {
+  Start();
+  // `bytes` from the first to the empty line: one long field, or many short ones.
+  const auto status = [&](size_t bytes, bool many) {
+    std::string head = "GET /livez HTTP/1.1\r\nHost: localhost\r\n";
+    while (many && head.size() + 100 < bytes) head += "X: " + std::string(40, 'x') + "\r\n";
+    head += "Y: " + std::string(bytes - head.size() - 7, 'y') + "\r\n\r\n";
+    EXPECT_EQ(head.size(), bytes);
+    Client client = Connect();
+    client.Send(head);
+    return client.Read().status;
+  };
+  for (const bool many : {false, true}) {
+    EXPECT_EQ(status(16'384, many), 200) << many;
+    EXPECT_EQ(status(16'385, many), 431) << many;
+    EXPECT_EQ(status(20'000, many), 431) << many;
+    EXPECT_EQ(status(60'000, many), 431) << many;
+  }
+}
+
 TEST_F(ServerTest, MethodsAndPaths) {
   Start();
   Client client = Connect();
@@ -483,6 +549,21 @@ TEST_F(ServerTest, OnlyLocalNamesAndOurOwnPagesMayAsk) {
   EXPECT_EQ(status("POST", "Host: localhost:8080\r\nOrigin: http://localhost:8081\r\n"), 403);
   EXPECT_EQ(status("POST", "Host: localhost:8080\r\nOrigin: http://evil.example\r\n"), 403);
   EXPECT_EQ(status("POST", "Host: localhost:8080\r\nOrigin: null\r\n"), 403);
+}
+
+// Every address of 127.0.0.0/8 is this machine, and only this machine.
+TEST_F(ServerTest, EveryLoopbackAddressIsAName) {
+  Start();
+  const auto status = [&](const std::string& host) {
+    Client client = Connect();
+    client.Send("GET /healthz HTTP/1.1\r\nHost: " + host + "\r\n\r\n");
+    return client.Read().status;
+  };
+  for (const char* host : {"127.0.0.2", "127.0.0.2:8080", "127.255.255.254"})
+    EXPECT_EQ(status(host), 200) << host;
+  for (const char* host : {"127.0.0.1.evil.example", "127.evil.example", "127.0.0.256", "127.0.0",
+                           "127.0.0.0.1", "127.0.0.", "127..0.1", "127.0.0.2:x", "128.0.0.1"})
+    EXPECT_EQ(status(host), 403) << host;
 }
 
 TEST_F(ServerTest, TooManyConnections) {
