@@ -301,8 +301,10 @@ std::vector<Option> ServerOptions(Settings* o) {
       Size("server.memory_max", &o->server.memory_max, 1 << 16,
            "The maximum memory for all POST bodies that are being processed. Beyond it, senders "
            "get status 429."),
-      Integer("server.connections_max", "number", &o->server.connections_max, 1, 100'000,
-              "The maximum number of open connections."),
+      Integer(
+          "server.connections_max", "number", &o->server.connections_max, 1, 100'000,
+          "The maximum number of open connections. Beyond it, the one is closed that has waited "
+          "longest for a request, of the client that has most of those."),
       Duration("live.push_interval", &o->live.push_interval, 1,
                "The minimum time between two updates of one view."),
       Duration("live.pane_retention", &o->live.pane_retention, 3'600'000,

@@ -78,6 +78,13 @@ std::optional<Body::Encoding> EncodingOf(std::string_view header) {
   return std::nullopt;
 }
 
+// The address of the other side; empty if it has left already.
+std::string ClientOf(const tcp::socket& socket) {
+  error_code unknown;
+  const auto peer = socket.remote_endpoint(unknown);
+  return unknown ? "" : peer.address().to_string();
+}
+
 // Whether the client sent something that is not HTTP, rather than nothing or half a request.
 bool IsBadHttp(error_code error) {
   return error.category() == http::make_error_code(http::error::bad_method).category() &&
@@ -127,6 +134,7 @@ class HttpConnection final : public Connection,
       : worker_(*worker),
         context_(*worker->context),
         refused_(refused),
+        client_(ClientOf(socket)),
         stream_(std::move(socket)),
         buffer_(kHeaderBytesMax + kChunkedReadBytes),
         wakeup_(stream_.get_executor()),
@@ -137,6 +145,7 @@ class HttpConnection final : public Connection,
 
   asio::awaitable<void> Run();
   void BeginShutdown() override;
+  bool CloseIfWaiting(int64_t ticket) override;
   void CloseWakeups() override {
     wakeup_.Close();
     answered_.Close();
@@ -151,6 +160,8 @@ class HttpConnection final : public Connection,
     error_code cut;
   };
 
+  void BeginWait();
+  void EndWait();
   bool StartsRequest();
   asio::awaitable<bool> HasRequest();
   asio::awaitable<bool> ServeOne();
@@ -184,12 +195,15 @@ class HttpConnection final : public Connection,
   Worker& worker_;
   ServerContext& context_;
   const bool refused_;
+  const std::string client_;  // its address
   beast::tcp_stream stream_;
   beast::flat_buffer buffer_;     // read but not consumed: may hold a part of the next request
   std::optional<Parser> parser_;  // of the current request
   Wakeup wakeup_;                 // fired by the log (kServing) or the hub (kStreaming)
   Wakeup answered_;               // fired by the lake's answer, or at the end of WatchQueryClient()
   Phase phase_ = Phase::kIdle;
+  bool leaving_ = false;        // closed to make room; counted in context_.leaving
+  int64_t wait_ticket_ = 0;     // of context_.waiting; 0: it does not wait for a request
   bool body_unread_ = false;    // of the current request: then the connection cannot be used again
   bool peer_gone_ = false;      // the client left, during a stream or a query of the lake
   bool watching_ = false;       // WatchQueryClient() runs
@@ -197,7 +211,9 @@ class HttpConnection final : public Connection,
 };
 
 HttpConnection::~HttpConnection() {
+  EndWait();
   worker_.connections.erase(this);
+  if (leaving_) --context_.leaving;
   const std::lock_guard lock(context_.closed_mutex);
   if (--context_.metrics.connections == 0) context_.closed.notify_all();
 }
@@ -208,11 +224,29 @@ void HttpConnection::BeginShutdown() {
   wakeup_.Fire();                         // ends StreamTo(), which may wait for the hub
 }
 
+// Until the headers of the next request are there, a full server may close the connection.
+void HttpConnection::BeginWait() {
+  if (refused_) return;  // it has no place that another could take
+  wait_ticket_ = context_.waiting.Add(client_, weak_from_this(), &worker_);
+}
+
+void HttpConnection::EndWait() {
+  if (wait_ticket_ != 0) context_.waiting.Remove(client_, std::exchange(wait_ticket_, 0));
+}
+
+bool HttpConnection::CloseIfWaiting(int64_t ticket) {
+  if (wait_ticket_ != ticket) return false;
+  leaving_ = true;
+  stream_.close();  // fails the pending read
+  return true;
+}
+
 // Here and everywhere below, the result of a co_await goes into a variable before it is tested:
 // when it stands in a condition, g++ 12 stores it over the start of the coroutine's frame and
 // destroys `this`.
 asio::awaitable<void> HttpConnection::Run() {
   for (;;) {
+    BeginWait();
     const bool has_request = co_await HasRequest();
     if (!has_request) co_return;
     phase_ = Phase::kServing;
@@ -257,6 +291,7 @@ asio::awaitable<bool> HttpConnection::ServeOne() {
   body_unread_ = true;               // until the headers say otherwise
   stream_.expires_after(milliseconds(context_.options.header_timeout.v));
   auto [error, bytes] = co_await http::async_read_header(stream_, buffer_, *parser_, kAwaitToken);
+  EndWait();
   // The parser's own limit is rough: it lets many short fields pass.
   if (!error && bytes > kHeaderBytesMax) error = http::error::header_limit;
   Route route = Route::kOther;
@@ -526,12 +561,9 @@ asio::awaitable<Response> HttpConnection::QueryLake(const Request& request, Rout
     lake_query->answered = true;
     wake();
   };
-  error_code unknown;
-  const auto peer = stream_.socket().remote_endpoint(unknown);
   CallPool& calls = route == Route::kQuery ? *context_.sql_calls : *context_.fixed_calls;
-  if (!calls.Submit({.run = std::move(answer),
-                     .client = unknown ? "" : peer.address().to_string(),
-                     .abandoned = lake_query->call.abandoned}))
+  if (!calls.Submit(
+          {.run = std::move(answer), .client = client_, .abandoned = lake_query->call.abandoned}))
     co_return TryAgain(429, kRetryAfterSeconds,
                        "too many queries are waiting (query.waiting_max): ask again later");
   watching_ = true;

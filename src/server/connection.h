@@ -4,12 +4,14 @@
 // here needs a lock. It answers its requests one after the other, in order.
 #pragma once
 
+#include <atomic>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <condition_variable>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <unordered_set>
@@ -20,6 +22,7 @@
 #include "server/page.h"
 #include "server/server.h"
 #include "server/server_metrics.h"
+#include "server/waiting_connections.h"
 
 namespace sightline {
 
@@ -47,6 +50,9 @@ struct ServerContext {
   MemoryBudget ingest_memory;
   SpoolBudget answers;
   ServerMetrics metrics;
+  WaitingConnections waiting;
+  std::atomic<int64_t> leaving =
+      0;  // connections that were taken from `waiting` and are not gone yet
   // Run what asks the lake. The fixed questions of the page and the API do not wait for SQL.
   std::unique_ptr<CallPool> sql_calls, fixed_calls;
   std::atomic<bool> stopping = false;
@@ -88,6 +94,10 @@ class Connection {
   virtual ~Connection() = default;
   // The server stops: ends an idle connection or a stream now, and a request after its answer.
   virtual void BeginShutdown() = 0;
+  // The server is full, and the connection still waits for a request as it did when
+  // WaitingConnections gave this ticket: closes it, and counts it out of `leaving` when it is gone.
+  // False: it no longer waits, and stays. On the worker's thread.
+  virtual bool CloseIfWaiting(int64_t ticket) = 0;
   // Call it when the worker's thread has ended: nothing may wake the connection any more.
   virtual void CloseWakeups() = 0;
 };

@@ -10,6 +10,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <chrono>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -39,6 +40,7 @@ struct Server::State {
 
   Status Listen(const tcp::endpoint& endpoint);
   void Run();
+  bool MakeRoom();
   asio::awaitable<void> Accept();
 
   ServerContext context;
@@ -72,6 +74,23 @@ void Server::State::Run() {
   }
 }
 
+// Closes a connection that only waits, if there is one. It is gone a moment later. `leaving` counts
+// it until then, so that nobody else has to leave for the same newcomer.
+bool Server::State::MakeRoom() {
+  const std::optional<WaitingConnections::Waiting> longest = context.waiting.Take();
+  if (!longest) return false;
+  ++context.leaving;
+  asio::post(longest->worker->io, [this, waiting = *longest] {
+    const auto connection = waiting.connection.lock();
+    if (connection != nullptr && connection->CloseIfWaiting(waiting.ticket)) {
+      ++context.metrics.connections_evicted;
+    } else {
+      --context.leaving;
+    }
+  });
+  return true;
+}
+
 asio::awaitable<void> Server::State::Accept() {
   bool failing = false;
   for (size_t turn = 0; !context.stopping; ++turn) {
@@ -90,7 +109,9 @@ asio::awaitable<void> Server::State::Accept() {
       continue;
     }
     failing = false;
-    const bool refused = context.metrics.connections >= context.options.connections_max;
+    const bool full =
+        context.metrics.connections - context.leaving >= context.options.connections_max;
+    const bool refused = full && !MakeRoom();
     if (refused) ++context.metrics.connections_refused;
     // Beyond that the socket is closed here: there is no room even for refusals.
     if (context.metrics.connections >= context.options.connections_max + kRefusedMax) continue;

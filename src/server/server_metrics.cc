@@ -131,6 +131,9 @@ std::string ServerMetrics::Text(const Held& held, const std::vector<Metric>& oth
   add("sightline_http_connections_refused_total",
       "Connections refused because server.connections_max was reached.", kCounter,
       connections_refused);
+  add("sightline_http_connections_evicted_total",
+      "Connections without a request that were closed to make room for others.", kCounter,
+      connections_evicted);
   add("sightline_stream_viewers", "Open streams.", kGauge, streams);
   add("sightline_stream_stalled_total", "Streams ended because their client stopped reading.",
       kCounter, streams_stalled);

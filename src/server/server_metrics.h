@@ -25,6 +25,7 @@ class ServerMetrics {
   std::atomic<int64_t> bytes_sent = 0;
   std::atomic<int64_t> connections = 0;          // open now
   std::atomic<int64_t> connections_refused = 0;  // beyond connections_max
+  std::atomic<int64_t> connections_evicted = 0;  // waited for a request, and the server was full
   std::atomic<int64_t> streams = 0;              // open now
   std::atomic<int64_t> streams_stalled = 0;      // ended because the client took nothing
   std::atomic<int64_t> calls_abandoned = 0;      // queries of the lake whose client went away

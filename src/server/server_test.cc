@@ -45,8 +45,9 @@ class Client {
     std::string body;
   };
 
-  // `receive_bytes`: of the socket's buffer, 0 for the system's choice.
-  explicit Client(int port, int receive_bytes = 0) : socket_(socket(AF_INET, SOCK_STREAM, 0)) {
+  // `receive_bytes`: of the socket's buffer, 0 for the system's choice. `from`: its own address.
+  explicit Client(int port, int receive_bytes = 0, const char* from = nullptr)
+      : socket_(socket(AF_INET, SOCK_STREAM, 0)) {
     const timeval timeout{.tv_sec = 5};
     setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
     setsockopt(socket_, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
@@ -56,6 +57,11 @@ class Client {
     address.sin_family = AF_INET;
     address.sin_port = htons(static_cast<uint16_t>(port));
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (from != nullptr) {
+      sockaddr_in own{.sin_family = AF_INET};
+      own.sin_addr.s_addr = inet_addr(from);
+      EXPECT_EQ(bind(socket_, reinterpret_cast<sockaddr*>(&own), sizeof own), 0);
+    }
     EXPECT_EQ(connect(socket_, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
   }
   ~Client() { close(socket_); }
@@ -568,9 +574,11 @@ TEST_F(ServerTest, EveryLoopbackAddressIsAName) {
 
 TEST_F(ServerTest, TooManyConnections) {
   Start({.connections_max = 2});
+  log_.SetMode(FakeLog::Mode::kHeld);
   Client first = Connect(), second = Connect();
-  EXPECT_EQ(first.Get("/healthz").status, 200);
-  EXPECT_EQ(second.Get("/healthz").status, 200);
+  first.Request("POST", "/v1/detections", "", Detection(1));
+  second.Request("POST", "/v1/detections", "", Detection(2));
+  log_.WaitForHeld(2);
   {
     Client third = Connect();
     const Client::Answer answer = third.Get("/healthz");
@@ -578,7 +586,27 @@ TEST_F(ServerTest, TooManyConnections) {
     EXPECT_THAT(answer.body, HasSubstr("server.connections_max"));
     EXPECT_TRUE(third.ReadsEnd());
   }
-  EXPECT_EQ(first.Get("/healthz").status, 200);
+  log_.Release();
+  EXPECT_EQ(first.Read().status, 200);
+  EXPECT_EQ(second.Read().status, 200);
+}
+
+// Whoever holds all connections without asking loses them to those who ask, the oldest first.
+TEST_F(ServerTest, IdleConnectionsGiveWay) {
+  Start({.connections_max = 20});
+  std::vector<std::unique_ptr<Client>> idle, others;
+  for (int i = 0; i < 20; ++i) idle.push_back(std::make_unique<Client>(server_->port()));
+  for (int i = 0; i < 5; ++i) {
+    // A request that does not end is not one yet.
+    if (i == 3) idle[3]->Send("GET /healthz HTTP/1.1\r\nHo");
+    Client& other = *others.emplace_back(std::make_unique<Client>(server_->port(), 0, "127.0.0.2"));
+    EXPECT_EQ(other.Get("/healthz").status, 200) << i;
+    EXPECT_TRUE(idle[static_cast<size_t>(i)]->ReadsEnd()) << i;
+    EXPECT_EQ(other.Get("/healthz").status, 200) << i;  // the client with fewer keeps its place
+  }
+  EXPECT_EQ(idle.back()->Get("/healthz").status, 200);
+  EXPECT_THAT(idle.back()->Get("/metrics").body,
+              HasSubstr("sightline_http_connections_evicted_total"));
 }
 
 // -- reads

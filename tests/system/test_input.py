@@ -4,6 +4,7 @@ notices. Every case also carries good elements, which must count."""
 from __future__ import annotations
 
 import gzip
+import http.client
 import json
 import random
 import socket
@@ -485,7 +486,7 @@ def http_itself(t: Test) -> None:
             answers += more
     expect_equal(answers.count(b"HTTP/1.1 200 OK"), 2, "answers to two requests in a row")
     server.wait_ledger(received=2, counted=1, duplicate=1)
-    # More connections than allowed: those beyond are told to come again; afterwards all is well.
+    # More connections than allowed: those that have waited longest give way; afterwards all is well.
     crowd = [socket.create_connection(("127.0.0.1", server.port), 5) for _ in range(80)]
     refused = 0
     for connection in crowd:
@@ -498,4 +499,31 @@ def http_itself(t: Test) -> None:
         connection.close()
     expect(25 <= refused <= 35, f"{refused} of 80 connections refused, 50 are allowed")
     wait_until(server.healthy, 10, "healthy after the crowd")
+    server.expect_quiet_log()
+
+
+@test()
+def idle_connections(t: Test) -> None:
+    """One client's 4,200 connections that ask nothing do not shut others out."""
+    server = t.server()
+    server.start()
+    body = lines([Maker().event()])
+    idle = [socket.create_connection(("127.0.0.1", server.port), 5) for _ in range(4_200)]
+    slowest = 0.0
+    for number in range(20):
+        with t.case(f"client {number}"):
+            begin = time.monotonic()
+            other = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10,
+                                               source_address=(f"127.0.1.{number + 1}", 0))
+            for _ in range(2):  # the second on the same connection: it has kept its place
+                other.request("POST", "/v1/detections", body)
+                answer = other.getresponse()
+                expect_equal(answer.status, 200, f"a post meanwhile: {answer.read()!r}")
+            slowest = max(slowest, time.monotonic() - begin)
+    evicted = server.metric("sightline_http_connections_evicted_total")
+    expect(evicted >= 4_200 - 4_096, f"{evicted} connections were evicted")
+    expect_equal(server.metric("sightline_http_connections_refused_total"), 0, "refused")
+    t.note(f"two posts took at most {slowest:.3f} s, {evicted:.0f} connections gave way")
+    for connection in idle:
+        connection.close()
     server.expect_quiet_log()
