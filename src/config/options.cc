@@ -1,9 +1,11 @@
 #include "config/options.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <toml++/toml.h>
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <iterator>
 #include <numeric>
@@ -179,6 +181,60 @@ Option Time(std::string key, EventTime* value, std::string help) {
           .get = [value, none] { return *value == none ? "" : fmt::format("{}", value->v); }};
 }
 
+Status CheckHost(std::string_view text) {
+  const bool good = !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
+    return std::isalnum(c) ||
+           std::string_view("-._:[]").find(static_cast<char>(c)) != std::string_view::npos;
+  });
+  if (good) return Status::Ok();
+  return Status::Stop(fmt::format(
+      "'{}' is not the name of a host: write counts.example.org, several with commas", text));
+}
+
+// RFC 6454: the scheme, the host and, if it is not the scheme's own, the port.
+Status CheckOrigin(std::string_view text) {
+  for (const std::string_view scheme : {"http://", "https://"})
+    if (text.starts_with(scheme) && CheckHost(text.substr(scheme.size())).ok()) return Status::Ok();
+  return Status::Stop(
+      fmt::format("'{}' is not an origin: write https://counts.example.org, without a path", text));
+}
+
+// Values with commas between them; each must pass `check`.
+Option List(std::string key, std::string unit, std::vector<std::string>* value,
+            Status (*check)(std::string_view), std::string help) {
+  return {.key = std::move(key),
+          .unit = std::move(unit),
+          .help = std::move(help),
+          .set =
+              [value, check](std::string_view text) {
+                std::vector<std::string> values;
+                while (!text.empty()) {
+                  std::string_view one = text.substr(0, text.find(','));
+                  text.remove_prefix(std::min(one.size() + 1, text.size()));
+                  while (one.starts_with(' ')) one.remove_prefix(1);
+                  while (one.ends_with(' ')) one.remove_suffix(1);
+                  RETURN_IF_ERROR(check(one));
+                  values.emplace_back(one);
+                }
+                *value = std::move(values);
+                return Status::Ok();
+              },
+          .get = [value] { return fmt::format("{}", fmt::join(*value, ",")); }};
+}
+
+Option Origin(std::string key, std::string* value, std::string help) {
+  return {.key = std::move(key),
+          .unit = "origin",
+          .help = std::move(help),
+          .set =
+              [value](std::string_view text) {
+                if (!text.empty()) RETURN_IF_ERROR(CheckOrigin(text));
+                *value = text;
+                return Status::Ok();
+              },
+          .get = [value] { return *value; }};
+}
+
 size_t EditDistance(std::string_view a, std::string_view b) {
   std::vector<size_t> row(b.size() + 1);
   std::iota(row.begin(), row.end(), size_t{0});
@@ -305,6 +361,15 @@ std::vector<Option> ServerOptions(Settings* o) {
           "server.connections_max", "number", &o->server.connections_max, 1, 100'000,
           "The maximum number of open connections. Beyond it, the one is closed that has waited "
           "longest for a request, of the client that has most of those."),
+      List("server.allowed_hosts", "names", &o->server.allowed_hosts, CheckHost,
+           "Further names that requests may call the server by (their Host), for example the one "
+           "that a proxy in front uses; with commas between them."),
+      Origin("server.public_origin", &o->server.public_origin,
+             "Where browsers see the page if a proxy is in front, for example "
+             "https://counts.example.org. Its pages may post, and its host is allowed."),
+      List("server.cors_origins", "origins", &o->server.cors_origins, CheckOrigin,
+           "The origins of other sites whose pages may read and post here (CORS), for example "
+           "https://dashboard.example.org; with commas between them."),
       Duration("live.push_interval", &o->live.push_interval, 1,
                "The minimum time between two updates of one view."),
       Duration("live.pane_retention", &o->live.pane_retention, 3'600'000,

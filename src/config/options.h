@@ -44,6 +44,9 @@ struct ServerSettings {
   int64_t body_max = 16 << 20;
   int64_t memory_max = 64 << 20;
   int64_t connections_max = 4'096;
+  std::vector<std::string> allowed_hosts;
+  std::string public_origin;  // empty: none
+  std::vector<std::string> cors_origins;
 };
 
 struct LiveSettings {

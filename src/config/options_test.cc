@@ -42,6 +42,35 @@ TEST(Options, ReadsAConfig) {
   EXPECT_EQ(options.server.body_max, 1 << 20);
 }
 
+TEST(Options, NamesAndOriginsOfAProxy) {
+  Settings options;
+  const Status status = Load(
+      "[server]\nallowed_hosts = 'counts.example.org, [fe80::1],sightline'\n"
+      "public_origin = 'https://counts.example.org'\n"
+      "cors_origins = 'https://a.example,http://b.example:3000'\n",
+      &options);
+  ASSERT_TRUE(status.ok()) << status.message();
+  EXPECT_EQ(options.server.allowed_hosts,
+            (std::vector<std::string>{"counts.example.org", "[fe80::1]", "sightline"}));
+  EXPECT_EQ(options.server.public_origin, "https://counts.example.org");
+  EXPECT_EQ(options.server.cors_origins,
+            (std::vector<std::string>{"https://a.example", "http://b.example:3000"}));
+  ASSERT_TRUE(Load("[server]\nallowed_hosts = ''\npublic_origin = ''\n", &options).ok());
+  EXPECT_TRUE(options.server.allowed_hosts.empty() && options.server.public_origin.empty());
+  for (const char* wrong : {"*", "null", "counts.example.org", "https://", "https://a.example/",
+                            "https://a.example/path", "ftp://a.example", "https://u@a.example"}) {
+    const std::string quoted = "'" + std::string(wrong) + "'\n";
+    for (const char* key : {"public_origin = ", "cors_origins = "}) {
+      const Status refused = Load("[server]\n" + (key + quoted), &options);
+      EXPECT_NE(refused.message().find("is not an origin: write https://"), std::string::npos)
+          << wrong;
+    }
+  }
+  for (const char* wrong : {"http://a.example", "a b", "*", "a,,b", "a/b"})
+    EXPECT_FALSE(Load("[server]\nallowed_hosts = '" + std::string(wrong) + "'\n", &options).ok())
+        << wrong;
+}
+
 TEST(Options, ErrorsNameLineKeyAndTheNearestKey) {
   Settings options;
   for (const auto& [toml, words] : std::vector<std::pair<const char*, std::vector<const char*>>>{

@@ -70,6 +70,9 @@ Result<std::unique_ptr<Server>> StartServer(const Settings& options, ServerPorts
                         .body_bytes_max = body_max,
                         .ingest_memory_bytes_max = options.server.memory_max,
                         .connections_max = static_cast<int32_t>(options.server.connections_max),
+                        .allowed_hosts = options.server.allowed_hosts,
+                        .public_origin = options.server.public_origin,
+                        .cors_origins = options.server.cors_origins,
                         .queries_max = static_cast<int32_t>(options.query.running_max),
                         // So that one cannot take all.
                         .queries_per_client_max = static_cast<int32_t>(

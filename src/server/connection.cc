@@ -60,6 +60,8 @@ Request ToRequest(const Parser& parser) {
                   .host = ToStd(message[http::field::host])};
   SetTarget(ToStd(message.target()), &request);
   request.origin = ToStd(message[http::field::origin]);
+  request.fetch_site = ToStd(message["Sec-Fetch-Site"]);
+  request.request_method = ToStd(message[http::field::access_control_request_method]);
   request.content_encoding = ToStd(message[http::field::content_encoding]);
   request.transfer_encoding = ToStd(message[http::field::transfer_encoding]);
   request.if_none_match = ToStd(message[http::field::if_none_match]);
@@ -202,6 +204,7 @@ class HttpConnection final : public Connection,
   Wakeup wakeup_;                 // fired by the log (kServing) or the hub (kStreaming)
   Wakeup answered_;               // fired by the lake's answer, or at the end of WatchQueryClient()
   Phase phase_ = Phase::kIdle;
+  std::string cors_;            // header lines of the current answer
   bool leaving_ = false;        // closed to make room; counted in context_.leaving
   int64_t wait_ticket_ = 0;     // of context_.waiting; 0: it does not wait for a request
   bool body_unread_ = false;    // of the current request: then the connection cannot be used again
@@ -289,6 +292,7 @@ asio::awaitable<bool> HttpConnection::ServeOne() {
   parser_->header_limit(kHeaderBytesMax);
   parser_->body_limit(boost::none);  // Body enforces body_bytes_max
   body_unread_ = true;               // until the headers say otherwise
+  cors_.clear();
   stream_.expires_after(milliseconds(context_.options.header_timeout.v));
   auto [error, bytes] = co_await http::async_read_header(stream_, buffer_, *parser_, kAwaitToken);
   EndWait();
@@ -304,10 +308,12 @@ asio::awaitable<bool> HttpConnection::ServeOne() {
     const Request request = ToRequest(*parser_);
     route = RouteOf(request.path);
     head_only = request.method == "HEAD";
+    cors_ = CorsHeaders(request, context_.options);
     body_unread_ = request.has_body;
     // A refusal does not read the body; Send() then closes the connection.
     std::optional<Response> refusal =
-        refused_ ? TooManyConnections() : Refuse(request, route, context_.loopback);
+        refused_ ? TooManyConnections()
+                 : Refuse(request, route, context_.options, context_.loopback);
     if (refusal) {
       response = std::move(*refusal);
     } else if (route == Route::kDetections) {
@@ -329,7 +335,7 @@ asio::awaitable<bool> HttpConnection::ServeOne() {
 // Returns true if the connection can take another request.
 asio::awaitable<bool> HttpConnection::Send(Response response, Route route, bool head_only) {
   const bool close = response.close || body_unread_ || !parser_->keep_alive() || context_.stopping;
-  const std::string head = Head(response, close);
+  const std::string head = Head(response, close, cors_);
   const bool spooled = response.spool != nullptr;
   std::vector<asio::const_buffer> first;
   first.push_back(asio::buffer(head));
@@ -657,7 +663,7 @@ asio::awaitable<bool> HttpConnection::Stream(const Request& request, bool head_o
     co_return again;
   }
   context_.metrics.CountRequest(Route::kStream, 200);
-  static const std::string head = StreamHead();
+  const std::string head = StreamHead(cors_);
   stream_.expires_after(milliseconds(context_.options.stall_timeout.v));
   auto [error, bytes] = co_await asio::async_write(stream_, asio::buffer(head), kAwaitToken);
   context_.metrics.bytes_sent += static_cast<int64_t>(bytes);

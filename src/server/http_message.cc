@@ -103,7 +103,7 @@ Response TryAgain(int status, int seconds, std::string_view detail) {
   return response;
 }
 
-std::string Head(const Response& response, bool close) {
+std::string Head(const Response& response, bool close, std::string_view more) {
   std::string head;
   auto out = std::back_inserter(head);
   fmt::format_to(out, "HTTP/1.1 {} {}\r\n{}", response.status, ReasonPhrase(response.status),
@@ -118,15 +118,16 @@ std::string Head(const Response& response, bool close) {
     cache_control |= name == "Cache-Control";
   }
   if (!cache_control) head += "Cache-Control: no-store\r\n";
+  head += more;
   head += close ? "Connection: close\r\n\r\n" : "Connection: keep-alive\r\n\r\n";
   return head;
 }
 
-std::string StreamHead() {
+std::string StreamHead(std::string_view more) {
   return fmt::format(
       "HTTP/1.1 200 OK\r\n{}Content-Type: text/event-stream\r\nCache-Control: no-store\r\n"
-      "X-Accel-Buffering: no\r\nConnection: close\r\n\r\n",
-      kSecurityHeaders);
+      "X-Accel-Buffering: no\r\n{}Connection: close\r\n\r\n",
+      kSecurityHeaders, more);
 }
 
 void AppendJsonString(std::string& out, std::string_view text) {

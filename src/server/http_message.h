@@ -20,6 +20,8 @@ struct Request {
   std::string_view query;  // of the target, without '?', still percent-encoded
   std::string_view host;
   std::string_view origin;
+  std::string_view fetch_site;      // Sec-Fetch-Site: how a browser's page relates to this server
+  std::string_view request_method;  // Access-Control-Request-Method, of a preflight
   std::string_view content_encoding;
   std::string_view transfer_encoding;
   std::string_view if_none_match;
@@ -51,10 +53,10 @@ constexpr int kRetryAfterSeconds = 1;
 Response TryAgain(int status, int seconds, std::string_view detail);
 
 // The status line, all headers and the empty line. `close` says whether the connection closes after
-// the response.
-std::string Head(const Response& response, bool close);
+// the response. `more`: further header lines.
+std::string Head(const Response& response, bool close, std::string_view more = {});
 // The head of a response that ends with the connection.
-std::string StreamHead();
+std::string StreamHead(std::string_view more = {});
 
 // Appends `text` as a JSON string with quotes. If it is not UTF-8, as a client's headers may be,
 // '?' replaces every byte that is not ASCII.

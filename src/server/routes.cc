@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/check.h"
+#include "server/api.h"
 
 namespace sightline {
 namespace {
@@ -71,12 +72,14 @@ bool IsLoopbackV4(std::string_view host) {
   return parts == 4;
 }
 
+// What a URL to a loopback address has for its host.
+std::string LoopbackUrlHost(std::string_view address) {
+  if (address == "127.0.0.1") return "127.0.0.1 or http://localhost";
+  return address.find(':') == address.npos ? std::string(address) : fmt::format("[{}]", address);
+}
+
 bool IsLoopbackName(std::string_view host) {
-  const HostAndPort split = SplitHost(host, "");
-  const bool digits = std::all_of(split.port.begin(), split.port.end(),
-                                  [](char c) { return c >= '0' && c <= '9'; });
-  return digits &&
-         (split.host == "localhost" || split.host == "[::1]" || IsLoopbackV4(split.host));
+  return host == "localhost" || host == "[::1]" || IsLoopbackV4(host);
 }
 
 bool IsSameHost(std::string_view origin, std::string_view host) {
@@ -84,6 +87,74 @@ bool IsSameHost(std::string_view origin, std::string_view host) {
   if (scheme_end == origin.npos) return false;  // for example "null", the opaque origin
   const std::string_view port = origin.starts_with("https") ? "443" : "80";
   return SplitHost(origin.substr(scheme_end + 3), port) == SplitHost(host, port);
+}
+
+bool IsSameOrigin(std::string_view a, std::string_view b) {
+  const size_t scheme_end = b.find("://");
+  return scheme_end != b.npos &&
+         LowerCase(a.substr(0, a.find(':'))) == LowerCase(b.substr(0, scheme_end)) &&
+         IsSameHost(a, b.substr(scheme_end + 3));
+}
+
+// Whether the Host header may say this: `options` name it, or it is this machine.
+bool IsOurName(std::string_view host, const ServerOptions& options) {
+  const HostAndPort split = SplitHost(host, "");
+  if (!std::all_of(split.port.begin(), split.port.end(),
+                   [](char c) { return c >= '0' && c <= '9'; }))
+    return false;
+  if (IsLoopbackName(split.host)) return true;
+  const size_t scheme_end = options.public_origin.find("://");
+  if (scheme_end != std::string::npos &&
+      split.host ==
+          SplitHost(std::string_view(options.public_origin).substr(scheme_end + 3), "").host)
+    return true;
+  return std::any_of(
+      options.allowed_hosts.begin(), options.allowed_hosts.end(),
+      [&](const std::string& name) { return split.host == SplitHost(name, "").host; });
+}
+
+bool IsCorsOrigin(std::string_view origin, const ServerOptions& options) {
+  return std::any_of(options.cors_origins.begin(), options.cors_origins.end(),
+                     [&](const std::string& known) { return IsSameOrigin(origin, known); });
+}
+
+// Whether a page with this origin may post.
+bool MayPost(const Request& request, const ServerOptions& options) {
+  const std::string_view origin = request.origin;
+  return origin.empty() || IsSameHost(origin, request.host) ||
+         IsSameOrigin(origin, options.public_origin) || IsCorsOrigin(origin, options);
+}
+
+// Streams and questions to the lake. A page of another site could not read the answer, but have it
+// computed.
+bool CostsMuch(const Request& request, Route route) {
+  return route == Route::kStream || IsLakeRequest(route, request.query);
+}
+
+// RFC 9110 has no answer to preflights; the Fetch standard does ("CORS-preflight request").
+Response AnswerPreflight() {
+  Response response;
+  response.headers.emplace_back("Access-Control-Allow-Methods", "GET, HEAD, POST");
+  response.headers.emplace_back("Access-Control-Allow-Headers",
+                                "Content-Encoding, Content-Type, If-None-Match, Last-Event-ID");
+  response.headers.emplace_back("Access-Control-Max-Age", "600");
+  return response;
+}
+
+std::optional<Response> RefuseHost(const Request& request, const ServerOptions& options,
+                                   bool loopback) {
+  if (request.several_hosts)
+    return Problem(400, "the request has several \"Host\" headers: send exactly one");
+  if (!loopback && options.allowed_hosts.empty()) return std::nullopt;
+  if (IsOurName(request.host, options)) return std::nullopt;
+  if (!loopback)
+    return Problem(403, fmt::format("\"Host: {:.100}\" is not one of server.allowed_hosts: add it "
+                                    "there, or use a name that is",
+                                    request.host));
+  return Problem(403, fmt::format("\"Host: {:.100}\" does not name this machine, and the server "
+                                  "listens on loopback only: use http://{}, or, behind a proxy, "
+                                  "add the name to server.allowed_hosts",
+                                  request.host, LoopbackUrlHost(options.address)));
 }
 
 Response MethodNotAllowed(std::string_view method, std::string_view path, std::string_view allow) {
@@ -108,28 +179,40 @@ Route RouteOf(std::string_view path) {
   return Route::kPage;
 }
 
-std::optional<Response> Refuse(const Request& request, Route route, bool loopback) {
-  if (request.several_hosts)
-    return Problem(400, "the request has several \"Host\" headers: send exactly one");
-  if (loopback && !IsLoopbackName(request.host)) {
-    return Problem(403, fmt::format("\"Host: {:.100}\" does not name this machine, and the server "
-                                    "listens on loopback only: use http://localhost or "
-                                    "http://127.0.0.1",
-                                    request.host));
-  }
+std::optional<Response> Refuse(const Request& request, Route route, const ServerOptions& options,
+                               bool loopback) {
+  if (auto refusal = RefuseHost(request, options, loopback)) return refusal;
+  if (request.method == "OPTIONS" && !request.request_method.empty() &&
+      IsCorsOrigin(request.origin, options))
+    return AnswerPreflight();
   if (route == Route::kDetections || route == Route::kQuery) {
     if (request.method != "POST") return MethodNotAllowed(request.method, request.path, "POST");
-    if (!request.origin.empty() && !IsSameHost(request.origin, request.host)) {
+    if (!MayPost(request, options)) {
       return Problem(403, fmt::format("a page from \"{:.100}\" may not post here: post from the "
-                                      "server's own page or from a program",
+                                      "server's own page or from a program, or add the origin to "
+                                      "server.cors_origins",
                                       request.origin));
     }
   } else if (request.method != "GET" && request.method != "HEAD") {
     return MethodNotAllowed(request.method, request.path, "GET, HEAD");
+  } else if (request.fetch_site == "cross-site" && CostsMuch(request, route) &&
+             !IsCorsOrigin(request.origin, options)) {
+    return Problem(403,
+                   "a page of another site may not ask this: ask from the server's own page or "
+                   "from a program, or add the page's origin to server.cors_origins");
   }
   if (!request.path.starts_with('/'))
     return Problem(400, "the request's target must be a path that begins with \"/\", or a URL");
   return std::nullopt;
+}
+
+std::string CorsHeaders(const Request& request, const ServerOptions& options) {
+  if (options.cors_origins.empty()) return {};
+  if (!IsCorsOrigin(request.origin, options)) return "Vary: Origin\r\n";
+  return fmt::format(
+      "Vary: Origin\r\nAccess-Control-Allow-Origin: {}\r\n"
+      "Access-Control-Expose-Headers: ETag, Retry-After, X-Incomplete, X-Truncated\r\n",
+      request.origin);
 }
 
 Scope ScopeOf(const Request&) { return Scope::All(); }

@@ -29,9 +29,13 @@ struct ServerOptions {
   int64_t body_bytes_max = 16 << 20;           // of a POST, compressed and decompressed
   int64_t ingest_memory_bytes_max = 64 << 20;  // of all bodies in progress; 429 when it is used up
   int32_t connections_max = 4'096;
-  int32_t queries_max = 4;             // in SQL, at a time
-  int32_t queries_per_client_max = 2;  // of them from one address
-  int32_t queries_waiting_max = 64;    // for their turn; 429 beyond it
+  // Further names that requests may call the server, for example a proxy's; any port.
+  std::vector<std::string> allowed_hosts;
+  std::string public_origin;  // where browsers see the page, behind a proxy; empty: here
+  std::vector<std::string> cors_origins;  // whose pages may read and post here (CORS)
+  int32_t queries_max = 4;                // in SQL, at a time
+  int32_t queries_per_client_max = 2;     // of them from one address
+  int32_t queries_waiting_max = 64;       // for their turn; 429 beyond it
   // Of all answers from the lake. One may have half of what is on disk; 503 beyond it.
   int64_t answer_memory_bytes_max = 256 << 20;
   int64_t answer_disk_bytes_max = 1 << 30;

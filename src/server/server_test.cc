@@ -572,6 +572,90 @@ TEST_F(ServerTest, EveryLoopbackAddressIsAName) {
     EXPECT_EQ(status(host), 403) << host;
 }
 
+TEST_F(ServerTest, BehindAProxy) {
+  ServerOptions options{.allowed_hosts = {"sightline", "10.42.0.7:8080"},
+                        .public_origin = "https://Counts.example.org"};
+  for (const char* address : {"127.0.0.1", "0.0.0.0"}) {
+    options.address = address;
+    Start(options);
+    const auto status = [&](std::string_view method, const std::string& headers) {
+      Client client = Connect();
+      const std::string body = method == "POST" ? Detection(1) : "";
+      client.Send(std::string(method) + (method == "POST" ? " /v1/detections" : " /healthz") +
+                  " HTTP/1.1\r\n" + headers + "\r\nContent-Length: " + std::to_string(body.size()) +
+                  "\r\n\r\n" + body);
+      return client.Read().status;
+    };
+    for (const char* host : {"sightline", "SIGHTLINE:80", "10.42.0.7", "10.42.0.7:8080",
+                             "counts.example.org", "counts.example.org:443", "localhost:8080"})
+      EXPECT_EQ(status("GET", "Host: " + std::string(host)), 200) << host;
+    for (const char* host : {"evil.example", "sightline.evil.example", "sightline:80@evil.example",
+                             "10.42.0.8", "example.org", ""})
+      EXPECT_EQ(status("GET", "Host: " + std::string(host)), 403) << host;
+    const std::string host = "Host: sightline\r\nOrigin: ";
+    EXPECT_EQ(status("POST", host + "https://counts.example.org"), 200);
+    EXPECT_EQ(status("POST", host + "https://counts.example.org:443"), 200);
+    for (const char* origin :
+         {"http://counts.example.org", "https://counts.example.org:444", "null",
+          "https://evil.example", "https://counts.example.org.evil.example"})
+      EXPECT_EQ(status("POST", host + origin), 403) << origin;
+    server_.reset();
+  }
+}
+
+TEST_F(ServerTest, PagesOfOtherSites) {
+  StartWithLake({.cors_origins = {"https://dashboard.example.org"}});
+  Client client = Connect();
+  const std::string known = "Origin: https://dashboard.example.org\r\n";
+  const std::string unknown = "Origin: https://evil.example\r\n";
+  const auto has = [](const Client::Answer& answer) {
+    return answer.headers.contains("Access-Control-Allow-Origin");
+  };
+  client.Request("OPTIONS", "/v1/query",
+                 known +
+                     "Access-Control-Request-Method: POST\r\n"
+                     "Access-Control-Request-Headers: content-type\r\n");
+  Client::Answer answer = client.Read();
+  EXPECT_EQ(answer.status, 200);
+  EXPECT_EQ(answer.headers.at("Access-Control-Allow-Origin"), "https://dashboard.example.org");
+  EXPECT_THAT(answer.headers.at("Access-Control-Allow-Methods"), HasSubstr("POST"));
+  EXPECT_THAT(answer.headers.at("Access-Control-Allow-Headers"), HasSubstr("Content-Type"));
+  client.Request("OPTIONS", "/v1/query", unknown + "Access-Control-Request-Method: POST\r\n");
+  answer = client.Read();
+  EXPECT_EQ(answer.status, 405);
+  EXPECT_FALSE(has(answer));
+  EXPECT_TRUE(has(client.Post(Detection(1), known)));
+  EXPECT_TRUE(has(client.Get("/v1/top?window=5", known)));  // a refusal, too, says what is wrong
+  answer = client.Get("/v1/top", unknown);
+  EXPECT_EQ(answer.status, 200);
+  EXPECT_FALSE(has(answer));
+  EXPECT_EQ(answer.headers.at("Vary"), "Origin");
+  answer = client.Get("/v1/top", "Origin: null\r\n");
+  EXPECT_FALSE(has(answer));
+  Client viewer = Connect();
+  viewer.Request("GET", "/v1/stream", known + "Sec-Fetch-Site: cross-site\r\n");
+  EXPECT_TRUE(has(viewer.Read()));
+}
+
+TEST_F(ServerTest, WhatCostsMuchIsNotForPagesOfOtherSites) {
+  StartWithLake({.cors_origins = {"https://dashboard.example.org"}});
+  const std::string cross = "Sec-Fetch-Site: cross-site\r\n";
+  const auto status = [&](std::string_view target, const std::string& headers) {
+    Client client = Connect();
+    return client.Get(target, headers).status;
+  };
+  for (const char* target : {"/v1/items", "/v1/counts?step=1h", "/v1/top?from=0",
+                             "/v1/ledger?group=camera", "/v1/locations?format=csv", "/v1/stream"}) {
+    EXPECT_EQ(status(target, cross), 403) << target;
+    EXPECT_EQ(status(target, cross + "Origin: https://evil.example\r\n"), 403) << target;
+    EXPECT_EQ(status(target, cross + "Origin: https://dashboard.example.org\r\n"), 200) << target;
+    for (const char* site : {"same-origin", "same-site", "none"})
+      EXPECT_EQ(status(target, "Sec-Fetch-Site: " + std::string(site) + "\r\n"), 200) << target;
+  }
+  for (const char* target : {"/", "/v1/top", "/healthz"})
+    EXPECT_EQ(status(target, cross), 200) << target;
+}
+
 TEST_F(ServerTest, TooManyConnections) {
   Start({.connections_max = 2});
   log_.SetMode(FakeLog::Mode::kHeld);
