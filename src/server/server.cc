@@ -59,8 +59,8 @@ Status Server::State::Listen(const tcp::endpoint& endpoint) {
   if (!error) port = acceptor->local_endpoint(error).port();
   if (!error) return Status::Ok();
   return Status::Stop(fmt::format(
-      "cannot listen on \"{}:{}\": {}; stop the program that uses it, or choose another "
-      "server.port",
+      "cannot listen on \"{}:{}\": {}; stop the program that uses it, or choose another address "
+      "or port (listen)",
       endpoint.address().to_string(), endpoint.port(), error.message()));
 }
 
@@ -130,7 +130,7 @@ Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options,
   const auto address = asio::ip::make_address(options.address, error);
   if (error) {
     return Status::Stop(fmt::format(
-        "server.address \"{}\" is not an IP address: use 127.0.0.1 or ::1", options.address));
+        "\"{}\" is not an IP address to listen on: use 127.0.0.1 or [::1]", options.address));
   }
   auto state = std::make_unique<State>(options, spec, std::move(ports), address.is_loopback());
   RETURN_IF_ERROR(state->Listen({address, options.port}));

@@ -1219,6 +1219,7 @@ TEST_F(ServerTest, AnAddressInUse) {
   ASSERT_FALSE(second.ok());
   EXPECT_EQ(second.status().code(), StatusCode::kStop);
   EXPECT_THAT(second.status().message(), HasSubstr("in use"));
+  EXPECT_THAT(second.status().message(), HasSubstr("choose another address or port (listen)"));
 }
 
 }  // namespace

@@ -527,3 +527,30 @@ def idle_connections(t: Test) -> None:
     for connection in idle:
         connection.close()
     server.expect_quiet_log()
+
+
+@test()
+def listen_address(t: Test) -> None:
+    """Any address of 127.0.0.0/8 can be listened on, by its own name; an address in use names the option."""
+    server = t.server(listen="127.0.0.2")
+    server.launch()
+
+    def status(host: str) -> int:
+        connection = http.client.HTTPConnection("127.0.0.2", server.port, timeout=5)
+        try:
+            connection.request("GET", "/healthz", headers={"Host": host})
+            return connection.getresponse().status
+        except (OSError, http.client.HTTPException):
+            return 0
+        finally:
+            connection.close()
+
+    wait_until(lambda: status(f"127.0.0.2:{server.port}") == 200, 20, "it answers to 127.0.0.2")
+    expect_equal(status("127.0.0.2.evil.example"), 403, "another name")
+    done = t.run("ledger", "--data", server.data)
+    expect_equal(done.returncode, 0, f"`sightline ledger` asks the server: {done.stderr!r}")
+    second = t.run("up", "--data", t.folder / "second", "--listen", f"127.0.0.2:{server.port}")
+    expect(second.returncode == 1 and b"(listen)" in second.stdout + second.stderr,
+           f"an address in use: {second.stderr!r}")
+    server.stop()
+    server.expect_quiet_log()

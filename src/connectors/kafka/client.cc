@@ -215,6 +215,11 @@ void AskOffset(rd_kafka_t* client, const std::string& topic, int32_t partition, 
 }
 
 Result<OffsetAnswer> ReadOffsetAnswer(rd_kafka_event_t* event) {
+  // librdkafka says "No leaders found".
+  if (rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR__NOENT)
+    return Status::Retry(
+        "no broker leads the partition: the topic has too few partitions, or its brokers are away; "
+        "`sightline topics check` says which topics have too few");
   if (const rd_kafka_resp_err_t error = rd_kafka_event_error(event); error != 0)
     return Status::Retry(fmt::format("kafka: {}", rd_kafka_event_error_string(event)));
   const rd_kafka_ListOffsets_result_t* const result = rd_kafka_event_ListOffsets_result(event);

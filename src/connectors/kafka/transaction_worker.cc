@@ -339,8 +339,11 @@ Result<int64_t> TransactionWorker::AskOffsetNow(rd_kafka_t* client, int64_t spec
     const Event event(rd_kafka_queue_poll(queue.get(), kTransactionSliceMs));
     if (event == nullptr) continue;
     const Result<OffsetAnswer> answer = ReadOffsetAnswer(event.get());
-    if (!answer.ok()) return answer.status();
-    return answer.value().offset;
+    if (answer.ok()) return answer.value().offset;
+    // An answer without a partition does not say which one was asked about.
+    if (rd_kafka_event_error(event.get()) == 0) return answer.status();
+    return Status::Retry(
+        fmt::format("{}: {}", Where(topic_, partition_), answer.status().message()));
   }
   return Status::Retry("closing");
 }

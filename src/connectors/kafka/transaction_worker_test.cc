@@ -135,6 +135,15 @@ TEST_F(TransactionWorkerTest, FindsNothingInAnEmptyTopic) {
   EXPECT_TRUE(Eventually([&] { return worker.answers() == 1; }));
 }
 
+TEST_F(TransactionWorkerTest, NamesATopicThatHasTooFewPartitions) {
+  Worker worker(Options(), {.partition = 7});
+  const std::string said = worker.Fence().status.message();
+  EXPECT_THAT(said, HasSubstr(kTopic));
+  EXPECT_THAT(said, HasSubstr("7"));
+  EXPECT_THAT(said, HasSubstr("too few partitions"));
+  EXPECT_THAT(said, HasSubstr("sightline topics check"));
+}
+
 TEST_F(TransactionWorkerTest, CommitsInOrderAndWithHeaders) {
   const auto worker = Owner();
   EXPECT_TRUE(worker->Commit({Row("a"), Row("b"), Place("1")}).ok());
