@@ -7,7 +7,8 @@
 #
 # Debian packages are installed with apt (as root or through sudo). Everything else is pinned by
 # hash and goes into the tree: .deps/arrow (Arrow C++), .deps/duckdb, .deps/librdkafka,
-# .deps/kafka (the broker of the tests), .deps/venv (Python), tests/browser/node_modules.
+# .deps/kafka (the broker of the tests), .deps/venv (Python), tests/browser/node_modules. The proxies
+# of the tests are Debian's, unpacked into .deps/proxies.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -26,7 +27,8 @@ packages=(
 )
 if [ "$tier" = test ]; then
   packages+=(clang-19 clang-format-14 libclang-rt-19-dev llvm-19 chromium curl
-             openjdk-17-jre-headless maven openssl kcat)
+             openjdk-17-jre-headless maven openssl kcat
+             libpcre2-8-0 liblua5.3-0 libopentracing-c-wrapper0)  # the last line: of the proxies
 fi
 
 fail() {
@@ -61,6 +63,14 @@ node_is_new_enough() {
   [ "${version%%.*}" -ge 18 ] && command -v npm >/dev/null
 }
 
+as_root() {
+  if [ "$(id -u)" -eq 0 ]; then
+    env DEBIAN_FRONTEND=noninteractive "$@"
+  else
+    sudo env DEBIAN_FRONTEND=noninteractive "$@"
+  fi
+}
+
 install_packages() {
   command -v dpkg-query >/dev/null || fail \
     "this is not Debian: install the equivalents of these packages by hand, and build with cmake:" \
@@ -76,17 +86,14 @@ install_packages() {
   )
   [ -n "$missing" ] || return 0
 
-  local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300)
-  if [ "$(id -u)" -ne 0 ]; then
-    command -v sudo >/dev/null || fail \
-      "these packages are missing, and installing them needs root (there is no sudo here):" \
+  if [ "$(id -u)" -ne 0 ] && ! command -v sudo >/dev/null; then
+    fail "these packages are missing, and installing them needs root (there is no sudo here):" \
       "  apt-get install" $missing
-    apt=(sudo "${apt[@]}")
   fi
   echo "deps: installing" $missing
-  retry "${apt[@]}" update || fail "apt-get update failed: see above; is there a network connection?"
+  retry as_root apt-get update || fail "apt-get update failed: see above; is there a network connection?"
   # shellcheck disable=SC2086  # one word per package
-  retry "${apt[@]}" install --yes --no-install-recommends $missing ||
+  retry as_root apt-get -o DPkg::Lock::Timeout=300 install --yes --no-install-recommends $missing ||
     fail "apt-get install failed: see above; is this Debian 12 (bookworm)?"
 }
 
@@ -242,12 +249,35 @@ install_kafka() {
   printf '%s\n' "$stamp" >.deps/kafka/stamp
 }
 
+# Unpacks the proxies that the tests put in front of Sightline, from Debian's packages. Installed, they
+# would start at once and take ports 80 and 443 of this machine.
+install_proxies() {
+  local proxies="nginx haproxy caddy" work package
+  [ "$(cat .deps/proxies/stamp 2>/dev/null)" != "$proxies" ] || return 0
+  echo "deps: $proxies into .deps/proxies"
+  rm -rf .deps/proxies
+  mkdir -p .deps/proxies
+  work=$(mktemp --directory .deps/proxies/fetch.XXXXXX)
+  # shellcheck disable=SC2086  # one word per package
+  if ! (cd "$work" && apt-get download $proxies) >/dev/null 2>&1; then
+    retry as_root apt-get update || fail "apt-get update failed: see above; is there a network connection?"
+    (cd "$work" && retry apt-get download $proxies) ||
+      fail "apt-get could not download $proxies: see above; is this Debian 12 (bookworm)?"
+  fi
+  for package in "$work"/*.deb; do
+    dpkg-deb --extract "$package" .deps/proxies || fail "'$package' cannot be unpacked"
+  done
+  rm -rf "$work"
+  printf '%s\n' "$proxies" >.deps/proxies/stamp
+}
+
 install_packages
 install_duckdb
 install_arrow
 install_librdkafka
 if [ "$tier" = test ]; then
   install_kafka
+  install_proxies
   install_python
   install_node tests/browser
 fi

@@ -25,6 +25,7 @@ import traceback
 import test_commands
 import test_deploy
 import test_readme
+import test_proxy
 import test_api
 import test_ask
 import test_operation
