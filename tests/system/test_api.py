@@ -13,6 +13,8 @@ import signal
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Callable
 
 import openapi
 from events import Traffic, deliver
@@ -211,6 +213,25 @@ def api_errors(t: Test) -> None:
             answer = server.request("GET", f"/v1/counts?step={step}")
             provoked(400, "/v1/counts", "get", answer, f"step={step}")
             expect("multiple of 1m" in answer.json()["detail"], f"does not name the smallest: {answer.body!r}")
+
+    # A question whose process ends by itself. Here a signal ends it, while it waits for its turn to run.
+    def crashed(ask_it: Callable[[], Answer]) -> Answer:
+        wait_until(lambda: len(server.children()) >= 2, 20, "a worker of each kind")
+        workers = server.children()
+        for pid in workers:
+            os.kill(pid, signal.SIGSTOP)
+        with ThreadPoolExecutor(1) as asker:
+            answer = asker.submit(ask_it)
+            time.sleep(0.3)
+            for pid in workers:
+                for number in (signal.SIGSEGV, signal.SIGCONT):
+                    os.kill(pid, number)
+            return answer.result()
+
+    provoked(500, "/v1/query", "post", crashed(lambda: ask(b'{"sql":"SELECT 500"}')), "a crash")
+    for path in gets:
+        provoked(500, path, "get", crashed(lambda path=path: server.request("GET", f"{path}?format=json")),
+                 f"{path}, a crash")
 
     # Who leaves takes his question with him: all places are taken by those who do.
     for _ in range(70):
