@@ -11,7 +11,7 @@ namespace {
 
 const std::vector<Question>& Questions() {
   static const std::vector<Question> questions = {
-      {.request = SqlRequest{"SELECT '\0 \xff'"}, .scope = Scope::All()},
+      {.request = SqlRequest{"SELECT '\xff'"}, .scope = Scope::All()},
       {.request = TopRequest{.location = LocationId{-7}, .range = {{-5}, {9}}, .limit = 3},
        .scope = {std::set<LocationId>{}},
        .format = ResultFormat::kCsv},

@@ -304,7 +304,8 @@ Status QueryWorkers::Tick(Asked& asked) const {
   if (asked.limits.abandoned.stop_requested()) return because(Reason::kAbandoned);
   if (now >= asked.deadline + kGrace) return because(Reason::kTime);
   if (asked.worker.OwnBytes() > WorkerBytesMax(options_)) return because(Reason::kMemory);
-  if (!asked.demoted && asked.worker.CpuMs() - asked.cpu_ms_before >= kDemoteCpuMs) {
+  if (!asked.demoted && asked.worker.ready &&
+      asked.worker.CpuMs() - asked.cpu_ms_before >= options_.demote_cpu_ms) {
     asked.worker.MakeIdleClass();
     asked.demoted = true;
   }
@@ -332,6 +333,7 @@ Status QueryWorkers::Ask(Asked& asked) {
     switch (frame.value().type) {
       case FrameType::kReady:
         asked.worker.ready = true;
+        asked.cpu_ms_before = asked.worker.CpuMs();  // its start is not the question's
         break;
       case FrameType::kNeeds: {
         const Result<ViewBounds> views = DecodeNeeds(payload);
@@ -374,9 +376,12 @@ Status QueryWorkers::HandOver(Asked& asked, const ViewBounds& views) {
   auto current = source_->Current();
   message.status = current.status();
   const auto add = [&](Result<SharedFile> file) {
-    if (!file.ok()) message.status = file.status();
-    if (file.ok()) rows.push_back(std::move(file).value());
-    return file.ok();
+    if (!file.ok()) {
+      message.status = file.status();
+      return false;
+    }
+    rows.push_back(std::move(file).value());
+    return true;
   };
   if (current.ok()) {
     asked.state = std::move(current).value();

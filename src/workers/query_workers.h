@@ -39,14 +39,13 @@ struct QueryWorkersOptions {
   int64_t answer_bytes_max = 256LL << 20;
   int32_t threads = 2;          // of DuckDB, in each worker
   int32_t sql_workers_max = 4;  // that run SQL at the same time
+  // A question that has taken so much of the processor runs only when nobody else needs it, in the
+  // idle class, from then on.
+  int64_t demote_cpu_ms = 2'000;
 };
 
 // The fixed questions of the page and the API have workers of their own, so that SQL never makes
-// them wait. These run at the normal priority, those of SQL at a lower one. A question of either
-// kind that has taken kDemoteCpuMs of the processor runs in the idle class from then on: only when
-// nobody else needs the processor. So a cheap one is answered soon on a busy machine, and an
-// expensive one slows nobody down.
-constexpr int64_t kDemoteCpuMs = 100;
+// them wait. These run at the normal priority, those of SQL at a lower one.
 constexpr int32_t kFixedWorkersMax = 2;
 // A worker that has more memory of its own is ended.
 constexpr int64_t kWorkerOtherBytesMax = kUncountedBytesMax + (64LL << 20);

@@ -32,6 +32,8 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 using testing::HasSubstr;
 
+// A busy machine has little for a question that is expensive.
+const QueryLimits kPatience{.time = Millis{300'000}};
 constexpr const char* kNoEnd = "SELECT count(*) FROM range(10000000) a, range(10000000) b";
 
 std::string Word(const fs::path& path, size_t index) {
@@ -70,7 +72,8 @@ struct Answered {
   milliseconds took{0};
 };
 
-Answered Ask(QueryService& queries, const Question& question, QueryLimits limits = {}) {
+Answered Ask(QueryService& queries, const Question& question,
+             const QueryLimits& limits = kPatience) {
   Answered answered;
   const auto start = steady_clock::now();
   answered.end = queries.Answer(question, limits,
@@ -99,7 +102,9 @@ class QueryWorkersTest : public testing::Test {
     std::string name = (fs::temp_directory_path() / "sightline-XXXXXX").native();
     ASSERT_NE(mkdtemp(name.data()), nullptr);
     root_ = name;
-    Open({.sql_workers_max = 2});
+    // Little of the processor makes a question an expensive one here, so that the tests see soon
+    // which worker computes. The class that it is then in gets little of a busy machine.
+    Open({.sql_workers_max = 2, .demote_cpu_ms = 100});
   }
   void TearDown() override {
     workers_.reset();
@@ -109,7 +114,7 @@ class QueryWorkersTest : public testing::Test {
   void Open(const QueryWorkersOptions& options) {
     workers_ = std::make_unique<QueryWorkers>(lake_, root_, Millis{60'000}, options);
   }
-  Answered Ask(const std::string& sql, QueryLimits limits = {}) {
+  Answered Ask(const std::string& sql, const QueryLimits& limits = kPatience) {
     return sightline::Ask(*workers_, Sql(sql), limits);
   }
   // Ends the worker that computes an expensive question, as soon as the server has noticed that.
@@ -157,10 +162,10 @@ TEST_F(QueryWorkersTest, AnswersAsTheEngineDoes) {
 TEST_F(QueryWorkersTest, ParquetIsMadeWithoutADisk) {
   Question question = Sql("SELECT * FROM range(100000)");
   question.format = ResultFormat::kParquet;
-  const Answered answered = sightline::Ask(*workers_, question);
+  const Answered answered = sightline::Ask(*workers_, question, kPatience);
   EXPECT_TRUE(answered.end.status.ok()) << answered.end.status.message();
-  EXPECT_EQ(answered.text.substr(0, 4), "PAR1");
-  EXPECT_EQ(answered.text.substr(answered.text.size() - 4), "PAR1");
+  EXPECT_TRUE(answered.text.starts_with("PAR1"));
+  EXPECT_TRUE(answered.text.ends_with("PAR1"));
 }
 
 TEST_F(QueryWorkersTest, SaysWhatItLacksAndWhenItIsNotReady) {
@@ -183,11 +188,12 @@ TEST_F(QueryWorkersTest, TimeEndsAQuestionAndNotItsWorkersEither) {
 }
 
 TEST_F(QueryWorkersTest, AWorkerThatDoesNotStopIsKilled) {
+  EXPECT_TRUE(Ask("SELECT 1").end.status.ok());  // so that there is one that has started
   std::thread stop([this] { EndOneThatComputes(SIGSTOP); });
-  const Answered late = Ask(kNoEnd, {.time = Millis{2'000}});
+  const Answered late = Ask(kNoEnd, {.time = Millis{5'000}});
   stop.join();
   EXPECT_EQ(late.end.limit, QueryLimit::kTime);
-  EXPECT_LT(late.took, milliseconds(3'000));
+  EXPECT_LT(late.took, milliseconds(6'000));
   EXPECT_TRUE(Ask("SELECT 1").end.status.ok());
 }
 
@@ -205,7 +211,7 @@ TEST_F(QueryWorkersTest, AQuestionThatNobodyWaitsForEnds) {
 
 TEST_F(QueryWorkersTest, AQuestionThatEndsItsWorkerIsRefusedForAWhile) {
   std::thread end([this] { EndOneThatComputes(SIGABRT); });
-  const Answered crashed = Ask(kNoEnd);
+  const Answered crashed = Ask(kNoEnd, kPatience);
   end.join();
   EXPECT_EQ(crashed.end.limit, QueryLimit::kCrash);
   EXPECT_THAT(crashed.end.status.message(), HasSubstr("SIGABRT"));
@@ -218,7 +224,6 @@ TEST_F(QueryWorkersTest, AQuestionThatEndsItsWorkerIsRefusedForAWhile) {
 
 TEST_F(QueryWorkersTest, AQuestionWhoseWorkerSomebodyElseEndsIsAskedAgain) {
   std::thread end([this] { EndOneThatComputes(SIGKILL); });
-  // Its class gets little of a busy machine.
   const Answered answered =
       Ask("SELECT count(*) AS n FROM range(60000) a, range(60000) b", {.time = Millis{300'000}});
   end.join();
