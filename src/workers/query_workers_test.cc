@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <filesystem>
@@ -314,7 +316,9 @@ TEST_F(QueryWorkersTest, AWorkerHasNothingButItsChannel) {
     EXPECT_EQ(Word(process / "environ", 0), "");
 #endif
   }
-  EXPECT_THAT(nice, testing::ElementsAre("0", "10"));
+  const int own = getpriority(PRIO_PROCESS, 0);
+  const std::set<std::string> expected = {std::to_string(own), std::to_string(std::max(own, 10))};
+  EXPECT_EQ(nice, expected) << "a fixed worker and one for SQL";
 }
 
 TEST_F(QueryWorkersTest, AnExpensiveQuestionRunsWhenNobodyElseDoes) {
