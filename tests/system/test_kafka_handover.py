@@ -247,6 +247,13 @@ def kafka_handover_topic(t: Test) -> None:
     new.start()
     # What is older than T comes no more: now the senders move.
     wait_until(lambda: now_ms() > at + 5_000, 30, "nobody sends what is before T")
+
+    def has_copied() -> bool:
+        checks = json.loads(t.run(*words, "--dry-run").stdout.decode().splitlines()[0])["checks"]
+        return any(check["subject"] == "begun" and "continues" in check["said"] for check in checks)
+
+    # Behind records of the senders, a copier that has not copied yet would refuse to begin.
+    wait_until(has_copied, 60, "the copier has copied a part")
     doors[5].start()
     target[0] = 5
     time.sleep(1.5)  # of sending to the new one
