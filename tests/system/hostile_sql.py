@@ -264,7 +264,7 @@ CASTS = (
 # What the server's process knows, and no asker may.
 SETTING = r"\d+(\.\d+)? ?(GiB|MiB|KiB|GB|MB)"
 PLAN = "LOGICAL_|error_type"
-PATH = r"/lake/|\.parquet|/tmp/|/root/|/home/|/work/"
+PATH = r"/lake/|\.parquet|/tmp/|/root/|/home/"
 REVEAL = {
     "SELECT current_setting('memory_limit')": SETTING,
     "SELECT 'temp_directory'.current_setting()": PATH,
