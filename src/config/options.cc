@@ -399,8 +399,7 @@ std::vector<Option> LakeOptions(Settings* o) {
                "The time between two rounds of compaction, retention and vacuum."),
       Size("query.memory_max", &o->query.memory_max, 64 << 20,
            "The maximum memory that DuckDB uses in each query worker. `sightline explain` prints "
-           "what "
-           "all workers together may take."),
+           "what all workers together may take."),
       Integer("query.threads", "number", &o->query.threads, 1, 256,
               "The number of threads that DuckDB uses in each query worker."),
       Integer(
@@ -412,8 +411,7 @@ std::vector<Option> LakeOptions(Settings* o) {
               "retried later."),
       Size("query.answer_memory_max", &o->query.answer_memory_max, 1 << 20,
            "The maximum memory for all answers that are being built or sent. Each uses at most 1 "
-           "MiB "
-           "of it, and the disk for the rest."),
+           "MiB of it, and the disk for the rest."),
       Size("query.answer_disk_max", &o->query.answer_disk_max, 16 << 20,
            "The maximum disk space, in the folder for temporary files, for all answers that are "
            "being built or sent. One answer uses at most half of it."),

@@ -134,13 +134,6 @@ ScanCell LocationCell(const Location& row, size_t column) {
   }
 }
 
-bool Sees(const Scope& scope, const CountIncrement& row) { return scope.Sees(row.location); }
-bool Sees(const Scope& scope, const Location& row) { return scope.Sees(row.location); }
-bool Sees(const Scope& scope, const LedgerIncrement& row) {
-  // An unreadable record belongs to no location, so only a scope of all locations includes it.
-  return row.row.key.known ? scope.Sees(row.row.key.location) : !scope.locations;
-}
-
 using Parts = std::vector<std::shared_ptr<const PendingPart>>;
 template <typename RowType>
 using ReadPart = Result<std::vector<RowType>> (PendingPart::*)() const;

@@ -14,6 +14,7 @@
 
 #include "base/status.h"
 #include "model/location.h"
+#include "model/scope.h"
 #include "model/segment.h"
 #include "query/file_list.h"
 #include "query/incomplete_partition.h"
@@ -47,6 +48,14 @@ struct LedgerIncrement {
   Offset first, next;
   LedgerRow row;
 };
+
+// Whether a scope sees a row.
+inline bool Sees(const Scope& scope, const CountIncrement& row) { return scope.Sees(row.location); }
+inline bool Sees(const Scope& scope, const Location& row) { return scope.Sees(row.location); }
+inline bool Sees(const Scope& scope, const LedgerIncrement& row) {
+  // An unreadable record belongs to no location, so only a scope of all locations includes it.
+  return row.row.key.known ? scope.Sees(row.row.key.location) : !scope.locations;
+}
 
 // A part of the pending rows that is not in memory. A query reads it when it needs it and does not
 // keep it. Immutable, so safe on any thread. kRetry or kStop when the part cannot be read.

@@ -7,6 +7,7 @@
 
 #include "query/duck_memory.h"
 #include "query/duck_reader.h"
+#include "query/failures.h"
 #include "query/file_bounds.h"
 #include "query/lake_rows.h"
 #include "query/parsed_sql.h"
@@ -31,9 +32,6 @@ class SessionReader final : public RowReader {
   std::function<Status(Status)> explain_;  // owns the session, so it must outlive the reader
   std::unique_ptr<RowReader> reader_;
 };
-
-Status Stopping() { return Status::Retry("the server is stopping: ask again when it is back"); }
-Status Abandoned() { return Status::Stop("nobody waits for the answer any more"); }
 
 // The expression that turns a column into one that DuckReader can read, and its type.
 std::string Readable(duckdb_type type, const std::string& name, Column& column) {
@@ -92,9 +90,7 @@ Result<std::unique_ptr<QueryEngine::Session>> QueryEngine::Session::Begin(
     if (limits.abandoned.stop_requested()) return Abandoned();
     if (core->ending) return Stopping();
     if (!has_slot || now >= deadline) {
-      return Status::Retry(fmt::format(
-          "other queries held all slots for {} ms (query.running_max is {}): try again later",
-          limits.time.v, core->queries_max));
+      return WaitedTooLong(limits.time, core->queries_max);
     }
     ++core->running;
   }
@@ -137,10 +133,7 @@ Status QueryEngine::Session::Explain(Status status) const {
     case Watchdog::StopReason::kAbandoned:
       return Abandoned();
     case Watchdog::StopReason::kTime:
-      return Reached(QueryLimit::kTime,
-                     fmt::format("the query took longer than {} ms and was stopped: ask for fewer "
-                                 "days or locations",
-                                 limits_.time.v));
+      return Reached(QueryLimit::kTime, TookTooLong(limits_.time).message());
     case Watchdog::StopReason::kMemory:
       return OutOfMemory();
   }

@@ -40,9 +40,11 @@ std::map<std::string, std::string> UnreadableFiles::Take() {
   return std::exchange(files_, {});
 }
 
-bool UnreadableFiles::empty() const {
+std::string UnreadableFiles::Known() const {
   const std::lock_guard lock(mutex_);
-  return files_.empty();
+  return files_.empty()
+             ? ""
+             : "queries fail, because a file of the lake cannot be read: " + files_.begin()->second;
 }
 
 std::string UnreadableFiles::Trouble(LakeSource& source) {
@@ -57,14 +59,14 @@ std::string UnreadableFiles::Trouble(LakeSource& source) {
     const bool listed = !state.ok() || state.value()->counts_files.Has(path) ||
                         state.value()->ledger_files.Has(path);
     why = listed ? read_(path) : "";
-    const std::lock_guard lock(mutex_);
     if (!why.empty()) {
-      files_[path] = why;
-      return "queries fail, because a file of the lake cannot be read: " + why;
+      Add(path, why);
+      break;
     }
+    const std::lock_guard lock(mutex_);
     files_.erase(path);
   }
-  return "";
+  return Known();
 }
 
 }  // namespace sightline

@@ -23,9 +23,10 @@ class UnreadableFiles {
   void Add(const std::string& path, const std::string& why);
   // Reads what is remembered again, and returns why one cannot be read. Empty: all can be read.
   std::string Trouble(LakeSource& source);
+  // The same without reading: why one could not be read when it was read last.
+  std::string Known() const;
   // Forgets the files and returns why each cannot be read, by path.
   std::map<std::string, std::string> Take();
-  bool empty() const;
 
  private:
   const ReadFile read_;

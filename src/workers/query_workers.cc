@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "query/failures.h"
 #include "query/file_bounds.h"
 #include "query/views.h"
 #include "workers/query_worker.h"
@@ -41,15 +42,6 @@ std::string ForLog(std::string_view sql) {
 
 AnswerEnd Failed(Status status, QueryLimit limit = QueryLimit::kNone) {
   return {.status = std::move(status), .limit = limit};
-}
-
-Status Stopping() { return Status::Retry("the server is stopping: ask again when it is back"); }
-Status Abandoned() { return Status::Stop("nobody waits for the answer any more"); }
-
-Status TooLong(const QueryLimits& limits) {
-  return Status::Stop(fmt::format(
-      "the query took longer than {} ms and was stopped: ask for fewer days or locations",
-      limits.time.v));
 }
 
 // The views whose rows come from the lake; `locations` does not.
@@ -121,7 +113,7 @@ void QueryWorkers::Interrupt() {
 
 std::string QueryWorkers::trouble() {
   const std::lock_guard lock(mutex_);
-  return start_trouble_.empty() ? file_trouble_ : start_trouble_;
+  return start_trouble_.empty() ? unreadable_.Known() : start_trouble_;
 }
 
 std::vector<Metric> QueryWorkers::metrics() const {
@@ -180,9 +172,7 @@ Result<std::unique_ptr<WorkerProcess>> QueryWorkers::Take(Crew& crew, const Scop
     if (limits.abandoned.stop_requested()) return Abandoned();
     if (ending_) return Stopping();
     if (!has_slot || steady_clock::now() >= deadline)
-      return Status::Retry(fmt::format(
-          "other queries held all slots for {} ms (query.running_max is {}): try again later",
-          limits.time.v, options_.sql_workers_max));
+      return WaitedTooLong(limits.time, options_.sql_workers_max);
     ++crew.running;
     worker = fresh ? nullptr : TakeIdle(crew, scope);
     // Those of other scopes make room.
@@ -246,9 +236,8 @@ void QueryWorkers::Keep(const std::stop_token& stop) {
   while (!stop.stop_requested()) {
     FillUp(fixed_);
     FillUp(sql_);
-    const std::string trouble = unreadable_.empty() ? "" : unreadable_.Trouble(*source_);
+    (void)unreadable_.Trouble(*source_);  // forgets what can be read again
     std::unique_lock lock(mutex_);
-    file_trouble_ = trouble;
     std::erase_if(leaving_, [](pid_t pid) { return waitpid(pid, nullptr, WNOHANG) != 0; });
     changed_.wait_for(lock, stop, kKeepInterval, [this] { return ending_; });
     if (ending_) return;
@@ -356,8 +345,8 @@ Status QueryWorkers::Ask(Asked& asked) {
           (void)Refuse(asked, QueryLimit::kCrash, "DuckDB fails at it with an internal error");
         asked.end.limit = end.value().limit;
         // The worker knows only the time that was left.
-        asked.end.status =
-            end.value().limit == QueryLimit::kTime ? TooLong(asked.limits) : end.value().status;
+        asked.end.status = end.value().limit == QueryLimit::kTime ? TookTooLong(asked.limits.time)
+                                                                  : end.value().status;
         asked.end.truncated = end.value().truncated;
         return Status::Ok();
       }
@@ -425,7 +414,7 @@ Status QueryWorkers::ExplainEnd(Asked& asked, const Status& failed) {
   ++ended_[static_cast<size_t>(asked.reason)];
   switch (asked.reason) {
     case Reason::kTime:
-      asked.end = Failed(TooLong(asked.limits), QueryLimit::kTime);
+      asked.end = Failed(TookTooLong(asked.limits.time), QueryLimit::kTime);
       return Status::Ok();
     case Reason::kMemory:
       asked.end = Failed(Refuse(asked, QueryLimit::kMemory,
@@ -481,9 +470,6 @@ void QueryWorkers::NoteUnreadable(const Asked& asked, const EndMessage& end) {
     if (!asked.state->counts_files.Has(absolute) && !asked.state->ledger_files.Has(absolute))
       continue;
     unreadable_.Add(absolute, WithRoot(why, root_, path));
-    const std::lock_guard lock(mutex_);
-    file_trouble_ =
-        "queries fail, because a file of the lake cannot be read: " + WithRoot(why, root_, path);
   }
   const auto& parts = asked.state->pending_parts;
   for (const uint32_t part : end.unreadable_parts)

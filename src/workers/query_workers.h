@@ -13,7 +13,6 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -119,7 +118,7 @@ class QueryWorkers final : public QueryService {
   Crew sql_, fixed_;
   std::vector<pid_t> leaving_;  // killed, and not gone yet
   bool ending_ = false;
-  std::string start_trouble_, file_trouble_;
+  std::string start_trouble_;
 
   std::jthread keeper_;  // last, so that it is joined before what it uses is destroyed
 };

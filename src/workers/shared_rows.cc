@@ -94,13 +94,6 @@ void GetRow(ByteReader& in, Location& row) {
   if (in.Varint() != 0) row.parent = LocationId{in.Signed()};
 }
 
-// As the views of the engine cut the same rows (query/lake_rows.cc).
-bool Sees(const Scope& scope, const CountIncrement& row) { return scope.Sees(row.location); }
-bool Sees(const Scope& scope, const Location& row) { return scope.Sees(row.location); }
-bool Sees(const Scope& scope, const LedgerIncrement& row) {
-  return row.row.key.known ? scope.Sees(row.row.key.location) : !scope.locations;
-}
-
 Result<SharedFile> Seal(const std::string& bytes) {
   auto file =
       std::make_shared<const File>(memfd_create("sightline-rows", MFD_CLOEXEC | MFD_ALLOW_SEALING));
@@ -144,10 +137,8 @@ template <typename RowType>
 Result<std::vector<RowType>> ReadRows(const File& file) {
   const Mapping mapping(file);
   ByteReader in(mapping.bytes());
-  const uint64_t count = in.Varint();
   std::vector<RowType> rows;
-  if (count <= mapping.bytes().size()) rows.reserve(count);
-  for (uint64_t left = count; left > 0 && in.ok(); --left) GetRow(in, rows.emplace_back());
+  while (in.ok() && in.remaining() > 0) GetRow(in, rows.emplace_back());
   if (!in.done()) return Status::Stop("the pending rows are malformed");
   return rows;
 }
@@ -182,18 +173,11 @@ Result<SharedFile> SharedRows::Get(MadeByScope<RowType>& made,
     if (known != made.end() && known->second.rows == rows) return known->second.file;
   }
   ByteWriter encoded;
-  uint64_t count = 0;
   if (rows != nullptr) {
-    for (const RowType& row : *rows) {
-      if (!Sees(scope, row)) continue;
-      PutRow(encoded, row);
-      ++count;
-    }
+    for (const RowType& row : *rows)
+      if (Sees(scope, row)) PutRow(encoded, row);
   }
-  ByteWriter whole;
-  whole.Varint(count);
-  whole.Raw(encoded.bytes().data(), encoded.size());
-  Result<SharedFile> file = Seal(whole.bytes());
+  Result<SharedFile> file = Seal(encoded.bytes());
   if (!file.ok()) return file;
   const std::lock_guard lock(mutex_);
   if (made.size() < kScopesMax || made.contains(scope)) made[scope] = {rows, file.value()};

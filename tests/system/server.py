@@ -371,17 +371,6 @@ class Server:
         finally:
             client.close()
 
-    def children(self) -> list[int]:
-        """The processes that the server has started, which answer questions, and that have not ended."""
-        def ended(pid: str) -> bool:
-            try:
-                return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-            except (FileNotFoundError, ProcessLookupError):
-                return True
-
-        return [int(pid) for task in pathlib.Path(f"/proc/{self.process.pid}/task").iterdir()
-                for pid in (task / "children").read_text().split() if not ended(pid)]
-
     def get(self, path: str) -> dict:
         """A page that still reads what was counted is waited for."""
         answer = self.request("GET", path)

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Callable
 
 import openapi
+from askers import children_of
 from events import Traffic, deliver
 from openapi import SPEC, check, operations
 from registry import test
@@ -219,7 +220,7 @@ def api_errors(t: Test) -> None:
     def crashed(ask_it: Callable[[], Answer]) -> Answer:
         for _ in range(10):
             time.sleep(1.2)  # until there is an idle worker of each kind, and none is on its way out
-            workers = server.children()
+            workers = children_of(server.process.pid)
 
             def send(number: signal.Signals, workers: list[int] = workers) -> None:
                 for pid in workers:
@@ -272,7 +273,7 @@ def api_errors(t: Test) -> None:
     provoked(429, "/v1/query", "post", ask(sql), "full")
     expect_equal(server.request("GET", "/v1/items").status, 200, "a fixed question meanwhile")
     # The fixed questions have places of their own. They are full when no worker answers.
-    for pid in server.children():
+    for pid in children_of(server.process.pid):
         os.kill(pid, signal.SIGSTOP)
 
     def ask_items() -> None:
