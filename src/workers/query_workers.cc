@@ -411,7 +411,7 @@ Status QueryWorkers::Refuse(const Asked& asked, QueryLimit limit, const std::str
 // Makes the outcome of a question whose worker did not come to an end. Returns a failure if
 // somebody else ended the worker, who may have meant another question.
 Status QueryWorkers::ExplainEnd(Asked& asked, const Status& failed) {
-  ++ended_[static_cast<size_t>(asked.reason)];
+  if (asked.reason != Reason::kNone) ++ended_[static_cast<size_t>(asked.reason)];
   switch (asked.reason) {
     case Reason::kTime:
       asked.end = Failed(TookTooLong(asked.limits.time), QueryLimit::kTime);
@@ -443,6 +443,7 @@ Status QueryWorkers::ExplainEnd(Asked& asked, const Status& failed) {
   if (!status) asked.worker.Kill();  // it speaks, but not our language
   const bool by_another =
       status && (WIFSIGNALED(*status) ? WTERMSIG(*status) == SIGKILL : WEXITSTATUS(*status) == 0);
+  if (by_another || !asked.worker.ready) ++ended_[static_cast<size_t>(Reason::kNone)];
   if (by_another) return Status::Retry("a query worker was ended from outside: ask again");
   if (!asked.worker.ready) {
     const Status why =
