@@ -45,7 +45,7 @@ int64_t ResidentBytes() {
 void Parse(const std::string& path) {
   const auto start = SteadyClock::now();
   Input input({path});
-  Decoder decoder(TimeUnit::kMillis);
+  Decoder decoder(DecodeRules{});
   LineBlock block;
   std::vector<Event> events;
   int64_t decoded = 0;

@@ -42,7 +42,7 @@ std::string_view PayloadOf(const std::string& padded) {
 
 void Decode(benchmark::State& state) {
   const std::vector<std::string>& messages = Messages();
-  Decoder decoder(TimeUnit::kMillis);
+  Decoder decoder(DecodeRules{});
   std::vector<Event> events;
   size_t next = 0;
   for (auto _ : state) {

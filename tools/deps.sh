@@ -24,6 +24,7 @@ packages=(
   libsimdjson-dev libboost1.81-dev libboost-json1.81-dev libsqlite3-dev libgtest-dev libgmock-dev
   libbenchmark-dev libtomlplusplus-dev libcli11-dev libspdlog-dev libfmt-dev prometheus-cpp-dev
   libhowardhinnant-date-dev libzstd-dev zlib1g-dev libcurl4-openssl-dev libssl-dev
+  libutf8proc-dev libxxhash-dev
 )
 if [ "$tier" = test ]; then
   packages+=(clang-19 clang-format-14 libclang-rt-19-dev llvm-19 chromium curl

@@ -99,7 +99,7 @@ class HandoverTo : public Handover {
             .what = fmt::format("hand-over at {} of {} into {} partitions", TimeText(handover_.at),
                                 source_name(), to_->partitions),
             .by = handover_.by,
-            .timestamp_unit = options_.pipeline.timestamp_unit};
+            .decode = options_.pipeline.decode};
   }
   AppendTime start() const { return HandoverStart(handover_.at, options_.pipeline); }
 

@@ -115,8 +115,9 @@ class Redrive {
   DeadLetterReader& reader_;
   RedriveCursor& cursor_;
   PostBackoff backoff_;
-  // The unit matters only for times, which are not used here. Every integer is a valid time in ns.
-  Decoder decoder_{TimeUnit::kNanos};
+  // Reads whatever any pipeline may have read. Times are not used here: every integer is a valid
+  // time in ns, and any time zone will do.
+  Decoder decoder_{{.timestamp_unit = TimeUnit::kNanos, .timestamp_zone = "UTC"}};
   std::vector<Event> decoded_;
   std::vector<Line> lines_;
   int64_t lines_bytes_ = 0;

@@ -71,7 +71,7 @@ Status Rekey::Start() {
                .what = fmt::format("rekey by {} of {} into {} partitions", ToString(rekey_.by),
                                    KafkaSourceName(cluster_id_, from), to.partitions),
                .by = rekey_.by,
-               .timestamp_unit = settings_.pipeline.timestamp_unit},
+               .decode = settings_.pipeline.decode},
       .from = from,
       .start_at = rekey_.start_at,
       .only_into_empty = !rekey_.start_at,

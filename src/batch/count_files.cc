@@ -25,7 +25,7 @@ namespace {
 constexpr size_t kOpenBytesMax = 16 << 20;
 
 struct Block {
-  explicit Block(TimeUnit unit) : decoder(unit) {}
+  explicit Block(const DecodeRules& rules) : decoder(rules) {}
   LineBlock lines;
   Decoder decoder;  // owns what the events' views point to
   std::vector<Event> events;
@@ -40,7 +40,7 @@ class FileCounter {
   FileCounter(const PipelineSpec& spec, const CountFilesOptions& options)
       : spec_(spec), input_(options.paths), op_(spec, options.hash_seed) {
     for (int32_t i = 0; i < options.threads * 2 + 2; ++i)
-      free_.push_back(std::make_unique<Block>(spec.timestamp_unit));
+      free_.push_back(std::make_unique<Block>(spec.decode));
   }
 
   Result<CountFilesResult> Run(int32_t threads,

@@ -11,14 +11,20 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 
 #include "operators/decode.h"
+#include "operators/json_walk.h"
+#include "operators/split_message.h"
 
 namespace sightline {
 namespace {
 
 constexpr size_t kBlockBytes = 1 << 20;
-constexpr size_t kLineBytesMax = size_t{1} << 30;  // for a line, or for a file that is one array
+constexpr size_t kLineBytesMax = size_t{1} << 30;
+// Elements are smaller: a file without a place to cut it in so many bytes is damaged there.
+constexpr size_t kUncutBytesMax = 4 << 20;
+constexpr int kTriesMax = 1'000;
 
 enum class Format : uint8_t { kPlain, kGzip, kZstd };
 
@@ -152,17 +158,82 @@ class File {
   ZSTD_DStream* zstd_ = nullptr;
 };
 
+bool Opens(char c) { return c == '{' || c == '['; }
+
+// Finds where a file may be cut into blocks if its values do not end with their lines: an array or
+// an object over many lines, or values without line ends between them. It sees each byte once.
+class CutFinder {
+ public:
+  struct Cut {
+    size_t at = 0;
+    bool in_array = false;  // behind an element of the outermost array, at its comma
+  };
+  // `text` is the block so far; the bytes before `seen` have been given before.
+  void Look(std::string_view text, size_t seen) {
+    for (size_t i = seen; i < text.size(); ++i) Take(text[i], i);
+  }
+  // The last place that was seen in this block.
+  std::optional<Cut> last() const { return cut_; }
+  // The block was cut there; what lies behind it has been seen already.
+  void Continue() { cut_.reset(); }
+  // What is known of the nesting is wrong: it begins again, in the outermost array if there is one.
+  bool Restart() {
+    depth_ = array_ ? 1 : 0;
+    in_string_ = escaped_ = false;
+    return array_;
+  }
+
+ private:
+  void Take(char c, size_t at) {
+    if (in_string_ && c != '\n') {
+      in_string_ = escaped_ || c != '"';
+      escaped_ = !escaped_ && c == '\\';
+      return;
+    }
+    in_string_ = c == '"';  // no string goes beyond its line
+    escaped_ = false;
+    if (Opens(c) && depth_++ == 0) array_ = c == '[';
+    if ((c == '}' || c == ']') && depth_ > 0 && --depth_ == 0) cut_ = {.at = at + 1};
+    if (c == ',' && depth_ == 1 && array_) cut_ = {.at = at, .in_array = true};
+  }
+
+  std::optional<Cut> cut_;
+  int64_t depth_ = 0;
+  bool array_ = false;  // the outermost value
+  bool in_string_ = false, escaped_ = false;
+};
+
+// Where a block of lines is best cut: before a line that opens a value, because a value may have
+// several lines. npos: it has no line end.
+size_t CutOfLines(std::string_view text) {
+  const size_t last = text.rfind('\n');
+  size_t end = last;
+  for (int tries = 0; tries < kTriesMax && end != std::string_view::npos && end > 0; ++tries) {
+    if (end + 1 < text.size() && Opens(text[end + 1])) return end + 1;
+    end = text.rfind('\n', end - 1);
+  }
+  return last == std::string_view::npos ? last : last + 1;
+}
+
+std::string_view NameOf(MalformedReason reason) {
+  return reason == MalformedReason::kCsv ? "a table (CSV)" : "UTF-16";
+}
+
 }  // namespace
 
 struct Input::State {
   std::vector<std::string> paths;
   size_t next_path = 0;
   std::unique_ptr<File> file;
-  bool first_block = true;  // the next block is the first one of the file
-  std::string rest;         // the beginning of a line, behind the last block
+  bool first_block = true;          // the next block is the first one of the file
+  std::optional<CutFinder> finder;  // none: the file's values end with their lines
+  std::string rest;                 // what lies behind the last block
   std::atomic<int64_t> bytes_read{0};
   int64_t bytes_total = 0;
 
+  Status Begin(std::string_view text);
+  Status ReadBlock(LineBlock* block);
+  bool CutValues(LineBlock* block);
   // Appends to the block until `space` is used. False: the file has ended before.
   Result<bool> FillBlock(LineBlock* block, size_t space) {
     if (block->storage.size() < block->size + space + kDecodePadding)
@@ -177,6 +248,70 @@ struct Input::State {
     return true;
   }
 };
+
+// Looks at the beginning of a file.
+Status Input::State::Begin(std::string_view text) {
+  first_block = false;
+  const size_t begin = std::min(text.find_first_not_of(" \t\r\n\xEF\xBB\xBF"), text.size());
+  text.remove_prefix(begin);
+  if (const MalformedReason other = OtherFormat(text); other != MalformedReason::kNone)
+    return Status::Stop(
+        fmt::format("'{}' is {}: Sightline reads JSON in UTF-8, one detection a "
+                    "line or arrays of them",
+                    paths[next_path - 1], NameOf(other)));
+  if (text.starts_with('[') || EndsInside(text.substr(0, text.find('\n')))) finder.emplace();
+  return Status::Ok();
+}
+
+// Reads on until the block can be cut, or the file ends.
+Status Input::State::ReadBlock(LineBlock* block) {
+  for (;;) {
+    const size_t seen = block->size;
+    const Result<bool> more = FillBlock(block, kBlockBytes);
+    if (!more.ok()) return more.status();
+    if (first_block) RETURN_IF_ERROR(Begin(block->text()));
+    if (!more.value()) {
+      file.reset();
+      return Status::Ok();
+    }
+    if (finder) {
+      finder->Look(block->text(), seen);
+      if (CutValues(block)) return Status::Ok();
+    } else if (const size_t cut = CutOfLines(block->text()); cut != std::string_view::npos) {
+      rest.assign(block->text().substr(cut));
+      block->size = cut;
+      return Status::Ok();
+    }
+    if (block->size > kLineBytesMax)
+      return Status::Stop(
+          fmt::format("'{}' has a line of more than 1 GiB: it is not JSON", paths[next_path - 1]));
+  }
+}
+
+// False: there is no place yet.
+bool Input::State::CutValues(LineBlock* block) {
+  const std::string_view text = block->text();
+  if (const auto cut = finder->last()) {
+    // An array goes on in the next block as an array of its own.
+    rest.assign(text.substr(cut->at));
+    if (cut->in_array) {
+      rest.front() = '[';
+      block->storage[cut->at] = ']';
+    }
+    block->size = cut->at + (cut->in_array ? 1 : 0);
+    finder->Continue();
+    return true;
+  }
+  if (text.size() < kUncutBytesMax) return false;
+  const size_t end = CutOfLines(text);
+  if (end == std::string_view::npos) return false;
+  rest.assign(text.substr(end));
+  block->size = end;
+  const bool in_array = finder->Restart();
+  if (in_array) rest.insert(0, 1, '[');
+  finder->Look(rest, in_array ? 1 : 0);
+  return true;
+}
 
 Input::Input(std::vector<std::string> paths) : state_(std::make_unique<State>()) {
   state_->paths = std::move(paths);
@@ -197,35 +332,13 @@ Result<bool> Input::Next(LineBlock* block) {
       if (!file.ok()) return file.status();
       s.file = std::move(file).value();
       s.first_block = true;
+      s.finder.reset();
     }
     block->size = s.rest.size();
     if (block->storage.size() < block->size) block->storage.resize(block->size);
     std::copy(s.rest.begin(), s.rest.end(), block->storage.begin());
     s.rest.clear();
-    bool whole_file = false;
-    for (;;) {
-      Result<bool> more = s.FillBlock(block, kBlockBytes);
-      if (!more.ok()) return more.status();
-      const std::string_view text = block->text();
-      if (s.first_block) {
-        const size_t begin = text.find_first_not_of(" \t\r\n\xEF\xBB\xBF");
-        whole_file = begin != std::string_view::npos && text[begin] == '[';
-        s.first_block = false;
-      }
-      if (!more.value()) {
-        s.file.reset();
-        break;
-      }
-      const size_t end = whole_file ? std::string_view::npos : text.rfind('\n');
-      if (end != std::string_view::npos) {
-        s.rest.assign(text.substr(end + 1));
-        block->size = end + 1;
-        break;
-      }
-      if (block->size > kLineBytesMax)
-        return Status::Stop(fmt::format("'{}' has a line of more than 1 GiB: it is not NDJSON",
-                                        s.paths[s.next_path - 1]));
-    }
+    RETURN_IF_ERROR(s.ReadBlock(block));
     if (block->size == 0) continue;
     if (block->storage.size() < block->size + kDecodePadding)
       block->storage.resize(block->size + kDecodePadding);

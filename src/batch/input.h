@@ -1,4 +1,5 @@
-// Input: reads files one after the other, as blocks of whole lines.
+// Input: reads files one after the other, as blocks of whole values. An array or an object may have
+// many lines: an array goes on in the next block as an array of its own.
 //
 // It reads plain, gzip and zstd files, which it recognises by their first bytes, and standard input
 // ("-").
@@ -14,7 +15,7 @@
 
 namespace sightline {
 
-// Whole lines of one file, with kDecodePadding readable bytes behind them.
+// Whole values of one file, with kDecodePadding readable bytes behind them.
 struct LineBlock {
   std::vector<char> storage;
   size_t size = 0;
@@ -27,7 +28,7 @@ class Input {
   ~Input();
 
   // Reads the next block. False: the last file has ended. kStop names a file that cannot be read or
-  // decompressed. A file that begins with '[' is one block, because its array may span lines.
+  // decompressed, or that is UTF-16 or CSV.
   Result<bool> Next(LineBlock* block);
 
   int64_t bytes_read() const;   // before decompression

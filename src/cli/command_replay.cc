@@ -146,7 +146,7 @@ void AddReplayCommand(CLI::App& app, int* result) {
   replay->add_option("--count-until-ms", spec.count_until.v,
                      "The end of the range of event time that is counted, in Unix ms; excluded.");
   replay
-      ->add_option("--timestamp-unit", spec.timestamp_unit,
+      ->add_option("--timestamp-unit", spec.decode.timestamp_unit,
                    "The unit of integer timestamps: s, ms, us or ns.")
       ->transform(
           CLI::CheckedTransformer(std::map<std::string, TimeUnit>{{"s", TimeUnit::kSeconds},

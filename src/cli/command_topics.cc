@@ -224,7 +224,7 @@ struct Sample {
 
 Status SampleCameras(const Command& command, const Cluster& cluster, const KafkaTopicState& topic,
                      Sample& sample) {
-  Decoder decoder(command.options.pipeline.timestamp_unit);
+  Decoder decoder(command.options.pipeline.decode);
   std::string padded;
   std::vector<Event> events;
   const Status read =

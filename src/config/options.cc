@@ -146,6 +146,19 @@ Option Choice(std::string key, Enum* value, std::vector<std::pair<std::string, E
               }};
 }
 
+// An option whose default depends on something else: it is empty until it is set.
+Option IfChosen(Option option, bool* chosen) {
+  return {.key = option.key,
+          .unit = option.unit,
+          .help = option.help,
+          .set =
+              [set = option.set, chosen](std::string_view text) {
+                *chosen = !text.empty();
+                return *chosen ? set(text) : Status::Ok();
+              },
+          .get = [get = option.get, chosen] { return *chosen ? get() : std::string(); }};
+}
+
 Option MaxAge(std::string key, std::optional<Millis>* value, std::string help) {
   return {.key = std::move(key),
           .unit = "duration | off",
@@ -585,12 +598,31 @@ std::vector<Option> AlertsOptions(Settings* o) {
 std::vector<Option> PipelineOptions(Settings* o) {
   PipelineSpec& p = o->pipeline;
   return {
-      Choice<TimeUnit>("pipeline.timestamp_unit", &p.timestamp_unit,
+      Choice<TimeUnit>("pipeline.timestamp_unit", &p.decode.timestamp_unit,
                        {{"s", TimeUnit::kSeconds},
                         {"ms", TimeUnit::kMillis},
                         {"us", TimeUnit::kMicros},
                         {"ns", TimeUnit::kNanos}},
                        "The unit of integer timestamps in events."),
+      Text("pipeline.timestamp_zone", "time zone", &p.decode.timestamp_zone,
+           "The time zone of times that have none, such as Europe/Berlin. Without it, such times "
+           "are malformed."),
+      IfChosen(
+          Choice<DetectionIds>("pipeline.detection_ids", &p.decode.detection_ids,
+                               {{"integer", DetectionIds::kInteger}, {"any", DetectionIds::kAny}},
+                               "What a detection_oid may be. `integer`: of 64 bits. `any`: "
+                               "also other text, such as a UUID. By default that of the "
+                               "pipeline, and `any` for a new one."),
+          &o->chosen_rules.detection_ids),
+      IfChosen(Choice<Decoding>("pipeline.decoding", &p.decode.version,
+                                {{"1", Decoding::kFirst}, {"2", Decoding::kSecond}},
+                                "The version of the rules by which messages and times are read. By "
+                                "default that of the pipeline, and the newest for a new one."),
+               &o->chosen_rules.decoding),
+      Choice<ItemNames>("pipeline.item_names", &p.decode.item_names,
+                        {{"as_sent", ItemNames::kAsSent}, {"nfc", ItemNames::kNfc}},
+                        "`nfc` brings item names into Unicode's normalization form C, so that one "
+                        "word is one item however it is encoded."),
       Choice<Identity>("pipeline.identity", &p.identity,
                        {{"detection", Identity::kDetection},
                         {"camera_and_detection", Identity::kCameraAndDetection}},

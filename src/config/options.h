@@ -131,6 +131,7 @@ struct Settings {
   KafkaSettings kafka;
   AlertSettings alerts;
   PipelineSpec pipeline;
+  ChosenRules chosen_rules;  // of pipeline.decode
   // These are flags of the command line only.
   bool demo = false;
   bool insecure = false;

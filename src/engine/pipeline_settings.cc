@@ -46,6 +46,24 @@ Status CheckCheckpoints(const PipelineSpec& spec, SettingsStore& store) {
 
 }  // namespace
 
+Status AdoptStoredRules(SettingsStore& store, bool was_used, const ChosenRules& chosen,
+                        PipelineSpec* spec) {
+  if (chosen.detection_ids && chosen.decoding) return Status::Ok();
+  const Result<std::optional<std::string>> stored = store.Settings();
+  if (!stored.ok()) return stored.status();
+  const Result<std::vector<SourcePartition>> partitions = store.Partitions();
+  if (!partitions.ok()) return partitions.status();
+  if (stored.value() || !partitions.value().empty()) {
+    TakeStoredRules(stored.value().value_or(""), chosen, &spec->decode);
+    return Status::Ok();
+  }
+  if (!was_used) return Status::Ok();
+  return Status::Stop(
+      "this pipeline has counted before, but its checkpoints are gone, and with them the rules by "
+      "which it reads messages: give pipeline.detection_ids and pipeline.decoding (any and 2, or "
+      "integer and 1 if the folder was made before there were such options)");
+}
+
 Status ClaimPipelineSettings(const PipelineSpec& spec, SettingsStore& store) {
   if (Mutated(Mutant::kAnySettings)) return Status::Ok();
   Result<std::optional<std::string>> stored = store.Settings();

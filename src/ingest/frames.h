@@ -16,7 +16,7 @@ namespace sightline {
 
 class JoinFrames {
  public:
-  explicit JoinFrames(TimeUnit unit) : decoder_(unit) {}
+  explicit JoinFrames(const DecodeRules& rules) : decoder_(rules) {}
 
   // Each of `records` must be one element without line breaks, as Ingest packs them. Elements that
   // are not detections stay records of their own. A very large frame becomes several records.

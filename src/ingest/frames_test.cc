@@ -35,7 +35,7 @@ PackedRecords Pack(const std::vector<One>& records) {
   return packed;
 }
 std::vector<std::string> Join(const std::vector<One>& records) {
-  JoinFrames frames(TimeUnit::kMillis);
+  JoinFrames frames(DecodeRules{});
   const PackedRecords joined = frames.Join(Pack(records));
   EXPECT_EQ(joined.partition, 3);
   EXPECT_EQ(joined.count, std::ssize(joined.origins));

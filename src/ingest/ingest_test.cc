@@ -36,7 +36,7 @@ struct Packed {
 // the engine, and as many of them are malformed as were rejected.
 std::vector<Packed> Unpack(const Ingested& ingested) {
   std::vector<Packed> all;
-  Decoder decoder(TimeUnit::kMillis);
+  Decoder decoder(DecodeRules{});
   int64_t malformed = 0;
   for (const PackedRecords& records : ingested.records) {
     ByteReader reader(records.bytes);
@@ -62,7 +62,7 @@ std::vector<Packed> Unpack(const Ingested& ingested) {
 Ingested IngestAll(std::string body, int32_t partitions = 4, size_t step = 1) {
   const size_t size = body.size();
   body.append(kDecodePadding, 'x');
-  IngestScratch scratch(TimeUnit::kMillis);
+  IngestScratch scratch(DecodeRules{});
   Ingest ingest({body.data(), size}, partitions, &scratch);
   while (!ingest.Step(step)) {
   }
@@ -129,7 +129,7 @@ TEST(Ingest, EveryKindOfBadElement) {
   const std::vector<std::pair<std::string, R>> bad = {
       {good.substr(0, good.size() - 1), R::kNotJson},
       {good + "}", R::kNotJson},
-      {good + good, R::kNotJson},
+      {good + "x", R::kNotJson},
       {"{}", R::kMissingField},
       {"null", R::kNotAnObject},
       {"12", R::kNotAnObject},
@@ -137,9 +137,9 @@ TEST(Ingest, EveryKindOfBadElement) {
       {with("item_name", "7"), R::kWrongType},
       {with("item_name", "\"\""), R::kItemName},
       {with("item_name", "\"" + std::string(257, 'x') + "\""), R::kItemName},
-      {with("detection_oid", "1.5"), R::kWrongType},
+      {with("video_camera_oid", "1.5"), R::kWrongType},
       {with("detection_oid", "true"), R::kWrongType},
-      {with("detection_oid", "9223372036854775808"), R::kOutOfRange},
+      {with("video_camera_oid", "9223372036854775808"), R::kOutOfRange},
       {with("timestamp_detected", "\"yesterday\""), R::kWrongType},
       {with("item_name", "\"\xff\xfe\""), R::kNotJson},
       {with("item_name", "\"a\tb\""), R::kNotJson},
@@ -221,7 +221,33 @@ TEST(Ingest, OneObjectOverLines) {
   // A body that only looks like one is read as lines.
   const Ingested ingested = IngestAll("{\"a\":1\nhello\n" + Detection(1, 1) + "\n");
   EXPECT_EQ(ingested.accepted, 1);
-  EXPECT_THAT(Errors(ingested), ElementsAre(std::pair(1, R::kNotJson), std::pair(2, R::kNotJson)));
+  EXPECT_THAT(Errors(ingested), ElementsAre(std::pair(1, R::kNotJson)));
+}
+
+TEST(Ingest, ValuesOneBehindTheOther) {
+  const std::string a = Detection(1, 1), b = Detection(2, 2);
+  std::string indented = a;
+  for (size_t at = 0; (at = indented.find(',', at)) != indented.npos; at += 4)
+    indented.replace(at, 1, ",\n  ");
+  for (const std::string& body : {a + b, a + " " + b, indented + b, indented + "\n" + indented,
+                                  "[" + a + "]" + b, a + ",\n" + b, "[" + a + "]\n[\n" + b + "]"}) {
+    const Ingested ingested = IngestAll(body, 1);
+    EXPECT_EQ(ingested.accepted, 2) << body;
+    EXPECT_EQ(ingested.rejected, 0) << body;
+  }
+  // A line that was cut off costs itself, wherever it was cut.
+  for (size_t size = 1; size < a.size(); ++size) {
+    EXPECT_EQ(IngestAll(a.substr(0, size) + "\n" + a + "\n" + b, 1).accepted, 2) << size;
+    EXPECT_EQ(IngestAll(a.substr(size) + "\n" + a + "\n" + b, 1).accepted, 2) << size;
+    EXPECT_GE(IngestAll("[" + a.substr(0, size) + "\n" + a + ",\n" + b + "]", 1).accepted, 2)
+        << size;
+  }
+}
+
+TEST(Ingest, OtherFormatsAreOneRejectedElement) {
+  const Ingested ingested = IngestAll("video_camera_oid,item_name\n1,car\n2,bus\n");
+  EXPECT_THAT(Errors(ingested), ElementsAre(std::pair(1, R::kCsv)));
+  EXPECT_EQ(ingested.accepted, 0);
 }
 
 TEST(Ingest, LinesOfArrays) {
@@ -238,8 +264,8 @@ TEST(Ingest, ABrokenArray) {
   Ingested ingested = IngestAll("[" + a + "," + b + "," + a.substr(0, 50), 1);
   EXPECT_EQ(ingested.accepted, 2);
   EXPECT_THAT(Errors(ingested), ElementsAre(std::pair(3, R::kNotJson)));
-  // The same if the rest looks valid on its own.
-  EXPECT_THAT(Records(IngestAll("[" + a + ",\n" + b + "\n", 1)), ElementsAre(a, "[" + b));
+  // An array that has no end, although its elements are whole, is one more.
+  EXPECT_THAT(Records(IngestAll("[" + a + ",\n" + b + "\n", 1)), ElementsAre(a, b, ","));
   EXPECT_THAT(Records(IngestAll("[" + a + ",", 1)), ElementsAre(a, ","));
   EXPECT_THAT(Records(IngestAll("[", 1)), ElementsAre(","));
   // A line with a broken array spoils only itself.

@@ -12,7 +12,7 @@
 
 #include "base/log.h"
 #include "live/pane_store.h"
-#include "live/time_zone.h"
+#include "model/time_zone.h"
 
 namespace sightline {
 

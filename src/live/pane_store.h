@@ -19,8 +19,8 @@
 #include "live/pane_series.h"
 #include "live/ranking.h"
 #include "live/running_sum.h"
-#include "live/time_zone.h"
 #include "model/segment.h"
+#include "model/time_zone.h"
 #include "model/types.h"
 #include "model/window_choice.h"
 

@@ -26,6 +26,12 @@ std::string_view ToString(MalformedReason reason) {
       return "too_deep";
     case MalformedReason::kTooLarge:
       return "too_large";
+    case MalformedReason::kUtf16:
+      return "utf_16";
+    case MalformedReason::kCsv:
+      return "csv";
+    case MalformedReason::kNoTimeZone:
+      return "no_time_zone";
   }
   CHECK(false);
   return {};

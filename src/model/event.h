@@ -2,6 +2,7 @@
 // arena; they are valid until the decoder's next Clear().
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
@@ -22,7 +23,11 @@ enum class MalformedReason : uint8_t {
   kItemName,        // item_name is empty or longer than 256 bytes
   kTooDeep,         // nested deeper than the decoder follows
   kTooLarge,        // the element is larger than the decoder accepts
+  kUtf16,           // the message is UTF-16: JSON is sent as UTF-8
+  kCsv,             // the message is a table with a line of names
+  kNoTimeZone,      // a time that has none, while the pipeline has no timestamp_zone
 };
+constexpr size_t kMalformedReasons = static_cast<size_t>(MalformedReason::kNoTimeZone) + 1;
 std::string_view ToString(MalformedReason reason);
 
 struct Event {

@@ -255,7 +255,7 @@ Result<Segment> Segment::Decode(ByteReader& in) {
   for (DeadLetter& letter : segment.dead_letters) {
     const uint64_t outcome = in.Varint();
     const uint64_t reason = in.Varint();
-    if (outcome >= kOutcomes || reason > static_cast<uint64_t>(MalformedReason::kTooLarge))
+    if (outcome >= kOutcomes || reason >= kMalformedReasons)
       return Status::Stop("the segment is damaged: an outcome or a reason is unknown");
     letter.outcome = static_cast<Outcome>(outcome);
     letter.reason = static_cast<MalformedReason>(reason);

@@ -95,7 +95,7 @@ Status CheckRange(const CountRange& old, const PipelineSpec& spec,
 
 struct CountOperator::State {
   State(const PipelineSpec& spec, uint64_t hash_seed)
-      : spec(spec), decoder(spec.timestamp_unit), deduplicate(spec, hash_seed), windows(spec) {}
+      : spec(spec), decoder(spec.decode), deduplicate(spec, hash_seed), windows(spec) {}
   PipelineSpec spec;
   Decoder decoder;
   Deduplicate deduplicate;

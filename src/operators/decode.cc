@@ -1,14 +1,21 @@
 #include "operators/decode.h"
 
+#include <fmt/format.h>
 #include <simdjson.h>
+#include <utf8proc.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
+#include <algorithm>
 #include <charconv>
+#include <cstdlib>
 #include <cstring>
 #include <deque>
 #include <optional>
 
 #include "operators/json_walk.h"
 #include "operators/parse_time.h"
+#include "operators/split_message.h"
 
 namespace sightline {
 namespace {
@@ -18,6 +25,8 @@ namespace ondemand = simdjson::ondemand;
 
 // Larger than any useful element; it bounds the parser's memory.
 constexpr size_t kElementBytesMax = 1 << 20;
+// Of XXH64 over ids that are text: that of Spark's function xxhash64, so that both engines agree.
+constexpr uint64_t kIdSeed = 42;
 
 enum FieldBit : uint8_t {
   kLocation = 1,
@@ -70,12 +79,39 @@ MalformedReason ParseInteger(std::string_view text, int64_t* value) {
   return error == std::errc() ? MalformedReason::kNone : MalformedReason::kOutOfRange;
 }
 
+// Whether the token is a number as JSON writes it. simdjson does not check it.
+bool IsNumber(std::string_view token) {
+  size_t at = token.starts_with('-') ? 1 : 0;
+  const auto digits = [&] {
+    const size_t begin = at;
+    while (at < token.size() && token[at] >= '0' && token[at] <= '9') ++at;
+    return at - begin;
+  };
+  const size_t first = at;
+  const size_t whole = digits();
+  if (whole == 0 || (whole > 1 && token[first] == '0')) return false;
+  if (at < token.size() && token[at] == '.' && (++at, digits() == 0)) return false;
+  if (at < token.size() && (token[at] == 'e' || token[at] == 'E')) {
+    ++at;
+    if (at < token.size() && (token[at] == '+' || token[at] == '-')) ++at;
+    if (digits() == 0) return false;
+  }
+  return at == token.size();
+}
+
+bool IsAscii(std::string_view text) {
+  return std::ranges::all_of(text, [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+}
+
 }  // namespace
 
 struct Decoder::Parser {
-  explicit Parser(TimeUnit unit) : unit(unit) {}
+  explicit Parser(const DecodeRules& given) : rules(given) {
+    if (!rules.timestamp_zone.empty()) zone = TimeZone::Find(rules.timestamp_zone);
+  }
 
-  TimeUnit unit;
+  const DecodeRules rules;
+  std::optional<TimeZone> zone;  // of rules.timestamp_zone
   ondemand::parser parser;
   std::deque<std::string> arena;  // unescaped names; a deque keeps their addresses stable
   int32_t index = 0, line = 0;    // of the element being decoded
@@ -107,6 +143,24 @@ struct Decoder::Parser {
     return ParseInteger(token, out);
   }
 
+  // The number of a detection_oid: an integer is itself, other text is its hash.
+  MalformedReason Id(ondemand::value& value, std::string_view token, int64_t* out) {
+    if (rules.detection_ids == DetectionIds::kInteger) return Integer(value, token, out);
+    std::string_view text = token;
+    if (token.starts_with('"')) {
+      const auto unescaped = Text(value, token);
+      if (!unescaped) return MalformedReason::kNotJson;
+      text = *unescaped;
+    } else if (!IsNumber(token)) {
+      return MalformedReason::kWrongType;
+    }
+    if (ParseInteger(text, out) == MalformedReason::kNone) return MalformedReason::kNone;
+    if (text.empty()) return MalformedReason::kWrongType;
+    if (text.size() > kIdTextBytesMax) return MalformedReason::kOutOfRange;
+    *out = static_cast<int64_t>(XXH64(text.data(), text.size(), kIdSeed));
+    return MalformedReason::kNone;
+  }
+
   MalformedReason Time(ondemand::value& value, std::string_view token, EventTime* out) {
     std::string_view text = token;
     if (token.starts_with('"')) {
@@ -115,20 +169,40 @@ struct Decoder::Parser {
       text = *unescaped;
     }
     int64_t number;
-    const MalformedReason reason = ParseInteger(text, &number);
+    MalformedReason reason = ParseInteger(text, &number);
     if (reason == MalformedReason::kNone)
-      return TimeOfNumber(number, unit, out) ? reason : MalformedReason::kOutOfRange;
-    if (reason == MalformedReason::kOutOfRange || !token.starts_with('"')) return reason;
-    return ParseRfc3339(text, out);
+      return TimeOfNumber(number, rules.timestamp_unit, out) ? reason
+                                                             : MalformedReason::kOutOfRange;
+    // Only seconds are sent with a fraction. Elsewhere such a number is likely to be of another
+    // unit.
+    if (rules.version != Decoding::kFirst && reason == MalformedReason::kWrongType &&
+        rules.timestamp_unit == TimeUnit::kSeconds)
+      reason = ParseDecimalSeconds(text, out);
+    if (reason != MalformedReason::kWrongType || !token.starts_with('"')) return reason;
+    return ParseRfc3339(text, rules.version, zone ? &*zone : nullptr, out);
   }
 
   MalformedReason Item(ondemand::value& value, std::string_view token, std::string_view* out) {
     if (!token.starts_with('"')) return MalformedReason::kWrongType;
     const auto text = Text(value, token);
     if (!text) return MalformedReason::kNotJson;
-    if (text->empty() || text->size() > kItemNameBytesMax) return MalformedReason::kItemName;
-    *out = *text;
+    *out = rules.item_names == ItemNames::kNfc ? Normalized(*text) : *text;
+    if (out->empty() || out->size() > kItemNameBytesMax) return MalformedReason::kItemName;
     return MalformedReason::kNone;
+  }
+
+  // The text in normalization form C. simdjson has checked that it is UTF-8.
+  std::string_view Normalized(std::string_view text) {
+    if (IsAscii(text) || text.size() > kElementBytesMax) return text;
+    utf8proc_uint8_t* made = nullptr;
+    const auto size = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
+                                   static_cast<utf8proc_ssize_t>(text.size()), &made,
+                                   utf8proc_option_t(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
+    if (size < 0) return text;
+    const std::string_view kept =
+        arena.emplace_back(reinterpret_cast<const char*>(made), static_cast<size_t>(size));
+    std::free(made);
+    return kept;
   }
 
   // Stores one known field in the event.
@@ -141,7 +215,7 @@ struct Decoder::Parser {
       case kCamera:
         return Integer(value, token, &event.camera.v);
       case kDetection:
-        return Integer(value, token, &event.id.v);
+        return Id(value, token, &event.id.v);
       case kItem:
         return Item(value, token, &event.item);
       case kTime:
@@ -318,9 +392,53 @@ struct Decoder::Parser {
       ++line;
     }
   }
+
+  // Decoding::kFirst.
+  void FirstMessage(std::string_view text, std::vector<Event>& out) {
+    const size_t first_end = text.find('\n');
+    if (first_end == std::string_view::npos) return Line(text, out);
+    if (text.front() == '[') {  // an array over several lines, perhaps followed by more
+      const std::string_view rest = Trim(Array(text, out));
+      if (!rest.empty()) Lines(rest, out);
+      return;
+    }
+    // An object over several lines does not end on its first line, as a line of NDJSON does. If the
+    // whole text is not one object after all (the first line was cut off), it is decoded line by
+    // line.
+    if (EndsInside(text.substr(0, first_end))) {
+      Element(text, out);
+      if (out.back().kind != Event::Kind::kMalformed) return;
+      out.pop_back();
+      index = 0;
+    }
+    Lines(text, out);
+  }
+
+  void Message(std::string_view text, std::vector<Event>& out) {
+    if (const MalformedReason other = OtherFormat(text); other != MalformedReason::kNone) {
+      Event& event = out.emplace_back();
+      event.bytes = text;
+      return Malformed(event, other);
+    }
+    ElementSplitter splitter(text);
+    for (ElementSplitter::Element element; splitter.Next(&element);) {
+      line = element.line;
+      if (element.broken) {
+        Event& event = out.emplace_back();
+        event = {.index = index++, .line = line, .bytes = element.bytes};
+        Malformed(event, MalformedReason::kNotJson);
+        continue;
+      }
+      Element(element.bytes, out);
+      if (!element.guess || !RefutesGuess(out.back().reason)) continue;
+      out.pop_back();
+      --index;
+      splitter.Split();
+    }
+  }
 };
 
-Decoder::Decoder(TimeUnit timestamp_unit) : parser_(std::make_unique<Parser>(timestamp_unit)) {}
+Decoder::Decoder(const DecodeRules& rules) : parser_(std::make_unique<Parser>(rules)) {}
 Decoder::~Decoder() = default;
 Decoder::Decoder(Decoder&&) noexcept = default;
 
@@ -329,28 +447,27 @@ void Decoder::Decode(std::string_view message, std::vector<Event>& out) {
   if (message.starts_with("\xEF\xBB\xBF")) message.remove_prefix(3);
   const std::string_view text = Trim(message);
   if (text.empty()) return parser_->Element(text, out);
-  const size_t first_end = text.find('\n');
-  if (first_end == std::string_view::npos) return parser_->Line(text, out);
-  if (text.front() == '[') {  // an array over several lines, perhaps followed by more
-    const std::string_view rest = Trim(parser_->Array(text, out));
-    if (!rest.empty()) parser_->Lines(rest, out);
-    return;
-  }
-  // An object over several lines does not end on its first line, as a line of NDJSON does. If the
-  // whole text is not one object after all (the first line was cut off), it is decoded line by
-  // line.
-  if (EndsInside(text.substr(0, first_end))) {
-    parser_->Element(text, out);
-    if (out.back().kind != Event::Kind::kMalformed) return;
-    out.pop_back();
-    parser_->index = 0;
-  }
-  parser_->Lines(text, out);
+  if (parser_->rules.version == Decoding::kFirst) return parser_->FirstMessage(text, out);
+  parser_->Message(text, out);
 }
 
 void Decoder::DecodeElement(std::string_view element, std::vector<Event>& out) {
   parser_->index = parser_->line = 0;
   parser_->Element(Trim(element), out);
+}
+
+std::string Decoder::AsOneMalformed(std::string_view element) {
+  std::string record(element.empty() ? "," : element);
+  const size_t size = record.size();
+  record.append(kDecodePadding, ' ');
+  std::vector<Event> events;
+  Decode({record.data(), size}, events);
+  const bool is_one = events.size() == 1 && events[0].kind == Event::Kind::kMalformed &&
+                      events[0].bytes == std::string_view(record).substr(0, size);
+  record.resize(size);
+  if (is_one) return record;
+  std::replace(record.begin(), record.end(), '\n', ' ');
+  return fmt::format("]{}", record);
 }
 
 void Decoder::Clear() { parser_->arena.clear(); }
@@ -359,7 +476,7 @@ bool ParseTime(std::string_view text, TimeUnit unit, EventTime* time) {
   int64_t number;
   const MalformedReason reason = ParseInteger(text, &number);
   if (reason == MalformedReason::kNone) return TimeOfNumber(number, unit, time);
-  return ParseRfc3339(text, time) == MalformedReason::kNone;
+  return ParseRfc3339(text, Decoding::kSecond, nullptr, time) == MalformedReason::kNone;
 }
 
 }  // namespace sightline

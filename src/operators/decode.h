@@ -1,7 +1,7 @@
 // Decoder: turns the bytes of a message into Events.
 //
-// A message holds one JSON object, an array of objects, or lines of either. A bad element becomes
-// an Event of kind kMalformed and affects no other element. Decoding never fails and never throws,
+// docs/SEMANTICS.md, "Decoding", says what a message is. A bad element becomes an Event of kind
+// kMalformed and affects no other element. Decoding never fails and never throws,
 // whatever the bytes. Use one Decoder per thread.
 #pragma once
 
@@ -20,7 +20,7 @@ constexpr size_t kDecodePadding = 64;
 
 class Decoder {
  public:
-  explicit Decoder(TimeUnit timestamp_unit);
+  explicit Decoder(const DecodeRules& rules);
   ~Decoder();
   Decoder(Decoder&&) noexcept;
 
@@ -32,6 +32,12 @@ class Decoder {
 
   // The same for a single JSON object, such as a line of NDJSON.
   void DecodeElement(std::string_view element, std::vector<Event>& out);
+
+  // Returns bytes that Decode() takes for exactly one malformed element, whatever `element` is: its
+  // own if they are that. On its own, an element may look valid, or like several: an array within
+  // an array, or a part of something longer. Behind a ']' nothing is valid up to the end of the
+  // line.
+  std::string AsOneMalformed(std::string_view element);
 
   // Frees the arena. The views of all earlier events become invalid.
   void Clear();

@@ -1,5 +1,6 @@
 #include "operators/parse_time.h"
 
+#include <algorithm>
 #include <optional>
 
 namespace sightline {
@@ -61,16 +62,64 @@ std::optional<int64_t> DateTime(std::string_view& text, int64_t* year_out) {
   return (((days * 24 + *hour) * 60 + *minute) * 60 + *second) * 1'000;
 }
 
-// Parses "Z" or "+hh:mm": the milliseconds to subtract.
-std::optional<int64_t> Zone(std::string_view& text) {
+// Parses "Z" or "+hh:mm", and with `lax` also "+hhmm" and "+hh": the milliseconds to subtract.
+std::optional<int64_t> Zone(std::string_view& text, bool lax) {
   if (Skip(text, "Zz")) return 0;
   const bool west = text.starts_with('-');
   if (!Skip(text, "+-")) return std::nullopt;
   const auto hours = Digits(text, 2);
-  if (!hours || *hours > 23 || !Skip(text, ":")) return std::nullopt;
+  if (!hours || *hours > 23) return std::nullopt;
+  if (lax && text.empty()) return *hours * (west ? -3'600'000 : 3'600'000);
+  if (!Skip(text, ":") && !lax) return std::nullopt;
   const auto minutes = Digits(text, 2);
   if (!minutes || *minutes > 59) return std::nullopt;
   return (*hours * 60 + *minutes) * (west ? -60'000 : 60'000);
+}
+
+// A number as JSON writes it, as digits * 10^exponent.
+struct Decimal {
+  __int128 digits = 0;  // negative if the number is
+  int64_t exponent = 0;
+};
+
+// Digits beyond this many do not change the millisecond of any time that is in range.
+constexpr int64_t kDigitsMax = 30;
+constexpr int64_t kExponentMax = 1'000;
+
+std::optional<Decimal> ParseDecimal(std::string_view text) {
+  const bool negative = Skip(text, "-");
+  Decimal decimal;
+  int64_t kept = 0;
+  const auto take = [&](bool fraction) {
+    size_t count = 0;
+    for (; count < text.size() && text[count] >= '0' && text[count] <= '9'; ++count) {
+      if (kept == kDigitsMax) {
+        decimal.exponent += fraction ? 0 : 1;
+        continue;
+      }
+      decimal.digits = decimal.digits * 10 + (text[count] - '0');
+      if (decimal.digits != 0) ++kept;
+      decimal.exponent -= fraction ? 1 : 0;
+    }
+    const bool leading_zero = !fraction && count > 1 && text.front() == '0';
+    text.remove_prefix(count);
+    return count > 0 && !leading_zero;
+  };
+  if (!take(false) || (Skip(text, ".") && !take(true))) return std::nullopt;
+  if (Skip(text, "eE")) {
+    const bool small = text.starts_with('-');
+    Skip(text, "+-");
+    int64_t exponent = 0;
+    if (text.empty()) return std::nullopt;
+    for (; !text.empty(); text.remove_prefix(1)) {
+      if (text.front() < '0' || text.front() > '9') return std::nullopt;
+      exponent = std::min(exponent * 10 + (text.front() - '0'), kExponentMax);
+    }
+    decimal.exponent += small ? -exponent : exponent;
+  }
+  if (!text.empty()) return std::nullopt;
+  if (negative) decimal.digits = -decimal.digits;
+  return decimal;
 }
 
 }  // namespace
@@ -94,12 +143,32 @@ bool TimeOfNumber(int64_t number, TimeUnit unit, EventTime* time) {
   return InRange(*time);
 }
 
-MalformedReason ParseRfc3339(std::string_view text, EventTime* time) {
+MalformedReason ParseDecimalSeconds(std::string_view text, EventTime* time) {
+  const std::optional<Decimal> decimal = ParseDecimal(text);
+  if (!decimal) return MalformedReason::kWrongType;
+  int64_t exponent = decimal->exponent + 3;
+  __int128 millis = decimal->digits;
+  for (; exponent > 0 && millis != 0; --exponent) {
+    millis *= 10;
+    if (millis > kLastEventTime.v || millis < kFirstEventTime.v)
+      return MalformedReason::kOutOfRange;
+  }
+  // Rounding down digit by digit is rounding down.
+  for (; exponent < 0 && millis != 0 && millis != -1; ++exponent)
+    millis = millis / 10 - (millis % 10 < 0 ? 1 : 0);
+  if (millis > kLastEventTime.v || millis < kFirstEventTime.v) return MalformedReason::kOutOfRange;
+  *time = {static_cast<int64_t>(millis)};
+  return MalformedReason::kNone;
+}
+
+MalformedReason ParseRfc3339(std::string_view text, Decoding version, const TimeZone* zone,
+                             EventTime* time) {
+  const bool lax = version != Decoding::kFirst;
   int64_t year = 0;
   const auto date_time = DateTime(text, &year);
   if (!date_time) return MalformedReason::kWrongType;
   int64_t fraction_ms = 0;
-  if (Skip(text, ".")) {
+  if (Skip(text, lax ? ".," : ".")) {
     size_t digits = 0;
     for (int64_t scale = 100; digits < text.size() && text[digits] >= '0' && text[digits] <= '9';
          ++digits, scale /= 10)
@@ -107,9 +176,15 @@ MalformedReason ParseRfc3339(std::string_view text, EventTime* time) {
     if (digits == 0) return MalformedReason::kWrongType;
     text.remove_prefix(digits);
   }
-  const auto zone = Zone(text);
-  if (!zone || !text.empty()) return MalformedReason::kWrongType;
-  *time = {*date_time + fraction_ms - *zone};
+  if (lax && text.empty()) {
+    if (zone == nullptr) return MalformedReason::kNoTimeZone;
+    *time = zone->MomentOf(*date_time + fraction_ms);
+  } else {
+    if (lax) Skip(text, " ");
+    const auto offset = Zone(text, lax);
+    if (!offset || !text.empty()) return MalformedReason::kWrongType;
+    *time = {*date_time + fraction_ms - *offset};
+  }
   return InRange(*time) ? MalformedReason::kNone : MalformedReason::kOutOfRange;
 }
 

@@ -8,6 +8,9 @@
 namespace sightline {
 namespace {
 
+constexpr std::string_view kDetectionIds = "pipeline.detection_ids",
+                           kDecoding = "pipeline.decoding";
+
 std::string UnitName(TimeUnit unit) {
   switch (unit) {
     case TimeUnit::kSeconds:
@@ -26,13 +29,14 @@ std::string Milliseconds(Millis length) { return fmt::format("{} ms", length.v);
 
 // Names and values as the options have them.
 struct Line {
-  std::string name, value;
+  std::string_view name;
+  std::string value;
   std::string unwritten{};  // the default of a setting that a later version added
 };
 
 std::vector<Line> Lines(const PipelineSpec& spec) {
   return {
-      {"pipeline.timestamp_unit", UnitName(spec.timestamp_unit)},
+      {"pipeline.timestamp_unit", UnitName(spec.decode.timestamp_unit)},
       {"pipeline.identity",
        spec.identity == Identity::kDetection ? "detection" : "camera_and_detection"},
       {"pipeline.window_size", Milliseconds(spec.window_size)},
@@ -44,6 +48,14 @@ std::vector<Line> Lines(const PipelineSpec& spec) {
       {"pipeline.camera_ttl", Milliseconds(spec.camera_ttl)},
       {"pipeline.watermark_step",
        spec.watermark_step == WatermarkStep::kBounded ? "bounded" : "free", "free"},
+      {kDetectionIds, spec.decode.detection_ids == DetectionIds::kAny ? "any" : "integer",
+       "integer"},
+      {kDecoding, fmt::format("{}", int(spec.decode.version)), "1"},
+      {"pipeline.item_names", spec.decode.item_names == ItemNames::kNfc ? "nfc" : "as_sent",
+       "as_sent"},
+      // No name of a zone is "none"; an empty value would read like a damaged text.
+      {"pipeline.timestamp_zone",
+       spec.decode.timestamp_zone.empty() ? "none" : spec.decode.timestamp_zone, "none"},
   };
 }
 
@@ -71,6 +83,17 @@ Parsed Parse(std::string_view text) {
 
 }  // namespace
 
+void TakeStoredRules(std::string_view stored, const ChosenRules& chosen, DecodeRules* rules) {
+  const Parsed parsed = Parse(stored);
+  const auto is = [&](std::string_view name, std::string_view value) {
+    const auto found = parsed.values.find(name);
+    return found != parsed.values.end() && found->second == value;
+  };
+  if (!chosen.detection_ids)
+    rules->detection_ids = is(kDetectionIds, "any") ? DetectionIds::kAny : DetectionIds::kInteger;
+  if (!chosen.decoding) rules->version = is(kDecoding, "2") ? Decoding::kSecond : Decoding::kFirst;
+}
+
 std::string SettingsText(const PipelineSpec& spec) {
   std::string text =
       "# The settings that this pipeline counts by. Sightline compares them at each start.\n";
@@ -83,7 +106,7 @@ Status CompareSettings(std::string_view stored, const PipelineSpec& spec) {
   Parsed parsed = Parse(stored);
   std::vector<std::string> differences;
   for (const Line& line : Lines(spec)) {
-    const auto found = parsed.values.extract(line.name);
+    const auto found = parsed.values.extract(std::string(line.name));
     const std::string was = found.empty() ? line.unwritten : found.mapped();
     if (was.empty()) {
       parsed.ok = false;

@@ -20,4 +20,7 @@ std::string SettingsText(const PipelineSpec& spec);
 // that this version does not know.
 Status CompareSettings(std::string_view stored, const PipelineSpec& spec);
 
+// Sets the rules that nobody has chosen to those of `stored`: the oldest where it has none.
+void TakeStoredRules(std::string_view stored, const ChosenRules& chosen, DecodeRules* rules);
+
 }  // namespace sightline

@@ -19,7 +19,7 @@ struct Change {
   std::string says;
 };
 const std::vector<Change> kChanges = {
-    {[](PipelineSpec& s) { s.timestamp_unit = TimeUnit::kSeconds; },
+    {[](PipelineSpec& s) { s.decode.timestamp_unit = TimeUnit::kSeconds; },
      "pipeline.timestamp_unit was ms and is s now"},
     {[](PipelineSpec& s) { s.identity = Identity::kCameraAndDetection; },
      "pipeline.identity was detection and is camera_and_detection now"},
@@ -77,7 +77,11 @@ TEST(SettingsText, TheRangeHasItsOwnRule) {
 // folder in which the setting is at its default.
 TEST(SettingsText, ADefaultThatALaterVersionAddedIsNotWritten) {
   EXPECT_EQ(SettingsText({}).find("watermark_step"), std::string::npos);
-  EXPECT_EQ(PipelineSpec().Fingerprint(), 0x710ddff667112ca1ull) << "that of all versions so far";
+  PipelineSpec oldest;
+  oldest.decode = kOldestRules;
+  EXPECT_EQ(oldest.Fingerprint(), 0x710ddff667112ca1ull) << "that of all versions so far";
+  EXPECT_EQ(SettingsText(oldest).find("decoding"), std::string::npos);
+  EXPECT_EQ(SettingsText(oldest).find("detection_ids"), std::string::npos);
   PipelineSpec bounded;
   bounded.watermark_step = WatermarkStep::kBounded;
   EXPECT_THAT(SettingsText(bounded), HasSubstr("pipeline.watermark_step = bounded\n"));

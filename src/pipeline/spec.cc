@@ -4,6 +4,8 @@
 
 #include <vector>
 
+#include "model/time_zone.h"
+
 namespace sightline {
 namespace {
 
@@ -60,6 +62,13 @@ Status PipelineSpec::Validate() const {
     broken.push_back(
         fmt::format("count_from {} is not before count_until {}: nothing would be counted",
                     count_from.v, count_until.v));
+  if (!decode.timestamp_zone.empty() && !TimeZone::Find(decode.timestamp_zone))
+    broken.push_back(
+        fmt::format("timestamp_zone '{}' is not a time zone that this machine knows: write a name "
+                    "such as Europe/Berlin or UTC",
+                    decode.timestamp_zone));
+  if (!decode.timestamp_zone.empty() && decode.version == Decoding::kFirst)
+    broken.push_back("timestamp_zone needs decoding = 2");
   if (broken.empty()) return Status::Ok();
   // All broken rules are reported at once, so that one run of `sightline explain` is enough.
   return Status::Stop(fmt::format("the pipeline is not valid:\n  {}", fmt::join(broken, "\n  ")));
@@ -71,6 +80,16 @@ std::string PipelineSpec::Explain() const {
   line(fmt::format("detections are told apart by {}", identity == Identity::kDetection
                                                           ? "detection_oid"
                                                           : "video_camera_oid and detection_oid"));
+  line(decode.detection_ids == DetectionIds::kInteger
+           ? std::string("a detection_oid is an integer of 64 bits")
+           : fmt::format(
+                 "a detection_oid is an integer of 64 bits, or other text of at most {} bytes",
+                 kIdTextBytesMax));
+  line(fmt::format("messages and times are read by version {} of the rules", int(decode.version)));
+  if (!decode.timestamp_zone.empty())
+    line(fmt::format("a time without a time zone is one of {}", decode.timestamp_zone));
+  if (decode.item_names == ItemNames::kNfc)
+    line("item names are brought into Unicode's normalization form C");
   line(fmt::format(
       "a detection counts once, in the {} window [start, end) that contains its own time",
       Length(window_size)));
@@ -101,14 +120,24 @@ uint64_t PipelineSpec::Fingerprint() const {
     for (int i = 0; i < 64; i += 8)
       hash = (hash ^ (static_cast<uint64_t>(value) >> i & 0xff)) * 0x100000001b3ull;
   };
-  for (int64_t value : {int64_t(timestamp_unit), int64_t(identity), window_size.v, pane_size.v,
-                        out_of_orderness.v, dedup_horizon.v, future_tolerance.v,
+  for (int64_t value : {int64_t(decode.timestamp_unit), int64_t(identity), window_size.v,
+                        pane_size.v, out_of_orderness.v, dedup_horizon.v, future_tolerance.v,
                         max_age ? max_age->v : -1, camera_ttl.v, count_from.v, count_until.v})
     mix(value);
   // A setting that a later version added counts only if it is not at its default, so that older
   // checkpoints stay valid. Each is mixed in behind a number of its own.
   if (watermark_step != WatermarkStep::kFree)
     for (int64_t value : {int64_t{1}, int64_t(watermark_step)}) mix(value);
+  if (decode.detection_ids != kOldestRules.detection_ids)
+    for (int64_t value : {int64_t{2}, int64_t(decode.detection_ids)}) mix(value);
+  if (decode.version != kOldestRules.version)
+    for (int64_t value : {int64_t{3}, int64_t(decode.version)}) mix(value);
+  if (decode.item_names != kOldestRules.item_names)
+    for (int64_t value : {int64_t{4}, int64_t(decode.item_names)}) mix(value);
+  if (!decode.timestamp_zone.empty()) {
+    mix(5);
+    for (const char c : decode.timestamp_zone) mix(c);
+  }
   return hash;
 }
 

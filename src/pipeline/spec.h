@@ -8,10 +8,10 @@
 
 #include "base/status.h"
 #include "model/types.h"
+#include "pipeline/decode_rules.h"
 
 namespace sightline {
 
-enum class TimeUnit : uint8_t { kSeconds, kMillis, kMicros, kNanos };
 enum class Identity : uint8_t { kDetection, kCameraAndDetection };
 // How far a record without append time moves its camera's watermark (docs/SEMANTICS.md, "Clocks
 // without append time").
@@ -21,7 +21,7 @@ enum class WatermarkStep : uint8_t {
 };
 
 struct PipelineSpec {
-  TimeUnit timestamp_unit = TimeUnit::kMillis;
+  DecodeRules decode;
   Identity identity = Identity::kDetection;
   Millis window_size{60'000};
   Millis pane_size{10'000};  // divides window_size; live windows are sums of panes

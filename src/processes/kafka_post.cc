@@ -28,9 +28,9 @@ constexpr std::chrono::seconds kLookAgain{3};
 
 class KafkaPost final : public HttpClient {
  public:
-  KafkaPost(KafkaOptions kafka, RawTopicName name, TimeUnit unit, KafkaMessage message)
-      : kafka_(std::move(kafka)), name_(std::move(name)), scratch_(unit) {
-    if (message == KafkaMessage::kFrame) frames_.emplace(unit);
+  KafkaPost(KafkaOptions kafka, RawTopicName name, const DecodeRules& rules, KafkaMessage message)
+      : kafka_(std::move(kafka)), name_(std::move(name)), scratch_(rules) {
+    if (message == KafkaMessage::kFrame) frames_.emplace(rules);
   }
 
   HttpResponse Post(const std::string&, const std::vector<std::string>&,
@@ -130,8 +130,8 @@ Result<std::unique_ptr<HttpClient>> OpenKafkaPost(const Settings& options, Kafka
   // Finds options that librdkafka refuses now rather than with the first post.
   if (const auto tried = KafkaAdmin::Open(kafka.value(), kAskTime); !tried.ok())
     return tried.status();
-  return std::unique_ptr<HttpClient>(std::make_unique<KafkaPost>(
-      kafka.value(), name.value(), options.pipeline.timestamp_unit, message));
+  return std::unique_ptr<HttpClient>(
+      std::make_unique<KafkaPost>(kafka.value(), name.value(), options.pipeline.decode, message));
 }
 
 }  // namespace sightline

@@ -17,6 +17,13 @@ constexpr const char* kLakeLedger = "lake ledger";
 
 }  // namespace
 
+Result<Settings> WithStoredRules(Settings settings, const std::string& checkpoint_folder,
+                                 bool was_used) {
+  CheckpointFiles store(checkpoint_folder);
+  RETURN_IF_ERROR(AdoptStoredRules(store, was_used, settings.chosen_rules, &settings.pipeline));
+  return settings;
+}
+
 Status PartitionTaskBuilder::ClaimSettings() {
   CheckpointFiles store(checkpoint_folder_);
   RETURN_IF_ERROR(ClaimPipelineSettings(pipeline_, store));

@@ -22,6 +22,12 @@
 
 namespace sightline {
 
+// The settings of a process that counts: rules of decoding that nobody has chosen are those of the
+// pipeline in the checkpoint folder (AdoptStoredRules). Call it before anything is made from the
+// settings.
+Result<Settings> WithStoredRules(Settings settings, const std::string& checkpoint_folder,
+                                 bool was_used);
+
 class PartitionTaskBuilder {
  public:
   // Wakes a task, for the ports that call it.

@@ -536,7 +536,10 @@ void Up::CollectLogMetrics(std::vector<Metric>& metrics) const {
 }  // namespace
 
 Status RunUp(const Settings& settings, const std::function<void(const std::string& url)>& ready) {
-  return RunProcess<Up>(settings, ready);
+  const DataFolder folder(settings.data);
+  const Result<Settings> own = WithStoredRules(settings, folder.checkpoints(), folder.has_log());
+  if (!own.ok()) return own.status();
+  return RunProcess<Up>(own.value(), ready);
 }
 
 }  // namespace sightline

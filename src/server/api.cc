@@ -13,7 +13,7 @@
 
 #include "base/check.h"
 #include "base/utf8.h"
-#include "live/time_zone.h"
+#include "model/time_zone.h"
 #include "model/window_choice.h"
 #include "operators/decode.h"
 #include "query/write_result.h"

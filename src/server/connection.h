@@ -75,8 +75,7 @@ class Connection;
 
 // One thread and the connections that it serves.
 struct Worker {
-  Worker(ServerContext* context, TimeUnit timestamp_unit)
-      : context(context), scratch(timestamp_unit) {}
+  Worker(ServerContext* context, const DecodeRules& rules) : context(context), scratch(rules) {}
 
   ServerContext* const context;
   IngestScratch scratch;

@@ -34,7 +34,7 @@ struct Server::State {
   State(const ServerOptions& options, const PipelineSpec& spec, ServerPorts ports, bool loopback)
       : context(options, spec.pane_size, loopback, std::move(ports)) {
     for (int32_t i = 0; i < options.threads; ++i)
-      workers.push_back(std::make_unique<Worker>(&context, spec.timestamp_unit));
+      workers.push_back(std::make_unique<Worker>(&context, spec.decode));
     acceptor = std::make_unique<tcp::acceptor>(workers.front()->io);
   }
 

@@ -53,7 +53,7 @@ void CheckEvent(const Event& event, const FuzzInput& input) {
 void Check(std::string_view bytes) {
   const FuzzInput input(bytes, kDecodePadding, '\0');
   const FuzzInput again(bytes, kDecodePadding, '"');
-  Decoder decoder(TimeUnit::kMillis), other(TimeUnit::kMillis);
+  Decoder decoder(DecodeRules{}), other(DecodeRules{});
   std::vector<Event> events, same;
   decoder.Decode(input.view(), events);
   other.Decode(again.view(), same);

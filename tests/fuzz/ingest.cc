@@ -22,7 +22,7 @@ struct Tally {
 
 void Add(std::string_view message, Tally& tally) {
   const FuzzInput record(message, kDecodePadding, '\0');
-  Decoder decoder(TimeUnit::kMillis);
+  Decoder decoder(DecodeRules{});
   std::vector<Event> events;
   decoder.Decode(record.view(), events);
   for (const Event& event : events)
@@ -31,7 +31,7 @@ void Add(std::string_view message, Tally& tally) {
 
 Ingested Run(std::string_view body, int32_t partitions, size_t step) {
   const FuzzInput input(body, kDecodePadding, '"');
-  IngestScratch scratch(TimeUnit::kMillis);
+  IngestScratch scratch(DecodeRules{});
   Ingest ingest(input.view(), partitions, &scratch);
   // Every step makes progress: at least one element.
   for (size_t steps = 0; !ingest.Step(step); ++steps) CHECK(steps <= body.size() + 2);

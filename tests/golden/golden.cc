@@ -255,7 +255,7 @@ class Player {
   const Script& script_;
   const Variant variant_;
   std::vector<Partition> partitions_;
-  Decoder decoder_{script_.spec.timestamp_unit};
+  Decoder decoder_{script_.spec.decode};
   int64_t now_ms_ = 0;
 };
 

@@ -103,7 +103,15 @@ void Set(const std::vector<std::string>& words, Script& script) {
   } else if (name == "count_until") {
     spec.count_until = {Time(value)};
   } else if (name == "timestamp_unit" && units.contains(value)) {
-    spec.timestamp_unit = units.at(value);
+    spec.decode.timestamp_unit = units.at(value);
+  } else if (name == "detection_ids" && (value == "integer" || value == "any")) {
+    spec.decode.detection_ids = value == "any" ? DetectionIds::kAny : DetectionIds::kInteger;
+  } else if (name == "decoding" && (value == "1" || value == "2")) {
+    spec.decode.version = value == "1" ? Decoding::kFirst : Decoding::kSecond;
+  } else if (name == "timestamp_zone") {
+    spec.decode.timestamp_zone = value;
+  } else if (name == "item_names" && (value == "as_sent" || value == "nfc")) {
+    spec.decode.item_names = value == "nfc" ? ItemNames::kNfc : ItemNames::kAsSent;
   } else if (name == "identity" && (value == "camera" || value == "detection")) {
     spec.identity = value == "camera" ? Identity::kCameraAndDetection : Identity::kDetection;
   } else if (name == "watermark_step" && (value == "free" || value == "bounded")) {

@@ -104,7 +104,7 @@ class Driver {
  public:
   explicit Driver(const Settings& settings)
       : settings_(settings),
-        decoder_(settings.spec.timestamp_unit),
+        decoder_(settings.spec.decode),
         operator_(settings.spec),
         window_size_(settings.spec.window_size) {}
 

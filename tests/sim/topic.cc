@@ -64,11 +64,11 @@ std::vector<std::string> Fields(Prng& prng, const PipelineSpec& spec, const Elem
   std::vector<std::string> fields = {"\"video_camera_oid\":" + Integer(prng, e.camera),
                                      "\"geographical_location_oid\": " + Integer(prng, e.location)};
   if (e.kind == Event::Kind::kHeartbeat) {
-    fields.push_back("\"heartbeat\":" + Time(prng, spec.timestamp_unit, e.time));
+    fields.push_back("\"heartbeat\":" + Time(prng, spec.decode.timestamp_unit, e.time));
   } else {
     fields.push_back("\"detection_oid\":" + Integer(prng, e.id));
     fields.push_back("\"item_name\":" + Item(prng, e.item));
-    fields.push_back("\"timestamp_detected\":" + Time(prng, spec.timestamp_unit, e.time));
+    fields.push_back("\"timestamp_detected\":" + Time(prng, spec.decode.timestamp_unit, e.time));
   }
   return fields;
 }
@@ -343,7 +343,8 @@ class Generator {
 
 PipelineSpec RandomSpec(Prng& prng) {
   PipelineSpec spec;
-  spec.timestamp_unit = prng.OneIn(2) ? TimeUnit::kMillis : static_cast<TimeUnit>(prng.Below(4));
+  spec.decode.timestamp_unit =
+      prng.OneIn(2) ? TimeUnit::kMillis : static_cast<TimeUnit>(prng.Below(4));
   spec.identity = prng.OneIn(6) ? Identity::kCameraAndDetection : Identity::kDetection;
   Note(Reach::identity_with_camera, spec.identity == Identity::kCameraAndDetection);
   spec.pane_size = {20 + prng.Below(60)};

@@ -35,6 +35,7 @@ import test_switches
 import test_operator
 import test_hostile
 import test_input
+import test_payloads
 import test_clocks
 import test_stream
 import test_durability

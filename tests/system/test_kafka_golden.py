@@ -239,7 +239,7 @@ def options_of(settings: dict[str, str]) -> list[str]:
             value = f"2025-11-22T{value}:00Z"
         elif name == "identity":
             value = {"camera": "camera_and_detection", "detection": "detection"}[value]
-        elif name not in ("timestamp_unit", "watermark_step", "partitions"):
+        elif name not in ("timestamp_unit", "watermark_step", "partitions", "detection_ids", "decoding"):
             value = f"{length_ms(value)}ms"
         if name != "partitions":
             options += [f"--pipeline.{name}", value]

@@ -39,7 +39,7 @@ Result<DeadLetterRecord> DecodeDeadLetter(std::string_view bytes) {
   record.event.bytes = std::string(in.String());
   if (!in.done())
     return Status::Stop("the dead letter record is truncated, or has bytes behind its end");
-  if (outcome >= kOutcomes || reason > static_cast<uint64_t>(MalformedReason::kTooLarge))
+  if (outcome >= kOutcomes || reason >= kMalformedReasons)
     return Status::Stop("the dead letter record has an unknown outcome or reason");
   record.event.outcome = static_cast<Outcome>(outcome);
   record.event.reason = static_cast<MalformedReason>(reason);

@@ -29,7 +29,7 @@ struct KafkaCopy::State {
                 .to_id = options.to.id,
                 .what = options.what},
                stop),
-        map(options.by, options.timestamp_unit, options.to.partitions) {}
+        map(options.by, options.decode, options.to.partitions) {}
 
   struct Input {
     std::unique_ptr<CopyInput> input;

@@ -35,7 +35,7 @@ struct KafkaCopyOptions {
   // What is copied, in words. A copy continues only where the same was copied before.
   std::string what;
   RekeyBy by = RekeyBy::kCamera;
-  TimeUnit timestamp_unit = TimeUnit::kMillis;
+  DecodeRules decode;
   Millis hold_max{500};  // how long a partition that is silent at its end holds up the others
   Millis commit_interval{100};
   // A transaction has at most so much, and less where the broker is slow.

@@ -24,8 +24,8 @@ std::string Joined(const std::vector<std::string_view>& elements) {
 
 }  // namespace
 
-RekeyMap::RekeyMap(RekeyBy by, TimeUnit unit, int32_t partitions)
-    : by_(by), partitions_(partitions), decoder_(unit), again_(unit) {
+RekeyMap::RekeyMap(RekeyBy by, const DecodeRules& rules, int32_t partitions)
+    : by_(by), partitions_(partitions), decoder_(rules), again_(rules) {
   CHECK(partitions >= 1);
 }
 
@@ -89,29 +89,9 @@ void RekeyMap::Split(const From& from, std::vector<KeyedRecord>& out) {
     if (part.key) {
       out.push_back(Keyed(*part.key, Joined(part.elements)));
     } else {
-      out.push_back({PlaceOf(from), from.key, Unreadable(part.elements.front())});
+      out.push_back({PlaceOf(from), from.key, again_.AsOneMalformed(part.elements.front())});
     }
   }
-}
-
-// Makes a record in which a broken element is exactly as broken as before. Alone, it may look
-// valid, or like something else: an array within an array, or the last element of an array that
-// never ends. As the first element of an array without an end, it is one broken element whatever it
-// contains.
-std::string RekeyMap::Unreadable(std::string_view element) {
-  std::string record(element);
-  if (!StaysBroken(record + std::string(kDecodePadding, ' '), record.size()))
-    record.insert(0, 1, '[');
-  return record;
-}
-
-bool RekeyMap::StaysBroken(const std::string& padded, size_t size) {
-  const std::string_view element = std::string_view(padded).substr(0, size);
-  scratch_.clear();
-  again_.Clear();
-  again_.Decode(element, scratch_);
-  return scratch_.size() == 1 && IsUnreadable(scratch_.front()) &&
-         scratch_.front().bytes == element;
 }
 
 }  // namespace sightline

@@ -30,9 +30,9 @@ struct KeyedRecord {
 
 class RekeyMap {
  public:
-  // `partitions` is the number of partitions of the topic that is written, at least 1. `unit` is
-  // pipeline.timestamp_unit.
-  RekeyMap(RekeyBy by, TimeUnit unit, int32_t partitions);
+  // `partitions` is the number of partitions of the topic that is written, at least 1. `rules` are
+  // those of the pipeline.
+  RekeyMap(RekeyBy by, const DecodeRules& rules, int32_t partitions);
 
   struct From {
     int32_t partition = 0;
@@ -51,14 +51,12 @@ class RekeyMap {
   int64_t KeyOf(const Event& event) const;
   int32_t PlaceOf(const From& from) const;
   KeyedRecord Keyed(int64_t key, std::string value) const;
-  bool StaysBroken(const std::string& padded, size_t size);
-  std::string Unreadable(std::string_view element);
   void Split(const From& from, std::vector<KeyedRecord>& out);
 
   const RekeyBy by_;
   const int32_t partitions_;
   Decoder decoder_, again_;
-  std::vector<Event> events_, scratch_;
+  std::vector<Event> events_;
   int64_t detections_ = 0, unreadable_ = 0, split_ = 0;
 };
 

@@ -36,7 +36,7 @@ std::vector<KeyedRecord> Map(RekeyMap& map, const std::string& value,
 }
 std::vector<KeyedRecord> ByCamera(const std::string& value,
                                   std::optional<std::string> key = std::nullopt) {
-  RekeyMap map(RekeyBy::kCamera, TimeUnit::kMillis, kPartitions);
+  RekeyMap map(RekeyBy::kCamera, DecodeRules{}, kPartitions);
   return Map(map, value, std::move(key));
 }
 KeyedRecord Keyed(int64_t key, std::string value) {
@@ -65,7 +65,7 @@ TEST(RekeyMap, LineEndsInsideADetectionStay) {
 }
 
 TEST(RekeyMap, ByDetectionHeartbeatsKeepTheirCamera) {
-  RekeyMap map(RekeyBy::kDetection, TimeUnit::kMillis, kPartitions);
+  RekeyMap map(RekeyBy::kDetection, DecodeRules{}, kPartitions);
   const std::string beat =
       R"({"video_camera_oid":5,"geographical_location_oid":7,"heartbeat":1763800020000})";
   EXPECT_THAT(Map(map, Detection(5, 1) + "\n" + beat + "\n" + Detection(5, 2)),
@@ -86,7 +86,7 @@ TEST(RekeyMap, WhatCannotBeDecodedKeepsItsBytesAndItsKey) {
   EXPECT_THAT(
       ByCamera("[" + Detection(5, 1) + "," + Detection(6, 2), "k"),
       ElementsAre(Keyed(5, Detection(5, 1)), KeyedRecord{place("k"), "k", "[" + Detection(6, 2)}));
-  RekeyMap map(RekeyBy::kCamera, TimeUnit::kMillis, kPartitions);
+  RekeyMap map(RekeyBy::kCamera, DecodeRules{}, kPartitions);
   std::vector<KeyedRecord> out;
   map.Map({.partition = 9, .key = std::nullopt, .value = "", .has_value = false}, out);
   EXPECT_THAT(out, ElementsAre(KeyedRecord{2, std::nullopt, std::nullopt}));
@@ -125,7 +125,7 @@ TEST(RekeyMap, RandomMessagesMeanTheSameInParts) {
                            std::map<std::string, std::vector<std::string>>& by_key, RekeyBy how,
                            std::vector<std::string>& malformed) {
       const std::string padded = std::string(text) + std::string(kDecodePadding, ' ');
-      Decoder decoder(TimeUnit::kMillis);
+      Decoder decoder(DecodeRules{});
       std::vector<Event> events;
       decoder.Decode(std::string_view(padded).substr(0, text.size()), events);
       std::string key;
@@ -143,7 +143,7 @@ TEST(RekeyMap, RandomMessagesMeanTheSameInParts) {
     std::map<std::string, std::vector<std::string>> wanted, found;
     std::vector<std::string> wanted_broken, found_broken;
     decode(message, wanted, by, wanted_broken);
-    RekeyMap map(by, TimeUnit::kMillis, kPartitions);
+    RekeyMap map(by, DecodeRules{}, kPartitions);
     const std::string old_key = "k";
     for (const KeyedRecord& record : Map(map, message, old_key)) {
       ASSERT_TRUE(record.value && record.key);

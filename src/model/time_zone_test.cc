@@ -1,4 +1,4 @@
-#include "live/time_zone.h"
+#include "model/time_zone.h"
 
 #include <gtest/gtest.h>
 
@@ -45,6 +45,17 @@ TEST(TimeZone, SkippedMidnightStartsAtTheChange) {
   // Santiago goes from 2025-09-07 00:00 (-04) to 01:00 (-03): the day starts at 04:00Z.
   const TimeZone santiago = TimeZone::Find("America/Santiago").value();
   EXPECT_EQ(santiago.StartOfDay(At(1'757'260'800)), At(1'757'217'600));
+}
+
+TEST(TimeZone, LocalTimes) {
+  const TimeZone berlin = TimeZone::Find("Europe/Berlin").value();
+  const auto moment = [&](int64_t seconds) { return berlin.MomentOf(seconds * 1'000 + 250); };
+  const auto at = [](int64_t seconds) { return EventTime{seconds * 1'000 + 250}; };
+  EXPECT_EQ(TimeZone{}.MomentOf(-250), EventTime{-250});
+  EXPECT_EQ(moment(1'784'116'800), at(1'784'109'600));  // 2026-07-15 12:00 is 10:00Z
+  EXPECT_EQ(moment(1'768'478'400), at(1'768'474'800));  // 2026-01-15 12:00 is 11:00Z
+  EXPECT_EQ(moment(1'774'751'400), at(1'774'747'800));  // 2026-03-29 02:30 is skipped: 01:30Z
+  EXPECT_EQ(moment(1'792'895'400), at(1'792'888'200));  // 2026-10-25 02:30 is twice: 00:30Z
 }
 
 TEST(TimeZone, WholeRangeOfEventTimes) {

@@ -1,4 +1,4 @@
-#include "live/time_zone.h"
+#include "model/time_zone.h"
 
 #include <date/tz.h>
 
@@ -24,6 +24,14 @@ EventTime TimeZone::StartOfDay(EventTime time) const {
   const auto day = date::floor<date::days>(zone_->to_local(moment));
   const auto start = zone_->to_sys(day, date::choose::earliest);
   return {std::chrono::duration_cast<std::chrono::milliseconds>(start.time_since_epoch()).count()};
+}
+
+EventTime TimeZone::MomentOf(int64_t local_ms) const {
+  if (zone_ == nullptr) return {local_ms};
+  const std::chrono::milliseconds local{local_ms};
+  const date::local_info info =
+      zone_->get_info(date::local_seconds{date::floor<std::chrono::seconds>(local)});
+  return {local_ms - std::chrono::milliseconds(info.first.offset).count()};
 }
 
 }  // namespace sightline

@@ -1,4 +1,5 @@
-// TimeZone: says when a civil day begins. The only user of the date library (GCC 12 has no tzdb).
+// TimeZone: when a civil day begins, and which moment a local time means. The only user of the date
+// library (GCC 12 has no tzdb).
 //
 // It reads the machine's zoneinfo files. They must list their transitions (zic -b fat, as Debian's
 // do), because the library ignores the rule at a file's end. A value, safe on any thread.
@@ -25,6 +26,10 @@ class TimeZone {
   // The first moment of the civil day that contains `time`. Where a clock change skips midnight,
   // that is the moment of the change.
   EventTime StartOfDay(EventTime time) const;
+  // The moment at which the zone's clocks show `local`, in milliseconds since 1970-01-01 00:00 of
+  // local time. Of the two moments when clocks go back, the earlier one. A time that clocks skip is
+  // read as if they had not been changed yet.
+  EventTime MomentOf(int64_t local_ms) const;
   friend bool operator==(const TimeZone&, const TimeZone&) = default;
 
  private:
