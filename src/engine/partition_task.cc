@@ -524,6 +524,8 @@ void PartitionTask::AdvanceTo(Offset next) {
     Seal(cuts_.back());
     cuts_.pop_back();
     ++counters_.cuts;
+    // What is replayed was told before.
+    if (cuts_.empty()) operator_.ForgetIdConflicts();
   }
   position_ = next;
 }
@@ -896,6 +898,7 @@ TaskStatus PartitionTask::Snapshot() const {
   status.remembered_ids = operator_.remembered_ids();
   status.cameras = operator_.cameras();
   status.clock_jumps = operator_.clock_jumps();
+  if (cuts_.empty()) status.id_conflicts = operator_.id_conflicts();
   status.sealed_segments = static_cast<int64_t>(sealed_.size());
   status.sealed_rows = sealed_.rows();
   status.sealed_bytes = sealed_.bytes();

@@ -126,6 +126,7 @@ struct TaskStatus {
   int64_t remembered_ids = 0;
   int64_t cameras = 0;
   ClockJumps clock_jumps;
+  IdConflicts id_conflicts;  // in records that no sink had when the task started
   int64_t sealed_segments = 0;
   int64_t sealed_rows = 0;
   int64_t sealed_bytes = 0;

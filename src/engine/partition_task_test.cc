@@ -1,5 +1,6 @@
 #include "engine/partition_task.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -224,6 +225,28 @@ TEST(PartitionTaskTest, DrainCommitsEverythingAndTheNextTaskReadsNothingAgain) {
   ASSERT_TRUE(StepUntilIdle(*task, 2).ok());
   EXPECT_EQ(task->Snapshot().records, 40);
   EXPECT_EQ(world.Sink(0).counted, 100);
+}
+
+TEST(PartitionTaskTest, WhatIsReplayedIsNoNewConflict) {
+  TestWorld world(2);
+  const auto conflict = [&](int64_t id) {
+    world.records.push_back(
+        fmt::format(R"({{"geographical_location_oid":1,"video_camera_oid":3,"detection_oid":{},)"
+                    R"("item_name":"cup","timestamp_detected":{}}})",
+                    id, 1'000 * id));
+  };
+  world.Append(10);
+  conflict(5);
+  const TaskOptions options = {.sinks = {{"fast", 0}, {"slow", 60'000}}, .records_max = 4};
+  auto task = MakeTestTask(&world, options);
+  ASSERT_TRUE(StepUntilIdle(*task, 0).ok());
+  EXPECT_EQ(task->Snapshot().id_conflicts.pairs().size(), 1);
+  conflict(6);
+  task = MakeTestTask(&world, options);  // a crash without a checkpoint
+  while (task->position() < Offset{10}) ASSERT_TRUE(task->Step(1).ok());
+  ASSERT_TRUE(StepUntilIdle(*task, 1).ok());
+  ASSERT_EQ(task->Snapshot().id_conflicts.pairs().size(), 1);
+  EXPECT_EQ(task->Snapshot().id_conflicts.pairs()[0].count, 1) << "that of 6, which is new";
 }
 
 TEST(PartitionTaskTest, ASinkWithNothingBeginsWhereCountingBegan) {

@@ -155,6 +155,10 @@ Watermark CountOperator::watermark() const { return state_->deduplicate.watermar
 int64_t CountOperator::remembered_ids() const { return state_->deduplicate.remembered_ids(); }
 int64_t CountOperator::cameras() const { return state_->deduplicate.cameras(); }
 ClockJumps CountOperator::clock_jumps() const { return state_->deduplicate.clock_jumps(); }
+const IdConflicts& CountOperator::id_conflicts() const {
+  return state_->deduplicate.id_conflicts();
+}
+void CountOperator::ForgetIdConflicts() { state_->deduplicate.ForgetIdConflicts(); }
 
 void CountOperator::Save(const std::function<void(std::string_view)>& out) const {
   CHECK(state_->windows.rows() == 0);

@@ -15,6 +15,7 @@
 #include "model/event.h"
 #include "model/segment.h"
 #include "operators/clock_jumps.h"
+#include "operators/id_conflicts.h"
 #include "pipeline/spec.h"
 
 namespace sightline {
@@ -55,6 +56,9 @@ class CountOperator {
   int64_t remembered_ids() const;  // includes ids that are forgotten but not yet swept
   int64_t cameras() const;
   ClockJumps clock_jumps() const;  // since this object was built
+  // Since this object was built, or since ForgetIdConflicts().
+  const IdConflicts& id_conflicts() const;
+  void ForgetIdConflicts();
 
   // Writes the state for a checkpoint: cameras and remembered ids. The open counts must have been
   // taken before.

@@ -237,6 +237,7 @@ Decision Deduplicate::Remember(const Event& event, AppendTime now, const Hint& h
   const Fact fact = facts_[entry->fact];
   const bool same =
       fact.camera == hint.camera && fact.location == event.location && fact.item == hint.item;
+  if (!same) id_conflicts_.Add(cameras_[fact.camera].id, event.camera, event.id);
   const EventTime known = fact.base + Millis{entry->newest};
   // The greatest time counts, not the last copy's: otherwise an old copy that arrives late would
   // shorten the memory.

@@ -22,6 +22,7 @@
 #include "model/segment.h"
 #include "operators/clock_jumps.h"
 #include "operators/fact_index.h"
+#include "operators/id_conflicts.h"
 #include "operators/id_memory.h"
 #include "pipeline/spec.h"
 
@@ -75,6 +76,9 @@ class Deduplicate {
   // The greatest accepted event time; none: nothing was accepted yet.
   std::optional<EventTime> greatest() const { return greatest_; }
   const ClockJumps& clock_jumps() const { return clock_jumps_; }  // since this object was built
+  // Since this object was built, or since ForgetIdConflicts().
+  const IdConflicts& id_conflicts() const { return id_conflicts_; }
+  void ForgetIdConflicts() { id_conflicts_ = {}; }
   int64_t remembered_ids() const { return ids_.size(); }
   int64_t cameras() const { return static_cast<int64_t>(cameras_.size()); }
   const ItemNumbers& items() const { return items_; }
@@ -170,6 +174,7 @@ class Deduplicate {
   Watermark watermark_ = kBeforeAllTime;  // the partition's
   std::optional<EventTime> greatest_;     // over all cameras, whatever their clocks
   ClockJumps clock_jumps_;
+  IdConflicts id_conflicts_;
   AppendTime newest_heard_ = kNoAppendTime;  // the greatest last_heard
 
   AppendTime look_at_cameras_at_ = kNoAppendTime;  // when newest_heard_ is so far

@@ -1,5 +1,6 @@
 #include "operators/deduplicate.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <map>
@@ -38,6 +39,49 @@ TEST(Deduplicate, ACopyIsADuplicateAndAnotherStoryAConflict) {
   EXPECT_FALSE(copy.conflict);
   EXPECT_TRUE(d.Decide(Detection(1, 7, 500, "bus"), {502}).conflict);
   EXPECT_TRUE(d.Decide(Detection(2, 7, 500), {503}).conflict);
+}
+
+// "cameras first-second: count", the newest last.
+std::string Pairs(const Deduplicate& d) {
+  std::string text;
+  for (const IdConflicts::Pair& pair : d.id_conflicts().pairs())
+    text += fmt::format("{}-{}: {}\n", pair.first.v, pair.second.v, pair.count);
+  return text;
+}
+
+TEST(Deduplicate, ConflictsNameTheirCameras) {
+  Deduplicate d(Spec());
+  for (int64_t id = 1; id <= 50; ++id) d.Decide(Detection(10, id, 500), {500});
+  EXPECT_EQ(Pairs(d), "");
+  for (int64_t id = 1; id <= 50; ++id)
+    EXPECT_EQ(d.Decide(Detection(20, id, 500), {500}).outcome, kDuplicate);
+  EXPECT_EQ(Pairs(d), "10-20: 50\n");
+  for (int64_t id = 1; id <= 30; ++id) d.Decide(Detection(10, id, 500), {500});
+  EXPECT_EQ(Pairs(d), "10-20: 50\n") << "true copies";
+  for (int64_t id = 1; id <= 30; ++id) d.Decide(Detection(10, id, 500, "bus"), {500});
+  EXPECT_EQ(Pairs(d), "10-20: 50\n10-10: 30\n");
+  d.Decide(Detection(9, 60, 500), {500});
+  d.Decide(Detection(7, 60, 500), {500});
+  d.Decide(Detection(20, 50, 500, "bus"), {500});
+  EXPECT_EQ(Pairs(d), "10-10: 30\n7-9: 1\n10-20: 50\n") << "the newest id is not counted again";
+  d.ForgetIdConflicts();
+  EXPECT_EQ(Pairs(d), "");
+}
+
+TEST(Deduplicate, ADetectionInManyFramesIsOneConflict) {
+  Deduplicate d(Spec());
+  for (int64_t id = 0; id < 8; ++id) d.Decide(Detection(1, id, 500), {500});
+  for (int64_t frame = 0; frame < 100; ++frame)
+    for (int64_t id = 0; id < 8; ++id) d.Decide(Detection(2, id, 500 + frame), {500 + frame});
+  EXPECT_EQ(Pairs(d), "1-2: 8\n");
+}
+
+TEST(Deduplicate, OfManyCamerasInConflictTheNewestPairsAreKept) {
+  Deduplicate d(Spec());
+  for (int64_t camera = 0; camera < 1'000; ++camera) d.Decide(Detection(camera, 7, 500), {500});
+  ASSERT_EQ(d.id_conflicts().pairs().size(), 16);
+  EXPECT_EQ(d.id_conflicts().pairs().front().second, CameraId{984});
+  EXPECT_EQ(d.id_conflicts().pairs().back().second, CameraId{999});
 }
 
 TEST(Deduplicate, AnIdIsForgottenExactlyBehindTheHorizonAndCopiesRefreshIt) {
@@ -126,6 +170,9 @@ TEST(Deduplicate, IdentityOfCameraAndDetection) {
   EXPECT_EQ(d.Decide(Detection(2, 7, 500), {500}).outcome, kCounted);
   EXPECT_EQ(d.Decide(Detection(2, 7, 500), {500}).outcome, kDuplicate);
   EXPECT_FALSE(d.Decide(Detection(1, 7, 500), {500}).conflict);
+  EXPECT_EQ(Pairs(d), "");
+  d.Decide(Detection(2, 7, 500, "bus"), {500});
+  EXPECT_EQ(Pairs(d), "2-2: 1\n") << "a camera's own ids only";
 }
 
 // The longest memory that is allowed: a fact's times need more than half of their 32 bits.
