@@ -51,7 +51,7 @@ class FileCounter {
     for (std::thread& other : others) other.join();
     if (!failure_.ok()) return failure_;
     TakeOpen();
-    return CountFilesResult{std::move(result_), op_.clock_jumps()};
+    return CountFilesResult{std::move(result_), op_.clock_jumps(), op_.id_conflicts()};
   }
 
  private:
@@ -263,6 +263,26 @@ std::string FormatClockJumps(const ClockJumps& jumps, const PipelineSpec& spec) 
       "warning: jumps of camera clocks: {}; the last was that of camera {}, whose times went back "
       "by more than {} s: look for wrong times in the counts\n",
       jumps.count, jumps.camera.v, spec.dedup_horizon.v / 1'000);
+}
+
+// Names the newest pair of each kind: the remedies are the same for all.
+std::string FormatIdConflicts(const IdConflicts& conflicts) {
+  std::string between, within;
+  for (const IdConflicts::Pair& pair : conflicts.pairs()) {
+    if (pair.first != pair.second) {
+      between = fmt::format(
+          "warning: cameras {} and {} send the same detection_oid for different detections, and "
+          "only the first counts: if ids are unique only per camera, count with "
+          "--identity-camera\n",
+          pair.first.v, pair.second.v);
+    } else {
+      within = fmt::format(
+          "warning: camera {} gives the same detection_oid again for another item or location, and "
+          "only the first counts: make its tracker's ids go on over restarts\n",
+          pair.first.v);
+    }
+  }
+  return between + within;
 }
 
 std::string FormatLedgerJson(const Segment& result) {

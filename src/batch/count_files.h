@@ -14,6 +14,7 @@
 #include "model/location.h"
 #include "model/segment.h"
 #include "operators/clock_jumps.h"
+#include "operators/id_conflicts.h"
 #include "pipeline/spec.h"
 
 namespace sightline {
@@ -31,6 +32,7 @@ struct CountFilesProgress {
 struct CountFilesResult {
   Segment counted;  // the counts and the ledger of all files together
   ClockJumps clock_jumps;
+  IdConflicts id_conflicts;
 };
 
 // Calls `progress` now and then, on the
@@ -50,5 +52,8 @@ std::string FormatLedger(const Segment& result);
 std::string FormatLedgerJson(const Segment& result);
 // Formats what is to be said of the cameras' clocks as a line of text; empty if it is nothing.
 std::string FormatClockJumps(const ClockJumps& jumps, const PipelineSpec& spec);
+// Formats which cameras gave ids of other detections, one line for those of two cameras and one for
+// those of one; empty if none did.
+std::string FormatIdConflicts(const IdConflicts& conflicts);
 
 }  // namespace sightline

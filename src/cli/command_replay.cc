@@ -87,8 +87,9 @@ int Run(Options& options) {
                    options.format == "json" ? CountsFormat::kJson : CountsFormat::kCsv);
   const bool written = std::fwrite(counts.data(), 1, counts.size(), stdout) == counts.size();
   if (!written || std::fflush(stdout) != 0) return Fail("cannot write to standard output");
-  fmt::print(stderr, "{}{}", FormatLedger(counted),
-             FormatClockJumps(result.value().clock_jumps, options.spec));
+  fmt::print(stderr, "{}{}{}", FormatLedger(counted),
+             FormatClockJumps(result.value().clock_jumps, options.spec),
+             FormatIdConflicts(result.value().id_conflicts));
   if (!options.ledger.empty()) {
     std::ofstream file(options.ledger, std::ios::binary);
     file << FormatLedgerJson(counted);
