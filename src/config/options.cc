@@ -580,6 +580,13 @@ std::vector<Option> AlertsOptions(Settings* o) {
           "The number of jumps of cameras' clocks, in a partition and alerts.window, at which the "
           "alert clock_jump starts. It needs pipeline.watermark_step = bounded. 0 switches it "
           "off."),
+      Integer("alerts.id_conflicts", "number", &a.id_conflicts, 0, 1'000'000'000,
+              "The number of detections with the id of another one, in "
+              "alerts.id_conflict_window, at which the alert id_conflict starts: between cameras "
+              "together, within a camera for each. 0 switches it off."),
+      Duration("alerts.id_conflict_window", &a.id_conflict_window, 1'000,
+               "The time over which the alert id_conflict counts, and for which it lasts after the "
+               "last one."),
       Integer("alerts.lag_min", "records", &a.lag_min, 0, 1'000'000'000'000,
               "The number of waiting records at which the alert lag_growing starts, if their "
               "number grows. 0 switches it off."),
@@ -626,7 +633,8 @@ std::vector<Option> PipelineOptions(Settings* o) {
       Choice<Identity>("pipeline.identity", &p.identity,
                        {{"detection", Identity::kDetection},
                         {"camera_and_detection", Identity::kCameraAndDetection}},
-                       "The fields that make two events the same detection."),
+                       "The fields that make two events the same detection. Where a detection_oid "
+                       "is unique only within its camera, set camera_and_detection."),
       Duration("pipeline.window_size", &p.window_size, 1,
                "The size of the windows of stored counts."),
       Duration("pipeline.pane_size", &p.pane_size, 1,

@@ -13,13 +13,15 @@ constexpr std::array<std::string_view, kRules> kNames = {
     "camera_silent", "location_silent", "duplicate_storm", "dead_letter_rate",  "too_late_rate",
     "clock_ahead",   "clock_behind",    "lag_growing",     "watermark_stalled", "state_near_limit",
     "sink_failing",  "clock_unguarded", "degraded",        "records_lost",      "camera_split",
-    "server_clock",  "clock_jump"};
+    "server_clock",  "clock_jump",      "id_conflict"};
 constexpr int64_t kMinute = 60'000;
 // A limit is a level, not a rate: its alert ends this many percentage points below the threshold.
 constexpr int64_t kLimitPointsBack = 5;
 // The windows of cameras move in steps, because a sample per second for thousands of cameras would
 // take much memory.
 constexpr int64_t kCameraSteps = 6;
+// The pairs of cameras whose conflicts are watched. More are told as `others` anyway.
+constexpr size_t kConflictPairsMax = 1'000;
 
 // Keeps absolute numbers over a window; Grown() is their growth within it.
 template <size_t kNumbers>
@@ -73,6 +75,20 @@ std::string NameOf(const PartitionSample& partition) {
              : fmt::format("partition {} of topic '{}'", partition.partition, partition.topic);
 }
 
+std::string TextOfIdConflict(CameraId first, CameraId second, int64_t conflicts, Millis window) {
+  if (first != second)
+    return fmt::format(
+        "cameras {} and {} send the same detection_oid for different detections ({} in the last "
+        "{}), and only the first counts: set pipeline.identity = camera_and_detection in a new "
+        "pipeline (a new data folder, or sightline handover)",
+        first.v, second.v, conflicts, InSeconds(window.v));
+  return fmt::format(
+      "the tracker of camera {} gives the same detection_oid again for another item or location "
+      "({} in the last {}), and only the first counts: make its ids go on over restarts, for "
+      "example with the time of its start in front",
+      first.v, conflicts, InSeconds(window.v));
+}
+
 }  // namespace
 
 std::string_view ToString(Rule rule) { return kNames[static_cast<size_t>(rule)]; }
@@ -124,6 +140,8 @@ struct AlertRules::State {
   void EvaluateLedger();
   void EvaluateClocks();
   void EvaluateJumps();
+  void EvaluateIdConflicts();
+  void AddIdConflicts();
   void EvaluateClock(std::string_view subject, const ClockSample& clock);
   void EvaluateLag();
   void EvaluateWatermarks();
@@ -164,6 +182,14 @@ struct AlertRules::State {
   std::deque<std::pair<int64_t, int64_t>> lags;       // time and lag in records
   using Partition = std::pair<std::string, int32_t>;  // topic and number
   std::map<Partition, Growth<1>> jumps;
+  using CameraPair = std::pair<CameraId, CameraId>;
+  struct IdConflict {
+    int64_t count = 0;  // over all partitions; never goes down
+    Growth<1> growth;
+  };
+  std::map<CameraPair, IdConflict> id_conflicts;  // of the window
+  // What the last sample had of each partition.
+  std::map<Partition, std::map<CameraPair, int64_t>> id_conflicts_before;
   std::map<Partition, StalledWatermark> watermarks;
   std::map<std::pair<std::string, Partition>, LastChange> sinks;
 };
@@ -395,6 +421,63 @@ void AlertRules::State::EvaluateJumps() {
   });
 }
 
+// Adds what is new in the sample. A partition lists its newest pairs only, and a task that was
+// built again begins with none: a number that went down began at 0.
+void AlertRules::State::AddIdConflicts() {
+  std::map<Partition, std::map<CameraPair, int64_t>> now;
+  for (const PartitionSample& partition : sample->partitions) {
+    const std::map<CameraPair, int64_t>& before = id_conflicts_before[PartitionOf(partition)];
+    std::map<CameraPair, int64_t>& counts = now[PartitionOf(partition)];
+    for (const IdConflictSample& conflict : partition.id_conflicts) {
+      const CameraPair pair{conflict.first, conflict.second};
+      counts[pair] = conflict.count;
+      const auto known = before.find(pair);
+      const int64_t old =
+          known == before.end() || known->second > conflict.count ? 0 : known->second;
+      if (conflict.count == old) continue;
+      if (id_conflicts.size() >= kConflictPairsMax && !id_conflicts.contains(pair)) continue;
+      const auto [added, is_new] = id_conflicts.try_emplace(pair);
+      if (is_new) added->second.growth.Add(now_ms, {0}, options.id_conflict_window.v, 0);
+      added->second.count += conflict.count - old;
+    }
+  }
+  id_conflicts_before = std::move(now);
+}
+
+// Cameras that number their detections alike all get into conflict, each a little: so the conflicts
+// between cameras are added up. A camera that renames an item now and then is a common thing: so
+// those within a camera are its own. A pair's alert ends when its last conflict is behind the
+// window.
+void AlertRules::State::EvaluateIdConflicts() {
+  if (options.id_conflicts == 0) return;
+  AddIdConflicts();
+  int64_t between = 0;
+  for (auto it = id_conflicts.begin(); it != id_conflicts.end();) {
+    const auto current = it++;
+    auto& [pair, conflict] = *current;
+    conflict.growth.Add(now_ms, {conflict.count}, options.id_conflict_window.v,
+                        options.id_conflict_window.v / kCameraSteps);
+    const int64_t grown = conflict.growth.Grown()[0];
+    if (grown == 0)
+      id_conflicts.erase(current);
+    else if (pair.first != pair.second)
+      between += grown;
+  }
+  for (const auto& [pair, conflict] : id_conflicts) {
+    const auto [first, second] = pair;
+    const int64_t grown = conflict.growth.Grown()[0];
+    Finding finding = FindingOf((first == second ? grown : between) >= options.id_conflicts);
+    finding.good = false;
+    finding.start_after = {};
+    Evaluate({Rule::kIdConflict, first.v, fmt::format("{}", second.v)}, finding, [&](Alert& alert) {
+      alert.subject = first == second ? fmt::format("camera {}", first.v)
+                                      : fmt::format("cameras {} and {}", first.v, second.v);
+      alert.text = TextOfIdConflict(first, second, grown, options.id_conflict_window);
+      alert.facts = {{"conflicts", grown}, {"first_camera", first.v}, {"second_camera", second.v}};
+    });
+  }
+}
+
 void AlertRules::State::EvaluateLag() {
   if (options.lag_min == 0 || sample->partitions.empty()) return;
   int64_t lag = 0;
@@ -615,6 +698,7 @@ std::vector<AlertChange> AlertRules::Evaluate(const MonitorSample& sample) {
   s.EvaluateLedger();
   s.EvaluateClocks();
   s.EvaluateJumps();
+  s.EvaluateIdConflicts();
   s.EvaluateLag();
   s.EvaluateWatermarks();
   s.EvaluateSinks();

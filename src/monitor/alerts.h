@@ -40,8 +40,9 @@ enum class Rule : uint8_t {
   kCameraSplit,
   kServerClock,
   kClockJump,
+  kIdConflict,
 };
-constexpr size_t kRules = 17;
+constexpr size_t kRules = 18;
 std::string_view ToString(Rule rule);  // "camera_silent"
 
 // A duration or threshold of 0 switches its rule off.
@@ -62,7 +63,11 @@ struct AlertOptions {
   int64_t too_late_percent = 5;
   int64_t clock_percent = 50;  // of a camera's events
   int64_t clock_jumps = 1;     // of a partition's cameras, in the window
-  int64_t lag_min = 10'000;    // records
+  // Of detections whose id is that of another one, in a window of their own: between cameras
+  // together, within one camera for itself.
+  int64_t id_conflicts = 10;
+  Millis id_conflict_window{3'600'000};
+  int64_t lag_min = 10'000;  // records
   Millis watermark_stalled{120'000};
   int64_t state_percent = 90;
   Millis sink_stalled{60'000};
@@ -87,6 +92,12 @@ struct LocationSample {
   LocationId location;
   int64_t last_seen_ms = 0;
 };
+// Two cameras, the lesser one first, that gave the same ids to different detections; or one camera
+// twice.
+struct IdConflictSample {
+  CameraId first, second;
+  int64_t count = 0;  // operators/id_conflicts.h
+};
 struct SinkSample {
   std::string name;
   Offset committed{-1};  // -1: nothing yet
@@ -106,6 +117,7 @@ struct PartitionSample {
   std::optional<Watermark> watermark;  // none: this step has no watermarks
   int64_t clock_jumps = 0;             // operators/clock_jumps.h
   CameraId jumped_camera;              // of the newest of them
+  std::vector<IdConflictSample> id_conflicts;
   std::vector<SinkSample> sinks;
 };
 struct LimitSample {
@@ -140,8 +152,8 @@ struct MonitorSample {
 
 struct Alert {
   Rule rule = Rule::kCameraSilent;
-  // "camera 71", "location 7", "partition 3", or the name of a sink or limit. "all": everything in
-  // this process. "others": the rule's alerts beyond subjects_max.
+  // "camera 71", "cameras 10 and 20", "location 7", "partition 3", or the name of a sink or limit.
+  // "all": everything in this process. "others": the rule's alerts beyond subjects_max.
   std::string subject;
   bool of_process = false;             // another process may have an alert of the same subject
   std::optional<LocationId> location;  // only a scope with this location may see the alert

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 
 namespace sightline {
@@ -230,6 +231,71 @@ TEST_F(Alerts, OfManyJumpsTheCommonOnesMayBeAllowed) {
   EXPECT_EQ(Pass(10), Reported{"+clock_jump partition 4"});
 }
 
+TEST_F(Alerts, CamerasWithTheSameIdsAreNamedWithTheRemedy) {
+  sample.partitions = {{.partition = 4, .running = true}};
+  auto& conflicts = sample.partitions[0].id_conflicts;
+  conflicts = {{{10}, {20}, 9}};
+  EXPECT_EQ(Pass(100), Reported()) << "a handful";
+  conflicts[0].count = 10;
+  EXPECT_EQ(Pass(1), Reported{"+id_conflict cameras 10 and 20"});
+  EXPECT_EQ(last.text,
+            "cameras 10 and 20 send the same detection_oid for different detections (10 in the "
+            "last 3600 s), and only the first counts: set pipeline.identity = "
+            "camera_and_detection in a new pipeline (a new data folder, or sightline handover)");
+  const std::vector<std::pair<std::string, int64_t>> facts = {
+      {"conflicts", 10}, {"first_camera", 10}, {"second_camera", 20}};
+  EXPECT_EQ(last.facts, facts);
+  // It lasts until its last conflict is behind the window, or a sixth of it more.
+  EXPECT_EQ(Pass(3'400), Reported());
+  EXPECT_EQ(Pass(900), Reported{"-id_conflict cameras 10 and 20"});
+  conflicts[0].count = 19;
+  EXPECT_EQ(Pass(60), Reported()) << "what is behind the window counts no more";
+}
+
+TEST_F(Alerts, ManyPairsWithAConflictEachAreAddedUp) {
+  int64_t camera = 0;
+  sample.partitions = {{.partition = 4, .running = true}, {.partition = 5, .running = true}};
+  each_second = [&] {  // the partition keeps its newest pair only
+    ++camera;
+    sample.partitions[camera % 2].id_conflicts = {{{0}, {camera}, 1}};
+  };
+  EXPECT_EQ(Pass(9), Reported());
+  EXPECT_EQ(Pass(1).size(), 10);
+  const Reported reported = Pass(1'200);
+  EXPECT_EQ(std::ranges::count(reported, "+id_conflict others"), 1);
+  EXPECT_LE(rules.Active().size(), 21);
+}
+
+TEST_F(Alerts, APairOfSeveralPartitionsIsOneAlert) {
+  sample.partitions = {{.partition = 4, .running = true, .id_conflicts = {{{10}, {20}, 5}}},
+                       {.partition = 5, .running = true, .id_conflicts = {{{10}, {20}, 5}}}};
+  EXPECT_EQ(Pass(60), Reported{"+id_conflict cameras 10 and 20"});
+}
+
+TEST_F(Alerts, ATrackerThatStartsAgainIsNamedAndRenamedItemsAreNot) {
+  sample.partitions = {{.partition = 4, .running = true}};
+  auto& conflicts = sample.partitions[0].id_conflicts;
+  for (int64_t camera = 1; camera <= 15; ++camera) conflicts.push_back({{camera}, {camera}, 9});
+  EXPECT_EQ(Pass(60), Reported());
+  conflicts.back().count = 10;
+  EXPECT_EQ(Pass(60), Reported{"+id_conflict camera 15"});
+  EXPECT_EQ(last.text,
+            "the tracker of camera 15 gives the same detection_oid again for another item or "
+            "location (10 in the last 3600 s), and only the first counts: make its ids go on over "
+            "restarts, for example with the time of its start in front");
+}
+
+TEST_F(Alerts, ATaskThatWasBuiltAgainTellsOnlyWhatIsNew) {
+  sample.partitions = {{.partition = 4, .running = true, .id_conflicts = {{{10}, {20}, 8}}}};
+  EXPECT_EQ(Pass(10), Reported());
+  sample.partitions[0].id_conflicts.clear();
+  EXPECT_EQ(Pass(10), Reported());
+  sample.partitions[0].id_conflicts = {{{10}, {20}, 1}};
+  EXPECT_EQ(Pass(10), Reported());
+  sample.partitions[0].id_conflicts[0].count = 2;
+  EXPECT_EQ(Pass(1), Reported{"+id_conflict cameras 10 and 20"});
+}
+
 TEST_F(Alerts, LagGrows) {
   sample.partitions = {{.partition = 0, .running = true}, {.partition = 1, .running = true}};
   each_second = [&] { sample.partitions[1].end.v += 500; };
@@ -373,7 +439,7 @@ TEST_F(Alerts, ZeroSwitchesARuleOff) {
   AlertOptions off;
   off.camera_silent = off.location_silent = off.watermark_stalled = off.sink_stalled = {};
   off.duplicate_percent = off.dead_letter_percent = off.too_late_percent = 0;
-  off.clock_percent = off.clock_jumps = off.lag_min = off.state_percent = 0;
+  off.clock_percent = off.clock_jumps = off.lag_min = off.state_percent = off.id_conflicts = 0;
   rules = AlertRules(off);
   sample.cameras = {{.camera = {1}, .received = 100, .future = 90}};
   sample.locations = {{.location = {7}}};
@@ -385,6 +451,7 @@ TEST_F(Alerts, ZeroSwitchesARuleOff) {
     Receive(Outcome::kMalformed, 1'000);
     Receive(Outcome::kTooLate, 1'000);
     ++sample.partitions[0].clock_jumps;
+    sample.partitions[0].id_conflicts = {{{1}, {2}, now_ms}};
     sample.partitions[0].position.v += 1'000;
     sample.partitions[0].end.v += 1'000'000;
   };

@@ -317,6 +317,8 @@ AppendTime SampleEngine(const std::vector<PartitionHealth>& partitions,
     sample.watermark = task.watermark;
     sample.clock_jumps = task.clock_jumps.count;
     sample.jumped_camera = task.clock_jumps.camera;
+    for (const auto& pair : task.id_conflicts.pairs())
+      sample.id_conflicts.push_back({pair.first, pair.second, pair.count});
     for (size_t i = 0; i < std::min(sinks.size(), task.sinks.size()); ++i) {
       sample.sinks.push_back({.name = sinks[i].name,
                               .committed = task.sinks[i].committed,

@@ -156,6 +156,7 @@ PartitionHealth Running(int32_t partition, const std::string &source) {
   health.task.watermark = {1'000};
   health.task.records = 40;
   health.task.clock_jumps = {2, {71}};
+  health.task.id_conflicts.Add({20}, {10}, {1});
   health.task.sinks = {{.committed = {30}, .commits = 3}, {.committed = {40}, .commits = 4}};
   return health;
 }
@@ -184,6 +185,10 @@ TEST(SampleEngine, IsOfItsPartitionsAndTheirSums) {
   EXPECT_EQ(first.watermark, Watermark{1'000});
   EXPECT_EQ(first.clock_jumps, 2);
   EXPECT_EQ(first.jumped_camera, CameraId{71});
+  ASSERT_EQ(first.id_conflicts.size(), 1);
+  EXPECT_EQ(first.id_conflicts[0].first, CameraId{10});
+  EXPECT_EQ(first.id_conflicts[0].second, CameraId{20});
+  EXPECT_EQ(first.id_conflicts[0].count, 1);
   ASSERT_EQ(first.sinks.size(), 2);
   EXPECT_EQ(first.sinks[0].name, "counts");
   EXPECT_EQ(first.sinks[0].committed, Offset{30});

@@ -18,7 +18,7 @@ from stream import Connection
 # As the rules are, only quicker. The machine's own disk and memory are none of these tests.
 QUICK = ("--alerts.window", "4s", "--alerts.start_after", "1s", "--alerts.end_after", "2s",
          "--alerts.events_min", 5, "--alerts.duplicates_per_second", 1, "--alerts.state_percent", 0)
-RULES = 17
+RULES = 18
 oids = itertools.count(1)
 
 
@@ -127,6 +127,56 @@ def alerts_no_flood(t: Test) -> None:
     expect_equal(server.log().count("alert ends"), 6, "ends that were told")
     server.stop()
     server.expect_quiet_log()
+
+
+@test(seconds=300)
+def same_ids(t: Test) -> None:
+    """Cameras whose trackers count from 1: the alert names both and the remedy, and `replay` does; with
+    the remedy everything counts. A tracker that starts again is named, too. No restart tells what was
+    told before."""
+    def seen(camera: int, item: str = "bus") -> list[dict]:
+        return [{**event(camera, 7, oid=oid), "item_name": item} for oid in range(1, 51)]
+
+    def told_of(server: Server, subject: str) -> dict:
+        wait_until(lambda: ("id_conflict", subject) in active(server), 10, f"the alert of {subject}")
+        expect_equal([key for key in active(server) if key[0] == "id_conflict"],
+                     [("id_conflict", subject)], "pairs that are told")
+        return active(server)["id_conflict", subject]
+
+    both = lines([*seen(10), *seen(20)])
+    server = t.server("--partitions", 1, "--lake.roll_interval", "1s")
+    server.start()
+    server.post_ok(both)
+    alert = told_of(server, "cameras 10 and 20")
+    expect("set pipeline.identity = camera_and_detection" in alert["text"], f"no remedy: {alert}")
+    expect_equal(alert["facts"], {"conflicts": 50, "first_camera": 10, "second_camera": 20}, "facts")
+    server.wait_ledger(received=100, counted=50, duplicate=50, conflicts=50)
+    wait_until(lambda: server.metric("sightline_engine_sealed_segments") == 0, 30, "all is committed")
+    for end, camera in ((server.kill, 30), (server.stop, 40)):
+        end()
+        server.start()
+        # Its ids of its own, which its tracker gives to other items when it has started again.
+        first = [{**each, "detection_oid": camera * 1_000 + each["detection_oid"]} for each in seen(camera)]
+        server.post_ok(lines([*first, *({**each, "item_name": "car"} for each in first)]))
+        alert = told_of(server, f"camera {camera}")
+        expect("make its ids go on over restarts" in alert["text"], f"no remedy: {alert}")
+    server.stop()
+    server.expect_quiet_log()
+
+    remedy = t.server("--partitions", 1, "--pipeline.identity", "camera_and_detection")
+    remedy.start()
+    remedy.post_ok(both)
+    remedy.wait_ledger(received=100, counted=100, duplicate=0, conflicts=0)
+    remedy.post_ok(lines(seen(10, "car")))
+    told_of(remedy, "camera 10")
+    remedy.stop()
+    remedy.expect_quiet_log()
+
+    done = t.run("replay", "-", input=both)
+    expect(b"warning: cameras 10 and 20 send the same detection_oid" in done.stderr
+           and b"--identity-camera" in done.stderr, f"replay: {done.stderr!r}")
+    done = t.run("replay", "-", "--identity-camera", input=both)
+    expect(b"warning" not in done.stderr and b"counted 100 " in done.stderr, f"replay: {done.stderr!r}")
 
 
 def values(cluster: Kafka, topic: str) -> list[tuple[dict, dict]]:
