@@ -39,6 +39,14 @@ const std::vector<Change> kChanges = {
      "pipeline.camera_ttl was 691200000 ms and is 864000000 ms now"},
     {[](PipelineSpec& s) { s.watermark_step = WatermarkStep::kBounded; },
      "pipeline.watermark_step was free and is bounded now"},
+    {[](PipelineSpec& s) { s.decode.detection_ids = DetectionIds::kInteger; },
+     "pipeline.detection_ids was any and is integer now"},
+    {[](PipelineSpec& s) { s.decode.version = Decoding::kFirst; },
+     "pipeline.decoding was 2 and is 1 now"},
+    {[](PipelineSpec& s) { s.decode.item_names = ItemNames::kNfc; },
+     "pipeline.item_names was as_sent and is nfc now"},
+    {[](PipelineSpec& s) { s.decode.timestamp_zone = "UTC"; },
+     "pipeline.timestamp_zone was none and is UTC now"},
 };
 
 TEST(SettingsText, IsItsOwn) {

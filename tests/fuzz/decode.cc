@@ -5,6 +5,7 @@
 #include "operators/decode.h"
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "base/check.h"
@@ -50,10 +51,10 @@ void CheckEvent(const Event& event, const FuzzInput& input) {
   CHECK(IsUtf8(event.item));
 }
 
-void Check(std::string_view bytes) {
+void Check(std::string_view bytes, const DecodeRules& rules) {
   const FuzzInput input(bytes, kDecodePadding, '\0');
   const FuzzInput again(bytes, kDecodePadding, '"');
-  Decoder decoder(DecodeRules{}), other(DecodeRules{});
+  Decoder decoder(rules), other(rules);
   std::vector<Event> events, same;
   decoder.Decode(input.view(), events);
   other.Decode(again.view(), same);
@@ -74,12 +75,23 @@ void Check(std::string_view bytes) {
     other.Decode(element.view(), alone);
     CHECK(alone.size() == 1 && Equal(alone[0], event));
   }
+  const std::string malformed = other.AsOneMalformed(input.view());
+  const FuzzInput record(malformed, kDecodePadding, '}');
+  std::vector<Event> one;
+  other.Decode(record.view(), one);
+  CHECK(one.size() == 1 && one[0].kind == Event::Kind::kMalformed);
 }
 
 }  // namespace
 }  // namespace sightline
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  sightline::Check(sightline::ViewOf(data, size));
+  using namespace sightline;
+  const std::string_view bytes = ViewOf(data, size);
+  Check(bytes, {});
+  Check(bytes, kOldestRules);
+  Check(bytes, {.timestamp_unit = TimeUnit::kSeconds,
+                .item_names = ItemNames::kNfc,
+                .timestamp_zone = "Europe/Berlin"});
   return 0;
 }

@@ -25,7 +25,7 @@ HEARTBEAT = {"geographical_location_oid": 1, "video_camera_oid": 2, "heartbeat":
 
 def malformed_elements() -> list[bytes]:
     text = json.dumps(GOOD)
-    broken = [text[:-1], text[:20], text + "x", text + text, "{", "nonsense", '{"a":}', "{'a':1}",
+    broken = [text[:-1], text[:20], text + "x", "{", "nonsense", '{"a":}', "{'a':1}",
               text.replace("car", "c\tar"), text.replace('"car"', '"\\ud800"'),
               text.replace('"car"', "car"), text.replace(",", ";"), text.replace(":", "", 1),
               text.replace('"car"', '"\\x"'), "17", '"text"', "true", "null", "{}"]
@@ -44,6 +44,9 @@ def malformed_elements() -> list[bytes]:
                   "2025-11-22T12:00:00+0100", "1763800000 000"):
         out.append(json.dumps({**GOOD, "timestamp_detected": value}).encode())
         out.append(json.dumps({**HEARTBEAT, "heartbeat": value}).encode())
+    # Malformed only where ids must be integers.
+    for value in ("0b86", 2**64 - 1, 0.1, "x" * 128, "x" * 129, "é"):
+        out.append(json.dumps({**GOOD, "detection_oid": value}).encode())
     out.append(json.dumps({"video_camera_oid": 2, "heartbeat": 5}).encode())
     out.append(json.dumps({"geographical_location_oid": 1, "heartbeat": 5}).encode())
     return out

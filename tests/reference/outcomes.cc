@@ -60,6 +60,10 @@ void Set(std::string_view name, std::string_view value, Settings* settings) {
     spec.watermark_step = value == "bounded" ? WatermarkStep::kBounded : WatermarkStep::kFree;
     return;
   }
+  if (name == "detection_ids") {
+    spec.decode.detection_ids = value == "any" ? DetectionIds::kAny : DetectionIds::kInteger;
+    return;
+  }
   const std::optional<int64_t> number =
       value == "off" ? std::nullopt : std::optional<int64_t>(Number(value));
   if (name == "max_age") {

@@ -7,7 +7,7 @@ For each seed, random events (events.py) are judged by outcomes.sql and by
 - PROGRAM `outcomes` (outcomes.cc): our operator with append times, and without; every element's outcome
   is compared, and every count;
 - `sightline replay`, which reads files and so has no append times; its rows and its ledger are compared.
-This program decodes elements with Python's own JSON parser. If there is a difference, the input stays on
+decode.py decodes elements with Python's own JSON parser. If there is a difference, the input stays on
 disk, and its name is printed. It needs the packages of tools/requirements.txt.
 """
 
@@ -18,107 +18,26 @@ import json
 import os
 import pathlib
 import random
-import re
 import subprocess
 import sys
 import tempfile
-from datetime import datetime, timedelta, timezone
 
 import duckdb
 
 import events
+from decode import Rules, decode
 
 HERE = pathlib.Path(__file__).resolve().parent
-FIELDS = ("geographical_location_oid", "video_camera_oid", "detection_oid", "item_name",
-          "timestamp_detected")
-FIRST_TIME, LAST_TIME = -62_135_596_800_000, 253_402_300_799_999
-RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?"
-                     r"(?:([Zz])|([+-])(\d\d):(\d\d))")
 DEFAULTS = {"out_of_orderness": 10_000, "dedup_horizon": 3_600_000, "future_tolerance": 60_000,
             "max_age": 7 * events.DAY, "camera_ttl": 8 * events.DAY, "count_from": None,
             "count_until": None, "window_size": 60_000, "identity": "detection",
-            "watermark_step": "free"}
+            "watermark_step": "free", "detection_ids": "any"}
 LEDGER_FIELDS = ("received", "counted", "duplicate", "too_late", "future", "malformed", "outside",
                  "conflicts", "heartbeats")
 REPLAY_FLAGS = {"out_of_orderness": "--out-of-orderness-ms", "dedup_horizon": "--dedup-horizon-ms",
                 "window_size": "--window-ms", "count_from": "--count-from-ms",
-                "count_until": "--count-until-ms", "watermark_step": "--watermark-step"}
-
-
-class Malformed(Exception):
-    pass
-
-
-def integer(value: object) -> int:
-    if isinstance(value, str) and re.fullmatch(r"-?(0|[1-9][0-9]*)", value):
-        value = int(value)
-    if type(value) is not int or not events.INT64_MIN <= value <= events.INT64_MAX:
-        raise Malformed
-    return value
-
-
-def moment(value: object) -> int:
-    found = RFC3339.fullmatch(value) if isinstance(value, str) else None
-    if found is None:
-        time = integer(value)
-    else:
-        year, month, day, hour, minute, second = map(int, found.groups()[:6])
-        try:
-            date = datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc)
-        except ValueError:
-            raise Malformed from None
-        time = (date - datetime(1970, 1, 1, tzinfo=timezone.utc)) // timedelta(milliseconds=1)
-        time += int((found[7] or "0").ljust(3, "0")[:3])
-        if found[9]:
-            zone = (int(found[10]) * 60 + int(found[11])) * 60_000
-            time -= zone if found[9] == "+" else -zone
-    if not FIRST_TIME <= time <= LAST_TIME:
-        raise Malformed
-    return time
-
-
-class Pairs(list):
-    """A JSON object as its list of pairs, so that repeated fields are noticed."""
-
-
-def decode_element(element: object) -> tuple:
-    """(kind, location, camera, detection, item, time) of one parsed element."""
-    if not isinstance(element, Pairs):
-        raise Malformed
-    known = [(name, value) for name, value in element if name in FIELDS or name == "heartbeat"]
-    fields = dict(known)
-    is_heartbeat = "heartbeat" in fields and not set(FIELDS[2:]) & set(fields)
-    wanted = (*FIELDS[:2], "heartbeat") if is_heartbeat else FIELDS
-    if any(sum(name == other for other, _ in known) != 1 for name in wanted):
-        raise Malformed
-    location, camera = (integer(fields[name]) for name in FIELDS[:2])
-    if is_heartbeat:
-        return "heartbeat", location, camera, None, None, moment(fields["heartbeat"])
-    item = fields["item_name"]
-    if not isinstance(item, str) or not 1 <= len(item.encode()) <= 256:
-        raise Malformed
-    return ("detection", location, camera, integer(fields["detection_oid"]), item,
-            moment(fields["timestamp_detected"]))
-
-
-def no_constant(_: str) -> None:
-    raise ValueError
-
-
-def decode(message: bytes) -> list[tuple]:
-    """The elements of one message; one that cannot be decoded has the kind 'malformed'."""
-    malformed = ("malformed", None, None, None, None, None)
-    try:
-        parsed = json.loads(message.decode(), object_pairs_hook=Pairs, parse_constant=no_constant)
-    except ValueError:
-        return [malformed]
-    elements = []
-    for element in parsed if type(parsed) is list else [parsed]:
-        try:
-            elements.append(decode_element(element))
-        except (Malformed, UnicodeEncodeError):
-            elements.append(malformed)
-    return elements
+                "count_until": "--count-until-ms", "watermark_step": "--watermark-step",
+                "detection_ids": "--detection-ids"}
 
 
 def random_rule(seed: int, now: int) -> dict:
@@ -136,8 +55,9 @@ def random_rule(seed: int, now: int) -> dict:
             rule["count_from"] = now + r.choice([-60_000, 60_000, 300_000])
         if r.random() < 0.5:
             rule["count_until"] = now + r.choice([3 * 3_600_000, 2 * events.DAY])
-    # Of no consequence where there are append times. The last draw, so that the others stay as they were.
+    # Of no consequence where there are append times. New draws come last, so that the others stay as they were.
     rule["watermark_step"] = r.choice(["free", "bounded", "bounded"])
+    rule["detection_ids"] = r.choice(["integer", "any"])
     return rule
 
 
@@ -240,8 +160,9 @@ def make(seed: int, rule: dict, count: int, with_append_time: bool) -> tuple[lis
     return lines, maker.now
 
 
-def elements_of(lines: list) -> list[tuple]:
-    return [(*element, append) for append, line in lines for element in decode(line)]
+def elements_of(lines: list, rule: dict) -> list[tuple]:
+    rules = Rules(detection_ids=rule["detection_ids"])
+    return [(*element, append) for append, line in lines for element in decode(line, rules)]
 
 
 def compare_outcomes(program: str, seed: int, count: int, folder: pathlib.Path) -> str:
@@ -258,7 +179,7 @@ def compare_log(program: str, seed: int, count: int, folder: pathlib.Path, has_t
     path = folder / "input.tsv"
     path.write_bytes(b"".join(b"%s\t%s\n" % (b"%d" % time if has_time else b"-", line)
                               for time, line in lines))
-    reference = Reference(elements_of(lines), rule, folder)
+    reference = Reference(elements_of(lines, rule), rule, folder)
     settings = [f"{name}={'off' if value is None else value}" for name, value in rule.items()]
     restart = [f"restart_every={random.Random(seed).choice([0, 0, 97, 1_000])}"]
     counts = folder / "counts.csv"
@@ -273,7 +194,7 @@ def compare_replay(program: str, seed: int, count: int, folder: pathlib.Path) ->
     lines, _ = make(seed, rule, count, False)
     path = folder / "input.ndjson"
     path.write_bytes(b"".join(b"%s\n" % line for _, line in lines))
-    reference = Reference(elements_of(lines), rule, folder)
+    reference = Reference(elements_of(lines, rule), rule, folder)
     flags = [word for name, flag in REPLAY_FLAGS.items() if rule[name] is not None
              for word in (flag, rule[name])]
     if rule["identity"] == "camera":

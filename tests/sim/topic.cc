@@ -106,7 +106,7 @@ void WriteMalformed(Prng& prng, const PipelineSpec& spec, Element& e) {
       wrong(kWrongType, 1, R"("geographical_location_oid":"here")");
       break;
     case 3:
-      wrong(kOutOfRange, 2, R"("detection_oid":99999999999999999999)");
+      wrong(kOutOfRange, 0, R"("video_camera_oid":99999999999999999999)");
       break;
     case 4:
       wrong(kWrongType, 3, R"("item_name":null)");
@@ -356,7 +356,11 @@ PipelineSpec RandomSpec(Prng& prng) {
   spec.camera_ttl = {spec.max_age.value_or(Millis{600}).v + 30 + prng.Below(200)};
   if (prng.OneIn(3)) spec.count_from = {prng.Below(800)};
   if (prng.OneIn(3)) spec.count_until = {800 + prng.Below(800)};
-  // From a generator of its own, so that the seeds stay what they were.
+  // From generators of their own, so that the seeds stay what they were.
+  if (Prng{prng.state ^ 0x1b873593}.OneIn(2)) {
+    spec.decode.detection_ids = kOldestRules.detection_ids;
+    spec.decode.version = kOldestRules.version;
+  }
   if (Prng{prng.state ^ 0x5bd1e995}.OneIn(2)) spec.watermark_step = WatermarkStep::kBounded;
   return spec;
 }
