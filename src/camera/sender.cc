@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -43,6 +44,17 @@ std::string FirstBytes(std::string_view text) {
   std::replace_if(
       first.begin(), first.end(), [](unsigned char c) { return c < 0x20; }, ' ');
   return first;
+}
+
+// How many elements the server has kept as malformed; nothing if this is not its answer.
+std::optional<int64_t> RejectedBy(const std::string& body) {
+  boost::system::error_code error;
+  const boost::json::value answer = boost::json::parse(body, error);
+  const auto* object = error ? nullptr : answer.if_object();
+  const auto* accepted = object ? object->if_contains("accepted") : nullptr;
+  const auto* rejected = object ? object->if_contains("rejected") : nullptr;
+  if (!accepted || !rejected || !accepted->is_int64() || !rejected->is_int64()) return std::nullopt;
+  return rejected->get_int64();
 }
 
 }  // namespace
@@ -293,21 +305,17 @@ Sender::Answer Sender::Classify(const HttpResponse& response) {
   using Kind = Answer::Kind;
   const int32_t status = response.status;
   if (status == 0) return {Kind::kAway, 0, response.error};
-  // 408 and 429 say "later", all other 4xx say "never".
   if (status == 413) return {Kind::kTooLarge};
-  if (status >= 400 && status < 500 && status != 408 && status != 429) return {Kind::kRefused};
-  if (status == 200) {
-    boost::system::error_code error;
-    const boost::json::value answer = boost::json::parse(response.body, error);
-    const auto* object = error ? nullptr : answer.if_object();
-    const auto* accepted = object ? object->if_contains("accepted") : nullptr;
-    const auto* rejected = object ? object->if_contains("rejected") : nullptr;
-    if (accepted && rejected && accepted->is_int64() && rejected->is_int64())
-      return {Kind::kTaken, rejected->get_int64()};
+  // With 422, the server has the whole body, as malformed. Others may answer 200 and 422, too.
+  if (status == 200 || status == 422)
+    if (const std::optional<int64_t> rejected = RejectedBy(response.body))
+      return {Kind::kTaken, *rejected};
+  if (status == 200)
     return {Kind::kAway, 0,
             fmt::format("status 200, but the answer is not from a Sightline server: '{}'",
                         FirstBytes(response.body))};
-  }
+  // 408 and 429 say "later", all other 4xx say "never".
+  if (status >= 400 && status < 500 && status != 408 && status != 429) return {Kind::kRefused};
   return {Kind::kAway, 0, fmt::format("status {}: '{}'", status, FirstBytes(response.body))};
 }
 

@@ -6,8 +6,9 @@
 //
 // The contract:
 // - Order: the spool holds older events than the queue and is sent first. The sender forgets a body
-//   only when the server has answered 200 with the body of docs/PROTOCOL.md. A 200 from anything
-//   else, such as a hotel's login page, is not an acknowledgement.
+//   only when the server has answered 200 or 422 with the body of docs/PROTOCOL.md: then every
+//   element is durable, the rejected ones as malformed. A 200 from anything else, such as a hotel's
+//   login page, is not an acknowledgement.
 // - Delivery is at least once. After an unclear answer the sender sends the same events again, and
 //   the server recognises the copies.
 // - The server is away (unavailable) when there is no connection, on a timeout, a 5xx, 408 or 429,
@@ -74,7 +75,7 @@ struct SenderOptions {
 struct SenderCounters {
   int64_t offered = 0;       // taken from the capture
   int64_t sent = 0;          // in requests, including copies
-  int64_t acknowledged = 0;  // in bodies answered with 200; copies count if a body was halved
+  int64_t acknowledged = 0;  // in bodies that the server has; copies count if a body was halved
   int64_t rejected = 0;      // those of the acknowledged that the server calls malformed
   int64_t refused = 0;       // set aside in <spool>/refused/
   int64_t spooled = 0;       // written to the spool

@@ -316,6 +316,35 @@ TEST_F(SenderTest, RefusedBodiesAreSetAsideAndTheRestGoesOn) {
   EXPECT_EQ(counters.refused, static_cast<int64_t>(Lines(files.begin()->second).size()));
 }
 
+TEST_F(SenderTest, ABodyThatTheServerKeepsAsMalformedIsDelivered) {
+  options_.batch_events_max = 10;
+  Sender& sender = Start();
+  server_->SetAnswer([](int64_t request, std::string_view) {
+    return request == 0
+               ? HttpResponse{422, R"({"type":"about:blank","title":"Unprocessable Content",)"
+                                   R"("status":422,"detail":"nothing was accepted: line 1: ...",)"
+                                   R"("accepted":0,"rejected":10,"errors":[],)"
+                                   R"("errors_truncated":true})"}
+               : Taken();
+  });
+  Offer(0, 20);
+  ASSERT_TRUE(Until([&] { return sender.idle(); }));
+  const SenderCounters counters = sender.counters();
+  EXPECT_EQ(counters.acknowledged, 20);
+  EXPECT_EQ(counters.rejected, 10);
+  EXPECT_EQ(counters.requests, 2);
+  EXPECT_EQ(counters.refused, 0);
+  EXPECT_TRUE(RefusedFiles().empty());
+}
+
+TEST(SenderClassify, OnlyOurOwn422IsDelivered) {
+  using Kind = Sender::Answer::Kind;
+  const auto kind = [](std::string body) { return Sender::Classify({422, std::move(body)}).kind; };
+  EXPECT_EQ(kind(R"({"accepted":0,"rejected":3})"), Kind::kTaken);
+  EXPECT_EQ(kind("blocked by the firewall"), Kind::kRefused);
+  EXPECT_EQ(kind(R"({"accepted":0})"), Kind::kRefused);
+}
+
 TEST_F(SenderTest, TooLargeBodiesAreHalvedDownToTheLine) {
   options_.batch_events_max = 100;
   options_.batch_time = {10'000};

@@ -15,10 +15,25 @@ namespace sightline {
 namespace {
 
 constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+constexpr size_t kNamedErrorsMax = 3;  // in the sentence; the list has more
 
 void AppendVarint(std::string& out, uint64_t value) {
   for (; value >= 0x80; value >>= 7) out.push_back(static_cast<char>(value | 0x80));
   out.push_back(static_cast<char>(value));
+}
+
+// One sentence about the first errors. Reasons and fields are names, so it needs no JSON escapes.
+std::string WhyNothing(const Ingested& ingested) {
+  std::string why = "nothing was accepted: ";
+  const size_t named = std::min(ingested.errors.size(), kNamedErrorsMax);
+  for (size_t i = 0; i < named; ++i) {
+    const IngestError& error = ingested.errors[i];
+    fmt::format_to(std::back_inserter(why), "{}line {}: {}{}{}", i == 0 ? "" : "; ", error.line,
+                   ToString(error.reason), error.field.empty() ? "" : " ", error.field);
+  }
+  if (const auto more = ingested.rejected - static_cast<int64_t>(named); more > 0)
+    fmt::format_to(std::back_inserter(why), "; and {} more", more);
+  return why + ". The same body would be rejected again: correct the elements, then send them";
 }
 
 std::string_view WithoutMark(std::string_view body) {
@@ -116,7 +131,14 @@ Ingested Ingest::Take() {
 }
 
 std::string Ingested::ToJson() const {
-  std::string json = fmt::format(R"({{"accepted":{},"rejected":{},"errors":[)", accepted, rejected);
+  std::string json = "{";
+  if (status() == 422)
+    fmt::format_to(
+        std::back_inserter(json),
+        R"("type":"about:blank","title":"Unprocessable Content","status":422,"detail":"{}",)",
+        WhyNothing(*this));
+  fmt::format_to(std::back_inserter(json), R"("accepted":{},"rejected":{},"errors":[)", accepted,
+                 rejected);
   for (const IngestError& error : errors) {
     if (&error != &errors.front()) json.push_back(',');
     fmt::format_to(std::back_inserter(json), R"({{"line":{},"reason":"{}")", error.line,

@@ -42,7 +42,9 @@ struct Ingested {
   int64_t rejected = 0;
   std::array<int64_t, kMalformedReasons> rejected_by{};  // by MalformedReason
   std::vector<IngestError> errors;                       // the first kIngestErrorsMax
-  // The answer of docs/PROTOCOL.md.
+  // The status and the body of the answer of docs/PROTOCOL.md, once the records are durable: 200,
+  // or 422 (problem details, RFC 9457) if every element was rejected.
+  int status() const { return accepted == 0 && rejected > 0 ? 422 : 200; }
   std::string ToJson() const;
 };
 

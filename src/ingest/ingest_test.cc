@@ -119,6 +119,23 @@ TEST(Ingest, ABadLineSpoilsOnlyItself) {
             R"("field":"geographical_location_oid"}],"errors_truncated":false})");
 }
 
+TEST(Ingest, ABodyOfWhichNothingIsAcceptedIsAProblem) {
+  const Ingested ingested = IngestAll("hello\n{}\n{\n5\n6\n");
+  EXPECT_EQ(ingested.status(), 422);
+  EXPECT_EQ(
+      ingested.ToJson(),
+      R"({"type":"about:blank","title":"Unprocessable Content","status":422,"detail":"nothing was )"
+      R"(accepted: line 1: not_json; line 2: missing_field geographical_location_oid; line 3: )"
+      R"(not_json; and 2 more. The same body would be rejected again: correct the elements, then )"
+      R"(send them","accepted":0,"rejected":5,"errors":[{"line":1,"reason":"not_json"},)"
+      R"({"line":2,"reason":"missing_field","field":"geographical_location_oid"},)"
+      R"({"line":3,"reason":"not_json"},{"line":4,"reason":"not_an_object"},)"
+      R"({"line":5,"reason":"not_an_object"}],"errors_truncated":false})");
+  EXPECT_EQ(Records(ingested).size(), 5u);
+  EXPECT_EQ(IngestAll("[]").status(), 200);
+  EXPECT_EQ(IngestAll("hello\n" + Detection(1, 1)).status(), 200);
+}
+
 TEST(Ingest, EveryKindOfBadElement) {
   auto with = [](std::string_view field, std::string_view value) {
     std::string text = Detection(8, 9);

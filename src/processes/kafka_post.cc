@@ -45,7 +45,7 @@ class KafkaPost final : public HttpClient {
       for (PackedRecords& records : done.records) records = frames_->Join(records);
     if (const Status written = Write(std::move(done.records)); !written.ok())
       return {.status = 0, .body = {}, .error = written.message()};
-    return {.status = 200, .body = done.ToJson(), .error = {}};
+    return {.status = done.status(), .body = done.ToJson(), .error = {}};
   }
   HttpResponse Get(const std::string&) override {
     return {.status = 0, .body = {}, .error = "a topic has no pages"};

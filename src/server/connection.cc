@@ -431,7 +431,8 @@ asio::awaitable<Response> HttpConnection::TakeDetections(const Request& request)
   }
   Response response = co_await MakeDurable(std::move(ingested));
   const std::chrono::duration<double> seconds = steady_clock::now() - start;
-  if (response.status == 200) context_.metrics.ObserveIngest(seconds.count());
+  if (response.status == 200 || response.status == 422)
+    context_.metrics.ObserveIngest(seconds.count());
   co_return response;
 }
 
@@ -506,8 +507,8 @@ asio::awaitable<Ingested> HttpConnection::Decode(std::string_view text) {
   co_return ingest.Take();
 }
 
-// Answers 200 only when the log has made every record durable: from then on the sender may forget
-// the body. After any other answer it sends the same body again, and the engine drops the copies.
+// Answers 200 or 422 only when the log has made every record durable: from then on the sender may
+// forget the body. After 429 or 503 it sends the same body again, and the engine drops the copies.
 asio::awaitable<Response> HttpConnection::MakeDurable(Ingested ingested) {
   if (!ingested.records.empty()) {
     // Shared with the log, which may answer after Stop() has given up waiting for it.
@@ -531,7 +532,8 @@ asio::awaitable<Response> HttpConnection::MakeDurable(Ingested ingested) {
     }
   }
   context_.metrics.CountIngest(ingested);
-  Response response{.body = ingested.ToJson()};
+  Response response{.status = ingested.status(), .body = ingested.ToJson()};
+  if (response.status != 200) response.content_type = kProblemType;
   response.body.push_back('\n');
   co_return response;
 }

@@ -33,6 +33,8 @@ std::string_view ReasonPhrase(int status) {
       return "Content Too Large";
     case 415:
       return "Unsupported Media Type";
+    case 422:
+      return "Unprocessable Content";
     case 429:
       return "Too Many Requests";
     case 431:
@@ -89,7 +91,7 @@ void SetTarget(std::string_view target, Request* request) {
 }
 
 Response Problem(int status, std::string_view detail) {
-  Response response{.status = status, .content_type = "application/problem+json"};
+  Response response{.status = status, .content_type = std::string(kProblemType)};
   response.body = fmt::format(R"({{"type":"about:blank","title":"{}","status":{},"detail":)",
                               ReasonPhrase(status), status);
   AppendJsonString(response.body, detail);

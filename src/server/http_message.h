@@ -45,7 +45,8 @@ struct Response {
   int64_t size() const { return spool ? spool->size() : static_cast<int64_t>(body.size()); }
 };
 
-// application/problem+json (RFC 9457). `detail` says what failed and what to do.
+constexpr std::string_view kProblemType = "application/problem+json";
+// An answer of kProblemType (RFC 9457). `detail` says what failed and what to do.
 Response Problem(int status, std::string_view detail);
 // The Retry-After of what is over soon.
 constexpr int kRetryAfterSeconds = 1;

@@ -42,8 +42,8 @@ class ServerMetrics {
 
  private:
   // The statuses that the server sends; 0 stands for any other.
-  static constexpr std::array kStatuses = {200, 304, 400, 403, 404, 405, 408, 411, 413,
-                                           415, 429, 431, 500, 501, 503, 504, 507, 0};
+  static constexpr std::array kStatuses = {200, 304, 400, 403, 404, 405, 408, 411, 413, 415,
+                                           422, 429, 431, 500, 501, 503, 504, 507, 0};
   static constexpr std::array kSecondsBounds = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
                                                 0.25,  0.5,    1.0,   2.5,  5.0,   10.0};
   std::array<std::array<std::atomic<int64_t>, kStatuses.size()>, kRoutes> requests_{};

@@ -295,6 +295,25 @@ TEST_F(ServerTest, AcceptedDetectionsAreInTheLog) {
   EXPECT_EQ(log_.records().size(), 4u);
 }
 
+TEST_F(ServerTest, ABodyOfWhichNothingIsAcceptedIs422AndDurable) {
+  Start();
+  Client client = Connect();
+  log_.SetMode(FakeLog::Mode::kFailing);
+  EXPECT_EQ(client.Post("{}\n").status, 503);
+  log_.SetMode(FakeLog::Mode::kDurable);
+  const Client::Answer answer = client.Post("{}\n");
+  EXPECT_EQ(answer.status, 422);
+  EXPECT_EQ(answer.headers.at("Content-Type"), "application/problem+json");
+  EXPECT_THAT(answer.body, HasSubstr("line 1: missing_field geographical_location_oid"));
+  EXPECT_THAT(answer.body, HasSubstr(R"("accepted":0,"rejected":1,)"));
+  EXPECT_THAT(log_.records(), testing::ElementsAre("{}"));
+  EXPECT_EQ(client.Post("[]").status, 200);  // and the connection goes on
+  const std::string metrics = client.Get("/metrics").body;
+  EXPECT_THAT(metrics, HasSubstr("{route=\"detections\",status=\"422\"} 1\n"));
+  EXPECT_THAT(metrics, HasSubstr("rejected_total{reason=\"missing_field\"} 1\n"));
+  EXPECT_THAT(metrics, HasSubstr("sightline_ingest_duration_seconds_count 2\n"));
+}
+
 TEST_F(ServerTest, BodiesWithoutUse) {
   Start();
   Client client = Connect();

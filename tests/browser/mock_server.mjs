@@ -366,7 +366,11 @@ export async function startMock(options = {}) {
           elements = [];
         }
         if (elements.length === 0) problem(400, 'nothing usable', 'the body holds no detection: send NDJSON or an array');
-        else json(200, mock.add(elements));
+        else {
+          const added = mock.add(elements);
+          if (added.accepted > 0) json(200, added);
+          else json(422, { type: 'about:blank', title: 'Unprocessable Content', status: 422, detail: 'nothing was accepted', ...added });
+        }
       });
       return undefined;
     }

@@ -150,7 +150,7 @@ test('the page follows the counts', { timeout: 600_000 }, async (t) => {
 
   await step('shows what was malformed', async () => {
     const { malformed } = await ledgerOf(page);
-    const answer = await post(server.url, '{"item_name":"bus"}\n');
+    const answer = await post(server.url, '{"item_name":"bus"}\n', 422);
     assert.equal(answer.rejected, 1);
     await eventually(async () => (await ledgerOf(page)).malformed, malformed + 1, 'malformed in the ledger');
     await assertBalanced(page);

@@ -97,14 +97,15 @@ export async function startServer({ data, port, locations }) {
   }
 }
 
-/** Posts detections as NDJSON and returns the answer. @param {string} url @param {object[]|string} body */
-export async function post(url, body) {
+/** Posts detections as NDJSON and returns the answer, whose status must be `status`.
+ * @param {string} url @param {object[]|string} body @param {number} status */
+export async function post(url, body, status = 200) {
   const text = typeof body === 'string' ? body : body.map((detection) => `${JSON.stringify(detection)}\n`).join('');
   const response = await fetch(new URL('v1/detections', url), {
     method: 'POST', headers: { 'Content-Type': 'application/x-ndjson' }, body: text,
   });
   const answer = await response.json();
-  if (response.status !== 200) throw new Error(`POST answered ${response.status}: ${JSON.stringify(answer)}`);
+  if (response.status !== status) throw new Error(`POST answered ${response.status}: ${JSON.stringify(answer)}`);
   return answer;
 }
 

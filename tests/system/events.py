@@ -138,6 +138,11 @@ class Body:
     accepted: int
     rejected: int
 
+    @property
+    def status(self) -> int:
+        """Of the answer, once everything is durable."""
+        return 422 if self.accepted == 0 and self.rejected > 0 else 200
+
 
 class Traffic:
     """The bodies of one sender. `number` is unique among the senders of one server."""
@@ -238,7 +243,9 @@ def oracle_of(*traffics: Traffic) -> Oracle:
 def deliver(server: Server, traffic: Traffic, elements: int | None = None) -> Body:
     """One body, once, to a server that is there; its answer is checked."""
     body = traffic.body(elements)
-    answer = server.post_ok(body.data, **body.headers)
+    answer = server.post(body.data, **body.headers)
+    expect_equal(answer.status, body.status, f"POST: {answer.body[:300]!r}")
+    answer = answer.json()
     if (answer["accepted"], answer["rejected"]) != (body.accepted, body.rejected):
         raise Failure(f"answer {answer} to a body of {body.accepted} good and {body.rejected} broken")
     return body

@@ -60,7 +60,7 @@ class Sender(threading.Thread):
                 time.sleep(0.02)
                 continue
             self.tally.slowest = max(self.tally.slowest, time.monotonic() - begin)
-            if answer.status == 200:
+            if answer.status == body.status:
                 said = answer.json()
                 expect((said["accepted"], said["rejected"]) == (body.accepted, body.rejected),
                        f"answer {said} to {body.accepted} good and {body.rejected} broken elements")

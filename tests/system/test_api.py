@@ -152,6 +152,9 @@ def api_spec(t: Test) -> None:
                                  "detection_oid": 1, "item_name": "x", "timestamp_detected": now_ms()},
                                 {}]))
     check(answer, "/v1/detections", "post", "POST /v1/detections")
+    answer = server.post(b"{}")
+    expect_equal(answer.status, 422, "status of a body without a good element")
+    check(answer, "/v1/detections", "post", "POST {}")
     server.stop()
     server.expect_quiet_log()
 

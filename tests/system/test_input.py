@@ -59,7 +59,7 @@ class Case:
     name: str
     body: bytes
     errors: list = field(default_factory=list)  # (line, reason) or (line, reason, field)
-    status: int = 200
+    status: int = 200  # 422 if elements are rejected and none is accepted
     headers: dict = field(default_factory=dict)
     rejected: int | None = None  # when it is not the number of errors
     # Outcomes; malformed is what is rejected, everything accepted counts unless it says otherwise.
@@ -272,8 +272,8 @@ def _bodies(m: Maker) -> list[Case]:
              + b"]\n", [(3, "not_an_object")], counted=3),
         Case("objects and arrays as lines", lines([m.good(), b"[" + text(m.good()) + b"]", m.good()]),
              counted=3),
-        Case("100,000 brackets", b"[" * 100_000, rejected=1, errors=[(1, "not_json")]),
-        Case("100,000 braces", b'{"a":' * 100_000, rejected=1, errors=None),
+        Case("100,000 brackets", b"[" * 100_000, [(1, "not_json")], 422),
+        Case("100,000 braces", b'{"a":' * 100_000, None, 422, rejected=1),
         Case("150 broken lines", many, [(i, "missing_field", "geographical_location_oid")
                                         for i in range(1, 101)], rejected=150, counted=1),
         Case("gzip", gzip.compress(lines([m.good(), m.good()])), counted=2,
@@ -292,7 +292,14 @@ def _bodies(m: Maker) -> list[Case]:
         Case("zlib, but said gzip", zlib.compress(lines([m.event()])), status=400,
              headers={"Content-Encoding": "gzip"}),
         Case("another encoding", lines([m.event()]), status=415, headers={"Content-Encoding": "br"}),
-        Case("gzip that is not said", packed, rejected=None, errors=None),
+        Case("gzip that is not said", packed, None, 422),
+        Case("only broken lines", lines([b"oops", b"{}"]),
+             [(1, "not_json"), (2, "missing_field", "geographical_location_oid")], 422),
+        Case("an array of broken elements", b"[" + text(b"{}") + b"]",
+             [(1, "missing_field", "geographical_location_oid")], 422),
+        Case("a broken line and a heartbeat", lines([b"oops", {"video_camera_oid": 1, "heartbeat": now_ms(),
+                                                               "geographical_location_oid": LOCATION}]),
+             [(1, "not_json")], heartbeats=1),
         Case("any content type", lines([m.good()]), counted=1,
              headers={"Content-Type": "application/x-www-form-urlencoded"}),
     ]
@@ -309,6 +316,7 @@ def _run_case(server: Server, case: Case) -> None:
         problem = answer.json()
         expect_equal(answer.headers["content-type"], "application/problem+json", "content type")
         expect(problem["status"] == case.status and problem["detail"], f"problem {problem}")
+    if case.status not in (200, 422):
         expect_equal(server.ledger(), before, "the ledger after a refused body")
         return
     said = answer.json()
@@ -322,6 +330,9 @@ def _run_case(server: Server, case: Case) -> None:
         found = [(e["line"], e["reason"], e.get("field")) for e in said["errors"]]
         expect_equal(found, [(*e, None)[:3] for e in case.errors], "errors")
         expect_equal(said["errors_truncated"], rejected > len(case.errors), "errors_truncated")
+    if case.status == 422:
+        first = said["errors"][0]
+        expect(f": line {first['line']}: {first['reason']}" in said["detail"], f"detail: {said['detail']}")
     expect_equal((said["accepted"], said["rejected"]), (accepted, rejected), "accepted and rejected")
     wanted = {name: before[name] + getattr(case, name, 0) for name in OUTCOMES}
     wanted["malformed"] = before["malformed"] + rejected

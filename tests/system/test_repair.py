@@ -220,6 +220,13 @@ def redrive(t: Test) -> None:
     expect_equal((sent[0]["sent"], sent[0]["sent_before"]), (50, 301), "to the wider one")
     balanced(wider.wait_ledger(counted=51, too_late=0))
     expect_equal(run("--url", url)[0][0]["sent"], 0, "to the wider one again")
+    with t.case("a pipeline that cannot decode them has them as malformed, and gets them once"):
+        other = t.server("--pipeline.timestamp_unit", "s", name="seconds")
+        other.start()
+        sent, told = run("--url", f"http://127.0.0.1:{other.port}", "--again", "--outcome", "too_late", code=1)
+        expect_equal((sent[0]["sent"], sent[0]["accepted"], sent[0]["rejected"]), (50, 0, 50), told)
+        other.wait_ledger(received=50, malformed=50)
+        other.stop()
     (server.data / "redrive.json").write_text('{"log": ')
     _, told = run("--url", url, code=1)
     expect("redrive.json" in told, f"a damaged cursor: {told!r}")
