@@ -254,7 +254,7 @@ int RunRetain(const Options& options, Storage& storage) {
 
 int RunVacuum(const Options& options, Storage& storage) {
   const Result<Millis> retention = ParseDuration(options.retention);
-  if (!retention.ok()) return Fail("vacuum", retention.status().message());
+  if (!retention.ok()) return Fail("vacuum", "--retention: " + retention.status().message());
   std::vector<Row> rows;
   ProgressLine line;
   for (const std::string& table : TablesOf(options, storage)) {
@@ -418,7 +418,7 @@ void AddLakeCommands(CLI::App& app, int* result) {
   CLI::App* vacuum = add("vacuum", "Delete files that no version needs", RunVacuum);
   vacuum
       ->add_option("--retention", options->retention,
-                   "The time for which files that have left the tables stay on disk.")
+                   "The time for which files that have left the tables stay on disk, such as 7d.")
       ->capture_default_str();
   vacuum->footer("Example:\n  sightline lake vacuum --retention 7d --dry-run");
   CLI::App* repair = add("repair", "Make a table whose log has a gap usable again", RunRepair);

@@ -66,7 +66,8 @@ void PrintOptions(const std::vector<Option>& table) {
   fmt::print(
       "# Every option with its default. Save this as sightline.toml, change what you want, and "
       "run\n"
-      "# sightline up --config sightline.toml\n");
+      "# sightline up --config sightline.toml\n"
+      "# A duration is a whole number and a unit: ms, s, m, h or d. Only 0 needs no unit.\n");
   std::string section;
   for (const bool sections : {false, true})
     for (const Option& option : table) {

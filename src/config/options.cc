@@ -69,7 +69,7 @@ Option Text(std::string key, std::string unit, std::string* value, std::string h
 
 Option Duration(std::string key, Millis* value, int64_t least_ms, std::string help) {
   return {.key = std::move(key),
-          .unit = "duration",
+          .unit = "duration such as 10s",
           .help = std::move(help),
           .set =
               [value, least_ms](std::string_view text) {
@@ -161,7 +161,7 @@ Option IfChosen(Option option, bool* chosen) {
 
 Option MaxAge(std::string key, std::optional<Millis>* value, std::string help) {
   return {.key = std::move(key),
-          .unit = "duration | off",
+          .unit = "duration such as 7d, or off",
           .help = std::move(help),
           .set =
               [value](std::string_view text) {
@@ -708,6 +708,10 @@ Status ReadOptions(const std::string& config, const std::map<std::string, std::s
 Result<Millis> ParseDuration(std::string_view text) {
   const Result<int64_t> ms = ParseWithUnit(text, kDurations, "duration");
   if (!ms.ok()) return ms.status();
+  // It cannot be known whether a bare number means seconds or milliseconds.
+  if (ms.value() != 0 && !std::isalpha(static_cast<unsigned char>(text.back())))
+    return Status::Stop(
+        fmt::format("'{0}' needs a unit: write {0}s, or {0}ms for milliseconds", text));
   return Millis{ms.value()};
 }
 std::string FormatDuration(Millis duration) { return FormatWithUnit(duration.v, kDurations); }

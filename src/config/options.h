@@ -161,8 +161,8 @@ Status ReadOptions(const std::string& config, const std::map<std::string, std::s
 // Returns the known key that is the fewest edits away (Levenshtein 1966).
 std::string NearestKey(std::string_view key, const std::vector<Option>& table);
 
-// ParseDuration() takes "250ms", "10s", "5m", "1h", "7d", or a bare number of ms. ParseBytes()
-// takes "16MiB", "10GiB", or a bare number of bytes.
+// ParseDuration() takes "250ms", "10s", "5m", "1h", "7d"; only 0 needs no unit. ParseBytes() takes
+// "16MiB", "10GiB", or a bare number of bytes. kStop says what to write.
 Result<Millis> ParseDuration(std::string_view text);
 std::string FormatDuration(Millis duration);
 Result<int64_t> ParseBytes(std::string_view text);

@@ -89,6 +89,29 @@ TEST(Options, ErrorsNameLineKeyAndTheNearestKey) {
   }
 }
 
+TEST(Options, ADurationNeedsAUnit) {
+  Settings options;
+  for (const char* value : {"3600", "'3600'", "'3600 '"}) {
+    for (const char* key : {"dedup_horizon", "max_age"}) {
+      const Status status = Load(std::string("[pipeline]\n") + key + " = " + value, &options);
+      EXPECT_NE(status.message().find("needs a unit: write 3600"), std::string::npos)
+          << key << value << status.message();
+      EXPECT_NE(status.message().find(":2: pipeline."), std::string::npos) << status.message();
+    }
+  }
+  EXPECT_EQ(ParseDuration("3600").status().message(),
+            "'3600' needs a unit: write 3600s, or 3600ms for milliseconds");
+  const Status given = ReadOptions("", {{"lake.roll_interval", "200"}}, OptionTable(&options));
+  EXPECT_NE(given.message().find("--lake.roll_interval: '200' needs a unit"), std::string::npos)
+      << given.message();
+  EXPECT_EQ(ParseDuration("0").value().v, 0);
+  EXPECT_EQ(ParseDuration("3600 s").value().v, 3'600'000);
+  EXPECT_EQ(ParseDuration("1ms").value().v, 1);
+  ASSERT_TRUE(Load("[pipeline]\nout_of_orderness = 0\n", &options).ok());
+  EXPECT_EQ(options.pipeline.out_of_orderness.v, 0);
+  EXPECT_EQ(ParseBytes("4096").value(), 4'096);
+}
+
 TEST(Options, Listen) {
   EXPECT_TRUE(ParseListen("127.0.0.1:8080").value().is_loopback);
   EXPECT_TRUE(ParseListen("[::1]:0").value().is_loopback);

@@ -219,6 +219,7 @@ def ask_commands(t: Test) -> None:
                             (("lake", "retain", "--days", 0, *where), "day"),
                             (("lake", "retain", *where), "days"),
                             (("lake", "vacuum", "--retention", "soon", *where), "soon"),
+                            (("lake", "vacuum", "--retention", "7", *where), "--retention: '7' needs a unit"),
                             (("lake", "history", "--format", "xml", *where), "xml")):
         _refused(t, *arguments, word=word)
 

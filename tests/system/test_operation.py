@@ -134,6 +134,8 @@ def config(t: Test) -> None:
     refused("[pipline]\nwindow_size = '1m'\n", "sightline.toml:1", "pipeline")
     refused("[engine]\n\n\ncommit_interval = 'soon'\n", "sightline.toml:4", "engine.commit_interval",
             "soon")
+    refused("[pipeline]\ndedup_horizon = 3600\n", "sightline.toml:2", "pipeline.dedup_horizon", "write 3600s")
+    refused("[pipeline]\nmax_age = '7'\n", "sightline.toml:2", "pipeline.max_age", "write 7s")
     refused("partitions = 0\n", "sightline.toml:1", "partitions", "1")
     refused("partitions = 1.5\n", "sightline.toml:1", "partitions")
     refused("partitions = [1]\n", "sightline.toml:1", "partitions")
@@ -145,6 +147,7 @@ def config(t: Test) -> None:
     refused("log_level = 'loud'\n", "log_level", "debug")
     flag_refused("--config", t.folder / "nowhere.toml", words=("nowhere.toml",))
     flag_refused("--pipeline.window_size", "never", words=("pipeline.window_size", "never"))
+    flag_refused("--lake.roll_interval", "200", words=("--lake.roll_interval", "write 200s, or 200ms"))
     flag_refused("--pipeline.window_sise", "1m", words=("pipeline.window_sise",))
     flag_refused("--partitions", "many", words=("partitions", "many"))
     flag_refused("--partitions", "-1", words=("partitions",))
@@ -158,7 +161,7 @@ def config(t: Test) -> None:
             expect(not server.data.exists(), "the data directory was made")
 
     # The command line beats the file; the file beats the default.
-    file.write_text("partitions = 3\n[server]\nbody_max = '1KiB'\n[engine]\ncommit_interval = 100\n")
+    file.write_text("partitions = 3\n[server]\nbody_max = '1KiB'\n[engine]\ncommit_interval = '100ms'\n")
     server = t.server("--config", file, "--partitions", 2)
     server.start()
     expect_equal(server.post(b"{}\n" * 500).status, 413, "a body beyond the file's server.body_max")
