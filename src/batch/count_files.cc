@@ -3,14 +3,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <boost/json.hpp>
 #include <condition_variable>
 #include <deque>
-#include <map>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <thread>
 #include <unordered_map>
+#include <utility>
 
 #include "base/check.h"
 #include "batch/input.h"
@@ -23,14 +25,70 @@ namespace {
 // Dead letters are not part of the result, so they are dropped when the open segment has so many
 // bytes.
 constexpr size_t kOpenBytesMax = 16 << 20;
+constexpr size_t kMalformedNamed = 3;
 
 struct Block {
   explicit Block(const DecodeRules& rules) : decoder(rules) {}
   LineBlock lines;
   Decoder decoder;  // owns what the events' views point to
   std::vector<Event> events;
+  std::vector<size_t> malformed;  // which of the events
+  int64_t line_ends = 0;
   int64_t number = 0;
+  size_t file = 0;  // from which it was read
+  bool first_of_file = false;
   bool decoded = false;
+};
+
+int64_t CountLineEnds(std::string_view text) {
+  int64_t count = 0;
+  for (size_t at = text.find('\n'); at != std::string_view::npos; at = text.find('\n', at + 1))
+    ++count;
+  return count;
+}
+
+void DecodeBlock(Block* block) {
+  const std::string_view text = block->lines.text();
+  block->line_ends = CountLineEnds(text);
+  if (text.find_first_not_of(" \t\r\n") == std::string_view::npos) return;
+  block->decoder.Decode(text, block->events);
+  for (size_t i = 0; i < block->events.size(); ++i)
+    if (block->events[i].kind == Event::Kind::kMalformed) block->malformed.push_back(i);
+}
+
+// Takes the blocks in their order, and knows in which line each begins.
+class MalformedFinder {
+ public:
+  explicit MalformedFinder(const std::vector<std::string>& files) : files_(files) {}
+
+  void Take(const Block& block) {
+    const std::string_view text = block.lines.text();
+    if (block.first_of_file) {
+      lines_before_ = 0;
+      const size_t begin = text.find_first_not_of(" \t\r\n\xEF\xBB\xBF");
+      in_array_ = begin != std::string_view::npos && text[begin] == '[';
+    }
+    for (const size_t i : block.malformed) {
+      const Event& event = block.events[i];
+      ++found_.by_reason[{event.reason, std::string(event.field)}];
+      if (found_.first.size() == kMalformedNamed) continue;
+      const auto begin = static_cast<size_t>(event.bytes.data() - text.data());
+      const int64_t line = lines_before_ + CountLineEnds(text.substr(0, begin)) + 1;
+      found_.first.push_back({.file = files_[block.file],
+                              .in_array = in_array_,
+                              .number = in_array_ ? event.index + 1 : line,
+                              .reason = event.reason,
+                              .field = std::string(event.field)});
+    }
+    lines_before_ += block.line_ends;
+  }
+  MalformedElements Found() && { return std::move(found_); }
+
+ private:
+  const std::vector<std::string> files_;
+  MalformedElements found_;
+  int64_t lines_before_ = 0;
+  bool in_array_ = false;
 };
 
 // Threads share three jobs: read the next block, decode it, and count decoded blocks in order. Only
@@ -38,7 +96,11 @@ struct Block {
 class FileCounter {
  public:
   FileCounter(const PipelineSpec& spec, const CountFilesOptions& options)
-      : spec_(spec), input_(options.paths), op_(spec, options.hash_seed) {
+      : spec_(spec),
+        files_(options.paths),
+        bytes_total_(Input(options.paths).bytes_total()),
+        malformed_(options.paths),
+        op_(spec, options.hash_seed) {
     for (int32_t i = 0; i < options.threads * 2 + 2; ++i)
       free_.push_back(std::make_unique<Block>(spec.decode));
   }
@@ -51,7 +113,10 @@ class FileCounter {
     for (std::thread& other : others) other.join();
     if (!failure_.ok()) return failure_;
     TakeOpen();
-    return CountFilesResult{std::move(result_), op_.clock_jumps(), op_.id_conflicts()};
+    return CountFilesResult{.counted = std::move(result_),
+                            .clock_jumps = op_.clock_jumps(),
+                            .id_conflicts = op_.id_conflicts(),
+                            .malformed = std::move(malformed_).Found()};
   }
 
  private:
@@ -78,12 +143,14 @@ class FileCounter {
     std::unique_ptr<Block> block = std::move(in_order_.front());
     in_order_.pop_front();
     lock.unlock();
+    malformed_.Take(*block);
     op_.OnEvents({block->number}, kNoAppendTime, block->events);
     events_ += static_cast<int64_t>(block->events.size());
     if (op_.open_bytes() > kOpenBytesMax) TakeOpen();
     block->events.clear();
+    block->malformed.clear();
     block->decoder.Clear();
-    if (progress) progress({input_.bytes_read(), input_.bytes_total(), events_});
+    if (progress) progress({bytes_read_, bytes_total_, events_});
     lock.lock();
     counting_ = false;
     --in_work_;
@@ -98,7 +165,7 @@ class FileCounter {
     std::unique_ptr<Block> owned = std::move(free_.back());
     free_.pop_back();
     lock.unlock();
-    Result<bool> more = input_.Next(&owned->lines);
+    Result<bool> more = ReadBlock(owned.get());
     lock.lock();
     reading_ = false;
     changed_.notify_all();
@@ -112,11 +179,27 @@ class FileCounter {
     in_order_.push_back(std::move(owned));
     ++in_work_;
     lock.unlock();
-    if (block->lines.text().find_first_not_of(" \t\r\n") != std::string_view::npos)
-      block->decoder.Decode(block->lines.text(), block->events);
+    DecodeBlock(block);
     lock.lock();
     block->decoded = true;
     changed_.notify_all();
+  }
+
+  // False: the last file has ended.
+  Result<bool> ReadBlock(Block* block) {
+    for (;;) {
+      block->first_of_file = input_ == nullptr;
+      if (input_ == nullptr) {
+        if (next_file_ == files_.size()) return false;
+        input_ = std::make_unique<Input>(std::vector{files_[next_file_++]});
+      }
+      Result<bool> more = input_->Next(&block->lines);
+      bytes_read_ = bytes_before_ + input_->bytes_read();
+      block->file = next_file_ - 1;
+      if (!more.ok() || more.value()) return more;
+      bytes_before_ = bytes_read_;
+      input_.reset();
+    }
   }
 
   void TakeOpen() {
@@ -126,9 +209,15 @@ class FileCounter {
   }
 
   const PipelineSpec spec_;
-  // input_ belongs to the thread that has set reading_, the others to the thread that has set
-  // counting_.
-  Input input_;
+  const std::vector<std::string> files_;
+  const int64_t bytes_total_;
+  std::atomic<int64_t> bytes_read_ = 0;  // of all files
+  // Of the thread that has set reading_.
+  std::unique_ptr<Input> input_;  // of one file, so that the file of each block is known
+  size_t next_file_ = 0;
+  int64_t bytes_before_ = 0;  // of the files before
+  // Of the thread that has set counting_.
+  MalformedFinder malformed_;
   CountOperator op_;
   Segment result_;
   int64_t events_ = 0;
@@ -189,6 +278,15 @@ std::vector<Row> WindowRows(const Segment& result, const PipelineSpec& spec,
   }
   rows.resize(kept);
   return rows;
+}
+
+std::string ReasonText(MalformedReason reason, std::string_view field) {
+  return fmt::format("{}{}{}", ToString(reason), field.empty() ? "" : " ", field);
+}
+
+std::string PlaceText(const MalformedElements::Element& element) {
+  return fmt::format("{} {} of '{}'", element.in_array ? "element" : "line", element.number,
+                     element.file == "-" ? "standard input" : element.file);
 }
 
 boost::json::object LedgerObject(const Ledger& ledger) {
@@ -255,6 +353,39 @@ std::string FormatLedger(const Segment& result) {
   fmt::format_to(std::back_inserter(out), "; of the duplicates {} conflict; {} heartbeats\n",
                  total.conflicts, total.heartbeats);
   return out;
+}
+
+bool CountFilesResult::NothingAccepted() const {
+  const Ledger total = counted.Total();
+  return total.received > 0 && total.heartbeats == 0 &&
+         total.received == total.of(Outcome::kMalformed);
+}
+
+std::string FormatMalformed(const CountFilesResult& result) {
+  const MalformedElements& malformed = result.malformed;
+  if (malformed.first.empty()) return "";
+  const Ledger total = result.counted.Total();
+  const int64_t count = total.of(Outcome::kMalformed);
+  if (result.NothingAccepted()) {
+    std::string text = "nothing could be decoded: ";
+    for (const MalformedElements::Element& element : malformed.first)
+      fmt::format_to(std::back_inserter(text), "{}{}: {}",
+                     &element == &malformed.first.front() ? "" : "; ", PlaceText(element),
+                     ReasonText(element.reason, element.field));
+    if (const int64_t more = count - static_cast<int64_t>(malformed.first.size()); more > 0)
+      fmt::format_to(std::back_inserter(text), "; and {} more", more);
+    return text + "\n";
+  }
+  std::vector<std::pair<int64_t, std::string>> reasons;
+  for (const auto& [key, number] : malformed.by_reason)
+    reasons.emplace_back(number, ReasonText(key.first, key.second));
+  std::ranges::sort(reasons, std::greater());
+  std::string text = fmt::format("warning: malformed elements: {} of {} (", count,
+                                 total.received + total.heartbeats);
+  for (const auto& [number, reason] : reasons)
+    fmt::format_to(std::back_inserter(text), "{}{} {}", text.ends_with('(') ? "" : ", ", number,
+                   reason);
+  return text + fmt::format("); the first is {}\n", PlaceText(malformed.first.front()));
 }
 
 std::string FormatClockJumps(const ClockJumps& jumps, const PipelineSpec& spec) {

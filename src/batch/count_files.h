@@ -7,10 +7,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
+#include "model/event.h"
 #include "model/location.h"
 #include "model/segment.h"
 #include "operators/clock_jumps.h"
@@ -29,14 +32,30 @@ struct CountFilesProgress {
   int64_t events = 0;
 };
 
+// What could not be decoded, without its bytes.
+struct MalformedElements {
+  struct Element {
+    std::string file;
+    bool in_array = false;  // the file begins with an array
+    int64_t number = 0;     // from 1: of its line, or in_array: of the element in the file
+    MalformedReason reason = MalformedReason::kNone;
+    std::string field;  // may be empty
+  };
+  std::map<std::pair<MalformedReason, std::string>, int64_t> by_reason;  // and field
+  std::vector<Element> first;                                            // at most three
+};
+
 struct CountFilesResult {
   Segment counted;  // the counts and the ledger of all files together
   ClockJumps clock_jumps;
   IdConflicts id_conflicts;
+  MalformedElements malformed;
+
+  // Whether there are elements, and all of them are malformed.
+  bool NothingAccepted() const;
 };
 
-// Calls `progress` now and then, on the
-// calling thread. kStop names a file that cannot be read.
+// Calls `progress` now and then, on the calling thread. kStop names a file that cannot be read.
 Result<CountFilesResult> CountFiles(const PipelineSpec& spec, const CountFilesOptions& options,
                                     const std::function<void(const CountFilesProgress&)>& progress);
 
@@ -50,6 +69,8 @@ std::string FormatCounts(const Segment& result, const PipelineSpec& spec,
 std::string FormatLedger(const Segment& result);
 // Formats the ledger as JSON: the totals, and the sums by location and camera.
 std::string FormatLedgerJson(const Segment& result);
+// Formats what is to be said of malformed elements as a line of text; empty if there are none.
+std::string FormatMalformed(const CountFilesResult& result);
 // Formats what is to be said of the cameras' clocks as a line of text; empty if it is nothing.
 std::string FormatClockJumps(const ClockJumps& jumps, const PipelineSpec& spec);
 // Formats which cameras gave ids of other detections, one line for those of two cameras and one for

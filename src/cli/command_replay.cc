@@ -87,15 +87,17 @@ int Run(Options& options) {
                    options.format == "json" ? CountsFormat::kJson : CountsFormat::kCsv);
   const bool written = std::fwrite(counts.data(), 1, counts.size(), stdout) == counts.size();
   if (!written || std::fflush(stdout) != 0) return Fail("cannot write to standard output");
-  fmt::print(stderr, "{}{}{}", FormatLedger(counted),
-             FormatClockJumps(result.value().clock_jumps, options.spec),
+  const std::string malformed = FormatMalformed(result.value());
+  const bool nothing = result.value().NothingAccepted();
+  fmt::print(stderr, "{}{}{}{}{}", FormatLedger(counted), nothing ? "sightline replay: " : "",
+             malformed, FormatClockJumps(result.value().clock_jumps, options.spec),
              FormatIdConflicts(result.value().id_conflicts));
   if (!options.ledger.empty()) {
     std::ofstream file(options.ledger, std::ios::binary);
     file << FormatLedgerJson(counted);
     if (!file.flush()) return Fail(fmt::format("cannot write the ledger to '{}'", options.ledger));
   }
-  return 0;
+  return nothing ? 1 : 0;
 }
 
 }  // namespace
@@ -161,7 +163,8 @@ void AddReplayCommand(CLI::App& app, int* result) {
       "Examples:\n"
       "  sightline replay detections.ndjson --locations locations.csv > counts.csv\n"
       "  zcat day.ndjson.gz | sightline replay - --format json --ledger ledger.json\n\n"
-      "The counts go to stdout, with times in Unix ms. The ledger goes to stderr.");
+      "The counts go to stdout, with times in Unix ms. The ledger goes to stderr, and the reasons\n"
+      "for which elements are malformed. The exit code is 1 if all elements are.");
   replay->callback([options, result] {
     PipelineSpec& spec = options->spec;
     spec.pane_size = spec.window_size;

@@ -392,11 +392,16 @@ def replay_mistakes(t: Test) -> None:
     said = t.run("replay", RECORDING, "--ledger", t.folder / "no" / "such" / "folder.json")
     expect(said.returncode > 0 and b"folder.json" in said.stderr, f"--ledger into nowhere: {said}")
 
-    def counted(content: bytes, ledger: dict, arguments: tuple = ()) -> None:
+    def counted(content: bytes, ledger: dict, *says: str, code: int = 0) -> None:
         path, out = file("strange.ndjson", content), t.folder / "ledger.json"
         with t.case(content[:60]):
-            said = t.run("replay", path, "--ledger", out, *arguments)
-            expect_equal(said.returncode, 0, f"exit code ({said.stderr!r})")
+            said = t.run("replay", path, "--ledger", out)
+            expect_equal(said.returncode, code, f"exit code ({said.stderr!r})")
+            text = said.stderr.decode()
+            for words in says:
+                expect(words in text, f"does not say {words!r}: {text!r}")
+            expect_equal("malformed elements" in text or "could be decoded" in text, bool(ledger.get("malformed")),
+                         f"said of malformed elements: {text!r}")
             found = json.loads(out.read_text())
             _check_ledger(found, "the ledger")
             expect_equal({name: found[name] for name in ledger}, ledger, "the ledger")
@@ -409,11 +414,27 @@ def replay_mistakes(t: Test) -> None:
     counted(good, {"received": 1, "counted": 1})
     counted(b"\xef\xbb\xbf" + good + b"\r\n" + good + b"\r\n", {"received": 2, "counted": 1,
                                                                "duplicate": 1})
-    counted(b"rubbish\n" + good + b"\n{}\n", {"received": 3, "counted": 1, "malformed": 2})
+    counted(b"\n\nrubbish\n" + good + b"\n{}\n{}\n", {"received": 4, "counted": 1, "malformed": 3},
+            "warning: malformed elements: 3 of 4 (2 missing_field geographical_location_oid, 1 ",
+            "; the first is line 3 of ")
     counted(b"[" + good + b",17," + good + b"]", {"received": 3, "counted": 1, "malformed": 1,
-                                                 "duplicate": 1})
-    counted(good + b"\n" + good[:-10], {"received": 2, "counted": 1, "malformed": 1})
-    counted(b"\0" * 100_000, {"counted": 0, "malformed": 1})
+                                                 "duplicate": 1}, "(1 not_an_object); the first is element 2 of ")
+    counted(good + b"\n" + good[:-10], {"received": 2, "counted": 1, "malformed": 1},
+            "1 of 2 (1 not_json); the first is line 2 of ")
+    # Nothing is left of these: replay says why, and fails.
+    counted(b"\0" * 100_000, {"counted": 0, "malformed": 1}, "nothing could be decoded: line 1 of ", code=1)
+    counted(b"[" + b"\n17," * 9 + b"\n17]", {"received": 10, "malformed": 10},
+            "nothing could be decoded: element 1 of ", "strange.ndjson': not_an_object; element 2 of ",
+            "; and 7 more\n", code=1)
+    heartbeat = b'{"video_camera_oid":1,"geographical_location_oid":1,"heartbeat":1}\n'
+    counted(b"{}\n" + heartbeat, {"received": 1, "malformed": 1, "heartbeats": 1},
+            "warning: malformed elements: 1 of 2 (1 missing_field")
+    with t.case("the place of a line behind many blocks, in the second file"):
+        line = good + b"\n"
+        long = file("long.ndjson", line * (5 * (1 << 20) // len(line)) + b"\n{}\n" + line)
+        said = t.run("replay", RECORDING, long)
+        expect(f"the first is line {5 * (1 << 20) // len(line) + 2} of '{long}'" in said.stderr.decode(),
+               f"the place: {said.stderr!r}")
     counted(b"x" * 3_000_000 + b"\n" + good + b"\n", {"received": 2, "counted": 1, "malformed": 1})
 
 
