@@ -244,42 +244,6 @@ void AppendCsvText(std::string& out, std::string_view text) {
   out += '"';
 }
 
-struct Row {
-  LocationId location;
-  std::string_view name, item;
-  Window window;
-  int64_t count = 0;
-};
-
-std::vector<Row> WindowRows(const Segment& result, const PipelineSpec& spec,
-                            const std::vector<Location>& locations) {
-  std::unordered_map<int64_t, std::string_view> names;
-  for (const Location& location : locations) names[location.location.v] = location.name;
-  std::vector<Row> rows;
-  rows.reserve(result.counts.size());
-  for (const CountRow& count : result.counts) {
-    const EventTime start = WindowStart(count.key.pane_start, spec.window_size);
-    const auto name = names.find(count.key.location.v);
-    rows.push_back({.location = count.key.location,
-                    .name = name == names.end() ? std::string_view() : name->second,
-                    .item = count.key.item,
-                    .window = {start, start + spec.window_size},
-                    .count = count.count});
-  }
-  auto key = [](const Row& row) { return std::tie(row.location, row.item, row.window.start); };
-  std::sort(rows.begin(), rows.end(), [&](const Row& a, const Row& b) { return key(a) < key(b); });
-  size_t kept = 0;  // corrections of a window are added to its row
-  for (size_t i = 0; i < rows.size(); ++i) {
-    if (kept > 0 && key(rows[kept - 1]) == key(rows[i])) {
-      rows[kept - 1].count += rows[i].count;
-    } else {
-      rows[kept++] = rows[i];
-    }
-  }
-  rows.resize(kept);
-  return rows;
-}
-
 std::string ReasonText(MalformedReason reason, std::string_view field) {
   return fmt::format("{}{}{}", ToString(reason), field.empty() ? "" : " ", field);
 }
@@ -310,15 +274,45 @@ Result<CountFilesResult> CountFiles(
   return counter.Run(std::max(options.threads, 1), progress);
 }
 
-std::string FormatCounts(const Segment& result, const PipelineSpec& spec,
-                         const std::vector<Location>& locations, CountsFormat format) {
-  const std::vector<Row> rows = WindowRows(result, spec, locations);
+std::vector<WindowCount> WindowCounts(const Segment& result, const PipelineSpec& spec,
+                                      const std::vector<Location>& locations) {
+  std::unordered_map<int64_t, std::string_view> names;
+  for (const Location& location : locations) names[location.location.v] = location.name;
+  std::vector<WindowCount> rows;
+  rows.reserve(result.counts.size());
+  for (const CountRow& count : result.counts) {
+    const EventTime start = WindowStart(count.key.pane_start, spec.window_size);
+    const auto name = names.find(count.key.location.v);
+    rows.push_back({.location = count.key.location,
+                    .name = name == names.end() ? std::string_view() : name->second,
+                    .item = count.key.item,
+                    .window = {start, start + spec.window_size},
+                    .count = count.count});
+  }
+  auto key = [](const WindowCount& row) {
+    return std::tie(row.location, row.item, row.window.start);
+  };
+  std::sort(rows.begin(), rows.end(),
+            [&](const WindowCount& a, const WindowCount& b) { return key(a) < key(b); });
+  size_t kept = 0;  // corrections of a window are added to its row
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (kept > 0 && key(rows[kept - 1]) == key(rows[i])) {
+      rows[kept - 1].count += rows[i].count;
+    } else {
+      rows[kept++] = rows[i];
+    }
+  }
+  rows.resize(kept);
+  return rows;
+}
+
+std::string FormatCounts(const std::vector<WindowCount>& rows, CountsFormat format) {
   std::string out;
   if (format == CountsFormat::kCsv) {
     out =
         "geographical_location_oid,geographical_location,item_name,window_start,window_end,"
         "item_count\n";
-    for (const Row& row : rows) {
+    for (const WindowCount& row : rows) {
       fmt::format_to(std::back_inserter(out), "{},", row.location.v);
       AppendCsvText(out, row.name);
       out += ',';
@@ -329,7 +323,7 @@ std::string FormatCounts(const Segment& result, const PipelineSpec& spec,
     return out;
   }
   out = "[";
-  for (const Row& row : rows) {
+  for (const WindowCount& row : rows) {
     if (out.size() > 1) out += ',';
     fmt::format_to(
         std::back_inserter(out),

@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -59,12 +60,21 @@ struct CountFilesResult {
 Result<CountFilesResult> CountFiles(const PipelineSpec& spec, const CountFilesOptions& options,
                                     const std::function<void(const CountFilesProgress&)>& progress);
 
-enum class CountsFormat : uint8_t { kCsv, kJson };
+// The count of an item in a window. Views into the result and the locations that it is made from.
+struct WindowCount {
+  LocationId location;
+  std::string_view name;  // of the location; empty: not known
+  std::string_view item;
+  Window window;
+  int64_t count = 0;
+};
+// Sorted by location, item and window. Corrections are added to their windows.
+std::vector<WindowCount> WindowCounts(const Segment& result, const PipelineSpec& spec,
+                                      const std::vector<Location>& locations);
 
-// Formats rows (location, name, item, window_start, window_end, count), sorted by location, item
-// and window_start, with times in Unix ms. Corrections are added to their windows.
-std::string FormatCounts(const Segment& result, const PipelineSpec& spec,
-                         const std::vector<Location>& locations, CountsFormat format);
+enum class CountsFormat : uint8_t { kCsv, kJson };
+// Formats the rows with times in Unix ms.
+std::string FormatCounts(const std::vector<WindowCount>& rows, CountsFormat format);
 // Formats the totals of the ledger as one line of text.
 std::string FormatLedger(const Segment& result);
 // Formats the ledger as JSON: the totals, and the sums by location and camera.

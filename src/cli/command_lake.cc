@@ -361,7 +361,7 @@ void AddLakeCommands(CLI::App& app, int* result) {
     AddLakePlace(command, &options->place);
     command
         ->add_option("--format", options->format,
-                     "The format of the output: table, csv, json, ndjson or parquet.")
+                     "The format of the output: table, csv, excel-csv, json, ndjson or parquet.")
         ->capture_default_str();
     command->callback([name, options, run, result] { *result = Run(name, *options, run); });
     return command;

@@ -133,7 +133,7 @@ void AddWhere(CLI::App* command, Options* options) {
       "The URL of the server. The default is the server that owns the data folder.");
   command
       ->add_option("--format", options->format,
-                   "The format of the output: table, csv, json, ndjson or parquet.")
+                   "The format of the output: table, csv, excel-csv, json, ndjson or parquet.")
       ->capture_default_str();
 }
 

@@ -198,8 +198,10 @@ void AddRedriveCommand(CLI::App& app, int* result) {
   redrive->add_flag("--dry-run", options.dry_run, "Print what would be sent, and send nothing.");
   redrive->add_flag("--again", options.again,
                     "Include events that an earlier redrive has already sent.");
-  redrive->add_option("--format", command->format, "The format of the output: table, json or csv.")
-      ->check(CLI::IsMember({"table", "json", "csv"}))
+  redrive
+      ->add_option("--format", command->format,
+                   "The format of the output: table, json, csv or excel-csv.")
+      ->check(CLI::IsMember({"table", "json", "csv", "excel-csv"}))
       ->capture_default_str();
   redrive->footer(
       "Examples:\n"

@@ -9,10 +9,14 @@
 #include <fstream>
 #include <memory>
 #include <random>
+#include <string_view>
 #include <thread>
+#include <utility>
 
 #include "batch/count_files.h"
 #include "connectors/locations/location_file.h"
+#include "query/result_table.h"
+#include "query/write_result.h"
 
 namespace sightline {
 namespace {
@@ -62,6 +66,30 @@ int Fail(const std::string& message) {
   return 1;
 }
 
+Status ToStdout(std::string_view bytes) {
+  return std::fwrite(bytes.data(), 1, bytes.size(), stdout) == bytes.size()
+             ? Status::Ok()
+             : Status::Stop("cannot write to standard output");
+}
+
+// The same columns as in the other formats, but Excel reads no Unix ms.
+Status WriteForExcel(const std::vector<WindowCount>& counts) {
+  std::vector<Row> rows;
+  rows.reserve(counts.size());
+  for (const WindowCount& count : counts)
+    rows.push_back({count.location.v, count.name.empty() ? Value() : std::string(count.name),
+                    std::string(count.item), count.window.start.v * 1'000,
+                    count.window.end.v * 1'000, count.count});
+  ResultTable table = ResultTable::FromRows({{"geographical_location_oid", ColumnType::kInteger},
+                                             {"geographical_location", ColumnType::kText},
+                                             {"item_name", ColumnType::kText},
+                                             {"window_start", ColumnType::kTimestamp},
+                                             {"window_end", ColumnType::kTimestamp},
+                                             {"item_count", ColumnType::kInteger}},
+                                            std::move(rows));
+  return WriteResult(table, ResultFormat::kExcelCsv, ToStdout);
+}
+
 int Run(Options& options) {
   std::vector<Location> locations;
   if (!options.locations.empty()) {
@@ -82,11 +110,14 @@ int Run(Options& options) {
   bar.reset();
   if (!result.ok()) return Fail(result.status().message());
   const Segment& counted = result.value().counted;
-  const std::string counts =
-      FormatCounts(counted, options.spec, locations,
-                   options.format == "json" ? CountsFormat::kJson : CountsFormat::kCsv);
-  const bool written = std::fwrite(counts.data(), 1, counts.size(), stdout) == counts.size();
-  if (!written || std::fflush(stdout) != 0) return Fail("cannot write to standard output");
+  const std::vector<WindowCount> counts = WindowCounts(counted, options.spec, locations);
+  const Status written =
+      options.format == "excel-csv"
+          ? WriteForExcel(counts)
+          : ToStdout(FormatCounts(
+                counts, options.format == "json" ? CountsFormat::kJson : CountsFormat::kCsv));
+  if (!written.ok()) return Fail(written.message());
+  if (std::fflush(stdout) != 0) return Fail("cannot write to standard output");
   const std::string malformed = FormatMalformed(result.value());
   const bool nothing = result.value().NothingAccepted();
   fmt::print(stderr, "{}{}{}{}{}", FormatLedger(counted), nothing ? "sightline replay: " : "",
@@ -114,8 +145,9 @@ void AddReplayCommand(CLI::App& app, int* result) {
       "--locations", options->locations,
       "The location table: CSV or Parquet with the columns geographical_location_oid "
       "and geographical_location.");
-  replay->add_option("--format", options->format, "The format of the counts: csv or json.")
-      ->check(CLI::IsMember({"csv", "json"}))
+  replay
+      ->add_option("--format", options->format, "The format of the counts: csv, excel-csv or json.")
+      ->check(CLI::IsMember({"csv", "excel-csv", "json"}))
       ->capture_default_str();
   replay->add_option("--ledger", options->ledger,
                      "The file to which the ledger is written, as JSON.");
@@ -163,8 +195,9 @@ void AddReplayCommand(CLI::App& app, int* result) {
       "Examples:\n"
       "  sightline replay detections.ndjson --locations locations.csv > counts.csv\n"
       "  zcat day.ndjson.gz | sightline replay - --format json --ledger ledger.json\n\n"
-      "The counts go to stdout, with times in Unix ms. The ledger goes to stderr, and the reasons\n"
-      "for which elements are malformed. The exit code is 1 if all elements are.");
+      "The counts go to stdout, with times in Unix ms (excel-csv: as text, UTC). The ledger goes\n"
+      "to stderr, and the reasons for which elements are malformed. The exit code is 1 if all "
+      "are.");
   replay->callback([options, result] {
     PipelineSpec& spec = options->spec;
     spec.pane_size = spec.window_size;

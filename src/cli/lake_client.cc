@@ -21,22 +21,6 @@ namespace {
 
 constexpr CurlClientOptions kPatience{.timeout = Millis{60'000}, .answer_bytes_max = 256 << 20};
 
-std::string_view NameOf(ResultFormat format) {
-  switch (format) {
-    case ResultFormat::kTable:
-      return "table";
-    case ResultFormat::kCsv:
-      return "csv";
-    case ResultFormat::kJson:
-      return "json";
-    case ResultFormat::kNdjson:
-      return "ndjson";
-    case ResultFormat::kParquet:
-      return "parquet";
-  }
-  return "";
-}
-
 // Returns the "detail" of application/problem+json. Other bodies are returned unchanged.
 std::string Detail(const std::string& body) {
   boost::system::error_code error;

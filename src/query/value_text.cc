@@ -31,6 +31,13 @@ bool IsTime(ColumnType type) {
          type == ColumnType::kDate;
 }
 
+bool IsLongWholeNumber(std::string_view text) {
+  constexpr size_t kExcelDigits = 15;
+  if (text.starts_with('-')) text.remove_prefix(1);
+  return text.size() > kExcelDigits &&
+         text.find_first_not_of("0123456789") == std::string_view::npos;
+}
+
 bool IsOid(std::string_view name) { return name == "oid" || name.ends_with("_oid"); }
 
 }  // namespace
@@ -60,6 +67,20 @@ std::string PlainText(const Column& column, const Value& value) {
     return fmt::format("{}", *number);
   }
   return {};
+}
+
+std::string ExcelText(const Column& column, const Value& value) {
+  std::string text = PlainText(column, value);
+  if (IsTime(column.type)) {
+    if (const size_t t = text.find('T'); t != std::string::npos) text[t] = ' ';
+    if (text.ends_with('Z')) text.pop_back();
+  }
+  if (column.type != ColumnType::kDouble && IsLongWholeNumber(text)) return "=\"" + text + "\"";
+  // Excel does not take "-inf" for a number.
+  const bool is_number =
+      IsNumber(column.type) && text.find_first_of("0123456789") != std::string::npos;
+  if (!is_number && text.find_first_of("=+-@\t\r") == 0) text.insert(0, 1, '\'');
+  return text;
 }
 
 void AppendJsonString(std::string_view text, std::string& out) {

@@ -10,6 +10,11 @@ namespace sightline {
 namespace {
 
 constexpr size_t kSinkBytes = 64 * 1024;
+// Without it, Excel takes a CSV file for one in the code page of its machine.
+constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+constexpr ResultFormat kFormats[] = {ResultFormat::kTable,    ResultFormat::kCsv,
+                                     ResultFormat::kExcelCsv, ResultFormat::kJson,
+                                     ResultFormat::kNdjson,   ResultFormat::kParquet};
 
 // Collects small pieces, so that the sink is not called for every row.
 class Buffer {
@@ -43,12 +48,15 @@ void AppendField(std::string_view text, bool is_null, std::string& out) {
   out += '"';
 }
 
-Status WriteCsv(ResultTable& table, const ResultSink& sink) {
+// `to_text` makes the text of a value, and of a name, which is a text.
+Status WriteCsv(ResultTable& table, const ResultSink& sink,
+                std::string (*to_text)(const Column&, const Value&)) {
   Buffer buffer(sink);
+  if (to_text == ExcelText) buffer.text() += kByteOrderMark;
   const std::vector<Column>& columns = table.columns();
   for (size_t i = 0; i < columns.size(); ++i) {
     if (i > 0) buffer.text() += ',';
-    AppendField(columns[i].name, /*is_null=*/false, buffer.text());
+    AppendField(to_text({}, columns[i].name), /*is_null=*/false, buffer.text());
   }
   buffer.text() += "\r\n";
   while (true) {
@@ -58,7 +66,7 @@ Status WriteCsv(ResultTable& table, const ResultSink& sink) {
     for (size_t i = 0; i < columns.size(); ++i) {
       const Value& value = (*row.value())[i];
       if (i > 0) buffer.text() += ',';
-      AppendField(PlainText(columns[i], value), std::holds_alternative<std::monostate>(value),
+      AppendField(to_text(columns[i], value), std::holds_alternative<std::monostate>(value),
                   buffer.text());
     }
     buffer.text() += "\r\n";
@@ -96,13 +104,27 @@ Status WriteJson(ResultTable& table, const ResultSink& sink, ResultFormat format
 }  // namespace
 
 Result<ResultFormat> ParseResultFormat(std::string_view text) {
-  if (text == "table") return ResultFormat::kTable;
-  if (text == "csv") return ResultFormat::kCsv;
-  if (text == "json") return ResultFormat::kJson;
-  if (text == "ndjson") return ResultFormat::kNdjson;
-  if (text == "parquet") return ResultFormat::kParquet;
-  return Status::Stop(
-      fmt::format("'{}' is not a format: use table, csv, json, ndjson or parquet", text));
+  for (const ResultFormat format : kFormats)
+    if (text == NameOf(format)) return format;
+  return Status::Stop(fmt::format("'{}' is not a format: use {}", text, kResultFormats));
+}
+
+std::string_view NameOf(ResultFormat format) {
+  switch (format) {
+    case ResultFormat::kTable:
+      return "table";
+    case ResultFormat::kCsv:
+      return "csv";
+    case ResultFormat::kExcelCsv:
+      return "excel-csv";
+    case ResultFormat::kJson:
+      return "json";
+    case ResultFormat::kNdjson:
+      return "ndjson";
+    case ResultFormat::kParquet:
+      return "parquet";
+  }
+  return "";
 }
 
 std::string_view ContentType(ResultFormat format) {
@@ -110,6 +132,7 @@ std::string_view ContentType(ResultFormat format) {
     case ResultFormat::kTable:
       return "text/plain; charset=utf-8";
     case ResultFormat::kCsv:
+    case ResultFormat::kExcelCsv:
       return "text/csv; charset=utf-8; header=present";
     case ResultFormat::kJson:
       return "application/json";
@@ -126,7 +149,9 @@ Status WriteResult(ResultTable& table, ResultFormat format, const ResultSink& si
     case ResultFormat::kTable:
       return WriteTable(table, sink);
     case ResultFormat::kCsv:
-      return WriteCsv(table, sink);
+      return WriteCsv(table, sink, PlainText);
+    case ResultFormat::kExcelCsv:
+      return WriteCsv(table, sink, ExcelText);
     case ResultFormat::kJson:
     case ResultFormat::kNdjson:
       return WriteJson(table, sink, format);

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <limits>
 
 #include "query/test_lake.h"
 
@@ -33,6 +34,57 @@ TEST(WriteResultTest, Csv) {
             "null]\"\r\n"
             ",\"\",,2026-01-01T00:00:00.123Z,,,\r\n"
             "1,\xE7\x8C\xAB\x1b[2J,7,,1970-01-01,-2e+300,{}\r\n");
+}
+
+std::string ExcelCell(ColumnType type, Value value) {
+  const std::string text =
+      Written(ResultTable::FromRows({{"x", type}}, {{std::move(value)}}), ResultFormat::kExcelCsv);
+  constexpr std::string_view kHead = "\xEF\xBB\xBFx\r\n";
+  EXPECT_TRUE(text.starts_with(kHead) && text.ends_with("\r\n")) << text;
+  return text.substr(kHead.size(), text.size() - kHead.size() - 2);
+}
+
+TEST(WriteResultTest, ExcelCsv) {
+  EXPECT_EQ(
+      Written(ResultTable::FromRows({{"=name", ColumnType::kText}, {"n", ColumnType::kInteger}},
+                                    {{std::string("a,\"b\"\n"), int64_t{1}}}),
+              ResultFormat::kExcelCsv),
+      "\xEF\xBB\xBF'=name,n\r\n\"a,\"\"b\"\"\n\",1\r\n");
+  const auto text = [](std::string value) {
+    return ExcelCell(ColumnType::kText, std::move(value));
+  };
+  for (const char* executed : {"=1+1", "+1", "-7", "@SUM(A1)", "\t=1"})
+    EXPECT_EQ(text(executed), std::string("'") + executed);
+  EXPECT_EQ(text("\r=1"), "\"'\r=1\"");
+  EXPECT_EQ(text("=HYPERLINK(\"x\")"), "\"'=HYPERLINK(\"\"x\"\")\"");
+  for (const char* harmless : {"bus", "\xE7\x8C\xAB 5=5", "'=1", "a-b"})
+    EXPECT_EQ(text(harmless), harmless);
+  EXPECT_EQ(text(""), "\"\"");
+  EXPECT_EQ(ExcelCell(ColumnType::kText, std::monostate()), "");
+  EXPECT_EQ(ExcelCell(ColumnType::kBoolean, true), "true");
+}
+
+TEST(WriteResultTest, ExcelCsvKeepsAllDigits) {
+  const auto oid = [](int64_t value) { return ExcelCell(ColumnType::kInteger, value); };
+  EXPECT_EQ(oid(999'999'999'999'999), "999999999999999");
+  EXPECT_EQ(oid(-999'999'999'999'999), "-999999999999999");
+  EXPECT_EQ(oid(1'000'000'000'000'000), "\"=\"\"1000000000000000\"\"\"");
+  EXPECT_EQ(oid(-9'007'199'254'740'993), "\"=\"\"-9007199254740993\"\"\"");
+  EXPECT_EQ(ExcelCell(ColumnType::kText, std::string("9007199254740993")),
+            "\"=\"\"9007199254740993\"\"\"");
+  EXPECT_EQ(ExcelCell(ColumnType::kNumber, std::string("12345678901234567890")),
+            "\"=\"\"12345678901234567890\"\"\"");
+  EXPECT_EQ(ExcelCell(ColumnType::kNumber, std::string("-1.50")), "-1.50");
+  EXPECT_EQ(ExcelCell(ColumnType::kDouble, -0.5), "-0.5");
+  EXPECT_EQ(ExcelCell(ColumnType::kDouble, -std::numeric_limits<double>::infinity()), "'-inf");
+}
+
+TEST(WriteResultTest, ExcelCsvTimes) {
+  EXPECT_EQ(ExcelCell(ColumnType::kTimestamp, int64_t{1767225600123456}),
+            "2026-01-01 00:00:00.123");
+  EXPECT_EQ(ExcelCell(ColumnType::kLocalTime, int64_t{0}), "1970-01-01 00:00:00.000");
+  EXPECT_EQ(ExcelCell(ColumnType::kDate, int64_t{20458}), "2026-01-05");
+  EXPECT_EQ(ExcelCell(ColumnType::kTimestamp, std::numeric_limits<int64_t>::min()), "'-infinity");
 }
 
 TEST(WriteResultTest, Json) {
@@ -139,8 +191,10 @@ TEST(WriteResultTest, NamesThatAreReadAreThereOnce) {
 }
 
 TEST(WriteResultTest, AFullSinkStopsTheWriting) {
-  for (const ResultFormat format : {ResultFormat::kTable, ResultFormat::kCsv, ResultFormat::kJson,
-                                    ResultFormat::kNdjson, ResultFormat::kParquet}) {
+  for (const ResultFormat format :
+       {ResultFormat::kTable, ResultFormat::kCsv, ResultFormat::kExcelCsv, ResultFormat::kJson,
+        ResultFormat::kNdjson, ResultFormat::kParquet}) {
+    EXPECT_EQ(ParseResultFormat(NameOf(format)).value(), format);
     ResultTable table = Sample();
     EXPECT_EQ(
         WriteResult(table, format, [](std::string_view) { return Status::Stop("full"); }).message(),

@@ -137,7 +137,7 @@ std::string Take(const std::string& name, const std::string& value, ReadRequest&
   } else {
     CHECK(name == "format");
     const Result<ResultFormat> format = ParseResultFormat(value);
-    if (!format.ok()) return BadParameter(name, value, "json, ndjson, csv, table or parquet");
+    if (!format.ok()) return BadParameter(name, value, kResultFormats);
     read.format = format.value();
   }
   return {};

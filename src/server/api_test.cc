@@ -175,6 +175,8 @@ TEST_F(ApiTest, Formats) {
            {"ndjson", "application/x-ndjson", "{\"position\":1,"},
            {"csv", "text/csv; charset=utf-8; header=present",
             "position,rank,item_name,item_count\r\n1,1,bus,13\r\n"},
+           {"excel-csv", "text/csv; charset=utf-8; header=present",
+            "\xEF\xBB\xBFposition,rank,item_name,item_count\r\n1,1,bus,13\r\n"},
            {"table", "text/plain; charset=utf-8", "position  rank  item_name"},
            {"parquet", "application/vnd.apache.parquet", "PAR1"}}) {
     const Response response = Get(Route::kTop, std::string(kRange) + "&format=" + format);

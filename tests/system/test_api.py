@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import csv
 import http.client
@@ -162,19 +163,58 @@ def api_spec(t: Test) -> None:
 def _check_format(answer: Answer, target: str) -> None:
     """That the body is what its type says."""
     kind = answer.headers["content-type"].split(";")[0]
-    found = re.search(r"format=(\w+)", target)
+    found = re.search(r"format=([\w-]+)", target)
     if found:
         expect_equal(kind, {"json": "application/json", "ndjson": "application/x-ndjson",
-                            "csv": "text/csv", "table": "text/plain",
+                            "csv": "text/csv", "excel-csv": "text/csv", "table": "text/plain",
                             "parquet": "application/vnd.apache.parquet"}[found[1]], "type")
     if kind == "application/x-ndjson":
         for line in answer.body.splitlines():
             expect(isinstance(json.loads(line), dict), f"a line of {target}: {line!r}")
     elif kind == "text/csv":
-        rows = list(csv.reader(io.StringIO(answer.body.decode(), newline="")))
+        rows = list(csv.reader(io.StringIO(answer.body.decode("utf-8-sig"), newline="")))
         expect_equal({len(row) for row in rows}, {len(rows[0])}, f"fields a row of {target}")
     elif kind == "application/vnd.apache.parquet":
         expect(answer.body[:4] == answer.body[-4:] == b"PAR1", f"{target} is no Parquet file")
+
+
+@test(seconds=120)
+def excel_csv(t: Test) -> None:
+    """What Excel would execute, round or not read as a time is written so that it does none of that, over HTTP
+    and by the command, with and without a server."""
+    server = t.server()
+    server.start()
+    names = ["=1+1", '=HYPERLINK("http://x","y")', "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "bus", "a,b", 'say "x"',
+             "two\nlines", "自転車", " =1", "1=1", str(2**53 + 1)]
+    oids = [7, 10**15 - 1, 10**15, 2**53 + 1, -(2**63)]
+    start = now_ms() // 60_000 * 60_000 - 60_000
+    server.post_ok(lines({"geographical_location_oid": oid, "video_camera_oid": 1, "detection_oid": 1_000 * i + n,
+                          "item_name": name, "timestamp_detected": start}
+                         for i, oid in enumerate(oids) for n, name in enumerate(names)))
+    server.wait_ledger(counted=len(oids) * len(names))
+    sql = ("SELECT geographical_location_oid AS oid, item_name, window_start AS \"=start\", date, "
+           "sum(item_count)::BIGINT AS n, NULL AS nothing FROM item_counts GROUP BY ALL")
+    at = time.strftime("%Y-%m-%d %H:%M:00.000", time.gmtime(start / 1_000))
+    escaped = {name: f"'{name}" if name[0] in "=+-@\t\r" else name for name in names} | {names[-1]: f'="{names[-1]}"'}
+    wanted = {(f'="{oid}"' if len(str(abs(oid))) > 15 else str(oid), escaped[name], at, at[:10], "1", "")
+              for oid in oids for name in names}
+
+    def check_file(body: bytes, what: str) -> None:
+        expect(body.startswith(codecs.BOM_UTF8) and body.endswith(b"\r\n"), f"{what}: {body[:40]!r}")
+        head, *rows = csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True)
+        expect_equal(head, ["oid", "item_name", "'=start", "date", "n", "nothing"], f"{what}: the columns")
+        expect_equal((len(rows), set(map(tuple, rows))), (len(wanted), wanted), f"{what}: the cells")
+
+    answer = server.request("POST", "/v1/query", json.dumps({"sql": sql, "format": "excel-csv"}).encode())
+    expect_equal(answer.status, 200, f"{answer.body[:200]!r}")
+    check_file(answer.body, "HTTP")
+    for running in (True, False):
+        said = t.run("query", sql, "--data", server.data, "--format", "excel-csv")
+        expect_equal((said.returncode, said.stderr), (0, b""), f"query, server running: {running}")
+        check_file(said.stdout, f"query, server running: {running}")
+        if running:
+            server.stop()
+    server.expect_quiet_log()
 
 
 @test(seconds=300)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -147,14 +148,14 @@ def ask_commands(t: Test) -> None:
     where = ("--data", server.data)
     sql = "SELECT item_name, sum(item_count) AS n FROM item_counts GROUP BY ALL ORDER BY n DESC, 1"
     for mode in (where, ("--lake", server.data / "lake")):
-        for name in ("table", "csv", "json", "ndjson", "parquet"):
+        for name in ("table", "csv", "excel-csv", "json", "ndjson", "parquet"):
             for command in (("query", sql), ("top",), ("ledger", "--group", "camera")):
                 with t.case((*command, name, *mode)):
                     said = t.run(*command, *mode, "--format", name)
                     expect_equal((said.returncode, said.stderr), (0, b""), "exit code and stderr")
                     _check_output(said.stdout, name)
     for command in ("verify", "describe", "history", "files", "compact", "vacuum"):
-        for name in ("table", "csv", "json", "ndjson", "parquet"):
+        for name in ("table", "csv", "excel-csv", "json", "ndjson", "parquet"):
             with t.case(("lake", command, name)):
                 more = ("--dry-run",) if command in ("compact", "vacuum") else ()
                 said = t.run("lake", command, *more, *where, "--format", name)
@@ -305,8 +306,9 @@ def _check_output(out: bytes, name: str) -> None:
     elif name == "ndjson":
         for line in out.splitlines():
             expect(isinstance(json.loads(line), dict), f"ndjson: {line!r}")
-    elif name == "csv":
-        rows = list(csv.reader(io.StringIO(out.decode(), newline="")))
+    elif name in ("csv", "excel-csv"):
+        expect_equal(out.startswith(codecs.BOM_UTF8), name == "excel-csv", "a byte order mark")
+        rows = list(csv.reader(io.StringIO(out.decode("utf-8-sig"), newline="")))
         expect(rows and {len(row) for row in rows} == {len(rows[0])}, f"csv: {out[:100]!r}")
     elif name == "parquet":
         expect(out[:4] == out[-4:] == b"PAR1", f"parquet: {out[:20]!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import http.server
@@ -14,6 +15,7 @@ import signal
 import subprocess
 import threading
 import time
+from datetime import datetime, timezone
 
 from registry import test
 from server import (HERE, OUTCOMES, PATIENCE, ROOT, Failure, Server, Test, expect, expect_equal, free_port,
@@ -244,6 +246,11 @@ def _counts(text: bytes) -> dict[tuple, int]:
             int(r["item_count"]) for r in rows}
 
 
+def _excel_ms(text: str) -> int:
+    at = datetime.strptime(text, "%Y-%m-%d %H:%M:%S.%f").replace(tzinfo=timezone.utc)
+    return round(at.timestamp() * 1_000)
+
+
 def _first_copies(events: list[dict], window: int = 60_000) -> dict[tuple, int]:
     counts: dict[tuple, int] = {}
     seen: set = set()
@@ -303,6 +310,13 @@ def replay(t: Test) -> None:
     said = t.run("replay", RECORDING, "--locations", _table(t))
     expect_equal({r["geographical_location"] for r in csv.DictReader(io.StringIO(said.stdout.decode()))},
                  {'Square, "old"'}, "names in csv")
+    said = t.run("replay", RECORDING, "--format", "excel-csv", "--locations", _table(t))
+    expect(said.stdout.startswith(codecs.BOM_UTF8), f"a byte order mark: {said.stdout[:20]!r}")
+    rows = list(csv.DictReader(io.StringIO(said.stdout.decode("utf-8-sig"), newline="")))
+    expect_equal({(int(r["geographical_location_oid"]), r["item_name"], _excel_ms(r["window_start"])):
+                  int(r["item_count"]) for r in rows}, wanted, "--format excel-csv")
+    expect(all(_excel_ms(r["window_end"]) - _excel_ms(r["window_start"]) == 60_000 for r in rows), "windows")
+    expect_equal({r["geographical_location"] for r in rows}, {'Square, "old"'}, "names in excel-csv")
     said = t.run("replay", RECORDING, "--window-ms", 10_000)
     expect_equal(_counts(said.stdout), _first_copies(events, 10_000), "--window-ms 10000")
 
