@@ -145,8 +145,7 @@ void AddReplayCommand(CLI::App& app, int* result) {
       "--locations", options->locations,
       "The location table: CSV or Parquet with the columns geographical_location_oid "
       "and geographical_location.");
-  replay
-      ->add_option("--format", options->format, "The format of the counts: csv, excel-csv or json.")
+  replay->add_option("--format", options->format, "The format: csv, excel-csv or json.")
       ->check(CLI::IsMember({"csv", "excel-csv", "json"}))
       ->capture_default_str();
   replay->add_option("--ledger", options->ledger,

@@ -412,8 +412,7 @@ void AddTopicsCommands(CLI::App& app, int* result) {
       "  sightline topics check --kafka.brokers kafka1:9092 --sample 100000\n\n"
       "The exit code is 1 if there is such a setting.");
   for (CLI::App* sub : {plan, apply, check})
-    sub->add_option("--timeout", command->timeout,
-                    "The timeout of each request to the cluster, such as 10s.")
+    sub->add_option("--timeout", command->timeout, "The timeout of each request, such as 10s.")
         ->capture_default_str();
   CLI::App* acls = add("acls", "Print the minimal rights that a process needs", RunAcls);
   acls->footer(
