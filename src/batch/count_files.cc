@@ -64,7 +64,7 @@ class MalformedFinder {
   void Take(const Block& block) {
     const std::string_view text = block.lines.text();
     if (block.first_of_file) {
-      lines_before_ = 0;
+      lines_before_ = elements_before_ = 0;
       const size_t begin = text.find_first_not_of(" \t\r\n\xEF\xBB\xBF");
       in_array_ = begin != std::string_view::npos && text[begin] == '[';
     }
@@ -74,20 +74,22 @@ class MalformedFinder {
       if (found_.first.size() == kMalformedNamed) continue;
       const auto begin = static_cast<size_t>(event.bytes.data() - text.data());
       const int64_t line = lines_before_ + CountLineEnds(text.substr(0, begin)) + 1;
-      found_.first.push_back({.file = files_[block.file],
-                              .in_array = in_array_,
-                              .number = in_array_ ? event.index + 1 : line,
-                              .reason = event.reason,
-                              .field = std::string(event.field)});
+      found_.first.push_back(
+          {.file = files_[block.file],
+           .in_array = in_array_,
+           .number = in_array_ ? elements_before_ + static_cast<int64_t>(i) + 1 : line,
+           .reason = event.reason,
+           .field = std::string(event.field)});
     }
     lines_before_ += block.line_ends;
+    elements_before_ += std::ssize(block.events);
   }
   MalformedElements Found() && { return std::move(found_); }
 
  private:
   const std::vector<std::string> files_;
   MalformedElements found_;
-  int64_t lines_before_ = 0;
+  int64_t lines_before_ = 0, elements_before_ = 0;  // of the file
   bool in_array_ = false;
 };
 

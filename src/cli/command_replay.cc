@@ -139,7 +139,7 @@ void AddReplayCommand(CLI::App& app, int* result) {
       "replay", "Count the detections in files at full speed, and print the counts");
   replay
       ->add_option("files", options->files,
-                   "The files: NDJSON or a JSON array; plain, .gz or .zst; - reads stdin.")
+                   "The files: JSON objects or arrays of them; plain, .gz or .zst; - reads stdin.")
       ->required();
   replay->add_option(
       "--locations", options->locations,
@@ -179,14 +179,31 @@ void AddReplayCommand(CLI::App& app, int* result) {
                      "The start of the range of event time that is counted, in Unix ms.");
   replay->add_option("--count-until-ms", spec.count_until.v,
                      "The end of the range of event time that is counted, in Unix ms; excluded.");
-  replay
-      ->add_option("--timestamp-unit", spec.decode.timestamp_unit,
-                   "The unit of integer timestamps: s, ms, us or ns.")
-      ->transform(
-          CLI::CheckedTransformer(std::map<std::string, TimeUnit>{{"s", TimeUnit::kSeconds},
-                                                                  {"ms", TimeUnit::kMillis},
-                                                                  {"us", TimeUnit::kMicros},
-                                                                  {"ns", TimeUnit::kNanos}}));
+  replay->add_option("--timestamp-zone", spec.decode.timestamp_zone,
+                     "The time zone of times that have none, such as Europe/Berlin.");
+  const auto choice = [replay](const char* name, auto* value, auto names, const char* help,
+                               const char* unless_given) {
+    replay->add_option(name, *value, help)
+        ->transform(CLI::CheckedTransformer(std::move(names)))
+        ->default_str(unless_given);
+  };
+  choice("--timestamp-unit", &spec.decode.timestamp_unit,
+         std::map<std::string, TimeUnit>{{"s", TimeUnit::kSeconds},
+                                         {"ms", TimeUnit::kMillis},
+                                         {"us", TimeUnit::kMicros},
+                                         {"ns", TimeUnit::kNanos}},
+         "The unit of timestamps that are numbers: s, ms, us or ns.", "ms");
+  choice("--detection-ids", &spec.decode.detection_ids,
+         std::map<std::string, DetectionIds>{{"integer", DetectionIds::kInteger},
+                                             {"any", DetectionIds::kAny}},
+         "What a detection_oid may be: an integer, or any text.", "any");
+  choice("--decoding", &spec.decode.version,
+         std::map<std::string, Decoding>{{"1", Decoding::kFirst}, {"2", Decoding::kSecond}},
+         "The version of the rules by which messages and times are read: 1 or 2.", "2");
+  choice(
+      "--item-names", &spec.decode.item_names,
+      std::map<std::string, ItemNames>{{"as_sent", ItemNames::kAsSent}, {"nfc", ItemNames::kNfc}},
+      "as_sent, or nfc: in Unicode's normalization form C.", "as_sent");
   replay->add_flag_callback(
       "--identity-camera", [options] { options->spec.identity = Identity::kCameraAndDetection; },
       "Identify detections by camera and detection_oid, not by detection_oid alone.");
