@@ -7,17 +7,17 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <set>
 #include <system_error>
-#include <thread>
 #include <utility>
 
 #include "base/files.h"
+#include "connectors/storage/at_once.h"
+#include "connectors/storage/storage_path.h"
 
 namespace sightline {
 namespace {
@@ -29,23 +29,6 @@ constexpr size_t kThreadsMax = 16;
 // The files that PutAll() keeps open at once: far below the usual limit on open files.
 constexpr size_t kFilesAtOnce = 256;
 
-Status BadPath(std::string_view path, std::string_view why) {
-  return Status::Stop(fmt::format("path '{}' is refused: {}", path, why));
-}
-
-// Checks the path's text: it must be relative, and every component must be a name.
-Status CheckText(std::string_view path) {
-  if (path.find('\0') != std::string_view::npos) return BadPath(path, "it contains a zero byte");
-  for (size_t start = 0; start <= path.size();) {
-    const size_t end = std::min(path.find('/', start), path.size());
-    const std::string_view component = path.substr(start, end - start);
-    if (component.empty() || component == "." || component == "..")
-      return BadPath(path, "it must be relative, without empty components, '.' and '..'");
-    start = end + 1;
-  }
-  return Status::Ok();
-}
-
 // Creates the root and its parents, and makes their names durable.
 Status MakeRoot(const fs::path& root) {
   std::error_code error;
@@ -54,13 +37,6 @@ Status MakeRoot(const fs::path& root) {
   fs::create_directory(root, error);
   if (error) return SystemError(error.value(), "make the directory", root);
   return SyncDirectory(root.has_parent_path() ? root.parent_path() : fs::path("."));
-}
-
-// Divides a path into that of its directory, which may be empty, and its name.
-std::pair<std::string_view, std::string> Divide(std::string_view path) {
-  const size_t slash = path.rfind('/');
-  if (slash == std::string_view::npos) return {"", std::string(path)};
-  return {path.substr(0, slash), std::string(path.substr(slash + 1))};
 }
 
 // The directory at `path` below `root`, which may be the root itself.
@@ -74,30 +50,9 @@ Status SyncFileSystem(int fd, const fs::path& path) {
   return syncfs(fd) == 0 ? Status::Ok() : SystemError(errno, "sync the file system of", path);
 }
 
-// Calls `action` for 0 to count - 1 on several threads. The first failure ends it.
-Status ForEachAtOnce(size_t count, const std::function<Status(size_t)>& action) {
-  std::atomic<size_t> next = 0;
-  std::mutex mutex;
-  Status first = Status::Ok();
-  const auto work = [&] {
-    for (size_t i; (i = next++) < count;) {
-      Status status = action(i);
-      if (status.ok()) continue;
-      const std::lock_guard lock(mutex);
-      if (first.ok()) first = std::move(status);
-      next = count;
-    }
-  };
-  std::vector<std::jthread> threads;
-  for (size_t i = 1; i < std::min(count, kThreadsMax); ++i) threads.emplace_back(work);
-  work();
-  threads.clear();
-  return first;
-}
-
 Status SyncDirectories(const OpenDirectoryPtr& root, const std::set<std::string>& directories) {
   const std::vector<std::string> all(directories.begin(), directories.end());
-  return ForEachAtOnce(all.size(), [&](size_t i) -> Status {
+  return ForEachAtOnce(all.size(), kThreadsMax, [&](size_t i) -> Status {
     const Result<OpenDirectoryPtr> directory =
         all[i].empty() ? Result<OpenDirectoryPtr>(root) : root->Find(all[i]);
     if (!directory.ok()) return directory.status();
@@ -238,7 +193,7 @@ Result<OpenDirectoryPtr> LocalStorage::Root(bool make) {
 
 bool LocalStorage::HasMark(const OpenDirectory& root) const {
   if (!mark_) return false;
-  const auto [path, name] = Divide(mark_->path);
+  const auto [path, name] = DivideStoragePath(mark_->path);
   const Result<OpenDirectoryPtr> directory = root.Find(path);
   if (!directory.ok() || directory.value() == nullptr) return false;
   const File file(openat(directory.value()->fd(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
@@ -249,10 +204,10 @@ bool LocalStorage::HasMark(const OpenDirectory& root) const {
 }
 
 Result<LocalStorage::Place> LocalStorage::Find(std::string_view path) {
-  RETURN_IF_ERROR(CheckText(path));
+  RETURN_IF_ERROR(CheckStoragePath(path));
   const Result<OpenDirectoryPtr> root = Root(/*make=*/false);
   if (!root.ok()) return root.status();
-  auto [directory, name] = Divide(path);
+  auto [directory, name] = DivideStoragePath(path);
   if (root.value() == nullptr || directory.empty()) return Place{root.value(), std::move(name)};
   Result<OpenDirectoryPtr> found = root.value()->Find(directory);
   if (!found.ok()) return found.status();
@@ -273,11 +228,11 @@ Result<std::optional<std::string>> LocalStorage::Read(std::string_view path, Byt
 }
 
 Result<PutOutcome> LocalStorage::Put(std::string_view path, std::string_view bytes, PutMode mode) {
-  RETURN_IF_ERROR(CheckText(path));
+  RETURN_IF_ERROR(CheckStoragePath(path));
   const Result<OpenDirectoryPtr> root = Root(/*make=*/true);
   if (!root.ok()) return root.status();
   const Result<OpenDirectoryPtr> directory =
-      MakeBelow(root.value(), Divide(path).first,
+      MakeBelow(root.value(), DivideStoragePath(path).first,
                 [](const std::string&, const OpenDirectory& changed) { return changed.Sync(); });
   if (!directory.ok()) return directory.status();
   PendingFile file(root.value(), path);
@@ -322,8 +277,8 @@ Status LocalStorage::PutSome(std::span<const NewFile> files) {
   };
   std::vector<std::unique_ptr<PendingFile>> puts;
   for (const NewFile& file : files) {
-    RETURN_IF_ERROR(CheckText(file.path));
-    const std::string_view in = Divide(file.path).first;
+    RETURN_IF_ERROR(CheckStoragePath(file.path));
+    const std::string_view in = DivideStoragePath(file.path).first;
     if (changed.emplace(in).second) {
       const Result<OpenDirectoryPtr> directory = MakeBelow(root.value(), in, note);
       if (!directory.ok()) return directory.status();
@@ -334,14 +289,15 @@ Status LocalStorage::PutSome(std::span<const NewFile> files) {
   const bool many = files.size() > kThreadsMax;
   // The contents must be durable before any name is: a crash must not leave a name on an empty
   // file.
-  RETURN_IF_ERROR(many ? SyncFileSystem(puts[0]->fd(), root_)
-                       : ForEachAtOnce(puts.size(), [&](size_t i) { return puts[i]->Sync(); }));
+  RETURN_IF_ERROR(
+      many ? SyncFileSystem(puts[0]->fd(), root_)
+           : ForEachAtOnce(puts.size(), kThreadsMax, [&](size_t i) { return puts[i]->Sync(); }));
   for (const auto& put : puts) RETURN_IF_ERROR(put->Rename());
   return many ? SyncFileSystem(puts[0]->fd(), root_) : SyncDirectories(root.value(), changed);
 }
 
 Result<std::vector<FileInfo>> LocalStorage::List(std::string_view directory) {
-  RETURN_IF_ERROR(CheckText(directory));
+  RETURN_IF_ERROR(CheckStoragePath(directory));
   const Result<OpenDirectoryPtr> root = Root(/*make=*/false);
   if (!root.ok()) return root.status();
   std::vector<FileInfo> files;
