@@ -1,9 +1,9 @@
-// Storage: the port to a store of files - a local disk, later HDFS and S3 - as the lake needs it.
+// Storage: the port to a store of files - a local disk, HDFS - as the lake needs it.
 //
 // Paths are relative to the storage's root, separated by '/', without empty components, "." and
 // "..". Every method is thread-safe, and several processes may use one storage at once. A file
 // exists completely or not at all, and what a successful Put() wrote survives a crash of the
-// machine.
+// machine. A list shows every finished put: a store that lists late is not supported.
 //
 // Errors: kRetry: nothing happened; try again later (a full disk, an unreachable server). kRebuild,
 // of Put() only: it is unknown whether the file exists, or lasts; read it and call Confirm().

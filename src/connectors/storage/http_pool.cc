@@ -1,0 +1,144 @@
+#include "connectors/storage/http_pool.h"
+
+#include <curl/curl.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+#include <mutex>
+#include <utility>
+
+namespace sightline {
+namespace {
+
+// Handles that wait for the next exchange, each with its connections.
+constexpr size_t kIdleMax = 32;
+constexpr long kBytesPerSecondMin = 1'000;  // NOLINT: libcurl's type
+
+using Handle = std::unique_ptr<CURL, decltype(&curl_easy_cleanup)>;
+
+size_t Append(char* data, size_t size, size_t count, void* to) {
+  static_cast<std::string*>(to)->append(data, size * count);
+  return size * count;
+}
+
+// Failures before a byte of the request can have left.
+bool NothingSent(CURLcode code) {
+  return code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_COULDNT_CONNECT ||
+         code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE ||
+         code == CURLE_SSL_CONNECT_ERROR || code == CURLE_URL_MALFORMAT ||
+         code == CURLE_UNSUPPORTED_PROTOCOL;
+}
+
+class CurlPool final : public HttpPool {
+ public:
+  explicit CurlPool(const HttpPoolOptions& options)
+      : options_(options), headers_(nullptr, &curl_slist_free_all) {
+    // HttpFS wants the type. Without "Expect", a large body does not wait for a permission that not
+    // every server gives.
+    curl_slist* const type = curl_slist_append(nullptr, "Content-Type: application/octet-stream");
+    headers_.reset(curl_slist_append(type, "Expect:"));
+  }
+
+  HttpAnswer Send(const HttpRequest& request) override {
+    Handle handle = Take();
+    if (handle == nullptr) return {.error = "libcurl has no memory", .connected = false};
+    CURL* const curl = handle.get();
+    HttpAnswer answer;
+    char error[CURL_ERROR_SIZE] = {};
+    Configure(curl, request);
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, error);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, &answer.body);
+    const CURLcode code = curl_easy_perform(curl);
+    if (code == CURLE_OK) {
+      long status = 0;  // NOLINT: libcurl's type
+      const char* location = nullptr;
+      curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+      curl_easy_getinfo(curl, CURLINFO_REDIRECT_URL, &location);
+      answer.status = static_cast<int32_t>(status);
+      if (location != nullptr) answer.location = location;
+    } else {
+      answer.body.clear();
+      answer.error = error[0] != '\0' ? error : curl_easy_strerror(code);
+      answer.connected = !NothingSent(code);
+    }
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, nullptr);
+    Give(std::move(handle));
+    return answer;
+  }
+
+ private:
+  Handle Take() {
+    const std::lock_guard lock(mutex_);
+    if (idle_.empty()) return {curl_easy_init(), &curl_easy_cleanup};
+    Handle handle = std::move(idle_.back());
+    idle_.pop_back();
+    return handle;
+  }
+  void Give(Handle handle) {
+    const std::lock_guard lock(mutex_);
+    if (idle_.size() < kIdleMax) idle_.push_back(std::move(handle));
+  }
+
+  void Configure(CURL* curl, const HttpRequest& request) const {
+    curl_easy_reset(curl);
+    curl_easy_setopt(curl, CURLOPT_URL, request.url.c_str());
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    if (request.method == HttpMethod::kPut) {
+      curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE,
+                       static_cast<curl_off_t>(request.body.size()));
+      curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request.body.empty() ? "" : request.body.data());
+      curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, "PUT");
+    }
+    if (request.method == HttpMethod::kDelete)
+      curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, "DELETE");
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers_.get());
+    curl_easy_setopt(curl, CURLOPT_USERAGENT, "sightline");
+    curl_easy_setopt(curl, CURLOPT_PROXY, "");
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);  // libcurl must not change the process's signals
+    curl_easy_setopt(curl, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, Count(options_.connect_timeout));
+    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, kBytesPerSecondMin);
+    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, std::max(1L, Count(options_.timeout) / 1'000));
+    if (!options_.ca_file.empty()) curl_easy_setopt(curl, CURLOPT_CAINFO, options_.ca_file.c_str());
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, &Append);
+  }
+
+  static long Count(std::chrono::milliseconds length) {  // NOLINT: libcurl's type
+    return static_cast<long>(length.count());            // NOLINT: the same
+  }
+
+  const HttpPoolOptions options_;
+  std::unique_ptr<curl_slist, decltype(&curl_slist_free_all)> headers_;
+  std::mutex mutex_;
+  std::vector<Handle> idle_;  // under mutex_
+};
+
+}  // namespace
+
+Result<std::unique_ptr<HttpPool>> HttpPool::Create(const HttpPoolOptions& options) {
+  static const CURLcode global = curl_global_init(CURL_GLOBAL_DEFAULT);
+  if (global != CURLE_OK) return Status::Stop("libcurl cannot be initialised");
+  return std::unique_ptr<HttpPool>(std::make_unique<CurlPool>(options));
+}
+
+std::string UrlEncoded(std::string_view text) {
+  std::string encoded;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (std::isalnum(byte) != 0 || std::string_view("-._~").find(c) != std::string_view::npos)
+      encoded += c;
+    else
+      encoded += fmt::format("%{:02X}", byte);
+  }
+  return encoded;
+}
+
+std::string HostOf(std::string_view url) {
+  const size_t scheme = url.find("://");
+  if (scheme == std::string_view::npos) return std::string(url);
+  const std::string_view rest = url.substr(scheme + 3);
+  return std::string(rest.substr(0, rest.find_first_of("/?#")));
+}
+
+}  // namespace sightline

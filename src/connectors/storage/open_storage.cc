@@ -1,0 +1,48 @@
+#include "connectors/storage/open_storage.h"
+
+#include <fmt/format.h>
+
+#include <string_view>
+
+#include "connectors/storage/local_storage.h"
+#include "connectors/storage/storage_path.h"
+#include "connectors/storage/webhdfs_storage.h"
+
+namespace sightline {
+namespace {
+
+Status BadUrl(const std::string& url, std::string_view why) {
+  return Status::Stop(fmt::format("storage '{}' is refused: {}", url, why));
+}
+
+Result<std::unique_ptr<Storage>> OpenHdfs(const std::string& url, const StorageOptions& options) {
+  const std::string rest = url.substr(std::string_view("hdfs://").size());
+  const size_t slash = rest.find('/');
+  const std::string name = rest.substr(0, slash);
+  std::string root = slash == std::string::npos ? "" : rest.substr(slash);
+  while (root.ends_with('/')) root.pop_back();
+  if (name.empty() || root.empty()) return BadUrl(url, "write it as hdfs://NAME/path");
+  RETURN_IF_ERROR(CheckStoragePath(root.substr(1)));
+  const auto found = options.hdfs.find(name);
+  if (found == options.hdfs.end())
+    return BadUrl(url, fmt::format("the configuration does not say where WebHDFS is: add a section "
+                                   "[hdfs.{}] with namenodes = [\"https://HOST:9871\", ...]",
+                                   name));
+  return WebHdfsStorage::Create(name, root, found->second);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Storage>> OpenStorage(const std::string& url,
+                                             const StorageOptions& options) {
+  if (url.empty()) return BadUrl(url, "it is empty");
+  if (url.starts_with("hdfs://")) return OpenHdfs(url, options);
+  if (url.starts_with("file:///"))
+    return std::unique_ptr<Storage>(
+        std::make_unique<LocalStorage>(url.substr(std::string_view("file://").size())));
+  if (url.find("://") != std::string::npos)
+    return BadUrl(url, "it must be a path, file:///path or hdfs://NAME/path");
+  return std::unique_ptr<Storage>(std::make_unique<LocalStorage>(url));
+}
+
+}  // namespace sightline

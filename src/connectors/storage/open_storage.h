@@ -1,0 +1,23 @@
+// OpenStorage: the storage at a URL. The only function that names the implementations.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "base/status.h"
+#include "connectors/storage/hdfs_options.h"
+#include "connectors/storage/storage.h"
+
+namespace sightline {
+
+struct StorageOptions {
+  std::map<std::string, HdfsOptions> hdfs;  // by the NAME of hdfs://NAME/path
+};
+
+// `url` is a path, file:///path or hdfs://NAME/path. Nothing is read or made yet: a place that does
+// not exist is empty, and is created with its first file. kStop if the URL or the options cannot be
+// right.
+Result<std::unique_ptr<Storage>> OpenStorage(const std::string& url, const StorageOptions& options);
+
+}  // namespace sightline

@@ -1,0 +1,48 @@
+#include "connectors/storage/open_storage.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace sightline {
+namespace {
+
+using testing::HasSubstr;
+
+const StorageOptions kOptions{
+    .hdfs = {{"prod", {.namenodes = {"https://nn1:9871"}}},
+             {"none", {}},
+             {"ftp", {.namenodes = {"nn1:9871"}}},
+             {"slash", {.namenodes = {"http://nn1"}, .base_path = "/webhdfs/v1/"}},
+             {"mode", {.namenodes = {"http://nn1"}, .directory_mode = "rwx"}}}};
+
+TEST(OpenStorage, OpensWhatItKnows) {
+  for (const char* url :
+       {"/srv/lake", "lake", "file:///srv/lake", "hdfs://prod/lake", "hdfs://prod/a/lake/"})
+    EXPECT_TRUE(OpenStorage(url, kOptions).ok()) << url;
+}
+
+TEST(OpenStorage, SaysWhatIsWrong) {
+  struct Case {
+    const char *url, *why;
+  };
+  for (const Case& one : std::vector<Case>{{"", "empty"},
+                                           {"s3://bucket/lake", "must be a path"},
+                                           {"file://host/lake", "must be a path"},
+                                           {"hdfs://prod", "hdfs://NAME/path"},
+                                           {"hdfs://prod/", "hdfs://NAME/path"},
+                                           {"hdfs:///lake", "hdfs://NAME/path"},
+                                           {"hdfs://prod/a/../lake", "'..'"},
+                                           {"hdfs://other/lake", "[hdfs.other] with namenodes"},
+                                           {"hdfs://nn1:8020/lake", "[hdfs.nn1:8020]"},
+                                           {"hdfs://none/lake", "set namenodes"},
+                                           {"hdfs://ftp/lake", "'nn1:9871'"},
+                                           {"hdfs://slash/lake", "base_path"},
+                                           {"hdfs://mode/lake", "'rwx' is not a mode"}}) {
+    const auto opened = OpenStorage(one.url, kOptions);
+    EXPECT_EQ(opened.status().code(), StatusCode::kStop) << one.url;
+    EXPECT_THAT(opened.status().message(), HasSubstr(one.why));
+  }
+}
+
+}  // namespace
+}  // namespace sightline

@@ -1,0 +1,395 @@
+#include "connectors/storage/webhdfs_storage.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+#include <optional>
+#include <random>
+#include <thread>
+#include <utility>
+
+#include "connectors/storage/at_once.h"
+#include "connectors/storage/storage_path.h"
+
+namespace sightline {
+namespace {
+
+using Kind = HdfsVerdict::Kind;
+using SteadyClock = std::chrono::steady_clock;
+
+// More temporary files than this are left to the vacuum.
+constexpr size_t kLeftMax = 1'000;
+// Of these, a put deletes so many.
+constexpr size_t kDiscardedMax = 16;
+constexpr size_t kDirectoriesMax = 10'000;
+constexpr size_t kListsAtOnce = 8;
+
+std::minstd_rand& Random() {
+  thread_local std::minstd_rand random(std::random_device{}());
+  return random;
+}
+
+// No other attempt of any process on any machine uses it.
+std::string UniqueName() {
+  std::random_device random;
+  return fmt::format("{}{:08x}{:08x}{:08x}{:08x}", Storage::kPutPrefix, random(), random(),
+                     random(), random());
+}
+
+std::string EncodedPath(std::string_view path) {
+  std::string encoded;
+  for (size_t start = 0; start <= path.size();) {
+    const size_t end = std::min(path.find('/', start), path.size());
+    if (start > 0) encoded += '/';
+    encoded += UrlEncoded(path.substr(start, end - start));
+    start = end + 1;
+  }
+  return encoded;
+}
+
+std::string Joined(std::string_view directory, std::string_view name) {
+  if (directory.empty()) return std::string(name);
+  return fmt::format("{}/{}", directory, name);
+}
+
+std::string HostWithoutPort(const std::string& host) {
+  return host.substr(0, host.rfind(':') == std::string::npos ? host.size() : host.rfind(':'));
+}
+
+bool IsMode(std::string_view mode) {
+  return mode.size() <= 4 && mode.find_first_not_of("01234567") == std::string_view::npos;
+}
+
+std::string Permission(const std::string& mode) {
+  return mode.empty() ? "" : "&permission=" + mode;
+}
+
+Status CheckOptions(const std::string& name, const HdfsOptions& options) {
+  const auto refuse = [&name](std::string_view why) {
+    return Status::Stop(fmt::format("[hdfs.{}] is not valid: {}", name, why));
+  };
+  if (options.namenodes.empty())
+    return refuse(R"(set namenodes = ["https://HOST:9871", ...], where WebHDFS is)");
+  for (const std::string& url : options.namenodes)
+    if (!url.starts_with("http://") && !url.starts_with("https://"))
+      return refuse(fmt::format("namenodes has '{}': it must begin with http:// or https://", url));
+  if (!options.base_path.starts_with('/') || options.base_path.ends_with('/'))
+    return refuse("base_path must begin with '/' and not end with it");
+  for (const std::string& mode : {options.directory_mode, options.file_mode})
+    if (!IsMode(mode))
+      return refuse(fmt::format("'{}' is not a mode: write it in octal, as 770", mode));
+  return Status::Ok();
+}
+
+// The first line of the file; nothing without one.
+Result<std::string> ReadToken(const std::string& path) {
+  std::ifstream file(path);
+  std::string token;
+  if (!std::getline(file, token) || token.empty())
+    return Status::Stop(
+        fmt::format("token_file '{}' has no delegation token: put one into it", path));
+  return token;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Storage>> WebHdfsStorage::Create(const std::string& name,
+                                                        const std::string& root,
+                                                        const HdfsOptions& options) {
+  RETURN_IF_ERROR(CheckOptions(name, options));
+  Result<std::unique_ptr<HttpPool>> http =
+      HttpPool::Create({.connect_timeout = options.connect_timeout,
+                        .timeout = options.timeout,
+                        .ca_file = options.ca_file});
+  if (!http.ok()) return http.status();
+  return std::unique_ptr<Storage>(new WebHdfsStorage(fmt::format("hdfs://{}{}", name, root), root,
+                                                     options, std::move(http).value()));
+}
+
+WebHdfsStorage::WebHdfsStorage(std::string url, std::string root, const HdfsOptions& options,
+                               std::unique_ptr<HttpPool> http)
+    : url_(std::move(url)), root_(std::move(root)), options_(options), http_(std::move(http)) {}
+
+std::string WebHdfsStorage::UrlOf(const Request& request, size_t namenode) const {
+  std::string_view server = options_.namenodes[namenode];
+  while (server.ends_with('/')) server.remove_suffix(1);
+  std::string url =
+      fmt::format("{}{}{}?op={}{}", server, options_.base_path,
+                  EncodedPath(Joined(root_, request.path)), request.operation, request.parameters);
+  if (options_.token_file.empty() && !options_.user.empty())
+    url += "&user.name=" + UrlEncoded(options_.user);
+  return url;
+}
+
+WebHdfsStorage::Reply WebHdfsStorage::AskOnce(const Request& request,
+                                              const std::string& excluded_datanode) {
+  std::string url = UrlOf(request, namenode_);
+  Reply reply{.host = HostOf(url)};
+  if (!excluded_datanode.empty()) url += "&excludedatanodes=" + UrlEncoded(excluded_datanode);
+  if (!options_.token_file.empty()) {
+    const Result<std::string> token = ReadToken(options_.token_file);
+    if (!token.ok()) {
+      reply.verdict = {Kind::kFailed, StatusCode::kStop, token.status().message()};
+      return reply;
+    }
+    url += "&delegation=" + UrlEncoded(token.value());
+  }
+  HttpAnswer answer = http_->Send({.method = request.method, .url = std::move(url)});
+  if (answer.status == 307 && !answer.location.empty()) {
+    reply.host = HostOf(answer.location);
+    reply.is_from_namenode = false;
+    answer = http_->Send({.method = request.method, .url = answer.location, .body = request.body});
+  } else if (request.operation == "CREATE" && (answer.status == 200 || answer.status == 201)) {
+    reply.verdict = {Kind::kFailed, StatusCode::kStop,
+                     fmt::format("HTTP {} and no redirect, so nothing was written; check that "
+                                 "namenodes and base_path lead to WebHDFS",
+                                 answer.status)};
+    return reply;
+  }
+  reply.verdict = JudgeHdfsAnswer(answer);
+  reply.body = std::move(answer.body);
+  return reply;
+}
+
+WebHdfsStorage::Reply WebHdfsStorage::Ask(const std::function<Request()>& next) {
+  const auto give_up = SteadyClock::now() + options_.call_time_max;
+  const size_t count = options_.namenodes.size();
+  std::chrono::milliseconds pause = options_.backoff_min;
+  std::string excluded;
+  bool may_be_done = false;
+  for (int32_t attempt = 1;; ++attempt) {
+    size_t namenode = namenode_;
+    Reply reply = AskOnce(next(), excluded);
+    may_be_done |= reply.verdict.may_be_done;
+    reply.verdict.may_be_done = may_be_done;
+    if (reply.verdict.kind != Kind::kAgain || attempt >= options_.attempts_max ||
+        SteadyClock::now() >= give_up)
+      return reply;
+    if (reply.is_from_namenode) namenode_.compare_exchange_strong(namenode, (namenode + 1) % count);
+    // Another DataNode at the next attempt, and any at the one after it: there may be no other.
+    const bool exclude = !reply.is_from_namenode && excluded.empty();
+    excluded = exclude ? HostWithoutPort(reply.host) : "";
+    if (static_cast<size_t>(attempt) % count != 0) continue;  // the other NameNode, at once
+    std::uniform_int_distribution<int64_t> length(pause.count() / 2, pause.count());
+    std::this_thread::sleep_for(std::chrono::milliseconds(length(Random())));
+    pause = std::min(2 * pause, options_.backoff_max);
+  }
+}
+
+WebHdfsStorage::Reply WebHdfsStorage::Ask(const Request& request) {
+  return Ask([&request] { return request; });
+}
+
+Status WebHdfsStorage::Failure(const Reply& reply, std::string_view doing,
+                               std::string_view path) const {
+  std::string message =
+      fmt::format("cannot {} '{}/{}' on {}: {}", doing, url_, path, reply.host, reply.verdict.text);
+  return reply.verdict.code == StatusCode::kStop ? Status::Stop(std::move(message))
+                                                 : Status::Retry(std::move(message));
+}
+
+Result<std::optional<std::string>> WebHdfsStorage::Read(std::string_view path, ByteRange range) {
+  RETURN_IF_ERROR(CheckStoragePath(path));
+  if (range.next <= range.first) {  // the server would take a length of 0 for none
+    const Result<std::optional<FileInfo>> file = Stat(path);
+    if (!file.ok()) return file.status();
+    return file.value() ? std::optional<std::string>("") : std::nullopt;
+  }
+  Request request{.operation = "OPEN", .path = std::string(path)};
+  if (range.first > 0) request.parameters += fmt::format("&offset={}", range.first);
+  if (range.next != INT64_MAX)
+    request.parameters += fmt::format("&length={}", range.next - range.first);
+  Reply reply = Ask(request);
+  if (reply.ok()) return std::optional<std::string>(std::move(reply.body));
+  if (reply.verdict.kind == Kind::kAbsent) return std::optional<std::string>();
+  if (reply.verdict.kind == Kind::kBeyond) return std::optional<std::string>("");
+  return Failure(reply, "read", path);
+}
+
+Result<PutOutcome> WebHdfsStorage::Put(std::string_view path, std::string_view bytes,
+                                       PutMode mode) {
+  RETURN_IF_ERROR(CheckStoragePath(path));
+  const std::string_view directory = DivideStoragePath(path).first;
+  RETURN_IF_ERROR(MakeDirectory(directory));
+  const Result<std::string> temporary = PutTemporary(directory, bytes);
+  if (!temporary.ok()) return temporary.status();
+  DiscardLeft();
+  return Rename(temporary.value(), path, bytes, mode);
+}
+
+Status WebHdfsStorage::MakeDirectory(std::string_view path) {
+  if (options_.directory_mode.empty()) return Status::Ok();  // CREATE makes what is missing
+  const std::string key(path);
+  {
+    const std::lock_guard lock(mutex_);
+    if (directories_.contains(key)) return Status::Ok();
+  }
+  const Reply reply = Ask({.method = HttpMethod::kPut,
+                           .operation = "MKDIRS",
+                           .path = key,
+                           .parameters = Permission(options_.directory_mode)});
+  if (!reply.ok()) return Failure(reply, "make the directory", path);
+  const std::lock_guard lock(mutex_);
+  if (directories_.size() >= kDirectoriesMax) directories_.clear();
+  directories_.insert(key);
+  return Status::Ok();
+}
+
+Result<std::string> WebHdfsStorage::PutTemporary(std::string_view directory,
+                                                 std::string_view bytes) {
+  std::string path;
+  const Reply reply = Ask([&] {
+    if (!path.empty()) Leave(path);
+    path = Joined(directory, UniqueName());
+    return Request{.method = HttpMethod::kPut,
+                   .operation = "CREATE",
+                   .path = path,
+                   .parameters = "&overwrite=false" + Permission(options_.file_mode),
+                   .body = bytes};
+  });
+  if (reply.ok()) return path;
+  Leave(path);
+  return Failure(reply, "create", path);
+}
+
+Result<PutOutcome> WebHdfsStorage::Rename(const std::string& temporary, std::string_view path,
+                                          std::string_view bytes, PutMode mode) {
+  const std::string target = UrlEncoded(Joined(root_, path));
+  const Reply reply =
+      Ask({.method = HttpMethod::kPut,
+           .operation = "RENAME",
+           .path = temporary,
+           .parameters = fmt::format("&destination={}&renameoptions={}", target,
+                                     mode == PutMode::kIfAbsent ? "NONE" : "OVERWRITE")});
+  if (reply.ok() && SaysTrue(reply.body)) return PutOutcome::kWritten;
+  if (reply.verdict.kind == Kind::kAbsent) return ReadBack(path, bytes, mode);
+  // While the temporary file is there, no RENAME of it has taken effect, nor can one afterwards.
+  const bool had_no_effect = Discard(temporary);
+  if (reply.verdict.kind == Kind::kTaken && mode == PutMode::kIfAbsent) return PutOutcome::kTaken;
+  if (reply.ok()) {  // a gateway that does not know the options, and refuses in its own way
+    if (!had_no_effect) return ReadBack(path, bytes, mode);
+    if (mode == PutMode::kIfAbsent) return PutOutcome::kTaken;
+    return Status::Stop(fmt::format(
+        "cannot replace '{}/{}' on {}: this server does not know renameoptions=OVERWRITE; name the "
+        "NameNodes themselves in namenodes",
+        url_, path, reply.host));
+  }
+  Status failure = Failure(reply, "rename to", path);
+  if (had_no_effect || !reply.verdict.may_be_done) return failure;
+  return Status::Rebuild("it is unknown whether the file exists: " + failure.message());
+}
+
+Result<PutOutcome> WebHdfsStorage::ReadBack(std::string_view path, std::string_view bytes,
+                                            PutMode mode) {
+  const Result<std::optional<std::string>> there = ReadWhole(path);
+  if (!there.ok())
+    return Status::Rebuild("it is unknown whether the file exists: " + there.status().message());
+  if (!there.value())
+    return Status::Retry(fmt::format(
+        "cannot put '{}/{}': its temporary file has vanished, perhaps with its directory", url_,
+        path));
+  if (*there.value() == bytes) {
+    const Status lasts = Confirm(path);
+    if (!lasts.ok()) return Status::Rebuild(lasts.message());
+    return PutOutcome::kWritten;
+  }
+  if (mode == PutMode::kIfAbsent) return PutOutcome::kTaken;
+  return Status::Rebuild(
+      fmt::format("'{}/{}' has other bytes than were put: somebody else puts it, too", url_, path));
+}
+
+// A name may be seen before the NameNode's journal has it. The journal keeps the order, so it has
+// the name when it has a later change.
+Status WebHdfsStorage::Confirm(std::string_view path) {
+  const Result<std::string> later = PutTemporary(DivideStoragePath(path).first, "");
+  if (!later.ok()) return later.status();
+  Discard(later.value());
+  return Status::Ok();
+}
+
+bool WebHdfsStorage::Discard(const std::string& temporary) {
+  const Reply reply =
+      AskOnce({.method = HttpMethod::kDelete, .operation = "DELETE", .path = temporary}, "");
+  if (!reply.ok()) Leave(temporary);
+  return reply.ok() && SaysTrue(reply.body);
+}
+
+void WebHdfsStorage::Leave(const std::string& temporary) {
+  const std::lock_guard lock(mutex_);
+  if (left_.size() < kLeftMax) left_.push_back(temporary);
+}
+
+void WebHdfsStorage::DiscardLeft() {
+  std::vector<std::string> some;
+  {
+    const std::lock_guard lock(mutex_);
+    const size_t count = std::min(left_.size(), kDiscardedMax);
+    some.assign(left_.end() - static_cast<std::ptrdiff_t>(count), left_.end());
+    left_.resize(left_.size() - count);
+  }
+  for (const std::string& temporary : some) Discard(temporary);
+}
+
+Status WebHdfsStorage::PutAll(std::span<const NewFile> files) {
+  return ForEachAtOnce(files.size(), static_cast<size_t>(options_.uploads_max), [&](size_t i) {
+    return Put(files[i].path, files[i].bytes, PutMode::kReplace).status();
+  });
+}
+
+// Level by level: WebHDFS lists one directory at a time.
+Result<std::vector<FileInfo>> WebHdfsStorage::List(std::string_view directory) {
+  RETURN_IF_ERROR(CheckStoragePath(directory));
+  std::vector<FileInfo> files;
+  std::vector<std::string> level = {std::string(directory)};
+  while (!level.empty()) {
+    std::mutex mutex;
+    std::vector<std::string> below;
+    const auto list = [&](size_t i) -> Status {
+      const Reply reply = Ask({.operation = "LISTSTATUS", .path = level[i]});
+      if (reply.verdict.kind == Kind::kAbsent) return Status::Ok();
+      if (!reply.ok()) return Failure(reply, "list", level[i]);
+      const Result<std::vector<HdfsFile>> names = ReadHdfsFiles(reply.body);
+      if (!names.ok()) return names.status();
+      const std::lock_guard lock(mutex);
+      for (const HdfsFile& file : names.value()) {
+        if (file.name.empty())
+          return Status::Stop(fmt::format("cannot list '{}/{}': it is a file", url_, level[i]));
+        std::string path = Joined(level[i], file.name);
+        if (file.is_directory)
+          below.push_back(std::move(path));
+        else if (file.is_file)
+          files.push_back({std::move(path), file.size_bytes, file.modified_ms});
+      }
+      return Status::Ok();
+    };
+    RETURN_IF_ERROR(ForEachAtOnce(level.size(), kListsAtOnce, list));
+    level = std::move(below);
+  }
+  std::sort(files.begin(), files.end(),
+            [](const FileInfo& a, const FileInfo& b) { return a.path < b.path; });
+  return files;
+}
+
+Result<std::optional<FileInfo>> WebHdfsStorage::Stat(std::string_view path) {
+  RETURN_IF_ERROR(CheckStoragePath(path));
+  const Reply reply = Ask({.operation = "GETFILESTATUS", .path = std::string(path)});
+  if (reply.verdict.kind == Kind::kAbsent) return std::optional<FileInfo>();
+  if (!reply.ok()) return Failure(reply, "look at", path);
+  const Result<std::vector<HdfsFile>> files = ReadHdfsFiles(reply.body);
+  if (!files.ok()) return files.status();
+  if (files.value().empty() || !files.value()[0].is_file) return std::optional<FileInfo>();
+  const HdfsFile& file = files.value()[0];
+  return std::optional<FileInfo>({std::string(path), file.size_bytes, file.modified_ms});
+}
+
+Status WebHdfsStorage::Delete(std::string_view path) {
+  RETURN_IF_ERROR(CheckStoragePath(path));
+  const Reply reply =
+      Ask({.method = HttpMethod::kDelete, .operation = "DELETE", .path = std::string(path)});
+  if (reply.ok() || reply.verdict.kind == Kind::kAbsent) return Status::Ok();
+  return Failure(reply, "delete", path);
+}
+
+}  // namespace sightline
