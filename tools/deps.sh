@@ -7,8 +7,8 @@
 #
 # Debian packages are installed with apt (as root or through sudo). Everything else is pinned by
 # hash and goes into the tree: .deps/arrow (Arrow C++), .deps/duckdb, .deps/librdkafka,
-# .deps/kafka (the broker of the tests), .deps/venv (Python), tests/browser/node_modules. The proxies
-# of the tests are Debian's, unpacked into .deps/proxies.
+# .deps/kafka and .deps/hdfs (the servers of the tests), .deps/venv (Python),
+# tests/browser/node_modules. The proxies of the tests are Debian's, unpacked into .deps/proxies.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -232,22 +232,23 @@ install_librdkafka() {
   printf '%s\n' "$stamp" >.deps/librdkafka/stamp
 }
 
-# Installs the Kafka broker that the tests start, from Maven: exactly the files of SHA256SUMS.
-install_kafka() {
+# install_from_maven WHAT INTO FROM: installs a server that the tests start, with Maven: exactly the files
+# that FROM/SHA256SUMS lists go into .deps/INTO/libs.
+install_from_maven() {
   local stamp
-  stamp=$(cat tools/kafka-broker/pom.xml tools/kafka-broker/SHA256SUMS | sha256sum)
-  [ "$(cat .deps/kafka/stamp 2>/dev/null)" != "$stamp" ] || return 0
-  echo "deps: Kafka into .deps/kafka"
-  rm -rf .deps/kafka
-  mkdir -p .deps/kafka
-  retry mvn --quiet --batch-mode --file tools/kafka-broker/pom.xml dependency:copy-dependencies \
-    -DincludeScope=runtime -DoutputDirectory="$PWD/.deps/kafka/libs" ||
-    fail "Maven could not fetch the artifacts of tools/kafka-broker/pom.xml: see above"
-  (cd .deps/kafka/libs && sha256sum --check --quiet --strict ../../../tools/kafka-broker/SHA256SUMS) >&2 ||
-    fail "the files of Kafka are not the pinned ones: their hashes differ"
-  [ "$(find .deps/kafka/libs -type f | wc -l)" = "$(wc -l <tools/kafka-broker/SHA256SUMS)" ] ||
-    fail ".deps/kafka/libs has files that tools/kafka-broker/SHA256SUMS does not list"
-  printf '%s\n' "$stamp" >.deps/kafka/stamp
+  stamp=$(cat "$3/pom.xml" "$3/SHA256SUMS" | sha256sum)
+  [ "$(cat ".deps/$2/stamp" 2>/dev/null)" != "$stamp" ] || return 0
+  echo "deps: $1 into .deps/$2"
+  rm -rf ".deps/$2"
+  mkdir -p ".deps/$2"
+  retry mvn --quiet --batch-mode --file "$3/pom.xml" dependency:copy-dependencies \
+    -DincludeScope=runtime -DoutputDirectory="$PWD/.deps/$2/libs" ||
+    fail "Maven could not fetch the artifacts of $3/pom.xml: see above"
+  (cd ".deps/$2/libs" && sha256sum --check --quiet --strict "../../../$3/SHA256SUMS") >&2 ||
+    fail "the files of $1 are not the pinned ones: their hashes differ"
+  [ "$(find ".deps/$2/libs" -type f | wc -l)" = "$(wc -l <"$3/SHA256SUMS")" ] ||
+    fail ".deps/$2/libs has files that $3/SHA256SUMS does not list"
+  printf '%s\n' "$stamp" >".deps/$2/stamp"
 }
 
 # Unpacks the proxies that the tests put in front of Sightline, from Debian's packages. Installed, they
@@ -277,7 +278,8 @@ install_duckdb
 install_arrow
 install_librdkafka
 if [ "$tier" = test ]; then
-  install_kafka
+  install_from_maven Kafka kafka tools/kafka-broker
+  install_from_maven HDFS hdfs tools/hdfs-server
   install_proxies
   install_python
   install_node tests/browser

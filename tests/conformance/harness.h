@@ -11,6 +11,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "connectors/storage/storage.h"
 #include "engine/checkpoint_store.h"
 #include "engine/sink.h"
 #include "engine/source.h"
@@ -60,6 +61,13 @@ class StoreHarness {
   virtual std::unique_ptr<CheckpointStore> Open() = 0;
 };
 
+// A place without files.
+class StorageHarness {
+ public:
+  virtual ~StorageHarness() = default;
+  virtual std::unique_ptr<Storage> Open() = 0;
+};
+
 template <typename Harness>
 struct Implementation {
   std::string name;
@@ -86,9 +94,10 @@ auto Ask(const Call& call) {
   }
 }
 
-// The implementations that a program of the suites tests: implementations.cc, kafka.cc.
+// The implementations that a program of the suites tests: implementations.cc, kafka.cc, hdfs.cc.
 std::vector<Implementation<SourceHarness>> Sources();
 std::vector<Implementation<SinkHarness>> Sinks();
+std::vector<Implementation<StorageHarness>> Storages();
 
 std::unique_ptr<SourceHarness> MakeMemorySource();
 std::unique_ptr<SinkHarness> MakeMemorySink();
@@ -100,5 +109,8 @@ std::unique_ptr<SinkHarness> MakeEmbeddedSink();
 // One sink per table. Together they store what a segment contains, except the dead letters.
 std::unique_ptr<SinkHarness> MakeLakeIncrementsSink();
 std::unique_ptr<SinkHarness> MakeLakeLedgerSink();
+std::unique_ptr<StorageHarness> MakeLocalStorage();
+// Local storage that is slow, refuses, tears what it writes and loses its answers.
+std::unique_ptr<StorageHarness> MakeFaultyStorage();
 
 }  // namespace sightline::conformance

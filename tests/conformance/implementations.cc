@@ -16,4 +16,8 @@ std::vector<Implementation<SinkHarness>> Sinks() {
           {"lake_ledger", MakeLakeLedgerSink}};
 }
 
+std::vector<Implementation<StorageHarness>> Storages() {
+  return {{"local", MakeLocalStorage}, {"faulty", MakeFaultyStorage}};
+}
+
 }  // namespace sightline::conformance

@@ -13,10 +13,11 @@ import tempfile
 import time
 
 from brokers import SharedKafka
+from hdfs import SharedHdfs
 from server import Failure
 from shared import START_S, SharedServer, locked, process_id, users, write_state
 
-SERVERS: dict[str, type[SharedServer]] = {"kafka": SharedKafka}
+SERVERS: dict[str, type[SharedServer]] = {"kafka": SharedKafka, "hdfs": SharedHdfs}
 
 
 def keep(name: str, folder: pathlib.Path, session: str) -> None:
