@@ -15,6 +15,7 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import time
 import urllib.parse
@@ -117,6 +118,7 @@ class Node:
         self.folder = hdfs.test.folder / name
         self.log = hdfs.test.folder / f"{name}.log"
         self.process: subprocess.Popen | None = None
+        self.http_port: int | None = None  # of a DataNode
         conf = self.folder / "conf"
         for web in ("hdfs", "datanode"):
             (conf / "webapps" / web / "WEB-INF").mkdir(parents=True)
@@ -152,15 +154,14 @@ class Node:
             end = self.log.read_text(errors="replace")[-3000:]
             raise Failure(f"the HDFS {self.name} ended with {self.process.returncode}: {end}")
 
+    def answers(self) -> bool:
+        """A DataNode over HTTP. The NameNode thinks that one lives for some time after its end."""
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.http_port)) == 0
+
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
-
-    def pause(self) -> None:
-        os.kill(self.process.pid, signal.SIGSTOP)
-
-    def go_on(self) -> None:
-        os.kill(self.process.pid, signal.SIGCONT)
 
 
 def _write_settings(path: pathlib.Path, settings: dict[str, object]) -> None:
@@ -257,18 +258,23 @@ class Hdfs(WebHdfs):
         self.namenode = Node(self, "namenode", "namenode", {
             **common, "dfs.namenode.name.dir": f"file://{test.folder}/namenode/data",
             "dfs.namenode.edits.noeditlogchannelflush": "true"})
-        self.datanodes = [Node(self, "datanode", f"datanode{number}", {
-            **common, "dfs.datanode.data.dir": f"file://{test.folder}/datanode{number}/data",
-            "dfs.datanode.address": f"127.0.0.1:{free_port()}",
-            "dfs.datanode.http.address": f"127.0.0.1:{free_port()}",
-            "dfs.datanode.ipc.address": f"127.0.0.1:{free_port()}", "dfs.datanode.hostname": "127.0.0.1"})
-            for number in range(1, datanodes + 1)]
+        self.datanodes = [self._datanode(number, common) for number in range(1, datanodes + 1)]
         self._format()
         for node in (self.namenode, *self.datanodes):
             node.start()
         if wait:
             self.wait()
             test.note(f"HDFS ready in {time.monotonic() - begin:.1f} s")
+
+    def _datanode(self, number: int, common: dict[str, object]) -> Node:
+        http_port = free_port()
+        node = Node(self, "datanode", f"datanode{number}", {
+            **common, "dfs.datanode.data.dir": f"file://{self.test.folder}/datanode{number}/data",
+            "dfs.datanode.address": f"127.0.0.1:{free_port()}",
+            "dfs.datanode.http.address": f"127.0.0.1:{http_port}",
+            "dfs.datanode.ipc.address": f"127.0.0.1:{free_port()}", "dfs.datanode.hostname": "127.0.0.1"})
+        node.http_port = http_port
+        return node
 
     def _format(self) -> None:
         data = self.namenode.folder / "data"
@@ -285,7 +291,7 @@ class Hdfs(WebHdfs):
         """A failure when it will never be."""
         for node in (self.namenode, *self.datanodes):
             node.expect_running()
-        return self.live_datanodes() == len(self.datanodes)
+        return self.live_datanodes() == len(self.datanodes) and all(node.answers() for node in self.datanodes)
 
     def wait(self, seconds: float = 60) -> None:
         wait_until(self.ready, seconds, "HDFS is ready")

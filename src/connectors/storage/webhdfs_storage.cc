@@ -211,11 +211,10 @@ Result<std::optional<std::string>> WebHdfsStorage::Read(std::string_view path, B
 Result<PutOutcome> WebHdfsStorage::Put(std::string_view path, std::string_view bytes,
                                        PutMode mode) {
   RETURN_IF_ERROR(CheckStoragePath(path));
-  const std::string_view directory = DivideStoragePath(path).first;
-  RETURN_IF_ERROR(MakeDirectory(directory));
-  const Result<std::string> temporary = PutTemporary(directory, bytes);
-  if (!temporary.ok()) return temporary.status();
+  RETURN_IF_ERROR(MakeDirectory(DivideStoragePath(path).first));
+  const Result<std::string> temporary = PutTemporary(path, bytes);
   DiscardLeft();
+  if (!temporary.ok()) return temporary.status();
   return Rename(temporary.value(), path, bytes, mode);
 }
 
@@ -237,8 +236,8 @@ Status WebHdfsStorage::MakeDirectory(std::string_view path) {
   return Status::Ok();
 }
 
-Result<std::string> WebHdfsStorage::PutTemporary(std::string_view directory,
-                                                 std::string_view bytes) {
+Result<std::string> WebHdfsStorage::PutTemporary(std::string_view target, std::string_view bytes) {
+  const std::string_view directory = DivideStoragePath(target).first;
   std::string path;
   const Reply reply = Ask([&] {
     if (!path.empty()) Leave(path);
@@ -251,7 +250,7 @@ Result<std::string> WebHdfsStorage::PutTemporary(std::string_view directory,
   });
   if (reply.ok()) return path;
   Leave(path);
-  return Failure(reply, "create", path);
+  return Failure(reply, "put", target);
 }
 
 Result<PutOutcome> WebHdfsStorage::Rename(const std::string& temporary, std::string_view path,
@@ -272,11 +271,11 @@ Result<PutOutcome> WebHdfsStorage::Rename(const std::string& temporary, std::str
     if (!had_no_effect) return ReadBack(path, bytes, mode);
     if (mode == PutMode::kIfAbsent) return PutOutcome::kTaken;
     return Status::Stop(fmt::format(
-        "cannot replace '{}/{}' on {}: this server does not know renameoptions=OVERWRITE; name the "
+        "cannot put '{}/{}' on {}: this server does not know renameoptions=OVERWRITE; name the "
         "NameNodes themselves in namenodes",
         url_, path, reply.host));
   }
-  Status failure = Failure(reply, "rename to", path);
+  Status failure = Failure(reply, "put", path);
   if (had_no_effect || !reply.verdict.may_be_done) return failure;
   return Status::Rebuild("it is unknown whether the file exists: " + failure.message());
 }
@@ -303,7 +302,7 @@ Result<PutOutcome> WebHdfsStorage::ReadBack(std::string_view path, std::string_v
 // A name may be seen before the NameNode's journal has it. The journal keeps the order, so it has
 // the name when it has a later change.
 Status WebHdfsStorage::Confirm(std::string_view path) {
-  const Result<std::string> later = PutTemporary(DivideStoragePath(path).first, "");
+  const Result<std::string> later = PutTemporary(path, "");
   if (!later.ok()) return later.status();
   Discard(later.value());
   return Status::Ok();
@@ -329,7 +328,12 @@ void WebHdfsStorage::DiscardLeft() {
     some.assign(left_.end() - static_cast<std::ptrdiff_t>(count), left_.end());
     left_.resize(left_.size() - count);
   }
-  for (const std::string& temporary : some) Discard(temporary);
+  bool answers = true;
+  for (const std::string& temporary : some) {
+    const Request request{.method = HttpMethod::kDelete, .operation = "DELETE", .path = temporary};
+    answers = answers && AskOnce(request, "").ok();
+    if (!answers) Leave(temporary);
+  }
 }
 
 Status WebHdfsStorage::PutAll(std::span<const NewFile> files) {

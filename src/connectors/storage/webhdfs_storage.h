@@ -3,8 +3,8 @@
 // Put() creates a temporary file beside the target, under a name that no other attempt uses. Only
 // when the server has confirmed the whole file does it get its name, by a RENAME that either
 // replaces a file or fails if the name is taken. So a connection that breaks leaves a temporary
-// file, never a part of the target. Those that an attempt leaves are deleted with a later put, and
-// by the vacuum if this process ends before.
+// file, never a part of the target. What a failed attempt leaves is deleted at once or with a later
+// put, and by the vacuum if this process ends before.
 //
 // Requests that fail for want of an answer are repeated after a random pause, on the next NameNode
 // if there are several. A RENAME may be repeated, too: its source exists once. If the repeated one
@@ -77,8 +77,8 @@ class WebHdfsStorage final : public Storage {
   Status Failure(const Reply& reply, std::string_view doing, std::string_view path) const;
 
   Status MakeDirectory(std::string_view path);
-  // Creates a temporary file in a directory; its path.
-  Result<std::string> PutTemporary(std::string_view directory, std::string_view bytes);
+  // Creates a temporary file beside the target; its path.
+  Result<std::string> PutTemporary(std::string_view target, std::string_view bytes);
   Result<PutOutcome> Rename(const std::string& temporary, std::string_view path,
                             std::string_view bytes, PutMode mode);
   // Who has the name, when our temporary file is gone.
@@ -86,6 +86,7 @@ class WebHdfsStorage final : public Storage {
   // True: the temporary file was there, so nobody can rename it any more.
   bool Discard(const std::string& temporary);
   void Leave(const std::string& temporary);
+  // Deletes some of what has been left. The first failure ends it.
   void DiscardLeft();
 
   const std::string url_;   // hdfs://NAME/path, for messages
