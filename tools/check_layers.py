@@ -46,7 +46,7 @@ ROOMS = {
     "connectors/lake": "connectors/storage engine model base",
     "connectors/kafka": "ingest engine operators pipeline model base",
     "server": "ingest query sql live operators pipeline model base",
-    "config": "connectors/kafka monitor engine operators pipeline model base",
+    "config": "connectors/kafka connectors/storage monitor engine operators pipeline model base",
     "history": "query sql connectors/lake connectors/storage connectors/checkpoint_files engine "
                "operators model base",
     "telemetry": "config monitor connectors/kafka engine model base",

@@ -5,7 +5,6 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,11 +16,12 @@
 #include "config/options.h"
 #include "connectors/lake/describe.h"
 #include "connectors/lake/log.h"
+#include "connectors/lake/log_names.h"
 #include "connectors/lake/maintenance.h"
 #include "connectors/lake/repair.h"
 #include "connectors/lake/tables.h"
 #include "connectors/lake/verify.h"
-#include "connectors/storage/local_storage.h"
+#include "connectors/storage/open_storage.h"
 #include "operators/decode.h"
 #include "query/write_result.h"
 
@@ -337,17 +337,30 @@ int RunRepair(const Options& options, Storage& storage) {
   return printed;
 }
 
+Result<bool> HasTable(Storage& storage) {
+  for (const std::string_view table :
+       {lake::kIncrementsTable, lake::kLedgerTable, lake::kLocationsTable}) {
+    const Result<std::vector<FileInfo>> log = storage.List(lake::LogDirectory(table));
+    if (!log.ok()) return log.status();
+    if (!log.value().empty()) return true;
+  }
+  return false;
+}
+
 int Run(std::string_view command, const Options& options, int (*run)(const Options&, Storage&)) {
   const Result<LakePlace> place = FindLake(options.place);
   if (!place.ok()) return Fail(command, place.status().message());
   const std::string& root = place.value().lake;
-  std::error_code error;
-  if (!std::filesystem::is_directory(root, error))
+  const Result<std::unique_ptr<Storage>> storage =
+      OpenStorage(AbsoluteStorageUrl(root), place.value().storage);
+  if (!storage.ok()) return Fail(command, storage.status().message());
+  const Result<bool> found = HasTable(*storage.value());
+  if (!found.ok()) return Fail(command, found.status().message());
+  if (!found.value())
     return Fail(command, fmt::format("there is no lake in '{}': give --data (a data folder of "
                                      "`sightline up`), --config (its configuration file) or --lake",
                                      root));
-  LocalStorage storage(std::filesystem::absolute(root));
-  return run(options, storage);
+  return run(options, *storage.value());
 }
 
 }  // namespace

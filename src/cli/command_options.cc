@@ -19,7 +19,7 @@ WantedOptions BeginningWith(std::vector<std::string_view> prefixes) {
 void AddOptions(CLI::App& to, const std::vector<Option>& table,
                 std::map<std::string, std::string>& given, const WantedOptions& wanted) {
   for (const Option& option : table) {
-    if (!wanted(option.key)) continue;
+    if (option.section || !wanted(option.key)) continue;  // only the file has sections
     const bool brokers = option.key == "kafka.brokers";
     const std::string value = option.get();
     to.add_option((brokers ? "--kafka,--" : "--") + option.key, given[option.key],

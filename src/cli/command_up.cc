@@ -62,6 +62,19 @@ void AddProcessOptions(CLI::App& to, Command& command, const WantedOptions& want
   AddOptions(to, command.table, command.given, wanted);
 }
 
+void PrintOption(const Option& option, const std::string& name, bool is_comment) {
+  const std::string value = option.get();
+  fmt::print("# {} ({})\n{}{} = \"{}\"\n", option.help, option.unit,
+             is_comment || value.empty() ? "# " : "", name, value);
+}
+
+// A section that the file may have many times. It has no default.
+void PrintSection(const Option& option) {
+  fmt::print("\n# {}\n# [{}]\n", option.help, option.key);
+  for (const Option& row : option.section("NAME"))
+    PrintOption(row, row.key.substr(option.key.size() + 1), /*is_comment=*/true);
+}
+
 void PrintOptions(const std::vector<Option>& table) {
   fmt::print(
       "# Every option with its default. Save this as sightline.toml, change what you want, and "
@@ -73,12 +86,14 @@ void PrintOptions(const std::vector<Option>& table) {
     for (const Option& option : table) {
       const size_t dot = option.key.find('.');
       if ((dot != std::string::npos) != sections) continue;
+      if (option.section) {
+        PrintSection(option);
+        continue;
+      }
       if (sections && option.key.substr(0, dot) != section)
         fmt::print("\n[{}]\n", section = option.key.substr(0, dot));
       const std::string name = sections ? option.key.substr(dot + 1) : option.key;
-      const std::string value = option.get();
-      fmt::print("# {} ({})\n{}{} = \"{}\"\n", option.help, option.unit, value.empty() ? "# " : "",
-                 name, value);
+      PrintOption(option, name, /*is_comment=*/false);
     }
 }
 

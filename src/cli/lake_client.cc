@@ -100,7 +100,7 @@ Status LakeClient::OpenFiles(const std::string& lake) {
   url_.clear();
   http_.reset();
   std::error_code error;
-  if (!std::filesystem::is_directory(lake, error))
+  if (IsLocalStorage(lake) && !std::filesystem::is_directory(lake, error))
     return Status::Stop(
         fmt::format("there is no lake in '{}': give --data (a data folder of `sightline up`), "
                     "--config (its configuration file), --lake or --url",

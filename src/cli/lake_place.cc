@@ -26,12 +26,13 @@ void AddLakePlace(CLI::App* command, LakePlaceOptions* options) {
                       "The configuration file of `sightline up`, for its data folder and lake.dir. "
                       "The default is ./sightline.toml, if it names the same data folder.");
   command->add_option("--lake", options->lake,
-                      "The folder of a lake. Its files are read, and no server is asked.");
+                      "The folder of a lake, or hdfs://NAME/path with its section [hdfs.NAME] in "
+                      "the configuration file. Its files are read, and no server is asked.");
 }
 
 Result<LakePlace> FindLake(const LakePlaceOptions& given) {
   Settings configured;
-  if (!given.lake.empty()) {
+  if (IsLocalStorage(given.lake) && !given.lake.empty()) {
     const std::string data = given.data.empty() ? configured.data : given.data;
     return LakePlace{.data = data, .lake = given.lake, .files_only = true};
   }
@@ -44,7 +45,11 @@ Result<LakePlace> FindLake(const LakePlaceOptions& given) {
     if (!given.data.empty() && Normal(given.data) != Normal(configured.data))
       configured.lake.dir.clear();
   }
-  LakePlace place{.data = given.data.empty() ? configured.data : given.data};
+  LakePlace place{.data = given.data.empty() ? configured.data : given.data,
+                  .lake = given.lake,
+                  .storage = {.hdfs = configured.hdfs},
+                  .files_only = !given.lake.empty()};
+  if (place.files_only) return place;
   place.lake = configured.lake.dir.empty() ? DataFolder(place.data).lake() : configured.lake.dir;
   return place;
 }

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/status.h"
+#include "connectors/storage/open_storage.h"
 
 namespace CLI {
 class App;
@@ -15,13 +16,14 @@ namespace sightline {
 // The values of the command line. Empty: not given.
 struct LakePlaceOptions {
   std::string data;    // a data folder of `up`
-  std::string lake;    // a lake's folder, to read its files without a server
+  std::string lake;    // a lake's folder or URL, to read its files without a server
   std::string config;  // the file of `up`; by default sightline.toml, if it names this data folder
 };
 
 struct LakePlace {
   std::string data;
-  std::string lake;
+  std::string lake;  // a path or a URL
+  StorageOptions storage;
   bool files_only = false;  // a lake was named, so no server is asked
 };
 

@@ -53,6 +53,19 @@ TEST_F(LakePlaceTest, TheConfigurationHereIsOfItsDataFolder) {
   EXPECT_EQ(Find({.lake = "/lakes/a"}), "data /lakes/a files");
 }
 
+TEST_F(LakePlaceTest, TheConfigurationSaysWhereAnHdfsIs) {
+  Write("sightline.toml", "[hdfs.prod]\nnamenodes = 'http://a'\n");
+  Write("other.toml", "[hdfs.prod]\nnamenodes = 'http://b'\n[lake]\ndir = 'hdfs://prod/c'\n");
+  EXPECT_EQ(Find({.lake = "hdfs://prod/lake"}), "data hdfs://prod/lake files");
+  EXPECT_EQ(Find({.config = "other.toml"}), "data hdfs://prod/c");
+  for (const auto& [config, url] : {std::pair{"", "http://a"}, std::pair{"other.toml", "http://b"}})
+    EXPECT_EQ(FindLake({.lake = "hdfs://prod/lake", .config = config})
+                  .value()
+                  .storage.hdfs.at("prod")
+                  .namenodes.at(0),
+              url);
+}
+
 TEST_F(LakePlaceTest, TheConfigurationThatIsNamed) {
   Write("sightline.toml", "[lake]\ndir = '/lakes/b'\n");
   Write("other.toml", "data = 'o'\n[lake]\ndir = '/lakes/c'\n");

@@ -232,7 +232,8 @@ Option List(std::string key, std::string unit, std::vector<std::string>* value,
                 *value = std::move(values);
                 return Status::Ok();
               },
-          .get = [value] { return fmt::format("{}", fmt::join(*value, ",")); }};
+          .get = [value] { return fmt::format("{}", fmt::join(*value, ",")); },
+          .is_list = true};
 }
 
 Option Origin(std::string key, std::string* value, std::string help) {
@@ -274,12 +275,38 @@ std::string NearestSection(std::string_view name, const std::vector<Option>& tab
   return nearest;
 }
 
-// Returns a TOML value as the text that an option takes; nothing if no option takes such a value.
-std::optional<std::string> TextOf(const toml::node& node) {
+// Returns a TOML value as the text that the option takes; nothing if it takes no such value.
+std::optional<std::string> TextOf(const toml::node& node, const Option& option) {
+  if (const auto* array = node.as_array(); array != nullptr && option.is_list) {
+    std::vector<std::string> values;
+    for (const auto& one : *array) {
+      const auto* text = one.as_string();
+      if (text == nullptr) return std::nullopt;
+      values.push_back(text->get());
+    }
+    return fmt::format("{}", fmt::join(values, ","));
+  }
   if (const auto* text = node.as_string()) return text->get();
   if (const auto* number = node.as_integer()) return fmt::format("{}", number->get());
   if (const auto* flag = node.as_boolean()) return flag->get() ? "true" : "false";
   return std::nullopt;
+}
+
+Status LoadTable(const toml::table& values, const std::string& prefix, const std::string& path,
+                 const std::vector<Option>& table);
+
+// Reads [hdfs.a], [hdfs.b] and so on. `section` is the row "hdfs.NAME".
+Status LoadNamed(const toml::table& values, const Option& section, const std::string& path) {
+  const std::string prefix = section.key.substr(0, section.key.find('.') + 1);
+  for (const auto& [key, node] : values) {
+    const std::string name(key.str());
+    const toml::table* const one = node.as_table();
+    if (one == nullptr)
+      return Status::Stop(fmt::format("{}:{}: '{}{}' must be a section: write [{}] before its keys",
+                                      path, node.source().begin.line, prefix, name, section.key));
+    RETURN_IF_ERROR(LoadTable(*one, prefix + name + ".", path, section.section(name)));
+  }
+  return Status::Ok();
 }
 
 Status LoadTable(const toml::table& values, const std::string& prefix, const std::string& path,
@@ -290,6 +317,13 @@ Status LoadTable(const toml::table& values, const std::string& prefix, const std
       return Status::Stop(fmt::format("{}:{}: {}", path, line, what));
     };
     if (const toml::table* section = node.as_table()) {
+      const auto named = std::find_if(table.begin(), table.end(), [&](const Option& option) {
+        return option.section && option.key == key + ".NAME";
+      });
+      if (named != table.end()) {
+        RETURN_IF_ERROR(LoadNamed(*section, *named, path));
+        continue;
+      }
       const bool known = std::any_of(table.begin(), table.end(), [&](const Option& option) {
         return option.key.starts_with(key + ".");
       });
@@ -303,7 +337,7 @@ Status LoadTable(const toml::table& values, const std::string& prefix, const std
                                      [&](const Option& candidate) { return candidate.key == key; });
     if (option == table.end())
       return at(fmt::format("unknown key '{}'; did you mean '{}'?", key, NearestKey(key, table)));
-    const std::optional<std::string> text = TextOf(node);
+    const std::optional<std::string> text = TextOf(node, *option);
     if (!text)
       return at(fmt::format("'{}' must be a string or a whole number ({})", key, option->unit));
     if (const Status status = option->set(*text); !status.ok())
@@ -390,12 +424,51 @@ std::vector<Option> ServerOptions(Settings* o) {
   };
 }
 
+Status CheckWebUrl(std::string_view text) {
+  if (text.starts_with("http://") || text.starts_with("https://")) return Status::Ok();
+  return Status::Stop(fmt::format("'{}' must begin with http:// or https://", text));
+}
+
+std::vector<Option> HdfsRows(const std::string& name, HdfsOptions* o) {
+  const std::string section = "hdfs." + name + ".";
+  return {
+      List(section + "namenodes", "URL,...", &o->namenodes, CheckWebUrl,
+           "Where WebHDFS is, for example https://nn1:9871. Name all NameNodes of the cluster."),
+      Text(section + "base_path", "path", &o->base_path,
+           "The path of WebHDFS on these servers. A gateway has another one, such as "
+           "/gateway/NAME/webhdfs/v1."),
+      Text(section + "user", "name", &o->user,
+           "The user of simple authentication. By default it is the server's."),
+      Text(section + "token_file", "file", &o->token_file,
+           "A file with a delegation token. It is read again for each request, so that the token "
+           "can be renewed."),
+      Text(section + "ca_file", "PEM file", &o->ca_file,
+           "The certificates that sign those of the servers. By default they are the machine's."),
+      Text(section + "directory_mode", "octal", &o->directory_mode,
+           "The mode of directories that Sightline makes, for example 770. By default the server "
+           "chooses it."),
+      Text(section + "file_mode", "octal", &o->file_mode,
+           "The mode of files that Sightline writes, for example 660. By default the server "
+           "chooses it."),
+      Integer(section + "uploads_max", "number", &o->uploads_max, 1, 64,
+              "The maximum number of files that one commit writes at the same time."),
+  };
+}
+
+std::vector<Option> HdfsSections(Settings* o) {
+  return {{.key = "hdfs.NAME",
+           .unit = "section",
+           .help = "How to reach the HDFS of hdfs://NAME/path, for lake.dir.",
+           .section = [o](const std::string& name) { return HdfsRows(name, &o->hdfs[name]); }}};
+}
+
 std::vector<Option> LakeOptions(Settings* o) {
   return {
       Choice<bool>("lake.enabled", &o->lake.enabled, {{"true", true}, {"false", false}},
                    "Whether counts are kept in Delta tables, for SQL and for other tools."),
       Text("lake.dir", "folder", &o->lake.dir,
-           "The folder of the Delta tables; by default `lake` in the data folder."),
+           "The folder of the Delta tables; by default `lake` in the data folder. `count`, `store` "
+           "and `lake` also take hdfs://NAME/path, which needs a section [hdfs.NAME]."),
       Duration("lake.roll_interval", &o->lake.roll_interval, 100,
                "The interval at which counts are written to the lake. Other tools lag behind by as "
                "much."),
@@ -670,8 +743,8 @@ std::vector<Option> PipelineOptions(Settings* o) {
 
 std::vector<Option> OptionTable(Settings* o) {
   std::vector<Option> table;
-  for (const auto part : {ProcessOptions, ServerOptions, LakeOptions, KafkaClientOptions,
-                          KafkaTopicOptions, AlertsOptions, PipelineOptions})
+  for (const auto part : {ProcessOptions, ServerOptions, LakeOptions, HdfsSections,
+                          KafkaClientOptions, KafkaTopicOptions, AlertsOptions, PipelineOptions})
     std::ranges::move(part(o), std::back_inserter(table));
   return table;
 }

@@ -14,6 +14,7 @@
 
 #include "base/status.h"
 #include "connectors/kafka/options.h"
+#include "connectors/storage/hdfs_options.h"
 #include "monitor/alerts.h"
 #include "pipeline/spec.h"
 
@@ -127,6 +128,7 @@ struct Settings {
   ServerSettings server;
   LiveSettings live;
   LakeSettings lake;
+  std::map<std::string, HdfsOptions> hdfs;  // by the NAME of hdfs://NAME/path
   QuerySettings query;
   KafkaSettings kafka;
   AlertSettings alerts;
@@ -144,6 +146,10 @@ struct Option {
   std::string help;
   std::function<Status(std::string_view)> set;
   std::function<std::string()> get;
+  bool is_list = false;  // the text has commas between its values; a file may have an array
+  // Of a section that the file may have many times, such as [hdfs.prod]: its rows for one name. The
+  // key is "hdfs.NAME", and there is neither `set` nor `get`. The command line does not have it.
+  std::function<std::vector<Option>(const std::string& name)> section;
 };
 
 // The table over `options`, which must outlive it.

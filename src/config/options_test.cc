@@ -19,6 +19,7 @@ TEST(Options, EveryOptionHasADefaultThatItTakesItselfAUnitAndHelp) {
   for (const Option& option : OptionTable(&options)) {
     EXPECT_FALSE(option.unit.empty()) << option.key;
     EXPECT_FALSE(option.help.empty()) << option.key;
+    if (option.section) continue;        // below
     if (option.get().empty()) continue;  // unset
     EXPECT_TRUE(option.set(option.get()).ok()) << option.key << " " << option.get();
   }
@@ -69,6 +70,40 @@ TEST(Options, NamesAndOriginsOfAProxy) {
   for (const char* wrong : {"http://a.example", "a b", "*", "a,,b", "a/b"})
     EXPECT_FALSE(Load("[server]\nallowed_hosts = '" + std::string(wrong) + "'\n", &options).ok())
         << wrong;
+}
+
+TEST(Options, ASectionMayHaveANameOfItsOwn) {
+  Settings options;
+  const Status status = Load(
+      "[hdfs.prod]\nnamenodes = ['https://nn1:9871', 'https://nn2:9871']\ndirectory_mode = '770'\n"
+      "[hdfs.'nn1:8020']\nnamenodes = 'http://nn1:9870'\nuploads_max = 2\n",
+      &options);
+  ASSERT_TRUE(status.ok()) << status.message();
+  EXPECT_EQ(options.hdfs.size(), 2u);
+  EXPECT_EQ(options.hdfs["prod"].namenodes,
+            (std::vector<std::string>{"https://nn1:9871", "https://nn2:9871"}));
+  EXPECT_EQ(options.hdfs["prod"].directory_mode, "770");
+  EXPECT_EQ(options.hdfs["nn1:8020"].namenodes, std::vector<std::string>{"http://nn1:9870"});
+  EXPECT_EQ(options.hdfs["nn1:8020"].uploads_max, 2);
+  for (const auto& [toml, words] : std::vector<std::pair<const char*, const char*>>{
+           {"[hdfs.prod]\nnamenode = 'x'\n",
+            ":2: unknown key 'hdfs.prod.namenode'; did you mean "
+            "'hdfs.prod.namenodes'"},
+           {"[hdfs]\nuser = 'x'\n", ":2: 'hdfs.user' must be a section: write [hdfs.NAME]"},
+           {"[hdfs.prod]\nnamenodes = ['nn1:9870']\n", "'nn1:9870' must begin with http://"},
+           {"[hdfs.prod]\nnamenodes = [7]\n", "must be a string"},
+           {"[hdfs.prod]\nuser = ['x']\n", "must be a string"},
+           {"[hdf.prod]\nuser = 'x'\n", "did you mean 'hdfs'"}})
+    EXPECT_NE(Load(toml, &options).message().find(words), std::string::npos)
+        << Load(toml, &options).message();
+  for (const Option& option : OptionTable(&options)) {
+    if (!option.section) continue;
+    for (const Option& row : option.section("prod")) {
+      EXPECT_TRUE(row.key.starts_with("hdfs.prod.")) << row.key;
+      EXPECT_FALSE(row.unit.empty() || row.help.empty()) << row.key;
+      EXPECT_TRUE(row.set(row.get()).ok()) << row.key;
+    }
+  }
 }
 
 TEST(Options, ErrorsNameLineKeyAndTheNearestKey) {

@@ -2,22 +2,19 @@
 
 #include <fmt/format.h>
 
-#include <filesystem>
 #include <utility>
 #include <vector>
 
 #include "connectors/lake/locations_table.h"
 #include "connectors/lake/log.h"
+#include "connectors/lake/log_names.h"
 #include "connectors/lake/tables.h"
-#include "connectors/storage/local_storage.h"
+#include "connectors/storage/open_storage.h"
 
 namespace sightline {
 
 Result<std::unique_ptr<LakeReader>> LakeReader::Open(const std::string& folder,
                                                      const OpenQueries& open_queries) {
-  std::error_code error;
-  if (!std::filesystem::is_directory(folder, error))
-    return Status::Stop(fmt::format("there is no lake in '{}'", folder));
   Result<std::unique_ptr<LakeReader>> reader = OpenEarly(folder, open_queries);
   if (reader.ok() && !reader.value()->complete())
     return Status::Stop(reader.value()->Refresh().message());
@@ -26,7 +23,8 @@ Result<std::unique_ptr<LakeReader>> LakeReader::Open(const std::string& folder,
 
 Result<std::unique_ptr<LakeReader>> LakeReader::OpenEarly(const std::string& folder,
                                                           const OpenQueries& open_queries) {
-  const std::string root = std::filesystem::absolute(folder).lexically_normal().string();
+  const std::string root = AbsoluteStorageUrl(folder);
+  RETURN_IF_ERROR(LakeView::CheckRoot(root));
   std::unique_ptr<LakeReader> reader(new LakeReader);
   reader->root_ = root;
   // The window size matters only for pending rows, and a reader has none.
@@ -42,12 +40,15 @@ Result<std::unique_ptr<LakeReader>> LakeReader::OpenEarly(const std::string& fol
 Status LakeReader::Refresh() {
   // Opened each time: a reader writes nothing, so it takes whatever lies at the path, and holds no
   // file system.
-  LocalStorage storage(root_);
+  const Result<std::unique_ptr<Storage>> opened = OpenStorage(root_, {});
+  if (!opened.ok()) return opened.status();
+  Storage& storage = *opened.value();
   // The writer creates one table after the other, so the second may still be missing.
   for (const std::string_view table : {lake::kIncrementsTable, lake::kLedgerTable}) {
-    std::error_code error;
-    const std::string log = fmt::format("{}/{}/_delta_log", root_, table);
-    if (!complete() && !std::filesystem::exists(log, error))
+    if (complete()) continue;
+    const Result<std::vector<FileInfo>> log = storage.List(lake::LogDirectory(table));
+    if (!log.ok()) return log.status();
+    if (log.value().empty())
       return Status::Retry(fmt::format("there is no lake in '{}': no table '{}'", root_, table));
   }
   const auto newest = [&](std::string_view table, const lake::SnapshotPtr& known) {

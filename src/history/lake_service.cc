@@ -4,7 +4,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <utility>
 
 #include "base/log.h"
@@ -20,10 +19,11 @@ constexpr Millis kTroubledInterval{5'000};
 
 }  // namespace
 
-LakeService::LakeService(const LakeServiceOptions& options, const LogClock& clock)
+LakeService::LakeService(const LakeServiceOptions& options, const LogClock& clock,
+                         std::unique_ptr<Storage> storage)
     : options_(options),
       clock_(clock),
-      storage_(options.dir),
+      storage_(std::move(storage)),
       view_(std::make_shared<LakeView>(options.dir, options.window_size, options.runs,
                                        options.engine)) {}
 
@@ -31,8 +31,12 @@ Result<std::unique_ptr<LakeService>> LakeService::Open(const LakeServiceOptions&
                                                        const LogClock& clock,
                                                        std::vector<Location> locations) {
   LakeServiceOptions absolute = options;
-  absolute.dir = std::filesystem::absolute(options.dir).lexically_normal().string();
-  std::unique_ptr<LakeService> service(new LakeService(absolute, clock));
+  absolute.dir = AbsoluteStorageUrl(options.dir);
+  if (options.open_queries) RETURN_IF_ERROR(LakeView::CheckRoot(absolute.dir));
+  Result<std::unique_ptr<Storage>> storage = OpenStorage(absolute.dir, options.storage);
+  if (!storage.ok()) return storage.status();
+  std::unique_ptr<LakeService> service(
+      new LakeService(absolute, clock, std::move(storage).value()));
   RETURN_IF_ERROR(service->Start(std::move(locations)));
   return service;
 }
@@ -64,7 +68,7 @@ Status LakeService::Start(std::vector<Location> locations) {
 
 Result<std::unique_ptr<lake::LakeWriter>> LakeService::OpenWriter(std::string_view table) {
   const bool counts = table == lake::kIncrementsTable;
-  return lake::LakeWriter::Open(storage_, clock_,
+  return lake::LakeWriter::Open(*storage_, clock_,
                                 {.table = std::string(table),
                                  .max_partitions = options_.max_partitions,
                                  .window_size = options_.window_size,
@@ -103,7 +107,7 @@ void LakeService::SetLocations(std::vector<Location> locations) {
 // Under locations_mutex_, so that the newest table is written last.
 void LakeService::WriteLocations() {
   if (locations_.empty()) return;  // no table: what the lake has stays
-  const Result<bool> written = lake::WriteLocations(storage_, clock_, locations_, known_.get());
+  const Result<bool> written = lake::WriteLocations(*storage_, clock_, locations_, known_.get());
   locations_written_ = written.ok();
   Note(lake::kLocationsTable, written.status());
 }
@@ -175,7 +179,7 @@ Status LakeService::Maintain(std::string_view table) {
     const std::lock_guard lock(mutex_);
     return !closing_;
   };
-  const auto compacted = lake::Compact(storage_, clock_, table, {.progress = progress});
+  const auto compacted = lake::Compact(*storage_, clock_, table, {.progress = progress});
   if (!compacted.ok()) return compacted.status();
   if (compacted.value().files_before > 0)
     LogInfo(fmt::format("lake: {}: compaction packed {} files into {}", table,
@@ -184,7 +188,7 @@ Status LakeService::Maintain(std::string_view table) {
   if (!now_ms) return Status::Ok();  // /healthz has the reason
   if (options_.retention_days > 0 && table == lake::kIncrementsTable) {
     const auto removed = lake::RemoveOldDays(
-        storage_, clock_, table,
+        *storage_, clock_, table,
         {.days = options_.retention_days, .now_ms = now_ms, .progress = progress});
     if (!removed.ok()) return removed.status();
     if (!removed.value().days.empty())
@@ -192,7 +196,7 @@ Status LakeService::Maintain(std::string_view table) {
                           removed.value().days.size(), removed.value().days.back()));
   }
   const auto vacuumed = lake::Vacuum(
-      storage_, clock_, table,
+      *storage_, clock_, table,
       {.retention = options_.vacuum_retention, .now_ms = now_ms, .progress = progress});
   return vacuumed.ok() ? Status::Ok() : vacuumed.status();
 }

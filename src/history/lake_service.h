@@ -18,7 +18,7 @@
 #include "base/log_clock.h"
 #include "connectors/lake/known_tables.h"
 #include "connectors/lake/lake_writer.h"
-#include "connectors/storage/local_storage.h"
+#include "connectors/storage/open_storage.h"
 #include "engine/sink.h"
 #include "history/lake_view.h"
 #include "model/location.h"
@@ -27,7 +27,8 @@
 namespace sightline {
 
 struct LakeServiceOptions {
-  std::string dir;  // the lake's root; created if it does not exist
+  std::string dir;  // the lake's root, a path or a URL; created if it does not exist
+  StorageOptions storage;
   // A file outside the lake, which remembers the tables that this pipeline writes. If the lake then
   // lacks one, or has another one, Open() is kStop. Empty: nothing is remembered.
   std::string known_tables;
@@ -79,7 +80,8 @@ class LakeService {
   std::string trouble() const;
 
  private:
-  LakeService(const LakeServiceOptions& options, const LogClock& clock);
+  LakeService(const LakeServiceOptions& options, const LogClock& clock,
+              std::unique_ptr<Storage> storage);
   Status Start(std::vector<Location> locations);
   Result<std::unique_ptr<lake::LakeWriter>> OpenWriter(std::string_view table);
   void RunMaintenance();
@@ -90,7 +92,7 @@ class LakeService {
 
   const LakeServiceOptions options_;
   const LogClock& clock_;
-  LocalStorage storage_;
+  const std::unique_ptr<Storage> storage_;
   std::unique_ptr<lake::KnownTables> known_;  // null: nothing is remembered
   std::shared_ptr<LakeView> view_;
   std::unique_ptr<lake::LakeWriter> counts_, ledger_;

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "connectors/lake/tables.h"
+#include "connectors/storage/open_storage.h"
 #include "engine/runtime.h"
 #include "engine/sealed_list.h"
 #include "history/lake_files.h"
@@ -23,6 +24,14 @@ LakeView::LakeView(std::string root, Millis window_size, PinnedRuns* runs, Engin
       engine_(std::move(engine)),
       counts_{.name = lake::kIncrementsTable, .snapshot = nullptr, .files = {}},
       ledger_{.name = lake::kLedgerTable, .snapshot = nullptr, .files = {}} {}
+
+Status LakeView::CheckRoot(const std::string& root) {
+  if (IsLocalStorage(root)) return Status::Ok();
+  return Status::Stop(fmt::format(
+      "the lake in '{}' cannot be queried: queries read only a lake in a folder of this machine. "
+      "Write it with `count` or `store`, and ask it with another tool (docs/LAKE.md)",
+      root));
+}
 
 void LakeView::SetCounts(const lake::SnapshotPtr& snapshot) { Set(counts_, snapshot); }
 void LakeView::SetLedger(const lake::SnapshotPtr& snapshot) { Set(ledger_, snapshot); }

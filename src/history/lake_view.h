@@ -51,6 +51,8 @@ class LakeView final : public LakeSource {
   // outlive the view. Null: spilled counts stay in memory here.
   LakeView(std::string root, Millis window_size, PinnedRuns* runs = nullptr,
            EngineReports engine = {});
+  // kStop: nobody can ask a lake at `root`, because queries read its files by path.
+  static Status CheckRoot(const std::string& root);
 
   // Set the newest versions of the two tables. A version that is not newer changes nothing.
   void SetCounts(const lake::SnapshotPtr& snapshot);

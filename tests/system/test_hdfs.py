@@ -6,16 +6,25 @@ another on a storage, and by the test's own client of WebHDFS.
 
 from __future__ import annotations
 
+import json
 import os
+import pathlib
+import random
 import re
 import ssl
 import subprocess
 import threading
+import time
+from collections import Counter
 
+from brokers import shared_kafka
 from gateways import Connection, Gateway, answer, cut_answer, cut_request, delay, lose_answer, lose_request, stall
-from hdfs import Hdfs, shared_hdfs
+from hdfs import Hdfs, WebHdfs, shared_hdfs
 from registry import test
-from server import PATIENCE, Test, expect, expect_equal, free_port
+from server import PATIENCE, Test, expect, expect_equal, free_port, wait_until
+from test_gap import process
+from test_lake import check_readers, command
+from test_monitor import event
 
 MEBIBYTE = 1 << 20
 
@@ -363,3 +372,90 @@ def _log_under_kills(t: Test, world: World) -> None:
     for number, winners in won.items():
         expect_equal(len(winners), 1, f"winners of {number}")
         expect_equal(world.hdfs.read(f"{folder}/{number}"), b"x" * winners[0], f"bytes of {number}")
+
+
+def _fetch(hdfs: WebHdfs, folder: str, into: pathlib.Path) -> None:
+    """Everything below a folder of HDFS."""
+    into.mkdir(parents=True)
+    for name in hdfs.names(folder):
+        if hdfs.status(f"{folder}/{name}")["type"] == "DIRECTORY":
+            _fetch(hdfs, f"{folder}/{name}", into / name)
+        else:
+            (into / name).write_bytes(hdfs.read(f"{folder}/{name}"))
+
+
+@test(seconds=400)
+def hdfs_lake(t: Test) -> None:
+    """`count` writes its lake to HDFS while it, the NameNode and a DataNode are killed and answers are lost; then
+    the lake has every count once, as `lake verify` and deltalake see it."""
+    draw = random.Random(t.seed)
+    world = World(t)
+    folder = world.folder("lake")
+    config = t.folder / "sightline.toml"
+    config.write_text(f'[hdfs.prod]\nnamenodes = ["{world.url}"]\nuser = "sightline"\ndirectory_mode = "770"\n')
+    lake = f"hdfs://prod{folder}/tables"
+    cluster = shared_kafka(t)
+    cluster.create_topics(2, "item_counts")
+    counter = process(t, cluster, "count", 1, "--config", config, "--lake.dir", lake, "--lake.roll_interval", "300ms",
+                      "--lake.maintenance_interval", "1s", "--engine.checkpoint_interval", "300ms")
+    counter.launch()
+    wait_until(lambda: counter.answers() and counter.healthy(), 60, "count is well")
+    sent: Counter = Counter()
+
+    def send() -> None:
+        locations = [draw.randrange(1, 5) for _ in range(100)]
+        sent.update(locations)
+        cluster.foreign("write", lines=[
+            {"topic": "raw_camera_events", "partition": location % 2, "key": str(location),
+             "value": json.dumps(event(location, location))} for location in locations])
+
+    def kill_namenode() -> None:
+        world.hdfs.namenode.kill()
+        send()
+        world.hdfs.namenode.start()
+        world.hdfs.wait()
+
+    def kill_datanode() -> None:
+        node = draw.choice(world.hdfs.datanodes)
+        node.kill()
+        send()
+        node.start()
+        world.hdfs.wait()
+
+    def kill_counter() -> None:
+        counter.kill()
+        counter.launch()
+
+    def lose_answers() -> None:
+        world.harm(draw.choice((b"op=RENAME", b"op=CREATE")), lose_answer, 3)
+
+    faults = [kill_counter, lose_answers] * 3 + [kill_namenode, kill_datanode]
+    draw.shuffle(faults)
+    for fault in faults:
+        send()
+        time.sleep(draw.uniform(0.2, 1))
+        fault()
+    world.heal()
+    send()
+    place = ("--lake", lake, "--config", config)
+
+    def is_complete() -> bool:
+        said = t.run("lake", "verify", *place, "--format", "json")
+        return f"lake {sum(sent.values())} = ledger {sum(sent.values())}" in said.stdout.decode()
+
+    wait_until(is_complete, 60, f"the lake has {sum(sent.values())} counts")
+    counter.stop()
+    for words in (("verify",), ("describe",), ("history",), ("files",), ("compact", "--all-days"), ("vacuum",), ("verify",)):
+        rows = command(t, "lake", *words, *place)
+        if words == ("verify",):
+            expect_equal({row["kind"] for row in rows}, {"ok"}, f"verify: {rows}")
+    _fetch(world.hdfs, f"{folder}/tables", t.folder / "copy")
+    check_readers(t, t.folder / "copy", {location: Counter(bus=count) for location, count in sent.items()})
+    with t.case("who cannot ask it says so"):
+        t.server("--config", config, "--lake.dir", lake).start_refused("cannot be queried", lake)
+        said = t.run("query", "SELECT 1", *place)
+        expect(said.returncode == 1 and b"cannot be queried" in said.stderr, f"query: {said.stderr!r}")
+        said = t.run("lake", "verify", "--lake", f"hdfs://other{folder}")
+        expect(said.returncode == 1 and b"[hdfs.other]" in said.stderr, f"verify: {said.stderr!r}")
+        said = t.run("lake", "verify", "--lake", f"hdfs://prod{folder}/none", "--config", config)
+        expect(said.returncode == 1 and b"there is no lake in" in said.stderr, f"verify: {said.stderr!r}")

@@ -20,7 +20,7 @@ struct HdfsOptions {
   // missing then gets the mode of its parent.
   std::string directory_mode, file_mode;
 
-  int32_t uploads_max = 8;  // files that one call writes at once
+  int64_t uploads_max = 8;  // files that one call writes at once
   std::chrono::milliseconds connect_timeout{5'000};
   std::chrono::milliseconds timeout{30'000};  // in which a request must make progress
   // A call repeats a failed request up to so often, and begins no attempt after so long.

@@ -122,7 +122,7 @@ Result<std::unique_ptr<HttpPool>> HttpPool::Create(const HttpPoolOptions& option
   return std::unique_ptr<HttpPool>(std::make_unique<CurlPool>(options));
 }
 
-std::string UrlEncoded(std::string_view text) {
+std::string PercentEncoded(std::string_view text) {
   std::string encoded;
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);

@@ -47,7 +47,7 @@ class HttpPool {
 };
 
 // Encodes what is not a letter, a digit or one of "-._~" as in a URL.
-std::string UrlEncoded(std::string_view text);
+std::string PercentEncoded(std::string_view text);
 // The host and port of a URL, for messages: a query may hold a secret. The URL itself if it is
 // none.
 std::string HostOf(std::string_view url);

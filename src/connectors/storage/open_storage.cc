@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <string_view>
 
 #include "connectors/storage/local_storage.h"
@@ -11,12 +12,15 @@
 namespace sightline {
 namespace {
 
+constexpr std::string_view kFile = "file:///";
+constexpr std::string_view kHdfs = "hdfs://";
+
 Status BadUrl(const std::string& url, std::string_view why) {
   return Status::Stop(fmt::format("storage '{}' is refused: {}", url, why));
 }
 
 Result<std::unique_ptr<Storage>> OpenHdfs(const std::string& url, const StorageOptions& options) {
-  const std::string rest = url.substr(std::string_view("hdfs://").size());
+  const std::string rest = url.substr(kHdfs.size());
   const size_t slash = rest.find('/');
   const std::string name = rest.substr(0, slash);
   std::string root = slash == std::string::npos ? "" : rest.substr(slash);
@@ -33,16 +37,23 @@ Result<std::unique_ptr<Storage>> OpenHdfs(const std::string& url, const StorageO
 
 }  // namespace
 
+bool IsLocalStorage(const std::string& url) {
+  return url.starts_with(kFile) || url.find("://") == std::string::npos;
+}
+
+std::string AbsoluteStorageUrl(const std::string& url) {
+  if (!IsLocalStorage(url)) return url;
+  const std::string path = url.starts_with(kFile) ? url.substr(kFile.size() - 1) : url;
+  return std::filesystem::absolute(path).lexically_normal().string();
+}
+
 Result<std::unique_ptr<Storage>> OpenStorage(const std::string& url,
                                              const StorageOptions& options) {
   if (url.empty()) return BadUrl(url, "it is empty");
-  if (url.starts_with("hdfs://")) return OpenHdfs(url, options);
-  if (url.starts_with("file:///"))
-    return std::unique_ptr<Storage>(
-        std::make_unique<LocalStorage>(url.substr(std::string_view("file://").size())));
-  if (url.find("://") != std::string::npos)
+  if (url.starts_with(kHdfs)) return OpenHdfs(url, options);
+  if (!IsLocalStorage(url))
     return BadUrl(url, "it must be a path, file:///path or hdfs://NAME/path");
-  return std::unique_ptr<Storage>(std::make_unique<LocalStorage>(url));
+  return std::unique_ptr<Storage>(std::make_unique<LocalStorage>(AbsoluteStorageUrl(url)));
 }
 
 }  // namespace sightline

@@ -20,4 +20,10 @@ struct StorageOptions {
 // right.
 Result<std::unique_ptr<Storage>> OpenStorage(const std::string& url, const StorageOptions& options);
 
+// The same place as it is known from every folder: a path is made absolute.
+std::string AbsoluteStorageUrl(const std::string& url);
+
+// Whether the files are in this machine's file system, where other libraries open them by path.
+bool IsLocalStorage(const std::string& url);
+
 }  // namespace sightline

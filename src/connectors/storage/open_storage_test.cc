@@ -21,6 +21,15 @@ TEST(OpenStorage, OpensWhatItKnows) {
     EXPECT_TRUE(OpenStorage(url, kOptions).ok()) << url;
 }
 
+TEST(OpenStorage, KnowsAPlaceFromEveryFolder) {
+  EXPECT_EQ(AbsoluteStorageUrl("/srv/a/../lake"), "/srv/lake");
+  EXPECT_EQ(AbsoluteStorageUrl("file:///srv/lake"), "/srv/lake");
+  EXPECT_TRUE(AbsoluteStorageUrl("lake").starts_with('/'));
+  EXPECT_EQ(AbsoluteStorageUrl("hdfs://prod/lake"), "hdfs://prod/lake");
+  EXPECT_TRUE(IsLocalStorage("lake") && IsLocalStorage("file:///lake"));
+  EXPECT_FALSE(IsLocalStorage("hdfs://prod/lake") || IsLocalStorage("s3://bucket/lake"));
+}
+
 TEST(OpenStorage, SaysWhatIsWrong) {
   struct Case {
     const char *url, *why;

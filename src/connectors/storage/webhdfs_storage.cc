@@ -43,7 +43,7 @@ std::string EncodedPath(std::string_view path) {
   for (size_t start = 0; start <= path.size();) {
     const size_t end = std::min(path.find('/', start), path.size());
     if (start > 0) encoded += '/';
-    encoded += UrlEncoded(path.substr(start, end - start));
+    encoded += PercentEncoded(path.substr(start, end - start));
     start = end + 1;
   }
   return encoded;
@@ -119,7 +119,7 @@ std::string WebHdfsStorage::UrlOf(const Request& request, size_t namenode) const
       fmt::format("{}{}{}?op={}{}", server, options_.base_path,
                   EncodedPath(Joined(root_, request.path)), request.operation, request.parameters);
   if (options_.token_file.empty() && !options_.user.empty())
-    url += "&user.name=" + UrlEncoded(options_.user);
+    url += "&user.name=" + PercentEncoded(options_.user);
   return url;
 }
 
@@ -127,14 +127,14 @@ WebHdfsStorage::Reply WebHdfsStorage::AskOnce(const Request& request,
                                               const std::string& excluded_datanode) {
   std::string url = UrlOf(request, namenode_);
   Reply reply{.host = HostOf(url)};
-  if (!excluded_datanode.empty()) url += "&excludedatanodes=" + UrlEncoded(excluded_datanode);
+  if (!excluded_datanode.empty()) url += "&excludedatanodes=" + PercentEncoded(excluded_datanode);
   if (!options_.token_file.empty()) {
     const Result<std::string> token = ReadToken(options_.token_file);
     if (!token.ok()) {
       reply.verdict = {Kind::kFailed, StatusCode::kStop, token.status().message()};
       return reply;
     }
-    url += "&delegation=" + UrlEncoded(token.value());
+    url += "&delegation=" + PercentEncoded(token.value());
   }
   HttpAnswer answer = http_->Send({.method = request.method, .url = std::move(url)});
   if (answer.status == 307 && !answer.location.empty()) {
@@ -255,7 +255,7 @@ Result<std::string> WebHdfsStorage::PutTemporary(std::string_view target, std::s
 
 Result<PutOutcome> WebHdfsStorage::Rename(const std::string& temporary, std::string_view path,
                                           std::string_view bytes, PutMode mode) {
-  const std::string target = UrlEncoded(Joined(root_, path));
+  const std::string target = PercentEncoded(Joined(root_, path));
   const Reply reply =
       Ask({.method = HttpMethod::kPut,
            .operation = "RENAME",
