@@ -20,9 +20,10 @@ constexpr Millis kTroubledInterval{5'000};
 }  // namespace
 
 LakeService::LakeService(const LakeServiceOptions& options, const LogClock& clock,
-                         std::unique_ptr<Storage> storage)
+                         std::unique_ptr<StorageMetrics> metrics, std::unique_ptr<Storage> storage)
     : options_(options),
       clock_(clock),
+      storage_metrics_(std::move(metrics)),
       storage_(std::move(storage)),
       view_(std::make_shared<LakeView>(options.dir, options.window_size, options.runs,
                                        options.engine)) {}
@@ -33,10 +34,12 @@ Result<std::unique_ptr<LakeService>> LakeService::Open(const LakeServiceOptions&
   LakeServiceOptions absolute = options;
   absolute.dir = AbsoluteStorageUrl(options.dir);
   if (options.open_queries) RETURN_IF_ERROR(LakeView::CheckRoot(absolute.dir));
-  Result<std::unique_ptr<Storage>> storage = OpenStorage(absolute.dir, options.storage);
+  auto metrics = std::make_unique<StorageMetrics>();
+  absolute.storage.metrics = metrics.get();
+  Result<std::unique_ptr<Storage>> storage = OpenStorage(absolute.dir, absolute.storage);
   if (!storage.ok()) return storage.status();
   std::unique_ptr<LakeService> service(
-      new LakeService(absolute, clock, std::move(storage).value()));
+      new LakeService(absolute, clock, std::move(metrics), std::move(storage).value()));
   RETURN_IF_ERROR(service->Start(std::move(locations)));
   return service;
 }

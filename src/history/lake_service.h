@@ -74,6 +74,7 @@ class LakeService {
   LakeView& view() { return *view_; }
   QueryService* queries() { return queries_.get(); }  // null: nobody asks this process
   lake::LakeWriterStats stats(bool ledger) const;
+  std::vector<Metric> metrics() const { return storage_metrics_->Metrics(); }
   // Returns what is wrong: why the newest maintenance of each table and the newest write of
   // locations failed, why a table cannot be written until a person corrects it, and why queries
   // fail. Empty: nothing. It may read a damaged file again.
@@ -81,7 +82,7 @@ class LakeService {
 
  private:
   LakeService(const LakeServiceOptions& options, const LogClock& clock,
-              std::unique_ptr<Storage> storage);
+              std::unique_ptr<StorageMetrics> metrics, std::unique_ptr<Storage> storage);
   Status Start(std::vector<Location> locations);
   Result<std::unique_ptr<lake::LakeWriter>> OpenWriter(std::string_view table);
   void RunMaintenance();
@@ -92,6 +93,7 @@ class LakeService {
 
   const LakeServiceOptions options_;
   const LogClock& clock_;
+  const std::unique_ptr<StorageMetrics> storage_metrics_;
   const std::unique_ptr<Storage> storage_;
   std::unique_ptr<lake::KnownTables> known_;  // null: nothing is remembered
   std::shared_ptr<LakeView> view_;

@@ -319,6 +319,8 @@ void Count::CollectMetrics(std::vector<Metric>& metrics) const {
                                   "Partitions that this process counts.", std::ssize(partitions)));
   CollectEngineMetrics(partitions, metrics);
   CollectKafkaMetrics(writer_->stats(), metrics);
+  if (lake_)
+    for (Metric& metric : lake_->metrics()) metrics.push_back(std::move(metric));
 }
 
 }  // namespace

@@ -54,6 +54,7 @@ class StepWork {
                                                        std::function<void()> wake) = 0;
   virtual void SetLocations(const std::vector<Location>&) {}
   virtual std::string trouble() const { return ""; }
+  virtual std::vector<Metric> metrics() const { return {}; }
 };
 
 // What distinguishes one step from the others.
@@ -143,6 +144,7 @@ class StoreWork final : public StepWork {
     store_->SetLocations(locations);
   }
   std::string trouble() const override { return store_->trouble(); }
+  std::vector<Metric> metrics() const override { return store_->metrics(); }
 
  private:
   const std::unique_ptr<Store> store_;
@@ -217,6 +219,7 @@ class StepProcess {
   void ReportProgress();
   void Sample(MonitorReport& report) const;
   Health ReportHealth() const;
+  void CollectMetrics(std::vector<Metric>& metrics) const;
   Health ReportReadiness() const;
 
   const Settings settings_;
@@ -238,7 +241,7 @@ class StepProcess {
                       step_.name,
                       clock_,
                       {.sample = [this](MonitorReport& report) { Sample(report); },
-                       .metrics = [this](std::vector<Metric>& all) { loop_->CollectMetrics(all); },
+                       .metrics = [this](std::vector<Metric>& all) { CollectMetrics(all); },
                        .health = [this] { return ReportHealth(); },
                        .ready = [this] { return ReportReadiness(); }}};
 };
@@ -353,6 +356,11 @@ void StepProcess::Sample(MonitorReport& report) const {
        {std::pair("brokers", watch_->trouble()), std::pair("group", membership_->trouble()),
         std::pair("lake", work_->trouble())})
     report.sample.troubles.push_back({subject, reason});
+}
+
+void StepProcess::CollectMetrics(std::vector<Metric>& metrics) const {
+  loop_->CollectMetrics(metrics);
+  for (Metric& metric : work_->metrics()) metrics.push_back(std::move(metric));
 }
 
 Health StepProcess::ReportHealth() const {

@@ -40,6 +40,7 @@ class Store {
   std::unique_ptr<PartitionStep> OpenPartition(int32_t partition, std::function<void()> wake);
   void SetLocations(std::vector<Location> locations) { lake_->SetLocations(std::move(locations)); }
   std::string trouble() const { return lake_->trouble(); }
+  std::vector<Metric> metrics() const { return lake_->metrics(); }
 
  private:
   class Writing;

@@ -460,8 +460,10 @@ void Up::CollectMetrics(std::vector<Metric>& metrics) const {
   CollectEngineMetrics(EngineSnapshot(), metrics);
   CollectLogMetrics(metrics);
   for (Metric& metric : raw_.log->Report().metrics) metrics.push_back(std::move(metric));
-  if (lake_)
+  if (lake_) {
+    for (Metric& metric : lake_->metrics()) metrics.push_back(std::move(metric));
     for (Metric& metric : lake_->queries()->metrics()) metrics.push_back(std::move(metric));
+  }
   if (kafka_) CollectKafkaMetrics(kafka_->stats(), metrics);
   CollectLiveMetrics(metrics);
   const LocationsRefresh::State table = locations_->state();

@@ -436,6 +436,8 @@ def hdfs_lake(t: Test) -> None:
         time.sleep(draw.uniform(0.2, 1))
         fault()
     world.heal()
+    wait_until(lambda: counter.answers() and counter.healthy(), 60, "count is well again")
+    world.door.harm(b"op=RENAME", lose_answer)
     send()
     place = ("--lake", lake, "--config", config)
 
@@ -444,6 +446,10 @@ def hdfs_lake(t: Test) -> None:
         return f"lake {sum(sent.values())} = ledger {sum(sent.values())}" in said.stdout.decode()
 
     wait_until(is_complete, 60, f"the lake has {sum(sent.values())} counts")
+    for name, operation in (("calls", "list"), ("bytes", "read"), ("bytes", "put"), ("seconds", "put"),
+                            ("retries", "put")):
+        expect(counter.metric(f"sightline_lake_storage_{name}_total", f'operation="{operation}"') > 0,
+               f"the metric of {name} of {operation}")
     counter.stop()
     for words in (("verify",), ("describe",), ("history",), ("files",), ("compact", "--all-days"), ("vacuum",), ("verify",)):
         rows = command(t, "lake", *words, *place)

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <string_view>
+#include <utility>
 
 #include "connectors/storage/local_storage.h"
 #include "connectors/storage/storage_path.h"
@@ -32,7 +33,15 @@ Result<std::unique_ptr<Storage>> OpenHdfs(const std::string& url, const StorageO
     return BadUrl(url, fmt::format("the configuration does not say where WebHDFS is: add a section "
                                    "[hdfs.{}] with namenodes = [\"https://HOST:9871\", ...]",
                                    name));
-  return WebHdfsStorage::Create(name, root, found->second);
+  return WebHdfsStorage::Create(name, root, found->second, options.metrics);
+}
+
+Result<std::unique_ptr<Storage>> OpenPlain(const std::string& url, const StorageOptions& options) {
+  if (url.empty()) return BadUrl(url, "it is empty");
+  if (url.starts_with(kHdfs)) return OpenHdfs(url, options);
+  if (!IsLocalStorage(url))
+    return BadUrl(url, "it must be a path, file:///path or hdfs://NAME/path");
+  return std::unique_ptr<Storage>(std::make_unique<LocalStorage>(AbsoluteStorageUrl(url)));
 }
 
 }  // namespace
@@ -49,11 +58,10 @@ std::string AbsoluteStorageUrl(const std::string& url) {
 
 Result<std::unique_ptr<Storage>> OpenStorage(const std::string& url,
                                              const StorageOptions& options) {
-  if (url.empty()) return BadUrl(url, "it is empty");
-  if (url.starts_with(kHdfs)) return OpenHdfs(url, options);
-  if (!IsLocalStorage(url))
-    return BadUrl(url, "it must be a path, file:///path or hdfs://NAME/path");
-  return std::unique_ptr<Storage>(std::make_unique<LocalStorage>(AbsoluteStorageUrl(url)));
+  Result<std::unique_ptr<Storage>> storage = OpenPlain(url, options);
+  if (!storage.ok() || options.metrics == nullptr) return storage;
+  return std::unique_ptr<Storage>(
+      std::make_unique<MeteredStorage>(std::move(storage).value(), options.metrics));
 }
 
 }  // namespace sightline

@@ -8,11 +8,13 @@
 #include "base/status.h"
 #include "connectors/storage/hdfs_options.h"
 #include "connectors/storage/storage.h"
+#include "connectors/storage/storage_metrics.h"
 
 namespace sightline {
 
 struct StorageOptions {
   std::map<std::string, HdfsOptions> hdfs;  // by the NAME of hdfs://NAME/path
+  StorageMetrics* metrics = nullptr;        // counts what is done; must outlive the storage
 };
 
 // `url` is a path, file:///path or hdfs://NAME/path. Nothing is read or made yet: a place that does

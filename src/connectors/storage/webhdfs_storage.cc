@@ -62,6 +62,14 @@ bool IsMode(std::string_view mode) {
   return mode.size() <= 4 && mode.find_first_not_of("01234567") == std::string_view::npos;
 }
 
+StorageOperation OperationOf(std::string_view operation) {
+  if (operation == "OPEN") return StorageOperation::kRead;
+  if (operation == "LISTSTATUS") return StorageOperation::kList;
+  if (operation == "GETFILESTATUS") return StorageOperation::kStat;
+  if (operation == "DELETE") return StorageOperation::kDelete;
+  return StorageOperation::kPut;  // CREATE, RENAME, MKDIRS
+}
+
 std::string Permission(const std::string& mode) {
   return mode.empty() ? "" : "&permission=" + mode;
 }
@@ -97,7 +105,8 @@ Result<std::string> ReadToken(const std::string& path) {
 
 Result<std::unique_ptr<Storage>> WebHdfsStorage::Create(const std::string& name,
                                                         const std::string& root,
-                                                        const HdfsOptions& options) {
+                                                        const HdfsOptions& options,
+                                                        StorageMetrics* metrics) {
   RETURN_IF_ERROR(CheckOptions(name, options));
   Result<std::unique_ptr<HttpPool>> http =
       HttpPool::Create({.connect_timeout = options.connect_timeout,
@@ -105,12 +114,16 @@ Result<std::unique_ptr<Storage>> WebHdfsStorage::Create(const std::string& name,
                         .ca_file = options.ca_file});
   if (!http.ok()) return http.status();
   return std::unique_ptr<Storage>(new WebHdfsStorage(fmt::format("hdfs://{}{}", name, root), root,
-                                                     options, std::move(http).value()));
+                                                     options, metrics, std::move(http).value()));
 }
 
 WebHdfsStorage::WebHdfsStorage(std::string url, std::string root, const HdfsOptions& options,
-                               std::unique_ptr<HttpPool> http)
-    : url_(std::move(url)), root_(std::move(root)), options_(options), http_(std::move(http)) {}
+                               StorageMetrics* metrics, std::unique_ptr<HttpPool> http)
+    : url_(std::move(url)),
+      root_(std::move(root)),
+      options_(options),
+      metrics_(metrics),
+      http_(std::move(http)) {}
 
 std::string WebHdfsStorage::UrlOf(const Request& request, size_t namenode) const {
   std::string_view server = options_.namenodes[namenode];
@@ -161,7 +174,9 @@ WebHdfsStorage::Reply WebHdfsStorage::Ask(const std::function<Request()>& next) 
   bool may_be_done = false;
   for (int32_t attempt = 1;; ++attempt) {
     size_t namenode = namenode_;
-    Reply reply = AskOnce(next(), excluded);
+    const Request request = next();
+    if (attempt > 1 && metrics_ != nullptr) metrics_->AddRetry(OperationOf(request.operation));
+    Reply reply = AskOnce(request, excluded);
     may_be_done |= reply.verdict.may_be_done;
     reply.verdict.may_be_done = may_be_done;
     if (reply.verdict.kind != Kind::kAgain || attempt >= options_.attempts_max ||

@@ -30,16 +30,19 @@
 #include "connectors/storage/hdfs_options.h"
 #include "connectors/storage/http_pool.h"
 #include "connectors/storage/storage.h"
+#include "connectors/storage/storage_metrics.h"
 #include "connectors/storage/webhdfs_answer.h"
 
 namespace sightline {
 
 class WebHdfsStorage final : public Storage {
  public:
-  // `name` is that of the section; `root` is absolute, without a '/' at its end. kStop if the
-  // options cannot be right. Nothing is asked of the server yet.
+  // `name` is that of the section; `root` is absolute, without a '/' at its end. `metrics` counts
+  // repeated requests, and may be null. kStop if the options cannot be right. Nothing is asked of
+  // the server yet.
   static Result<std::unique_ptr<Storage>> Create(const std::string& name, const std::string& root,
-                                                 const HdfsOptions& options);
+                                                 const HdfsOptions& options,
+                                                 StorageMetrics* metrics);
 
   Result<std::optional<std::string>> Read(std::string_view path, ByteRange range) override;
   Result<PutOutcome> Put(std::string_view path, std::string_view bytes, PutMode mode) override;
@@ -66,7 +69,7 @@ class WebHdfsStorage final : public Storage {
   };
 
   WebHdfsStorage(std::string url, std::string root, const HdfsOptions& options,
-                 std::unique_ptr<HttpPool> http);
+                 StorageMetrics* metrics, std::unique_ptr<HttpPool> http);
 
   // One attempt, at the NameNode that answered last, and where it redirects to.
   Reply AskOnce(const Request& request, const std::string& excluded_datanode);
@@ -92,6 +95,7 @@ class WebHdfsStorage final : public Storage {
   const std::string url_;   // hdfs://NAME/path, for messages
   const std::string root_;  // of paths in this HDFS
   const HdfsOptions options_;
+  StorageMetrics* const metrics_;
   const std::unique_ptr<HttpPool> http_;
   std::atomic<size_t> namenode_ = 0;  // the index of the one that answered last
   std::mutex mutex_;
