@@ -90,7 +90,7 @@ HOMES = {
     "parquet": {"connectors/lake", "connectors/locations"},
     "toml++": {"config"},
     "CLI": {"cli"},
-    "date": {"model"},
+    "date": {"base"},
     "boost/json": {"live", "sql", "query", "server", "camera", "connectors/kafka",
                    "connectors/storage", "config", "telemetry",
                    "history", "batch", "admin", "cli"},

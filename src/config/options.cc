@@ -13,6 +13,7 @@
 #include <span>
 #include <utility>
 
+#include "config/data_folder.h"
 #include "engine/partition_task.h"
 #include "operators/decode.h"
 
@@ -740,6 +741,10 @@ std::vector<Option> PipelineOptions(Settings* o) {
 }
 
 }  // namespace
+
+std::string Settings::CheckpointFolder() const {
+  return engine.checkpoint_dir.empty() ? DataFolder(data).checkpoints() : engine.checkpoint_dir;
+}
 
 std::vector<Option> OptionTable(Settings* o) {
   std::vector<Option> table;

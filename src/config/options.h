@@ -137,6 +137,9 @@ struct Settings {
   // These are flags of the command line only.
   bool demo = false;
   bool insecure = false;
+
+  // Of `count`.
+  std::string CheckpointFolder() const;
 };
 
 // One row of the table. Values go through text: "10s", "16MiB", "4", "detection_oid".

@@ -11,8 +11,8 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/time_zone.h"
 #include "live/pane_store.h"
-#include "model/time_zone.h"
 
 namespace sightline {
 

@@ -136,7 +136,7 @@ Window PaneStore::WindowOf(const WindowChoice& choice, std::optional<Index> inde
   const TimeZone zone = index ? locations_[*index]->zone : TimeZone{};
   // The end is exclusive: a window that ends at midnight belongs to the day before.
   const EventTime last = choice.end ? end - Millis{1} : Clamp(now);
-  return {Align(zone.StartOfDay(last)), end};
+  return {Align({zone.StartOfDay(last.v)}), end};
 }
 
 EventTime PaneStore::FirstProvisional(const Window& window, Watermark complete_until) const {

@@ -14,13 +14,13 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/time_zone.h"
 #include "live/item_names.h"
 #include "live/pane_grid.h"
 #include "live/pane_series.h"
 #include "live/ranking.h"
 #include "live/running_sum.h"
 #include "model/segment.h"
-#include "model/time_zone.h"
 #include "model/types.h"
 #include "model/window_choice.h"
 

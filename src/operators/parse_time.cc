@@ -178,7 +178,7 @@ MalformedReason ParseRfc3339(std::string_view text, Decoding version, const Time
   }
   if (lax && text.empty()) {
     if (zone == nullptr) return MalformedReason::kNoTimeZone;
-    *time = zone->MomentOf(*date_time + fraction_ms);
+    *time = {zone->MomentOf(*date_time + fraction_ms)};
   } else {
     if (lax) Skip(text, " ");
     const auto offset = Zone(text, lax);

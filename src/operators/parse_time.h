@@ -3,8 +3,8 @@
 
 #include <string_view>
 
+#include "base/time_zone.h"
 #include "model/event.h"
-#include "model/time_zone.h"
 #include "pipeline/spec.h"
 
 namespace sightline {

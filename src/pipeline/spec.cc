@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "model/time_zone.h"
+#include "base/time_zone.h"
 
 namespace sightline {
 namespace {

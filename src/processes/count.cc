@@ -41,11 +41,6 @@ constexpr std::chrono::seconds kStartTime{5};
 constexpr Millis kWatch{1'000};
 constexpr Millis kServerStop{500};
 
-std::string CheckpointFolderOf(const Settings& settings) {
-  return settings.engine.checkpoint_dir.empty() ? DataFolder(settings.data).checkpoints()
-                                                : settings.engine.checkpoint_dir;
-}
-
 class Count {
  public:
   explicit Count(const Settings& settings) : settings_(settings) {}
@@ -84,7 +79,7 @@ class Count {
   std::unique_ptr<LocationsRefresh> locations_;
   std::unique_ptr<LakeService> lake_;  // null: no lake.dir was given
   std::unique_ptr<KafkaWriter> writer_;
-  PartitionTaskBuilder tasks_{settings_.pipeline, settings_.engine, CheckpointFolderOf(settings_)};
+  PartitionTaskBuilder tasks_{settings_.pipeline, settings_.engine, settings_.CheckpointFolder()};
   std::unique_ptr<Runtime> runtime_;
   std::atomic<Runtime*> running_ = nullptr;  // runtime_, once it is made
   std::mutex ours_mutex_;
@@ -328,7 +323,7 @@ void Count::CollectMetrics(std::vector<Metric>& metrics) const {
 Status RunCount(const Settings& settings,
                 const std::function<void(const std::string& url)>& ready) {
   const Result<Settings> own =
-      WithStoredRules(settings, CheckpointFolderOf(settings), /*was_used=*/false);
+      WithStoredRules(settings, settings.CheckpointFolder(), /*was_used=*/false);
   if (!own.ok()) return own.status();
   return RunProcess<Count>(own.value(), ready);
 }

@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/time_zone.h"
 #include "base/utf8.h"
-#include "model/time_zone.h"
 #include "model/window_choice.h"
 #include "operators/decode.h"
 #include "query/write_result.h"
@@ -68,7 +68,7 @@ struct ReadRequest {
   static Window RangeOf(const WindowChoice& window, int64_t now_ms, const TimeZone& zone) {
     const EventTime last = window.end.value_or(EventTime{now_ms}) - Millis{1};
     const EventTime end = WindowStart(last, kMinute) + kMinute;
-    return {window.today ? zone.StartOfDay(last) : end - window.length, end};
+    return {window.today ? EventTime{zone.StartOfDay(last.v)} : end - window.length, end};
   }
 };
 

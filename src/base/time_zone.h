@@ -5,10 +5,9 @@
 // do), because the library ignores the rule at a file's end. A value, safe on any thread.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
-
-#include "model/types.h"
 
 namespace date {
 class time_zone;
@@ -23,13 +22,13 @@ class TimeZone {
   // Reads files.
   static std::optional<TimeZone> Find(const std::string& name);
 
-  // The first moment of the civil day that contains `time`. Where a clock change skips midnight,
-  // that is the moment of the change.
-  EventTime StartOfDay(EventTime time) const;
+  // Times are milliseconds since the Unix epoch. The first moment of the civil day that contains
+  // `time_ms`; where a clock change skips midnight, that is the moment of the change.
+  int64_t StartOfDay(int64_t time_ms) const;
   // The moment at which the zone's clocks show `local`, in milliseconds since 1970-01-01 00:00 of
   // local time. Of the two moments when clocks go back, the earlier one. A time that clocks skip is
   // read as if they had not been changed yet.
-  EventTime MomentOf(int64_t local_ms) const;
+  int64_t MomentOf(int64_t local_ms) const;
   friend bool operator==(const TimeZone&, const TimeZone&) = default;
 
  private:
