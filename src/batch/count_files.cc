@@ -56,7 +56,7 @@ void DecodeBlock(Block* block) {
     if (block->events[i].kind == Event::Kind::kMalformed) block->malformed.push_back(i);
 }
 
-// Takes the blocks in their order, and knows in which line each begins.
+// Takes the blocks in their order, and knows with which line and element each begins.
 class MalformedFinder {
  public:
   explicit MalformedFinder(const std::vector<std::string>& files) : files_(files) {}
@@ -74,22 +74,21 @@ class MalformedFinder {
       if (found_.first.size() == kMalformedNamed) continue;
       const auto begin = static_cast<size_t>(event.bytes.data() - text.data());
       const int64_t line = lines_before_ + CountLineEnds(text.substr(0, begin)) + 1;
-      found_.first.push_back(
-          {.file = files_[block.file],
-           .in_array = in_array_,
-           .number = in_array_ ? elements_before_ + static_cast<int64_t>(i) + 1 : line,
-           .reason = event.reason,
-           .field = std::string(event.field)});
+      found_.first.push_back({.file = files_[block.file],
+                              .in_array = in_array_,
+                              .number = in_array_ ? elements_before_ + event.index + 1 : line,
+                              .reason = event.reason,
+                              .field = std::string(event.field)});
     }
     lines_before_ += block.line_ends;
-    elements_before_ += std::ssize(block.events);
+    elements_before_ += static_cast<int64_t>(block.events.size());
   }
   MalformedElements Found() && { return std::move(found_); }
 
  private:
   const std::vector<std::string> files_;
   MalformedElements found_;
-  int64_t lines_before_ = 0, elements_before_ = 0;  // of the file
+  int64_t lines_before_ = 0, elements_before_ = 0;  // in the file
   bool in_array_ = false;
 };
 

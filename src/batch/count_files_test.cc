@@ -58,6 +58,16 @@ TEST(CountFiles, TheLineIsRightBehindManyBlocksWhateverTheThreads) {
   }
 }
 
+TEST(CountFiles, TheElementIsRightBehindManyBlocks) {
+  std::string text = "[";
+  int64_t elements = 0;
+  for (; text.size() < (3 << 20); ++elements) text += Good(1) + ",";
+  const CountFilesResult result = Count({Write("array", text + "17," + Good(1) + "]")});
+  ASSERT_EQ(result.malformed.first.size(), 1u);
+  EXPECT_TRUE(result.malformed.first[0].in_array);
+  EXPECT_EQ(result.malformed.first[0].number, elements + 1);
+}
+
 TEST(CountFiles, NothingAcceptedNamesTheFirstOfThem) {
   const std::string array = Write("array", "[\n1,2,\n{},4,5]");
   const CountFilesResult result = Count({array});

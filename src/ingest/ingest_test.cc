@@ -120,16 +120,16 @@ TEST(Ingest, ABadLineSpoilsOnlyItself) {
 }
 
 TEST(Ingest, ABodyOfWhichNothingIsAcceptedIsAProblem) {
-  const Ingested ingested = IngestAll("hello\n{}\n{\n5\n6\n");
+  const Ingested ingested = IngestAll("hello\n{}\n5\n6\n7\n");
   EXPECT_EQ(ingested.status(), 422);
   EXPECT_EQ(
       ingested.ToJson(),
       R"({"type":"about:blank","title":"Unprocessable Content","status":422,"detail":"nothing was )"
       R"(accepted: line 1: not_json; line 2: missing_field geographical_location_oid; line 3: )"
-      R"(not_json; and 2 more. The same body would be rejected again: correct the elements, then )"
+      R"(not_an_object; and 2 more. The same body would be rejected again: correct the elements, then )"
       R"(send them","accepted":0,"rejected":5,"errors":[{"line":1,"reason":"not_json"},)"
       R"({"line":2,"reason":"missing_field","field":"geographical_location_oid"},)"
-      R"({"line":3,"reason":"not_json"},{"line":4,"reason":"not_an_object"},)"
+      R"({"line":3,"reason":"not_an_object"},{"line":4,"reason":"not_an_object"},)"
       R"({"line":5,"reason":"not_an_object"}],"errors_truncated":false})");
   EXPECT_EQ(Records(ingested).size(), 5u);
   EXPECT_EQ(IngestAll("[]").status(), 200);
