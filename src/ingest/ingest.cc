@@ -40,23 +40,29 @@ std::string_view WithoutMark(std::string_view body) {
   return body.substr(body.starts_with(kByteOrderMark) ? kByteOrderMark.size() : 0);
 }
 
+// Whether the text begins with an array that is all of it or has several lines.
+bool IsOneArray(std::string_view text) {
+  if (!text.starts_with('[')) return false;
+  const size_t first_end = text.find('\n');
+  return first_end == std::string_view::npos || EndsInside(text.substr(0, first_end));
+}
+
 }  // namespace
 
 bool IsBlank(std::string_view body) { return Trim(WithoutMark(body)).empty(); }
 
 Ingest::Ingest(std::string_view body, int32_t partitions, IngestScratch* scratch)
-    : body_(Trim(WithoutMark(body))),
+    : body_(WithoutMark(body)),
       scratch_(scratch),
       splitter_(body_),
-      one_array_(body_.starts_with('[') && (body_.find('\n') == std::string_view::npos ||
-                                            EndsInside(body_.substr(0, body_.find('\n'))))) {
+      one_array_(IsOneArray(Trim(body_))) {
   CHECK(partitions >= 1);
   slots_.resize(static_cast<size_t>(partitions));
 }
 
 bool Ingest::Step(size_t bytes) {
   if (splitter_.position() == 0) {
-    if (const MalformedReason other = OtherFormat(body_); other != MalformedReason::kNone) {
+    if (const MalformedReason other = OtherFormat(Trim(body_)); other != MalformedReason::kNone) {
       Reject(body_, {.line = 1, .reason = other, .field = {}});
       return true;
     }

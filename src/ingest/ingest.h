@@ -74,7 +74,7 @@ class Ingest {
   std::string& Pack(int32_t partition, std::optional<DetectionOrigin> origin,
                     std::string_view record);
 
-  const std::string_view body_;  // without white space around it
+  const std::string_view body_;  // without its byte order mark
   IngestScratch* const scratch_;
   ElementSplitter splitter_;
   const bool one_array_;              // errors number its elements, not lines

@@ -297,7 +297,7 @@ TEST(Decode, OtherFormatsAreNamed) {
   ExpectMalformed(wide.substr(2), R::kUtf16);
   ExpectMalformed("sep=;\r\nvideo_camera_oid;item_name\r\n1;car\r\n", R::kCsv);
   ExpectMalformed("video_camera_oid,item_name\n1,car\n" + good, R::kCsv);
-  // The end of an object whose beginning was cut off is no line of names.
+  // The end of an object whose beginning was cut off is not a line of names.
   EXPECT_EQ(Decode(good.substr(30) + "\n" + good)[1].event.kind, Event::Kind::kDetection);
 }
 

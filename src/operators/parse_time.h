@@ -13,7 +13,7 @@ namespace sightline {
 bool TimeOfNumber(int64_t number, TimeUnit unit, EventTime* time);
 
 // Reads seconds since the Unix epoch as JSON writes numbers, also with a fraction or an exponent,
-// and rounds down to milliseconds. kWrongType if the text is no number.
+// and rounds down to milliseconds. kWrongType if the text is not a number.
 MalformedReason ParseDecimalSeconds(std::string_view text, EventTime* time);
 
 // kWrongType if the text is not an RFC 3339 date-time; kOutOfRange if its year is 0000. Digits of

@@ -51,7 +51,7 @@ class Walk {
  private:
   std::bitset<kDepthMax> objects_;  // by depth: an object, else an array
   int64_t depth_ = 0;
-  char last_ = '\0';  // that is no space
+  char last_ = '\0';  // other than a space
   bool in_string_ = false, escaped_ = false;
 };
 

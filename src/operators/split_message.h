@@ -67,7 +67,7 @@ inline bool RefutesGuess(MalformedReason reason) {
          reason == MalformedReason::kTooDeep;
 }
 
-// kUtf16 or kCsv if the text is no JSON but one of these, which are often sent in its place.
+// kUtf16 or kCsv if the text is not JSON but one of these, which are often sent in its place.
 // Otherwise kNone.
 MalformedReason OtherFormat(std::string_view text);
 

@@ -219,7 +219,6 @@ class StepProcess {
   void ReportProgress();
   void Sample(MonitorReport& report) const;
   Health ReportHealth() const;
-  void CollectMetrics(std::vector<Metric>& metrics) const;
   Health ReportReadiness() const;
 
   const Settings settings_;
@@ -241,7 +240,12 @@ class StepProcess {
                       step_.name,
                       clock_,
                       {.sample = [this](MonitorReport& report) { Sample(report); },
-                       .metrics = [this](std::vector<Metric>& all) { CollectMetrics(all); },
+                       .metrics =
+                           [this](std::vector<Metric>& all) {
+                             loop_->CollectMetrics(all);
+                             for (Metric& metric : work_->metrics())
+                               all.push_back(std::move(metric));
+                           },
                        .health = [this] { return ReportHealth(); },
                        .ready = [this] { return ReportReadiness(); }}};
 };
@@ -356,11 +360,6 @@ void StepProcess::Sample(MonitorReport& report) const {
        {std::pair("brokers", watch_->trouble()), std::pair("group", membership_->trouble()),
         std::pair("lake", work_->trouble())})
     report.sample.troubles.push_back({subject, reason});
-}
-
-void StepProcess::CollectMetrics(std::vector<Metric>& metrics) const {
-  loop_->CollectMetrics(metrics);
-  for (Metric& metric : work_->metrics()) metrics.push_back(std::move(metric));
 }
 
 Health StepProcess::ReportHealth() const {
