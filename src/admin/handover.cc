@@ -217,9 +217,9 @@ Status TopicHandover::LookAtSource(HandoverFacts& facts) {
                                 .newest = b.newest});
   int64_t records = 0, bytes = 0;
   RETURN_IF_ERROR(ReadNewest(kafka_, from_.name, from_.partitions, kSample, kAskTime,
-                             [&](int32_t, std::string_view value) {
+                             [&](const NewestRecord& record) {
                                ++records;
-                               bytes += static_cast<int64_t>(value.size());
+                               bytes += static_cast<int64_t>(record.value.size());
                              }));
   facts.bytes_a_record = records == 0 ? 0 : bytes / records;
   return LookAtCounts(facts);
@@ -237,8 +237,8 @@ Status TopicHandover::LookAtCounts(HandoverFacts& facts) const {
   std::string spec_id;
   const int32_t partitions = std::min(counts.value()->partitions, from_.partitions);
   RETURN_IF_ERROR(ReadNewest(
-      kafka_, name, partitions, kProgressRecords, kAskTime, [&](int32_t, std::string_view value) {
-        const Result<kafka::CountsRecord> record = kafka::ParseCountsRecord(value);
+      kafka_, name, partitions, kProgressRecords, kAskTime, [&](const NewestRecord& newest) {
+        const Result<kafka::CountsRecord> record = kafka::ParseCountsRecord(newest.value);
         if (!record.ok() || !record.value().progress ||
             record.value().from.source != source_name() ||
             record.value().from.partition >= from_.partitions)

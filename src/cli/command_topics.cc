@@ -229,7 +229,8 @@ Status SampleCameras(const Command& command, const Cluster& cluster, const Kafka
   std::vector<Event> events;
   const Status read =
       ReadNewest(cluster.kafka, topic.name, topic.partitions, command.sample, command.timeout_ms,
-                 [&](int32_t partition, std::string_view value) {
+                 [&](const NewestRecord& record) {
+                   const std::string_view value = record.value;
                    ++sample.records;
                    padded.assign(value);
                    padded.append(kDecodePadding, ' ');
@@ -237,7 +238,7 @@ Status SampleCameras(const Command& command, const Cluster& cluster, const Kafka
                    decoder.Decode(std::string_view(padded).substr(0, value.size()), events);
                    for (const Event& event : events)
                      if (event.kind != Event::Kind::kMalformed)
-                       sample.cameras[event.camera].insert({topic.name, partition});
+                       sample.cameras[event.camera].insert({topic.name, record.partition});
                    decoder.Clear();
                  });
   return read.ok() ? read : Refused(cluster.kafka, read);

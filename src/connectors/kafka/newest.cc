@@ -20,6 +20,19 @@ Status Failed(const std::string& where, rd_kafka_resp_err_t error) {
                            : fmt::format("{}: {}", where, kafka::ErrorText(error)));
 }
 
+NewestRecord RecordOf(const rd_kafka_message_t& message) {
+  NewestRecord record{.partition = message.partition,
+                      .offset = {message.offset},
+                      .key = std::nullopt,
+                      .value = {static_cast<const char*>(message.payload), message.len}};
+  rd_kafka_timestamp_type_t type = RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+  const int64_t time = rd_kafka_message_timestamp(&message, &type);
+  if (type == RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME) record.append_time = {time};
+  if (message.key != nullptr)
+    record.key.emplace(static_cast<const char*>(message.key), message.key_len);
+  return record;
+}
+
 // Reads one partition with a client that the next partition will use, too.
 class Newest {
  public:
@@ -30,8 +43,7 @@ class Newest {
         where_(kafka::Where(rd_kafka_topic_name(topic), partition)),
         until_(Clock::now() + std::chrono::milliseconds(timeout.v)) {}
 
-  Status Read(int64_t records_max,
-              const std::function<void(int32_t partition, std::string_view value)>& take) {
+  Status Read(int64_t records_max, const std::function<void(const NewestRecord&)>& take) {
     const Result<int64_t> earliest = Ask(RD_KAFKA_OFFSET_SPEC_EARLIEST);
     if (!earliest.ok()) return earliest.status();
     const Result<int64_t> end = Ask(RD_KAFKA_OFFSET_SPEC_LATEST);
@@ -55,7 +67,7 @@ class Newest {
         status = Failed(where_, message->err);
       } else {
         next = message->offset + 1;
-        take(partition_, {static_cast<const char*>(message->payload), message->len});
+        take(RecordOf(*message));
       }
     }
     rd_kafka_consume_stop(topic_, partition_);
@@ -87,7 +99,7 @@ class Newest {
 
 Status ReadNewest(const KafkaOptions& options, const std::string& topic, int32_t partitions,
                   int64_t records_max, Millis timeout,
-                  const std::function<void(int32_t partition, std::string_view value)>& take) {
+                  const std::function<void(const NewestRecord&)>& take) {
   Result<kafka::Handle> client =
       kafka::MakeClient(RD_KAFKA_CONSUMER, options, kafka::ReaderSettings(options));
   if (!client.ok()) return client.status();

@@ -292,8 +292,8 @@ TEST_F(KafkaReaderTest, ReadsTheNewestRecords) {
   cluster_.Write("raw", 0, {"a", "b", "c", "d"});
   cluster_.Write("raw", 1, {"e"});
   std::vector<std::pair<int32_t, std::string>> seen;
-  const auto take = [&](int32_t partition, std::string_view value) {
-    seen.emplace_back(partition, value);
+  const auto take = [&](const NewestRecord& record) {
+    seen.emplace_back(record.partition, record.value);
   };
   const Status status = ReadNewest(cluster_.options(), "raw", 2, 2, {60'000}, take);
   EXPECT_TRUE(status.ok()) << status.message();
