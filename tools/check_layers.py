@@ -51,6 +51,7 @@ ROOMS = {
                "operators model base",
     "telemetry": "config monitor connectors/kafka engine model base",
     "batch": "operators pipeline model base",
+    "doctor": "operators pipeline model base",
     "processes": "server telemetry history workers query config ingest live monitor camera "
                  "connectors/kafka connectors/embedded_log connectors/checkpoint_files "
                  "connectors/locations "
@@ -58,8 +59,9 @@ ROOMS = {
     "admin": "processes telemetry config camera connectors/kafka connectors/embedded_log "
              "connectors/checkpoint_files connectors/lake connectors/storage connectors/locations "
              "engine operators pipeline model base",
-    "cli": "admin processes batch history server workers query config camera connectors/kafka "
-           "connectors/lake connectors/storage connectors/locations operators pipeline model base",
+    "cli": "admin processes doctor batch history server workers query config camera "
+           "connectors/kafka connectors/lake connectors/storage connectors/locations operators "
+           "pipeline model base",
 }
 ARROWS = {room: set(others.split()) for room, others in ROOMS.items()}
 # What connectors may include of these rooms: the ports that they implement.
@@ -93,7 +95,7 @@ HOMES = {
     "date": {"base"},
     "boost/json": {"live", "sql", "query", "server", "camera", "connectors/kafka",
                    "connectors/storage", "config", "telemetry",
-                   "history", "batch", "admin", "cli"},
+                   "history", "batch", "doctor", "admin", "cli"},
     "librdkafka": {"connectors/kafka"},
     "spdlog": {"base"},
 }
