@@ -586,6 +586,9 @@ std::vector<TopicRight> RightsNeeded(const Settings& o, bool steps, RightsOf who
       for (const std::string& name : {o.kafka.monitoring_topic, o.kafka.alerts_topic})
         if (!name.empty()) topic(name, {"Read"});
       break;
+    case RightsOf::kDoctor:
+      raw({"Read", "DescribeConfigs"});
+      break;
     case RightsOf::kRekey:
       copies("rekey");
       monitor();

@@ -84,6 +84,7 @@ enum class RightsOf {
   kTopics,
   kProducer,
   kReader,
+  kDoctor,
   kRekey,
   kHandover
 };

@@ -186,7 +186,7 @@ TEST(Topics, OneALocation) {
   EXPECT_NE(CheckCameras(options, cameras)->note.find("1 in 0 of 'raw_7' and 0 of 'raw_9'"),
             std::string::npos);
   for (const RightsOf who : {RightsOf::kUp, RightsOf::kCount, RightsOf::kServe, RightsOf::kProducer,
-                             RightsOf::kTopics}) {
+                             RightsOf::kTopics, RightsOf::kDoctor}) {
     const std::vector<TopicRight> rights = RightsNeeded(options, false, who);
     EXPECT_TRUE(std::ranges::any_of(rights, [](const TopicRight& right) {
       return right.name == "raw_" && right.prefixed && right.resource == "topic";
@@ -223,6 +223,7 @@ TEST(Topics, AStepMayWriteOnlyWhatItWrites) {
   EXPECT_EQ(writes(RightsOf::kTransform),
             (Names{"lake_rows", "north-transform-", "monitoring", "alerts"}));
   EXPECT_EQ(writes(RightsOf::kStore), (Names{"monitoring", "alerts"}));
+  EXPECT_EQ(writes(RightsOf::kDoctor), Names{});
 }
 
 TEST(Topics, AHandOverOfADataFolderReadsNoOtherTopic) {

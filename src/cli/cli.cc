@@ -4,6 +4,7 @@
 
 #include "cli/command_camera.h"
 #include "cli/command_clock.h"
+#include "cli/command_doctor.h"
 #include "cli/command_handover.h"
 #include "cli/command_lake.h"
 #include "cli/command_query.h"
@@ -31,6 +32,7 @@ int RunCommandLine(int argc, char** argv) {
   AddUpCommands(app, &result);
   AddCameraCommand(app, &result);
   AddReplayCommand(app, &result);
+  AddDoctorCommand(app, &result);
   AddQueryCommands(app, &result);
   AddLakeCommands(app, &result);
   AddRedriveCommand(app, &result);

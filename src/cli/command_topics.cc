@@ -311,17 +311,13 @@ void PrintAclCommands(const Command& command, const std::vector<TopicRight>& rig
 }
 
 int RunAcls(Command& command) {
-  const std::map<std::string, RightsOf> known = {{"up", RightsOf::kUp},
-                                                 {"count", RightsOf::kCount},
-                                                 {"join", RightsOf::kJoin},
-                                                 {"transform", RightsOf::kTransform},
-                                                 {"store", RightsOf::kStore},
-                                                 {"serve", RightsOf::kServe},
-                                                 {"topics", RightsOf::kTopics},
-                                                 {"producer", RightsOf::kProducer},
-                                                 {"reader", RightsOf::kReader},
-                                                 {"rekey", RightsOf::kRekey},
-                                                 {"handover", RightsOf::kHandover}};
+  const std::map<std::string, RightsOf> known = {
+      {"up", RightsOf::kUp},         {"count", RightsOf::kCount},
+      {"join", RightsOf::kJoin},     {"transform", RightsOf::kTransform},
+      {"store", RightsOf::kStore},   {"serve", RightsOf::kServe},
+      {"topics", RightsOf::kTopics}, {"producer", RightsOf::kProducer},
+      {"reader", RightsOf::kReader}, {"doctor", RightsOf::kDoctor},
+      {"rekey", RightsOf::kRekey},   {"handover", RightsOf::kHandover}};
   const RightsOf who = known.at(command.rights_of);
   const bool copies = who == RightsOf::kRekey || who == RightsOf::kHandover;
   if (who == RightsOf::kRekey && (command.copy.from.empty() || command.copy.to.empty()))
@@ -426,9 +422,10 @@ void AddTopicsCommands(CLI::App& app, int* result) {
   acls->add_option(
           "--for", command->rights_of,
           "The process that needs the rights: up, count, join, transform, store, serve, topics "
-          "(plan, apply, check), producer (of raw events), reader (of outputs), rekey or handover.")
+          "(plan, apply, check), producer (of raw events), reader (of outputs), doctor, rekey or "
+          "handover.")
       ->check(CLI::IsMember({"up", "count", "join", "transform", "store", "serve", "topics",
-                             "producer", "reader", "rekey", "handover"}))
+                             "producer", "reader", "doctor", "rekey", "handover"}))
       ->capture_default_str();
   acls->add_option("--from", command->copy.from, "The topic that `rekey` or `handover` reads.");
   acls->add_option("--to", command->copy.to, "The topic that `rekey` or `handover` writes.");

@@ -24,6 +24,7 @@ import traceback
 # In the order of running: what is quick and tells most comes first.
 import test_commands
 import test_deploy
+import test_doctor
 import test_readme
 import test_proxy
 import test_api
@@ -58,7 +59,7 @@ from registry import LOAD, TESTS, Entry
 from server import PATIENCE, Failure, Test
 
 MODULES = (test_commands, test_deploy, test_readme, test_api, test_ask, test_operation, test_repair, test_switches, test_operator, test_hostile, test_input,
-           test_stream,
+           test_stream, test_doctor,
            test_durability, test_gap, test_lake, test_lake_away, test_hdfs, test_kafka, test_kafka_golden, test_kafka_handover, test_kafka_rekey, test_kafka_tools,
            test_kafka_steps, test_kafka_locations, test_kafka_topics,
            test_kafka_security, test_chaos)
