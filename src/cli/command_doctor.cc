@@ -106,7 +106,7 @@ Status ReadFile(const std::string& path, Sample& sample, SourceFacts& facts) {
     line += std::ranges::count(block.text(), '\n');
     progress(sample);
   }
-  facts.is_whole = false;
+  facts.was_read = fmt::format("The first {} elements were read", sample.totals().elements());
   return Status::Ok();
 }
 
@@ -129,7 +129,8 @@ Status ReadTopic(const Command& command, std::optional<Sample>& sample, SourceFa
   const int32_t partitions = topic.value()->partitions;
   sample.emplace(Sample::Options{.partitions = partitions});
   AddKafka(command, facts);
-  facts.is_whole = false;
+  facts.was_read = fmt::format("The newest {} records of each of {} partitions were read",
+                               command.records, partitions);
   SampleProgress progress;
   std::string padded;
   return ReadNewest(kafka.value(), facts.name, partitions, command.records, timeout.value(),
@@ -185,7 +186,10 @@ Result<Diagnosis> LookAtUrl(const Command& command, SourceFacts& facts) {
   while (root.ends_with('/')) root.pop_back();
   if (IsRoot(root)) {
     const HttpResponse health = client.value()->Get(root + "/healthz");
-    if (IsHealthAnswer(health.body)) return AskServer(*client.value(), root, health.body);
+    if (IsHealthAnswer(health.body)) {
+      facts.kind = SourceFacts::Kind::kServer;
+      return AskServer(*client.value(), root, health.body);
+    }
   }
   const HttpResponse response = client.value()->Get(command.source);
   RETURN_IF_ERROR(Answered(response, command.source));
@@ -236,10 +240,13 @@ int Run(Command& command) {
   std::string text = command.format == "json" ? FormatJson(diagnosis.value(), facts)
                                               : FormatText(diagnosis.value());
   if (!command.write.empty()) {
+    if (config.empty())
+      return Fail(
+          "--write: a running server keeps its settings; look at a file or a topic instead");
     if (const Status written = WriteConfig(command, config); !written.ok())
       return Fail(written.message());
     if (command.format == "text") text += fmt::format("\nwrote {}\n", command.write);
-  } else if (command.format == "text") {
+  } else if (command.format == "text" && !config.empty()) {
     text += "\nThe configuration (--write FILE writes it):\n\n" + config;
   }
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
@@ -283,7 +290,7 @@ void AddDoctorCommand(CLI::App& app, int* result) {
       "  sightline doctor detections.ndjson --write sightline.toml\n"
       "  sightline doctor raw_camera_events --kafka 127.0.0.1:9092 --records 100000\n"
       "  sightline doctor http://127.0.0.1:8080\n\n"
-      "It reads at most 2 million detections and changes nothing: a topic is read without a "
+      "It reads at most 2 million elements and changes nothing: a topic is read without a "
       "group.\n"
       "The exit code is 0 if there is no trouble, 3 if there is some, and 1 if the source could "
       "not\n"

@@ -188,10 +188,10 @@ class Copies {
     restarts_ = static_cast<int64_t>(std::erase_if(copies_, is_restart));
     Add({.severity = Severity::kTrouble,
          .subject = "restarted_ids",
-         .seen = fmt::format("{} ids of {} cameras return for another item, after {} or more; "
-                             "copies of one item follow within {}",
-                             restarts_, cameras.size(), DurationText(least),
-                             DurationText(pause_of_copies)),
+         .seen =
+             fmt::format("{} ids of {} cameras return for another item, after {} or more; "
+                         "copies of one item follow within {}",
+                         restarts_, cameras.size(), AboutText(least), AboutText(pause_of_copies)),
          .follows =
              "A tracker has started to number again. While an id is remembered, another item "
              "with it is dropped as a duplicate. It is best to let a tracker go on with its "
@@ -263,8 +263,8 @@ class Copies {
         .subject = "disorder",
         .seen = fmt::format("{} detections are older than one of their camera before them, at most "
                             "by {}. Of camera {}, 99 % are at most {} behind",
-                            behind_.size(), DurationText(most->first),
-                            sample_.cameras()[worst].id.v, DurationText(usual)),
+                            behind_.size(), AboutText(most->first), sample_.cameras()[worst].id.v,
+                            AboutText(usual)),
         .examples = {Says(most->second)}};
     if (usual > defaults_.out_of_orderness) {
       orderness_ = std::min(RoundedUp(usual), kOrdernessMax);
@@ -275,51 +275,49 @@ class Copies {
                            .value = DurationText(orderness_),
                            .why = fmt::format("99 % of a camera's detections are at most {} behind "
                                               "its newest one.",
-                                              DurationText(usual))}};
+                                              AboutText(usual))}};
     }
     late_by_ = most->first;
     Add(std::move(finding));
   }
 
+  // `restart`: the smallest distance at which ids begin again.
   void ChooseHorizon(std::optional<Millis> restart) {
     Millis apart{0};
     for (const Copy& copy : copies_) apart = std::max(apart, copy.distance);
     const Millis needed{std::max<int64_t>(0, std::max(apart, late_by_).v - orderness_.v)};
-    const Millis most{kHorizonMax.v - orderness_.v};
-    Millis fit = std::clamp(RoundedUp(Millis{2 * needed.v}), defaults_.dedup_horizon, most);
-    const std::string seen =
-        fmt::format("copies lie up to {} apart, and detections come up to {} late",
-                    DurationText(apart), DurationText(late_by_));
-    if (restart) {
-      const Millis limit{restart->v - orderness_.v};
-      if (limit <= needed)
-        return Add(
-            {.severity = Severity::kTrouble,
-             .subject = "dedup_horizon",
-             .seen = fmt::format("{}, but ids begin again after {}", seen, DurationText(*restart)),
-             .follows = "No horizon tells copies from other items with the same id: the "
-                        "sender must give other ids."});
-      if (fit >= limit) fit = WholeSeconds((needed.v + limit.v) / 2);
+    const Millis most{(kHorizonMax.v - orderness_.v) / kHour.v * kHour.v};
+    const Millis limit{restart ? restart->v - orderness_.v : most.v};
+    Finding finding{
+        .severity = Severity::kTrouble,
+        .subject = "dedup_horizon",
+        .seen = fmt::format(
+            "copies lie up to {} apart, and detections come up to {} late{}", AboutText(apart),
+            AboutText(late_by_),
+            restart ? fmt::format("; ids begin again after {}", AboutText(*restart)) : "")};
+    if (needed >= limit) {
+      finding.follows = restart ? "No horizon tells copies from other items with the same id: the "
+                                  "sender must give other ids."
+                                : fmt::format(
+                                      "At most {} can be remembered: what lies further "
+                                      "apart is too late.",
+                                      AboutText(most));
+      return Add(std::move(finding));
     }
-    result_.dedup_horizon = fit;
+    Millis& fit = result_.dedup_horizon;
+    fit = std::clamp(RoundedUp(Millis{2 * needed.v}), defaults_.dedup_horizon, most);
+    if (fit >= limit) fit = WholeSeconds((needed.v + limit.v) / 2);
     if (fit == defaults_.dedup_horizon) return;
-    Add({.severity =
-             needed > defaults_.dedup_horizon || restart ? Severity::kTrouble : Severity::kNote,
-         .subject = "dedup_horizon",
-         .seen = restart
-                     ? fmt::format("{}, and ids begin again after {}", seen, DurationText(*restart))
-                     : seen,
-         .follows =
-             restart ? "A shorter horizon forgets an id before it begins again."
-             : needed > most
-                 ? "That is more than can be remembered: what lies further apart is too late."
-                 : "With a shorter horizon they are too late, or count again.",
-         .settings = {
-             {.key = "pipeline.dedup_horizon",
-              .value = DurationText(fit),
-              .why = fmt::format(
-                  "In the sample, {}{}.", seen,
-                  restart ? ", and ids begin again after " + DurationText(*restart) : "")}}});
+    // Twice what was seen is room, and no trouble as long as the default suffices.
+    if (fit > defaults_.dedup_horizon && needed <= defaults_.dedup_horizon)
+      finding.severity = Severity::kNote;
+    finding.follows = fit < defaults_.dedup_horizon
+                          ? "A shorter horizon forgets an id before it begins again."
+                          : "With a shorter horizon they are too late, or count again.";
+    finding.settings = {{.key = "pipeline.dedup_horizon",
+                         .value = DurationText(fit),
+                         .why = fmt::format("In the sample, {}.", finding.seen)}};
+    Add(std::move(finding));
   }
   static Millis WholeSeconds(int64_t ms) { return {ms / 1'000 * 1'000}; }
 

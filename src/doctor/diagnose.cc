@@ -58,10 +58,9 @@ class Doctor {
 
   Diagnosis Diagnose() && {
     const Sample::Totals& totals = sample_.totals();
-    result_.sampled =
-        fmt::format("{}: {} detections of {} cameras, {} heartbeats, {} malformed elements",
-                    facts_.is_whole ? "All was read" : "Only a part was read", totals.detections,
-                    sample_.cameras().size(), totals.heartbeats, totals.malformed);
+    result_.sampled = fmt::format(
+        "{}: {} detections of {} cameras, {} heartbeats, {} malformed elements", facts_.was_read,
+        totals.detections, sample_.cameras().size(), totals.heartbeats, totals.malformed);
     ReportLayout();
     ReportMalformed();
     ReportUnit();

@@ -7,6 +7,8 @@
 #include <map>
 #include <string_view>
 
+#include "doctor/wording.h"
+
 namespace sightline {
 namespace {
 
@@ -67,9 +69,11 @@ std::string FormatText(const Diagnosis& diagnosis) {
     for (const Finding& finding : diagnosis.findings) {
       if (finding.severity != severity) continue;
       text += fmt::format("\n{}: {}\n", ToString(severity), finding.subject);
-      text += Wrapped(finding.seen, "  ");
-      for (const std::string& example : finding.examples) text += "    " + example + "\n";
-      if (!finding.follows.empty()) text += Wrapped(finding.follows, "  ");
+      // Names of items and fields may hold anything.
+      text += Wrapped(PrintableText(finding.seen), "  ");
+      for (const std::string& example : finding.examples)
+        text += "    " + PrintableText(example) + "\n";
+      if (!finding.follows.empty()) text += Wrapped(PrintableText(finding.follows), "  ");
       for (const Setting& setting : finding.settings)
         text += fmt::format("  -> {} = {}{}\n", setting.key, setting.value,
                             setting.is_suggestion ? "  (if that is so)" : "");
@@ -79,6 +83,7 @@ std::string FormatText(const Diagnosis& diagnosis) {
 }
 
 std::string FormatConfig(const Diagnosis& diagnosis, const SourceFacts& facts) {
+  if (facts.kind == SourceFacts::Kind::kServer) return "";
   // The keys without a section come first, as TOML wants it.
   std::map<std::string, std::vector<const Setting*>> sections;
   for (const Setting& setting : facts.given) sections[SectionOf(setting)].push_back(&setting);

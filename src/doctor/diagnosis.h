@@ -38,11 +38,11 @@ struct Diagnosis {
 
 // What the source is, as far as the findings depend on it.
 struct SourceFacts {
-  enum class Kind : uint8_t { kFile, kTopic } kind = Kind::kFile;
-  std::string name;              // of the topic
-  int64_t now_ms = 0;            // the time on this machine; 0: nothing is compared with it
-  bool is_whole = true;          // nothing of the source was left out
-  std::vector<Setting> given{};  // what the configuration needs in any case
+  enum class Kind : uint8_t { kFile, kTopic, kServer } kind = Kind::kFile;
+  std::string name;    // of the topic
+  int64_t now_ms = 0;  // the time on this machine; 0: nothing is compared with it
+  std::string was_read = "All was read";  // how much of the source
+  std::vector<Setting> given{};           // what the configuration needs in any case
 };
 
 // Troubles first, as text for people.
@@ -50,7 +50,7 @@ std::string FormatText(const Diagnosis& diagnosis);
 // The same as one JSON object, with the configuration as its member "config".
 std::string FormatJson(const Diagnosis& diagnosis, const SourceFacts& facts);
 // The configuration file (TOML) of `sightline up --config`: what differs from the defaults, with
-// the reasons as comments.
+// the reasons as comments. Empty for a server, whose pipeline keeps its settings.
 std::string FormatConfig(const Diagnosis& diagnosis, const SourceFacts& facts);
 
 }  // namespace sightline

@@ -71,20 +71,6 @@ TimeUnit UnitOf(double time) {
   return size < 1e17 ? TimeUnit::kMicros : TimeUnit::kNanos;
 }
 
-double MillisOf(double time, TimeUnit unit) {
-  switch (unit) {
-    case TimeUnit::kSeconds:
-      return time * 1e3;
-    case TimeUnit::kMillis:
-      return time;
-    case TimeUnit::kMicros:
-      return time / 1e3;
-    case TimeUnit::kNanos:
-      return time / 1e6;
-  }
-  return time;
-}
-
 bool IsInteger(const json::value& value) {
   if (!value.is_string()) return value.is_int64();
   const json::string& text = value.get_string();
@@ -110,7 +96,6 @@ ElementLook LookAt(std::string_view element) {
     if (const std::optional<double> number = NumberOf(*time)) {
       look.unit = UnitOf(*number);
       look.has_fraction = time->is_double();
-      look.time = EventTime{static_cast<int64_t>(MillisOf(*number, *look.unit))};
     }
   }
   if (const json::value* camera = object->if_contains("video_camera_oid"))

@@ -21,8 +21,7 @@ struct ElementLook {
   // By its magnitude, of a time that is a number: no unit has times of 1973 to 5138 in common with
   // another one.
   std::optional<TimeUnit> unit;
-  bool has_fraction = false;      // the time is a number with a fraction or an exponent
-  std::optional<EventTime> time;  // of a time that is a number, by that unit
+  bool has_fraction = false;  // the time is a number with a fraction or an exponent
   std::optional<CameraId> camera;
   std::vector<std::string> names;  // of all fields, in their order
 };

@@ -5,8 +5,8 @@
 #include <algorithm>
 
 #include "base/murmur2.h"
-#include "base/utf8.h"
 #include "doctor/element_look.h"
+#include "doctor/wording.h"
 #include "operators/json_walk.h"
 
 namespace sightline {
@@ -20,21 +20,12 @@ constexpr size_t kExamplesMax = 2;
 constexpr size_t kExampleBytes = 160;
 constexpr size_t kNamesMax = 100;
 
-// The beginning of an element as printable UTF-8.
+// The beginning of an element, cut where a character begins.
 std::string Example(std::string_view bytes) {
-  std::string text;
-  while (!bytes.empty() && text.size() < kExampleBytes) {
-    const CodePoint point = FirstCodePoint(bytes);
-    const size_t length = std::max<size_t>(point.length, 1);
-    if (point.length == 0)
-      text += '?';
-    else if (point.value < 0x20 || point.value == 0x7f)
-      text += ' ';
-    else
-      text += bytes.substr(0, length);
-    bytes.remove_prefix(length);
-  }
-  return bytes.empty() ? text : text + "...";
+  if (bytes.size() <= kExampleBytes) return PrintableText(bytes);
+  size_t end = kExampleBytes;
+  while (end > 0 && (static_cast<unsigned char>(bytes[end]) & 0xc0) == 0x80) --end;
+  return PrintableText(bytes.substr(0, end)) + "...";
 }
 
 std::string Padded(std::string_view bytes) {

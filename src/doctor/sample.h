@@ -1,8 +1,8 @@
 // Sample: what the doctor remembers of the messages that it was shown.
 //
 // It decodes as the pipeline would, after it has seen in the first elements how times are written.
-// It keeps one short row for each detection, and so at most detections_max of them; then Full() is
-// true, and further messages are ignored. Pure; one thread.
+// It keeps one short row for each detection, and looks at most at elements_max elements; then
+// Full() is true, and further messages are ignored. Pure; one thread.
 #pragma once
 
 #include <boost/unordered/unordered_flat_map.hpp>
@@ -64,6 +64,7 @@ class Sample {
   using MalformedKey = std::pair<MalformedReason, std::string>;
   struct Totals {
     int64_t messages = 0, bytes = 0, detections = 0, heartbeats = 0, malformed = 0;
+    int64_t elements() const { return detections + heartbeats + malformed; }
     // How messages are laid out: how many have each.
     int64_t arrays = 0, indented = 0, concatenated = 0;
     // Of the elements that were looked at more closely.
@@ -75,7 +76,7 @@ class Sample {
   };
 
   struct Options {
-    int64_t detections_max = 2'000'000;
+    int64_t elements_max = 2'000'000;
     int32_t partitions = 0;  // of the topic; 0: no topic
   };
   explicit Sample(const Options& options);
@@ -83,7 +84,7 @@ class Sample {
   void Add(const SampleMessage& message);
   // Decodes what waits until enough was seen. Call it behind the last message.
   void Finish();
-  bool Full() const { return static_cast<int64_t>(rows_.size()) >= options_.detections_max; }
+  bool Full() const { return totals_.elements() >= options_.elements_max; }
 
   const Totals& totals() const { return totals_; }
   const DecodeRules& rules() const { return rules_; }  // by which it decoded

@@ -292,6 +292,9 @@ def doctor_url(t: Test) -> None:
     expect("of 150 received events, 50 are `conflicts`: camera 3 50" in conflicts["seen"],
            conflicts["seen"])
     expect("pipeline.identity = camera_and_detection" in conflicts["follows"], conflicts["follows"])
+    expect_equal(said["config"], "", "the configuration of a server that has one")
+    done = t.run("doctor", f"http://127.0.0.1:{server.port}", "--write", "server.toml")
+    expect_equal((done.returncode, b"keeps its settings" in done.stderr), (1, True), f"--write: {done.stderr!r}")
 
 
 @test(seconds=240)
