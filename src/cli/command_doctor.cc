@@ -110,10 +110,14 @@ Status ReadFile(const std::string& path, Sample& sample, SourceFacts& facts) {
   return Status::Ok();
 }
 
-// The options under which `up --config` reads the same topic. Secrets stay out of the file.
+// The options under which `up --config` reads the same topic. None is a secret: passwords are in
+// files or in the environment.
 void AddKafka(const Command& command, SourceFacts& facts) {
   facts.given = {{.key = "kafka.brokers", .value = command.options.kafka.client.brokers, .why = ""},
                  {.key = "kafka.topic", .value = facts.name, .why = ""}};
+  for (const auto& [key, value] : command.given)
+    if (!value.empty() && key != "kafka.brokers" && key != "kafka.topic")
+      facts.given.push_back({.key = key, .value = value, .why = ""});
 }
 
 Status ReadTopic(const Command& command, std::optional<Sample>& sample, SourceFacts& facts) {

@@ -320,12 +320,13 @@ def kafka_doctor(t: Test) -> None:
 
     counts = write(topic, "video_camera_oid", "-X", "partitioner=murmur2_random")
     config = t.folder / "sightline.toml"
-    common = ("--kafka", cluster.addresses)
+    common = ("--kafka", cluster.addresses, "--kafka.deployment", "north")
     said = diagnose(t, topic, *common, "--write", config, code=TROUBLE)
     expect("camera 2 by 5m" in finding(said, "camera_clock")["seen"], finding(said, "camera_clock")["seen"])
     expect("All copies of a detection reach the same partition" in finding(said, "keys")["follows"], "its keys")
     text = config.read_text()
-    expect(f'topic = "{topic}"' in text and 'future_tolerance = "8m"' in text, text)
+    for line in (f'topic = "{topic}"', 'deployment = "north"', 'future_tolerance = "8m"'):
+        expect(line in text, f"no {line} in {text}")
     server = kafka_server(t, cluster, "--config", config)
     server.start()
     server.wait_ledger(60, received=40, counted=40, future=0)
