@@ -185,13 +185,13 @@ class Copies {
       cameras.insert(rows_[copy.row].camera);
       if (examples.empty() && is_candidate(copy)) examples = {Says(copy.first), Says(copy.row)};
     }
-    restarts_ = static_cast<int64_t>(std::erase_if(copies_, is_restart));
+    const size_t restarts = std::erase_if(copies_, is_restart);
     Add({.severity = Severity::kTrouble,
          .subject = "restarted_ids",
          .seen =
              fmt::format("{} ids of {} cameras return for another item, after {} or more; "
                          "copies of one item follow within {}",
-                         restarts_, cameras.size(), AboutText(least), AboutText(pause_of_copies)),
+                         restarts, cameras.size(), AboutText(least), AboutText(pause_of_copies)),
          .follows =
              "A tracker has started to number again. While an id is remembered, another item "
              "with it is dropped as a duplicate. It is best to let a tracker go on with its "
@@ -328,8 +328,7 @@ class Copies {
   CopyFindings result_;
   std::vector<Copy> copies_;
   std::vector<std::pair<Millis, uint32_t>> behind_;  // and the row
-  int64_t restarts_ = 0;
-  Millis orderness_{10'000};  // that fits
+  Millis orderness_{10'000};                         // that fits
   Millis late_by_{0};
 };
 

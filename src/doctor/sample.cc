@@ -59,8 +59,7 @@ void Sample::Add(const SampleMessage& message) {
   for (const Event& event : events_) {
     const ElementLook look = LookAt(event.bytes);
     ++waiting_elements_;
-    if (look.unit) ++totals_.units[*look.unit];
-    totals_.fractions += look.has_fraction ? 1 : 0;
+    if (look.unit) ++probed_units_[*look.unit];
     totals_.zoneless += event.reason == MalformedReason::kNoTimeZone ? 1 : 0;
   }
   probe_.Clear();
@@ -80,11 +79,9 @@ void Sample::Finish() {
 // The unit that most times have. A zone is needed to go on: any will do.
 void Sample::Choose() {
   const auto most =
-      std::ranges::max_element(totals_.units, {}, [](const auto& unit) { return unit.second; });
-  if (most != totals_.units.end()) rules_.timestamp_unit = most->first;
+      std::ranges::max_element(probed_units_, {}, [](const auto& unit) { return unit.second; });
+  if (most != probed_units_.end()) rules_.timestamp_unit = most->first;
   if (totals_.zoneless > 0) rules_.timestamp_zone = "UTC";
-  totals_.units.clear();
-  totals_.fractions = 0;
   decoder_.emplace(rules_);
   DecodeRules normalizing = rules_;
   normalizing.item_names = ItemNames::kNfc;
@@ -154,7 +151,6 @@ void Sample::TakeElement(const SampleMessage& message, const Event& event) {
   if (totals_.looked_at >= kLookedAtMax) return;
   ++totals_.looked_at;
   const ElementLook look = LookAt(event.bytes);
-  if (look.unit) ++totals_.units[*look.unit];
   if (look.unit) ++cameras_[camera].units[*look.unit];
   totals_.fractions += look.has_fraction ? 1 : 0;
   if (look.id == IdForm::kOther && totals_.text_ids++ == 0)

@@ -69,7 +69,6 @@ class Sample {
     int64_t arrays = 0, indented = 0, concatenated = 0;
     // Of the elements that were looked at more closely.
     int64_t looked_at = 0, text_ids = 0, fractions = 0, zoneless = 0;
-    std::map<TimeUnit, int64_t> units{};
     // Of the records with a key: those whose key is the camera, the id, and that are in the
     // partition that Kafka's murmur2 partitioner gives their key.
     int64_t records = 0, keyed = 0, keyed_by_camera = 0, keyed_by_id = 0, murmur2 = 0;
@@ -113,6 +112,7 @@ class Sample {
   const Options options_;
   DecodeRules rules_;
   std::vector<Waiting> waiting_;
+  std::map<TimeUnit, int64_t> probed_units_;
   int64_t waiting_elements_ = 0;
   size_t waiting_bytes_ = 0;
   Decoder probe_;
