@@ -29,12 +29,20 @@ LIBS = ROOT / ".deps" / "hdfs" / "libs"
 SUPERUSER = "hdfs"  # of simple authentication: whoever the NameNode runs as
 HADOOP = "org.apache.hadoop.hdfs"
 MAINS = {"namenode": f"{HADOOP}.server.namenode.NameNode", "datanode": f"{HADOOP}.server.datanode.DataNode",
-         "admin": f"{HADOOP}.tools.DFSAdmin"}
+         "admin": f"{HADOOP}.tools.DFSAdmin", "ha_admin": f"{HADOOP}.tools.DFSHAAdmin"}
 LOG4J = """log4j.rootLogger=INFO,c
 log4j.appender.c=org.apache.log4j.ConsoleAppender
 log4j.appender.c.layout=org.apache.log4j.PatternLayout
 log4j.appender.c.layout.ConversionPattern=%d %p %c{1}: %m%n
 """
+COMMON = {
+    "dfs.permissions.enabled": "true", "dfs.namenode.safemode.extension": 0,
+    "dfs.client.block.write.replace-datanode-on-failure.policy": "NEVER",
+    # Otherwise each created file takes 0.4 s longer.
+    "dfs.client.block.write.locateFollowingBlock.initial.delay.ms": 10,
+    # Dead DataNodes are found in eleven seconds: tests are short.
+    "dfs.heartbeat.interval": "1s", "dfs.namenode.heartbeat.recheck-interval": 500,
+    "dfs.datanode.du.reserved": 0}
 # Both servers die without one.
 WEB_APP = '<web-app version="2.4" xmlns="http://java.sun.com/xml/ns/j2ee"></web-app>\n'
 
@@ -113,19 +121,19 @@ def _die_with_parent() -> None:
 class Node:
     """A NameNode or a DataNode, over as many lives as a test wants."""
 
-    def __init__(self, hdfs: "Hdfs", kind: str, name: str, settings: dict[str, object]):
+    def __init__(self, hdfs: "Hdfs | Pair", kind: str, name: str, settings: dict[str, object]):
         self.hdfs, self.kind, self.name = hdfs, kind, name
         self.folder = hdfs.test.folder / name
         self.log = hdfs.test.folder / f"{name}.log"
         self.process: subprocess.Popen | None = None
-        self.http_port: int | None = None  # of a DataNode
+        self.http_port = 0
         conf = self.folder / "conf"
         for web in ("hdfs", "datanode"):
             (conf / "webapps" / web / "WEB-INF").mkdir(parents=True)
             (conf / "webapps" / web / "WEB-INF" / "web.xml").write_text(WEB_APP)
         (conf / "log4j.properties").write_text(LOG4J)
         _write_settings(conf / "core-site.xml", {
-            "fs.defaultFS": f"hdfs://127.0.0.1:{hdfs.rpc_port}", "hadoop.tmp.dir": self.folder / "tmp",
+            "fs.defaultFS": hdfs.default_fs, "hadoop.tmp.dir": self.folder / "tmp",
             "ipc.client.connect.max.retries": 100, "ipc.client.connect.retry.interval": 100})
         _write_settings(conf / "hdfs-site.xml", settings)
         self.conf = conf
@@ -149,19 +157,38 @@ class Node:
                 env={**os.environ, "HADOOP_USER_NAME": SUPERUSER})
         self.hdfs.test.processes.append(self.process)
 
+    def run(self, main: str, *arguments: object, train: pathlib.Path | None = None, stdin: str = "") -> str:
+        """A program of HDFS with this node's settings, to its end; what it printed."""
+        done = subprocess.run(self.command(MAINS[main], *arguments, archive=main, train=train), input=stdin,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              timeout=60 * PATIENCE, env={**os.environ, "HADOOP_USER_NAME": SUPERUSER})
+        expect(done.returncode == 0, f"{main} {arguments}: {done.stdout[-2000:]}")
+        return done.stdout
+
     def expect_running(self) -> None:
         if self.process.poll() is not None:
             end = self.log.read_text(errors="replace")[-3000:]
             raise Failure(f"the HDFS {self.name} ended with {self.process.returncode}: {end}")
 
     def answers(self) -> bool:
-        """A DataNode over HTTP. The NameNode thinks that one lives for some time after its end."""
+        """Over HTTP. The NameNode thinks that a DataNode lives for some time after its end."""
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.http_port)) == 0
 
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
+
+
+def make_datanode(hdfs: "Hdfs | Pair", number: int, settings: dict[str, object]) -> Node:
+    http_port = free_port()
+    node = Node(hdfs, "datanode", f"datanode{number}", {
+        **settings, "dfs.datanode.data.dir": f"file://{hdfs.test.folder}/datanode{number}/data",
+        "dfs.datanode.address": f"127.0.0.1:{free_port()}",
+        "dfs.datanode.http.address": f"127.0.0.1:{http_port}",
+        "dfs.datanode.ipc.address": f"127.0.0.1:{free_port()}", "dfs.datanode.hostname": "127.0.0.1"})
+    node.http_port = http_port
+    return node
 
 
 def _write_settings(path: pathlib.Path, settings: dict[str, object]) -> None:
@@ -229,7 +256,9 @@ class WebHdfs:
             with contextlib.closing(connection):
                 connection.request("GET", "/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState")
                 beans = json.loads(connection.getresponse().read())["beans"]
-            return beans[0]["NumLiveDataNodes"] if beans and beans[0]["FSState"] == "Operational" else -1
+            # One that is known but has not told its space yet is given nothing to store.
+            usable = beans and beans[0]["FSState"] == "Operational" and beans[0]["CapacityRemaining"] > 0
+            return beans[0]["NumLiveDataNodes"] if usable else -1
         except (OSError, http.client.HTTPException, ValueError, KeyError):
             return -1
 
@@ -243,22 +272,16 @@ class Hdfs(WebHdfs):
         self.test, self.trained = test, trained is not None
         self.prepared = trained or prepared()
         super().__init__(free_port())
-        self.rpc_port = free_port()
+        rpc_port = free_port()
+        self.default_fs = f"hdfs://127.0.0.1:{rpc_port}"
         common = {
-            "dfs.replication": datanodes,
-            "dfs.namenode.rpc-address": f"127.0.0.1:{self.rpc_port}",
-            "dfs.namenode.http-address": f"127.0.0.1:{self.http_port}",
-            "dfs.permissions.enabled": "true", "dfs.namenode.safemode.extension": 0,
-            "dfs.client.block.write.replace-datanode-on-failure.policy": "NEVER",
-            # Otherwise each created file takes 0.4 s longer.
-            "dfs.client.block.write.locateFollowingBlock.initial.delay.ms": 10,
-            # Dead DataNodes are found in eleven seconds: tests are short.
-            "dfs.heartbeat.interval": "1s", "dfs.namenode.heartbeat.recheck-interval": 500,
-            "dfs.datanode.du.reserved": 0, **(settings or {})}
+            **COMMON, "dfs.replication": datanodes,
+            "dfs.namenode.rpc-address": f"127.0.0.1:{rpc_port}",
+            "dfs.namenode.http-address": f"127.0.0.1:{self.http_port}", **(settings or {})}
         self.namenode = Node(self, "namenode", "namenode", {
             **common, "dfs.namenode.name.dir": f"file://{test.folder}/namenode/data",
             "dfs.namenode.edits.noeditlogchannelflush": "true"})
-        self.datanodes = [self._datanode(number, common) for number in range(1, datanodes + 1)]
+        self.datanodes = [make_datanode(self, number, common) for number in range(1, datanodes + 1)]
         self._format()
         for node in (self.namenode, *self.datanodes):
             node.start()
@@ -266,25 +289,12 @@ class Hdfs(WebHdfs):
             self.wait()
             test.note(f"HDFS ready in {time.monotonic() - begin:.1f} s")
 
-    def _datanode(self, number: int, common: dict[str, object]) -> Node:
-        http_port = free_port()
-        node = Node(self, "datanode", f"datanode{number}", {
-            **common, "dfs.datanode.data.dir": f"file://{self.test.folder}/datanode{number}/data",
-            "dfs.datanode.address": f"127.0.0.1:{free_port()}",
-            "dfs.datanode.http.address": f"127.0.0.1:{http_port}",
-            "dfs.datanode.ipc.address": f"127.0.0.1:{free_port()}", "dfs.datanode.hostname": "127.0.0.1"})
-        node.http_port = http_port
-        return node
-
     def _format(self) -> None:
         data = self.namenode.folder / "data"
         if not self.trained:
             shutil.copytree(self.prepared.name_space, data)
             return
-        done = subprocess.run(self.namenode.command(MAINS["namenode"], "-format", "-force", archive="none"),
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120,
-                              env={**os.environ, "HADOOP_USER_NAME": SUPERUSER})
-        expect(done.returncode == 0, f"the NameNode cannot be formatted: {done.stdout[-2000:]}")
+        self.namenode.run("namenode", "-format", "-force")
         shutil.copytree(data, self.prepared.name_space)
 
     def ready(self) -> bool:
@@ -298,11 +308,50 @@ class Hdfs(WebHdfs):
 
     def admin(self, *arguments: object, train: pathlib.Path | None = None) -> str:
         """`hdfs dfsadmin ...`, to its end; what it printed."""
-        done = subprocess.run(self.namenode.command(MAINS["admin"], *arguments, archive="admin", train=train),
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                              timeout=60 * PATIENCE, env={**os.environ, "HADOOP_USER_NAME": SUPERUSER})
-        expect(done.returncode == 0, f"dfsadmin {arguments}: {done.stdout[-2000:]}")
-        return done.stdout
+        return self.namenode.run("admin", *arguments, train=train)
+
+
+class Pair(WebHdfs):
+    """Two NameNodes over a shared folder of edits, `a` and `b`, both in standby at first, and one DataNode."""
+
+    def __init__(self, test: Test):
+        self.test, self.trained, self.prepared = test, False, prepared()
+        super().__init__(0)  # of the active one, once there is one
+        self.default_fs = "hdfs://pair"
+        http_ports = {name: free_port() for name in "ab"}
+        provider = f"{HADOOP}.server.namenode.ha.ConfiguredFailoverProxyProvider"
+        common = {
+            **COMMON, "dfs.replication": 1, "dfs.nameservices": "pair", "dfs.ha.namenodes.pair": "a,b",
+            **{f"dfs.namenode.rpc-address.pair.{name}": f"127.0.0.1:{free_port()}" for name in "ab"},
+            **{f"dfs.namenode.http-address.pair.{name}": f"127.0.0.1:{port}" for name, port in http_ports.items()},
+            "dfs.namenode.shared.edits.dir": f"file://{test.folder}/edits", "dfs.ha.tail-edits.period": "1s",
+            "dfs.ha.fencing.methods": "shell(/bin/true)", "dfs.client.failover.proxy.provider.pair": provider}
+        self.namenodes = {name: Node(self, "namenode", f"namenode-{name}", {
+            **common, "dfs.ha.namenode.id": name,
+            "dfs.namenode.name.dir": f"file://{test.folder}/namenode-{name}/data"}) for name in "ab"}
+        for name, node in self.namenodes.items():
+            node.http_port = http_ports[name]
+        self.datanode = make_datanode(self, 1, common)
+        self.namenodes["a"].run("namenode", "-format", "-force")
+        shutil.copytree(self.namenodes["a"].folder / "data", self.namenodes["b"].folder / "data")
+        for node in (*self.namenodes.values(), self.datanode):
+            node.start()
+
+    def url_of(self, name: str) -> str:
+        return f"http://127.0.0.1:{self.namenodes[name].http_port}"
+
+    def wait_standby(self, name: str) -> None:
+        def in_standby() -> bool:
+            node = self.namenodes[name]
+            return node.answers() and b"StandbyException" in WebHdfs(node.http_port).call("GET", "/", "LISTSTATUS")[1]
+        wait_until(in_standby, 60, f"NameNode {name} is in standby")
+
+    def activate(self, name: str) -> None:
+        """The other one must be in standby or dead."""
+        node = self.namenodes[name]
+        node.run("ha_admin", "-transitionToActive", "--forceactive", name, stdin="Y\n")
+        self.http_port = node.http_port
+        wait_until(lambda: self.live_datanodes() == 1, 60, f"NameNode {name} is active and has its DataNode")
 
 
 class SharedHdfs(shared.SharedServer):

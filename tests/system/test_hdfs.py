@@ -19,7 +19,7 @@ from collections import Counter
 
 from brokers import shared_kafka
 from gateways import Connection, Gateway, answer, cut_answer, cut_request, delay, lose_answer, lose_request, stall
-from hdfs import Hdfs, WebHdfs, shared_hdfs
+from hdfs import Hdfs, Pair, WebHdfs, shared_hdfs
 from registry import test
 from server import PATIENCE, Test, expect, expect_equal, free_port, wait_until
 from test_gap import process
@@ -343,6 +343,34 @@ def hdfs_servers(t: Test) -> None:
         pair.expect("read pair", "9 x")
     with t.case("the NameNode is killed again and again while 8 write one log"):
         _log_under_kills(t, world)
+
+
+@test(seconds=200)
+def hdfs_standby(t: Test) -> None:
+    """Two NameNodes, one of them in standby: whichever is active is found, also while they change."""
+    pair = Pair(t)
+    pair.wait_standby("a")
+    pair.wait_standby("b")
+    urls = [pair.url_of(name) for name in "ab"]
+    few = Probe(t, "/pair", *urls, attempts_max=4)
+    few.expect("read f", "retry cannot read ", "StandbyException", "name the other NameNodes")
+    pair.activate("a")
+    pair.make_folder("/pair")
+    few.expect("put f if_absent 9 x", "written")
+    patient = Probe(t, "/pair", *urls, attempts_max=200)
+    patient.expect("read f", "9 x")
+    pair.namenodes["a"].kill()
+    patient.begin("put g if_absent 9 y")
+    pair.activate("b")
+    expect_equal(patient.end(), "written", "a put that began while no NameNode was active")
+    pair.namenodes["a"].start()
+    pair.wait_standby("a")
+    for probe in (few, patient, Probe(t, "/pair", *urls)):
+        probe.expect("read f", "9 x")
+        probe.expect("read g", "9 y")
+        probe.expect("put g if_absent 9 z", "taken")
+    expect_equal(pair.names("/pair"), ["f", "g"], "the files")
+    Probe(t, "/pair", urls[0], attempts_max=2).expect("read f", "retry cannot read ", "StandbyException")
 
 
 def _log_under_kills(t: Test, world: World) -> None:
