@@ -20,10 +20,12 @@ constexpr Millis kTroubledInterval{5'000};
 }  // namespace
 
 LakeService::LakeService(const LakeServiceOptions& options, const LogClock& clock,
-                         std::unique_ptr<StorageMetrics> metrics, std::unique_ptr<Storage> storage)
+                         std::unique_ptr<StorageMetrics> metrics, std::stop_source stop,
+                         std::unique_ptr<Storage> storage)
     : options_(options),
       clock_(clock),
       storage_metrics_(std::move(metrics)),
+      stop_(std::move(stop)),
       storage_(std::move(storage)),
       view_(std::make_shared<LakeView>(options.dir, options.window_size, options.runs,
                                        options.engine)) {}
@@ -35,11 +37,13 @@ Result<std::unique_ptr<LakeService>> LakeService::Open(const LakeServiceOptions&
   absolute.dir = AbsoluteStorageUrl(options.dir);
   if (options.open_queries) RETURN_IF_ERROR(LakeView::CheckRoot(absolute.dir));
   auto metrics = std::make_unique<StorageMetrics>();
+  std::stop_source stop;
   absolute.storage.metrics = metrics.get();
+  absolute.storage.stop = stop.get_token();
   Result<std::unique_ptr<Storage>> storage = OpenStorage(absolute.dir, absolute.storage);
   if (!storage.ok()) return storage.status();
   std::unique_ptr<LakeService> service(
-      new LakeService(absolute, clock, std::move(metrics), std::move(storage).value()));
+      new LakeService(absolute, clock, std::move(metrics), stop, std::move(storage).value()));
   RETURN_IF_ERROR(service->Start(std::move(locations)));
   return service;
 }
@@ -85,6 +89,7 @@ Result<std::unique_ptr<lake::LakeWriter>> LakeService::OpenWriter(std::string_vi
 }
 
 LakeService::~LakeService() {
+  stop_.request_stop();
   {
     const std::lock_guard lock(mutex_);
     closing_ = true;

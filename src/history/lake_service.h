@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -82,7 +83,8 @@ class LakeService {
 
  private:
   LakeService(const LakeServiceOptions& options, const LogClock& clock,
-              std::unique_ptr<StorageMetrics> metrics, std::unique_ptr<Storage> storage);
+              std::unique_ptr<StorageMetrics> metrics, std::stop_source stop,
+              std::unique_ptr<Storage> storage);
   Status Start(std::vector<Location> locations);
   Result<std::unique_ptr<lake::LakeWriter>> OpenWriter(std::string_view table);
   void RunMaintenance();
@@ -94,6 +96,7 @@ class LakeService {
   const LakeServiceOptions options_;
   const LogClock& clock_;
   const std::unique_ptr<StorageMetrics> storage_metrics_;
+  std::stop_source stop_;  // ends what waits for the storage
   const std::unique_ptr<Storage> storage_;
   std::unique_ptr<lake::KnownTables> known_;  // null: nothing is remembered
   std::shared_ptr<LakeView> view_;

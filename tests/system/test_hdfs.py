@@ -478,6 +478,14 @@ def hdfs_lake(t: Test) -> None:
                             ("retries", "put")):
         expect(counter.metric(f"sightline_lake_storage_{name}_total", f'operation="{operation}"') > 0,
                f"the metric of {name} of {operation}")
+    with t.case("a stop does not wait for a NameNode that does not answer"):
+        world.door.harm(b"op=", stall, 10_000)
+        send()
+        wait_until(lambda: world.door.harmed > 0, 20, "the lake is written")
+        counter.stop()
+        world.heal()
+        counter.launch()
+        wait_until(is_complete, 60, f"the lake has {sum(sent.values())} counts")
     counter.stop()
     for words in (("verify",), ("describe",), ("history",), ("files",), ("compact", "--all-days"), ("vacuum",), ("verify",)):
         rows = command(t, "lake", *words, *place)

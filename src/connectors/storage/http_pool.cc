@@ -22,6 +22,10 @@ size_t Append(char* data, size_t size, size_t count, void* to) {
   return size * count;
 }
 
+int MayGoOn(void* stop, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
+  return static_cast<const std::stop_token*>(stop)->stop_requested() ? 1 : 0;
+}
+
 // Failures before a byte of the request can have left.
 bool NothingSent(CURLcode code) {
   return code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_COULDNT_CONNECT ||
@@ -102,6 +106,9 @@ class CurlPool final : public HttpPool {
     curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, std::max(1L, Count(options_.timeout) / 1'000));
     if (!options_.ca_file.empty()) curl_easy_setopt(curl, CURLOPT_CAINFO, options_.ca_file.c_str());
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, &Append);
+    curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+    curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, &MayGoOn);
+    curl_easy_setopt(curl, CURLOPT_XFERINFODATA, &options_.stop);
   }
 
   static long Count(std::chrono::milliseconds length) {  // NOLINT: libcurl's type

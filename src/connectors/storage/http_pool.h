@@ -1,13 +1,15 @@
 // HttpPool: HTTP exchanges over libcurl, which stays behind this header.
 //
 // Thread-safe. An exchange blocks its caller, and always ends: it fails when it cannot connect in
-// `connect_timeout`, or when it moves fewer than 1,000 bytes a second for `timeout`. Connections
-// are kept and used again. Proxies of the environment are not used.
+// `connect_timeout`, when it moves fewer than 1,000 bytes a second for `timeout`, or about a second
+// after a stop was asked for. Connections are kept and used again. Proxies of the environment are
+// not used.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,6 +22,7 @@ struct HttpPoolOptions {
   std::chrono::milliseconds connect_timeout{5'000};
   std::chrono::milliseconds timeout{30'000};
   std::string ca_file;  // PEM; empty: the certificates that the machine trusts
+  std::stop_token stop;
 };
 
 enum class HttpMethod : uint8_t { kGet, kPut, kDelete };

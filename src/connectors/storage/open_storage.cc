@@ -33,7 +33,7 @@ Result<std::unique_ptr<Storage>> OpenHdfs(const std::string& url, const StorageO
     return BadUrl(url, fmt::format("the configuration does not say where WebHDFS is: add a section "
                                    "[hdfs.{}] with namenodes = [\"https://HOST:9871\", ...]",
                                    name));
-  return WebHdfsStorage::Create(name, root, found->second, options.metrics);
+  return WebHdfsStorage::Create(name, root, found->second, options.metrics, options.stop);
 }
 
 Result<std::unique_ptr<Storage>> OpenPlain(const std::string& url, const StorageOptions& options) {

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <stop_token>
 #include <string>
 
 #include "base/status.h"
@@ -15,6 +16,8 @@ namespace sightline {
 struct StorageOptions {
   std::map<std::string, HdfsOptions> hdfs;  // by the NAME of hdfs://NAME/path
   StorageMetrics* metrics = nullptr;        // counts what is done; must outlive the storage
+  // A call that waits for a server fails soon after a stop, as if the server were away.
+  std::stop_token stop;
 };
 
 // `url` is a path, file:///path or hdfs://NAME/path. Nothing is read or made yet: a place that does

@@ -3,11 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <condition_variable>
 #include <fstream>
 #include <iterator>
 #include <optional>
 #include <random>
-#include <thread>
 #include <utility>
 
 #include "connectors/storage/at_once.h"
@@ -62,6 +62,12 @@ bool IsMode(std::string_view mode) {
   return mode.size() <= 4 && mode.find_first_not_of("01234567") == std::string_view::npos;
 }
 
+void Pause(std::chrono::milliseconds length, const std::stop_token& stop) {
+  std::mutex mutex;
+  std::unique_lock lock(mutex);
+  std::condition_variable_any().wait_for(lock, stop, length, [] { return false; });
+}
+
 StorageOperation OperationOf(std::string_view operation) {
   if (operation == "OPEN") return StorageOperation::kRead;
   if (operation == "LISTSTATUS") return StorageOperation::kList;
@@ -106,23 +112,28 @@ Result<std::string> ReadToken(const std::string& path) {
 Result<std::unique_ptr<Storage>> WebHdfsStorage::Create(const std::string& name,
                                                         const std::string& root,
                                                         const HdfsOptions& options,
-                                                        StorageMetrics* metrics) {
+                                                        StorageMetrics* metrics,
+                                                        std::stop_token stop) {
   RETURN_IF_ERROR(CheckOptions(name, options));
   Result<std::unique_ptr<HttpPool>> http =
       HttpPool::Create({.connect_timeout = options.connect_timeout,
                         .timeout = options.timeout,
-                        .ca_file = options.ca_file});
+                        .ca_file = options.ca_file,
+                        .stop = stop});
   if (!http.ok()) return http.status();
   return std::unique_ptr<Storage>(new WebHdfsStorage(fmt::format("hdfs://{}{}", name, root), root,
-                                                     options, metrics, std::move(http).value()));
+                                                     options, metrics, std::move(stop),
+                                                     std::move(http).value()));
 }
 
 WebHdfsStorage::WebHdfsStorage(std::string url, std::string root, const HdfsOptions& options,
-                               StorageMetrics* metrics, std::unique_ptr<HttpPool> http)
+                               StorageMetrics* metrics, std::stop_token stop,
+                               std::unique_ptr<HttpPool> http)
     : url_(std::move(url)),
       root_(std::move(root)),
       options_(options),
       metrics_(metrics),
+      stop_(std::move(stop)),
       http_(std::move(http)) {}
 
 std::string WebHdfsStorage::UrlOf(const Request& request, size_t namenode) const {
@@ -180,7 +191,7 @@ WebHdfsStorage::Reply WebHdfsStorage::Ask(const std::function<Request()>& next) 
     may_be_done |= reply.verdict.may_be_done;
     reply.verdict.may_be_done = may_be_done;
     if (reply.verdict.kind != Kind::kAgain || attempt >= options_.attempts_max ||
-        SteadyClock::now() >= give_up)
+        SteadyClock::now() >= give_up || stop_.stop_requested())
       return reply;
     if (reply.is_from_namenode) namenode_.compare_exchange_strong(namenode, (namenode + 1) % count);
     // Another DataNode at the next attempt, and any at the one after it: there may be no other.
@@ -188,7 +199,7 @@ WebHdfsStorage::Reply WebHdfsStorage::Ask(const std::function<Request()>& next) 
     excluded = exclude ? HostWithoutPort(reply.host) : "";
     if (static_cast<size_t>(attempt) % count != 0) continue;  // the other NameNode, at once
     std::uniform_int_distribution<int64_t> length(pause.count() / 2, pause.count());
-    std::this_thread::sleep_for(std::chrono::milliseconds(length(Random())));
+    Pause(std::chrono::milliseconds(length(Random())), stop_);
     pause = std::min(2 * pause, options_.backoff_max);
   }
 }

@@ -22,6 +22,7 @@
 #include <mutex>
 #include <set>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -38,11 +39,11 @@ namespace sightline {
 class WebHdfsStorage final : public Storage {
  public:
   // `name` is that of the section; `root` is absolute, without a '/' at its end. `metrics` counts
-  // repeated requests, and may be null. kStop if the options cannot be right. Nothing is asked of
-  // the server yet.
+  // repeated requests, and may be null. After `stop`, what is asked fails soon. kStop if the
+  // options cannot be right. Nothing is asked of the server yet.
   static Result<std::unique_ptr<Storage>> Create(const std::string& name, const std::string& root,
                                                  const HdfsOptions& options,
-                                                 StorageMetrics* metrics);
+                                                 StorageMetrics* metrics, std::stop_token stop);
 
   Result<std::optional<std::string>> Read(std::string_view path, ByteRange range) override;
   Result<PutOutcome> Put(std::string_view path, std::string_view bytes, PutMode mode) override;
@@ -69,7 +70,7 @@ class WebHdfsStorage final : public Storage {
   };
 
   WebHdfsStorage(std::string url, std::string root, const HdfsOptions& options,
-                 StorageMetrics* metrics, std::unique_ptr<HttpPool> http);
+                 StorageMetrics* metrics, std::stop_token stop, std::unique_ptr<HttpPool> http);
 
   // One attempt, at the NameNode that answered last, and where it redirects to.
   Reply AskOnce(const Request& request, const std::string& excluded_datanode);
@@ -96,6 +97,7 @@ class WebHdfsStorage final : public Storage {
   const std::string root_;  // of paths in this HDFS
   const HdfsOptions options_;
   StorageMetrics* const metrics_;
+  const std::stop_token stop_;
   const std::unique_ptr<HttpPool> http_;
   std::atomic<size_t> namenode_ = 0;  // the index of the one that answered last
   std::mutex mutex_;
