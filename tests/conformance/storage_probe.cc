@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <iostream>
 #include <sstream>
 #include <string>
@@ -86,6 +87,11 @@ void Set(HdfsOptions& options, const std::string& key, const std::string& value)
   if (key == "timeout_ms") options.timeout = std::chrono::milliseconds(std::stoi(value));
 }
 
+void Say(const std::string& line) {
+  fmt::print("{}\n", line);
+  std::fflush(stdout);
+}
+
 int Main(int argc, char** argv) {
   HdfsOptions options;
   for (int i = 2; i < argc; ++i) {
@@ -95,11 +101,10 @@ int Main(int argc, char** argv) {
   }
   const auto storage = OpenStorage(argc > 1 ? argv[1] : "", {.hdfs = {{"test", options}}});
   if (!storage.ok()) {
-    std::cout << Said(storage.status()) << std::endl;
+    Say(Said(storage.status()));
     return 1;
   }
-  for (std::string line; std::getline(std::cin, line);)
-    std::cout << Answer(*storage.value(), line) << std::endl;
+  for (std::string line; std::getline(std::cin, line);) Say(Answer(*storage.value(), line));
   return 0;
 }
 
