@@ -160,8 +160,16 @@ WebHdfsStorage::Reply WebHdfsStorage::AskOnce(const Request& request,
     }
     url += "&delegation=" + PercentEncoded(token.value());
   }
-  HttpAnswer answer = http_->Send({.method = request.method, .url = std::move(url)});
+  HttpAnswer answer = http_->Send({.method = request.method, .url = url});
   if (answer.status == 307 && !answer.location.empty()) {
+    // The address that it redirects to has the login, and the body has the data.
+    if (url.starts_with("https://") && !answer.location.starts_with("https://")) {
+      reply.verdict = {Kind::kFailed, StatusCode::kStop,
+                       fmt::format("it redirects to http://{}, where everybody can read what is "
+                                   "sent; switch TLS on there with dfs.http.policy",
+                                   HostOf(answer.location))};
+      return reply;
+    }
     reply.host = HostOf(answer.location);
     reply.is_from_namenode = false;
     answer = http_->Send({.method = request.method, .url = answer.location, .body = request.body});
