@@ -123,7 +123,6 @@ HdfsVerdict JudgeHdfsAnswer(const HttpAnswer& answer) {
   const int32_t status = answer.status;
   if (status == 0) return Unanswered(answer);
   if (status == 200 || status == 201) return {};
-  if (status == 307 && !answer.location.empty()) return {};
   const Refusal refusal = ReadRefusal(answer.body);
   if (!refusal.exception.empty()) return JudgeRefusal(status, refusal);
   const std::string text = fmt::format("HTTP {}", status);

@@ -29,6 +29,7 @@ struct HdfsVerdict {
   bool may_be_done = false;
 };
 
+// Of the last server: a redirect is an error here.
 HdfsVerdict JudgeHdfsAnswer(const HttpAnswer& answer);
 
 struct HdfsFile {

@@ -70,6 +70,8 @@ TEST(WebHdfsAnswer, OnlyWebHdfsSaysThatAFileIsAbsent) {
   EXPECT_EQ(verdict.code, StatusCode::kStop);
   EXPECT_THAT(verdict.text, HasSubstr("base_path"));
   EXPECT_EQ(JudgeHdfsAnswer({.status = 302, .location = "http://h/login"}).code, StatusCode::kStop);
+  // The one redirect that WebHDFS makes is followed before this.
+  EXPECT_EQ(JudgeHdfsAnswer({.status = 307, .location = "http://h/again"}).code, StatusCode::kStop);
   EXPECT_THAT(JudgeHdfsAnswer({.status = 401}).text, HasSubstr("token_file"));
 }
 
