@@ -493,7 +493,8 @@ def hdfs_lake(t: Test) -> None:
     for words in (("verify",), ("describe",), ("history",), ("files",), ("compact", "--all-days"), ("vacuum",), ("verify",)):
         rows = command(t, "lake", *words, *place)
         if words == ("verify",):
-            expect_equal({row["kind"] for row in rows}, {"ok"}, f"verify: {rows}")
+            # A note is a file that a killed writer left.
+            expect({row["kind"] for row in rows} <= {"ok", "note"}, f"verify: {rows}")
     _fetch(world.hdfs, f"{folder}/tables", t.folder / "copy")
     check_readers(t, t.folder / "copy", {location: Counter(bus=count) for location, count in sent.items()})
     with t.case("who cannot ask it says so"):
