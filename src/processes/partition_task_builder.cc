@@ -17,9 +17,8 @@ constexpr const char* kLakeLedger = "lake ledger";
 
 }  // namespace
 
-Result<Settings> WithStoredRules(Settings settings, const std::string& checkpoint_folder,
-                                 bool was_used) {
-  CheckpointFiles store(checkpoint_folder);
+Result<Settings> WithStoredRules(Settings settings, const std::string& folder, bool was_used) {
+  CheckpointFiles store(folder);
   RETURN_IF_ERROR(AdoptStoredRules(store, was_used, settings.chosen_rules, &settings.pipeline));
   return settings;
 }

@@ -22,11 +22,9 @@
 
 namespace sightline {
 
-// The settings of a process that counts: rules of decoding that nobody has chosen are those of the
-// pipeline in the checkpoint folder (AdoptStoredRules). Call it before anything is made from the
-// settings.
-Result<Settings> WithStoredRules(Settings settings, const std::string& checkpoint_folder,
-                                 bool was_used);
+// The settings of a process that counts, with the rules of the pipeline whose checkpoints are in
+// the folder (AdoptStoredRules). Call it before anything is made from the settings.
+Result<Settings> WithStoredRules(Settings settings, const std::string& folder, bool was_used);
 
 class PartitionTaskBuilder {
  public:
