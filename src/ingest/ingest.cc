@@ -111,8 +111,10 @@ void Ingest::Reject(std::string_view bytes, const IngestError& error) {
   ++done_.rejected;
   ++done_.rejected_by[static_cast<size_t>(error.reason)];
   if (done_.errors.size() < kIngestErrorsMax) done_.errors.push_back(error);
-  std::string record = scratch_->decoder.AsOneMalformed(bytes.substr(0, kRejectedBytesMax - 1));
-  Pack(0, std::nullopt, record);
+  constexpr size_t kBrackets = 2;
+  if (bytes.empty()) bytes = ",";
+  bytes = bytes.substr(0, kRejectedBytesMax - kBrackets);
+  Pack(0, std::nullopt, scratch_->decoder.AsOneMalformed(bytes));
 }
 
 std::string& Ingest::Pack(int32_t partition, std::optional<DetectionOrigin> origin,

@@ -303,7 +303,8 @@ TEST(Ingest, RejectedElementsAreCutAndStayRejected) {
   const std::string good = Detection(1, 1);
   const Ingested ingested = IngestAll(good + std::string(100'000, ' ') + "x\n" + good, 1);
   EXPECT_EQ(ingested.accepted, 1);
-  EXPECT_EQ(Records(ingested)[0].size(), kRejectedBytesMax);
+  EXPECT_LE(Records(ingested)[0].size(), kRejectedBytesMax);
+  EXPECT_GE(Records(ingested)[0].size(), kRejectedBytesMax - 2);
 }
 
 TEST(Ingest, ErrorsAreListedUpToAHundred) {

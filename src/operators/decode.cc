@@ -457,17 +457,21 @@ void Decoder::DecodeElement(std::string_view element, std::vector<Event>& out) {
 }
 
 std::string Decoder::AsOneMalformed(std::string_view element) {
-  std::string record(element.empty() ? "," : element);
-  const size_t size = record.size();
-  record.append(kDecodePadding, ' ');
   std::vector<Event> events;
-  Decode({record.data(), size}, events);
-  const bool is_one = events.size() == 1 && events[0].kind == Event::Kind::kMalformed &&
-                      events[0].bytes == std::string_view(record).substr(0, size);
-  record.resize(size);
-  if (is_one) return record;
+  const auto is_that = [&](std::string_view record) {
+    const std::string padded = fmt::format("{}{:{}}", record, "", kDecodePadding);
+    events.clear();
+    Decode(std::string_view(padded).substr(0, record.size()), events);
+    return events.size() == 1 && events[0].kind == Event::Kind::kMalformed &&
+           events[0].bytes == element;
+  };
+  // What is malformed within an array is so within another one, and what has no end there, too.
+  for (std::string record :
+       {std::string(element), fmt::format("[{}]", element), fmt::format("[{}", element)})
+    if (is_that(record)) return record;
+  std::string record = fmt::format("]{}", element);
   std::replace(record.begin(), record.end(), '\n', ' ');
-  return fmt::format("]{}", record);
+  return record;
 }
 
 void Decoder::Clear() { parser_->arena.clear(); }

@@ -33,10 +33,8 @@ class Decoder {
   // The same for a single JSON object, such as a line of NDJSON.
   void DecodeElement(std::string_view element, std::vector<Event>& out);
 
-  // Returns bytes that Decode() takes for exactly one malformed element, whatever `element` is: its
-  // own if they are that. On its own, an element may look valid, or like several: an array within
-  // an array, or a part of something longer. Behind a ']' nothing is valid up to the end of the
-  // line.
+  // Returns a message that is exactly one malformed element, whatever `element` is: its own bytes,
+  // or more where these look valid on their own, or like several elements.
   std::string AsOneMalformed(std::string_view element);
 
   // Frees the arena. The views of all earlier events become invalid.

@@ -82,10 +82,15 @@ TEST(RekeyMap, WhatCannotBeDecodedKeepsItsBytesAndItsKey) {
   EXPECT_THAT(ByCamera("[]", "k"), ElementsAre(KeyedRecord{place("k"), "k", "[]"}));
   EXPECT_THAT(ByCamera(Detection(5, 1) + "\nnot json", "k"),
               ElementsAre(Keyed(5, Detection(5, 1)), KeyedRecord{place("k"), "k", "not json"}));
+  // The end that the array lacks is one malformed element, which is empty.
+  EXPECT_THAT(ByCamera("[" + Detection(5, 1) + "," + Detection(6, 2), "k"),
+              ElementsAre(Keyed(5, Detection(5, 1)), Keyed(6, Detection(6, 2)),
+                          KeyedRecord{place("k"), "k", ""}));
   // Broken only among the others: it must not count now.
+  const std::string two = Detection(6, 2) + Detection(7, 3);
   EXPECT_THAT(
-      ByCamera("[" + Detection(5, 1) + "," + Detection(6, 2), "k"),
-      ElementsAre(Keyed(5, Detection(5, 1)), KeyedRecord{place("k"), "k", "[" + Detection(6, 2)}));
+      ByCamera("[" + Detection(5, 1) + "," + two + "]", "k"),
+      ElementsAre(Keyed(5, Detection(5, 1)), KeyedRecord{place("k"), "k", "[" + two + "]"}));
   RekeyMap map(RekeyBy::kCamera, DecodeRules{}, kPartitions);
   std::vector<KeyedRecord> out;
   map.Map({.partition = 9, .key = std::nullopt, .value = "", .has_value = false}, out);
