@@ -54,7 +54,11 @@ Status AdoptStoredRules(SettingsStore& store, bool was_used, const ChosenRules& 
   const Result<std::vector<SourcePartition>> partitions = store.Partitions();
   if (!partitions.ok()) return partitions.status();
   if (stored.value() || !partitions.value().empty()) {
-    TakeStoredRules(stored.value().value_or(""), chosen, &spec->decode);
+    PipelineSpec older = *spec;
+    TakeStoredRules(stored.value().value_or(""), chosen, &older.decode);
+    // Settings that are gone leave the fingerprint of the checkpoints: of an older version, unless
+    // it is that of the newest.
+    if (stored.value() || !CheckCheckpoints(*spec, store).ok()) *spec = older;
     return Status::Ok();
   }
   if (!was_used) return Status::Ok();

@@ -127,6 +127,49 @@ TEST(PipelineSettings, ADamagedCheckpointIsItsPartitionsTrouble) {
   EXPECT_TRUE(ClaimPipelineSettings({}, store).ok());
 }
 
+PipelineSpec Oldest() {
+  PipelineSpec spec;
+  spec.decode = kOldestRules;
+  return spec;
+}
+
+DecodeRules Adopted(Store& store, const ChosenRules& chosen = {}) {
+  PipelineSpec spec;
+  EXPECT_TRUE(AdoptStoredRules(store, /*was_used=*/true, chosen, &spec).ok());
+  return spec.decode;
+}
+
+TEST(PipelineSettings, RulesThatNobodyHasChosenAreThoseOfThePipeline) {
+  Store older, newer;
+  older.settings = SettingsText(Oldest());
+  newer.settings = SettingsText({});
+  EXPECT_EQ(Adopted(older).version, Decoding::kFirst);
+  EXPECT_EQ(Adopted(older).detection_ids, DetectionIds::kInteger);
+  EXPECT_EQ(Adopted(newer).version, Decoding::kSecond);
+  EXPECT_EQ(Adopted(newer).detection_ids, DetectionIds::kAny);
+  EXPECT_EQ(Adopted(older, {.decoding = true}).version, Decoding::kSecond) << "chosen";
+  EXPECT_EQ(Adopted(older, {.decoding = true}).detection_ids, DetectionIds::kInteger);
+}
+
+TEST(PipelineSettings, WithoutSettingsTheCheckpointsTellTheRules) {
+  Store older, newer;
+  older.checkpoints = {{kFirst, CheckpointUnder(Oldest())}};
+  newer.checkpoints = {{kFirst, CheckpointUnder({})}};
+  EXPECT_EQ(Adopted(older).version, Decoding::kFirst);
+  EXPECT_EQ(Adopted(newer).version, Decoding::kSecond);
+}
+
+TEST(PipelineSettings, APipelineThatHasCountedButLostItsRulesMustBeTold) {
+  Store store;
+  PipelineSpec spec;
+  EXPECT_TRUE(AdoptStoredRules(store, /*was_used=*/false, {}, &spec).ok());
+  EXPECT_EQ(spec.decode.version, Decoding::kSecond) << "a new one has the newest";
+  EXPECT_EQ(AdoptStoredRules(store, /*was_used=*/true, {}, &spec).code(), StatusCode::kStop);
+  EXPECT_TRUE(
+      AdoptStoredRules(store, /*was_used=*/true, {.detection_ids = true, .decoding = true}, &spec)
+          .ok());
+}
+
 TEST(PipelineSettings, NothingStartsWithoutThem) {
   Store store;
   store.put_answer = Status::Retry("the disk is full");

@@ -29,7 +29,7 @@ BROKEN_LINES = (b'{"geographical_location_oid":7001,', b"not json at all", b'{"a
 BROKEN_ELEMENTS = (
     b"{}", b"17", b'"text"', b"null",
     b'{"geographical_location_oid":7001,"video_camera_oid":1,"detection_oid":2,"item_name":"x"}',
-    b'{"geographical_location_oid":7001,"video_camera_oid":1,"detection_oid":1.5,"item_name":"x",'
+    b'{"geographical_location_oid":7001,"video_camera_oid":1.5,"detection_oid":1,"item_name":"x",'
     b'"timestamp_detected":1763800020000}',
     b'{"geographical_location_oid":7001,"video_camera_oid":1,"detection_oid":1,"detection_oid":2,'
     b'"item_name":"x","timestamp_detected":1763800020000}',
