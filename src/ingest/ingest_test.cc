@@ -238,7 +238,7 @@ TEST(Ingest, OneObjectOverLines) {
   // A body that only looks like one is read as lines.
   const Ingested ingested = IngestAll("{\"a\":1\nhello\n" + Detection(1, 1) + "\n");
   EXPECT_EQ(ingested.accepted, 1);
-  EXPECT_THAT(Errors(ingested), ElementsAre(std::pair(1, R::kNotJson)));
+  EXPECT_THAT(Errors(ingested), ElementsAre(std::pair(1, R::kNotJson), std::pair(2, R::kNotJson)));
 }
 
 TEST(Ingest, ValuesOneBehindTheOther) {

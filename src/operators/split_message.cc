@@ -220,10 +220,11 @@ ElementSplitter::Value ElementSplitter::Scan(bool in_array) {
   // An array without an end, behind an element that is whole.
   if (in_array && i == text_.size() && walk.depth() == 0 && !walk.in_string())
     return {.end = i, .complete = true};
-  // Damaged. Where the second line opens a value, only the first one is lost, and the others are
-  // looked at again.
-  const size_t second = text_.find_first_not_of(kSpace, first_end);
-  if (second >= i || !Opens(text_[second])) return {.end = i};
+  // Damaged. An indented value, which begins with a brace on a line of its own, is lost up to here.
+  // Otherwise only the first line is, and the others are looked at again.
+  const size_t second = std::min(text_.find_first_not_of(kSpace, first_end), text_.size());
+  const bool indented = Trim(text_.substr(at_, first_end - at_)).size() == 1;
+  if (second >= i || (indented && !Opens(text_[second]))) return {.end = i};
   may_scan_again_ -= std::min(i - first_end, may_scan_again_);
   return {.end = first_end};
 }
