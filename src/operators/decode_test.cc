@@ -103,8 +103,8 @@ TEST(Decode, WrongTypes) {
     ExpectMalformed(With("item_name", value), R::kWrongType, "item_name");
 }
 
-// Integers are themselves; all other text is its XXH64 with seed 42. The figures are Spark's
-// xxhash64.
+// Integers are themselves; all other text is its XXH64 with seed 42. tests/reference/decode.py
+// computes the same from the specification.
 TEST(Decode, IdsThatAreNoIntegers) {
   for (const auto& [value, id] : std::vector<std::pair<const char*, int64_t>>{
            {"-0", 0},

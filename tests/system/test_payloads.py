@@ -4,6 +4,8 @@ wrote is decided as before."""
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import tarfile
 from collections import Counter
 
@@ -15,6 +17,8 @@ from registry import test
 from server import ROOT, Server, Test, expect, expect_equal, now_ms
 
 DATA = ROOT / "tests/system/data"
+STREAMED = 600_000
+MEMORY_MIB = 110  # a few blocks and the remembered ids
 
 
 def check_answer(answer, payload) -> None:
@@ -112,6 +116,35 @@ def log_of_first_decoding(t: Test) -> None:
     server.options[-1] = "integer"
     server.start()
     server.wait_ledger(**wanted["total"])
+
+
+@test()
+def replay_streams(t: Test) -> None:
+    """A file is read in blocks, whatever the layout of its values: an array a line, one indented array, or values one
+    behind the other."""
+    event = ('{"geographical_location_oid":7,"video_camera_oid":71,"detection_oid":%d,"item_name":"car",'
+             '"timestamp_detected":1763800020000}')
+    indented = event.replace(",", ",\n    ")
+    # How each begins and ends, and each of its events, the first apart.
+    layouts = {"arrays": ("", f"[{event}]\n", f"[{event}]\n", ""),
+               "indented": ("[\n  ", indented, f",\n  {indented}", "\n]\n"),
+               "concatenated": ("", event, event, "")}
+    path = t.folder / "events.json"
+    for name, (begin, first, other, end) in layouts.items():
+        with t.case(name):
+            with open(path, "w") as file:  # piece by piece: a child's peak is at least what its parent has
+                file.write(begin + first % 0)
+                file.writelines(other % i for i in range(1, STREAMED))
+                file.write(end)
+            process = subprocess.Popen([t.binary, "replay", path], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            counts, ledger = process.stdout.read(), process.stderr.read()
+            _, status, used = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            expect_equal(process.returncode, 0, f"exit: {ledger[:300]!r}")
+            expect(counts.endswith(b",%d\n" % STREAMED), f"counts {counts[-200:]!r}")
+            size, memory = path.stat().st_size >> 20, used.ru_maxrss >> 10
+            t.note(f"{name}: {size} MiB with {memory} MiB")
+            expect(memory < MEMORY_MIB, f"{memory} MiB for a file of {size} MiB")
 
 
 @test()
