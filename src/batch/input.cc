@@ -192,8 +192,14 @@ class CutFinder {
     }
     in_string_ = c == '"';  // no string goes beyond its line
     escaped_ = false;
-    if (Opens(c) && depth_++ == 0) array_ = c == '[';
-    if ((c == '}' || c == ']') && depth_ > 0 && --depth_ == 0) cut_ = {.at = at + 1};
+    if (Opens(c)) {
+      if (depth_ == 0) array_ = c == '[';
+      ++depth_;
+    }
+    if ((c == '}' || c == ']') && depth_ > 0) {
+      --depth_;
+      if (depth_ == 0) cut_ = {.at = at + 1};
+    }
     if (c == ',' && depth_ == 1 && array_) cut_ = {.at = at, .in_array = true};
   }
 

@@ -472,8 +472,7 @@ void Simulator::City::Malformed(Camera& camera, const std::string& good) {
       line = "[1,2,3]";
       break;
     default:
-      line = without("\"geographical_location_oid\":",
-                     "\"geographical_location_oid\":99999999999999999999");  // beyond int64
+      line = without("\"detection_oid\":", "\"detection_oid\":null,\"was\":");
       break;
   }
   Send(camera, std::move(line));

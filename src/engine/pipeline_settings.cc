@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/mutant.h"
@@ -58,7 +59,7 @@ Status AdoptStoredRules(SettingsStore& store, bool was_used, const ChosenRules& 
     TakeStoredRules(stored.value().value_or(""), chosen, &older.decode);
     // Settings that are gone leave the fingerprint of the checkpoints: of an older version, unless
     // it is that of the newest.
-    if (stored.value() || !CheckCheckpoints(*spec, store).ok()) *spec = older;
+    if (stored.value() || !CheckCheckpoints(*spec, store).ok()) *spec = std::move(older);
     return Status::Ok();
   }
   if (!was_used) return Status::Ok();

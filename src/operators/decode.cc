@@ -90,7 +90,10 @@ bool IsNumber(std::string_view token) {
   const size_t first = at;
   const size_t whole = digits();
   if (whole == 0 || (whole > 1 && token[first] == '0')) return false;
-  if (at < token.size() && token[at] == '.' && (++at, digits() == 0)) return false;
+  if (at < token.size() && token[at] == '.') {
+    ++at;
+    if (digits() == 0) return false;
+  }
   if (at < token.size() && (token[at] == 'e' || token[at] == 'E')) {
     ++at;
     if (at < token.size() && (token[at] == '+' || token[at] == '-')) ++at;
