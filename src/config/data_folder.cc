@@ -30,11 +30,6 @@ Status DataFolder::Create() const {
       fmt::format("cannot make the data folder '{}': {}", path_.string(), error.message()));
 }
 
-bool DataFolder::has_log() const {
-  std::error_code error;
-  return std::filesystem::exists(path_ / "log.db", error);
-}
-
 std::string DataFolder::last_good_locations(std::string_view step) const {
   const std::string file = "locations.last_good";
   return (path_ / (step.empty() ? file : fmt::format("{}_{}", step, file))).string();

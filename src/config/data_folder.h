@@ -31,8 +31,6 @@ class DataFolder {
   std::string lake() const { return (path_ / "lake").string(); }  // unless lake.dir says otherwise
   std::string checkpoints() const { return (path_ / "checkpoints").string(); }
   std::string pending() const { return (path_ / "pending").string(); }
-  // Whether a server has begun here before.
-  bool has_log() const;
   std::string demo() const { return (path_ / "demo").string(); }
   std::string redrive_cursor() const { return (path_ / "redrive.json").string(); }
   std::string redrive_lock() const { return (path_ / "redrive.lock").string(); }

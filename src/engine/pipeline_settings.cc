@@ -47,26 +47,32 @@ Status CheckCheckpoints(const PipelineSpec& spec, SettingsStore& store) {
 
 }  // namespace
 
-Status AdoptStoredRules(SettingsStore& store, bool was_used, const ChosenRules& chosen,
-                        PipelineSpec* spec) {
+Status AdoptStoredRules(SettingsStore& store, const ChosenRules& chosen, PipelineSpec* spec) {
+  const Result<std::optional<std::string>> stored = store.Settings();
+  if (!stored.ok()) return stored.status();
+  const Result<std::vector<SourcePartition>> partitions = store.Partitions();
+  if (!partitions.ok()) return partitions.status();
+  if (!stored.value() && partitions.value().empty()) return Status::Ok();
+  PipelineSpec older = *spec;
+  TakeStoredRules(stored.value().value_or(""), chosen, &older.decode);
+  // Settings that are gone leave the fingerprint of the checkpoints: of an older version, unless it
+  // is that of the newest.
+  if (stored.value() || !CheckCheckpoints(*spec, store).ok()) *spec = std::move(older);
+  return Status::Ok();
+}
+
+Status RequireKnownRules(SettingsStore& store, const ChosenRules& chosen) {
   if (chosen.detection_ids && chosen.decoding) return Status::Ok();
   const Result<std::optional<std::string>> stored = store.Settings();
   if (!stored.ok()) return stored.status();
   const Result<std::vector<SourcePartition>> partitions = store.Partitions();
   if (!partitions.ok()) return partitions.status();
-  if (stored.value() || !partitions.value().empty()) {
-    PipelineSpec older = *spec;
-    TakeStoredRules(stored.value().value_or(""), chosen, &older.decode);
-    // Settings that are gone leave the fingerprint of the checkpoints: of an older version, unless
-    // it is that of the newest.
-    if (stored.value() || !CheckCheckpoints(*spec, store).ok()) *spec = std::move(older);
-    return Status::Ok();
-  }
-  if (!was_used) return Status::Ok();
+  if (stored.value() || !partitions.value().empty()) return Status::Ok();
   return Status::Stop(
       "this pipeline has counted before, but its checkpoints are gone, and with them the rules by "
-      "which it reads messages: give pipeline.detection_ids and pipeline.decoding (any and 2, or "
-      "integer and 1 if the folder was made before there were such options)");
+      "which it reads messages: put pipeline.settings back beside them, or give "
+      "pipeline.detection_ids and pipeline.decoding (any and 2, or integer and 1 if the folder was "
+      "made before there were such options)");
 }
 
 Status ClaimPipelineSettings(const PipelineSpec& spec, SettingsStore& store) {

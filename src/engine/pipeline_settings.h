@@ -15,9 +15,10 @@ Status ClaimPipelineSettings(const PipelineSpec& spec, SettingsStore& store);
 
 // Call it before anything else is made from `spec`: gives it the rules of decoding that nobody has
 // chosen. They are those of the pipeline in `store`; a pipeline that is new there keeps the newest.
-// `was_used`: the pipeline has counted before, so that it is not new although nothing is stored.
-// kStop then asks for a choice.
-Status AdoptStoredRules(SettingsStore& store, bool was_used, const ChosenRules& chosen,
-                        PipelineSpec* spec);
+Status AdoptStoredRules(SettingsStore& store, const ChosenRules& chosen, PipelineSpec* spec);
+
+// Call it before ClaimPipelineSettings() for a pipeline that has counted before. kStop: neither the
+// store nor anybody's choice tells by which rules.
+Status RequireKnownRules(SettingsStore& store, const ChosenRules& chosen);
 
 }  // namespace sightline

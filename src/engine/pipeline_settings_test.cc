@@ -135,7 +135,7 @@ PipelineSpec Oldest() {
 
 DecodeRules Adopted(Store& store, const ChosenRules& chosen = {}) {
   PipelineSpec spec;
-  EXPECT_TRUE(AdoptStoredRules(store, /*was_used=*/true, chosen, &spec).ok());
+  EXPECT_TRUE(AdoptStoredRules(store, chosen, &spec).ok());
   return spec.decode;
 }
 
@@ -161,13 +161,12 @@ TEST(PipelineSettings, WithoutSettingsTheCheckpointsTellTheRules) {
 
 TEST(PipelineSettings, APipelineThatHasCountedButLostItsRulesMustBeTold) {
   Store store;
-  PipelineSpec spec;
-  EXPECT_TRUE(AdoptStoredRules(store, /*was_used=*/false, {}, &spec).ok());
-  EXPECT_EQ(spec.decode.version, Decoding::kSecond) << "a new one has the newest";
-  EXPECT_EQ(AdoptStoredRules(store, /*was_used=*/true, {}, &spec).code(), StatusCode::kStop);
-  EXPECT_TRUE(
-      AdoptStoredRules(store, /*was_used=*/true, {.detection_ids = true, .decoding = true}, &spec)
-          .ok());
+  EXPECT_EQ(Adopted(store).version, Decoding::kSecond) << "a new one has the newest";
+  EXPECT_EQ(RequireKnownRules(store, {}).code(), StatusCode::kStop);
+  EXPECT_EQ(RequireKnownRules(store, {.decoding = true}).code(), StatusCode::kStop);
+  EXPECT_TRUE(RequireKnownRules(store, {.detection_ids = true, .decoding = true}).ok());
+  store.settings = SettingsText({});
+  EXPECT_TRUE(RequireKnownRules(store, {}).ok());
 }
 
 TEST(PipelineSettings, NothingStartsWithoutThem) {

@@ -101,7 +101,7 @@ Status Count::Start() {
     return Status::Stop("count reads raw events from Kafka: give --kafka host:port");
   RETURN_IF_ERROR(OpenTopic());
   RETURN_IF_ERROR(OpenLocations());
-  RETURN_IF_ERROR(tasks_.ClaimSettings());
+  RETURN_IF_ERROR(tasks_.ClaimSettings(settings_.chosen_rules, /*has_counted=*/false));
   RETURN_IF_ERROR(OpenLake());
   RETURN_IF_ERROR(shell_.Open());
   Result<std::unique_ptr<KafkaWriter>> writer = OpenCountsWriter(
@@ -322,8 +322,7 @@ void Count::CollectMetrics(std::vector<Metric>& metrics) const {
 
 Status RunCount(const Settings& settings,
                 const std::function<void(const std::string& url)>& ready) {
-  const Result<Settings> own =
-      WithStoredRules(settings, settings.CheckpointFolder(), /*was_used=*/false);
+  const Result<Settings> own = WithStoredRules(settings, settings.CheckpointFolder());
   if (!own.ok()) return own.status();
   return RunProcess<Count>(own.value(), ready);
 }

@@ -17,14 +17,15 @@ constexpr const char* kLakeLedger = "lake ledger";
 
 }  // namespace
 
-Result<Settings> WithStoredRules(Settings settings, const std::string& folder, bool was_used) {
+Result<Settings> WithStoredRules(Settings settings, const std::string& folder) {
   CheckpointFiles store(folder);
-  RETURN_IF_ERROR(AdoptStoredRules(store, was_used, settings.chosen_rules, &settings.pipeline));
+  RETURN_IF_ERROR(AdoptStoredRules(store, settings.chosen_rules, &settings.pipeline));
   return settings;
 }
 
-Status PartitionTaskBuilder::ClaimSettings() {
+Status PartitionTaskBuilder::ClaimSettings(const ChosenRules& chosen, bool has_counted) {
   CheckpointFiles store(checkpoint_folder_);
+  if (has_counted) RETURN_IF_ERROR(RequireKnownRules(store, chosen));
   RETURN_IF_ERROR(ClaimPipelineSettings(pipeline_, store));
   Result<std::shared_ptr<const HeldFolder>> held = store.Hold();
   if (!held.ok()) return held.status();

@@ -24,7 +24,7 @@ namespace sightline {
 
 // The settings of a process that counts, with the rules of the pipeline whose checkpoints are in
 // the folder (AdoptStoredRules). Call it before anything is made from the settings.
-Result<Settings> WithStoredRules(Settings settings, const std::string& folder, bool was_used);
+Result<Settings> WithStoredRules(Settings settings, const std::string& folder);
 
 class PartitionTaskBuilder {
  public:
@@ -39,8 +39,8 @@ class PartitionTaskBuilder {
       : pipeline_(pipeline), engine_(engine), checkpoint_folder_(std::move(checkpoint_folder)) {}
 
   // Call it before any partition starts; from then on, the folder is held. kStop: the pipeline of
-  // the checkpoint folder counts by other settings.
-  Status ClaimSettings();
+  // the checkpoint folder counts by other settings, or has lost them although it `has_counted`.
+  Status ClaimSettings(const ChosenRules& chosen, bool has_counted);
   // A task offers its segments to the sinks in the order of these calls.
   void AddSink(SinkOptions options, OpenSink open);
   // Names a sink that was there and is switched off (TaskOptions::sinks_off).

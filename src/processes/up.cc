@@ -125,7 +125,9 @@ class Up {
 
 Status Up::Start() {
   RETURN_IF_ERROR(OpenLog());
-  RETURN_IF_ERROR(tasks_.ClaimSettings());
+  const Result<std::vector<SourcePartition>> counted = log_->CountedPartitions();
+  if (!counted.ok()) return counted.status();
+  RETURN_IF_ERROR(tasks_.ClaimSettings(settings_.chosen_rules, !counted.value().empty()));
   const Result<ListenAddress> listen = ParseListen(settings_.listen);
   if (!listen.ok()) return listen.status();
   live_ = std::make_unique<Live>(LiveOptionsOf(settings_,
@@ -538,8 +540,7 @@ void Up::CollectLogMetrics(std::vector<Metric>& metrics) const {
 }  // namespace
 
 Status RunUp(const Settings& settings, const std::function<void(const std::string& url)>& ready) {
-  const DataFolder folder(settings.data);
-  const Result<Settings> own = WithStoredRules(settings, folder.checkpoints(), folder.has_log());
+  const Result<Settings> own = WithStoredRules(settings, DataFolder(settings.data).checkpoints());
   if (!own.ok()) return own.status();
   return RunProcess<Up>(own.value(), ready);
 }

@@ -454,6 +454,13 @@ class Server:
         return ledger
 
 
+def remove_checkpoints(server: Server) -> None:
+    """As docs/LAKE.md, "Damage", and docs/OPERATIONS.md have it: all but the settings of the pipeline."""
+    for path in (server.data / "checkpoints").iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+
+
 def start_all(servers: Iterable[Server]) -> None:
     """As start() of each, all at once."""
     all_at_once([server.start for server in servers])

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import pathlib
-import shutil
 import subprocess
 import time
 from types import SimpleNamespace
@@ -13,7 +12,7 @@ from types import SimpleNamespace
 from events import LOCATIONS, Traffic, deliver
 from registry import test
 from senders import Senders
-from server import PATIENCE, Failure, Server, Test, expect, expect_equal, now_ms, wait_until
+from server import PATIENCE, Failure, Server, Test, expect, expect_equal, now_ms, remove_checkpoints, wait_until
 from test_durability import SmallDisk
 from test_lake import Watcher, check_readers, check_sql, command
 
@@ -188,7 +187,7 @@ def lake_repair(t: Test) -> None:
     expect("falls back" in said["offset"] and "set aside" in said, f"a repair: {said}")
     expect_equal(list(repair()), ["ok"], "a second repair")
     expect_equal(len(everything_in(lake)), len(before) + 1, "a repair deletes nothing, and makes a folder")
-    shutil.rmtree(server.data / "checkpoints")
+    remove_checkpoints(server)
     server.start()
     wait_until(server.healthy, 20, f"healthy: {server.health()}")
     deliver(server, traffic)

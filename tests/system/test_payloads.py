@@ -73,7 +73,7 @@ def payloads_of_settings(t: Test) -> None:
     seconds = now_ms() / 1000
     berlin = rows_of(ask(server, body_of("SELECT strftime(now() AT TIME ZONE 'Europe/Berlin', '%Y-%m-%dT%H:%M:%S.%f') "
                                          "AS now"), 10), "the time in Berlin")[0]["now"]
-    events = [m.event(timestamp_detected=time) for time in (seconds, str(seconds), f"{seconds:e}", int(seconds), berlin,
+    events = [m.event(timestamp_detected=time) for time in (seconds, str(seconds), f"{seconds:.12e}", int(seconds), berlin,
                                                              utc("%Y-%m-%dT%H:%M:%SZ"))]
     events += [m.event(item_name=name, timestamp_detected=seconds) for name in ("Café", "Cafe\u0301")]
     server.post_ok("\n".join(map(compact, events)).encode())
