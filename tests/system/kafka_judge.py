@@ -24,6 +24,10 @@ import reference  # noqa: E402
 from kafka.partitioner.default import murmur2  # noqa: E402
 
 
+def rules_of(rule: dict) -> reference.Rules:
+    return reference.Rules(detection_ids=rule["detection_ids"])
+
+
 def make(seed: int, count: int, partitions: int, now: int) -> None:
     rule = reference.random_rule(seed, now)
     print(json.dumps({"rule": rule}))
@@ -32,7 +36,7 @@ def make(seed: int, count: int, partitions: int, now: int) -> None:
     draw = random.Random(seed)
     for _ in range(count):
         value = maker.line()
-        cameras = [element[2] for element in reference.decode(value) if element[2] is not None]
+        cameras = [element[2] for element in reference.decode(value, rules_of(rule)) if element[2] is not None]
         # Where producers put it, and now and then somewhere else: each partition is judged by itself.
         place = (murmur2(b"%d" % cameras[0]) & 0x7FFFFFFF) % partitions if cameras else 0
         if draw.random() < 0.02:
@@ -53,7 +57,7 @@ def judge() -> None:
         log.sort(key=lambda record: record["offset"])
         rows, places = [], []
         for record in log:
-            elements = reference.decode(record["value"].encode("latin-1"))
+            elements = reference.decode(record["value"].encode("latin-1"), rules_of(rule))
             rows += [(*element, record["time"] if record["appended"] else None) for element in elements]
             places += [(partition, record["offset"], index) for index in range(len(elements))]
         with tempfile.TemporaryDirectory() as folder:

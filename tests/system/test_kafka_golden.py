@@ -311,8 +311,8 @@ def rule_options(rule: dict) -> list[str]:
     for name, value in rule.items():
         if name in ("count_from", "count_until"):
             options += [f"--pipeline.{name}", str(value)] if value is not None else []
-        elif name == "watermark_step":
-            options += ["--pipeline.watermark_step", value]
+        elif name in ("watermark_step", "detection_ids"):
+            options += [f"--pipeline.{name}", value]
         elif name != "identity":
             options += [f"--pipeline.{name}", "off" if value is None else f"{value}ms"]
     return options
