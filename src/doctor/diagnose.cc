@@ -12,23 +12,10 @@
 #include "doctor/copies.h"
 #include "doctor/load.h"
 #include "doctor/wording.h"
+#include "pipeline/settings_text.h"
 
 namespace sightline {
 namespace {
-
-std::string_view UnitName(TimeUnit unit) {
-  switch (unit) {
-    case TimeUnit::kSeconds:
-      return "s";
-    case TimeUnit::kMillis:
-      return "ms";
-    case TimeUnit::kMicros:
-      return "us";
-    case TimeUnit::kNanos:
-      return "ns";
-  }
-  return "ms";
-}
 
 // What to do about malformed elements.
 std::string_view AdviceOn(MalformedReason reason) {

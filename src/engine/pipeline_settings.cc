@@ -45,14 +45,23 @@ Status CheckCheckpoints(const PipelineSpec& spec, SettingsStore& store) {
   return Status::Ok();
 }
 
+// Whether nothing of the pipeline is stored: neither its settings nor an entry of a partition.
+Result<bool> IsNew(SettingsStore& store) {
+  const Result<std::optional<std::string>> stored = store.Settings();
+  if (!stored.ok()) return stored.status();
+  if (stored.value()) return false;
+  const Result<std::vector<SourcePartition>> partitions = store.Partitions();
+  if (!partitions.ok()) return partitions.status();
+  return partitions.value().empty();
+}
+
 }  // namespace
 
 Status AdoptStoredRules(SettingsStore& store, const ChosenRules& chosen, PipelineSpec* spec) {
+  const Result<bool> is_new = IsNew(store);
+  if (!is_new.ok() || is_new.value()) return is_new.status();
   const Result<std::optional<std::string>> stored = store.Settings();
   if (!stored.ok()) return stored.status();
-  const Result<std::vector<SourcePartition>> partitions = store.Partitions();
-  if (!partitions.ok()) return partitions.status();
-  if (!stored.value() && partitions.value().empty()) return Status::Ok();
   PipelineSpec older = *spec;
   TakeStoredRules(stored.value().value_or(""), chosen, &older.decode);
   // Settings that are gone leave the fingerprint of the checkpoints: of an older version, unless it
@@ -63,11 +72,8 @@ Status AdoptStoredRules(SettingsStore& store, const ChosenRules& chosen, Pipelin
 
 Status RequireKnownRules(SettingsStore& store, const ChosenRules& chosen) {
   if (chosen.detection_ids && chosen.decoding) return Status::Ok();
-  const Result<std::optional<std::string>> stored = store.Settings();
-  if (!stored.ok()) return stored.status();
-  const Result<std::vector<SourcePartition>> partitions = store.Partitions();
-  if (!partitions.ok()) return partitions.status();
-  if (stored.value() || !partitions.value().empty()) return Status::Ok();
+  const Result<bool> is_new = IsNew(store);
+  if (!is_new.ok() || !is_new.value()) return is_new.status();
   return Status::Stop(
       "this pipeline has counted before, but its checkpoints are gone, and with them the rules by "
       "which it reads messages: put pipeline.settings back beside them, or give "

@@ -151,8 +151,8 @@ bool ElementSplitter::AtTop(Element* element) {
 
 // One step within an array. False: it has ended, and there was no element.
 bool ElementSplitter::InArray(Element* element) {
-  if (at_ ==
-      text_.size()) {  // the array has no end: that leaves a trace, unless damage has left it
+  // An array without an end leaves a trace, unless damage has left one.
+  if (at_ == text_.size()) {
     in_array_ = false;
     if (damaged_) return false;
     return Emit(element, at_, true);

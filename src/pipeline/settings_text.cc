@@ -11,20 +11,6 @@ namespace {
 constexpr std::string_view kDetectionIds = "pipeline.detection_ids",
                            kDecoding = "pipeline.decoding";
 
-std::string UnitName(TimeUnit unit) {
-  switch (unit) {
-    case TimeUnit::kSeconds:
-      return "s";
-    case TimeUnit::kMillis:
-      return "ms";
-    case TimeUnit::kMicros:
-      return "us";
-    case TimeUnit::kNanos:
-      return "ns";
-  }
-  return "";
-}
-
 std::string Milliseconds(Millis length) { return fmt::format("{} ms", length.v); }
 
 // Names and values as the options have them.
@@ -36,7 +22,7 @@ struct Line {
 
 std::vector<Line> Lines(const PipelineSpec& spec) {
   return {
-      {"pipeline.timestamp_unit", UnitName(spec.decode.timestamp_unit)},
+      {"pipeline.timestamp_unit", std::string(UnitName(spec.decode.timestamp_unit))},
       {"pipeline.identity",
        spec.identity == Identity::kDetection ? "detection" : "camera_and_detection"},
       {"pipeline.window_size", Milliseconds(spec.window_size)},
@@ -82,6 +68,20 @@ Parsed Parse(std::string_view text) {
 }
 
 }  // namespace
+
+std::string_view UnitName(TimeUnit unit) {
+  switch (unit) {
+    case TimeUnit::kSeconds:
+      return "s";
+    case TimeUnit::kMillis:
+      return "ms";
+    case TimeUnit::kMicros:
+      return "us";
+    case TimeUnit::kNanos:
+      return "ns";
+  }
+  return "";
+}
 
 void TakeStoredRules(std::string_view stored, const ChosenRules& chosen, DecodeRules* rules) {
   const Parsed parsed = Parse(stored);

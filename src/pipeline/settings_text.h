@@ -20,6 +20,9 @@ std::string SettingsText(const PipelineSpec& spec);
 // that this version does not know.
 Status CompareSettings(std::string_view stored, const PipelineSpec& spec);
 
+// As the option pipeline.timestamp_unit has it: s, ms, us or ns.
+std::string_view UnitName(TimeUnit unit);
+
 // Sets the rules that nobody has chosen to those of `stored`: the oldest where it has none.
 void TakeStoredRules(std::string_view stored, const ChosenRules& chosen, DecodeRules* rules);
 

@@ -8,7 +8,6 @@ the test, with the end of its log.
 from __future__ import annotations
 
 import base64
-import ctypes
 import hashlib
 import json
 import os
@@ -89,7 +88,7 @@ def _prepare(made: Prepared, folder: pathlib.Path) -> None:
     """A broker's whole life, with all that Java loads meanwhile."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    owner = Owner(folder)
+    owner = shared.Owner(folder)
     try:
         broker = Cluster(owner, trained=made).brokers[0]
         topic = {"name": "first", "partitions": 2}
@@ -108,27 +107,6 @@ def _prepare(made: Prepared, folder: pathlib.Path) -> None:
     finally:
         owner.close()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@dataclass
-class Owner:
-    """What a Cluster wants of its test, for one that is no test's."""
-    folder: pathlib.Path
-    processes: list[subprocess.Popen] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-    def close(self) -> None:
-        for process in self.processes:
-            process.kill()
-            process.wait()
-
-
-def _die_with_parent() -> None:
-    """In a child: SIGKILL when the thread that made it ends, however that comes."""
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 class Broker:
@@ -214,7 +192,7 @@ class Broker:
             if cluster.trained is not None:
                 command.insert(1, f"-XX:ArchiveClassesAtExit={cluster.trained.broker_classes}")
             self.process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT,
-                                            stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent,
+                                            stdin=subprocess.DEVNULL, preexec_fn=shared.die_with_parent,
                                             env=clock.environment() if clock else None)
         self.cluster.test.processes.append(self.process)
 
@@ -402,7 +380,7 @@ class Kafka:
     """Brokers as their clients see them. The names of topics that a test gives and gets here are its own;
     the brokers know them with `prefix` in front, and `topic` says how they call one."""
 
-    def __init__(self, test: Test | Owner, addresses: str, prefix: str = "", replication: int = 1):
+    def __init__(self, test: Test | shared.Owner, addresses: str, prefix: str = "", replication: int = 1):
         self.test, self.addresses, self.prefix, self.replication = test, addresses, prefix, replication
 
     def topic(self, name: str) -> str:
@@ -547,7 +525,7 @@ class Cluster(Kafka):
     `links`: names of links (links.py) to every broker, for `addresses_by`. `lasting`: for minutes.
     `trained`: archives of its classes are made when it stops."""
 
-    def __init__(self, test: Test | Owner, brokers: int = 1, settings: dict[str, object] | None = None,
+    def __init__(self, test: Test | shared.Owner, brokers: int = 1, settings: dict[str, object] | None = None,
                  security: "Security | None" = None, clock: Clock | None = None,
                  links: tuple[str, ...] = (), lasting: bool = False, trained: Prepared | None = None):
         begin = time.monotonic()
@@ -583,7 +561,7 @@ class SharedKafka(shared.SharedServer):
     """One broker, as keeper.py has it."""
 
     def __init__(self, folder: pathlib.Path):
-        self.owner = Owner(folder)
+        self.owner = shared.Owner(folder)
         self.cluster: Cluster | None = None
 
     def start(self) -> None:

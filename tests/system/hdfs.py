@@ -7,7 +7,6 @@ that do nothing of the kind. A server that does not start fails the test, with t
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import hashlib
 import http.client
 import json
@@ -80,7 +79,7 @@ def _prepare(made: Prepared) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     shutil.rmtree(made.name_space, ignore_errors=True)
     folder.mkdir()
-    owner = Owner(folder)
+    owner = shared.Owner(folder)
     try:
         first = Hdfs(owner, datanodes=1, trained=made)
         first.put("/first", b"x" * 1000)
@@ -95,27 +94,6 @@ def _prepare(made: Prepared) -> None:
     finally:
         owner.close()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-class Owner:
-    """What an Hdfs wants of its test, for one that is no test's."""
-
-    def __init__(self, folder: pathlib.Path):
-        self.folder = folder
-        self.processes: list[subprocess.Popen] = []
-
-    def note(self, text: str) -> None:
-        pass
-
-    def close(self) -> None:
-        for process in self.processes:
-            process.kill()
-            process.wait()
-
-
-def _die_with_parent() -> None:
-    """In a child: SIGKILL when the thread that made it ends, however that comes."""
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 class Node:
@@ -153,7 +131,7 @@ class Node:
         with open(self.log, "ab") as out:
             self.process = subprocess.Popen(
                 self.command(MAINS[self.kind], archive=self.kind, train=train), stdout=out,
-                stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent,
+                stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, preexec_fn=shared.die_with_parent,
                 env={**os.environ, "HADOOP_USER_NAME": SUPERUSER})
         self.hdfs.test.processes.append(self.process)
 
@@ -266,7 +244,7 @@ class WebHdfs:
 class Hdfs(WebHdfs):
     """A NameNode and DataNodes, started; ready with `wait`. `settings` are those of hdfs-site.xml."""
 
-    def __init__(self, test: Test | Owner, datanodes: int = 2, settings: dict[str, object] | None = None,
+    def __init__(self, test: Test | shared.Owner, datanodes: int = 2, settings: dict[str, object] | None = None,
                  trained: Prepared | None = None, wait: bool = True):
         begin = time.monotonic()
         self.test, self.trained = test, trained is not None
@@ -358,7 +336,7 @@ class SharedHdfs(shared.SharedServer):
     """As keeper.py has it. The address is the port of WebHDFS."""
 
     def __init__(self, folder: pathlib.Path):
-        self.owner = Owner(folder)
+        self.owner = shared.Owner(folder)
         self.hdfs: Hdfs | None = None
 
     def start(self) -> None:

@@ -22,15 +22,17 @@ A process is "pid-start": its number and the kernel's clock when it began, so th
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Iterator
 
 from server import HERE, ROOT, Failure, unhurried
@@ -38,6 +40,27 @@ from server import HERE, ROOT, Failure, unhurried
 # Of all builds of this checkout; `make clean` removes it.
 FOLDER = ROOT / "build" / "system_tests"
 START_S = 300
+
+
+@dataclass
+class Owner:
+    """What a server wants of its test, for one that is no test's."""
+    folder: pathlib.Path
+    processes: list[subprocess.Popen] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def close(self) -> None:
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+
+def die_with_parent() -> None:
+    """In a child: SIGKILL when the thread that made it ends, however that comes."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 class SharedServer:
