@@ -33,28 +33,18 @@ class FaultyStorage final : public Storage {
     if (Refuses()) return Refused();
     return store_->Read(path, range);
   }
-  Result<PutOutcome> Put(std::string_view path, std::string_view bytes, PutMode mode) override {
+  Result<PutOutcome> PutFiles(std::span<const NewFile> files, PutMode mode) override {
     const int64_t call = ++*calls_;
     if (call % 7 == 1) return Refused();
     if (call % 7 == 2) {
-      Tear(path, bytes);
+      if (!files.empty()) Tear(files[0]);
+      if (files.size() > 1) (void)store_->PutFiles(files.first(files.size() / 2), mode);
       return Refused();
     }
     if (call % 7 == 3) std::this_thread::sleep_for(std::chrono::milliseconds(2));
-    Result<PutOutcome> put = store_->Put(path, bytes, mode);
+    Result<PutOutcome> put = store_->PutFiles(files, mode);
     if (put.ok() && call % 7 == 4) return Status::Rebuild("the answer is lost");
     return put;
-  }
-  Status PutAll(std::span<const NewFile> files) override {
-    if (++*calls_ % 2 == 1) {
-      if (!files.empty()) Tear(files[0].path, files[0].bytes);
-      (void)store_->PutAll(files.first(files.size() / 2));
-      return Refused();
-    }
-    return store_->PutAll(files);
-  }
-  Status Confirm(std::string_view path) override {
-    return Refuses() ? Refused() : store_->Confirm(path);
   }
   Result<std::vector<FileInfo>> List(std::string_view directory) override {
     if (Refuses()) return Refused();
@@ -74,11 +64,11 @@ class FaultyStorage final : public Storage {
   bool Refuses() { return ++*calls_ % 3 == 0; }
   static Status Refused() { return Status::Retry("not now"); }
   // As a put that was interrupted leaves it.
-  void Tear(std::string_view path, std::string_view bytes) {
-    const size_t name = path.rfind('/') == std::string_view::npos ? 0 : path.rfind('/') + 1;
-    (void)store_->Put(
-        std::string(path.substr(0, name)) + std::string(kPutPrefix) + std::to_string(*calls_),
-        bytes.substr(0, bytes.size() / 2), PutMode::kReplace);
+  void Tear(const NewFile& file) {
+    std::string half(static_cast<size_t>(file.content.size() / 2), '\0');
+    if (!file.content.Read(0, half).ok()) return;
+    (void)store_->Put(file.path.substr(0, file.path.rfind('/') + 1) + UniquePutName(), half,
+                      PutMode::kReplace);
   }
 
   const std::unique_ptr<Storage> store_;

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <atomic>
+#include <cstdio>
 #include <memory>
 #include <string>
 #include <thread>
@@ -170,16 +171,46 @@ TEST_P(StorageTest, SaysWhatIsInTheWay) {
 
 TEST_P(StorageTest, PutsManyFilesAtOnce) {
   for (const size_t count : {size_t{0}, size_t{1}, size_t{40}}) {
+    const std::string bytes(count * 100, 'x');
+    const auto bytes_of = [&](size_t i) { return std::string_view(bytes).substr(0, i * 100); };
     std::vector<NewFile> files;
     for (size_t i = 0; i < count; ++i)
       files.push_back(
           {"t/" + std::to_string(count) + "/a=" + std::to_string(i % 5) + "/b/" + std::to_string(i),
-           std::string(i * 100, 'x')});
-    const Status put = Ask([&] { return storage_->PutAll(files); });
-    ASSERT_TRUE(put.ok()) << put.message();
+           bytes_of(i)});
+    Result<PutOutcome> put = Status::Ok();
+    do put = Ask([&] { return storage_->PutFiles(files, PutMode::kReplace); });
+    while (put.status().code() == StatusCode::kRebuild);
+    ASSERT_TRUE(put.ok()) << put.status().message();
     EXPECT_EQ(Files(*storage_, "t/" + std::to_string(count)).size(), count);
-    for (const NewFile& file : files) EXPECT_EQ(Read(*storage_, file.path), file.bytes);
+    for (size_t i = 0; i < count; ++i) EXPECT_EQ(Read(*storage_, files[i].path), bytes_of(i));
   }
+}
+
+TEST_P(StorageTest, PutsWhatLiesInAFile) {
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::tmpfile(), &std::fclose);
+  ASSERT_NE(file, nullptr);
+  std::string bytes;
+  for (int i = 0; bytes.size() < 3'000'000; ++i) bytes += std::to_string(i) + "\n";
+  ASSERT_EQ(std::fwrite(bytes.data(), 1, bytes.size(), file.get()), bytes.size());
+  ASSERT_EQ(std::fflush(file.get()), 0);
+  const auto size = static_cast<int64_t>(bytes.size());
+  for (const int64_t part : {int64_t{0}, int64_t{10}, size}) {
+    const std::string path = "of/" + std::to_string(part);
+    Result<PutOutcome> put = Status::Ok();
+    do
+      put = Ask([&] {
+        return storage_->Put(path, Content::OfFile(fileno(file.get()), part), PutMode::kReplace);
+      });
+    while (put.status().code() == StatusCode::kRebuild);
+    ASSERT_TRUE(put.ok()) << put.status().message();
+    EXPECT_EQ(Read(*storage_, path), bytes.substr(0, static_cast<size_t>(part)));
+  }
+  // A file that is shorter than it should be is not put, not even in part.
+  const auto put =
+      storage_->Put("of/short", Content::OfFile(fileno(file.get()), size + 1), PutMode::kIfAbsent);
+  EXPECT_EQ(put.status().code(), StatusCode::kRetry) << put.status().message();
+  EXPECT_EQ(Read(*storage_, "of/short"), std::nullopt);
 }
 
 TEST_P(StorageTest, OfManyWhoPutOneNameOneWins) {

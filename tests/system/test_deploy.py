@@ -41,7 +41,7 @@ def deploy_files(t: Test) -> None:
             elif found := re.match(r"(?:# )?(\w+) = ", line):
                 known.add(section + found.group(1))
         text = (ROOT / "docs" / "OPERATIONS.md").read_text()
-        named = set(re.findall(r"`((?:kafka|engine|lake|live|log|pipeline|server)\.\w+)`", text)) - {"log.db", "lake.json"}  # files
+        named = set(re.findall(r"`((?:kafka|engine|lake|live|log|pipeline|server)\.\w+)`", text)) - {"log.db", "lake.json", "pipeline.settings"}  # files
         expect(len(named) > 10, f"OPERATIONS.md names only {named}")
         expect(named <= known, f"no such options: {sorted(named - known)}")
     if analyze := shutil.which("systemd-analyze"):

@@ -126,11 +126,12 @@ Result<NewDataFile> EncodeDataFile(const Clock& clock, const TableSpec& spec,
   return NewDataFile{std::move(file), std::move(bytes).ValueUnsafe()};
 }
 
-Status PutDataFiles(Storage& storage, const TableSpec& spec, std::vector<NewDataFile> files) {
+Status PutDataFiles(Storage& storage, const TableSpec& spec,
+                    const std::vector<NewDataFile>& files) {
   std::vector<NewFile> puts;
-  for (NewDataFile& file : files)
-    puts.push_back({fmt::format("{}/{}", spec.name, file.add.path), std::move(file.bytes)});
-  const Status status = storage.PutAll(puts);
+  for (const NewDataFile& file : files)
+    puts.push_back({fmt::format("{}/{}", spec.name, file.add.path), file.bytes});
+  const Status status = storage.PutFiles(puts, PutMode::kReplace).status();
   if (status.ok()) return status;
   for (const NewFile& put : puts) (void)storage.Delete(put.path);
   // Whether a name is durable or not: no commit refers to the file, so writing it again is safe.
@@ -144,7 +145,7 @@ Result<AddFile> WriteDataFile(Storage& storage, const Clock& clock, const TableS
   AddFile add = file.value().add;
   std::vector<NewDataFile> files;
   files.push_back(std::move(file).value());
-  RETURN_IF_ERROR(PutDataFiles(storage, spec, std::move(files)));
+  RETURN_IF_ERROR(PutDataFiles(storage, spec, files));
   return add;
 }
 

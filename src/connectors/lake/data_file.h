@@ -38,7 +38,7 @@ struct NewDataFile {
 Result<NewDataFile> EncodeDataFile(const Clock& clock, const TableSpec& spec,
                                    const PartitionValues& partition, const arrow::Table& rows);
 // Puts the files. All are durable when it returns kOk; after a failure none is left.
-Status PutDataFiles(Storage& storage, const TableSpec& spec, std::vector<NewDataFile> files);
+Status PutDataFiles(Storage& storage, const TableSpec& spec, const std::vector<NewDataFile>& files);
 // Encodes and puts one file.
 Result<AddFile> WriteDataFile(Storage& storage, const Clock& clock, const TableSpec& spec,
                               const PartitionValues& partition, const arrow::Table& rows);

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -38,18 +39,18 @@ class TestStorage final : public Storage {
     ++reads;
     return local_.Read(path, range);
   }
-  Result<PutOutcome> Put(std::string_view path, std::string_view bytes, PutMode mode) override {
-    if (before_put)
-      if (Status status = before_put(path); !status.ok()) return status;
-    Result<PutOutcome> put = local_.Put(path, bytes, mode);
-    if (after_put)
-      if (Status status = after_put(path); !status.ok()) return status;
-    return put;
-  }
-  Status Confirm(std::string_view path) override {
-    if (before_confirm)
-      if (Status status = before_confirm(path); !status.ok()) return status;
-    return local_.Confirm(path);
+  Result<PutOutcome> PutFiles(std::span<const NewFile> files, PutMode mode) override {
+    for (const NewFile& file : files) {
+      const bool confirms = file.path.find(kPutPrefix) != std::string::npos;
+      const auto& before = confirms ? before_confirm : before_put;
+      if (before)
+        if (Status status = before(file.path); !status.ok()) return status;
+      Result<PutOutcome> put = local_.Put(file.path, file.content, mode);
+      if (after_put && !confirms)
+        if (Status status = after_put(file.path); !status.ok()) return status;
+      if (!put.ok() || put.value() == PutOutcome::kTaken) return put;
+    }
+    return PutOutcome::kWritten;
   }
   Result<std::vector<FileInfo>> List(std::string_view directory) override {
     return local_.List(directory);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstdio>
 #include <mutex>
 #include <utility>
 
@@ -13,7 +14,8 @@ namespace {
 
 // Handles that wait for the next exchange, each with its connections.
 constexpr size_t kIdleMax = 32;
-constexpr long kBytesPerSecondMin = 1'000;  // NOLINT: libcurl's type
+constexpr long kBytesPerSecondMin = 1'000;       // NOLINT: libcurl's type
+constexpr long kUploadBufferBytes = 512L << 10;  // NOLINT: the same
 
 using Handle = std::unique_ptr<CURL, decltype(&curl_easy_cleanup)>;
 
@@ -21,6 +23,26 @@ size_t Append(char* data, size_t size, size_t count, void* to) {
   static_cast<std::string*>(to)->append(data, size * count);
   return size * count;
 }
+
+// What is sent, and how much of it has been.
+struct Upload {
+  const Content& content;
+  int64_t sent = 0;
+
+  static size_t Read(char* into, size_t size, size_t count, void* upload) {
+    auto& self = *static_cast<Upload*>(upload);
+    const Result<size_t> got = self.content.Read(self.sent, {into, size * count});
+    if (!got.ok()) return CURL_READFUNC_ABORT;
+    self.sent += static_cast<int64_t>(got.value());
+    return got.value();
+  }
+  // Where a connection that was used again had been closed, libcurl sends once more.
+  static int Seek(void* upload, curl_off_t offset, int origin) {
+    if (origin != SEEK_SET) return CURL_SEEKFUNC_CANTSEEK;
+    static_cast<Upload*>(upload)->sent = offset;
+    return CURL_SEEKFUNC_OK;
+  }
+};
 
 int MayGoOn(void* stop, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
   return static_cast<const std::stop_token*>(stop)->stop_requested() ? 1 : 0;
@@ -50,7 +72,8 @@ class CurlPool final : public HttpPool {
     CURL* const curl = handle.get();
     HttpAnswer answer;
     char error[CURL_ERROR_SIZE] = {};
-    Configure(curl, request);
+    Upload upload{.content = request.body};
+    Configure(curl, request, upload);
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, error);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, &answer.body);
     const CURLcode code = curl_easy_perform(curl);
@@ -84,15 +107,18 @@ class CurlPool final : public HttpPool {
     if (idle_.size() < kIdleMax) idle_.push_back(std::move(handle));
   }
 
-  void Configure(CURL* curl, const HttpRequest& request) const {
+  void Configure(CURL* curl, const HttpRequest& request, Upload& upload) const {
     curl_easy_reset(curl);
     curl_easy_setopt(curl, CURLOPT_URL, request.url.c_str());
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     if (request.method == HttpMethod::kPut) {
-      curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE,
-                       static_cast<curl_off_t>(request.body.size()));
-      curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request.body.empty() ? "" : request.body.data());
-      curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, "PUT");
+      curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
+      curl_easy_setopt(curl, CURLOPT_INFILESIZE_LARGE, curl_off_t{request.body.size()});
+      curl_easy_setopt(curl, CURLOPT_READFUNCTION, &Upload::Read);
+      curl_easy_setopt(curl, CURLOPT_READDATA, &upload);
+      curl_easy_setopt(curl, CURLOPT_SEEKFUNCTION, &Upload::Seek);
+      curl_easy_setopt(curl, CURLOPT_SEEKDATA, &upload);
+      curl_easy_setopt(curl, CURLOPT_UPLOAD_BUFFERSIZE, kUploadBufferBytes);
     }
     if (request.method == HttpMethod::kDelete)
       curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, "DELETE");

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "connectors/storage/content.h"
 
 namespace sightline {
 
@@ -30,7 +31,7 @@ enum class HttpMethod : uint8_t { kGet, kPut, kDelete };
 struct HttpRequest {
   HttpMethod method = HttpMethod::kGet;
   std::string url;
-  std::string_view body;  // of kPut; must outlive the exchange, and is not copied
+  Content body;  // of kPut; is sent piece by piece
 };
 
 struct HttpAnswer {

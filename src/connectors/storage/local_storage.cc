@@ -15,6 +15,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/check.h"
 #include "base/files.h"
 #include "connectors/storage/at_once.h"
 #include "connectors/storage/storage_path.h"
@@ -26,8 +27,10 @@ namespace fs = std::filesystem;
 
 // If there are more files than this, their whole file system is synced instead.
 constexpr size_t kThreadsMax = 16;
-// The files that PutAll() keeps open at once: far below the usual limit on open files.
+// The files that PutFiles() keeps open at once: far below the usual limit on open files.
 constexpr size_t kFilesAtOnce = 256;
+// In memory, of a file that is written.
+constexpr int64_t kPieceBytes = 256 << 10;
 
 // Creates the root and its parents, and makes their names durable.
 Status MakeRoot(const fs::path& root) {
@@ -70,6 +73,17 @@ Status WriteAll(int fd, std::string_view bytes, const fs::path& path) {
   return Status::Ok();
 }
 
+Status WriteContent(int fd, const Content& content, const fs::path& path) {
+  std::vector<char> piece(static_cast<size_t>(std::min(content.size(), kPieceBytes)));
+  for (int64_t offset = 0; offset < content.size();) {
+    const Result<size_t> got = content.Read(offset, piece);
+    if (!got.ok()) return got.status();
+    RETURN_IF_ERROR(WriteAll(fd, {piece.data(), got.value()}, path));
+    offset += static_cast<int64_t>(got.value());
+  }
+  return Status::Ok();
+}
+
 Status SyncFile(int fd, const fs::path& path) {
   return fsync(fd) == 0 ? Status::Ok() : SystemError(errno, "sync", path);
 }
@@ -99,9 +113,9 @@ class PendingFile {
   PendingFile& operator=(const PendingFile&) = delete;
 
   int fd() const { return file_.fd(); }
-  Status Write(std::string_view bytes) const {
+  Status Write(const Content& content) const {
     if (!file_.ok()) return SystemError(error_, "make", root_->path() / name_);
-    return WriteAll(file_.fd(), bytes, root_->path() / name_);
+    return WriteContent(file_.fd(), content, root_->path() / name_);
   }
   Status Sync() const { return SyncFile(file_.fd(), root_->path() / name_); }
   Status Rename() {
@@ -227,7 +241,17 @@ Result<std::optional<std::string>> LocalStorage::Read(std::string_view path, Byt
   return std::optional<std::string>(std::move(bytes).value());
 }
 
-Result<PutOutcome> LocalStorage::Put(std::string_view path, std::string_view bytes, PutMode mode) {
+Result<PutOutcome> LocalStorage::PutFiles(std::span<const NewFile> files, PutMode mode) {
+  if (files.size() == 1) return PutOne(files[0].path, files[0].content, mode);
+  CHECK(mode == PutMode::kReplace);
+  for (; files.size() > kFilesAtOnce; files = files.subspan(kFilesAtOnce))
+    RETURN_IF_ERROR(PutSome(files.first(kFilesAtOnce)));
+  RETURN_IF_ERROR(PutSome(files));
+  return PutOutcome::kWritten;
+}
+
+Result<PutOutcome> LocalStorage::PutOne(std::string_view path, const Content& content,
+                                        PutMode mode) {
   RETURN_IF_ERROR(CheckStoragePath(path));
   const Result<OpenDirectoryPtr> root = Root(/*make=*/true);
   if (!root.ok()) return root.status();
@@ -236,14 +260,13 @@ Result<PutOutcome> LocalStorage::Put(std::string_view path, std::string_view byt
                 [](const std::string&, const OpenDirectory& changed) { return changed.Sync(); });
   if (!directory.ok()) return directory.status();
   PendingFile file(root.value(), path);
-  RETURN_IF_ERROR(file.Write(bytes));
+  RETURN_IF_ERROR(file.Write(content));
   RETURN_IF_ERROR(file.Sync());
   if (mode == PutMode::kIfAbsent) {
     const Result<bool> linked = file.Link();
     if (!linked.ok()) return linked.status();
     if (!linked.value()) return PutOutcome::kTaken;
-    const std::lock_guard lock(mutex_);
-    mark_ = {std::string(path), bytes.size(), std::hash<std::string_view>()(bytes)};
+    Remember(path, content);
   } else {
     RETURN_IF_ERROR(file.Rename());
   }
@@ -253,17 +276,11 @@ Result<PutOutcome> LocalStorage::Put(std::string_view path, std::string_view byt
   return PutOutcome::kWritten;
 }
 
-Status LocalStorage::Confirm(std::string_view path) {
-  const Result<Place> place = Find(path);
-  if (!place.ok()) return place.status();
-  if (place.value().directory == nullptr) return SystemError(ENOENT, "sync", root_ / path);
-  return place.value().directory->Sync();
-}
-
-Status LocalStorage::PutAll(std::span<const NewFile> files) {
-  for (; files.size() > kFilesAtOnce; files = files.subspan(kFilesAtOnce))
-    RETURN_IF_ERROR(PutSome(files.first(kFilesAtOnce)));
-  return PutSome(files);
+void LocalStorage::Remember(std::string_view path, const Content& content) {
+  std::string bytes(static_cast<size_t>(content.size()), '\0');
+  if (!content.Read(0, bytes).ok()) return;
+  const std::lock_guard lock(mutex_);
+  mark_ = {std::string(path), bytes.size(), std::hash<std::string>()(bytes)};
 }
 
 Status LocalStorage::PutSome(std::span<const NewFile> files) {
@@ -284,7 +301,7 @@ Status LocalStorage::PutSome(std::span<const NewFile> files) {
       if (!directory.ok()) return directory.status();
     }
     puts.push_back(std::make_unique<PendingFile>(root.value(), file.path));
-    RETURN_IF_ERROR(puts.back()->Write(file.bytes));
+    RETURN_IF_ERROR(puts.back()->Write(file.content));
   }
   const bool many = files.size() > kThreadsMax;
   // The contents must be durable before any name is: a crash must not leave a name on an empty

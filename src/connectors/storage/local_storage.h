@@ -37,9 +37,7 @@ class LocalStorage final : public Storage {
   explicit LocalStorage(std::filesystem::path root) : root_(std::move(root)) {}
 
   Result<std::optional<std::string>> Read(std::string_view path, ByteRange range) override;
-  Result<PutOutcome> Put(std::string_view path, std::string_view bytes, PutMode mode) override;
-  Status Confirm(std::string_view path) override;
-  Status PutAll(std::span<const NewFile> files) override;
+  Result<PutOutcome> PutFiles(std::span<const NewFile> files, PutMode mode) override;
   Result<std::vector<FileInfo>> List(std::string_view directory) override;
   Result<std::optional<FileInfo>> Stat(std::string_view path) override;
   Status Delete(std::string_view path) override;
@@ -60,8 +58,10 @@ class LocalStorage final : public Storage {
   Result<OpenDirectoryPtr> Root(bool make);
   bool HasMark(const OpenDirectory& root) const;
   Result<Place> Find(std::string_view path);
-  // PutAll() for few enough files to keep all of them open.
+  Result<PutOutcome> PutOne(std::string_view path, const Content& content, PutMode mode);
+  // For few enough files to keep all of them open.
   Status PutSome(std::span<const NewFile> files);
+  void Remember(std::string_view path, const Content& content);
 
   const std::filesystem::path root_;
   std::mutex mutex_;

@@ -162,18 +162,21 @@ TEST_F(LocalStorageTest, AFailedPutLeavesNothing) {
 TEST_F(LocalStorageTest, PutsManyFilesAtOnce) {
   LocalStorage storage(root());
   for (const size_t count : {size_t{0}, size_t{1}, size_t{16}, size_t{17}, size_t{600}}) {
+    const std::string bytes(count, 'x');
+    const auto bytes_of = [&](size_t i) { return std::string_view(bytes).substr(0, i); };
     std::vector<NewFile> files;
     for (size_t i = 0; i < count; ++i)
       files.push_back({"t/" + std::to_string(count) + "/a=" + std::to_string(i % 50) + "/b/" +
                            std::to_string(i),
-                       std::string(i, 'x')});
-    ASSERT_TRUE(storage.PutAll(files).ok());
+                       bytes_of(i)});
+    ASSERT_TRUE(storage.PutFiles(files, PutMode::kReplace).ok());
     EXPECT_EQ(storage.List("t/" + std::to_string(count)).value().size(), count);
-    for (const NewFile& file : files) EXPECT_EQ(storage.ReadWhole(file.path).value(), file.bytes);
+    for (size_t i = 0; i < count; ++i)
+      EXPECT_EQ(storage.ReadWhole(files[i].path).value(), bytes_of(i));
   }
   ASSERT_TRUE(storage.Put("blocked", "x", PutMode::kReplace).ok());
   const std::vector<NewFile> blocked = {{"u/1", "x"}, {"blocked/2", "x"}};
-  EXPECT_EQ(storage.PutAll(blocked).code(), StatusCode::kStop);
+  EXPECT_EQ(storage.PutFiles(blocked, PutMode::kReplace).status().code(), StatusCode::kStop);
   EXPECT_TRUE(storage.List("u").value().empty());  // no temporary file is left
 }
 
@@ -199,7 +202,7 @@ TEST_F(LocalStorageTest, NothingIsWrittenIntoAnotherDirectory) {
     const Status put = storage.Put("t/2", "two", PutMode::kIfAbsent).status();
     EXPECT_EQ(put.code(), StatusCode::kStop);
     EXPECT_THAT(put.message(), HasSubstr("is not the folder that was opened"));
-    EXPECT_EQ(storage.PutAll(two).code(), StatusCode::kStop);
+    EXPECT_EQ(storage.PutFiles(two, PutMode::kReplace).status().code(), StatusCode::kStop);
     EXPECT_EQ(storage.Delete("t/1").code(), StatusCode::kStop);
     EXPECT_EQ(storage.ReadWhole("t/1").status().code(), StatusCode::kStop);
     EXPECT_EQ(storage.Stat("t/1").status().code(), StatusCode::kStop);

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "connectors/storage/content.h"
 
 namespace sightline {
 
@@ -35,7 +36,8 @@ struct ByteRange {
 };
 
 struct NewFile {
-  std::string path, bytes;
+  std::string path;
+  Content content;
 };
 
 enum class PutMode : uint8_t { kReplace, kIfAbsent };
@@ -49,15 +51,10 @@ class Storage {
   virtual ~Storage() = default;
   // Reads a range of a file; nothing if there is no such file.
   virtual Result<std::optional<std::string>> Read(std::string_view path, ByteRange range) = 0;
-  // Writes a file, and creates the directories of its path. kIfAbsent: of all who put one path, one
-  // wins.
-  virtual Result<PutOutcome> Put(std::string_view path, std::string_view bytes, PutMode mode) = 0;
-  // Makes sure that a file that was read after such an answer lasts. kOk at once where every file
-  // that can be read does.
-  virtual Status Confirm(std::string_view) { return Status::Ok(); }
-  // Puts files whose names nobody else uses. kOk: all of them exist and are durable; otherwise any
-  // of them may exist. Puts them one by one, unless the storage has a faster way.
-  virtual Status PutAll(std::span<const NewFile> files);
+  // Writes files, and creates the directories of their paths. kWritten: all of them exist and are
+  // durable; after an error any of them may exist. kIfAbsent takes one file: of all who put one
+  // path, one wins. Several files have names that nobody else uses, and are written at once.
+  virtual Result<PutOutcome> PutFiles(std::span<const NewFile> files, PutMode mode) = 0;
   // Lists every file below a directory, at any depth, sorted by path. A directory that does not
   // exist is empty. The list includes what interrupted puts have left; these names begin with
   // kPutPrefix.
@@ -67,15 +64,14 @@ class Storage {
   virtual Status Delete(std::string_view path) = 0;
 
   static constexpr std::string_view kPutPrefix = ".put-";
-  Result<std::optional<std::string>> ReadWhole(std::string_view path) { return Read(path, {}); }
-};
+  // Such a name, which no other attempt of any process on any machine uses.
+  static std::string UniquePutName();
 
-inline Status Storage::PutAll(std::span<const NewFile> files) {
-  for (const NewFile& file : files) {
-    const Result<PutOutcome> put = Put(file.path, file.bytes, PutMode::kReplace);
-    if (!put.ok()) return put.status();
-  }
-  return Status::Ok();
-}
+  Result<std::optional<std::string>> ReadWhole(std::string_view path) { return Read(path, {}); }
+  Result<PutOutcome> Put(std::string_view path, Content content, PutMode mode);
+  // Makes sure that a file lasts that was read after a put whose outcome is unknown. A store keeps
+  // the order of changes in a directory, so the file lasts when a later one beside it does.
+  Status Confirm(std::string_view path);
+};
 
 }  // namespace sightline

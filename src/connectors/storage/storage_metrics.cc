@@ -72,28 +72,14 @@ Result<std::optional<std::string>> MeteredStorage::Read(std::string_view path, B
       });
 }
 
-Result<PutOutcome> MeteredStorage::Put(std::string_view path, std::string_view bytes,
-                                       PutMode mode) {
-  return Measured(
-      *metrics_, StorageOperation::kPut, 1, [&] { return storage_->Put(path, bytes, mode); },
-      [&](const auto& put) {
-        return put.value() == PutOutcome::kWritten ? static_cast<int64_t>(bytes.size())
-                                                   : int64_t{0};
-      });
-}
-
-Status MeteredStorage::Confirm(std::string_view path) {
-  return Measured(
-      *metrics_, StorageOperation::kPut, 1, [&] { return storage_->Confirm(path); }, kNoBytes);
-}
-
-Status MeteredStorage::PutAll(std::span<const NewFile> files) {
+Result<PutOutcome> MeteredStorage::PutFiles(std::span<const NewFile> files, PutMode mode) {
   return Measured(
       *metrics_, StorageOperation::kPut, static_cast<int64_t>(files.size()),
-      [&] { return storage_->PutAll(files); },
-      [&](const Status&) {
+      [&] { return storage_->PutFiles(files, mode); },
+      [&](const Result<PutOutcome>& put) {
         int64_t bytes = 0;
-        for (const NewFile& file : files) bytes += static_cast<int64_t>(file.bytes.size());
+        if (put.value() == PutOutcome::kWritten)
+          for (const NewFile& file : files) bytes += file.content.size();
         return bytes;
       });
 }

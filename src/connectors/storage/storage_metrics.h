@@ -15,7 +15,7 @@
 
 namespace sightline {
 
-// Put includes Confirm() and PutAll(), which counts for each of its files.
+// Put counts for each of its files.
 enum class StorageOperation : uint8_t { kRead, kPut, kList, kStat, kDelete };
 
 class StorageMetrics {
@@ -42,9 +42,7 @@ class MeteredStorage final : public Storage {
       : storage_(std::move(storage)), metrics_(metrics) {}
 
   Result<std::optional<std::string>> Read(std::string_view path, ByteRange range) override;
-  Result<PutOutcome> Put(std::string_view path, std::string_view bytes, PutMode mode) override;
-  Status Confirm(std::string_view path) override;
-  Status PutAll(std::span<const NewFile> files) override;
+  Result<PutOutcome> PutFiles(std::span<const NewFile> files, PutMode mode) override;
   Result<std::vector<FileInfo>> List(std::string_view directory) override;
   Result<std::optional<FileInfo>> Stat(std::string_view path) override;
   Status Delete(std::string_view path) override;

@@ -10,6 +10,7 @@
 #include <random>
 #include <utility>
 
+#include "base/check.h"
 #include "connectors/storage/at_once.h"
 #include "connectors/storage/storage_path.h"
 
@@ -25,17 +26,12 @@ constexpr size_t kLeftMax = 1'000;
 constexpr size_t kDiscardedMax = 16;
 constexpr size_t kDirectoriesMax = 10'000;
 constexpr size_t kListsAtOnce = 8;
+// Of a file that is compared with what was put.
+constexpr int64_t kReadBackBytes = 8 << 20;
 
 std::minstd_rand& Random() {
   thread_local std::minstd_rand random(std::random_device{}());
   return random;
-}
-
-// No other attempt of any process on any machine uses it.
-std::string UniqueName() {
-  std::random_device random;
-  return fmt::format("{}{:08x}{:08x}{:08x}{:08x}", Storage::kPutPrefix, random(), random(),
-                     random(), random());
 }
 
 std::string EncodedPath(std::string_view path) {
@@ -148,10 +144,10 @@ std::string WebHdfsStorage::UrlOf(const Request& request, size_t namenode) const
 }
 
 WebHdfsStorage::Reply WebHdfsStorage::AskOnce(const Request& request,
-                                              const std::string& excluded_datanode) {
+                                              const std::string& excluded_datanodes) {
   std::string url = UrlOf(request, namenode_);
   Reply reply{.host = HostOf(url)};
-  if (!excluded_datanode.empty()) url += "&excludedatanodes=" + PercentEncoded(excluded_datanode);
+  if (!excluded_datanodes.empty()) url += "&excludedatanodes=" + PercentEncoded(excluded_datanodes);
   if (!options_.token_file.empty()) {
     const Result<std::string> token = ReadToken(options_.token_file);
     if (!token.ok()) {
@@ -189,22 +185,25 @@ WebHdfsStorage::Reply WebHdfsStorage::Ask(const std::function<Request()>& next) 
   const auto give_up = SteadyClock::now() + options_.call_time_max;
   const size_t count = options_.namenodes.size();
   std::chrono::milliseconds pause = options_.backoff_min;
-  std::string excluded;
+  std::vector<std::string> excluded;  // the hosts of DataNodes that failed
   bool may_be_done = false;
   for (int32_t attempt = 1;; ++attempt) {
     size_t namenode = namenode_;
     const Request request = next();
     if (attempt > 1 && metrics_ != nullptr) metrics_->AddRetry(OperationOf(request.operation));
-    Reply reply = AskOnce(request, excluded);
+    Reply reply = AskOnce(request, fmt::format("{}", fmt::join(excluded, ",")));
     may_be_done |= reply.verdict.may_be_done;
     reply.verdict.may_be_done = may_be_done;
     if (reply.verdict.kind != Kind::kAgain || attempt >= options_.attempts_max ||
         SteadyClock::now() >= give_up || stop_.stop_requested())
       return reply;
     if (reply.is_from_namenode) namenode_.compare_exchange_strong(namenode, (namenode + 1) % count);
-    // Another DataNode at the next attempt, and any at the one after it: there may be no other.
-    const bool exclude = !reply.is_from_namenode && excluded.empty();
-    excluded = exclude ? HostWithoutPort(reply.host) : "";
+    // Another DataNode at the next attempt; any when there is no other.
+    std::string host = HostWithoutPort(reply.host);
+    if (reply.is_from_namenode || std::ranges::count(excluded, host) > 0)
+      excluded.clear();
+    else
+      excluded.push_back(std::move(host));
     if (static_cast<size_t>(attempt) % count != 0) continue;  // the other NameNode, at once
     std::uniform_int_distribution<int64_t> length(pause.count() / 2, pause.count());
     Pause(std::chrono::milliseconds(length(Random())), stop_);
@@ -242,14 +241,23 @@ Result<std::optional<std::string>> WebHdfsStorage::Read(std::string_view path, B
   return Failure(reply, "read", path);
 }
 
-Result<PutOutcome> WebHdfsStorage::Put(std::string_view path, std::string_view bytes,
-                                       PutMode mode) {
+Result<PutOutcome> WebHdfsStorage::PutFiles(std::span<const NewFile> files, PutMode mode) {
+  if (files.size() == 1) return PutOne(files[0].path, files[0].content, mode);
+  CHECK(mode == PutMode::kReplace);
+  RETURN_IF_ERROR(ForEachAtOnce(
+      files.size(), static_cast<size_t>(options_.uploads_max),
+      [&](size_t i) { return PutOne(files[i].path, files[i].content, mode).status(); }));
+  return PutOutcome::kWritten;
+}
+
+Result<PutOutcome> WebHdfsStorage::PutOne(std::string_view path, const Content& content,
+                                          PutMode mode) {
   RETURN_IF_ERROR(CheckStoragePath(path));
   RETURN_IF_ERROR(MakeDirectory(DivideStoragePath(path).first));
-  const Result<std::string> temporary = PutTemporary(path, bytes);
+  const Result<std::string> temporary = PutTemporary(path, content);
   DiscardLeft();
   if (!temporary.ok()) return temporary.status();
-  return Rename(temporary.value(), path, bytes, mode);
+  return Rename(temporary.value(), path, content, mode);
 }
 
 Status WebHdfsStorage::MakeDirectory(std::string_view path) {
@@ -270,17 +278,17 @@ Status WebHdfsStorage::MakeDirectory(std::string_view path) {
   return Status::Ok();
 }
 
-Result<std::string> WebHdfsStorage::PutTemporary(std::string_view target, std::string_view bytes) {
+Result<std::string> WebHdfsStorage::PutTemporary(std::string_view target, const Content& content) {
   const std::string_view directory = DivideStoragePath(target).first;
   std::string path;
   const Reply reply = Ask([&] {
     if (!path.empty()) Leave(path);
-    path = Joined(directory, UniqueName());
+    path = Joined(directory, UniquePutName());
     return Request{.method = HttpMethod::kPut,
                    .operation = "CREATE",
                    .path = path,
                    .parameters = "&overwrite=false" + Permission(options_.file_mode),
-                   .body = bytes};
+                   .body = content};
   });
   if (reply.ok()) return path;
   Leave(path);
@@ -288,7 +296,7 @@ Result<std::string> WebHdfsStorage::PutTemporary(std::string_view target, std::s
 }
 
 Result<PutOutcome> WebHdfsStorage::Rename(const std::string& temporary, std::string_view path,
-                                          std::string_view bytes, PutMode mode) {
+                                          const Content& content, PutMode mode) {
   const std::string target = PercentEncoded(Joined(root_, path));
   const Reply reply =
       Ask({.method = HttpMethod::kPut,
@@ -297,12 +305,12 @@ Result<PutOutcome> WebHdfsStorage::Rename(const std::string& temporary, std::str
            .parameters = fmt::format("&destination={}&renameoptions={}", target,
                                      mode == PutMode::kIfAbsent ? "NONE" : "OVERWRITE")});
   if (reply.ok() && SaysTrue(reply.body)) return PutOutcome::kWritten;
-  if (reply.verdict.kind == Kind::kAbsent) return ReadBack(path, bytes, mode);
+  if (reply.verdict.kind == Kind::kAbsent) return ReadBack(path, content, mode);
   // While the temporary file is there, no RENAME of it has taken effect, nor can one afterwards.
   const bool had_no_effect = Discard(temporary);
   if (reply.verdict.kind == Kind::kTaken && mode == PutMode::kIfAbsent) return PutOutcome::kTaken;
   if (reply.ok()) {  // a gateway that does not know the options, and refuses in its own way
-    if (!had_no_effect) return ReadBack(path, bytes, mode);
+    if (!had_no_effect) return ReadBack(path, content, mode);
     if (mode == PutMode::kIfAbsent) return PutOutcome::kTaken;
     return Status::Stop(fmt::format(
         "cannot put '{}/{}' on {}: this server does not know renameoptions=OVERWRITE; name the "
@@ -314,16 +322,16 @@ Result<PutOutcome> WebHdfsStorage::Rename(const std::string& temporary, std::str
   return Status::Rebuild("it is unknown whether the file exists: " + failure.message());
 }
 
-Result<PutOutcome> WebHdfsStorage::ReadBack(std::string_view path, std::string_view bytes,
+Result<PutOutcome> WebHdfsStorage::ReadBack(std::string_view path, const Content& content,
                                             PutMode mode) {
-  const Result<std::optional<std::string>> there = ReadWhole(path);
-  if (!there.ok())
-    return Status::Rebuild("it is unknown whether the file exists: " + there.status().message());
-  if (!there.value())
+  const Result<std::optional<bool>> ours = IsThere(path, content);
+  if (!ours.ok())
+    return Status::Rebuild("it is unknown whether the file exists: " + ours.status().message());
+  if (!ours.value())
     return Status::Retry(fmt::format(
         "cannot put '{}/{}': its temporary file has vanished, perhaps with its directory", url_,
         path));
-  if (*there.value() == bytes) {
+  if (*ours.value()) {
     const Status lasts = Confirm(path);
     if (!lasts.ok()) return Status::Rebuild(lasts.message());
     return PutOutcome::kWritten;
@@ -333,13 +341,22 @@ Result<PutOutcome> WebHdfsStorage::ReadBack(std::string_view path, std::string_v
       fmt::format("'{}/{}' has other bytes than were put: somebody else puts it, too", url_, path));
 }
 
-// A name may be seen before the NameNode's journal has it. The journal keeps the order, so it has
-// the name when it has a later change.
-Status WebHdfsStorage::Confirm(std::string_view path) {
-  const Result<std::string> later = PutTemporary(path, "");
-  if (!later.ok()) return later.status();
-  Discard(later.value());
-  return Status::Ok();
+Result<std::optional<bool>> WebHdfsStorage::IsThere(std::string_view path, const Content& content) {
+  const Result<std::optional<FileInfo>> file = Stat(path);
+  if (!file.ok()) return file.status();
+  if (!file.value()) return std::optional<bool>();
+  if (file.value()->size_bytes != content.size()) return std::optional(false);
+  std::string wanted;
+  for (int64_t offset = 0; offset < content.size(); offset += kReadBackBytes) {
+    const Result<std::optional<std::string>> there = Read(path, {offset, offset + kReadBackBytes});
+    if (!there.ok()) return there.status();
+    if (!there.value()) return std::optional<bool>();
+    wanted.resize(static_cast<size_t>(std::min(kReadBackBytes, content.size() - offset)));
+    const Result<size_t> read = content.Read(offset, wanted);
+    if (!read.ok()) return read.status();
+    if (*there.value() != wanted) return std::optional(false);
+  }
+  return std::optional(true);
 }
 
 bool WebHdfsStorage::Discard(const std::string& temporary) {
@@ -368,12 +385,6 @@ void WebHdfsStorage::DiscardLeft() {
     answers = answers && AskOnce(request, "").ok();
     if (!answers) Leave(temporary);
   }
-}
-
-Status WebHdfsStorage::PutAll(std::span<const NewFile> files) {
-  return ForEachAtOnce(files.size(), static_cast<size_t>(options_.uploads_max), [&](size_t i) {
-    return Put(files[i].path, files[i].bytes, PutMode::kReplace).status();
-  });
 }
 
 // Level by level: WebHDFS lists one directory at a time.

@@ -46,9 +46,7 @@ class WebHdfsStorage final : public Storage {
                                                  StorageMetrics* metrics, std::stop_token stop);
 
   Result<std::optional<std::string>> Read(std::string_view path, ByteRange range) override;
-  Result<PutOutcome> Put(std::string_view path, std::string_view bytes, PutMode mode) override;
-  Status Confirm(std::string_view path) override;
-  Status PutAll(std::span<const NewFile> files) override;
+  Result<PutOutcome> PutFiles(std::span<const NewFile> files, PutMode mode) override;
   Result<std::vector<FileInfo>> List(std::string_view directory) override;
   Result<std::optional<FileInfo>> Stat(std::string_view path) override;
   Status Delete(std::string_view path) override;
@@ -59,7 +57,7 @@ class WebHdfsStorage final : public Storage {
     std::string_view operation;
     std::string path;        // below the root
     std::string parameters;  // as they are in the URL, each with its '&'
-    std::string_view body;   // for the server to which the NameNode redirects
+    Content body;            // for the server to which the NameNode redirects
   };
   struct Reply {
     HdfsVerdict verdict;
@@ -73,20 +71,23 @@ class WebHdfsStorage final : public Storage {
                  StorageMetrics* metrics, std::stop_token stop, std::unique_ptr<HttpPool> http);
 
   // One attempt, at the NameNode that answered last, and where it redirects to.
-  Reply AskOnce(const Request& request, const std::string& excluded_datanode);
+  Reply AskOnce(const Request& request, const std::string& excluded_datanodes);
   // Attempts until one has an answer; `next` makes the request of each. may_be_done is that of any.
   Reply Ask(const std::function<Request()>& next);
   Reply Ask(const Request& request);
   std::string UrlOf(const Request& request, size_t namenode) const;
   Status Failure(const Reply& reply, std::string_view doing, std::string_view path) const;
 
+  Result<PutOutcome> PutOne(std::string_view path, const Content& content, PutMode mode);
   Status MakeDirectory(std::string_view path);
   // Creates a temporary file beside the target; its path.
-  Result<std::string> PutTemporary(std::string_view target, std::string_view bytes);
+  Result<std::string> PutTemporary(std::string_view target, const Content& content);
   Result<PutOutcome> Rename(const std::string& temporary, std::string_view path,
-                            std::string_view bytes, PutMode mode);
+                            const Content& content, PutMode mode);
   // Who has the name, when our temporary file is gone.
-  Result<PutOutcome> ReadBack(std::string_view path, std::string_view bytes, PutMode mode);
+  Result<PutOutcome> ReadBack(std::string_view path, const Content& content, PutMode mode);
+  // Whether a file is there with exactly this content; nothing if there is no file.
+  Result<std::optional<bool>> IsThere(std::string_view path, const Content& content);
   // True: the temporary file was there, so nobody can rename it any more.
   bool Discard(const std::string& temporary);
   void Leave(const std::string& temporary);
