@@ -25,7 +25,9 @@ Status Storage::Confirm(std::string_view path) {
       std::string(path.substr(0, path.rfind('/') + 1)) + UniquePutName();  // npos + 1 is 0
   const Result<PutOutcome> put = Put(beside, "", PutMode::kReplace);
   if (put.ok()) (void)Delete(beside);
-  return put.status();
+  // Of the file beside it, an unknown outcome is none: the caller confirms again.
+  return put.status().code() == StatusCode::kRebuild ? Status::Retry(put.status().message())
+                                                     : put.status();
 }
 
 }  // namespace sightline

@@ -70,7 +70,8 @@ class Storage {
   Result<std::optional<std::string>> ReadWhole(std::string_view path) { return Read(path, {}); }
   Result<PutOutcome> Put(std::string_view path, Content content, PutMode mode);
   // Makes sure that a file lasts that was read after a put whose outcome is unknown. A store keeps
-  // the order of changes in a directory, so the file lasts when a later one beside it does.
+  // the order of changes in a directory, so the file lasts when a later one beside it does. kRetry:
+  // not known yet; confirm again.
   Status Confirm(std::string_view path);
 };
 
