@@ -54,6 +54,7 @@ import test_kafka_steps
 import test_kafka_tools
 import test_kafka_topics
 import test_chaos
+import test_chaos_stores
 import shared
 from registry import LOAD, TESTS, Entry
 from server import PATIENCE, Failure, Test
@@ -62,7 +63,7 @@ MODULES = (test_commands, test_deploy, test_readme, test_api, test_ask, test_ope
            test_stream, test_doctor,
            test_durability, test_gap, test_lake, test_lake_away, test_hdfs, test_kafka, test_kafka_golden, test_kafka_handover, test_kafka_rekey, test_kafka_tools,
            test_kafka_steps, test_kafka_locations, test_kafka_topics,
-           test_kafka_security, test_chaos)
+           test_kafka_security, test_chaos, test_chaos_stores)
 LIMIT_S = 1_600  # of any test; ctest's own comes later (tools/suites.py)
 # Tests that mount a file system: without the right to, they run in a namespace where they have it.
 MOUNTING = ("full_disk", "spill", "lake_read_only", "unreadable_counts", "kafka_chaos", "operator_hour")

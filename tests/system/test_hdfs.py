@@ -407,12 +407,12 @@ def _log_under_kills(t: Test, world: World) -> None:
         expect_equal(world.hdfs.read(f"{folder}/{number}"), b"x" * winners[0], f"bytes of {number}")
 
 
-def _fetch(hdfs: WebHdfs, folder: str, into: pathlib.Path) -> None:
+def fetch(hdfs: WebHdfs, folder: str, into: pathlib.Path) -> None:
     """Everything below a folder of HDFS."""
     into.mkdir(parents=True)
     for name in hdfs.names(folder):
         if hdfs.status(f"{folder}/{name}")["type"] == "DIRECTORY":
-            _fetch(hdfs, f"{folder}/{name}", into / name)
+            fetch(hdfs, f"{folder}/{name}", into / name)
         else:
             (into / name).write_bytes(hdfs.read(f"{folder}/{name}"))
 
@@ -497,7 +497,7 @@ def hdfs_lake(t: Test) -> None:
         if words == ("verify",):
             # A note is a file that a killed writer left.
             expect({row["kind"] for row in rows} <= {"ok", "note"}, f"verify: {rows}")
-    _fetch(world.hdfs, f"{folder}/tables", t.folder / "copy")
+    fetch(world.hdfs, f"{folder}/tables", t.folder / "copy")
     check_readers(t, t.folder / "copy", {location: Counter(bus=count) for location, count in sent.items()})
     with t.case("who cannot ask it says so"):
         t.server("--config", config, "--lake.dir", lake).start_refused("cannot be queried", lake)
