@@ -258,7 +258,7 @@ int RunVacuum(const Options& options, Storage& storage) {
   std::vector<Row> rows;
   ProgressLine line;
   for (const std::string& table : TablesOf(options, storage)) {
-    const auto done = lake::Vacuum(storage, SystemClock(), table,
+    const auto done = lake::Vacuum(storage, table,
                                    {.retention = retention.value(),
                                     .dry_run = options.dry_run,
                                     .progress = [&](int64_t part, int64_t all) {

@@ -273,6 +273,36 @@ def test_race(root):
     print(f"{restarts} restarts, {compactions} compactions")
 
 
+def test_rounds(root):
+    """A writer and two compactors on each table, side by side in each round: after each nothing is lost, and nothing
+    is there twice. ROUNDS in the environment makes it longer, by hand."""
+    rounds, piece, taken = int(os.environ.get("ROUNDS", "8")), 1000, 0
+    run("write", root, piece, 0)
+    for number in range(2, rounds + 2):
+        writer = subprocess.Popen([BINARY, "write", root, str(number * piece), str(number)],
+                                  env=BUCKETS if number > rounds // 2 else None)
+        compactors = []
+        while writer.poll() is None or not compactors:
+            started = [subprocess.Popen([BINARY, "compact", root, table], stdout=subprocess.PIPE, text=True)
+                       for table in (INCREMENTS, LEDGER) for _ in range(2)]
+            for compactor in started:
+                words = compactor.communicate()[0]
+                assert compactor.returncode == 0, f"round {number}: a compactor ended with {compactor.returncode}"
+                taken += int(words.split()[-2])
+            compactors += started
+        assert writer.returncode == 0, f"round {number}: the writer ended with {writer.returncode}"
+        expect_all(root, sums(run("oracle", number * piece).stdout), f"round {number}")
+    history = deltalake.DeltaTable(f"{root}/{INCREMENTS}").history(limit=100_000)
+    compactions = sum(entry["operation"] == "OPTIMIZE" for entry in history)
+    assert compactions >= rounds, compactions
+    time.sleep(0.01)
+    for table in (INCREMENTS, LEDGER):
+        run("vacuum", root, table)
+    expect_all(root, sums(run("oracle", (rounds + 1) * piece).stdout), "after the vacuum")
+    assert "notes 0" in run("verify", root).stdout
+    print(f"{rounds} rounds, {compactions} compactions, {taken} times another compactor was faster")
+
+
 def damage_cases(root):
     """(name, function that causes the damage, table, words that a finding must contain)"""
     def live(table):

@@ -72,6 +72,10 @@ class Storage {
   // Makes sure that a file lasts that was read after a put whose outcome is unknown. A store keeps
   // the order of changes in a directory, so the file lasts when a later one beside it does.
   Status Confirm(std::string_view path);
+  // What the storage's clock says now, which sets FileInfo::modified_ms, in ms since the Unix
+  // epoch: the time of a file that is put into the directory, and deleted again. So it is asked in
+  // the same way of every store.
+  Result<int64_t> NowMs(std::string_view directory);
 };
 
 }  // namespace sightline
