@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "cli/lake_place.h"
 #include "config/options.h"
+#include "connectors/lake/create_sql.h"
 #include "connectors/lake/describe.h"
 #include "connectors/lake/log.h"
 #include "connectors/lake/log_names.h"
@@ -33,6 +34,9 @@ struct Options {
   std::string table, format = "table", at, retention = "7d";
   int64_t version = -1, limit = 20, days = 0;
   bool dry_run = false, all_days = false;
+  std::string sql;
+  // Found by Run().
+  std::string root;  // of the lake, a path or a URL
 };
 
 int Fail(std::string_view command, const std::string& message) {
@@ -139,7 +143,36 @@ int RunVerify(const Options& options, Storage& storage) {
   return Fail("verify", fmt::format("{} findings of damage", report.findings.size()));
 }
 
+std::string Seconds(int64_t ms) { return fmt::format("{}.{:03} s", ms / 1000, ms % 1000); }
+
+// What other tools see of the newest version.
+std::string LagText(const Result<lake::TableLag>& lag) {
+  if (!lag.ok()) return "unknown: " + lag.status().message();
+  std::string text = fmt::format("the newest version is {} old", Seconds(lag.value().age_ms));
+  if (lag.value().interval_ms)
+    text += fmt::format(", and there is one every {}", Seconds(*lag.value().interval_ms));
+  return text;
+}
+
+int PrintSql(const Options& options, Storage& storage) {
+  const lake::SqlDialect dialect = options.sql == "hive"    ? lake::SqlDialect::kHive
+                                   : options.sql == "unity" ? lake::SqlDialect::kUnity
+                                                            : lake::SqlDialect::kSpark;
+  for (const std::string& table : TablesOf(options, storage)) {
+    const Result<lake::SnapshotPtr> snapshot = SnapshotOf(options, storage, table);
+    if (!snapshot.ok()) return Fail("describe", snapshot.status().message());
+    if (snapshot.value()->version == lake::kNoVersion) continue;
+    const Result<std::string> sql =
+        lake::CreateTableSql(dialect, options.root, table, *snapshot.value());
+    if (!sql.ok()) return Fail("describe", sql.status().message());
+    fmt::print("{}\n", sql.value());
+  }
+  return std::fflush(stdout) == 0 ? 0 : Fail("describe", "cannot write to standard output");
+}
+
 int RunDescribe(const Options& options, Storage& storage) {
+  if (!options.sql.empty()) return PrintSql(options, storage);
+  const bool is_newest = options.version < 0 && options.at.empty();
   std::vector<Row> rows;
   for (const std::string& table : TablesOf(options, storage)) {
     const Result<lake::SnapshotPtr> snapshot = SnapshotOf(options, storage, table);
@@ -155,6 +188,9 @@ int RunDescribe(const Options& options, Storage& storage) {
     add("files", fmt::format("{}", about.files));
     add("rows", fmt::format("{}", about.rows));
     add("bytes", fmt::format("{}", about.bytes));
+    add("bytes per file", fmt::format("{} to {}, median {}", about.smallest_bytes,
+                                      about.largest_bytes, about.median_bytes));
+    if (is_newest) add("lag", LagText(lake::LagOf(storage, table)));
     add("partitioned by", fmt::format("{}", fmt::join(about.partition_columns, ", ")));
     add("partitions", fmt::format("{}", about.partitions));
     if (!about.files_of_day.empty())
@@ -360,7 +396,9 @@ int Run(std::string_view command, const Options& options, int (*run)(const Optio
     return Fail(command, fmt::format("there is no lake in '{}': give --data (a data folder of "
                                      "`sightline up`), --config (its configuration file) or --lake",
                                      root));
-  return run(options, *storage.value());
+  Options found_options = options;
+  found_options.root = AbsoluteStorageUrl(root);
+  return run(found_options, *storage.value());
 }
 
 }  // namespace
@@ -404,7 +442,13 @@ void AddLakeCommands(CLI::App& app, int* result) {
   describe->footer(
       "Examples:\n"
       "  sightline lake describe --data /srv/sightline\n"
-      "  sightline lake describe --table ledger --at 2026-11-22T12:00:00Z");
+      "  sightline lake describe --table ledger --at 2026-11-22T12:00:00Z\n"
+      "  sightline lake describe --lake hdfs://prod/sightline/lake --sql spark");
+  describe
+      ->add_option("--sql", options->sql,
+                   "Print CREATE TABLE statements instead, for the catalog hive (metastore), unity "
+                   "or spark.")
+      ->check(CLI::IsMember({"hive", "unity", "spark"}));
   CLI::App* history = add("history", "List the newest commits of each table", RunHistory);
   history->footer("Example:\n  sightline lake history --table ledger --limit 5");
   history->add_option("--limit", options->limit, "The maximum number of commits per table.")

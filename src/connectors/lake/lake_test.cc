@@ -514,6 +514,10 @@ TEST_F(LakeTest, SaysWhatIsThere) {
   const SnapshotPtr snapshot = ReadSnapshot(storage_, kIncrementsTable).value();
   const TableDescription facts = Describe(kIncrementsTable, *snapshot);
   EXPECT_EQ(facts.files, 4);
+  EXPECT_GT(facts.smallest_bytes, 0);
+  EXPECT_LE(facts.smallest_bytes, facts.median_bytes);
+  EXPECT_LE(facts.median_bytes, facts.largest_bytes);
+  EXPECT_LE(facts.largest_bytes * 4, 5 * facts.bytes);
   EXPECT_EQ(facts.files_of_day,
             (std::map<std::string, int64_t>{{"2024-10-03", 2}, {"2024-10-04", 2}}));
   EXPECT_EQ(facts.txns.at("sightline/item_count_increments/log/raw/0"), 200);
@@ -523,6 +527,26 @@ TEST_F(LakeTest, SaysWhatIsThere) {
   EXPECT_EQ(history[0].files_added, 2);
   EXPECT_EQ(history[3].operation, "CREATE TABLE");
   EXPECT_EQ(ListFiles(kIncrementsTable, *snapshot).size(), 4u);
+}
+
+// By the storage's clock: ours is wrong.
+TEST_F(LakeTest, SaysHowFarOtherToolsAreBehind) {
+  clock_.Set(1);
+  storage_.now_ms = kToday;
+  {
+    const auto writer = Open();
+    const auto sink = Owner(*writer, Partition(0));
+    int64_t first = 0;
+    for (const int64_t later_ms : {1'000, 60'000, 60'000, 200'000, 60'000}) {
+      *storage_.now_ms += later_ms;
+      ASSERT_TRUE(Commit(*sink, {Make(first, first + 1)}).ok());
+      ++first;
+    }
+  }
+  *storage_.now_ms += 7'500;
+  const TableLag lag = LagOf(storage_, kIncrementsTable).value();
+  EXPECT_EQ(lag.age_ms, 7'500);
+  EXPECT_EQ(lag.interval_ms, 60'000);
 }
 
 // A file does not have its location: that is its folder's name. So the same item in the same second
