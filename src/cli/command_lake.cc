@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "cli/lake_place.h"
 #include "config/options.h"
+#include "connectors/lake/copy.h"
 #include "connectors/lake/create_sql.h"
 #include "connectors/lake/describe.h"
 #include "connectors/lake/log.h"
@@ -34,9 +35,10 @@ struct Options {
   std::string table, format = "table", at, retention = "7d";
   int64_t version = -1, limit = 20, days = 0;
   bool dry_run = false, all_days = false;
-  std::string sql;
+  std::string sql, to;
   // Found by Run().
   std::string root;  // of the lake, a path or a URL
+  StorageOptions storage;
 };
 
 int Fail(std::string_view command, const std::string& message) {
@@ -373,6 +375,39 @@ int RunRepair(const Options& options, Storage& storage) {
   return printed;
 }
 
+int RunCopy(const Options& options, Storage& storage) {
+  const std::string to = AbsoluteStorageUrl(options.to);
+  const Result<std::unique_ptr<Storage>> target = OpenStorage(to, options.storage);
+  if (!target.ok()) return Fail("copy", "--to: " + target.status().message());
+  std::optional<ProgressLine> line(std::in_place);
+  const auto copied =
+      lake::CopyLake(storage, *target.value(), SystemClock(),
+                     {.from = options.root,
+                      .to = to,
+                      .progress = [&](std::string_view table, int64_t done, int64_t total) {
+                        (*line)(fmt::format("{}: file", table), done, total);
+                      }});
+  line.reset();
+  if (!copied.ok()) return Fail("copy", copied.status().message());
+  std::vector<Row> rows;
+  for (const lake::CopiedTable& table : copied.value())
+    rows.push_back({table.name, table.version, table.files, table.bytes, table.copied});
+  const int printed = Print("copy", options,
+                            {{"table", ColumnType::kText},
+                             {"version", ColumnType::kInteger},
+                             {"files", ColumnType::kInteger},
+                             {"bytes", ColumnType::kInteger},
+                             {"copied_now", ColumnType::kInteger}},
+                            std::move(rows));
+  if (printed == 0)
+    fmt::print(
+        stderr,
+        "The lake is written at '{}' from now on: set lake.dir to it, and start what writes\n"
+        "it again. Nothing writes '{}' any more; it may be read as before.\n",
+        to, options.root);
+  return printed;
+}
+
 Result<bool> HasTable(Storage& storage) {
   for (const std::string_view table :
        {lake::kIncrementsTable, lake::kLedgerTable, lake::kLocationsTable}) {
@@ -398,7 +433,20 @@ int Run(std::string_view command, const Options& options, int (*run)(const Optio
                                      root));
   Options found_options = options;
   found_options.root = AbsoluteStorageUrl(root);
+  found_options.storage = place.value().storage;
   return run(found_options, *storage.value());
+}
+
+void AddCopy(CLI::App* copy, Options* options) {
+  copy->add_option("--to", options->to,
+                   "Where the lake goes: an empty folder, or hdfs://NAME/path.")
+      ->required();
+  copy->footer(
+      "Example:\n"
+      "  sightline lake copy --data /srv/sightline --to hdfs://prod/sightline/lake\n\n"
+      "The newest versions are copied, and every file is read back. Then the lake is written at\n"
+      "the new place only: its writers are refused here, and say so. What was interrupted goes on\n"
+      "where it ended if the command is given again.");
 }
 
 }  // namespace
@@ -480,6 +528,7 @@ void AddLakeCommands(CLI::App& app, int* result) {
   vacuum->footer("Example:\n  sightline lake vacuum --retention 7d --dry-run");
   CLI::App* repair = add("repair", "Make a table whose log has a gap usable again", RunRepair);
   repair->footer(kRepairFooter);
+  AddCopy(add("copy", "Move the lake to another place", RunCopy), options.get());
   for (CLI::App* command : {describe, history, files, compact, vacuum, repair}) table(command);
   for (CLI::App* command : {compact, retain, vacuum, repair}) dry_run(command);
   lake->footer(

@@ -14,6 +14,8 @@ namespace sightline::lake {
 
 // The URL to which `lake copy` has moved the table.
 constexpr char kMovedToProperty[] = "sightline.moved_to";
+// The id of the table that it was copied from.
+constexpr char kMovedFromProperty[] = "sightline.moved_from";
 // What other programs have done to our rows up to this version is meant so: an operator sets it.
 constexpr char kAcceptedProperty[] = "sightline.accepted_version";
 
