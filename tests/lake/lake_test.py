@@ -182,6 +182,52 @@ def test_deltalake_writes(root):
     assert refused.returncode == 2 and "deletion vector" in refused.stderr, refused.stderr
 
 
+def test_deltalake_deletes(root):
+    """What deltalake removes of ours stops us until it is back; a column that it adds stays, and reads as null."""
+    run("write", root, 2000, 1)
+    oracle = sums(run("oracle", 2000).stdout)
+
+    def table():
+        return deltalake.DeltaTable(f"{root}/{INCREMENTS}")
+
+    def refused(*words):
+        for command in (("write", root, 3000, 2), ("vacuum", root, INCREMENTS), ("compact", root, INCREMENTS)):
+            done = run(*command, check=False)
+            if done.stdout.startswith("0 files"):
+                continue  # there was nothing to pack
+            assert done.returncode == 2 and all(word in done.stderr for word in words), (command, done)
+
+    for operation, change in (("DELETE", lambda: table().delete("geographical_location_oid = 1")),
+                              ("UPDATE", lambda: table().update({"item_count": "item_count + 1"}, predicate="item_count > 1")),
+                              ("WRITE", lambda: deltalake.write_deltalake(table(), table().to_pyarrow_table().slice(0, 9),
+                                                                          mode="overwrite"))):
+        good = table().version()
+        change()
+        bad = table().version()
+        assert bad > good, operation
+        refused(f"({operation})", f"TO VERSION AS OF {bad - 1}", "lake verify")
+        assert run("verify", root, check=False).returncode == 1, operation
+        table().create_checkpoint()
+        refused(f"({operation})")
+        table().restore(bad - 1)
+        run("write", root, 2000, 3)
+        expect_all(root, oracle, f"restored after {operation}")
+    table().restore(2)
+    refused("(RESTORE)")
+    table().restore(table().version() - 1)
+    run("write", root, 3000, 4)
+    oracle = sums(run("oracle", 3000).stdout)
+    expect_all(root, oracle, "restored after RESTORE")
+    table().alter.add_columns([deltalake.Field("weather", deltalake.schema.PrimitiveType("string"))])
+    run("write", root, 4000, 5)
+    expect_all(root, sums(run("oracle", 4000).stdout), "with a column of theirs")
+    rows = table().to_pyarrow_table()
+    assert rows.column("weather").null_count == rows.num_rows > 0
+    table().alter.set_table_properties({"delta.setTransactionRetentionDuration": "interval 7 days"})
+    done = run("write", root, 5000, 6, check=False)
+    assert done.returncode == 2 and "delta.setTransactionRetentionDuration" in done.stderr, done
+
+
 def test_crash(root):
     """kill -9 at random moments: every offset is there once, nothing is damaged, and orphans are few.
     In the middle the layout changes."""
