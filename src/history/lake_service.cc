@@ -197,15 +197,15 @@ Status LakeService::Maintain(std::string_view table) {
   if (options_.retention_days > 0 && table == lake::kIncrementsTable) {
     const auto removed = lake::RemoveOldDays(
         *storage_, clock_, table,
-        {.days = options_.retention_days, .now_ms = now_ms, .progress = progress});
+        {.days = options_.retention_days, .not_after_ms = now_ms, .progress = progress});
     if (!removed.ok()) return removed.status();
     if (!removed.value().days.empty())
       LogInfo(fmt::format("lake: {}: retention removed {} days, the newest is {}", table,
                           removed.value().days.size(), removed.value().days.back()));
   }
   const auto vacuumed = lake::Vacuum(
-      *storage_, clock_, table,
-      {.retention = options_.vacuum_retention, .now_ms = now_ms, .progress = progress});
+      *storage_, table,
+      {.retention = options_.vacuum_retention, .not_after_ms = now_ms, .progress = progress});
   return vacuumed.ok() ? Status::Ok() : vacuumed.status();
 }
 

@@ -94,6 +94,16 @@ TEST_P(StorageTest, KeepsWhatIsPut) {
   EXPECT_EQ(Read(*storage_, "x/y"), "five");
 }
 
+TEST_P(StorageTest, SaysWhatItsClockSays) {
+  Put(*storage_, "a/before", "x");
+  const auto now_ms = Ask([&] { return storage_->NowMs("a"); });
+  ASSERT_TRUE(now_ms.ok()) << now_ms.status().message();
+  Put(*storage_, "a/later", "x");
+  EXPECT_LE(Stat(*storage_, "a/before")->modified_ms, now_ms.value());
+  EXPECT_GE(Stat(*storage_, "a/later")->modified_ms, now_ms.value());
+  EXPECT_EQ(Names(*storage_, "a"), (std::vector<std::string>{"a/before", "a/later"}));
+}
+
 TEST_P(StorageTest, KeepsTheBytes) {
   std::string large(5'000'000, '\0');
   for (size_t i = 0; i < large.size(); ++i) large[i] = static_cast<char>(i * 2'654'435'761u >> 24);

@@ -50,10 +50,11 @@ std::vector<std::vector<FilePtr>> Packs(const PartitionFiles& partition, int64_t
 }
 
 // Chooses the partitions with more files than they need, among the days that are over.
-std::vector<PartitionFiles> Choose(const Snapshot& snapshot, const std::string& today,
-                                   const CompactOptions& options) {
+std::vector<PartitionFiles> Choose(const Snapshot& snapshot, const TableSpec& spec,
+                                   const std::string& today, const CompactOptions& options) {
   std::map<PartitionValues, std::vector<FilePtr>> by_partition;
   snapshot.files.ForEach([&](const FilePtr& file) {
+    if (MayHaveForeignValues(spec, *file)) return;
     const bool is_over = ValueOf(file->partition_values, "date") < today;
     if (is_over || options.all_days) by_partition[file->partition_values].push_back(file);
   });
@@ -141,7 +142,7 @@ Result<CompactResult> Compact(Storage& storage, const Clock& clock, std::string_
   SnapshotPtr snapshot = std::move(read).value();
   Result<TableSpec> spec = SpecOf(table, *snapshot);
   if (!spec.ok()) return spec.status();
-  std::vector<PartitionFiles> partitions = Choose(*snapshot, today, options);
+  std::vector<PartitionFiles> partitions = Choose(*snapshot, spec.value(), today, options);
   if (options.dry_run) return DryRun(partitions, options.rows_max);
   const auto total = static_cast<int64_t>(partitions.size());
   for (size_t done = 0; done < partitions.size();) {
@@ -192,7 +193,7 @@ Result<CompactResult> Compact(Storage& storage, const Clock& clock, std::string_
     // The writer may have changed the layout.
     spec = SpecOf(table, *snapshot);
     if (!spec.ok()) return spec.status();
-    partitions = Choose(*snapshot, today, options);
+    partitions = Choose(*snapshot, spec.value(), today, options);
     done = 0;
   }
   return result;

@@ -108,6 +108,10 @@ int64_t RowsOf(const AddFile& file) {
   return rows;
 }
 
+bool MayHaveForeignValues(const TableSpec& spec, const AddFile& file) {
+  return !spec.foreign_columns.empty() && !file.tags.contains(kContentHashTag);  // ours have none
+}
+
 Result<NewDataFile> EncodeDataFile(const Clock& clock, const TableSpec& spec,
                                    const PartitionValues& partition, const arrow::Table& rows) {
   arrow::Result<std::string> bytes = Encode(rows);

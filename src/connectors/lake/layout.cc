@@ -128,9 +128,16 @@ Status Conversion::Follow(const Snapshot& now) {
     return gone;
   });
   std::map<Group, std::vector<FilePtr>> groups;
-  Status status = Status::Ok();
+  const Result<TableSpec> from = SpecOf(from_.name, now);
+  Status status = from.status();
   now.files.ForEach([&](const FilePtr& file) {
     if (have.contains(file->path)) return;
+    if (status.ok() && MayHaveForeignValues(from.value(), *file))
+      status = Status::Stop(fmt::format(
+          "table '{}' has too many locations for its layout, and '{}' has values in columns that "
+          "another program has added, which a new layout would lose; set lake.max_partitions to "
+          "more locations, or delete these columns there",
+          from_.name, file->path));
     const std::optional<Partition> partition = PartitionOf(*file);
     if (partition)
       groups[{partition->date, BucketOf(partition->location)}].push_back(file);

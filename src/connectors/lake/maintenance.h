@@ -44,9 +44,9 @@ Result<CompactResult> Compact(Storage& storage, const Clock& clock, std::string_
 
 struct RetentionOptions {
   int64_t days = 0;  // days older than this before today (UTC) are removed; at least 1
-  // Where today is; none: by the clock. In any case not later than the newest day on which the
-  // ledger was written: a clock that is set ahead removes nothing.
-  std::optional<int64_t> now_ms;
+  // Today is by the storage's clock, but not later than this, if it is given, nor than the newest
+  // day on which the ledger was written: a clock that is set ahead removes nothing.
+  std::optional<int64_t> not_after_ms;
   bool dry_run = false;
   ProgressCallback progress;  // may be null
 };
@@ -61,7 +61,9 @@ Result<RetentionResult> RemoveOldDays(Storage& storage, const Clock& clock, std:
 
 struct VacuumOptions {
   Millis retention{7 * 86'400'000LL};  // vacuum_retention; at most kTombstoneRetentionMs
-  std::optional<int64_t> now_ms;       // where ages are counted from; none: the clock
+  // Ages are counted by the storage's clock, but not from a later moment than this, if it is given:
+  // then that clock is known to be ahead.
+  std::optional<int64_t> not_after_ms;
   bool dry_run = false;
   ProgressCallback progress;  // may be null
 };
@@ -71,9 +73,9 @@ struct VacuumResult {
 };
 // Deletes the files that left the table longer ago than `retention`, and files that never were in
 // it and are older than that. It never deletes what is in the table, the log, or what Repair() has
-// set aside.
-Result<VacuumResult> Vacuum(Storage& storage, const Clock& clock, std::string_view table,
-                            const VacuumOptions& options);
+// set aside. kStop if another program has removed rows of ours: only these files can bring them
+// back.
+Result<VacuumResult> Vacuum(Storage& storage, std::string_view table, const VacuumOptions& options);
 
 // The table property that keeps what retention has removed of a source partition, and its value:
 // the sum of item_count and the greatest next_offset.

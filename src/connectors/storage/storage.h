@@ -73,6 +73,10 @@ class Storage {
   // the order of changes in a directory, so the file lasts when a later one beside it does. kRetry:
   // not known yet; confirm again.
   Status Confirm(std::string_view path);
+  // What the storage's clock says now, which sets FileInfo::modified_ms, in ms since the Unix
+  // epoch: the time of a file that is put into the directory, and deleted again. So it is asked in
+  // the same way of every store.
+  Result<int64_t> NowMs(std::string_view directory);
 };
 
 }  // namespace sightline
