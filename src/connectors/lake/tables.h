@@ -41,15 +41,18 @@ struct TableSpec {
 };
 
 // How item_count_increments is divided: a directory for each location and day; or, once it has many
-// locations, for each day and each of kBuckets buckets of locations (layout.h).
+// locations, for each day and each bucket of locations (layout.h, model/location.h).
 enum class Layout : uint8_t { kByLocation, kByBucket };
-constexpr int64_t kBuckets = 16;
 constexpr int64_t kMaxPartitions = 200;  // locations; above this, kByBucket
-int64_t BucketOf(LocationId location);
+// The layout that the table has in a snapshot.
+Layout LayoutOf(const Snapshot& snapshot);
 
 TableSpec IncrementsSpec(Layout layout);
 TableSpec LedgerSpec();     // partitioned by `date`, the UTC day on which a row was written
 TableSpec LocationsSpec();  // not partitioned
+
+// A tag of every data file that Sightline wrote; other engines do not copy it.
+constexpr char kContentHashTag[] = "sightline.contentHash";
 
 // The spec of the table in a snapshot. kStop if its columns or partition columns are not ours; the
 // message says which.

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <functional>
@@ -33,7 +34,7 @@ class TestStorage final : public Storage {
   // before_put runs before a put: an error from it replaces the put. after_put runs after a put: an
   // error from it replaces the answer. before_confirm is as before_put.
   std::function<Status(std::string_view path)> before_put, after_put, before_confirm;
-  int64_t reads = 0;
+  std::atomic<int64_t> reads = 0;
 
   Result<std::optional<std::string>> Read(std::string_view path, ByteRange range) override {
     ++reads;
