@@ -8,16 +8,19 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 
 #include "base/clock.h"
+#include "connectors/lake/testing.h"
 #include "query/local_queries.h"
 
 namespace sightline {
 namespace {
 
 namespace fs = std::filesystem;
+using lake_testing::Settle;
 using testing::HasSubstr;
 
 class LakeServiceTest : public testing::Test {
@@ -67,6 +70,31 @@ TEST_F(LakeServiceTest, TheSuccessOfOneTableDoesNotHideTheTroubleOfAnother) {
   Damage("ledger");
   EXPECT_TRUE(Eventually("ledger/"));
   EXPECT_THAT(service_->trouble(), HasSubstr("item_count_increments"));
+}
+
+// Above max_partitions, files are fewer and larger. A value that somebody has set stays.
+TEST_F(LakeServiceTest, TheRollIntervalFollowsTheLayout) {
+  for (const std::optional<Millis> given : {std::optional<Millis>(), std::optional(Millis{200})}) {
+    service_.reset();
+    fs::remove_all(dir_);
+    service_ = std::move(LakeService::Open({.dir = dir_,
+                                            .roll_interval = given,
+                                            .max_partitions = 2,
+                                            .location_name = {},
+                                            .open_queries = OpenLocalQueries({})},
+                                           clock_, {}))
+                   .value();
+    const SourcePartition partition{"log/raw", 0};
+    const auto sink = service_->OpenCountsSink(nullptr);
+    ASSERT_TRUE(Settle([&] { return sink->Fence(partition, {1}); }).ok());
+    for (int64_t location = 0; location < 3; ++location) {
+      EXPECT_EQ(service_->roll_interval(), given.value_or(kRollInterval)) << location;
+      const CountRow row{.key = {.location = {location}, .item = "car"}, .count = 1};
+      const Segment segment{.first = {location}, .next = {location + 1}, .counts = {row}};
+      ASSERT_TRUE(Settle([&] { return sink->Commit(partition, {&segment, 1}); }).ok());
+    }
+    EXPECT_EQ(service_->roll_interval(), given.value_or(kBucketRollInterval));
+  }
 }
 
 // Their file may not change again for months.
