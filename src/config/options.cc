@@ -8,6 +8,7 @@
 #include <cctype>
 #include <charconv>
 #include <iterator>
+#include <memory>
 #include <numeric>
 #include <optional>
 #include <span>
@@ -160,22 +161,19 @@ Option IfChosen(Option option, bool* chosen) {
           .get = [get = option.get, chosen] { return *chosen ? get() : std::string(); }};
 }
 
-Option MaxAge(std::string key, std::optional<Millis>* value, std::string help) {
-  return {.key = std::move(key),
-          .unit = "duration such as 7d, or off",
-          .help = std::move(help),
-          .set =
-              [value](std::string_view text) {
-                if (text == "off") {
-                  value->reset();
-                  return Status::Ok();
-                }
-                const Result<Millis> parsed = ParseDuration(text);
-                if (!parsed.ok()) return parsed.status();
-                *value = parsed.value();
-                return Status::Ok();
-              },
-          .get = [value] { return *value ? FormatDuration(**value) : std::string("off"); }};
+// A duration, or a word that stands for none.
+Option DurationOr(std::string none, std::string key, std::optional<Millis>* value, int64_t least_ms,
+                  std::string help) {
+  auto given = std::make_shared<Millis>();
+  Option option = Duration(std::move(key), given.get(), least_ms, std::move(help));
+  option.unit += ", or " + none;
+  option.set = [value, none, given, set = option.set](std::string_view text) {
+    if (text != none) RETURN_IF_ERROR(set(text));
+    *value = text == none ? std::nullopt : std::optional(*given);
+    return Status::Ok();
+  };
+  option.get = [value, none] { return *value ? FormatDuration(**value) : none; };
+  return option;
 }
 
 Option Time(std::string key, EventTime* value, std::string help) {
@@ -470,9 +468,9 @@ std::vector<Option> LakeOptions(Settings* o) {
       Text("lake.dir", "folder", &o->lake.dir,
            "The folder of the Delta tables; by default `lake` in the data folder. `count`, `store` "
            "and `lake` also take hdfs://NAME/path, which needs a section [hdfs.NAME]."),
-      Duration("lake.roll_interval", &o->lake.roll_interval, 100,
-               "The interval at which counts are written to the lake. Other tools lag behind by as "
-               "much."),
+      DurationOr("auto", "lake.roll_interval", &o->lake.roll_interval, 100,
+                 "The interval at which counts are written to the lake. Other tools lag behind by "
+                 "as much. `auto` is 1m, and 5m above lake.max_partitions."),
       Integer("lake.max_partitions", "locations", &o->lake.max_partitions, 1, 100'000,
               "The number of locations up to which the counts are partitioned by location and day. "
               "Before they have more, they are partitioned by day and 16 buckets of locations."),
@@ -719,7 +717,8 @@ std::vector<Option> PipelineOptions(Settings* o) {
                "The time for which a detection is remembered, and by which an event may be late."),
       Duration("pipeline.future_tolerance", &p.future_tolerance, 0,
                "The time by which a camera's clock may be ahead."),
-      MaxAge("pipeline.max_age", &p.max_age, "The maximum age of an event when it arrives."),
+      DurationOr("off", "pipeline.max_age", &p.max_age, 0,
+                 "The maximum age of an event when it arrives."),
       Duration("pipeline.camera_ttl", &p.camera_ttl, 1,
                "The silence of a camera after which its detections are forgotten."),
       Choice<WatermarkStep>(

@@ -57,8 +57,8 @@ struct LiveSettings {
 
 struct LakeSettings {
   bool enabled = true;
-  std::string dir;  // empty: "lake" in the data folder
-  Millis roll_interval{60'000};
+  std::string dir;                      // empty: "lake" in the data folder
+  std::optional<Millis> roll_interval;  // none: as the layout of the counts wants it
   int64_t max_partitions = 200;
   int64_t retention_days = 0;  // 0: for ever
   Millis vacuum_retention{7 * 86'400'000LL};

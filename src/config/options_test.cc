@@ -139,6 +139,12 @@ TEST(Options, ADurationNeedsAUnit) {
   const Status given = ReadOptions("", {{"lake.roll_interval", "200"}}, OptionTable(&options));
   EXPECT_NE(given.message().find("--lake.roll_interval: '200' needs a unit"), std::string::npos)
       << given.message();
+  EXPECT_FALSE(options.lake.roll_interval.has_value());
+  EXPECT_FALSE(ReadOptions("", {{"lake.roll_interval", "50ms"}}, OptionTable(&options)).ok());
+  ASSERT_TRUE(ReadOptions("", {{"lake.roll_interval", "2m"}}, OptionTable(&options)).ok());
+  EXPECT_EQ(options.lake.roll_interval, Millis{120'000});
+  ASSERT_TRUE(ReadOptions("", {{"lake.roll_interval", "auto"}}, OptionTable(&options)).ok());
+  EXPECT_FALSE(options.lake.roll_interval.has_value());
   EXPECT_EQ(ParseDuration("0").value().v, 0);
   EXPECT_EQ(ParseDuration("3600 s").value().v, 3'600'000);
   EXPECT_EQ(ParseDuration("1ms").value().v, 1);

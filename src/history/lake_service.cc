@@ -13,11 +13,6 @@
 #include "history/pinned_runs.h"
 
 namespace sightline {
-namespace {
-
-constexpr Millis kTroubledInterval{5'000};
-
-}  // namespace
 
 LakeService::LakeService(const LakeServiceOptions& options, const LogClock& clock,
                          std::unique_ptr<StorageMetrics> metrics, std::stop_source stop,
@@ -61,7 +56,7 @@ Status LakeService::Start(std::vector<Location> locations) {
   auto ledger = OpenWriter(lake::kLedgerTable);
   if (!ledger.ok()) return ledger.status();
   ledger_ = std::move(ledger).value();
-  view_->SetCounts(counts_->current());
+  SetCounts(counts_->current());
   view_->SetLedger(ledger_->current());
   if (options_.open_queries) {
     auto queries = options_.open_queries(view_, options_.dir, options_.window_size);
@@ -82,10 +77,14 @@ Result<std::unique_ptr<lake::LakeWriter>> LakeService::OpenWriter(std::string_vi
                                  .location_name = options_.location_name,
                                  .on_commit =
                                      [this, counts](const lake::SnapshotPtr& snapshot) {
-                                       counts ? view_->SetCounts(snapshot)
-                                              : view_->SetLedger(snapshot);
+                                       counts ? SetCounts(snapshot) : view_->SetLedger(snapshot);
                                      },
                                  .known = known_.get()});
+}
+
+void LakeService::SetCounts(const lake::SnapshotPtr& snapshot) {
+  by_bucket_ = lake::LayoutOf(*snapshot) == lake::Layout::kByBucket;
+  view_->SetCounts(snapshot);
 }
 
 LakeService::~LakeService() {
@@ -149,11 +148,17 @@ void LakeService::Note(std::string_view what, const Status& status) {
   if (is_new && !status.ok()) LogWarning("lake: " + status.message());
 }
 
+bool LakeService::HasFailed(std::string_view what) const {
+  const std::lock_guard lock(mutex_);
+  const auto trouble = troubles_.find(what);
+  return trouble != troubles_.end() && !trouble->second.empty();
+}
+
 bool LakeService::Well() const {
   return std::ranges::all_of(troubles_, [](const auto& trouble) { return trouble.second.empty(); });
 }
 
-// Packs past days into one file per location, removes days beyond the retention, deletes files that
+// Packs files, removes days beyond the retention, deletes files that
 // no version needs, and tries a failed write of the locations again. The lock is released while it
 // works, so that the destructor can ask it to stop; a maintenance that was interrupted so reports
 // no error. What fails is tried again soon: the lake may be away for seconds only.
@@ -161,8 +166,9 @@ void LakeService::RunMaintenance() {
   std::unique_lock lock(mutex_);
   for (;;) {
     const bool well = Well();
-    const Millis interval = well ? options_.maintenance_interval
-                                 : std::min(options_.maintenance_interval, kTroubledInterval);
+    const Millis interval =
+        well ? options_.maintenance_interval
+             : std::min(options_.maintenance_interval, options_.troubled_interval);
     const bool woken = wake_.wait_for(lock, std::chrono::milliseconds(interval.v),
                                       [&] { return closing_ || Well() != well; });
     if (closing_) return;
@@ -187,7 +193,11 @@ Status LakeService::Maintain(std::string_view table) {
     const std::lock_guard lock(mutex_);
     return !closing_;
   };
-  const auto compacted = lake::Compact(*storage_, clock_, table, {.progress = progress});
+  // Several processes maintain a lake, each when it was started: half of the interval is enough for
+  // one of them to do it once in an interval. Whoever has failed goes on.
+  const Millis recent = HasFailed(table) ? Millis{0} : Millis{options_.maintenance_interval.v / 2};
+  const auto compacted =
+      lake::Compact(*storage_, clock_, table, {.recent = recent, .progress = progress});
   if (!compacted.ok()) return compacted.status();
   if (compacted.value().files_before > 0)
     LogInfo(fmt::format("lake: {}: compaction packed {} files into {}", table,

@@ -5,11 +5,13 @@
 // view.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -27,6 +29,9 @@
 
 namespace sightline {
 
+// A commit of many locations is many windows of few rows each: five minutes of them share a file.
+constexpr Millis kRollInterval{60'000}, kBucketRollInterval{300'000};
+
 struct LakeServiceOptions {
   std::string dir;  // the lake's root, a path or a URL; created if it does not exist
   StorageOptions storage;
@@ -35,11 +40,15 @@ struct LakeServiceOptions {
   std::string known_tables;
   std::string renew;  // how a person begins a new lake: "start once with lake.enabled = false"
   Millis window_size{60'000};
+  // None: kRollInterval while the counts are by location, kBucketRollInterval once they are by
+  // bucket.
+  std::optional<Millis> roll_interval;
   // Before the counts have more locations than this, they are partitioned by date and bucket.
   int64_t max_partitions = lake::kMaxPartitions;
   int64_t retention_days = 0;  // 0: for ever
   Millis vacuum_retention{7 * 86'400'000LL};
   Millis maintenance_interval{3'600'000};
+  Millis troubled_interval{5'000};  // between two rounds while one fails, if that is less
   // Returns the current name of a location, empty if it is not known. Thread-safe; must outlive the
   // service.
   std::function<std::string(LocationId)> location_name;
@@ -72,6 +81,10 @@ class LakeService {
   // `locations` is written.
   void SetLocations(std::vector<Location> locations);
 
+  // How long sealed segments wait for the commit. It grows when the layout changes. Thread-safe.
+  Millis roll_interval() const {
+    return options_.roll_interval.value_or(by_bucket_ ? kBucketRollInterval : kRollInterval);
+  }
   LakeView& view() { return *view_; }
   QueryService* queries() { return queries_.get(); }  // null: nobody asks this process
   lake::LakeWriterStats stats(bool ledger) const;
@@ -87,10 +100,12 @@ class LakeService {
               std::unique_ptr<Storage> storage);
   Status Start(std::vector<Location> locations);
   Result<std::unique_ptr<lake::LakeWriter>> OpenWriter(std::string_view table);
+  void SetCounts(const lake::SnapshotPtr& snapshot);
   void RunMaintenance();
   Status Maintain(std::string_view table);
   void WriteLocations();
   void Note(std::string_view what, const Status& status);
+  bool HasFailed(std::string_view what) const;
   bool Well() const;  // under mutex_
 
   const LakeServiceOptions options_;
@@ -100,6 +115,7 @@ class LakeService {
   const std::unique_ptr<Storage> storage_;
   std::unique_ptr<lake::KnownTables> known_;  // null: nothing is remembered
   std::shared_ptr<LakeView> view_;
+  std::atomic<bool> by_bucket_ = false;  // the layout of the counts
   std::unique_ptr<lake::LakeWriter> counts_, ledger_;
   std::unique_ptr<QueryService> queries_;
 

@@ -63,6 +63,7 @@ LakeServiceOptions LakeOptionsOf(const Settings& settings, std::string dir) {
   options.dir = std::move(dir);
   options.storage = {.hdfs = settings.hdfs};
   options.window_size = settings.pipeline.window_size;
+  options.roll_interval = settings.lake.roll_interval;
   options.max_partitions = settings.lake.max_partitions;
   options.retention_days = settings.lake.retention_days;
   options.vacuum_retention = settings.lake.vacuum_retention;

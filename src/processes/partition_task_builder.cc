@@ -43,11 +43,11 @@ void PartitionTaskBuilder::AddPending(LakeService& lake) {
           [&lake](const std::function<void()>&) { return lake.OpenPendingSink(); });
 }
 
-void PartitionTaskBuilder::AddLake(LakeService& lake, Millis roll_interval) {
-  SinkOptions options{.name = kLakeCounts,
-                      .commit_interval_ms = roll_interval.v,
-                      .together = true,
-                      .may_be_new = true};
+void PartitionTaskBuilder::AddLake(LakeService& lake) {
+  SinkOptions options{
+      .name = kLakeCounts, .together = true, .may_be_new = true, .interval_ms_now = [&lake] {
+        return lake.roll_interval().v;
+      }};
   AddSink(options,
           [&lake](std::function<void()> wake) { return lake.OpenCountsSink(std::move(wake)); });
   options.name = kLakeLedger;

@@ -38,7 +38,7 @@ class StoreTest : public testing::Test {
     dir_ = name;
     settings_.lake.dir = dir_ / "lake";
     settings_.data = (dir_ / "data").string();
-    settings_.lake.roll_interval = {0};
+    settings_.lake.roll_interval = Millis{0};
   }
   ~StoreTest() override {
     sink_.reset();

@@ -27,7 +27,7 @@ struct LakeFile {
   int64_t rows = 0, bytes = 0;
   std::optional<LocationId> location;  // of the partition; none: several locations
   std::optional<Day> day;              // of the partition; none: any day
-  std::optional<int32_t> bucket;       // of locations, in a table above max_partitions
+  std::optional<int32_t> bucket;       // every row is of a location with this BucketOf()
   // From the file's statistics: inclusive bounds, which may be wider than the rows.
   std::optional<EventTime> window_start_min, window_start_max;
   std::optional<EventTime> append_hour_min, append_hour_max;  // of the ledger

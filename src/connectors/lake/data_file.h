@@ -19,7 +19,8 @@
 
 namespace sightline::lake {
 
-constexpr char kContentHashTag[] = "sightline.contentHash";
+// Files that maintenance reads at once: a store elsewhere answers each one late.
+constexpr size_t kReadsAtOnce = 8;
 
 std::shared_ptr<arrow::Schema> FileSchema(const TableSpec& spec);
 

@@ -27,6 +27,7 @@
 #include "connectors/lake/testing.h"
 #include "connectors/lake/testing_lake.h"
 #include "connectors/lake/verify.h"
+#include "model/location.h"
 
 namespace sightline::lake {
 namespace {
@@ -446,6 +447,83 @@ TEST_F(LakeTest, CompactsTheDaysThatAreOver) {
     ExpectClean();
     EXPECT_EQ(Sum(), 500);
   }
+}
+
+// Of the open day, only what is many and alike becomes one: the pack is left alone afterwards.
+TEST_F(LakeTest, CompactsManyFilesOfTheOpenDay) {
+  for (const Layout layout : {Layout::kByLocation, Layout::kByBucket}) {
+    storage_.Clear();
+    const auto writer = Open({.layout = layout});
+    const auto ledger = Open({.table = std::string(kLedgerTable)});
+    const auto sink = Owner(*writer, Partition(0));
+    const auto balance = Owner(*ledger, Partition(0));
+    int64_t commits = 0;
+    // Each has 40 rows of one location, as does each file.
+    const auto add_until = [&](int64_t until) {
+      for (; commits < until; ++commits) {
+        const Segment segment = Make(commits * 100, commits * 100 + 100, 0, 1);
+        ASSERT_TRUE(Commit(*sink, {segment}).ok());
+        ASSERT_TRUE(Commit(*balance, {segment}).ok());
+      }
+    };
+    const auto compact = [&] { return Compact(storage_, clock_, kIncrementsTable, {}).value(); };
+    const auto files = [&] {
+      return ReadSnapshot(storage_, kIncrementsTable).value()->files.size();
+    };
+    add_until(31);
+    EXPECT_EQ(compact().partitions, 0);
+    EXPECT_EQ(files(), 31u);
+    add_until(32);
+    EXPECT_EQ(Compact(storage_, clock_, kIncrementsTable, {.dry_run = true}).value().files_after,
+              1);
+    EXPECT_EQ(compact().files_after, 1);
+    add_until(63);
+    EXPECT_EQ(compact().partitions, 0);
+    EXPECT_EQ(files(), 32u);
+    add_until(64);
+    EXPECT_EQ(compact().files_after, 2);
+    EXPECT_EQ(Compact(storage_, clock_, kLedgerTable, {}).value().files_after, 1);
+    EXPECT_EQ(Sum(), 6'400);
+    ExpectClean();
+    // The day is over: everything becomes one.
+    clock_.Set(clock_.NowMs() + kDayMs);
+    EXPECT_EQ(compact().files_after, 1);
+    EXPECT_EQ(Sum(), 6'400);
+    ExpectClean();
+    clock_.Set(clock_.NowMs() - kDayMs);
+  }
+}
+
+// Instead of a lease. Times are those of the storage, whatever this machine's clock says.
+TEST_F(LakeTest, WhoFindsARecentCompactionDoesNothing) {
+  Fill({Make(0, 100, 1), Make(100, 200, 1)});
+  const Millis hour{3'600'000};
+  ManualClock clock(SystemClock().NowMs());
+  const auto compact = [&](Millis recent) {
+    return Compact(storage_, clock, kIncrementsTable, {.recent = recent}).value().partitions;
+  };
+  EXPECT_EQ(compact(hour), 2);
+  const auto writer = Open();
+  ASSERT_TRUE(Commit(*Owner(*writer, Partition(0), 2), {Make(200, 300, 1)}).ok());
+  EXPECT_EQ(compact(hour), 0);
+  clock.Set(0);
+  EXPECT_EQ(compact(hour), 0);
+  clock.Set(SystemClock().NowMs() + hour.v + 1);
+  EXPECT_EQ(compact(hour), 2);
+  EXPECT_EQ(Sum(), 300);
+  ASSERT_TRUE(Commit(*Owner(*writer, Partition(0), 3), {Make(300, 400, 1)}).ok());
+  EXPECT_EQ(compact({}), 2);
+}
+
+// Files say their bucket for ever, and readers skip files by it.
+TEST(Buckets, AreFixed) {
+  EXPECT_EQ(BucketOf({0}), 0);
+  EXPECT_EQ(BucketOf({1}), 5);
+  EXPECT_EQ(BucketOf({7}), 4);
+  EXPECT_EQ(BucketOf({7001}), 6);
+  EXPECT_EQ(BucketOf({-1}), 11);
+  EXPECT_EQ(BucketOf({INT64_MIN}), 10);
+  EXPECT_EQ(BucketOf({INT64_MAX}), 13);
 }
 
 TEST_F(LakeTest, RetentionRemovesWholeDaysAndStillAddsUp) {

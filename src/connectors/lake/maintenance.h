@@ -24,8 +24,17 @@ namespace sightline::lake {
 // kRetry; what was done stays.
 using ProgressCallback = std::function<bool(int64_t done, int64_t total)>;
 
+// Of a day that is not over yet (UTC), this many files of about the same size become one: so a row
+// is written once more for each factor of this many files that its day gets, and 1,440 commits
+// leave at most 31 files and their 45 packs.
+constexpr int64_t kOpenDayFiles = 32;
+
 struct CompactOptions {
-  bool all_days = false;  // includes the day that is not over yet (UTC)
+  bool all_days = false;  // packs the day that is not over yet as if it were
+  // Does nothing if somebody has packed the table less than this ago; 0: always goes on. So several
+  // processes may maintain a table without a lease. Two that begin at the same moment lose work,
+  // not rows.
+  Millis recent{0};
   bool dry_run = false;
   ProgressCallback progress;     // may be null
   int64_t rows_max = 2'000'000;  // per file: bounds what is held in memory
@@ -37,8 +46,9 @@ struct CompactResult {
   int64_t bytes_before = 0, bytes_after = 0;  // in a dry run `bytes_after` is 0
   int64_t retries = 0;  // files were gone: another compactor had rewritten their partition
 };
-// Packs each partition value into one file of sorted rows (several above rows_max). The rows stay
-// the same: the commits have dataChange=false. Memory: one partition value, at most rows_max rows.
+// Packs each partition value of a day that is over into one file of sorted rows (several above
+// rows_max), and of a day that is not, what is many. The rows stay the same: the commits have
+// dataChange=false. Memory: one partition value, at most rows_max rows.
 Result<CompactResult> Compact(Storage& storage, const Clock& clock, std::string_view table,
                               const CompactOptions& options);
 

@@ -146,8 +146,10 @@ std::vector<Column> TableSpec::file_columns() const {
   return in_files;
 }
 
-int64_t BucketOf(LocationId location) {
-  return static_cast<int64_t>(std::hash<LocationId>()(location) % kBuckets);
+Layout LayoutOf(const Snapshot& snapshot) {
+  return snapshot.metadata->partition_columns == IncrementsSpec(Layout::kByBucket).partition_columns
+             ? Layout::kByBucket
+             : Layout::kByLocation;
 }
 
 TableSpec IncrementsSpec(Layout layout) {
@@ -210,13 +212,7 @@ Result<std::vector<TableColumn>> ColumnsOf(std::string_view table, const Snapsho
 
 Result<TableSpec> SpecOf(std::string_view table, const Snapshot& snapshot) {
   TableSpec spec = table == kLedgerTable ? LedgerSpec() : LocationsSpec();
-  if (table == kIncrementsTable) {
-    const TableSpec buckets = IncrementsSpec(Layout::kByBucket);
-    // The partition columns say which layout the table has.
-    spec = snapshot.metadata->partition_columns == buckets.partition_columns
-               ? buckets
-               : IncrementsSpec(Layout::kByLocation);
-  }
+  if (table == kIncrementsTable) spec = IncrementsSpec(LayoutOf(snapshot));
   const Result<std::vector<Field>> actual = ParseSchema(snapshot.metadata->schema_json, table);
   if (!actual.ok()) return actual.status();
   RETURN_IF_ERROR(CheckColumns(spec, actual.value()));

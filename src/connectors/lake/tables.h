@@ -43,11 +43,11 @@ struct TableSpec {
 };
 
 // How item_count_increments is divided: a directory for each location and day; or, once it has many
-// locations, for each day and each of kBuckets buckets of locations (layout.h).
+// locations, for each day and each bucket of locations (layout.h, model/location.h).
 enum class Layout : uint8_t { kByLocation, kByBucket };
-constexpr int64_t kBuckets = 16;
 constexpr int64_t kMaxPartitions = 200;  // locations; above this, kByBucket
-int64_t BucketOf(LocationId location);
+// The layout that the table has in a snapshot.
+Layout LayoutOf(const Snapshot& snapshot);
 
 TableSpec IncrementsSpec(Layout layout);
 TableSpec LedgerSpec();     // partitioned by `date`, the UTC day on which a row was written
@@ -60,6 +60,9 @@ struct TableColumn : Column {
 constexpr std::string_view kNestedType = "nested";  // stands for every composite type
 // In the order of the table. kStop if the schema cannot be read.
 Result<std::vector<TableColumn>> ColumnsOf(std::string_view table, const Snapshot& snapshot);
+
+// A tag of every data file that Sightline wrote; other engines do not copy it.
+constexpr char kContentHashTag[] = "sightline.contentHash";
 
 // The spec of the table in a snapshot. kStop, saying what and why, if a column of ours is missing
 // or has another type, if a column must not be null, or if the partition columns are not ours.

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <functional>
@@ -35,7 +36,8 @@ class TestStorage final : public Storage {
   // before_put runs before a put: an error from it replaces the put. after_put runs after a put: an
   // error from it replaces the answer. before_confirm is as before_put.
   std::function<Status(std::string_view path)> before_put, after_put, before_confirm;
-  int64_t reads = 0, lists = 0;
+  std::atomic<int64_t> reads = 0;
+  int64_t lists = 0;
   // What the storage's clock says; none: as this machine.
   std::optional<int64_t> now_ms;
 
