@@ -32,7 +32,7 @@ void AddLakePlace(CLI::App* command, LakePlaceOptions* options) {
 
 Result<LakePlace> FindLake(const LakePlaceOptions& given) {
   Settings configured;
-  if (IsLocalStorage(given.lake) && !given.lake.empty()) {
+  if (!given.lake.empty() && LocalFolder(given.lake)) {
     const std::string data = given.data.empty() ? configured.data : given.data;
     return LakePlace{.data = data, .lake = given.lake, .files_only = true};
   }
@@ -48,6 +48,7 @@ Result<LakePlace> FindLake(const LakePlaceOptions& given) {
   LakePlace place{.data = given.data.empty() ? configured.data : given.data,
                   .lake = given.lake,
                   .storage = {.hdfs = configured.hdfs},
+                  .cache_bytes_max = configured.query.cache_max,
                   .files_only = !given.lake.empty()};
   if (place.files_only) return place;
   place.lake = configured.lake.dir.empty() ? DataFolder(place.data).lake() : configured.lake.dir;

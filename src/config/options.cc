@@ -466,8 +466,8 @@ std::vector<Option> LakeOptions(Settings* o) {
       Choice<bool>("lake.enabled", &o->lake.enabled, {{"true", true}, {"false", false}},
                    "Whether counts are kept in Delta tables, for SQL and for other tools."),
       Text("lake.dir", "folder", &o->lake.dir,
-           "The folder of the Delta tables; by default `lake` in the data folder. `count`, `store` "
-           "and `lake` also take hdfs://NAME/path, which needs a section [hdfs.NAME]."),
+           "The folder of the Delta tables; by default `lake` in the data folder. It may be "
+           "hdfs://NAME/path, which needs a section [hdfs.NAME]."),
       DurationOr("auto", "lake.roll_interval", &o->lake.roll_interval, 100,
                  "The interval at which counts are written to the lake. Other tools lag behind by "
                  "as much. `auto` is 1m, and 5m above lake.max_partitions."),
@@ -500,6 +500,9 @@ std::vector<Option> LakeOptions(Settings* o) {
       Size("query.answer_disk_max", &o->query.answer_disk_max, 16 << 20,
            "The maximum disk space, in the folder for temporary files, for all answers that are "
            "being built or sent. One answer uses at most half of it."),
+      Size("query.cache_max", &o->query.cache_max, 64 << 10,
+           "The maximum disk space, in the data folder, for copies of the files of a lake on HDFS, "
+           "which queries read. A query that needs more at once is refused."),
   };
 }
 

@@ -72,6 +72,7 @@ struct QuerySettings {
   int64_t waiting_max = 64;
   int64_t answer_memory_max = 256 << 20;
   int64_t answer_disk_max = 1 << 30;
+  int64_t cache_max = 1 << 30;
 };
 
 struct KafkaSettings {

@@ -13,32 +13,78 @@
 #include "history/pinned_runs.h"
 
 namespace sightline {
+namespace {
+
+constexpr Millis kOpenInterval{1'000};
+constexpr std::string_view kOpening = "tables";  // what fails while they cannot be opened
+
+}  // namespace
+
+// A sink of a table that may not be open yet.
+class LakeService::LateSink final : public Sink {
+ public:
+  LateSink(LakeService& service, bool ledger, std::function<void()> on_answer)
+      : service_(service), ledger_(ledger), on_answer_(std::move(on_answer)) {}
+
+  Status Fence(const SourcePartition& partition, Epoch epoch) override {
+    if (!Open()) return NotYet();
+    return sink_->Fence(partition, epoch);
+  }
+  Result<Offset> Committed(const SourcePartition& partition) override {
+    if (!Open()) return NotYet();
+    return sink_->Committed(partition);
+  }
+  Result<Offset> Commit(const SourcePartition& partition,
+                        std::span<const Segment> segments) override {
+    if (!Open()) return NotYet();
+    return sink_->Commit(partition, segments);
+  }
+
+ private:
+  bool Open() {
+    if (sink_ == nullptr && service_.open_)
+      sink_ = (ledger_ ? service_.ledger_ : service_.counts_)->OpenSink(on_answer_);
+    return sink_ != nullptr;
+  }
+  static Status NotYet() { return Status::Retry("the lake has not been read yet"); }
+
+  LakeService& service_;
+  const bool ledger_;
+  const std::function<void()> on_answer_;
+  std::unique_ptr<Sink> sink_;
+};
 
 LakeService::LakeService(const LakeServiceOptions& options, const LogClock& clock,
                          std::unique_ptr<StorageMetrics> metrics, std::stop_source stop,
-                         std::unique_ptr<Storage> storage)
+                         std::unique_ptr<Storage> storage, std::unique_ptr<FileCache> cache)
     : options_(options),
       clock_(clock),
       storage_metrics_(std::move(metrics)),
       stop_(std::move(stop)),
       storage_(std::move(storage)),
-      view_(std::make_shared<LakeView>(options.dir, options.window_size, options.runs,
-                                       options.engine)) {}
+      cache_(std::move(cache)),
+      view_(std::make_shared<LakeView>(cache_ ? cache_->root() : options.dir, options.window_size,
+                                       options.runs, options.engine, cache_.get())) {}
 
 Result<std::unique_ptr<LakeService>> LakeService::Open(const LakeServiceOptions& options,
                                                        const LogClock& clock,
                                                        std::vector<Location> locations) {
   LakeServiceOptions absolute = options;
   absolute.dir = AbsoluteStorageUrl(options.dir);
-  if (options.open_queries) RETURN_IF_ERROR(LakeView::CheckRoot(absolute.dir));
   auto metrics = std::make_unique<StorageMetrics>();
   std::stop_source stop;
   absolute.storage.metrics = metrics.get();
   absolute.storage.stop = stop.get_token();
   Result<std::unique_ptr<Storage>> storage = OpenStorage(absolute.dir, absolute.storage);
   if (!storage.ok()) return storage.status();
-  std::unique_ptr<LakeService> service(
-      new LakeService(absolute, clock, std::move(metrics), stop, std::move(storage).value()));
+  std::unique_ptr<FileCache> cache;
+  if (options.open_queries) {
+    auto opened = FileCache::OpenIfNeeded(absolute.dir, options.cache, *storage.value());
+    if (!opened.ok()) return opened.status();
+    cache = std::move(opened).value();
+  }
+  std::unique_ptr<LakeService> service(new LakeService(
+      absolute, clock, std::move(metrics), stop, std::move(storage).value(), std::move(cache)));
   RETURN_IF_ERROR(service->Start(std::move(locations)));
   return service;
 }
@@ -50,21 +96,36 @@ Status LakeService::Start(std::vector<Location> locations) {
     if (!known.ok()) return known.status();
     known_ = std::move(known).value();
   }
-  auto counts = OpenWriter(lake::kIncrementsTable);
-  if (!counts.ok()) return counts.status();
-  counts_ = std::move(counts).value();
-  auto ledger = OpenWriter(lake::kLedgerTable);
-  if (!ledger.ok()) return ledger.status();
-  ledger_ = std::move(ledger).value();
-  SetCounts(counts_->current());
-  view_->SetLedger(ledger_->current());
+  const Status opened = OpenTables();
+  if (!opened.ok() && opened.code() != StatusCode::kRetry) return opened;
+  Note(kOpening, opened);
   if (options_.open_queries) {
-    auto queries = options_.open_queries(view_, options_.dir, options_.window_size);
+    auto queries =
+        options_.open_queries(view_, cache_ ? cache_->root() : options_.dir, options_.window_size);
     if (!queries.ok()) return queries.status();
     queries_ = std::move(queries).value();
   }
   SetLocations(std::move(locations));
   maintenance_ = std::thread([this] { RunMaintenance(); });
+  return Status::Ok();
+}
+
+// Call it again after a failure.
+Status LakeService::OpenTables() {
+  for (const auto& [table, writer] :
+       {std::pair(lake::kIncrementsTable, &counts_), {lake::kLedgerTable, &ledger_}}) {
+    if (*writer != nullptr) continue;
+    auto opened = OpenWriter(table);
+    if (!opened.ok()) {
+      view_->SetUnread(opened.status().message());
+      return opened.status();
+    }
+    *writer = std::move(opened).value();
+  }
+  SetCounts(counts_->current());
+  view_->SetLedger(ledger_->current());
+  view_->SetUnread("");
+  open_ = true;
   return Status::Ok();
 }
 
@@ -98,10 +159,10 @@ LakeService::~LakeService() {
 }
 
 std::unique_ptr<Sink> LakeService::OpenCountsSink(std::function<void()> on_answer) {
-  return counts_->OpenSink(std::move(on_answer));
+  return std::make_unique<LateSink>(*this, /*ledger=*/false, std::move(on_answer));
 }
 std::unique_ptr<Sink> LakeService::OpenLedgerSink(std::function<void()> on_answer) {
-  return ledger_->OpenSink(std::move(on_answer));
+  return std::make_unique<LateSink>(*this, /*ledger=*/true, std::move(on_answer));
 }
 
 void LakeService::SetLocations(std::vector<Location> locations) {
@@ -114,13 +175,15 @@ void LakeService::SetLocations(std::vector<Location> locations) {
 // Under locations_mutex_, so that the newest table is written last.
 void LakeService::WriteLocations() {
   if (locations_.empty()) return;  // no table: what the lake has stays
+  locations_written_ = false;
+  if (!open_) return;  // it is not known yet which lake this is
   const Result<bool> written = lake::WriteLocations(*storage_, clock_, locations_, known_.get());
   locations_written_ = written.ok();
   Note(lake::kLocationsTable, written.status());
 }
 
 lake::LakeWriterStats LakeService::stats(bool ledger) const {
-  return (ledger ? ledger_ : counts_)->stats();
+  return open_ ? (ledger ? ledger_ : counts_)->stats() : lake::LakeWriterStats();
 }
 
 std::string LakeService::trouble() const {
@@ -129,8 +192,8 @@ std::string LakeService::trouble() const {
     const std::lock_guard lock(mutex_);
     for (const auto& [what, reason] : troubles_) reasons.push_back(reason);
   }
-  for (const auto& writer : {counts_.get(), ledger_.get()})
-    if (writer != nullptr) reasons.push_back(writer->trouble());
+  if (open_)
+    for (const auto& writer : {counts_.get(), ledger_.get()}) reasons.push_back(writer->trouble());
   if (options_.runs != nullptr) reasons.push_back(options_.runs->trouble());
   if (queries_) reasons.push_back(queries_->trouble());
   std::erase(reasons, "");
@@ -166,15 +229,16 @@ void LakeService::RunMaintenance() {
   std::unique_lock lock(mutex_);
   for (;;) {
     const bool well = Well();
-    const Millis interval =
-        well ? options_.maintenance_interval
-             : std::min(options_.maintenance_interval, options_.troubled_interval);
+    Millis interval = options_.maintenance_interval;
+    if (!well) interval = std::min(interval, open_ ? options_.troubled_interval : kOpenInterval);
     const bool woken = wake_.wait_for(lock, std::chrono::milliseconds(interval.v),
                                       [&] { return closing_ || Well() != well; });
     if (closing_) return;
     if (woken) continue;  // the locations could not be written: try again sooner
     lock.unlock();
+    if (!open_) Note(kOpening, OpenTables());
     for (const std::string_view table : {lake::kIncrementsTable, lake::kLedgerTable}) {
+      if (!open_) break;
       const Status status = Maintain(table);
       lock.lock();
       const bool closing = closing_;

@@ -23,6 +23,7 @@
 #include "connectors/lake/lake_writer.h"
 #include "connectors/storage/open_storage.h"
 #include "engine/sink.h"
+#include "history/file_cache.h"
 #include "history/lake_view.h"
 #include "model/location.h"
 #include "query/query_service.h"
@@ -55,12 +56,14 @@ struct LakeServiceOptions {
   PinnedRuns* runs = nullptr;  // for spilled counts; must outlive the service
   EngineReports engine;        // what it reads must outlive the service
   OpenQueries open_queries;    // null: nobody asks this process
+  FileCacheOptions cache;      // of copies for questions, where they are needed
 };
 
 class LakeService {
  public:
-  // Ages are counted by `clock`; while it knows none that can be believed, nothing is removed.
-  // kStop: the lake cannot be used.
+  // Ages are counted by `clock`; while it knows none that can be believed, nothing is removed. If
+  // the place of the lake does not answer, the tables are opened later: until then the sinks say
+  // kRetry and there is no state for queries. kStop: the lake cannot be used.
   static Result<std::unique_ptr<LakeService>> Open(const LakeServiceOptions& options,
                                                    const LogClock& clock,
                                                    std::vector<Location> locations);
@@ -95,10 +98,12 @@ class LakeService {
   std::string trouble() const;
 
  private:
+  class LateSink;
   LakeService(const LakeServiceOptions& options, const LogClock& clock,
               std::unique_ptr<StorageMetrics> metrics, std::stop_source stop,
-              std::unique_ptr<Storage> storage);
+              std::unique_ptr<Storage> storage, std::unique_ptr<FileCache> cache);
   Status Start(std::vector<Location> locations);
+  Status OpenTables();
   Result<std::unique_ptr<lake::LakeWriter>> OpenWriter(std::string_view table);
   void SetCounts(const lake::SnapshotPtr& snapshot);
   void RunMaintenance();
@@ -113,10 +118,13 @@ class LakeService {
   const std::unique_ptr<StorageMetrics> storage_metrics_;
   std::stop_source stop_;  // ends what waits for the storage
   const std::unique_ptr<Storage> storage_;
+  const std::unique_ptr<FileCache> cache_;    // null: no copies are needed
   std::unique_ptr<lake::KnownTables> known_;  // null: nothing is remembered
   std::shared_ptr<LakeView> view_;
   std::atomic<bool> by_bucket_ = false;  // the layout of the counts
+  // Set by the thread that opens them, and used by others when open_ is true.
   std::unique_ptr<lake::LakeWriter> counts_, ledger_;
+  std::atomic<bool> open_ = false;
   std::unique_ptr<QueryService> queries_;
 
   std::mutex locations_mutex_;  // taken before mutex_

@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "connectors/lake/testing.h"
+#include "history/lake_reader.h"
 #include "query/local_queries.h"
 
 namespace sightline {
@@ -135,6 +136,68 @@ TEST_F(LakeServiceTest, LocationsAreWrittenAgainUntilTheyAre) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   EXPECT_EQ(service_->trouble(), "");
   EXPECT_TRUE(fs::exists(dir_ / "locations" / "_delta_log"));
+}
+
+// A port on which nobody listens.
+StorageOptions Away() {
+  return {.hdfs = {{"prod", {.namenodes = {"http://127.0.0.1:1"}, .attempts_max = 1}}}};
+}
+
+std::string AskAll(QueryService& queries) {
+  const AnswerEnd end =
+      queries.Answer({.request = SqlRequest{"SELECT * FROM ledger"}, .scope = Scope::All()}, {},
+                     {.append = [](std::string_view) { return Status::Ok(); }, .clear = nullptr});
+  EXPECT_EQ(end.status.code(), StatusCode::kRetry);
+  return end.status.message();
+}
+
+// An empty answer would be a wrong one.
+TEST_F(LakeServiceTest, ALakeThatIsAwayAtTheStartHasNoStateAndTakesNothing) {
+  auto away = LakeService::Open({.dir = "hdfs://prod/lake",
+                                 .storage = Away(),
+                                 .location_name = {},
+                                 .open_queries = OpenLocalQueries({}),
+                                 .cache = {.folder = dir_ / "cache"}},
+                                clock_, {{.location = {1}, .name = "Gate"}});
+  ASSERT_TRUE(away.ok()) << away.status().message();
+  EXPECT_THAT(away.value()->trouble(), HasSubstr("127.0.0.1:1"));
+  EXPECT_THAT(AskAll(*away.value()->queries()), HasSubstr("has not been read yet"));
+  const SourcePartition partition{"log", 0};
+  for (const auto& sink : {away.value()->OpenCountsSink({}), away.value()->OpenLedgerSink({})}) {
+    EXPECT_EQ(sink->Fence(partition, Epoch{1}).code(), StatusCode::kRetry);
+    EXPECT_EQ(sink->Committed(partition).status().code(), StatusCode::kRetry);
+  }
+}
+
+TEST_F(LakeServiceTest, AReaderOfALakeThatIsAwaySaysSo) {
+  const auto reader = LakeReader::Follow({.lake = "hdfs://prod/lake",
+                                          .storage = Away(),
+                                          .cache = {.folder = dir_ / "cache"},
+                                          .open_queries = OpenLocalQueries({})},
+                                         Millis{10});
+  ASSERT_TRUE(reader.ok()) << reader.status().message();
+  EXPECT_THAT(AskAll(reader.value()->queries()), HasSubstr("has not been read yet"));
+  for (int i = 0; i < 1'000 && reader.value()->trouble().empty(); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  EXPECT_THAT(reader.value()->trouble(), HasSubstr("127.0.0.1:1"));
+  EXPECT_THAT(AskAll(reader.value()->queries()), HasSubstr("127.0.0.1:1"));
+}
+
+// It is known to be empty, so that is the answer.
+TEST_F(LakeServiceTest, ALakeThatDoesNotExistYetIsEmpty) {
+  const auto reader = LakeReader::Follow({.lake = (dir_ / "none").native(),
+                                          .storage = {},
+                                          .cache = {},
+                                          .open_queries = OpenLocalQueries({})},
+                                         Millis{10});
+  ASSERT_TRUE(reader.ok()) << reader.status().message();
+  const AnswerEnd end = reader.value()->queries().Answer(
+      {.request = SqlRequest{"SELECT * FROM ledger"}, .scope = Scope::All()}, {},
+      {.append = [](std::string_view) { return Status::Ok(); }, .clear = nullptr});
+  EXPECT_TRUE(end.status.ok()) << end.status.message();
+  for (int i = 0; i < 1'000 && reader.value()->trouble().empty(); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  EXPECT_THAT(reader.value()->trouble(), HasSubstr("there is no lake in"));
 }
 
 }  // namespace

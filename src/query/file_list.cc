@@ -130,13 +130,13 @@ bool FileList::PathTells(const LakeFile& file) const {
   return location == file.location.has_value() && day == file.day.has_value();
 }
 
-bool FileList::Has(std::string_view path) const {
-  if (!path.starts_with(root_ + "/")) return false;
+const LakeFile* FileList::Find(std::string_view path) const {
+  if (!path.starts_with(root_ + "/")) return nullptr;
   path.remove_prefix(root_.size() + 1);
-  return std::ranges::any_of(days_, [path](const auto& day) {
-    return std::ranges::any_of(*day.second,
-                               [path](const LakeFile& file) { return file.path == path; });
-  });
+  for (const auto& [day, files] : days_)
+    for (const LakeFile& file : *files)
+      if (file.path == path) return &file;
+  return nullptr;
 }
 
 }  // namespace sightline

@@ -55,8 +55,9 @@ class FileList {
   // Whether a reader who takes every directory `name=value` of the whole path for a value of a
   // column (DuckDB's hive_partitioning) learns exactly the location and the day of the log.
   bool PathTells(const LakeFile& file) const;
-  // Whether the file with this path, as AbsolutePath() returns it, is in the list. O(size).
-  bool Has(std::string_view path) const;
+  // The file with this path, as AbsolutePath() returns it. Null: it is not in the list. O(size).
+  const LakeFile* Find(std::string_view path) const;
+  bool Has(std::string_view path) const { return Find(path) != nullptr; }
   const std::string& root() const { return root_; }
   size_t size() const { return size_; }
 

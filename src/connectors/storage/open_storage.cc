@@ -16,6 +16,10 @@ namespace {
 constexpr std::string_view kFile = "file:///";
 constexpr std::string_view kHdfs = "hdfs://";
 
+bool IsPath(const std::string& url) {
+  return url.starts_with(kFile) || url.find("://") == std::string::npos;
+}
+
 Status BadUrl(const std::string& url, std::string_view why) {
   return Status::Stop(fmt::format("storage '{}' is refused: {}", url, why));
 }
@@ -39,22 +43,20 @@ Result<std::unique_ptr<Storage>> OpenHdfs(const std::string& url, const StorageO
 Result<std::unique_ptr<Storage>> OpenPlain(const std::string& url, const StorageOptions& options) {
   if (url.empty()) return BadUrl(url, "it is empty");
   if (url.starts_with(kHdfs)) return OpenHdfs(url, options);
-  if (!IsLocalStorage(url))
-    return BadUrl(url, "it must be a path, file:///path or hdfs://NAME/path");
-  return std::unique_ptr<Storage>(std::make_unique<LocalStorage>(AbsoluteStorageUrl(url)));
+  const std::optional<std::string> folder = LocalFolder(url);
+  if (!folder) return BadUrl(url, "it must be a path, file:///path or hdfs://NAME/path");
+  return std::unique_ptr<Storage>(std::make_unique<LocalStorage>(*folder));
 }
 
 }  // namespace
 
-bool IsLocalStorage(const std::string& url) {
-  return url.starts_with(kFile) || url.find("://") == std::string::npos;
-}
-
-std::string AbsoluteStorageUrl(const std::string& url) {
-  if (!IsLocalStorage(url)) return url;
+std::optional<std::string> LocalFolder(const std::string& url) {
+  if (!IsPath(url)) return std::nullopt;
   const std::string path = url.starts_with(kFile) ? url.substr(kFile.size() - 1) : url;
   return std::filesystem::absolute(path).lexically_normal().string();
 }
+
+std::string AbsoluteStorageUrl(const std::string& url) { return LocalFolder(url).value_or(url); }
 
 Result<std::unique_ptr<Storage>> OpenStorage(const std::string& url,
                                              const StorageOptions& options) {

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 
@@ -28,7 +29,8 @@ Result<std::unique_ptr<Storage>> OpenStorage(const std::string& url, const Stora
 // The same place as it is known from every folder: a path is made absolute.
 std::string AbsoluteStorageUrl(const std::string& url);
 
-// Whether the files are in this machine's file system, where other libraries open them by path.
-bool IsLocalStorage(const std::string& url);
+// The folder of this machine in which other libraries open the files by path, made absolute. None:
+// the files have to be read through a Storage.
+std::optional<std::string> LocalFolder(const std::string& url);
 
 }  // namespace sightline

@@ -26,8 +26,9 @@ TEST(OpenStorage, KnowsAPlaceFromEveryFolder) {
   EXPECT_EQ(AbsoluteStorageUrl("file:///srv/lake"), "/srv/lake");
   EXPECT_TRUE(AbsoluteStorageUrl("lake").starts_with('/'));
   EXPECT_EQ(AbsoluteStorageUrl("hdfs://prod/lake"), "hdfs://prod/lake");
-  EXPECT_TRUE(IsLocalStorage("lake") && IsLocalStorage("file:///lake"));
-  EXPECT_FALSE(IsLocalStorage("hdfs://prod/lake") || IsLocalStorage("s3://bucket/lake"));
+  EXPECT_EQ(LocalFolder("file:///lake"), "/lake");
+  EXPECT_TRUE(LocalFolder("lake").value().starts_with('/'));
+  EXPECT_FALSE(LocalFolder("hdfs://prod/lake") || LocalFolder("s3://bucket/lake"));
 }
 
 TEST(OpenStorage, SaysWhatIsWrong) {
