@@ -78,8 +78,7 @@ std::vector<Partition> Choose(const Snapshot& snapshot, const TableSpec& spec,
                               const std::string& today, const CompactOptions& options) {
   std::map<PartitionValues, Files> by_partition;
   snapshot.files.ForEach([&](const FilePtr& file) {
-    if (!MayHaveForeignValues(spec, *file))
-      by_partition[file->partition_values].push_back(file);
+    if (!MayHaveForeignValues(spec, *file)) by_partition[file->partition_values].push_back(file);
   });
   std::vector<Partition> partitions;
   for (auto& [values, files] : by_partition) {
