@@ -437,6 +437,20 @@ int Run(std::string_view command, const Options& options, int (*run)(const Optio
   return run(found_options, *storage.value());
 }
 
+void AddSql(CLI::App* describe, Options* options) {
+  describe->footer(
+      "Examples:\n"
+      "  sightline lake describe --data /srv/sightline\n"
+      "  sightline lake describe --table ledger --at 2026-11-22T12:00:00Z\n"
+      "  sightline lake describe --lake hdfs://prod/sightline/lake --sql spark\n\n"
+      "To ask the storage for its time, an empty file is put into it, and deleted again.");
+  describe
+      ->add_option("--sql", options->sql,
+                   "Print CREATE TABLE statements instead, for the catalog hive (metastore), unity "
+                   "or spark.")
+      ->check(CLI::IsMember({"hive", "unity", "spark"}));
+}
+
 void AddCopy(CLI::App* copy, Options* options) {
   copy->add_option("--to", options->to,
                    "Where the lake goes: an empty folder, or hdfs://NAME/path.")
@@ -487,16 +501,7 @@ void AddLakeCommands(CLI::App& app, int* result) {
       "intact lake of an earlier moment (docs/LAKE.md, \"Damage\").");
   CLI::App* describe =
       add("describe", "Print version, files, rows and days of each table", RunDescribe);
-  describe->footer(
-      "Examples:\n"
-      "  sightline lake describe --data /srv/sightline\n"
-      "  sightline lake describe --table ledger --at 2026-11-22T12:00:00Z\n"
-      "  sightline lake describe --lake hdfs://prod/sightline/lake --sql spark");
-  describe
-      ->add_option("--sql", options->sql,
-                   "Print CREATE TABLE statements instead, for the catalog hive (metastore), unity "
-                   "or spark.")
-      ->check(CLI::IsMember({"hive", "unity", "spark"}));
+  AddSql(describe, options.get());
   CLI::App* history = add("history", "List the newest commits of each table", RunHistory);
   history->footer("Example:\n  sightline lake history --table ledger --limit 5");
   history->add_option("--limit", options->limit, "The maximum number of commits per table.")

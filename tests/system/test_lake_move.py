@@ -8,7 +8,7 @@ import time
 from clocks import Clock
 from events import Traffic, deliver
 from registry import test
-from server import Test, expect, expect_equal, now_ms
+from server import Test, expect, expect_equal, wait_until
 from test_lake import check_readers, command
 
 HOUR = 3_600_000
@@ -23,6 +23,7 @@ def lake_move(t: Test) -> None:
     for _ in range(5):
         deliver(server, traffic, 200)
     server.wait_ledger(counted=traffic.oracle.distinct)
+    wait_until(lambda: command(t, "lake", "files", "--data", server.data), 30, "the lake has files")
     to = t.folder / "moved"
     copied = command(t, "lake", "copy", "--data", server.data, "--to", to)
     expect(copied[0]["table"] == "item_count_increments" and copied[0]["files"] > 0, f"copied: {copied}")
@@ -30,8 +31,6 @@ def lake_move(t: Test) -> None:
         deliver(server, traffic, 200)
     server.wait_reason(20, "was moved to", str(to), "lake.dir")
     server.stop()
-    refused = t.run("lake", "compact", "--all-days", "--data", server.data)
-    expect(refused.returncode == 1 and b"was moved to" in refused.stderr, f"compact: {refused}")
     server.start_refused("was moved to", str(to))
     server.options = [*server.options, "--lake.dir", str(to)]
     server.start()
@@ -64,7 +63,7 @@ def lake_wrong_clock(t: Test) -> None:
             for name, minutes in (("old", 65), ("young", 55)):
                 path = folder / f"part-{name}.parquet"
                 path.write_bytes(b"x")
-                os.utime(path, times=(now_ms() / 1000, time.time() - minutes * 60))
+                os.utime(path, times=(time.time(), time.time() - minutes * 60))
             done = t.run("lake", "vacuum", "--data", server.data, "--retention", "1h", env=clock.environment())
             expect_equal(done.returncode, 0, f"vacuum: {done.stderr!r}")
             expect_equal(sorted(path.name for path in folder.iterdir()), ["part-young.parquet"], "what is left")

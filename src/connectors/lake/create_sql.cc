@@ -94,7 +94,7 @@ std::string ColumnLine(SqlDialect dialect, const TableColumn& column, bool is_la
   const std::string_view comment = is_hive && column.comment.empty() ? ours : column.comment;
   std::string line = fmt::format("  {} {}", Name(column.name), TypeOf(column.type));
   if (!comment.empty()) line += " COMMENT " + Text(comment);
-  if (!is_last) line += ",";
+  if (!is_last) line += ',';
   if (!is_hive && !ours.empty()) line += fmt::format(" -- {}", ours);
   return line + "\n";
 }
