@@ -35,8 +35,9 @@ Result<std::unique_ptr<LakeReader>> LakeReader::Follow(LakeReaderOptions options
   std::unique_ptr<LakeReader> reader(new LakeReader(std::move(options)));
   RETURN_IF_ERROR(reader->Prepare());
   // A place that has to be asked over the network may take long to answer.
-  if (reader->cache_ == nullptr)
-    if (const Status read = reader->Refresh(); read.code() == StatusCode::kStop) return read;
+  const Status read = reader->cache_ ? reader->NotYet() : reader->Refresh();
+  if (read.code() == StatusCode::kStop) return read;
+  reader->trouble_ = read.message();
   reader->follower_ = std::jthread([reader = reader.get(), interval](const std::stop_token& stop) {
     reader->KeepFresh(stop, interval);
   });
@@ -63,11 +64,15 @@ Status LakeReader::Prepare() {
   // The window size matters only for pending rows, and a reader has none.
   constexpr Millis kWindowSize{60'000};
   view_ = std::make_shared<LakeView>(root, kWindowSize, nullptr, EngineReports(), cache_.get());
-  view_->SetUnread(fmt::format("'{}' is being read: ask again in a second", options_.lake));
+  view_->SetUnread(NotYet().message());
   auto queries = options_.open_queries(view_, root, kWindowSize);
   if (!queries.ok()) return queries.status();
   queries_ = std::move(queries).value();
   return Status::Ok();
+}
+
+Status LakeReader::NotYet() const {
+  return Status::Retry(fmt::format("'{}' is being read: ask again in a second", options_.lake));
 }
 
 Status LakeReader::Refresh() {
@@ -139,13 +144,14 @@ std::string LakeReader::trouble() const {
 }
 
 void LakeReader::KeepFresh(const std::stop_token& stop, Millis interval) {
+  std::string logged;
   std::unique_lock lock(mutex_);
   while (!stop.stop_requested()) {
     lock.unlock();
     const Status refreshed = Refresh();
     lock.lock();
-    if (!refreshed.ok() && trouble_ != refreshed.message()) LogWarning(refreshed.message());
-    trouble_ = refreshed.message();
+    if (!refreshed.ok() && logged != refreshed.message()) LogWarning(refreshed.message());
+    trouble_ = logged = refreshed.message();
     wake_.wait_for(lock, stop, std::chrono::milliseconds(interval.v), [] { return false; });
   }
 }

@@ -38,12 +38,14 @@ class LakeReader {
   // there is no lake yet, or its place is away. What queries see stays as it was.
   Status Refresh();
   QueryService& queries() { return *queries_; }
-  // Why the newest Refresh() of Follow() failed, or why queries fail. Empty: neither does.
+  // Why the lake has not been read yet, why the newest Refresh() of Follow() failed, or why queries
+  // fail. Empty: all is well.
   std::string trouble() const;
 
  private:
   explicit LakeReader(LakeReaderOptions options) : options_(std::move(options)) {}
   Status Prepare();
+  Status NotYet() const;
   Result<std::string> AbsentTable(Storage& storage) const;
   Status ReadTables(Storage& storage);
   Status ReadLocations(Storage& storage);
