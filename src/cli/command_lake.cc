@@ -421,8 +421,10 @@ void AddLakeCommands(CLI::App& app, int* result) {
     command->add_option("--at", options->at,
                         "Read the version that was the newest at this time, RFC 3339 or Unix ms.");
   }
-  CLI::App* compact = add("compact", "Pack each past day into one file per location", RunCompact);
-  compact->add_flag("--all-days", options->all_days, "Include the current day.");
+  CLI::App* compact =
+      add("compact", "Pack each past day into one file per location, and what is many of today",
+          RunCompact);
+  compact->add_flag("--all-days", options->all_days, "Pack the current day as if it were over.");
   compact->footer("Example:\n  sightline lake compact --data /srv/sightline --dry-run");
   CLI::App* retain = add("retain", "Remove the oldest days from the counts", RunRetain);
   retain->add_option("--days", options->days, "The number of days that stay, at least 1.")

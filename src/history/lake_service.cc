@@ -13,11 +13,6 @@
 #include "history/pinned_runs.h"
 
 namespace sightline {
-namespace {
-
-constexpr Millis kTroubledInterval{5'000};
-
-}  // namespace
 
 LakeService::LakeService(const LakeServiceOptions& options, const LogClock& clock,
                          std::unique_ptr<StorageMetrics> metrics, std::stop_source stop,
@@ -171,8 +166,9 @@ void LakeService::RunMaintenance() {
   std::unique_lock lock(mutex_);
   for (;;) {
     const bool well = Well();
-    const Millis interval = well ? options_.maintenance_interval
-                                 : std::min(options_.maintenance_interval, kTroubledInterval);
+    const Millis interval =
+        well ? options_.maintenance_interval
+             : std::min(options_.maintenance_interval, options_.troubled_interval);
     const bool woken = wake_.wait_for(lock, std::chrono::milliseconds(interval.v),
                                       [&] { return closing_ || Well() != well; });
     if (closing_) return;

@@ -48,6 +48,7 @@ struct LakeServiceOptions {
   int64_t retention_days = 0;  // 0: for ever
   Millis vacuum_retention{7 * 86'400'000LL};
   Millis maintenance_interval{3'600'000};
+  Millis troubled_interval{5'000};  // between two rounds while one fails, if that is less
   // Returns the current name of a location, empty if it is not known. Thread-safe; must outlive the
   // service.
   std::function<std::string(LocationId)> location_name;

@@ -8,9 +8,11 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "base/clock.h"
 #include "connectors/lake/testing.h"
@@ -29,13 +31,29 @@ class LakeServiceTest : public testing::Test {
     std::string name = (fs::temp_directory_path() / "sightline-XXXXXX").native();
     ASSERT_NE(mkdtemp(name.data()), nullptr);
     dir_ = name;
-    auto service = LakeService::Open({.dir = dir_,
-                                      .maintenance_interval = Millis{20},
-                                      .location_name = {},
-                                      .open_queries = OpenLocalQueries({})},
-                                     clock_, {});
+    Open({.maintenance_interval = Millis{20}});
+  }
+  // A service on a new lake, or on the one that is there.
+  void Open(LakeServiceOptions options, bool anew = true) {
+    service_.reset();
+    if (anew) fs::remove_all(dir_);
+    options.dir = dir_;
+    options.open_queries = OpenLocalQueries({});
+    auto service = LakeService::Open(options, clock_, {});
     ASSERT_TRUE(service.ok()) << service.status().message();
     service_ = std::move(service).value();
+  }
+  std::unique_ptr<Sink> FencedSink() {
+    auto sink = service_->OpenCountsSink(nullptr);
+    EXPECT_TRUE(Settle([&] { return sink->Fence(partition_, {++epoch_}); }).ok());
+    return sink;
+  }
+  // The offset counts one item in each of the locations, on a day that is over.
+  void Commit(Sink& sink, int64_t offset, const std::vector<int64_t>& locations) {
+    Segment segment{.first = {offset}, .next = {offset + 1}};
+    for (const int64_t location : locations)
+      segment.counts.push_back({.key = {.location = {location}, .item = "car"}, .count = 1});
+    ASSERT_TRUE(Settle([&] { return sink.Commit(partition_, {&segment, 1}); }).ok());
   }
   void TearDown() override {
     service_.reset();
@@ -52,6 +70,8 @@ class LakeServiceTest : public testing::Test {
     return false;
   }
 
+  const SourcePartition partition_{"log/raw", 0};
+  int64_t epoch_ = 0;
   fs::path dir_;
   const SystemClock machine_clock_;
   LogClock clock_{machine_clock_};
@@ -75,25 +95,31 @@ TEST_F(LakeServiceTest, TheSuccessOfOneTableDoesNotHideTheTroubleOfAnother) {
 // Above max_partitions, files are fewer and larger. A value that somebody has set stays.
 TEST_F(LakeServiceTest, TheRollIntervalFollowsTheLayout) {
   for (const std::optional<Millis> given : {std::optional<Millis>(), std::optional(Millis{200})}) {
-    service_.reset();
-    fs::remove_all(dir_);
-    service_ = std::move(LakeService::Open({.dir = dir_,
-                                            .roll_interval = given,
-                                            .max_partitions = 2,
-                                            .location_name = {},
-                                            .open_queries = OpenLocalQueries({})},
-                                           clock_, {}))
-                   .value();
-    const SourcePartition partition{"log/raw", 0};
-    const auto sink = service_->OpenCountsSink(nullptr);
-    ASSERT_TRUE(Settle([&] { return sink->Fence(partition, {1}); }).ok());
+    Open({.roll_interval = given, .max_partitions = 2});
+    const auto sink = FencedSink();
     for (int64_t location = 0; location < 3; ++location) {
       EXPECT_EQ(service_->roll_interval(), given.value_or(kRollInterval)) << location;
-      const CountRow row{.key = {.location = {location}, .item = "car"}, .count = 1};
-      const Segment segment{.first = {location}, .next = {location + 1}, .counts = {row}};
-      ASSERT_TRUE(Settle([&] { return sink->Commit(partition, {&segment, 1}); }).ok());
+      Commit(*sink, location, {location});
     }
     EXPECT_EQ(service_->roll_interval(), given.value_or(kBucketRollInterval));
+  }
+}
+
+// What a failed round has packed does not hold back the next one.
+TEST_F(LakeServiceTest, WhatCannotBePackedStaysATrouble) {
+  std::vector<int64_t> locations(40);
+  std::iota(locations.begin(), locations.end(), 0);
+  Open({.maintenance_interval = Millis{1'000'000}});
+  for (int64_t offset = 0; offset < 2; ++offset) Commit(*FencedSink(), offset, locations);
+  // The last one to be packed, after a commit of others.
+  for (const auto& file : fs::recursive_directory_iterator(dir_ / "item_count_increments" /
+                                                           "geographical_location_oid=9"))
+    if (file.is_regular_file()) std::ofstream(file.path(), std::ios::trunc) << "not Parquet";
+  Open({.maintenance_interval = Millis{400}, .troubled_interval = Millis{20}}, /*anew=*/false);
+  ASSERT_TRUE(Eventually("oid=9"));
+  for (int i = 0; i < 200; ++i) {
+    ASSERT_THAT(service_->trouble(), HasSubstr("oid=9"));
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
 }
 
