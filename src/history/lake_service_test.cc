@@ -106,7 +106,7 @@ TEST_F(LakeServiceTest, TheRollIntervalFollowsTheLayout) {
   }
 }
 
-// A round that has packed something before it failed is no reason to leave the rest alone.
+// What a failed round has packed does not hold back the next one.
 TEST_F(LakeServiceTest, WhatCannotBePackedStaysATrouble) {
   std::vector<int64_t> locations(40);
   std::iota(locations.begin(), locations.end(), 0);
