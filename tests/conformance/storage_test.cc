@@ -178,7 +178,7 @@ TEST_P(StorageTest, PutsManyFilesAtOnce) {
       files.push_back(
           {"t/" + std::to_string(count) + "/a=" + std::to_string(i % 5) + "/b/" + std::to_string(i),
            bytes_of(i)});
-    Result<PutOutcome> put = Status::Ok();
+    Result<PutOutcome> put = PutOutcome::kTaken;
     do put = Ask([&] { return storage_->PutFiles(files, PutMode::kReplace); });
     while (put.status().code() == StatusCode::kRebuild);
     ASSERT_TRUE(put.ok()) << put.status().message();
@@ -197,7 +197,7 @@ TEST_P(StorageTest, PutsWhatLiesInAFile) {
   const auto size = static_cast<int64_t>(bytes.size());
   for (const int64_t part : {int64_t{0}, int64_t{10}, size}) {
     const std::string path = "of/" + std::to_string(part);
-    Result<PutOutcome> put = Status::Ok();
+    Result<PutOutcome> put = PutOutcome::kTaken;
     do
       put = Ask([&] {
         return storage_->Put(path, Content::OfFile(fileno(file.get()), part), PutMode::kReplace);

@@ -25,7 +25,9 @@ Status Storage::Confirm(std::string_view path) {
       std::string(path.substr(0, path.rfind('/') + 1)) + UniquePutName();  // npos + 1 is 0
   const Result<PutOutcome> put = Put(beside, "", PutMode::kReplace);
   if (put.ok()) (void)Delete(beside);
-  return put.status();
+  // Whether this one exists does not matter.
+  return put.status().code() == StatusCode::kRebuild ? Status::Retry(put.status().message())
+                                                     : put.status();
 }
 
 }  // namespace sightline
