@@ -61,7 +61,7 @@ LiveOptions LiveOptionsOf(const Settings& settings, LogEndOf log_end) {
 LakeServiceOptions LakeOptionsOf(const Settings& settings, std::string dir) {
   LakeServiceOptions options;
   options.dir = std::move(dir);
-  options.storage = {.hdfs = settings.hdfs};
+  options.storage = {.hdfs = settings.hdfs, .s3 = settings.s3};
   options.window_size = settings.pipeline.window_size;
   options.max_partitions = settings.lake.max_partitions;
   options.retention_days = settings.lake.retention_days;
