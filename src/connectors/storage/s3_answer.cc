@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <pugixml.hpp>
@@ -157,8 +158,8 @@ int64_t TimeOf(const std::string& text) {
                             std::chrono::month(static_cast<unsigned>(month)),
                             std::chrono::day(static_cast<unsigned>(day))};
   if (!date.ok() || !(second >= 0 && second < 61)) return 0;
-  const sys_time<milliseconds> time = sys_days(date) + hours(hour) + minutes(minute) +
-                                      milliseconds(static_cast<int64_t>(second * 1'000 + 0.5));
+  const sys_time<milliseconds> time =
+      sys_days(date) + hours(hour) + minutes(minute) + milliseconds(std::llround(second * 1'000));
   return time.time_since_epoch().count();
 }
 
