@@ -454,11 +454,46 @@ std::vector<Option> HdfsRows(const std::string& name, HdfsOptions* o) {
   };
 }
 
-std::vector<Option> HdfsSections(Settings* o) {
+std::vector<Option> S3Rows(const std::string& bucket, S3Options* o) {
+  const std::string section = "s3." + bucket + ".";
+  return {
+      Text(section + "endpoint", "URL", &o->endpoint,
+           "Where the server is, for example https://minio.example.org:9000. By default it is AWS "
+           "in `region`."),
+      Text(section + "region", "name", &o->region, "The region that the bucket is in."),
+      Choice<bool>(section + "path_style", &o->path_style, {{"true", true}, {"false", false}},
+                   "Whether the bucket is in the path of a URL (true) or in front of its host."),
+      Text(section + "ca_file", "PEM file", &o->ca_file,
+           "The certificates that sign the server's. By default they are the machine's."),
+      Text(
+          section + "access_key_file", "file", &o->access_key_file,
+          "A file with the id, the secret and, if there is one, the session token of a key, a line "
+          "each. It is read again for each request, so that the key can be renewed. By default the "
+          "key is looked for as AWS's programs do: environment, profile, web identity, role of the "
+          "machine."),
+      Choice<S3Encryption>(section + "encryption", &o->encryption,
+                           {{"default", S3Encryption::kDefault},
+                            {"sse-s3", S3Encryption::kS3},
+                            {"sse-kms", S3Encryption::kKms}},
+                           "How the server is to encrypt what Sightline writes: as the bucket has "
+                           "it, by its own key, or by one of its key management service."),
+      Text(section + "kms_key", "id", &o->kms_key,
+           "The key of sse-kms. By default it is the bucket's."),
+      Integer(section + "uploads_max", "number", &o->uploads_max, 1, 64,
+              "The maximum number of files that one commit writes at the same time."),
+  };
+}
+
+// Places of files that need to be told how they are reached.
+std::vector<Option> StorageSections(Settings* o) {
   return {{.key = "hdfs.NAME",
            .unit = "section",
            .help = "How to reach the HDFS of hdfs://NAME/path, for lake.dir.",
-           .section = [o](const std::string& name) { return HdfsRows(name, &o->hdfs[name]); }}};
+           .section = [o](const std::string& name) { return HdfsRows(name, &o->hdfs[name]); }},
+          {.key = "s3.NAME",
+           .unit = "section",
+           .help = "How to reach the bucket NAME of s3://NAME/path, for lake.dir.",
+           .section = [o](const std::string& name) { return S3Rows(name, &o->s3[name]); }}};
 }
 
 std::vector<Option> LakeOptions(Settings* o) {
@@ -467,7 +502,7 @@ std::vector<Option> LakeOptions(Settings* o) {
                    "Whether counts are kept in Delta tables, for SQL and for other tools."),
       Text("lake.dir", "folder", &o->lake.dir,
            "The folder of the Delta tables; by default `lake` in the data folder. It may be "
-           "hdfs://NAME/path, which needs a section [hdfs.NAME]."),
+           "hdfs://NAME/path or s3://BUCKET/path, which need a section [hdfs.NAME] or [s3.BUCKET]."),
       DurationOr("auto", "lake.roll_interval", &o->lake.roll_interval, 100,
                  "The interval at which counts are written to the lake. Other tools lag behind by "
                  "as much. `auto` is 1m, and 5m above lake.max_partitions."),
@@ -750,7 +785,7 @@ std::string Settings::CheckpointFolder() const {
 
 std::vector<Option> OptionTable(Settings* o) {
   std::vector<Option> table;
-  for (const auto part : {ProcessOptions, ServerOptions, LakeOptions, HdfsSections,
+  for (const auto part : {ProcessOptions, ServerOptions, LakeOptions, StorageSections,
                           KafkaClientOptions, KafkaTopicOptions, AlertsOptions, PipelineOptions})
     std::ranges::move(part(o), std::back_inserter(table));
   return table;

@@ -15,6 +15,7 @@
 #include "base/status.h"
 #include "connectors/kafka/options.h"
 #include "connectors/storage/hdfs_options.h"
+#include "connectors/storage/s3_options.h"
 #include "monitor/alerts.h"
 #include "pipeline/spec.h"
 
@@ -130,6 +131,7 @@ struct Settings {
   LiveSettings live;
   LakeSettings lake;
   std::map<std::string, HdfsOptions> hdfs;  // by the NAME of hdfs://NAME/path
+  std::map<std::string, S3Options> s3;      // by the BUCKET of s3://BUCKET/path
   QuerySettings query;
   KafkaSettings kafka;
   AlertSettings alerts;

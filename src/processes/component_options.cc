@@ -64,7 +64,7 @@ LiveOptions LiveOptionsOf(const Settings& settings, LogEndOf log_end) {
 LakeServiceOptions LakeOptionsOf(const Settings& settings, std::string dir) {
   LakeServiceOptions options;
   options.dir = std::move(dir);
-  options.storage = {.hdfs = settings.hdfs};
+  options.storage = {.hdfs = settings.hdfs, .s3 = settings.s3};
   options.window_size = settings.pipeline.window_size;
   options.roll_interval = settings.lake.roll_interval;
   options.max_partitions = settings.lake.max_partitions;
@@ -78,7 +78,7 @@ LakeServiceOptions LakeOptionsOf(const Settings& settings, std::string dir) {
 
 LakeReaderOptions LakeReaderOptionsOf(const Settings& settings, std::string cache) {
   return {.lake = settings.lake.dir,
-          .storage = {.hdfs = settings.hdfs},
+          .storage = {.hdfs = settings.hdfs, .s3 = settings.s3},
           .cache = {.folder = std::move(cache), .bytes_max = settings.query.cache_max},
           .open_queries = OpenQueryWorkers(settings.query, {})};
 }

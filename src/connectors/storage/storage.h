@@ -1,4 +1,4 @@
-// Storage: the port to a store of files - a local disk, HDFS - as the lake needs it.
+// Storage: the port to a store of files - a local disk, HDFS, S3 - as the lake needs it.
 //
 // Paths are relative to the storage's root, separated by '/', without empty components, "." and
 // "..". Every method is thread-safe, and several processes may use one storage at once. A file
