@@ -372,7 +372,8 @@ Result<PutOutcome> S3Storage::ReadBack(std::string_view path, const Content& con
 Result<std::vector<S3Object>> S3Storage::ListAll(Request request, std::string_view directory) {
   request.operation = StorageOperation::kList;
   request.parameters["encoding-type"] = "url";
-  request.parameters["prefix"] = fmt::format("{}/{}/", prefix_, directory);
+  request.parameters["prefix"] =
+      directory.empty() ? prefix_ + "/" : fmt::format("{}/{}/", prefix_, directory);
   std::vector<S3Object> all;
   while (true) {
     const Reply reply = Ask(request);
@@ -423,7 +424,7 @@ Result<std::vector<FileInfo>> S3Storage::ListUploads(std::string_view directory)
 }
 
 Result<std::vector<FileInfo>> S3Storage::List(std::string_view directory) {
-  RETURN_IF_ERROR(CheckStoragePath(directory));
+  if (!directory.empty()) RETURN_IF_ERROR(CheckStoragePath(directory));
   Result<std::vector<FileInfo>> files = std::vector<FileInfo>();
   Result<std::vector<FileInfo>> uploads = std::vector<FileInfo>();
   RETURN_IF_ERROR(ForEachAtOnce(2, 2, [&](size_t i) {
