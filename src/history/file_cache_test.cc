@@ -48,7 +48,10 @@ class FakeStorage final : public Storage {
     const int64_t first = std::min(range.first, size), next = std::min(range.next, size);
     std::string bytes =
         found->second.substr(static_cast<size_t>(first), static_cast<size_t>(next - first));
-    if (torn_ > 0 && torn_-- > 0) bytes.resize(bytes.size() / 2);
+    if (torn_ > 0) {
+      --torn_;
+      bytes.resize(bytes.size() / 2);
+    }
     return std::optional(std::move(bytes));
   }
   Result<PutOutcome> PutFiles(std::span<const NewFile>, PutMode) override {
