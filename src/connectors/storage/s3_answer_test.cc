@@ -9,14 +9,14 @@ namespace {
 
 using testing::HasSubstr;
 using testing::Not;
-using Kind = S3Verdict::Kind;
+using S3Kind = S3Verdict::Kind;
 
 constexpr int64_t kNow = 1'796'109'737'000;
 constexpr const char* kRight = "the right s3:PutObject on arn:aws:s3:::counts/lake/*";
 
 S3Verdict Judged(const HttpAnswer& answer) { return JudgeS3Answer(answer, kRight, kNow); }
 
-HttpAnswer Refused(int32_t status, const std::string& code, const std::string& more = "") {
+HttpAnswer RefusedByS3(int32_t status, const std::string& code, const std::string& more = "") {
   return {.status = status,
           .body = fmt::format(
               R"(<?xml version="1.0"?><Error><Code>{}</Code><Message>why</Message>{}</Error>)",
@@ -27,33 +27,33 @@ TEST(S3Answer, TellsRefusalsApart) {
   struct Case {
     int32_t status;
     const char* refusal;
-    Kind kind;
+    S3Kind kind;
     StatusCode code;
     const char* advice;
     bool may_be_done = false;
   };
   for (const Case& one : std::vector<Case>{
-           {404, "NoSuchKey", Kind::kAbsent, StatusCode::kRetry, "why"},
-           {404, "NoSuchUpload", Kind::kNoUpload, StatusCode::kRetry, "lifecycle rule"},
-           {404, "NoSuchBucket", Kind::kFailed, StatusCode::kStop, "create the bucket"},
-           {412, "PreconditionFailed", Kind::kTaken, StatusCode::kStop, "why"},
-           {416, "InvalidRange", Kind::kBeyond, StatusCode::kRetry, "why"},
-           {403, "AccessDenied", Kind::kFailed, StatusCode::kStop, kRight},
-           {403, "SignatureDoesNotMatch", Kind::kFailed, StatusCode::kStop, "correct the key"},
-           {403, "InvalidAccessKeyId", Kind::kFailed, StatusCode::kStop, "correct the key"},
-           {400, "ExpiredToken", Kind::kFailed, StatusCode::kStop, "renew the temporary key"},
-           {400, "KMS.DisabledException", Kind::kFailed, StatusCode::kStop, "kms:Decrypt"},
-           {503, "SlowDown", Kind::kAgain, StatusCode::kRetry, "fewer requests"},
-           {400, "RequestTimeout", Kind::kAgain, StatusCode::kRetry, "network"},
-           {400, "BadDigest", Kind::kAgain, StatusCode::kRetry, "network"},
-           {409, "ConditionalRequestConflict", Kind::kAgain, StatusCode::kRetry, "log"},
-           {500, "InternalError", Kind::kAgain, StatusCode::kRetry, "log", true},
-           {507, "XMinioStorageFull", Kind::kFailed, StatusCode::kRetry, "add space"},
-           {409, "ObjectParentIsFile", Kind::kFailed, StatusCode::kStop, "in the way"},
-           {501, "NotImplemented", Kind::kAgain, StatusCode::kRetry, "log", true},
-           {400, "Whatever", Kind::kFailed, StatusCode::kStop, "settings of this bucket"},
+           {404, "NoSuchKey", S3Kind::kAbsent, StatusCode::kRetry, "why"},
+           {404, "NoSuchUpload", S3Kind::kNoUpload, StatusCode::kRetry, "lifecycle rule"},
+           {404, "NoSuchBucket", S3Kind::kFailed, StatusCode::kStop, "create the bucket"},
+           {412, "PreconditionFailed", S3Kind::kTaken, StatusCode::kStop, "why"},
+           {416, "InvalidRange", S3Kind::kBeyond, StatusCode::kRetry, "why"},
+           {403, "AccessDenied", S3Kind::kFailed, StatusCode::kStop, kRight},
+           {403, "SignatureDoesNotMatch", S3Kind::kFailed, StatusCode::kStop, "correct the key"},
+           {403, "InvalidAccessKeyId", S3Kind::kFailed, StatusCode::kStop, "correct the key"},
+           {400, "ExpiredToken", S3Kind::kFailed, StatusCode::kStop, "renew the temporary key"},
+           {400, "KMS.DisabledException", S3Kind::kFailed, StatusCode::kStop, "kms:Decrypt"},
+           {503, "SlowDown", S3Kind::kAgain, StatusCode::kRetry, "fewer requests"},
+           {400, "RequestTimeout", S3Kind::kAgain, StatusCode::kRetry, "network"},
+           {400, "BadDigest", S3Kind::kAgain, StatusCode::kRetry, "network"},
+           {409, "ConditionalRequestConflict", S3Kind::kAgain, StatusCode::kRetry, "log"},
+           {500, "InternalError", S3Kind::kAgain, StatusCode::kRetry, "log", true},
+           {507, "XMinioStorageFull", S3Kind::kFailed, StatusCode::kRetry, "add space"},
+           {409, "ObjectParentIsFile", S3Kind::kFailed, StatusCode::kStop, "in the way"},
+           {501, "NotImplemented", S3Kind::kAgain, StatusCode::kRetry, "log", true},
+           {400, "Whatever", S3Kind::kFailed, StatusCode::kStop, "settings of this bucket"},
        }) {
-    const S3Verdict verdict = Judged(Refused(one.status, one.refusal));
+    const S3Verdict verdict = Judged(RefusedByS3(one.status, one.refusal));
     EXPECT_EQ(verdict.kind, one.kind) << one.refusal;
     EXPECT_EQ(verdict.code, one.code) << one.refusal;
     EXPECT_EQ(verdict.may_be_done, one.may_be_done) << one.refusal;
@@ -63,9 +63,9 @@ TEST(S3Answer, TellsRefusalsApart) {
 }
 
 TEST(S3Answer, SaysHowWrongTheClockIs) {
-  HttpAnswer answer = Refused(403, "RequestTimeTooSkewed");
+  HttpAnswer answer = RefusedByS3(403, "RequestTimeTooSkewed");
   answer.date_ms = kNow + 7'500'000;
-  EXPECT_EQ(Judged(answer).kind, Kind::kSkewed);
+  EXPECT_EQ(Judged(answer).kind, S3Kind::kSkewed);
   EXPECT_EQ(Judged(answer).code, StatusCode::kStop);
   EXPECT_THAT(Judged(answer).text, HasSubstr("it is 2 h 5 min behind the server's"));
   answer.date_ms = kNow - 1'000'000;
@@ -75,10 +75,10 @@ TEST(S3Answer, SaysHowWrongTheClockIs) {
 }
 
 TEST(S3Answer, SaysWhereTheBucketIs) {
-  HttpAnswer moved = Refused(301, "PermanentRedirect");
+  HttpAnswer moved = RefusedByS3(301, "PermanentRedirect");
   moved.headers["x-amz-bucket-region"] = "eu-west-1";
   for (const HttpAnswer& answer :
-       {moved, Refused(400, "AuthorizationHeaderMalformed", "<Region>eu-west-1</Region>")}) {
+       {moved, RefusedByS3(400, "AuthorizationHeaderMalformed", "<Region>eu-west-1</Region>")}) {
     EXPECT_EQ(Judged(answer).code, StatusCode::kStop);
     EXPECT_THAT(Judged(answer).text, HasSubstr("set region = \"eu-west-1\""));
   }
@@ -90,7 +90,7 @@ TEST(S3Answer, OnlyS3SaysThatAFileIsAbsent) {
        {HttpAnswer{.status = 404, .body = "<html>Not Found</html>"}, HttpAnswer{.status = 404},
         HttpAnswer{.status = 404, .body = "<Error><Message>NoSuchKey</Message></Error>"},
         HttpAnswer{.status = 302, .location = "http://h/login"}}) {
-    EXPECT_EQ(Judged(answer).kind, Kind::kFailed);
+    EXPECT_EQ(Judged(answer).kind, S3Kind::kFailed);
     EXPECT_EQ(Judged(answer).code, StatusCode::kStop);
     EXPECT_THAT(Judged(answer).text, HasSubstr("endpoint"));
   }
@@ -102,7 +102,7 @@ TEST(S3Answer, KnowsWhatMayBeDone) {
   EXPECT_FALSE(Judged({.status = 0, .error = "x", .connected = false}).may_be_done);
   EXPECT_FALSE(Judged({.status = 429}).may_be_done);
   for (const int32_t status : {200, 204, 206})
-    EXPECT_EQ(Judged({.status = status}).kind, Kind::kDone);
+    EXPECT_EQ(Judged({.status = status}).kind, S3Kind::kDone);
 }
 
 TEST(S3Answer, ReadsPagesOfFiles) {

@@ -6,13 +6,13 @@ namespace sightline {
 namespace {
 
 // The examples of the specification, and its results.
-const S3Key kKey{.id = "AKIAIOSFODNN7EXAMPLE",
-                 .secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"};
-constexpr int64_t kNow = 1'369'353'600'000;  // 2013-05-24
+const S3Key kExampleKey{.id = "AKIAIOSFODNN7EXAMPLE",
+                        .secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"};
+constexpr int64_t kSignedAt = 1'369'353'600'000;  // 2013-05-24
 constexpr const char* kHost = "examplebucket.s3.amazonaws.com";
 
 std::string Signature(S3Call call, std::string_view body = "") {
-  SignS3Call(call, kKey, "us-east-1", Hex(Sha256(body)), kNow);
+  SignS3Call(call, kExampleKey, "us-east-1", Hex(Sha256(body)), kSignedAt);
   const std::string& authorization = call.headers.at("authorization");
   EXPECT_EQ(call.headers.at("x-amz-date"), "20130524T000000Z");
   EXPECT_TRUE(authorization.starts_with(
@@ -46,9 +46,9 @@ TEST(S3Signature, SignsTheExamplesOfTheSpecification) {
 
 TEST(S3Signature, SignsTheSessionToken) {
   S3Call call{.method = "GET", .host = kHost, .path = "/"};
-  S3Key key = kKey;
+  S3Key key = kExampleKey;
   key.session_token = "TOKEN";
-  SignS3Call(call, key, "eu-west-1", Hex(Sha256("")), kNow);
+  SignS3Call(call, key, "eu-west-1", Hex(Sha256("")), kSignedAt);
   EXPECT_EQ(call.headers.at("x-amz-security-token"), "TOKEN");
   EXPECT_NE(call.headers.at("authorization")
                 .find("SignedHeaders=host;x-amz-content-sha256;x-amz-date;x-amz-security-token,"),
