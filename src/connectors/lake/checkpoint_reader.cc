@@ -192,7 +192,9 @@ Result<Snapshot> DecodeCheckpoint(std::vector<std::string> parts, Version versio
   if (!commit.metadata.has_value() || !commit.protocol.has_value())
     return Status::Stop(damaged + ": it has no metaData or protocol");
   RETURN_IF_ERROR(CheckReadable(*commit.protocol, path));
-  // The checkpoint is applied like one commit, which raises the version by one.
+  // The checkpoint is applied like one commit, which raises the version by one. It is like one of
+  // ours: that files are in it does not make them files of others.
+  commit.info.engine = kOurEngine;
   Snapshot snapshot{.version = {version.v - 1}, .checkpoint = version};
   snapshot.Apply(std::move(commit));
   return snapshot;

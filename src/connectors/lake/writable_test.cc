@@ -122,6 +122,16 @@ TEST_F(WritableTest, ForeignRemovalsOfOurRowsStopTheWriterUntilTheyAreBack) {
   }
 }
 
+// A reader that begins at a checkpoint knows as well whose files are removed behind it.
+TEST_F(WritableTest, AForeignRemovalBehindACheckpointIsSeen) {
+  ASSERT_TRUE(Commit(*Owner(*Open(), Partition(0)), {Make(0, 10)}).ok());
+  ASSERT_TRUE(WriteCheckpoint(storage_, kIncrementsTable,
+                              *ReadSnapshot(storage_, kIncrementsTable).value(), 1)
+                  .ok());
+  Foreign("DELETE", RemoveAll());
+  EXPECT_THAT(LakeWriter::Open(storage_, clock_, {}).status().message(), HasSubstr("DELETE"));
+}
+
 TEST_F(WritableTest, AnOperatorMayAcceptAForeignRemoval) {
   const auto writer = Open();
   const auto sink = Owner(*writer, Partition(0));
