@@ -47,9 +47,13 @@ def hdfs_takeover(t: Test) -> None:
     def is_published() -> bool:
         return published() == {location: Counter(bus=count) for location, count in sent.items()}
 
+    def launch(server: Server) -> None:
+        server.launch()
+        wait_until(lambda: server.answers() and server.healthy()
+                   and server.metric("sightline_count_partitions") == PARTITIONS, 60, f"{server.name} counts")
+
     first, second = counter(1), counter(2)
-    first.launch()
-    wait_until(lambda: first.answers() and first.healthy(), 60, "the first is well")
+    launch(first)
     send(FIRST)
     wait_until(lambda: first.metric("sightline_engine_checkpoint_offset") == FIRST, 60, "checkpoints of all events")
     with t.case("counting does not wait for an HDFS that does not answer"):
@@ -60,8 +64,7 @@ def hdfs_takeover(t: Test) -> None:
         expect_equal(first.metric("sightline_engine_checkpoint_offset"), FIRST, "the checkpoints' offset")
     first.kill()
     world.heal()
-    second.launch()
-    wait_until(lambda: second.answers() and second.healthy(), 60, "the second is well")
+    launch(second)
     wait_until(lambda: second.metric("sightline_engine_offset") == FIRST + LATER, 60, "it has read everything")
     again = second.metric("sightline_engine_read_again_total")
     expect_equal(again, LATER, "offsets that are read again")
@@ -80,8 +83,7 @@ def hdfs_takeover(t: Test) -> None:
         wait_until(lambda: world.door.harmed > harmed, 20, "a checkpoint is under way")
         t.note(f"it has stopped after {second.stop():.1f} s")
         world.heal()
-    second.launch()
-    wait_until(lambda: second.answers() and second.healthy(), 60, "it is well again")
+    launch(second)
     send(LATER)
     wait_until(is_published, 60, "everything is published once")
     wait_until(lambda: second.metric("sightline_engine_checkpoint_offset") == sum(sent.values()), 60, "its checkpoints")
