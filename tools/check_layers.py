@@ -39,7 +39,7 @@ ROOMS = {
     "query": "sql model base",
     "workers": "query sql model base",
     "camera": "model base",
-    "connectors/checkpoint_files": "engine model base",
+    "connectors/checkpoint_files": "connectors/storage engine model base",
     "connectors/embedded_log": "ingest engine model base",
     "connectors/locations": "model base",
     "connectors/storage": "base",
@@ -54,7 +54,7 @@ ROOMS = {
     "doctor": "operators pipeline model base",
     "processes": "server telemetry history workers query config ingest live monitor camera "
                  "connectors/kafka connectors/embedded_log connectors/checkpoint_files "
-                 "connectors/locations "
+                 "connectors/locations connectors/storage "
                  "engine operators pipeline model base",
     "admin": "processes telemetry config camera connectors/kafka connectors/embedded_log "
              "connectors/checkpoint_files connectors/lake connectors/storage connectors/locations "
@@ -66,7 +66,7 @@ ROOMS = {
 ARROWS = {room: set(others.split()) for room, others in ROOMS.items()}
 # What connectors may include of these rooms: the ports that they implement.
 PORTS = {"engine/source.h", "engine/sink.h", "engine/async_answer.h", "engine/checkpoint_store.h",
-         "engine/settings_store.h", "ingest/detection_log.h"}
+         "engine/settings_store.h", "engine/store_worker.h", "ingest/detection_log.h"}
 PORT_ROOMS = {"engine", "ingest"}
 # A room with more lines should be split into two.
 ROOM_LINES_MAX = 4000

@@ -8,7 +8,7 @@
 
 #include "base/log.h"
 #include "config/data_folder.h"
-#include "connectors/checkpoint_files/checkpoint_files.h"
+#include "connectors/checkpoint_files/checkpoint_place.h"
 #include "connectors/embedded_log/dead_letter_reader.h"
 #include "connectors/kafka/topic_copy.h"
 #include "connectors/lake/log.h"
@@ -53,7 +53,9 @@ class EmbeddedInput final : public CopyInput {
 // Returns the count_until under which the newest checkpoint was written. Nothing: it is not known.
 Result<std::optional<EventTime>> CountUntilOf(const std::string& folder,
                                               const SourcePartition& partition) {
-  const Result<StoredCheckpoint> stored = CheckpointFiles(folder).Latest(partition);
+  Result<CheckpointFiles> files = OpenCheckpointFiles(folder);
+  if (!files.ok()) return files.status();
+  const Result<StoredCheckpoint> stored = files.value().Latest(partition);
   if (!stored.ok()) return stored.status();
   if (!stored.value().checkpoint) return std::optional<EventTime>();
   const Result<Checkpoint> checkpoint = ReadCheckpoint(*stored.value().checkpoint);

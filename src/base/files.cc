@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
 
 #include <atomic>
 #include <cerrno>
@@ -51,25 +50,6 @@ Status SyncDirectory(const std::filesystem::path& dir) {
   const File file(open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!file.ok()) return SystemError(errno, "open", dir);
   return fsync(file.fd()) == 0 ? Status::Ok() : SystemError(errno, "sync", dir);
-}
-
-Result<std::shared_ptr<const HeldFolder>> HeldFolder::Open(const std::filesystem::path& path) {
-  const int fd = open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return SystemError(errno, "open the directory", path);
-  return std::shared_ptr<const HeldFolder>(new HeldFolder(path, fd));
-}
-
-Status HeldFolder::Check() const {
-  struct stat held {
-  }, there{};
-  if (fstat(file_.fd(), &held) != 0) return SystemError(errno, "look at", path_);
-  if (stat(path_.c_str(), &there) == 0 && there.st_dev == held.st_dev &&
-      there.st_ino == held.st_ino)
-    return Status::Ok();
-  return Status::Retry(
-      fmt::format("'{}' is not the directory that was opened (is its file system mounted?): it is "
-                  "used again when it is back, without a restart",
-                  path_.native()));
 }
 
 TemporaryFile::TemporaryFile(const std::filesystem::path& dir, std::string_view prefix)

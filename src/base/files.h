@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <filesystem>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -38,23 +37,6 @@ Status SystemError(int error, std::string_view doing, const std::filesystem::pat
 // Makes the names in a directory durable. A new file survives a crash of the machine only when its
 // directory has been synced, too.
 Status SyncDirectory(const std::filesystem::path& dir);
-
-// Holds a directory by its handle and knows it by device and inode. A path may come to lead to
-// another directory while a program runs: its file system is unmounted, and what is left is the
-// empty mount point. Thread-safe.
-class HeldFolder {
- public:
-  // kStop or kRetry, as SystemError(), if there is no such directory.
-  static Result<std::shared_ptr<const HeldFolder>> Open(const std::filesystem::path& path);
-  // kRetry unless the path still leads to the directory.
-  Status Check() const;
-
- private:
-  HeldFolder(std::filesystem::path path, int fd) : path_(std::move(path)), file_(fd) {}
-
-  const std::filesystem::path path_;
-  const File file_;  // while it is open, no other directory can get its inode
-};
 
 // A file name that begins with `prefix` and that no other process uses.
 std::string TemporaryName(std::string_view prefix);

@@ -180,7 +180,7 @@ void AddUpCommands(CLI::App& app, int* result) {
   count->footer(
       "Examples:\n"
       "  sightline count --kafka 127.0.0.1:9092 --data a --listen 127.0.0.1:8082 \\\n"
-      "      --engine.checkpoint_dir /srv/sightline/checkpoints --lake.dir /srv/sightline/lake\n\n"
+      "      --engine.checkpoint_uri /srv/sightline/checkpoints --lake.dir /srv/sightline/lake\n\n"
       "Start at most as many `count` processes as there are partitions. They share the "
       "partitions,\n"
       "and take over those of a process that ends or dies. `serve` shows what they count. They\n"

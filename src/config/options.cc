@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "config/data_folder.h"
+#include "connectors/storage/open_storage.h"
 #include "engine/partition_task.h"
 #include "operators/decode.h"
 
@@ -66,6 +67,20 @@ Option Text(std::string key, std::string unit, std::string* value, std::string h
                 return Status::Ok();
               },
           .get = [value] { return *value; }};
+}
+
+// What an option was called before. Among all options, which a file may have with their defaults,
+// it is empty and says nothing.
+Option FormerName(std::string key, const std::string& now, std::string* value) {
+  return {.key = std::move(key),
+          .unit = "as " + now,
+          .help = "The former name of " + now + ".",
+          .set =
+              [value](std::string_view text) {
+                if (!text.empty()) *value = text;
+                return Status::Ok();
+              },
+          .get = [] { return std::string(); }};
 }
 
 Option Duration(std::string key, Millis* value, int64_t least_ms, std::string help) {
@@ -381,10 +396,11 @@ std::vector<Option> ProcessOptions(Settings* o) {
       Size("engine.spill_max", &o->engine.spill_max, 0,
            "The maximum disk space, over all partitions, for spilled counts in the checkpoint "
            "folder. Counting waits when it is full. 0 means that nothing is spilled."),
-      Text("engine.checkpoint_dir", "folder", &o->engine.checkpoint_dir,
-           "The folder of the checkpoints of `count`; by default `checkpoints` in the data folder. "
+      Text("engine.checkpoint_uri", "folder | hdfs://NAME/path", &o->engine.checkpoint_uri,
+           "The place of the checkpoints of `count`; by default `checkpoints` in the data folder. "
            "All `count` processes should share it: otherwise a process that takes over a partition "
-           "reads everything again."),
+           "reads everything again. hdfs://NAME/path needs a section [hdfs.NAME]."),
+      FormerName("engine.checkpoint_dir", "engine.checkpoint_uri", &o->engine.checkpoint_uri),
       Duration("log.retention", &o->log.retention, 1'000,
                "The time for which raw events are kept in the embedded log."),
       Size("log.size_max", &o->log.size_max, 1 << 20,
@@ -459,7 +475,8 @@ std::vector<Option> HdfsRows(const std::string& name, HdfsOptions* o) {
 std::vector<Option> HdfsSections(Settings* o) {
   return {{.key = "hdfs.NAME",
            .unit = "section",
-           .help = "How to reach the HDFS of hdfs://NAME/path, for lake.dir.",
+           .help = "How to reach the HDFS of hdfs://NAME/path, for lake.dir and "
+                   "engine.checkpoint_uri.",
            .section = [o](const std::string& name) { return HdfsRows(name, &o->hdfs[name]); }}};
 }
 
@@ -742,8 +759,14 @@ std::vector<Option> PipelineOptions(Settings* o) {
 
 }  // namespace
 
-std::string Settings::CheckpointFolder() const {
-  return engine.checkpoint_dir.empty() ? DataFolder(data).checkpoints() : engine.checkpoint_dir;
+std::string Settings::CheckpointUri() const {
+  return engine.checkpoint_uri.empty() ? DataFolder(data).checkpoints() : engine.checkpoint_uri;
+}
+
+std::string Settings::KnownTablesOfCount() const {
+  const std::string& shared = engine.checkpoint_uri;
+  if (shared.empty() || !IsLocalStorage(shared)) return DataFolder(data).known_tables("count");
+  return AbsoluteStorageUrl(shared) + "/lake.json";
 }
 
 std::vector<Option> OptionTable(Settings* o) {

@@ -31,7 +31,7 @@ struct EngineSettings {
   OnGap on_gap{};  // stop
   int64_t pending_max = 128 << 20;
   int64_t spill_max = int64_t{8} << 30;
-  std::string checkpoint_dir;  // empty: `checkpoints` in the data folder
+  std::string checkpoint_uri;  // empty: `checkpoints` in the data folder
 };
 
 struct LogSettings {
@@ -138,8 +138,11 @@ struct Settings {
   bool demo = false;
   bool insecure = false;
 
-  // Of `count`.
-  std::string CheckpointFolder() const;
+  // Of `count`: a path, or the URL of a storage.
+  std::string CheckpointUri() const;
+  // Where `count` remembers the tables of the lake: all that share a folder of checkpoints share
+  // that, too.
+  std::string KnownTablesOfCount() const;
 };
 
 // One row of the table. Values go through text: "10s", "16MiB", "4", "detection_oid".

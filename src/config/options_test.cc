@@ -72,6 +72,20 @@ TEST(Options, NamesAndOriginsOfAProxy) {
         << wrong;
 }
 
+TEST(Options, TheCheckpointsHaveAPlace) {
+  Settings options{.data = "/data"};
+  EXPECT_EQ(options.CheckpointUri(), "/data/checkpoints");
+  EXPECT_EQ(options.KnownTablesOfCount(), "/data/count_lake.json");
+  ASSERT_TRUE(Load("[engine]\ncheckpoint_dir = '/former'\n", &options).ok());
+  EXPECT_EQ(options.CheckpointUri(), "/former");
+  EXPECT_EQ(options.KnownTablesOfCount(), "/former/lake.json");
+  // A file with all options has the former name, too, and it is empty there.
+  ASSERT_TRUE(
+      Load("[engine]\ncheckpoint_uri = 'hdfs://prod/x'\ncheckpoint_dir = ''\n", &options).ok());
+  EXPECT_EQ(options.CheckpointUri(), "hdfs://prod/x");
+  EXPECT_EQ(options.KnownTablesOfCount(), "/data/count_lake.json");
+}
+
 TEST(Options, ASectionMayHaveANameOfItsOwn) {
   Settings options;
   const Status status = Load(

@@ -81,6 +81,8 @@ class AsyncAnswer {
  private:
   template <typename U>
   friend std::optional<U> TakeFinished(AsyncAnswerPtr<U>& asked);
+  template <typename U>
+  friend bool HasFinished(const AsyncAnswerPtr<U>& asked);
 
   const std::shared_ptr<AnswerWaker::Callback> callback_;
   std::atomic<bool> finished_ = false;  // released by Finish(), acquired by TakeFinished()
@@ -94,6 +96,12 @@ std::optional<T> TakeFinished(AsyncAnswerPtr<T>& asked) {
   CHECK(asked != nullptr);
   if (!asked->finished_.load(std::memory_order_acquire)) return std::nullopt;
   return std::move(std::exchange(asked, nullptr)->value_);
+}
+
+// For the asking thread: true if TakeFinished() has an answer to take.
+template <typename T>
+bool HasFinished(const AsyncAnswerPtr<T>& asked) {
+  return asked != nullptr && asked->finished_.load(std::memory_order_acquire);
 }
 
 }  // namespace sightline

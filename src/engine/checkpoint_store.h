@@ -1,5 +1,7 @@
 // CheckpointStore: the port in which a task's state survives: its checkpoints, and the spilled runs
 // that they name. Entries are numbered by epochs. Each epoch is put by at most one owner.
+//
+// Its calls wait for disks and networks. A task asks it through a StoreWorker.
 #pragma once
 
 #include <compare>
@@ -10,6 +12,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/byte_spool.h"
 #include "base/status.h"
 #include "model/types.h"
 
@@ -17,7 +20,7 @@ namespace sightline {
 
 // Receives the bytes of a checkpoint in pieces, so that a large state is never in memory twice.
 using ByteSink = std::function<void(std::string_view)>;
-// Writes a checkpoint's bytes. It is called at most once per PutIfAbsent(), before that returns.
+// Writes a part of a checkpoint's bytes.
 using CheckpointWriter = std::function<void(const ByteSink&)>;
 
 // The epoch of the newest entry (a claim or a checkpoint; {0} if there is none), and the newest
@@ -36,18 +39,17 @@ struct RunId {
   friend auto operator<=>(const RunId&, const RunId&) = default;
 };
 
-// An instance belongs to one task and is discarded with it. It is used by the thread that steps the
-// task.
+// An instance belongs to one task and is discarded with it. It is used by one thread at a time.
 class CheckpointStore {
  public:
   virtual ~CheckpointStore() = default;
   virtual Result<StoredCheckpoint> Latest(const SourcePartition& partition) = 0;
-  // Puts the entry of `epoch`, durably, if there is none. A null writer puts a claim, which is an
-  // entry without a checkpoint. kRebuild if the epoch is taken, because somebody else owns the
-  // partition, or if the outcome is unknown. Older checkpoints may be deleted once a newer one is
-  // durable; the newest entry is never deleted.
+  // Puts the entry of `epoch`, durably, if there is none. Without a checkpoint (null) it is a
+  // claim. kRebuild if the epoch is taken, because somebody else owns the partition, or if the
+  // outcome is unknown. Older checkpoints may be deleted once a newer one is durable; the newest
+  // entry is never deleted.
   virtual Status PutIfAbsent(const SourcePartition& partition, Epoch epoch,
-                             const CheckpointWriter* writer) = 0;
+                             const ByteSpool* checkpoint) = 0;
 
   // Puts a run, durably; runs never change. After any answer but kOk the outcome is unknown and the
   // number is spent: the task tries again with the next number. An existing run is never

@@ -32,6 +32,11 @@ Status Lasting(Status status) {
   return status.code() == StatusCode::kStop ? Status::Retry(status.message()) : status;
 }
 
+Result<StepResult> Worked(Status status) {
+  if (!status.ok()) return status;
+  return StepResult::kWorked;
+}
+
 }  // namespace
 
 PartitionTask::PartitionTask(SourcePartition partition, const PipelineSpec& spec,
@@ -61,7 +66,9 @@ PartitionTask::PartitionTask(SourcePartition partition, const PipelineSpec& spec
 
 Result<StepResult> PartitionTask::Step(int64_t now_ms) {
   now_ms_ = now_ms;
-  Result<StepResult> done = phase_ == Phase::kRun ? Run() : Start();
+  Result<StepResult> done = !suspect_.ok()          ? LookForNewerOwner()
+                            : phase_ == Phase::kRun ? Run()
+                                                    : Start();
   if (Mutated(Mutant::kResetFields) && !done.ok() && done.status().code() == StatusCode::kRebuild)
     return ResetFields(done.status());
   return done;
@@ -72,41 +79,63 @@ Result<StepResult> PartitionTask::Step(int64_t now_ms) {
 Result<StepResult> PartitionTask::Start() {
   if (draining_ || start_backoff_.Waiting(now_ms_)) return StepResult::kIdle;
   start_asks_ = kStorePort;
-  const Status done = StartPhase();
+  const Result<StepResult> done = StartPhase();
   if (done.ok()) {
-    start_backoff_.Succeeded();
-    return StepResult::kWorked;
+    if (done.value() == StepResult::kWorked) start_backoff_.Succeeded();
+    return done;
   }
-  return Failed(start_backoff_, counters_.retries, UnlessSuperseded(done));
+  if (done.status().code() == StatusCode::kStop) return StopUnlessSuperseded(done.status());
+  return Failed(start_backoff_, counters_.retries, done.status());
 }
 
-Status PartitionTask::StartPhase() {
+Result<StepResult> PartitionTask::StartPhase() {
   switch (phase_) {
     case Phase::kClaim:
       return Claim();
     case Phase::kFence:
-      return FenceSink();
+      return Worked(FenceSink());
     case Phase::kLoad:
       return Load();
     case Phase::kReadCommitted:
-      return ReadCommitted();
+      return Worked(ReadCommitted());
     case Phase::kSeek:
-      return SeekToStart();
+      return Worked(SeekToStart());
     case Phase::kRun:
       break;
   }
   CHECK(false);
-  return Status::Ok();
+  return StepResult::kIdle;
+}
+
+Asked<Result<StoredCheckpoint>> PartitionTask::AskLatest() {
+  return ports_.store->Ask<Result<StoredCheckpoint>>(
+      [partition = partition_](CheckpointStore& store) { return store.Latest(partition); });
 }
 
 // Turns kStop into kRebuild if a newer owner has claimed the partition. To a zombie, the progress
 // of its successor can look like a loss of data; only the newest owner may call for a person.
-Status PartitionTask::UnlessSuperseded(Status stop) {
-  if (stop.code() != StatusCode::kStop || !ChecksClaim()) return stop;
-  const Result<StoredCheckpoint> stored = ports_.store->Latest(partition_);
-  if (!stored.ok()) return stored.status();
-  if (stored.value().newest != epoch_) return Status::Rebuild("a newer owner has claimed");
-  return stop;
+Result<StepResult> PartitionTask::StopUnlessSuperseded(Status stop) {
+  CHECK(stop.code() == StatusCode::kStop);
+  if (!ChecksClaim()) return stop;
+  CHECK(latest_ == nullptr);
+  suspect_ = std::move(stop);
+  return LookForNewerOwner();
+}
+
+Result<StepResult> PartitionTask::LookForNewerOwner() {
+  start_asks_ = kStorePort;
+  if (start_backoff_.Waiting(now_ms_)) return StepResult::kIdle;
+  if (latest_ == nullptr) latest_ = AskLatest();
+  const std::optional<Result<StoredCheckpoint>> stored = TakeAnswer(latest_);
+  if (!stored) return StepResult::kIdle;
+  // What was asked before has been answered, too. The newest entry may be this task's own.
+  if (put_.answer != nullptr) {
+    const Result<StepResult> put = FinishCheckpoint();
+    if (!put.ok()) return put;
+  }
+  if (!stored->ok()) return Failed(start_backoff_, counters_.retries, stored->status());
+  if (stored->value().newest != epoch_) return Status::Rebuild("a newer owner has claimed");
+  return suspect_;
 }
 
 bool PartitionTask::ChecksClaim() const {
@@ -121,17 +150,29 @@ PartitionTask::Phase PartitionTask::AfterFence() const {
 }
 
 // 1. Claim. Claims order the owners: from here on, an older owner cannot put a checkpoint.
-Status PartitionTask::Claim() {
-  Result<StoredCheckpoint> stored = ports_.store->Latest(partition_);
-  if (!stored.ok()) return stored.status();
-  epoch_ = stored.value().newest;
-  if (!Mutated(Mutant::kNoClaim)) {
-    ++epoch_.v;
-    RETURN_IF_ERROR(Lasting(ports_.store->PutIfAbsent(partition_, epoch_, nullptr)));
+Result<StepResult> PartitionTask::Claim() {
+  if (claim_put_ == nullptr) {
+    if (latest_ == nullptr) latest_ = AskLatest();
+    const std::optional<Result<StoredCheckpoint>> stored = TakeAnswer(latest_);
+    if (!stored) return StepResult::kIdle;
+    if (!stored->ok()) return stored->status();
+    epoch_ = stored->value().newest;
+    if (!Mutated(Mutant::kNoClaim)) {
+      ++epoch_.v;
+      claim_put_ = ports_.store->Ask<Status>(
+          [partition = partition_, epoch = epoch_](CheckpointStore& store) {
+            return store.PutIfAbsent(partition, epoch, nullptr);
+          });
+    }
+  }
+  if (claim_put_ != nullptr) {
+    const std::optional<Status> put = TakeAnswer(claim_put_);
+    if (!put) return StepResult::kIdle;
+    RETURN_IF_ERROR(Lasting(*put));
   }
   claim_ = epoch_;
   phase_ = AfterClaim();
-  return Status::Ok();
+  return StepResult::kWorked;
 }
 
 // 2. Fence every sink, one a Step. From here on, an older owner cannot commit anything.
@@ -147,14 +188,17 @@ Status PartitionTask::FenceSink() {
 
 // 3. Load the newest checkpoint, after the fences. If the claim is still the newest entry now, no
 //    newer owner had claimed while this task fenced, so its fences are the newest, too.
-Status PartitionTask::Load() {
-  Result<StoredCheckpoint> stored = ports_.store->Latest(partition_);
-  if (!stored.ok()) return stored.status();
-  if (ChecksClaim() && stored.value().newest != epoch_)
+Result<StepResult> PartitionTask::Load() {
+  // The question is asked here, behind the fences: no earlier answer will do.
+  if (latest_ == nullptr) latest_ = AskLatest();
+  const std::optional<Result<StoredCheckpoint>> stored = TakeAnswer(latest_);
+  if (!stored) return StepResult::kIdle;
+  if (!stored->ok()) return stored->status();
+  if (ChecksClaim() && stored->value().newest != epoch_)
     return Status::Rebuild("a newer owner has claimed");
-  has_checkpoint_ = stored.value().checkpoint.has_value();
+  has_checkpoint_ = stored->value().checkpoint.has_value();
   if (has_checkpoint_) {
-    RETURN_IF_ERROR(LoadCheckpoint(*stored.value().checkpoint));
+    RETURN_IF_ERROR(LoadCheckpoint(*stored->value().checkpoint));
   } else {
     start_asks_ = kSourcePort;
     const Result<Offset> earliest = ports_.source->Earliest();
@@ -166,7 +210,7 @@ Status PartitionTask::Load() {
   runs_to_remove_ = true;
   NotifyFollowers();
   phase_ = Phase::kReadCommitted;
-  return Status::Ok();
+  return StepResult::kWorked;
 }
 
 Status PartitionTask::LoadCheckpoint(std::string_view bytes) {
@@ -319,6 +363,7 @@ Status PartitionTask::SeekToStart() {
     RETURN_IF_ERROR(here);
   }
   checkpointed_ms_ = now_ms_;
+  if (!cuts_.empty()) counters_.read_again = cuts_.front().v - position_.v;
   phase_ = Phase::kRun;
   DropCommitted();
   return Status::Ok();
@@ -424,6 +469,10 @@ Result<StepResult> PartitionTask::ResetFields(Status status) {
   sealed_ = SealedList({.rows_max = options_.merged_rows_max});
   phase_ = Phase::kClaim;
   turn_ = 0;
+  latest_ = nullptr;
+  put_ = {};
+  run_put_ = {};
+  removal_ = nullptr;
   cuts_.clear();
   committed_offsets_.clear();
   rounds_ = unsaved_records_ = 0;
@@ -443,7 +492,7 @@ Result<StepResult> PartitionTask::Run() {
     const size_t duty = turn_++ % duties;
     Result<StepResult> done =
         duty < sinks_.size() ? CommitIfDue(duty) : (this->*kOthers[duty - sinks_.size()])();
-    if (!done.ok() || done.value() == StepResult::kWorked) return done;
+    if (!done.ok() || done.value() == StepResult::kWorked || !suspect_.ok()) return done;
   }
   return StepResult::kIdle;
 }
@@ -453,7 +502,7 @@ Result<StepResult> PartitionTask::ReadIfDue() {
     return StepResult::kIdle;
   // To stop for a gap: first the checkpoint of what was read, then the report.
   if (!gap_stop_.ok() && checkpointed_ != position_) return StepResult::kIdle;
-  if (!gap_stop_.ok()) return Failed(read_backoff_, counters_.retries, UnlessSuperseded(gap_stop_));
+  if (!gap_stop_.ok()) return StopUnlessSuperseded(gap_stop_);
   if (Full()) {
     ++counters_.held_up;
     return StepResult::kIdle;
@@ -469,8 +518,9 @@ Result<StepResult> PartitionTask::Read() {
     if (!polled.ok()) {
       at_end_ = false;
       Status status = polled.status();
-      if (status.code() == StatusCode::kStop) status = UnlessSuperseded(SkipGap(status));
+      if (status.code() == StatusCode::kStop) status = SkipGap(status);
       if (status.ok()) return StepResult::kWorked;
+      if (status.code() == StatusCode::kStop) return StopUnlessSuperseded(std::move(status));
       failed = Failed(read_backoff_, counters_.retries, status);
       break;
     }
@@ -558,6 +608,9 @@ void PartitionTask::DropCommitted() {
     kept.push_back(sink.needs_from());
     if (sink.offered != kNoneCommitted) kept.push_back(sink.offered);
   }
+  // A run that is being put describes segments of the list: they stay as they are.
+  if (run_put_.answer != nullptr)
+    kept.insert(kept.end(), run_put_.run.boundaries.begin(), run_put_.run.boundaries.end());
   const size_t runs = sealed_.runs().size();
   sealed_.DropUntil(all);
   if (sealed_.runs().size() < runs) {
@@ -583,10 +636,13 @@ Result<StepResult> PartitionTask::CommitIfDue(size_t index) {
                                : sink.needs_from();
     sink.offered_all = next == open_first_;
   }
-  const Result<std::span<const Segment>> offer = Offer(sink, next);
-  if (!offer.ok()) return Failed(sink.backoff, sink.retries, UnlessSuperseded(offer.status()));
-  const bool at_once = !sink.offered_all || offer.value().front().IsGap() || GapAt(next);
-  const Result<Offset> committed = ports_.sinks[index]->Commit(partition_, offer.value());
+  const Result<std::optional<std::span<const Segment>>> offer = Offer(sink, next);
+  if (offer.status().code() == StatusCode::kStop) return StopUnlessSuperseded(offer.status());
+  if (!offer.ok()) return Failed(sink.backoff, sink.retries, offer.status());
+  if (!offer.value()) return StepResult::kIdle;
+  const std::span<const Segment> segments = *offer.value();
+  const bool at_once = !sink.offered_all || segments.front().IsGap() || GapAt(next);
+  const Result<Offset> committed = ports_.sinks[index]->Commit(partition_, segments);
   if (!committed.ok()) {
     // The write may be under way, so the same offer is repeated. Then the only possible answer is
     // `next`, even if the sink looks up what became of an earlier offer, and one boundary has to be
@@ -631,68 +687,97 @@ Offset PartitionTask::OfferEnd(Offset committed, int64_t rows_max) const {
   return open_first_;
 }
 
-// The segments [sink.committed, next) of the list. An offer that was made when they were in memory
-// may, when it is repeated, lie in several runs and in memory.
-Result<std::span<const Segment>> PartitionTask::Offer(SinkState& sink, Offset next) {
-  if (!sink.missed.empty()) return std::span<const Segment>(sink.missed);
-  if (!sink.loaded.empty()) return std::span<const Segment>(sink.loaded);
-  if (sealed_.RunAt(sink.committed) == nullptr) return sealed_.Between(sink.committed, next);
-  std::vector<Segment> loaded;
-  for (Offset at = sink.committed; at < next;) {
-    if (const SpilledRun* run = sealed_.RunAt(at)) {
-      RETURN_IF_ERROR(LoadRun(*run, at, next, &loaded));
-    } else {
+// The segments [sink.committed, next) of the list; nothing while a run of them is being read. An
+// offer that was made when they were in memory may, when it is repeated, lie in several runs and in
+// memory.
+Result<std::optional<std::span<const Segment>>> PartitionTask::Offer(SinkState& sink, Offset next) {
+  using Offered = std::optional<std::span<const Segment>>;
+  if (!sink.missed.empty()) return Offered(sink.missed);
+  std::vector<Segment>& loaded = sink.loaded;
+  if (loaded.empty() && sealed_.RunAt(sink.committed) == nullptr)
+    return Offered(sealed_.Between(sink.committed, next));
+  for (Offset at = loaded.empty() ? sink.committed : loaded.back().next; at < next;
+       at = loaded.back().next) {
+    if (sink.read == nullptr && sealed_.RunAt(at) == nullptr) {
       std::ranges::copy(sealed_.Between(at, next), std::back_inserter(loaded));
+      continue;
     }
-    at = loaded.back().next;
+    Result<std::optional<std::vector<Segment>>> read = ReadRun(sink, at, next);
+    if (!read.ok()) return read.status();
+    if (!read.value()) return Offered();
+    std::ranges::move(*read.value(), std::back_inserter(loaded));
   }
   CHECK(loaded.front().first == sink.committed || Mutated(Mutant::kWholeRun));
   CHECK(loaded.back().next == next);
-  sink.loaded = std::move(loaded);
-  return std::span<const Segment>(sink.loaded);
+  return Offered(loaded);
 }
 
-// Appends the segments of `run` within [first, next). Both offsets are boundaries, or lie beyond
-// the run.
-Status PartitionTask::LoadRun(const SpilledRun& run, Offset first, Offset next,
-                              std::vector<Segment>* into) {
-  const Result<std::string> bytes = ports_.store->ReadRun(partition_, run.id);
-  if (!bytes.ok()) return bytes.status();
-  Result<std::vector<Segment>> segments = DecodeRun(run, bytes.value());
+// The segments within [first, next) of the run that lies at `first`; nothing while it is being
+// read. Both offsets are boundaries, or lie beyond the run.
+Result<std::optional<std::vector<Segment>>> PartitionTask::ReadRun(SinkState& sink, Offset first,
+                                                                   Offset next) {
+  using Loaded = std::optional<std::vector<Segment>>;
+  if (sink.read == nullptr) {
+    sink.reading = *sealed_.RunAt(first);
+    sink.read = ports_.store->Ask<Result<std::string>>(
+        [partition = partition_, id = sink.reading.id](CheckpointStore& store) {
+          return store.ReadRun(partition, id);
+        });
+  }
+  const std::optional<Result<std::string>> bytes = TakeAnswer(sink.read);
+  if (!bytes) return Loaded();
+  if (!bytes->ok()) return bytes->status();
+  Result<std::vector<Segment>> segments = DecodeRun(sink.reading, bytes->value());
   if (!segments.ok())
     return Status::Stop(fmt::format("partition {} of '{}': {}", partition_.partition,
                                     partition_.source, segments.status().message()));
   ++counters_.runs_read;
-  if (Mutated(Mutant::kWholeRun)) first = run.first;
-  for (Segment& segment : segments.value())
-    if (segment.first >= first && segment.next <= next) into->push_back(std::move(segment));
-  return Status::Ok();
+  if (Mutated(Mutant::kWholeRun)) first = sink.reading.first;
+  std::erase_if(segments.value(), [&](const Segment& segment) {
+    return segment.first < first || segment.next > next;
+  });
+  return Loaded(std::move(segments).value());
 }
 
+// Writes the state as it is now, and has it put while the task goes on.
 Result<StepResult> PartitionTask::CheckpointIfDue() {
+  if (put_.answer != nullptr) return FinishCheckpoint();
   if (CheckpointDue() > now_ms_) return StepResult::kIdle;
   Seal(position_);
+  const bool degraded = operator_.watermark() < degraded_until_;
+  put_ = {.epoch = {epoch_.v + 1},
+          .head = {.next = position_,
+                   .origin = origin_,
+                   .degraded_until = degraded_until_,
+                   .gap = degraded ? gap_ : Gap{},
+                   .absent = AbsentSinks()},
+          .records = unsaved_records_,
+          .drops_runs = std::exchange(runs_dropped_, false)};
+  for (const SpilledRun& run : sealed_.runs()) put_.runs.push_back(run.id);
   const CheckpointWriter save_state = [this](const ByteSink& out) {
     if (Mutated(Mutant::kLoseDedup)) return CountOperator(spec_).Save(out);
     operator_.Save(out);
   };
-  int64_t bytes = 0;
-  const bool degraded = operator_.watermark() < degraded_until_;
-  const CheckpointHead head{.next = position_,
-                            .origin = origin_,
-                            .degraded_until = degraded_until_,
-                            .gap = degraded ? gap_ : Gap{},
-                            .absent = AbsentSinks()};
-  const CheckpointWriter writer = [&](const ByteSink& out) {
-    WriteCheckpoint(head, sealed_.runs(), sealed_.in_memory(), save_state,
-                    [&](std::string_view piece) {
-                      bytes += static_cast<int64_t>(piece.size());
-                      out(piece);
-                    });
-  };
-  const Epoch epoch{epoch_.v + 1};
-  const Status put = Lasting(ports_.store->PutIfAbsent(partition_, epoch, &writer));
+  // Shared with the call, which outlives a task that is thrown away.
+  const std::shared_ptr<ByteSpool> spool = ports_.store->NewSpool();
+  WriteCheckpoint(put_.head, sealed_.runs(), sealed_.in_memory(), save_state,
+                  [&](std::string_view piece) { spool->Write(piece); });
+  put_.bytes = spool->size();
+  const Status spooled = spool->Finish();
+  put_.answer = ports_.store->Ask<Status>(
+      [partition = partition_, epoch = put_.epoch, spool, spooled](CheckpointStore& store) {
+        return spooled.ok() ? store.PutIfAbsent(partition, epoch, spool.get()) : spooled;
+      });
+  const Result<StepResult> done = FinishCheckpoint();
+  return done.ok() ? StepResult::kWorked : done;
+}
+
+Result<StepResult> PartitionTask::FinishCheckpoint() {
+  const std::optional<Status> answer = TakeAnswer(put_.answer);
+  if (!answer) return StepResult::kIdle;
+  const Status put = Lasting(*answer);
   if (!put.ok()) {
+    runs_dropped_ |= put_.drops_runs;
     ++counters_.checkpoint_failures;
     checkpoint_trouble_ = put.message();
     return Failed(checkpoint_backoff_, counters_.retries, put);
@@ -700,19 +785,19 @@ Result<StepResult> PartitionTask::CheckpointIfDue() {
   checkpoint_backoff_.Succeeded();
   counters_.checkpoint_failures = 0;
   checkpoint_trouble_.clear();
-  epoch_ = epoch;
-  // From here on, the checkpoint is durable: whatever waited for one may go on.
+  epoch_ = put_.epoch;
+  // From here on, the checkpoint is durable: whatever waited for one may go on. A gap that was
+  // found meanwhile waits for the next one.
   range_changed_ = false;
-  checkpointed_ = position_;
+  checkpointed_ = put_.head.next;
   checkpointed_ms_ = now_ms_;
-  unsaved_records_ = 0;
-  gap_unsaved_ = false;
-  absent_in_checkpoint_ = head.absent;
-  runs_in_checkpoint_.clear();
-  for (const SpilledRun& run : sealed_.runs()) runs_in_checkpoint_.push_back(run.id);
-  runs_to_remove_ |= std::exchange(runs_dropped_, false);
+  unsaved_records_ -= put_.records;
+  if (checkpointed_ >= gap_.next || Mutated(Mutant::kGapInOlderPut)) gap_unsaved_ = false;
+  absent_in_checkpoint_ = std::move(put_.head.absent);
+  runs_in_checkpoint_ = std::move(put_.runs);
+  runs_to_remove_ |= put_.drops_runs;
   ++counters_.checkpoints;
-  counters_.checkpoint_bytes = bytes;
+  counters_.checkpoint_bytes = put_.bytes;
   return StepResult::kWorked;
 }
 
@@ -743,6 +828,7 @@ bool PartitionTask::AbsenceOver() const {
 // The segments leave memory only once their run is durable. A run that was put without an answer is
 // garbage until it is removed.
 Result<StepResult> PartitionTask::SpillIfDue() {
+  if (run_put_.answer != nullptr) return FinishSpill();
   if (!Full()) {
     full_since_ms_ = kNever;
   } else if (full_since_ms_ == kNever) {
@@ -751,19 +837,43 @@ Result<StepResult> PartitionTask::SpillIfDue() {
   if (SpillDue() > now_ms_) return StepResult::kIdle;
   const std::span<const Segment> oldest =
       sealed_.Oldest(std::min(options_.run_bytes_max, options_.sealed_bytes_max), TakenInMemory());
-  const std::string bytes = EncodeRun(oldest);
-  SpilledRun run = DescribeRun({claim_, ++run_number_}, oldest, std::ssize(bytes));
-  const Status put = Lasting(ports_.store->PutRun(partition_, run.id, bytes));
+  // Shared with the call, which outlives a task that is thrown away.
+  const auto bytes = std::make_shared<const std::string>(EncodeRun(oldest));
+  run_put_.run = DescribeRun({claim_, ++run_number_}, oldest, std::ssize(*bytes));
+  run_put_.answer = ports_.store->Ask<Status>(
+      [partition = partition_, id = run_put_.run.id, bytes](CheckpointStore& store) {
+        return store.PutRun(partition, id, *bytes);
+      });
+  const Result<StepResult> done = FinishSpill();
+  return done.ok() ? StepResult::kWorked : done;
+}
+
+Result<StepResult> PartitionTask::FinishSpill() {
+  const std::optional<Status> answer = TakeAnswer(run_put_.answer);
+  if (!answer) return StepResult::kIdle;
+  const Status put = Lasting(*answer);
   const bool ignored = Mutated(Mutant::kSpillBeforePut) && put.code() == StatusCode::kRetry;
   if (!put.ok() && !ignored) {
     runs_dropped_ = true;
     return Failed(spill_backoff_, counters_.retries, put);
   }
   spill_backoff_.Succeeded();
-  sealed_.Spill(std::move(run));
+  if (!SpillFits()) {
+    runs_dropped_ = true;
+    return StepResult::kWorked;
+  }
+  sealed_.Spill(std::move(run_put_.run));
   ++counters_.spills;
   NotifyFollowers();
   return StepResult::kWorked;
+}
+
+// False: a sink has taken some of the segments while their run was being put. It is garbage then.
+bool PartitionTask::SpillFits() const {
+  const std::vector<Offset>& boundaries = run_put_.run.boundaries;
+  const std::span<const Segment> there = sealed_.in_memory();
+  return there.size() >= boundaries.size() && there.front().first == run_put_.run.first &&
+         std::ranges::equal(boundaries, there.first(boundaries.size()), {}, {}, &Segment::next);
 }
 
 // Where the part of the list that may be spilled ends: the smallest committed offset of the sinks
@@ -780,15 +890,33 @@ Offset PartitionTask::TakenInMemory() const {
 // Removes runs that nobody needs, at the start and after a checkpoint that no longer names them has
 // become durable. Runs that the newest checkpoint names are kept even if the list has dropped them:
 // a restart would load them.
+//
+// A run that is being put is kept, and nothing is removed while a checkpoint is being put: it may
+// name what the list has dropped since, and its entry is the newest from a moment on that this task
+// does not know yet. A checkpoint that is put later names nothing that is not kept here.
 Result<StepResult> PartitionTask::RemoveRunsIfDue() {
-  if (!runs_to_remove_ || remove_backoff_.Waiting(now_ms_)) return StepResult::kIdle;
-  std::vector<RunId> kept;
-  if (!Mutated(Mutant::kRunsRemovedEarly)) kept = runs_in_checkpoint_;
-  for (const SpilledRun& run : sealed_.runs()) kept.push_back(run.id);
-  const Status removed = Lasting(ports_.store->RemoveRuns(partition_, epoch_, kept));
-  if (!removed.ok()) return Failed(remove_backoff_, counters_.retries, removed);
+  if (removal_ == nullptr) {
+    if (!runs_to_remove_ || put_.answer != nullptr || remove_backoff_.Waiting(now_ms_))
+      return StepResult::kIdle;
+    std::vector<RunId> kept;
+    if (!Mutated(Mutant::kRunsRemovedEarly)) kept = runs_in_checkpoint_;
+    for (const SpilledRun& run : sealed_.runs()) kept.push_back(run.id);
+    if (run_put_.answer != nullptr && !Mutated(Mutant::kRunRemovedWhilePut))
+      kept.push_back(run_put_.run.id);
+    removal_ = ports_.store->Ask<Status>(
+        [partition = partition_, epoch = epoch_, kept = std::move(kept)](CheckpointStore& store) {
+          return store.RemoveRuns(partition, epoch, kept);
+        });
+    runs_to_remove_ = false;
+  }
+  const std::optional<Status> answer = TakeAnswer(removal_);
+  if (!answer) return StepResult::kIdle;
+  const Status removed = Lasting(*answer);
+  if (!removed.ok()) {
+    runs_to_remove_ = true;
+    return Failed(remove_backoff_, counters_.retries, removed);
+  }
   remove_backoff_.Succeeded();
-  runs_to_remove_ = false;
   return StepResult::kWorked;
 }
 
@@ -816,6 +944,7 @@ int64_t PartitionTask::SinkDue(size_t index) const {
 }
 
 int64_t PartitionTask::CheckpointDue() const {
+  if (put_.answer != nullptr) return kNever;
   if (range_changed_) return checkpoint_backoff_.until_ms();
   if (position_ == checkpointed_ && !runs_dropped_ && !AbsenceOver()) return kNever;
   const int64_t records_enough =
@@ -828,18 +957,32 @@ int64_t PartitionTask::CheckpointDue() const {
   return std::max(due, checkpoint_backoff_.until_ms());
 }
 
+// True if an answer of the store waits to be taken.
+bool PartitionTask::Answered() const {
+  return HasFinished(latest_) || HasFinished(claim_put_) || HasFinished(put_.answer) ||
+         HasFinished(run_put_.answer) || HasFinished(removal_) ||
+         std::ranges::any_of(sinks_, [](const SinkState& s) { return HasFinished(s.read); });
+}
+
 int64_t PartitionTask::NextDue(int64_t now_ms) const {
   if (drained()) return kNever;
-  if (phase_ != Phase::kRun) return std::max(now_ms, start_backoff_.until_ms());
+  if (Answered()) return now_ms;
+  if (phase_ != Phase::kRun || !suspect_.ok()) {
+    const bool asked = latest_ != nullptr || claim_put_ != nullptr;
+    return asked ? kNever : std::max(now_ms, start_backoff_.until_ms());
+  }
   int64_t due = CheckpointDue();
-  for (size_t sink = 0; sink < sinks_.size(); ++sink) due = std::min(due, SinkDue(sink));
+  for (size_t sink = 0; sink < sinks_.size(); ++sink)
+    if (sinks_[sink].read == nullptr) due = std::min(due, SinkDue(sink));
   if (!draining_ && !range_changed_ && !at_end_ && !gap_unsaved_ && !Full())
     due = std::min(due, read_backoff_.until_ms());
-  if (runs_to_remove_) due = std::min(due, remove_backoff_.until_ms());
+  if (runs_to_remove_ && removal_ == nullptr && put_.answer == nullptr)
+    due = std::min(due, remove_backoff_.until_ms());
   return std::max(now_ms, std::min(due, SpillDue()));
 }
 
 int64_t PartitionTask::SpillDue() const {
+  if (run_put_.answer != nullptr) return kNever;
   if (draining_ || !Full() || sealed_.spilled_bytes() >= options_.spill_bytes_max) return kNever;
   const int64_t since = full_since_ms_ == kNever ? now_ms_ : full_since_ms_;
   const int64_t due = sealed_.runs().empty() ? since + options_.spill_after_ms : since;

@@ -1,7 +1,8 @@
 // PartitionTask: all the work for one source partition. It reads the partition, counts it, commits
 // the sealed segments to every sink and puts checkpoints.
 //
-// Used by one thread. Step() does a bounded amount of work, never waits and never reads a clock.
+// Used by one thread. Step() does a bounded amount of work, never waits and never reads a clock. A
+// call of the store that is under way holds up nothing but its own duty.
 // The threaded runtime and the simulator both drive the task only through Step(). The task is
 // crash-only: after kRebuild its owner discards the task and its ports and builds new ones, which
 // is the same path as after kill -9. There is no other recovery. The rules are in
@@ -10,6 +11,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -20,6 +23,7 @@
 #include "engine/sealed_list.h"
 #include "engine/sink.h"
 #include "engine/source.h"
+#include "engine/store_worker.h"
 #include "model/types.h"
 #include "operators/count_operator.h"
 #include "pipeline/spec.h"
@@ -90,7 +94,7 @@ struct TaskOptions {
 struct TaskPorts {
   std::unique_ptr<Source> source;
   std::vector<std::unique_ptr<Sink>> sinks;  // at least one
-  std::unique_ptr<CheckpointStore> store;
+  std::unique_ptr<StoreWorker> store;
 };
 
 enum class StepResult : uint8_t { kWorked, kIdle };
@@ -139,9 +143,11 @@ struct TaskStatus {
   int64_t segments = 0;  // sealed
   int64_t merges = 0;    // removed boundaries between sealed segments
   int64_t cuts = 0;      // segments cut exactly at a sink's committed offset, in replay
-  int64_t held_up = 0;   // Steps that did not read because the list was full
-  int64_t lost = 0;      // offsets recorded as lost
-  int64_t spills = 0;    // runs that were put
+  // Offsets behind the loaded checkpoint that some sink has already: they are read again.
+  int64_t read_again = 0;
+  int64_t held_up = 0;  // Steps that did not read because the list was full
+  int64_t lost = 0;     // offsets recorded as lost
+  int64_t spills = 0;   // runs that were put
   int64_t runs_read = 0;
   int64_t checkpoints = 0;
   int64_t checkpoint_bytes = 0;     // of the newest checkpoint
@@ -164,8 +170,8 @@ class PartitionTask {
   // nothing to do before NextDue(), or until there is more to read. kRetry: the duty of this Step
   // failed; call again at NextDue(). kRebuild and kStop: the task is dead; destroy it.
   Result<StepResult> Step(int64_t now_ms);
-  // When Step() next has something to do, as far as the task can know; kNever if only new records
-  // or a port can give it work.
+  // When Step() next has something to do, as far as the task can know; kNever if only new records,
+  // an answer of the store or another port can give it work.
   int64_t NextDue(int64_t now_ms) const;
   // The ports of the task: its source, its store, and the sinks by their index.
   using PortSet = uint64_t;
@@ -206,6 +212,9 @@ class PartitionTask {
     // answered. At most one run; or, if the offer was made before its segments were spilled, what
     // was in memory at that time.
     std::vector<Segment> loaded;
+    // The run that is being read for the offer.
+    SpilledRun reading;
+    Asked<Result<std::string>> read;
     // What the sink lacks because it was switched off: gaps of this sink alone, which it commits
     // before it takes anything of the list. Empty once they are committed.
     std::vector<Segment> missed;
@@ -219,12 +228,28 @@ class PartitionTask {
     int64_t retries = 0;
   };
 
-  // The start, in this order.
+  // A checkpoint that is being put.
+  struct CheckpointPut {
+    Epoch epoch;
+    CheckpointHead head;
+    std::vector<RunId> runs;
+    int64_t records = 0;  // of unsaved_records_
+    int64_t bytes = 0;
+    bool drops_runs = false;  // that the checkpoint before it has
+    Asked<Status> answer;     // null: none is under way
+  };
+  // A run that is being put.
+  struct RunPut {
+    SpilledRun run;
+    Asked<Status> answer;  // null: none is under way
+  };
+
+  // The start, in this order. The steps that ask the store are kIdle until it has answered.
   Result<StepResult> Start();
-  Status StartPhase();
-  Status Claim();
+  Result<StepResult> StartPhase();
+  Result<StepResult> Claim();
   Status FenceSink();
-  Status Load();
+  Result<StepResult> Load();
   Status LoadCheckpoint(std::string_view bytes);
   Status ReadCommitted();
   Status TakeCommitted(size_t sink, Offset committed);
@@ -236,20 +261,24 @@ class PartitionTask {
   Status SkipGap(const Status& refused);
   Status StopForGap(Offset earliest);
   bool ChecksClaim() const;
-  Status UnlessSuperseded(Status stop);
+  Asked<Result<StoredCheckpoint>> AskLatest();
+  Result<StepResult> StopUnlessSuperseded(Status stop);
+  Result<StepResult> LookForNewerOwner();
   Phase AfterClaim() const;
   Phase AfterFence() const;
   // The duties of a running task.
   Result<StepResult> Run();
   Result<StepResult> CommitIfDue(size_t sink);
   Result<StepResult> CheckpointIfDue();
+  Result<StepResult> FinishCheckpoint();
   Result<StepResult> SpillIfDue();
+  Result<StepResult> FinishSpill();
   Result<StepResult> RemoveRunsIfDue();
   Result<StepResult> ReadIfDue();
 
   Offset OfferEnd(Offset committed, int64_t rows_max) const;
-  Result<std::span<const Segment>> Offer(SinkState& sink, Offset next);
-  Status LoadRun(const SpilledRun& run, Offset first, Offset next, std::vector<Segment>* into);
+  Result<std::optional<std::span<const Segment>>> Offer(SinkState& sink, Offset next);
+  Result<std::optional<std::vector<Segment>>> ReadRun(SinkState& sink, Offset first, Offset next);
   Result<StepResult> Read();
   void Count(const Batch& batch);
   void AdvanceTo(Offset next);
@@ -265,7 +294,9 @@ class PartitionTask {
   std::vector<std::string> AbsentSinks() const;
   bool AbsenceOver() const;
   int64_t SpillDue() const;
+  bool Answered() const;
   bool Full() const;
+  bool SpillFits() const;
   Status Failed(Backoff& backoff, int64_t& retries, Status status);
   Status StopFor(size_t sink, const std::string& what) const;
   Result<StepResult> ResetFields(Status status);
@@ -306,17 +337,25 @@ class PartitionTask {
   Watermark degraded_from_ = kBeforeAllTime;
   // The reason to stop for a gap, once a checkpoint has everything that was read before it.
   Status gap_stop_ = Status::Ok();
+  // The reason to stop for a person, unless a newer owner has claimed: nothing else is done until
+  // the store has answered that.
+  Status suspect_ = Status::Ok();
   size_t turn_ = 0;
   PortSet start_asks_ = 0;  // the port that the start has asked last
+  Asked<Result<StoredCheckpoint>> latest_;
+  Asked<Status> claim_put_;
   Backoff start_backoff_, read_backoff_, checkpoint_backoff_, spill_backoff_, remove_backoff_;
   int64_t now_ms_ = 0;   // the time of the current Step
   int64_t rounds_ = 0;   // Steps that have read into the open segment
   Offset checkpointed_;  // where a restart would continue
   int64_t checkpointed_ms_ = 0;
   int64_t unsaved_records_ = 0;  // since the last checkpoint
+  CheckpointPut put_;
   // Runs. A run may be removed when neither the newest checkpoint (runs_in_checkpoint_) nor the
   // list has it.
   int64_t run_number_ = 0;  // of the newest run that this task tried to put
+  RunPut run_put_;
+  Asked<Status> removal_;
   std::vector<RunId> runs_in_checkpoint_;
   bool runs_dropped_ = false;  // the newest checkpoint names runs that the list has dropped
   bool runs_to_remove_ = false;

@@ -544,7 +544,7 @@ std::unique_ptr<PartitionTask> MakeTaskUntil(TestWorld* world, int64_t count_unt
   PipelineSpec spec = TestSpec();
   spec.count_until = {count_until};
   TaskPorts ports{.source = std::make_unique<TestSource>(world),
-                  .store = std::make_unique<TestStore>(world)};
+                  .store = std::make_unique<StoreAtOnce>(std::make_unique<TestStore>(world))};
   ports.sinks.push_back(std::make_unique<TestSink>(world, 0));
   return std::make_unique<PartitionTask>(
       SourcePartition{"test", 0}, spec, TaskOptions{.sinks = {{.name = "sink"}}}, std::move(ports));

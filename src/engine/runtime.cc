@@ -280,7 +280,8 @@ void Runtime::State::Publish(Slot& slot, int64_t now_ms) {
   slot.published_ms = now_ms;
   if (status.running && !slot.was_running) {
     slot.was_running = true;
-    LogInfo(fmt::format("{} runs from offset {}", NameOf(slot.partition), status.position.v));
+    LogInfo(fmt::format("{} runs from offset {}, and reads {} offsets again",
+                        NameOf(slot.partition), status.position.v, status.read_again));
     ReportMissed(slot, status);
   }
   if (status.running) ReportSpill(slot, status, now_ms);

@@ -154,15 +154,12 @@ class TestStore final : public CheckpointStore {
     }
     return stored;
   }
-  Status PutIfAbsent(const SourcePartition&, Epoch epoch, const CheckpointWriter* writer) override {
+  Status PutIfAbsent(const SourcePartition&, Epoch epoch, const ByteSpool* checkpoint) override {
     std::optional<std::string> entry;
-    if (writer != nullptr) {
-      entry.emplace();
-      (*writer)([&](std::string_view piece) { entry->append(piece); });
-    }
+    if (checkpoint != nullptr) entry = checkpoint->in_memory();
     if (w_.on_put && !w_.on_put_done) w_.on_put();
     const std::lock_guard lock(w_.mutex);
-    if (writer != nullptr && w_.put_answer) return *w_.put_answer;
+    if (checkpoint != nullptr && w_.put_answer) return *w_.put_answer;
     if (!w_.store.try_emplace(epoch, std::move(entry)).second)
       return Status::Rebuild("the epoch is taken");
     return Status::Ok();
@@ -196,11 +193,12 @@ class TestStore final : public CheckpointStore {
 // before.
 inline PipelineSpec TestSpec() { return {}; }
 
-// The sinks that options.sinks_off names are switched off.
+// The sinks that options.sinks_off names are switched off. Null: the store answers at once.
 inline std::unique_ptr<PartitionTask> MakeTestTask(TestWorld* world, TaskOptions options,
-                                                   SourcePartition partition = {"test", 0}) {
-  TaskPorts ports{.source = std::make_unique<TestSource>(world),
-                  .store = std::make_unique<TestStore>(world)};
+                                                   SourcePartition partition = {"test", 0},
+                                                   std::unique_ptr<StoreWorker> store = nullptr) {
+  if (store == nullptr) store = std::make_unique<StoreAtOnce>(std::make_unique<TestStore>(world));
+  TaskPorts ports{.source = std::make_unique<TestSource>(world), .store = std::move(store)};
   options.sinks.resize(world->sinks.size());
   for (size_t i = 0; i < world->sinks.size(); ++i) {
     if (options.sinks[i].name.empty()) options.sinks[i].name = fmt::format("sink {}", i);

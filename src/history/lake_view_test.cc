@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "connectors/checkpoint_files/checkpoint_files.h"
+#include "connectors/checkpoint_files/checkpoint_place.h"
 #include "connectors/lake/tables.h"
 #include "engine/runtime.h"
 #include "engine/sealed_list.h"
@@ -65,7 +65,7 @@ class LakeViewTest : public testing::Test {
     std::string name = (fs::temp_directory_path() / "sightline-XXXXXX").native();
     ASSERT_NE(mkdtemp(name.data()), nullptr);
     dir_ = name;
-    store_ = std::make_unique<CheckpointFiles>(dir_ / "checkpoints");
+    store_ = std::make_unique<CheckpointFiles>(OpenCheckpointFiles(dir_ / "checkpoints").value());
     ASSERT_TRUE(store_->PutIfAbsent(kPartition, kOwner, nullptr).ok());
     Restart();
   }

@@ -8,10 +8,10 @@
 #include <utility>
 
 #include "base/files.h"
+#include "connectors/checkpoint_files/checkpoint_files.h"
 #include "connectors/checkpoint_files/entry_file.h"
 
 namespace sightline {
-
 void UnreadableRuns::Add(const std::shared_ptr<const PinnedRun>& run) {
   const std::lock_guard lock(mutex_);
   runs_[run.get()] = run;
@@ -65,7 +65,7 @@ Result<std::unique_ptr<PinnedRuns>> PinnedRuns::Open(const std::string& checkpoi
 Result<std::shared_ptr<const PinnedRun>> PinnedRuns::Pin(const SourcePartition& partition,
                                                          const SpilledRun& run) {
   std::filesystem::path path = dir_ / fmt::format("{}.run", ++pins_);
-  const std::filesystem::path from = store_.RunPath(partition, run.id);
+  const std::filesystem::path from = checkpoints_ / CheckpointFiles::RunPath(partition, run.id);
   if (link(from.c_str(), path.c_str()) != 0) return SystemError(errno, "link", from);
   return std::shared_ptr<const PinnedRun>(
       std::make_shared<PinnedRun>(std::move(path), partition, run, unreadable_));

@@ -16,7 +16,6 @@
 #include <vector>
 
 #include "base/status.h"
-#include "connectors/checkpoint_files/checkpoint_files.h"
 #include "engine/spilled_run.h"
 #include "model/segment.h"
 #include "model/types.h"
@@ -78,10 +77,9 @@ class PinnedRuns {
   std::string trouble() const { return unreadable_->Trouble(); }
 
  private:
-  PinnedRuns(const std::string& checkpoints, std::string dir)
-      : store_(checkpoints), dir_(std::move(dir)) {}
-  const CheckpointFiles store_;
-  const std::filesystem::path dir_;
+  PinnedRuns(std::string checkpoints, std::string dir)
+      : checkpoints_(std::move(checkpoints)), dir_(std::move(dir)) {}
+  const std::filesystem::path checkpoints_, dir_;
   std::atomic<int64_t> pins_ = 0;
   const std::shared_ptr<UnreadableRuns> unreadable_ = std::make_shared<UnreadableRuns>();
 };

@@ -79,7 +79,7 @@ class Count {
   std::unique_ptr<LocationsRefresh> locations_;
   std::unique_ptr<LakeService> lake_;  // null: no lake.dir was given
   std::unique_ptr<KafkaWriter> writer_;
-  PartitionTaskBuilder tasks_{settings_.pipeline, settings_.engine, settings_.CheckpointFolder()};
+  PartitionTaskBuilder tasks_{settings_, settings_.CheckpointUri()};
   std::unique_ptr<Runtime> runtime_;
   std::atomic<Runtime*> running_ = nullptr;  // runtime_, once it is made
   std::mutex ours_mutex_;
@@ -101,7 +101,7 @@ Status Count::Start() {
     return Status::Stop("count reads raw events from Kafka: give --kafka host:port");
   RETURN_IF_ERROR(OpenTopic());
   RETURN_IF_ERROR(OpenLocations());
-  RETURN_IF_ERROR(tasks_.ClaimSettings(settings_.chosen_rules, /*has_counted=*/false));
+  RETURN_IF_ERROR(tasks_.ClaimSettings(/*has_counted=*/false));
   RETURN_IF_ERROR(OpenLake());
   RETURN_IF_ERROR(shell_.Open());
   Result<std::unique_ptr<KafkaWriter>> writer = OpenCountsWriter(
@@ -138,17 +138,13 @@ Status Count::OpenLocations() {
 
 // All counting processes share one lake. Each commits the offsets of its own partitions.
 Status Count::OpenLake() {
-  // All that share the checkpoints share what is known of the lake.
-  const std::string known = settings_.engine.checkpoint_dir.empty()
-                                ? folder_.known_tables("count")
-                                : settings_.engine.checkpoint_dir + "/lake.json";
   if (settings_.lake.dir.empty()) {
-    const Result<bool> had_lake = LakeService::Forget(known);
+    const Result<bool> had_lake = LakeService::Forget(settings_.KnownTablesOfCount());
     if (had_lake.ok() && had_lake.value()) tasks_.LakeIsOff();
     return had_lake.status();
   }
   LakeServiceOptions options = LakeOptionsOf(settings_, settings_.lake.dir);
-  options.known_tables = known;
+  options.known_tables = settings_.KnownTablesOfCount();
   options.renew = "start all of its processes once without lake.dir";
   options.location_name = [this](LocationId location) { return locations_->NameOf(location); };
   Result<std::unique_ptr<LakeService>> lake =
@@ -322,8 +318,8 @@ void Count::CollectMetrics(std::vector<Metric>& metrics) const {
 
 Status RunCount(const Settings& settings,
                 const std::function<void(const std::string& url)>& ready) {
-  const Result<Settings> own = WithStoredRules(settings, settings.CheckpointFolder());
-  if (!own.ok()) return own.status();
+  const Result<Settings> own = WithStoredRules(settings, settings.CheckpointUri());
+  if (!own.ok()) return StopAsked() ? Status::Ok() : own.status();
   return RunProcess<Count>(own.value(), ready);
 }
 

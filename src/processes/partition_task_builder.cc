@@ -4,8 +4,8 @@
 #include <random>
 #include <utility>
 
-#include "connectors/checkpoint_files/checkpoint_files.h"
 #include "engine/pipeline_settings.h"
+#include "processes/process.h"
 
 namespace sightline {
 namespace {
@@ -15,22 +15,29 @@ constexpr const char* kPending = "pending";
 constexpr const char* kLakeCounts = "lake counts";
 constexpr const char* kLakeLedger = "lake ledger";
 
+Result<std::unique_ptr<CheckpointPlace>> Open(const std::string& url, const Settings& settings) {
+  return CheckpointPlace::Open({url, settings.hdfs, settings.data});
+}
+
 }  // namespace
 
-Result<Settings> WithStoredRules(Settings settings, const std::string& folder) {
-  CheckpointFiles store(folder);
-  RETURN_IF_ERROR(AdoptStoredRules(store, settings.chosen_rules, &settings.pipeline));
+Result<Settings> WithStoredRules(Settings settings, const std::string& checkpoints) {
+  const auto place = Open(checkpoints, settings);
+  if (!place.ok()) return place.status();
+  RETURN_IF_ERROR(place.value()->WithSettings(StopAsked, [&](SettingsStore& store) {
+    return AdoptStoredRules(store, settings.chosen_rules, &settings.pipeline);
+  }));
   return settings;
 }
 
-Status PartitionTaskBuilder::ClaimSettings(const ChosenRules& chosen, bool has_counted) {
-  CheckpointFiles store(checkpoint_folder_);
-  if (has_counted) RETURN_IF_ERROR(RequireKnownRules(store, chosen));
-  RETURN_IF_ERROR(ClaimPipelineSettings(pipeline_, store));
-  Result<std::shared_ptr<const HeldFolder>> held = store.Hold();
-  if (!held.ok()) return held.status();
-  held_folder_ = std::move(held).value();
-  return Status::Ok();
+Status PartitionTaskBuilder::ClaimSettings(bool has_counted) {
+  auto place = Open(checkpoints_, settings_);
+  if (!place.ok()) return place.status();
+  place_ = std::move(place).value();
+  return place_->WithSettings(StopAsked, [&](SettingsStore& store) {
+    if (has_counted) RETURN_IF_ERROR(RequireKnownRules(store, settings_.chosen_rules));
+    return ClaimPipelineSettings(settings_.pipeline, store);
+  });
 }
 
 void PartitionTaskBuilder::AddSink(SinkOptions options, OpenSink open) {
@@ -68,17 +75,18 @@ Result<std::unique_ptr<PartitionTask>> PartitionTaskBuilder::Build(const SourceP
   ports.source = std::move(source);
   for (size_t sink = 0; sink < open_sinks_.size(); ++sink)
     ports.sinks.push_back(open_sinks_[sink]([wake, sink] { wake(PartitionTask::SinkPort(sink)); }));
-  ports.store = std::make_unique<CheckpointFiles>(checkpoint_folder_, held_folder_);
+  ports.store = place_->OpenWorker([wake] { wake(PartitionTask::kStorePort); });
   TaskOptions task;
   task.sinks = sinks_;
   task.sinks_off = sinks_off_;
-  task.on_gap = engine_.on_gap;
+  task.on_gap = settings_.engine.on_gap;
   task.hash_seed = std::random_device()() | uint64_t{std::random_device()()} << 32;
-  task.checkpoint_interval_ms = engine_.checkpoint_interval.v;
+  task.checkpoint_interval_ms = settings_.engine.checkpoint_interval.v;
   partitions = std::max<int64_t>(1, partitions);
-  task.sealed_bytes_max = engine_.pending_max / partitions;
-  task.spill_bytes_max = engine_.spill_max / partitions;
-  return std::make_unique<PartitionTask>(partition, pipeline_, std::move(task), std::move(ports));
+  task.sealed_bytes_max = settings_.engine.pending_max / partitions;
+  task.spill_bytes_max = settings_.engine.spill_max / partitions;
+  return std::make_unique<PartitionTask>(partition, settings_.pipeline, std::move(task),
+                                         std::move(ports));
 }
 
 }  // namespace sightline

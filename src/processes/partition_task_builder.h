@@ -10,21 +10,20 @@
 #include <string>
 #include <vector>
 
-#include "base/files.h"
 #include "base/status.h"
 #include "config/options.h"
+#include "connectors/checkpoint_files/checkpoint_place.h"
 #include "engine/partition_task.h"
 #include "engine/sink.h"
 #include "engine/source.h"
 #include "history/lake_service.h"
 #include "model/types.h"
-#include "pipeline/spec.h"
 
 namespace sightline {
 
-// The settings of a process that counts, with the rules of the pipeline whose checkpoints are in
-// the folder (AdoptStoredRules). Call it before anything is made from the settings.
-Result<Settings> WithStoredRules(Settings settings, const std::string& folder);
+// The settings of a process that counts, with the rules of the pipeline whose checkpoints are at
+// the URL (AdoptStoredRules). Call it before anything is made from the settings.
+Result<Settings> WithStoredRules(Settings settings, const std::string& checkpoints);
 
 class PartitionTaskBuilder {
  public:
@@ -33,14 +32,13 @@ class PartitionTaskBuilder {
   // Opens the sink of one task. `wake` wakes that task.
   using OpenSink = std::function<std::unique_ptr<Sink>(std::function<void()> wake)>;
 
-  // `checkpoint_folder`: shared by all processes that count these partitions.
-  PartitionTaskBuilder(const PipelineSpec& pipeline, const EngineSettings& engine,
-                       std::string checkpoint_folder)
-      : pipeline_(pipeline), engine_(engine), checkpoint_folder_(std::move(checkpoint_folder)) {}
+  // `checkpoints`: a URL that is shared by all processes that count these partitions.
+  PartitionTaskBuilder(const Settings& settings, std::string checkpoints)
+      : settings_(settings), checkpoints_(std::move(checkpoints)) {}
 
-  // Call it before any partition starts; from then on, the folder is held. kStop: the pipeline of
-  // the checkpoint folder counts by other settings, or has lost them although it `has_counted`.
-  Status ClaimSettings(const ChosenRules& chosen, bool has_counted);
+  // Call it before any partition starts; from then on, the checkpoints' folder is held. kStop:
+  // their pipeline counts by other settings, or has lost them although it `has_counted`.
+  Status ClaimSettings(bool has_counted);
   // A task offers its segments to the sinks in the order of these calls.
   void AddSink(SinkOptions options, OpenSink open);
   // Names a sink that was there and is switched off (TaskOptions::sinks_off).
@@ -60,10 +58,9 @@ class PartitionTaskBuilder {
                                                const Wake& wake) const;
 
  private:
-  const PipelineSpec pipeline_;
-  const EngineSettings engine_;
-  const std::string checkpoint_folder_;
-  std::shared_ptr<const HeldFolder> held_folder_;
+  const Settings settings_;
+  const std::string checkpoints_;
+  std::unique_ptr<CheckpointPlace> place_;  // outlives the tasks
   std::vector<SinkOptions> sinks_;
   std::vector<std::string> sinks_off_;
   std::vector<OpenSink> open_sinks_;  // one for each of sinks_

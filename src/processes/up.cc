@@ -109,7 +109,7 @@ class Up {
   mutable std::mutex runtime_mutex_;
   std::unique_ptr<Runtime> runtime_;  // for other threads than the main one: under runtime_mutex_
   std::atomic<Runtime*> running_ = nullptr;  // runtime_, once it is made
-  PartitionTaskBuilder tasks_{settings_.pipeline, settings_.engine, folder_.checkpoints()};
+  PartitionTaskBuilder tasks_{settings_, folder_.checkpoints()};
   int64_t locations_looked_ms_ = SteadyMs();
   ServiceShell shell_{settings_,
                       "up",
@@ -127,7 +127,7 @@ Status Up::Start() {
   RETURN_IF_ERROR(OpenLog());
   const Result<std::vector<SourcePartition>> counted = log_->CountedPartitions();
   if (!counted.ok()) return counted.status();
-  RETURN_IF_ERROR(tasks_.ClaimSettings(settings_.chosen_rules, !counted.value().empty()));
+  RETURN_IF_ERROR(tasks_.ClaimSettings(!counted.value().empty()));
   const Result<ListenAddress> listen = ParseListen(settings_.listen);
   if (!listen.ok()) return listen.status();
   live_ = std::make_unique<Live>(LiveOptionsOf(settings_,
@@ -541,8 +541,7 @@ void Up::CollectLogMetrics(std::vector<Metric>& metrics) const {
 
 Status RunUp(const Settings& settings, const std::function<void(const std::string& url)>& ready) {
   const Result<Settings> own = WithStoredRules(settings, DataFolder(settings.data).checkpoints());
-  if (!own.ok()) return own.status();
-  return RunProcess<Up>(own.value(), ready);
+  return own.ok() ? RunProcess<Up>(own.value(), ready) : own.status();
 }
 
 }  // namespace sightline

@@ -114,6 +114,10 @@ void CollectEngineMetrics(const std::vector<PartitionHealth>& partitions,
         task.spilled_runs);
     add("sightline_engine_records_total", "The number of records read since the task was built.",
         kCounter, task.records);
+    add("sightline_engine_read_again_total",
+        "The number of offsets that were read again when the task was built, because an output had "
+        "them and the checkpoint did not.",
+        kCounter, task.read_again);
     add("sightline_engine_lost_offsets_total",
         "The number of offsets that retention removed before they were counted, since the task was "
         "built.",

@@ -7,24 +7,35 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "connectors/checkpoint_files/checkpoint_files.h"
-#include "connectors/embedded_log/testing.h"
 #include "harness.h"
 
 namespace sightline::conformance {
 namespace {
 
+// The store of files on each storage that does as it is told.
 class FilesHarness final : public StoreHarness {
  public:
+  explicit FilesHarness(std::unique_ptr<StorageHarness> storage) : storage_(std::move(storage)) {}
   std::unique_ptr<CheckpointStore> Open() override {
-    return std::make_unique<CheckpointFiles>(directory_.path() + "/checkpoints");
+    return std::make_unique<CheckpointFiles>(storage_->Open(), "checkpoints");
   }
 
  private:
-  embedded_log_testing::TemporaryDirectory directory_;
+  const std::unique_ptr<StorageHarness> storage_;
 };
+
+std::vector<Implementation<StoreHarness>> AllStores() {
+  std::vector<Implementation<StoreHarness>> stores = Stores();
+  for (const Implementation<StorageHarness>& storage : Storages())
+    if (storage.name != "faulty")
+      stores.push_back({"files_on_" + storage.name,
+                        [make = storage.make] { return std::make_unique<FilesHarness>(make()); }});
+  return stores;
+}
 
 const SourcePartition kPartition{"embedded:0123456789abcdef/raw_camera_events", 3};
 
@@ -36,10 +47,9 @@ class CheckpointStoreTest : public testing::TestWithParam<Implementation<StoreHa
   }
   static Status Put(CheckpointStore& store, Epoch epoch, const std::vector<std::string>& pieces,
                     const SourcePartition& partition = kPartition) {
-    const CheckpointWriter writer = [&pieces](const ByteSink& out) {
-      for (const std::string& piece : pieces) out(piece);
-    };
-    return store.PutIfAbsent(partition, epoch, &writer);
+    ByteSpool checkpoint;
+    for (const std::string& piece : pieces) checkpoint.Write(piece);
+    return store.PutIfAbsent(partition, epoch, &checkpoint);
   }
   static StoredCheckpoint Latest(CheckpointStore& store,
                                  const SourcePartition& partition = kPartition) {
@@ -219,11 +229,7 @@ TEST_P(CheckpointStoreTest, WhoeverIsNotTheNewestRemovesNothing) {
   EXPECT_EQ(store->ReadRun(kPartition, {{5}, 1}).status().code(), StatusCode::kStop);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, CheckpointStoreTest,
-                         testing::Values(Implementation<StoreHarness>{"memory", MakeMemoryStore},
-                                         Implementation<StoreHarness>{
-                                             "files",
-                                             [] { return std::make_unique<FilesHarness>(); }}),
+INSTANTIATE_TEST_SUITE_P(All, CheckpointStoreTest, testing::ValuesIn(AllStores()),
                          [](const auto& info) { return info.param.name; });
 
 }  // namespace

@@ -98,6 +98,8 @@ auto Ask(const Call& call) {
 std::vector<Implementation<SourceHarness>> Sources();
 std::vector<Implementation<SinkHarness>> Sinks();
 std::vector<Implementation<StorageHarness>> Storages();
+// Beside those that lie on a storage.
+std::vector<Implementation<StoreHarness>> Stores();
 
 std::unique_ptr<SourceHarness> MakeMemorySource();
 std::unique_ptr<SinkHarness> MakeMemorySink();

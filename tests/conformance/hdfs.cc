@@ -37,6 +37,8 @@ class HdfsHarness final : public StorageHarness {
 
 }  // namespace
 
+std::vector<Implementation<StoreHarness>> Stores() { return {}; }
+
 std::vector<Implementation<StorageHarness>> Storages() {
   return {{"hdfs", [] { return std::make_unique<HdfsHarness>(); }}};
 }

@@ -16,6 +16,8 @@ std::vector<Implementation<SinkHarness>> Sinks() {
           {"lake_ledger", MakeLakeLedgerSink}};
 }
 
+std::vector<Implementation<StoreHarness>> Stores() { return {{"memory", MakeMemoryStore}}; }
+
 std::vector<Implementation<StorageHarness>> Storages() {
   return {{"local", MakeLocalStorage}, {"faulty", MakeFaultyStorage}};
 }

@@ -188,12 +188,9 @@ class MemoryStore final : public CheckpointStore {
     return stored;
   }
   Status PutIfAbsent(const SourcePartition& partition, Epoch epoch,
-                     const CheckpointWriter* writer) override {
+                     const ByteSpool* spool) override {
     std::optional<std::string> checkpoint;
-    if (writer != nullptr) {
-      checkpoint.emplace();
-      (*writer)([&](std::string_view bytes) { checkpoint->append(bytes); });
-    }
+    if (spool != nullptr) checkpoint = spool->in_memory();
     const std::lock_guard lock(state_.mutex);
     const bool is_new = state_.entries[partition].try_emplace(epoch, std::move(checkpoint)).second;
     return is_new ? Status::Ok() : Status::Rebuild("taken");

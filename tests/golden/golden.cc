@@ -81,13 +81,10 @@ class MemoryStore final : public CheckpointStore {
   Result<StoredCheckpoint> Latest(const SourcePartition&) override {
     return StoredCheckpoint{partition_.newest, partition_.checkpoint};
   }
-  Status PutIfAbsent(const SourcePartition&, Epoch epoch, const CheckpointWriter* write) override {
+  Status PutIfAbsent(const SourcePartition&, Epoch epoch, const ByteSpool* checkpoint) override {
     if (epoch.v != partition_.newest.v + 1) return Status::Rebuild("the epoch is taken");
     partition_.newest = epoch;
-    if (write == nullptr) return Status::Ok();
-    std::string bytes;
-    (*write)([&](std::string_view piece) { bytes += piece; });
-    partition_.checkpoint = bytes;
+    if (checkpoint != nullptr) partition_.checkpoint = checkpoint->in_memory();
     return Status::Ok();
   }
   // No script has an absent sink, so nothing is ever spilled.
@@ -186,8 +183,9 @@ class Player {
       // Checkpoints lie at varying distances from the restart.
       TaskOptions options{
           .sinks = {{.name = "golden"}}, .checkpoint_records_min = 3, .checkpoint_records_max = 3};
-      TaskPorts ports{.source = std::make_unique<LogSource>(partition),
-                      .store = std::make_unique<MemoryStore>(partition)};
+      TaskPorts ports{
+          .source = std::make_unique<LogSource>(partition),
+          .store = std::make_unique<StoreAtOnce>(std::make_unique<MemoryStore>(partition))};
       ports.sinks.push_back(std::make_unique<LogSink>(partition));
       partition.task =
           std::make_unique<PartitionTask>(SourcePartition{"golden", static_cast<int32_t>(index)},

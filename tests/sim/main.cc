@@ -54,8 +54,10 @@ constexpr Planted kPlanted[] = {
     {Mutant::kWholeRun, "WHOLE_RUN", 3'000},
     {Mutant::kSpillBeforePut, "SPILL_BEFORE_PUT", 3'000},
     {Mutant::kRunsRemovedEarly, "RUNS_REMOVED_EARLY", 3'000},
+    {Mutant::kRunRemovedWhilePut, "RUN_REMOVED_WHILE_PUT", 3'000},
     {Mutant::kGapTwice, "GAP_TWICE", 3'000},
     {Mutant::kGapStraddles, "GAP_STRADDLES", 3'000},
+    {Mutant::kEntryBeforeBody, "ENTRY_BEFORE_BODY", 3'000},
     {Mutant::kZombieRemovesRuns, "ZOMBIE_REMOVES_RUNS", 3'000},
     {Mutant::kForgetByRecord, "FORGET_BY_RECORD", 3'000},
     {Mutant::kAnySettings, "ANY_SETTINGS", 3'000},
@@ -149,6 +151,7 @@ int64_t ReportReach(const Reached& all, int64_t seeds) {
   for (const Write after : {kTopic, kLake, kRemote, kPut, kRun}) points.push_back({kRun, after});
   for (const Write before : {kTopic, kLake, kRemote, kPut}) points.push_back({before, kRun});
   points.insert(points.end(), {{kPut, kRemoveRuns}, {kFenceRemote, kRemoveRuns}});
+  points.insert(points.end(), {{kPut, kRemoveOlder}, {kTopic, kBody}});
   for (size_t i = 0; i < points.size(); ++i) {
     const auto& [before, after] = points[i];
     const int64_t n = all.crashes[static_cast<size_t>(before)][static_cast<size_t>(after)];

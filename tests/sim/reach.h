@@ -68,6 +68,11 @@ namespace sightline::sim {
   X(sink_down)                        \
   X(sink_vanished)                    \
   X(store_vanished)                   \
+  X(store_away)                       \
+  X(torn_put)                         \
+  X(store_call_abandoned)             \
+  X(store_call_of_a_dead_task)        \
+  X(body_removed)                     \
   /* the task's ways */               \
   X(reading_held_up)                  \
   X(live_ahead)                       \
@@ -88,6 +93,7 @@ namespace sightline::sim {
   X(spilled)                          \
   X(spilled_to_the_bound)             \
   X(spill_refused)                    \
+  X(read_while_a_put_is_under_way)    \
   X(run_read)                         \
   X(run_cut_where_a_sink_stands)      \
   X(offer_in_runs_and_memory)         \
@@ -136,11 +142,16 @@ enum class Write {
   kPut,
   kRun,
   kRemoveRuns,
+  // Parts of a put, which count as no step of their own: what comes behind them is counted from the
+  // step before.
+  kBody,
+  kRemoveOlder,
   kSize
 };
 inline constexpr std::array kWriteNames = {
-    "start",       "claim",         "fence topic", "fence lake",  "fence remote", "topic commit",
-    "lake commit", "remote commit", "checkpoint",  "spilled run", "remove runs"};
+    "start",        "claim",       "fence topic",   "fence lake", "fence remote",
+    "topic commit", "lake commit", "remote commit", "checkpoint", "spilled run",
+    "remove runs",  "body",        "remove older"};
 
 struct Reached {
   std::array<int64_t, static_cast<size_t>(Reach::kSize)> times{};

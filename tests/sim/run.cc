@@ -120,6 +120,7 @@ class Run {
     w_.fault_one_in = std::array{12, 40, 1'000}[static_cast<size_t>(prng.Below(3))];
     w_.owner_one_in = std::array{30, 80, 250}[static_cast<size_t>(prng.Below(3))];
     if (!prng.OneIn(4)) w_.visible = log.start;
+    w_.slow_store = prng.OneIn(3);
     if (gaps_) options_.on_gap = OnGap::kCount;
   }
 
@@ -209,7 +210,8 @@ class Run {
       if (w_.Fire(100)) sink->down_until_ms = w_.now_ms + w_.prng.Below(outages_ ? 2'500 : 250);
     for (int64_t* until : {&w_.lake.vanished_until_ms, &w_.store_vanished_until_ms})
       if (w_.Fire(300)) *until = w_.now_ms + w_.prng.Below(200);
-    w_.LandReady();
+    if (w_.Fire(400)) w_.store_away_until_ms = w_.now_ms + w_.prng.Below(outages_ ? 600 : 150);
+    w_.LandReady(w_.now_ms);
   }
   void NewOwner() {
     Note(Reach::new_owner);
@@ -250,8 +252,7 @@ class Run {
     Trace("{} ms: checkpoints wiped", w_.now_ms);
     instances_.clear();
     w_.under_way.clear();
-    w_.store.clear();
-    w_.runs.clear();
+    w_.WipeStore();
     w_.restart = w_.retained;
     if (!may_retain_ && w_.prng.OneIn(3)) {
       Note(Reach::sink_emptied);
@@ -302,8 +303,12 @@ class Run {
     if (i.crashed || status.code() == StatusCode::kRebuild) Rebuild(n);
   }
   Status Step(Instance& i) {
+    i.CallStore();
+    if (i.crashed) return Status::Rebuild("crash");
     const TaskStatus before = i.task->Snapshot();
     const Result<StepResult> done = i.task->Step(w_.now_ms);
+    Note(Reach::read_while_a_put_is_under_way,
+         i.NextCall() != PartitionTask::kNever && i.task->Snapshot().records > before.records);
     const Status status = done.status();
     if (const TaskStatus after = i.task->Snapshot(); after.lost > before.lost)
       NoteGap(i, before, after);
@@ -389,6 +394,8 @@ class Run {
     if (due < w_.now_ms) throw Violation("due in the past");
     const bool grows = w_.visible < w_.log.end;
     if (grows) due = std::min(due, w_.now_ms + w_.prng.Below(20));
+    // An answer of the store wakes the task.
+    due = std::min(due, std::max(w_.now_ms, Owner().NextCall()));
     int64_t lands = PartitionTask::kNever;
     for (const UnderWay& write : w_.under_way) lands = std::min(lands, write.ready_ms);
     if (lands <= due && w_.prng.OneIn(2)) {
@@ -399,7 +406,7 @@ class Run {
       throw Violation("it sleeps for ever although there is something to do");
     if (due != PartitionTask::kNever) w_.now_ms = due;
     if (grows) Grow();
-    w_.LandReady();
+    w_.LandReady(w_.now_ms);
   }
 
   bool StopsFor(Reach reason, const PipelineSpec& spec);
@@ -426,7 +433,8 @@ bool Run::StopsFor(Reach reason, const PipelineSpec& spec) {
   w_.under_way.clear();
   instances_.push_back(
       std::make_unique<Instance>(w_, std::make_shared<Process>(), spec, options_, kinds_));
-  for (int64_t left = 100; left > 0; --left) {
+  for (int64_t left = 300; left > 0; --left) {
+    w_.now_ms += w_.prng.Below(4);
     const Status status = Step(Owner());
     if (status.code() != StatusCode::kStop) continue;
     Note(reason);
@@ -444,14 +452,13 @@ void Run::Respill(const Checkpoint& checkpoint) {
   std::vector<SpilledRun> runs = checkpoint.runs;
   runs.push_back(DescribeRun(id, checkpoint.sealed, std::ssize(bytes)));
   bytes.pop_back();
-  w_.runs.clear();
-  if (w_.prng.OneIn(2)) w_.runs[id] = bytes;
+  for (const SpilledRun& run : runs) w_.ReplaceRun(run.id, std::nullopt);
+  if (w_.prng.OneIn(2)) w_.ReplaceRun(id, bytes);
   std::string written;
   WriteCheckpoint(
       checkpoint.head, runs, {}, [&](const ByteSink& out) { out(checkpoint.state); },
       [&](std::string_view piece) { written += piece; });
-  for (auto& [epoch, entry] : w_.store)
-    if (entry) entry = written;
+  w_.ReplaceNewestCheckpoint(written);
 }
 
 // Checks that what was received plus what was lost is what was sent.
@@ -522,7 +529,7 @@ void Run::MustStop() {
       StopsFor(Reach::stop_retention_passed_checkpoint, spec_);
       return;
     case 5:
-      w_.store.clear();
+      w_.WipeStore();
       sink.committed = w_.log.start;
       w_.retained = {w_.log.start.v + 1};
       StopsFor(Reach::stop_retention_passed_committed, spec_);
@@ -530,7 +537,7 @@ void Run::MustStop() {
     case 6:
       bytes[static_cast<size_t>(w_.prng.Below(std::ssize(bytes)))] ^=
           static_cast<char>(1 << w_.prng.Below(8));
-      w_.store.rbegin()->second = bytes;
+      w_.DamageNewestCheckpoint(bytes);
       StopsFor(Reach::stop_damaged_checkpoint, spec_);
       return;
     case 7:

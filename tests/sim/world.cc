@@ -1,9 +1,13 @@
 #include "world.h"
 
 #include <algorithm>
+#include <deque>
 
 #include "base/check.h"
 #include "base/mutant.h"
+#include "connectors/checkpoint_files/checkpoint_files.h"
+#include "connectors/checkpoint_files/entry_file.h"
+#include "connectors/storage/storage.h"
 #include "engine/checkpoint.h"
 #include "operators/decode.h"
 
@@ -298,20 +302,131 @@ class RemoteSink final : public SimSink {
 
 // ---- the checkpoint store ----------------------------------------------------------------------
 
-class SimStore final : public CheckpointStore {
- public:
-  explicit SimStore(Instance& instance) : i_(instance), w_(instance.w) {}
+const SourcePartition kPartition{"sim", 0};
 
-  Result<StoredCheckpoint> Latest(const SourcePartition&) override {
-    if (w_.FailRead() || Gone()) return Status::Retry("latest failed");
-    StoredCheckpoint stored;
-    if (Vanished()) return stored;
-    if (!w_.store.empty()) stored.newest = w_.store.rbegin()->first;
-    if (const std::string* newest = w_.NewestCheckpoint()) stored.checkpoint = *newest;
-    if (i_.task->Snapshot().running) return stored;
+bool IsEntry(std::string_view path) { return path.ends_with(".entry"); }
+bool IsRun(std::string_view path) { return path.ends_with(".run"); }
+bool IsBody(std::string_view path) { return path.ends_with(".body"); }
+Epoch EpochOf(std::string_view path) {
+  const std::string name(path.substr(path.rfind('/') + 1));
+  return {std::stoll(name.substr(0, 20))};
+}
+RunId RunOf(std::string_view path) {
+  const std::string name(path.substr(path.rfind('/') + 1));
+  return {{std::stoll(name.substr(0, 20))}, std::stoll(name.substr(21, 20))};
+}
+std::string FolderOf(std::string_view path) { return std::string(path.substr(0, path.rfind('/'))); }
+
+// The storage as one task's store sees it. Each of its writes may be refused, torn, lost on the way
+// or done without an answer, and the process may die before it.
+class SimStorage final : public Storage {
+ public:
+  SimStorage(World& world, Instance* instance) : w_(world), i_(instance) {}
+
+  Result<std::optional<std::string>> Read(std::string_view path, ByteRange range) override {
+    RETURN_IF_ERROR(Reachable());
+    const auto file = w_.files.find(path);
+    if (Vanished() || file == w_.files.end()) return std::optional<std::string>();
+    return std::optional(file->second.substr(static_cast<size_t>(range.first),
+                                             static_cast<size_t>(range.next - range.first)));
+  }
+  Result<PutOutcome> PutFiles(std::span<const NewFile> files, PutMode mode) override {
+    if (i_ != nullptr && i_->crashed) return Status::Rebuild("crash");
+    if (const Status away = Away(); !away.ok()) return away;
+    if (Vanished()) return PutOutcome::kWritten;  // the planted bug: it lies in the other folder
+    const std::string& path = files[0].path;
+    std::string bytes(static_cast<size_t>(files[0].content.size()), '\0');
+    CHECK(files[0].content.Read(0, bytes).ok());
+    const Status put = Do(WriteOf(path), Status::Rebuild,
+                          [&w = w_, path, bytes, if_absent = mode == PutMode::kIfAbsent,
+                           unread = unread_] { return w.PutFile(path, bytes, if_absent, unread); });
+    // While it waits for the answer that is lost, what others have under way lands.
+    if (put.code() == StatusCode::kRebuild) w_.LandReady(w_.now_ms + w_.prng.Below(40));
+    if (put.ok()) return PutOutcome::kWritten;
+    if (put.code() == StatusCode::kStop) return PutOutcome::kTaken;
+    if (put.code() == StatusCode::kRetry && w_.Fire(2)) {
+      Note(Reach::torn_put);
+      w_.files[fmt::format("{}/{}{}", FolderOf(path), kPutPrefix, ++w_.torn_puts)] =
+          bytes.substr(0, bytes.size() / 2);
+    }
+    return put;
+  }
+  Result<std::vector<FileInfo>> List(std::string_view directory) override {
+    RETURN_IF_ERROR(Reachable());
+    std::vector<FileInfo> found;
+    if (Vanished()) return found;
+    const std::string prefix = std::string(directory) + "/";
+    for (auto it = w_.files.lower_bound(prefix);
+         it != w_.files.end() && it->first.starts_with(prefix); ++it)
+      found.push_back({it->first, std::ssize(it->second)});
+    return found;
+  }
+  Result<std::optional<FileInfo>> Stat(std::string_view) override {
+    return Status::Stop("nobody asks for it");
+  }
+  Status Delete(std::string_view path) override {
+    if (i_ != nullptr && i_->crashed) return Status::Retry("crash");
+    RETURN_IF_ERROR(Away());
+    if (Vanished()) return Status::Ok();
+    const std::string name(path);
+    if (IsRun(path) && i_ != nullptr)
+      Note(Reach::run_of_an_older_owner_removed, !i_->runs_put.contains(RunOf(path)));
+    return Do(IsRun(path) ? Write::kRemoveRuns : Write::kRemoveOlder, Status::Retry,
+              [&w = w_, name] {
+                w.RemoveFile(name);
+                return Status::Ok();
+              });
+  }
+
+  // Whether the next entry is a claim.
+  void SetClaim(bool is_claim) { is_claim_ = is_claim; }
+  // What the operator of the next checkpoint had not read when it was written.
+  void SetUnread(Ranges unread) { unread_ = std::move(unread); }
+  // The task is gone, and its thread finishes the call that is under way.
+  void Orphan() { i_ = nullptr; }
+
+ private:
+  Write WriteOf(std::string_view path) const {
+    if (IsRun(path)) return Write::kRun;
+    if (IsBody(path) || !IsEntry(path)) return Write::kBody;
+    return is_claim_ ? Write::kClaim : Write::kPut;
+  }
+  Status Do(Write write, Instance::Unknown unknown, std::function<Status()> apply) {
+    if (i_ != nullptr) return i_->Do(write, unknown, std::move(apply));
+    Note(Reach::store_call_of_a_dead_task);
+    return apply();
+  }
+  Status Reachable() {
+    if (i_ != nullptr && i_->crashed) return Status::Retry("crash");
+    if (w_.FailRead()) return Status::Retry("reading failed");
+    return Away();
+  }
+  Status Away() {
+    if (w_.Vanished(w_.store_away_until_ms, Reach::store_away)) return Status::Retry("away");
+    // The store knows its folder, and says so.
+    if (Vanished() && !Mutated(Mutant::kAnyFolder)) return Status::Stop("another folder");
+    return Status::Ok();
+  }
+  bool Vanished() { return w_.Vanished(w_.store_vanished_until_ms, Reach::store_vanished); }
+
+  World& w_;
+  Instance* i_;
+  Ranges unread_;
+  bool is_claim_ = false;
+};
+
+// The real store, watched.
+class WatchedStore final : public CheckpointStore {
+ public:
+  WatchedStore(Instance& instance, CheckpointFiles& files, SimStorage& storage)
+      : i_(instance), w_(instance.w), files_(files), storage_(storage) {}
+
+  Result<StoredCheckpoint> Latest(const SourcePartition& partition) override {
+    Result<StoredCheckpoint> stored = files_.Latest(partition);
+    if (!stored.ok() || i_.task->Snapshot().running) return stored;
     // Records what this start will continue from.
-    i_.loaded = stored.checkpoint;
-    if (stored.checkpoint) {
+    i_.loaded = stored.value().checkpoint;
+    if (i_.loaded) {
       const auto newest = std::ranges::find_if(w_.store.rbegin(), w_.store.rend(),
                                                [](const auto& e) { return e.second.has_value(); });
       i_.SetUnread(w_.unread[newest->first]);
@@ -321,94 +436,101 @@ class SimStore final : public CheckpointStore {
     }
     return stored;
   }
-
-  Status PutIfAbsent(const SourcePartition&, Epoch epoch, const CheckpointWriter* writer) override {
-    if (Gone()) return Status::Retry("gone");
-    std::optional<std::string> entry;
-    if (writer != nullptr && !w_.Fire(w_.fault_one_in)) {  // the put may fail before it is written
-      entry.emplace();
-      (*writer)([&](std::string_view piece) { entry->append(piece); });
-    } else if (writer != nullptr) {
-      return Status::Retry("no space");
-    }
-    if (Vanished()) return Status::Ok();
-    const Write write = writer != nullptr ? Write::kPut : Write::kClaim;
-    return i_.Do(write, Status::Rebuild,
-                 [&w = w_, epoch, entry = std::move(entry), unread = i_.unread] {
-                   if (!w.store.try_emplace(epoch, entry).second) {
-                     Note(Reach::epoch_taken);
-                     return Status::Rebuild("the epoch is taken");
-                   }
-                   if (!entry) return Status::Ok();
-                   w.unread[epoch] = unread;
-                   const Offset next = ReadCheckpoint(*entry).value().head.next;
-                   if (epoch == w.store.rbegin()->first) w.restart = next;
-                   Trace("    checkpoint {} holds everything up to {}", epoch.v, next.v);
-                   for (const SinkState* sink : {&w.topic, &w.lake, &w.remote})
-                     Note(Reach::checkpoint_in_replay, next < sink->committed);
-                   Note(Reach::runs_at_checkpoint, !w.NamedRuns().empty());
-                   std::erase_if(w.store, [&](const auto& e) { return e.first < epoch; });
-                   return Status::Ok();
-                 });
+  Status PutIfAbsent(const SourcePartition& partition, Epoch epoch,
+                     const ByteSpool* checkpoint) override {
+    storage_.SetClaim(checkpoint == nullptr);
+    return files_.PutIfAbsent(partition, epoch, checkpoint);
   }
-
-  Status PutRun(const SourcePartition&, RunId id, std::string_view bytes) override {
+  Status PutRun(const SourcePartition& partition, RunId id, std::string_view bytes) override {
     Note(Reach::run_of_a_zombie, i_.is_zombie);
-    if (Gone()) return Status::Retry("gone");
-    if (Vanished()) return Status::Ok();
-    runs_put_.insert(id);
-    const Status put = i_.Do(Write::kRun, Status::Retry, [&w = w_, id, run = std::string(bytes)] {
-      Trace("    run {}-{} is put", id.owner.v, id.number);
-      return w.runs.try_emplace(id, run).second ? Status::Ok() : Status::Retry("taken");
-    });
+    i_.runs_put.insert(id);
+    const Status put = files_.PutRun(partition, id, bytes);
     Note(Reach::spill_refused, !put.ok());
     return put;
   }
-
-  Result<std::string> ReadRun(const SourcePartition&, RunId id) override {
-    if (w_.FailRead() || Gone()) return Status::Retry("read failed");
-    const auto run = w_.runs.find(id);
-    Note(run == w_.runs.end() ? Reach::zombie_misses_a_run : Reach::run_read);
-    if (run == w_.runs.end())
-      return Status::Stop(fmt::format("run {}-{} is missing", id.owner.v, id.number));
-    return run->second;
+  Result<std::string> ReadRun(const SourcePartition& partition, RunId id) override {
+    Result<std::string> run = files_.ReadRun(partition, id);
+    Note(Reach::run_read, run.ok());
+    Note(Reach::zombie_misses_a_run, run.status().code() == StatusCode::kStop);
+    return run;
   }
-
-  // The check and the removal are separate steps: what was found to be garbage may be removed much
-  // later.
-  Status RemoveRuns(const SourcePartition&, Epoch newest, std::span<const RunId> kept) override {
-    if (w_.FailRead() || Gone()) return Status::Retry("list failed");
-    const bool careless = Mutated(Mutant::kZombieRemovesRuns);
-    const Epoch there = w_.store.empty() ? Epoch{0} : w_.store.rbegin()->first;
-    if (!careless && there != newest) {
-      Note(Reach::zombie_may_not_remove_runs);
-      return Status::Rebuild("a newer owner has claimed");
-    }
-    std::vector<RunId> garbage;
-    for (const auto& [id, bytes] : w_.runs)
-      if ((careless || id.owner <= newest) && std::ranges::find(kept, id) == kept.end())
-        garbage.push_back(id);
-    for (const RunId& id : garbage)
-      Note(Reach::run_of_an_older_owner_removed, !runs_put_.contains(id));
-    if (garbage.empty()) return Status::Ok();
-    return i_.Do(Write::kRemoveRuns, Status::Retry, [&w = w_, garbage] {
-      for (const RunId& id : garbage) {
-        Note(Reach::run_removed);
-        w.RemoveRun(id);
-      }
-      return Status::Ok();
-    });
+  Status RemoveRuns(const SourcePartition& partition, Epoch newest,
+                    std::span<const RunId> kept) override {
+    const Status removed = files_.RemoveRuns(partition, newest, kept);
+    Note(Reach::zombie_may_not_remove_runs, removed.code() == StatusCode::kRebuild && !i_.crashed);
+    return removed;
   }
 
  private:
-  bool Vanished() { return w_.Vanished(w_.store_vanished_until_ms, Reach::store_vanished); }
-  // The store knows its folder, and waits until it is back.
-  bool Gone() { return Vanished() && !Mutated(Mutant::kAnyFolder); }
-
   Instance& i_;
   World& w_;
-  std::set<RunId> runs_put_;  // put by this task
+  CheckpointFiles& files_;
+  SimStorage& storage_;
 };
+
+}  // namespace
+
+// Makes the calls of one task's store when their time has come.
+class SimWorker final : public StoreWorker {
+ public:
+  explicit SimWorker(Instance& instance)
+      : StoreWorker(nullptr),
+        w_(instance.w),
+        i_(instance),
+        storage_(std::make_shared<SimStorage>(instance.w, &instance)),
+        files_(std::make_shared<CheckpointFiles>(storage_, "sim",
+                                                 fmt::format("owner-{}", ++instance.w.owners))),
+        watched_(instance, *files_, *storage_) {}
+  ~SimWorker() override {
+    if (calls_.empty()) return;
+    Note(Reach::store_call_abandoned);
+    if (i_.crashed || !w_.Fire(2)) return;
+    // The call is under way, on a thread that outlives the task.
+    storage_->Orphan();
+    storage_->SetUnread(calls_.front().unread);
+    w_.under_way.push_back({w_.now_ms + w_.prng.Below(200),
+                            [storage = storage_, files = files_, job = calls_.front().job] {
+                              job(*files);
+                              return Status::Ok();
+                            }});
+  }
+
+  void CallReady() {
+    while (!calls_.empty() && calls_.front().ready_ms <= w_.now_ms && !i_.crashed) {
+      const Call call = std::move(calls_.front());
+      calls_.pop_front();
+      storage_->SetUnread(call.unread);
+      call.job(watched_);
+    }
+  }
+  int64_t NextCall() const {
+    return calls_.empty() ? PartitionTask::kNever : calls_.front().ready_ms;
+  }
+
+ private:
+  struct Call {
+    int64_t ready_ms = 0;
+    Ranges unread;
+    Job job;
+  };
+  void Submit(Job job) override {
+    int64_t ready_ms = w_.now_ms;
+    if (w_.slow_store) ready_ms += w_.prng.Below(w_.Fire(10) ? 500 : 15);
+    if (!calls_.empty()) ready_ms = std::max(ready_ms, calls_.back().ready_ms);
+    calls_.push_back({ready_ms, i_.unread, std::move(job)});
+    CallReady();
+  }
+
+  World& w_;
+  Instance& i_;
+  // Shared with a call that is under way when the task is gone.
+  const std::shared_ptr<SimStorage> storage_;
+  const std::shared_ptr<CheckpointFiles> files_;
+  WatchedStore watched_;
+  std::deque<Call> calls_;
+};
+
+namespace {
 
 std::unique_ptr<Sink> MakeSink(Instance& instance, SinkKind kind) {
   World& w = instance.w;
@@ -474,16 +596,101 @@ void World::Audit(SinkState& sink, std::span<const Segment> segments, const Log&
   }
 }
 
-void World::RemoveRun(RunId id) {
-  Trace("    run {}-{} is removed", id.owner.v, id.number);
-  for (const SpilledRun& run : NamedRuns())
-    if (run.id == id) throw Violation("a run was removed that the newest checkpoint names");
-  runs.erase(id);
+Status World::PutFile(const std::string& path, const std::string& bytes, bool if_absent,
+                      const Ranges& unread_by_checkpoint) {
+  if (if_absent && files.contains(path)) {
+    Note(Reach::epoch_taken, IsEntry(path));
+    return Status::Stop("taken");
+  }
+  files[path] = bytes;
+  if (!IsEntry(path)) return Status::Ok();
+  const Epoch epoch = EpochOf(path);
+  const StoredEntry entry = DecodeEntry(bytes, path, kPartition, epoch).value();
+  if (!entry.body) {
+    store[epoch] = std::nullopt;
+    return Status::Ok();
+  }
+  const auto body = files.find(FolderOf(path) + "/" + entry.body->name);
+  // Nobody looks at an entry that lands behind the newest one, and its body may be removed by then.
+  const bool is_newest = store.empty() || epoch > store.rbegin()->first;
+  if (body == files.end() && is_newest) throw Violation("an entry names a body that is not there");
+  if (body == files.end()) return Status::Ok();
+  store[epoch] = body->second;
+  unread[epoch] = unread_by_checkpoint;
+  const Offset next = ReadCheckpoint(body->second).value().head.next;
+  if (epoch == store.rbegin()->first) restart = next;
+  Trace("    checkpoint {} holds everything up to {}", epoch.v, next.v);
+  for (const SinkState* sink : {&topic, &lake, &remote})
+    Note(Reach::checkpoint_in_replay, next < sink->committed);
+  const std::vector<SpilledRun> runs = NamedRuns();
+  Note(Reach::runs_at_checkpoint, !runs.empty());
+  for (const SpilledRun& run : runs)
+    if (!files.contains(CheckpointFiles::RunPath(kPartition, run.id)))
+      throw Violation("the newest checkpoint names a run that is not there");
+  return Status::Ok();
 }
 
-void World::LandReady() {
+void World::RemoveFile(const std::string& path) {
+  Trace("    {} is removed", path);
+  if (IsRun(path)) {
+    Note(Reach::run_removed);
+    for (const SpilledRun& run : NamedRuns())
+      if (run.id == RunOf(path))
+        throw Violation("a run was removed that the newest checkpoint names");
+  }
+  if (IsEntry(path)) store.erase(EpochOf(path));
+  if (IsBody(path)) {
+    Note(Reach::body_removed);
+    const auto newest = std::ranges::find_if(store.rbegin(), store.rend(),
+                                             [](const auto& e) { return e.second.has_value(); });
+    if (newest != store.rend() && NewestBody() == path)
+      throw Violation("the body of the newest checkpoint was removed");
+  }
+  files.erase(path);
+}
+
+std::string World::NewestBody() const {
+  std::string newest;
+  for (const auto& [path, bytes] : files) {
+    if (!IsEntry(path)) continue;
+    const StoredEntry entry = DecodeEntry(bytes, path, kPartition, EpochOf(path)).value();
+    if (entry.body) newest = FolderOf(path) + "/" + entry.body->name;
+  }
+  return newest;
+}
+
+void World::WipeStore() {
+  files.clear();
+  store.clear();
+}
+
+void World::ReplaceNewestCheckpoint(const std::string& bytes) {
+  const std::string path = NewestBody();
+  DamageNewestCheckpoint(bytes);
+  for (auto& [name, file] : files) {
+    if (!IsEntry(name)) continue;
+    StoredEntry entry = DecodeEntry(file, name, kPartition, EpochOf(name)).value();
+    if (!entry.body || !path.ends_with(entry.body->name)) continue;
+    Crc crc;
+    crc.Add(bytes);
+    entry.body->size = std::ssize(bytes);
+    entry.body->crc = crc.value();
+    file = EncodeEntry(kPartition, EpochOf(name), entry);
+    store[EpochOf(name)] = bytes;
+  }
+}
+
+void World::DamageNewestCheckpoint(const std::string& bytes) { files[NewestBody()] = bytes; }
+
+void World::ReplaceRun(RunId id, const std::optional<std::string>& bytes) {
+  const std::string path = CheckpointFiles::RunPath(kPartition, id);
+  files.erase(path);
+  if (bytes) files[path] = EncodeRunFile(kPartition, id, *bytes);
+}
+
+void World::LandReady(int64_t until_ms) {
   for (size_t i = 0; i < under_way.size();) {
-    if (under_way[i].ready_ms > now_ms) {
+    if (under_way[i].ready_ms > until_ms) {
       ++i;
       continue;
     }
@@ -533,12 +740,16 @@ Instance::Instance(World& world, std::shared_ptr<Process> its_process, const Pip
       kinds(std::move(sink_kinds)),
       options(task_options),
       read(&world.log, [](const Log*) {}) {
-  TaskPorts ports{.source = std::make_unique<SimSource>(*this),
-                  .store = std::make_unique<SimStore>(*this)};
+  TaskPorts ports{.source = std::make_unique<SimSource>(*this), .store = nullptr};
+  auto calls = std::make_unique<SimWorker>(*this);
+  worker = calls.get();
+  ports.store = std::move(calls);
   for (const SinkKind kind : kinds) ports.sinks.push_back(MakeSink(*this, kind));
-  task =
-      std::make_unique<PartitionTask>(SourcePartition{"sim", 0}, spec, options, std::move(ports));
+  task = std::make_unique<PartitionTask>(kPartition, spec, options, std::move(ports));
 }
+
+void Instance::CallStore() { worker->CallReady(); }
+int64_t Instance::NextCall() const { return worker->NextCall(); }
 
 Instance::~Instance() {
   const TaskStatus status = task->Snapshot();
@@ -609,7 +820,7 @@ Status Instance::Do(Write write, Unknown unknown, std::function<Status()> apply)
     return unknown("no answer");
   }
   const Status status = apply();
-  if (status.ok()) last = write;
+  if (status.ok() && write != Write::kBody && write != Write::kRemoveOlder) last = write;
   if (!status.ok() || !w.Fire(w.fault_one_in)) return status;
   Note(Reach::lost_answer);
   return unknown("answer lost");

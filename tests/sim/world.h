@@ -16,6 +16,7 @@
 
 #include "engine/partition_task.h"
 #include "engine/settings_store.h"
+#include "engine/store_worker.h"
 #include "reach.h"
 #include "reference.h"
 
@@ -64,8 +65,12 @@ struct World {
   Offset visible;   // the log's end as of now
   Offset restart;   // where the newest checkpoint, if any, continues
   SinkState topic{"topic"}, lake{"lake"}, remote{"remote"};
+  // The storage of the checkpoints: the real store's files. What its entries say, a claim or a
+  // checkpoint, is written down once more for the checks.
+  std::map<std::string, std::string, std::less<>> files;
   std::map<Epoch, std::optional<std::string>> store;
-  std::map<RunId, std::string> runs;
+  int64_t torn_puts = 0;
+  int64_t owners = 0;
   std::optional<std::string> settings;  // of the pipeline, beside the checkpoints
   // The ranges that a checkpoint's operator has never read, and the log as it must then be counted.
   std::map<Epoch, Ranges> unread;
@@ -73,6 +78,8 @@ struct World {
   std::set<Offset> gaps;                              // where gaps began
   std::vector<UnderWay> under_way;
   int64_t store_vanished_until_ms = 0;  // the same of the folder of checkpoints
+  int64_t store_away_until_ms = 0;      // its server does not answer
+  bool slow_store = false;              // it answers later
   bool faulty = true;
   int64_t crash_one_in = 0, fault_one_in = 0, owner_one_in = 0;
 
@@ -85,12 +92,21 @@ struct World {
   // `missed` is what the sink was to record as lost because it was switched off.
   void Audit(SinkState& sink, std::span<const Segment> segments, const Log& read, Gap missed);
   std::shared_ptr<const Log> LogWithout(const Ranges& lost);
-  // Applies the writes under way that are ready.
-  void LandReady();
+  // Applies the writes under way that are ready by then.
+  void LandReady(int64_t until_ms);
   const std::string* NewestCheckpoint() const;
   std::vector<SpilledRun> NamedRuns() const;  // the runs that it names
-  // Removes a run, which the newest checkpoint must not name.
-  void RemoveRun(RunId id);
+  // A file of the storage, for good; kStop: the name is taken. An entry's body must be there.
+  Status PutFile(const std::string& path, const std::string& bytes, bool if_absent,
+                 const Ranges& unread_by_checkpoint);
+  // The newest checkpoint must not need it.
+  void RemoveFile(const std::string& path);
+  std::string NewestBody() const;  // the path of the newest checkpoint's bytes; empty: none
+  // As a person or a broken disk would.
+  void WipeStore();
+  void ReplaceNewestCheckpoint(const std::string& bytes);
+  void DamageNewestCheckpoint(const std::string& bytes);
+  void ReplaceRun(RunId id, const std::optional<std::string>& bytes);
   // Notes that a task has read a sink's committed offset.
   void NoteStart(SinkKind kind, Offset committed);
 };
@@ -116,6 +132,8 @@ class WorldSettings final : public SettingsStore {
   World& w_;
 };
 
+class SimWorker;
+
 // A process. What it keeps in memory outlives a rebuilt task, but not a crash.
 struct Process {
   SinkState live{"live"};
@@ -133,18 +151,23 @@ struct Instance {
   std::vector<SinkKind> kinds;
   const TaskOptions options;
   std::optional<std::string> loaded;  // the checkpoint from which it continues
+  std::set<RunId> runs_put;           // by this task
   std::map<SinkKind, Gap> missed;     // what each sink must record as lost: it was switched off
   // Where a follower of the list may still be cut: every boundary that it was given, except those
   // that the list no longer had later.
   std::set<Offset> followed;
   Ranges unread;                    // the ranges of the log that its operator has not seen
   std::shared_ptr<const Log> read;  // so its segments must equal this log
+  SimWorker* worker = nullptr;      // the task's
   std::unique_ptr<PartitionTask> task;
 
   Instance(World& world, std::shared_ptr<Process> process, const PipelineSpec& spec,
            const TaskOptions& options, std::vector<SinkKind> kinds);
   ~Instance();
 
+  // Makes the calls of the store that are due; when the next one is, or kNever.
+  void CallStore();
+  int64_t NextCall() const;
   // Finds out what a sink that stands at `committed` has missed.
   void ExpectMissed(SinkKind kind, Offset committed);
 

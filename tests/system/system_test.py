@@ -44,6 +44,7 @@ import test_gap
 import test_lake
 import test_lake_away
 import test_hdfs
+import test_hdfs_checkpoints
 import test_kafka
 import test_kafka_golden
 import test_kafka_handover
@@ -60,7 +61,7 @@ from server import PATIENCE, Failure, Test
 
 MODULES = (test_commands, test_deploy, test_readme, test_api, test_ask, test_operation, test_repair, test_switches, test_operator, test_hostile, test_input,
            test_stream, test_doctor,
-           test_durability, test_gap, test_lake, test_lake_away, test_hdfs, test_kafka, test_kafka_golden, test_kafka_handover, test_kafka_rekey, test_kafka_tools,
+           test_durability, test_gap, test_lake, test_lake_away, test_hdfs, test_hdfs_checkpoints, test_kafka, test_kafka_golden, test_kafka_handover, test_kafka_rekey, test_kafka_tools,
            test_kafka_steps, test_kafka_locations, test_kafka_topics,
            test_kafka_security, test_chaos)
 LIMIT_S = 1_600  # of any test; ctest's own comes later (tools/suites.py)

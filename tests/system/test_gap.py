@@ -59,7 +59,7 @@ def kafka_gap(t: Test) -> None:
         *({"name": name, "partitions": 1} for name in ("monitoring", "alerts"))])
     lake, direct = t.folder / "lake", t.folder / "lake-direct"
     counters = [process(t, cluster, "count", n, *QUICK,
-                        "--engine.checkpoint_dir", t.folder / "checkpoints",
+                        "--engine.checkpoint_uri", t.folder / "checkpoints",
                         "--engine.checkpoint_interval", "200ms", "--engine.on_gap", "count",
                         "--lake.dir", direct, "--lake.roll_interval", "200ms") for n in (1, 2)]
     steps = [process(t, cluster, "join", 1), process(t, cluster, "transform", 1),

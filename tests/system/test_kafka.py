@@ -510,7 +510,7 @@ def kafka_count(t: Test) -> None:
     draw = random.Random(8)
     cluster = shared_kafka(t)
     cluster.create_topics(8)
-    counters = [t.server(*cluster.options(), "--engine.checkpoint_dir", t.folder / "checkpoints",
+    counters = [t.server(*cluster.options(), "--engine.checkpoint_uri", t.folder / "checkpoints",
                          "--engine.checkpoint_interval", "500ms",
                          "--kafka.session_timeout", "6s", "--engine.threads", "2",
                          "--lake.dir", t.folder / "lake", "--lake.roll_interval", "1s",

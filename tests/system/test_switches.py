@@ -133,7 +133,7 @@ def checkpoints_vanish(t: Test) -> None:
         for _ in range(5):
             deliver(server, traffic, 100)
             server.wait_ledger(counted=traffic.oracle.distinct)
-        server.wait_reason(20, "cannot put a checkpoint", "is not the directory that was opened")
+        server.wait_reason(20, "cannot put a checkpoint", "is not the folder that was opened")
         expect_equal(checkpoint(), before, "checkpoints meanwhile")
         if mount_point:
             expect_equal(list(folder.iterdir()), [], "what lies in the empty mount point")

@@ -1,39 +1,35 @@
-// Layout: '<dir>/<source>/<partition>/<epoch>.entry', with the epoch in 20 digits. Claims and
-// checkpoints share these names, so that they collide. Beside them, a spilled run is
-// '<owner>-<number>.run', both numbers in 20 digits. In <source>, everything but letters, digits,
-// '-', '_' and '.' is written as %XX, and so is a leading '.'. Names that begin with ".put-" are
-// puts under way. '<dir>/pipeline.settings' has the settings, a file that people can read.
+// Layout: '<source>/<partition>/<epoch>.entry', with the epoch in 20 digits. Claims and checkpoints
+// share these names, so that they collide. Beside them, a checkpoint's bytes are
+// '<epoch>-<owner>-<number>.body', and a spilled run is '<owner's claim>-<number>.run', both in 20
+// digits. In <source>, everything but letters, digits, '-', '_' and '.' is written as %XX, and so
+// is a leading '.'. Names that begin with ".put-" are puts under way. 'pipeline.settings' has the
+// settings, a file that people can read.
 #include "connectors/checkpoint_files/checkpoint_files.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
-#include <optional>
-#include <string_view>
-#include <system_error>
-#include <type_traits>
+#include <functional>
+#include <random>
+#include <utility>
 
 #include "base/check.h"
-#include "base/files.h"
-#include "connectors/checkpoint_files/entry_file.h"
+#include "base/mutant.h"
 
 namespace sightline {
 namespace {
 
-namespace fs = std::filesystem;
-
 constexpr std::string_view kExtension = ".entry";
 constexpr std::string_view kRunExtension = ".run";
-constexpr std::string_view kPutPrefix = ".put-";
+constexpr std::string_view kBodyExtension = ".body";
 constexpr std::string_view kSettings = "pipeline.settings";
 constexpr size_t kDigits = 20;
 constexpr int kLookAgain = 10;
+constexpr int64_t kPieceBytes = 256 << 10;
 
 std::string Escaped(std::string_view source) {
+  if (source.empty()) return "%";
   std::string name;
   for (const char c : source) {
     const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
@@ -44,6 +40,7 @@ std::string Escaped(std::string_view source) {
 }
 
 std::string Unescaped(std::string_view name) {
+  if (name == "%") return "";
   std::string source;
   for (size_t i = 0; i < name.size(); ++i) {
     unsigned value = 0;
@@ -59,6 +56,10 @@ std::string Unescaped(std::string_view name) {
   return source;
 }
 
+std::string FolderOf(const SourcePartition& partition) {
+  return fmt::format("{}/{}", Escaped(partition.source), partition.partition);
+}
+
 std::optional<int32_t> PartitionOf(std::string_view name) {
   int32_t number = 0;
   const char* const end = name.data() + name.size();
@@ -66,10 +67,8 @@ std::optional<int32_t> PartitionOf(std::string_view name) {
   return error == std::errc() && stopped == end ? std::optional(number) : std::nullopt;
 }
 
-std::string EntryName(Epoch epoch) { return fmt::format("{:0{}}{}", epoch.v, kDigits, kExtension); }
-
-std::string RunName(RunId id) {
-  return fmt::format("{:0{}}-{:0{}}{}", id.owner.v, kDigits, id.number, kDigits, kRunExtension);
+std::string EntryPath(const SourcePartition& partition, Epoch epoch) {
+  return fmt::format("{}/{:0{}}{}", FolderOf(partition), epoch.v, kDigits, kExtension);
 }
 
 // Parses kDigits digits; 0 if they are not a number above 0.
@@ -95,42 +94,15 @@ std::optional<RunId> RunOf(std::string_view name) {
   return id.owner.v > 0 && id.number > 0 ? std::optional(id) : std::nullopt;
 }
 
-// What `parse` returns for the names in a partition's directory, the greatest first. A directory
-// that does not exist is empty.
-template <typename Parse>
-auto List(const fs::path& dir, Parse parse)
-    -> Result<std::vector<typename std::invoke_result_t<Parse, std::string_view>::value_type>> {
-  std::vector<typename std::invoke_result_t<Parse, std::string_view>::value_type> found;
-  std::error_code error;
-  fs::directory_iterator it(dir, error);
-  for (; !error && it != fs::directory_iterator(); it.increment(error))
-    if (const auto parsed = parse(it->path().filename().native())) found.push_back(*parsed);
-  if (error && error != std::errc::no_such_file_or_directory)
-    return SystemError(error.value(), "list", dir);
-  std::sort(found.rbegin(), found.rend());
-  return found;
-}
-Result<std::vector<Epoch>> ListEntries(const fs::path& dir) { return List(dir, EpochOf); }
-
-// Creates the directory and its parents. Each is durable before anything is put into it.
-Status MakeDirectory(const fs::path& dir) {
-  std::error_code error;
-  if (dir.empty() || fs::is_directory(dir, error)) return Status::Ok();
-  RETURN_IF_ERROR(MakeDirectory(dir.parent_path()));
-  fs::create_directory(dir, error);
-  if (error) return SystemError(error.value(), "make the directory", dir);
-  return SyncDirectory(dir.has_parent_path() ? dir.parent_path() : fs::path("."));
+// The epoch for which a body was put; {0} if the name is none of a body.
+Epoch EpochOfBody(std::string_view name) {
+  if (name.size() <= kDigits || name[kDigits] != '-' || !name.ends_with(kBodyExtension)) return {0};
+  return {NumberOf(name.substr(0, kDigits))};
 }
 
-// Removes the files that interrupted puts have left. If somebody is still writing one, it is an
-// older owner: its link(2) fails then, and it has to begin again.
-void RemoveInterruptedPuts(const fs::path& dir) {
-  std::error_code error;
-  std::vector<fs::path> found;
-  fs::directory_iterator it(dir, error);
-  for (; !error && it != fs::directory_iterator(); it.increment(error))
-    if (it->path().filename().native().starts_with(kPutPrefix)) found.push_back(it->path());
-  for (const fs::path& path : found) fs::remove(path, error);
+// What a storage refuses may be corrected while everything else goes on: nobody stops for it.
+Status Waits(const Status& status) {
+  return status.code() == StatusCode::kStop ? Status::Retry(status.message()) : status;
 }
 
 Status Taken(const SourcePartition& partition, Epoch epoch) {
@@ -139,40 +111,74 @@ Status Taken(const SourcePartition& partition, Epoch epoch) {
                   epoch.v, partition.source, partition.partition));
 }
 
+Content ContentOf(const ByteSpool& spool) {
+  return spool.fd() < 0 ? Content(spool.in_memory()) : Content::OfFile(spool.fd(), spool.size());
+}
+
+Result<uint32_t> CrcOf(const Content& content) {
+  Crc crc;
+  std::vector<char> piece(static_cast<size_t>(std::min(content.size(), kPieceBytes)));
+  for (int64_t offset = 0; offset < content.size();) {
+    const Result<size_t> got = content.Read(offset, piece);
+    if (!got.ok()) return got.status();
+    crc.Add({piece.data(), got.value()});
+    offset += static_cast<int64_t>(got.value());
+  }
+  return crc.value();
+}
+
 }  // namespace
 
-fs::path CheckpointFiles::DirectoryOf(const SourcePartition& partition) const {
-  return dir_ / Escaped(partition.source) / std::to_string(partition.partition);
+std::string CheckpointFiles::NewOwner() {
+  std::random_device random;
+  return fmt::format("{:08x}{:08x}{:08x}{:08x}", random(), random(), random(), random());
+}
+
+std::string CheckpointFiles::RunPath(const SourcePartition& partition, RunId id) {
+  return fmt::format("{}/{:0{}}-{:0{}}{}", FolderOf(partition), id.owner.v, kDigits, id.number,
+                     kDigits, kRunExtension);
+}
+
+// ---- reading -----------------------------------------------------------------------------------
+
+Result<CheckpointFiles::Listing> CheckpointFiles::List(const SourcePartition& partition) {
+  const Result<std::vector<FileInfo>> files = storage_->List(FolderOf(partition));
+  if (!files.ok()) return Waits(files.status());
+  Listing listing;
+  for (const FileInfo& file : files.value()) {
+    const std::string_view name = std::string_view(file.path).substr(file.path.rfind('/') + 1);
+    if (const auto epoch = EpochOf(name)) listing.entries.push_back(*epoch);
+    if (const auto run = RunOf(name)) listing.runs.push_back(*run);
+    if (EpochOfBody(name).v > 0) listing.bodies.emplace_back(name);
+    if (name.starts_with(Storage::kPutPrefix)) listing.left.push_back(file.path);
+  }
+  std::ranges::sort(listing.entries, std::greater());
+  return listing;
 }
 
 Result<StoredCheckpoint> CheckpointFiles::Latest(const SourcePartition& partition) {
-  RETURN_IF_ERROR(CheckHeld());
-  if (std::find(swept_.begin(), swept_.end(), partition) == swept_.end()) {
-    RemoveInterruptedPuts(DirectoryOf(partition));
+  if (std::ranges::find(swept_, partition) == swept_.end()) {
+    // If somebody is still writing one, it is an older owner: it has to begin again.
+    const Result<Listing> listing = List(partition);
+    if (!listing.ok()) return listing.status();
+    for (const std::string& left : listing.value().left)
+      if (const Status deleted = storage_->Delete(left); !deleted.ok()) return Waits(deleted);
     swept_.push_back(partition);
   }
-  Result<StoredCheckpoint> latest = ReadLatest(partition);
-  // Once more: the directory may have gone while it was read.
-  RETURN_IF_ERROR(CheckHeld());
-  return latest;
+  return ReadLatest(partition);
 }
 
-Result<StoredCheckpoint> CheckpointFiles::ReadLatest(const SourcePartition& partition) const {
-  const fs::path dir = DirectoryOf(partition);
-  const Result<std::vector<Epoch>> entries = ListEntries(dir);
-  if (!entries.ok()) return entries.status();
+Result<StoredCheckpoint> CheckpointFiles::ReadLatest(const SourcePartition& partition) {
+  const Result<Listing> listing = List(partition);
+  if (!listing.ok()) return listing.status();
   StoredCheckpoint stored;
-  if (entries.value().empty()) return stored;
-  stored.newest = entries.value().front();
-  for (const Epoch epoch : entries.value()) {
-    const EntryHeader expected{.epoch = epoch, .partition = partition};
-    const fs::path path = dir / EntryName(epoch);
-    const Result<EntryKind> kind = ReadEntryKind(path, expected);
-    // kRetry if the entry was just removed: somebody has put a newer one, which the next call
-    // finds.
-    if (!kind.ok()) return kind.status();
-    if (kind.value() == EntryKind::kClaim) continue;
-    Result<std::string> checkpoint = ReadCheckpoint(path, expected);
+  if (listing.value().entries.empty()) return stored;
+  stored.newest = listing.value().entries.front();
+  for (const Epoch epoch : listing.value().entries) {
+    const Result<StoredEntry> entry = ReadEntry(partition, epoch);
+    if (!entry.ok()) return entry.status();
+    if (entry.value().kind == EntryKind::kClaim) continue;
+    Result<std::string> checkpoint = ReadCheckpoint(partition, stored.newest, epoch, entry.value());
     if (!checkpoint.ok()) return checkpoint.status();
     stored.checkpoint = std::move(checkpoint).value();
     break;
@@ -180,101 +186,203 @@ Result<StoredCheckpoint> CheckpointFiles::ReadLatest(const SourcePartition& part
   return stored;
 }
 
-Status CheckpointFiles::PutIfAbsent(const SourcePartition& partition, Epoch epoch,
-                                    const CheckpointWriter* writer) {
-  RETURN_IF_ERROR(CheckHeld());
-  const Status put = Put(partition, epoch, writer);
-  // If the directory went meanwhile, nobody knows where the entry lies, or whether the epoch was
-  // taken. It is put again when the directory is back: if it lies there already, it is taken then.
-  RETURN_IF_ERROR(CheckHeld());
-  return put;
+// kRetry if the entry was just removed: somebody has put a newer one, which the next call finds.
+Result<StoredEntry> CheckpointFiles::ReadEntry(const SourcePartition& partition, Epoch epoch) {
+  const std::string path = EntryPath(partition, epoch);
+  const Result<std::optional<std::string>> head = storage_->Read(path, {0, kEntrySizeMax});
+  if (!head.ok()) return Waits(head.status());
+  if (!head.value()) return Status::Retry(fmt::format("'{}' was just removed", Where(path)));
+  return DecodeEntry(*head.value(), Where(path), partition, epoch);
 }
 
-Status CheckpointFiles::Put(const SourcePartition& partition, Epoch epoch,
-                            const CheckpointWriter* writer) {
-  CHECK(epoch.v > 0);
-  const fs::path dir = DirectoryOf(partition);
-  RETURN_IF_ERROR(MakeDirectory(dir));
-  Result<std::vector<Epoch>> entries = ListEntries(dir);
-  if (!entries.ok()) return entries.status();
-  // An epoch below the newest may be free only because its entry was removed.
-  if (!entries.value().empty() && entries.value().front() >= epoch) return Taken(partition, epoch);
-
-  const TemporaryFile put(dir, kPutPrefix);
-  const EntryKind kind = writer != nullptr ? EntryKind::kCheckpoint : EntryKind::kClaim;
-  RETURN_IF_ERROR(
-      WriteEntry(put.path(), {.kind = kind, .epoch = epoch, .partition = partition}, writer));
-  const fs::path path = dir / EntryName(epoch);
-  if (link(put.path().c_str(), path.c_str()) != 0) {
-    if (errno == EEXIST) return Taken(partition, epoch);
-    if (errno == ENOENT)
-      return Status::Rebuild(fmt::format(
-          "'{}' was removed: a newer task has begun with its partition", put.path().native()));
-    return SystemError(errno, "link", path);
+// The bytes of the checkpoint of an entry. `newest` is the newest entry that was found.
+Result<std::string> CheckpointFiles::ReadCheckpoint(const SourcePartition& partition, Epoch newest,
+                                                    Epoch epoch, const StoredEntry& entry) {
+  const bool is_beside = entry.body.has_value();
+  const std::string path =
+      is_beside ? FolderOf(partition) + "/" + entry.body->name : EntryPath(partition, epoch);
+  Result<std::optional<std::string>> read = storage_->ReadWhole(path);
+  if (!read.ok()) return Waits(read.status());
+  if (read.value() && is_beside) {
+    RETURN_IF_ERROR(CheckBody(*read.value(), *entry.body, Where(path)));
+    return *std::move(read).value();
   }
-  if (const Status synced = SyncDirectory(dir); !synced.ok())
-    return Status::Rebuild("it is unknown whether the entry is durable: " + synced.message());
-  // List again. Between the first listing and the link, somebody may have put this epoch and a
-  // newer checkpoint, and removed this epoch. Our file then lies behind that checkpoint, where
-  // nobody looks.
-  entries = ListEntries(dir);
-  if (!entries.ok()) return Status::Rebuild(entries.status().message());
-  if (entries.value().empty() || entries.value().front() != epoch) return Taken(partition, epoch);
-  // Only what lies behind a checkpoint is removed, claims included. Without the claim of a newer
-  // owner, an older one could still put its checkpoint under that epoch, and it would be believed.
-  if (kind == EntryKind::kCheckpoint)
-    for (const Epoch older : entries.value())
-      if (older < epoch) unlink((dir / EntryName(older)).c_str());
+  if (read.value())
+    return DecodeCheckpointInside(*std::move(read).value(), Where(path), partition, epoch);
+  // An entry is removed before its body. So a newer one is there, unless the body is lost.
+  const Result<Listing> now = List(partition);
+  if (!now.ok()) return now.status();
+  if (now.value().entries.empty() || now.value().entries.front() != newest || !is_beside)
+    return Status::Retry(fmt::format("'{}' was just removed", Where(path)));
+  return DamagedFile(Where(path), "it is missing, and an entry names it");
+}
+
+// ---- putting -----------------------------------------------------------------------------------
+
+Status CheckpointFiles::PutIfAbsent(const SourcePartition& partition, Epoch epoch,
+                                    const ByteSpool* checkpoint) {
+  CHECK(epoch.v > 0);
+  Result<Listing> listing = List(partition);
+  if (!listing.ok()) return listing.status();
+  // An epoch below the newest may be free only because its entry was removed.
+  if (!listing.value().entries.empty() && listing.value().entries.front() >= epoch)
+    return Taken(partition, epoch);
+
+  StoredEntry entry{.owner = owner_};
+  if (checkpoint != nullptr) {
+    const Result<BodyName> body = PutBody(partition, epoch, *checkpoint);
+    if (!body.ok()) return body.status();
+    entry.kind = EntryKind::kCheckpoint;
+    entry.body = body.value();
+  }
+  RETURN_IF_ERROR(PutEntry(partition, epoch, entry));
+  // List again. Between the first listing and the put, somebody may have put this epoch and a newer
+  // checkpoint, and removed this epoch. Our entry then lies behind that checkpoint, where nobody
+  // looks.
+  listing = List(partition);
+  if (!listing.ok()) return Status::Rebuild(listing.status().message());
+  if (listing.value().entries.empty() || listing.value().entries.front() != epoch)
+    return Taken(partition, epoch);
+  // What cannot be removed now is removed later.
+  if (entry.body) (void)RemoveOlder(partition, listing.value(), entry.body->name);
   return Status::Ok();
 }
 
+// The name is used once, also by this instance: a put whose answer was lost may land later.
+Result<BodyName> CheckpointFiles::PutBody(const SourcePartition& partition, Epoch epoch,
+                                          const ByteSpool& checkpoint) {
+  const Content content = ContentOf(checkpoint);
+  const Result<uint32_t> crc = CrcOf(content);
+  if (!crc.ok()) return crc.status();
+  BodyName body{.name = fmt::format("{:0{}}-{}-{}{}", epoch.v, kDigits, owner_, ++bodies_put_,
+                                    kBodyExtension),
+                .size = content.size(),
+                .crc = crc.value()};
+  const Result<PutOutcome> put =
+      storage_->Put(FolderOf(partition) + "/" + body.name, content, PutMode::kReplace);
+  if (!put.ok() && !Mutated(Mutant::kEntryBeforeBody)) return Status::Retry(put.status().message());
+  return body;
+}
+
+Status CheckpointFiles::PutEntry(const SourcePartition& partition, Epoch epoch,
+                                 const StoredEntry& entry) {
+  const std::string bytes = EncodeEntry(partition, epoch, entry);
+  const Result<PutOutcome> put =
+      storage_->Put(EntryPath(partition, epoch), bytes, PutMode::kIfAbsent);
+  if (put.ok() && put.value() == PutOutcome::kWritten) return Status::Ok();
+  if (put.ok()) return Taken(partition, epoch);
+  if (put.status().code() != StatusCode::kRebuild) return Waits(put.status());
+  const Status confirmed = ConfirmEntry(partition, epoch, entry);
+  return confirmed.ok() ? confirmed : Status::Rebuild(confirmed.message());
+}
+
+// After a put whose outcome is unknown. What lies there is ours only if it has our id: two owners
+// may have tried to put the same.
+Status CheckpointFiles::ConfirmEntry(const SourcePartition& partition, Epoch epoch,
+                                     const StoredEntry& entry) {
+  const Result<StoredEntry> found = ReadEntry(partition, epoch);
+  if (!found.ok()) return found.status();
+  const bool is_ours = found.value().owner == owner_ && found.value().body == entry.body;
+  if (!is_ours && !Mutated(Mutant::kAnyOwner)) return Taken(partition, epoch);
+  return storage_->Confirm(EntryPath(partition, epoch));
+}
+
+Status CheckpointFiles::PutRun(const SourcePartition& partition, RunId id, std::string_view bytes) {
+  CHECK(id.owner.v > 0 && id.number > 0);
+  const std::string path = RunPath(partition, id);
+  const Result<PutOutcome> put =
+      storage_->Put(path, EncodeRunFile(partition, id, bytes), PutMode::kIfAbsent);
+  if (!put.ok()) return Status::Retry(put.status().message());
+  if (put.value() == PutOutcome::kTaken)
+    return Status::Retry(fmt::format("the spilled run '{}' exists already", Where(path)));
+  return Status::Ok();
+}
+
+Result<std::string> CheckpointFiles::ReadRun(const SourcePartition& partition, RunId id) {
+  const std::string path = RunPath(partition, id);
+  Result<std::optional<std::string>> read = storage_->ReadWhole(path);
+  if (!read.ok()) return Waits(read.status());
+  if (!read.value()) return DamagedFile(Where(path), "it is missing, and a checkpoint names it");
+  return DecodeRunFile(*std::move(read).value(), Where(path), partition, id);
+}
+
+// ---- removing ----------------------------------------------------------------------------------
+
+// Only what lies behind a checkpoint is removed, claims included. Without the claim of a newer
+// owner, an older one could still put its checkpoint under that epoch, and it would be believed.
+Status CheckpointFiles::RemoveOlder(const SourcePartition& partition, const Listing& listing,
+                                    const std::string& body) {
+  const Epoch newest = listing.entries.front();
+  for (const Epoch older : listing.entries)
+    if (older < newest) RETURN_IF_ERROR(storage_->Delete(EntryPath(partition, older)));
+  return RemoveBodies(partition, listing, newest, body);
+}
+
+// Removes the bodies that were put for epochs up to `newest`, except the one that the newest
+// checkpoint up to there names. These epochs are taken, so no entry will name any of the others.
+Status CheckpointFiles::RemoveBodies(const SourcePartition& partition, const Listing& listing,
+                                     Epoch newest, const std::string& named) {
+  for (const std::string& body : listing.bodies)
+    if (EpochOfBody(body) <= newest && body != named)
+      RETURN_IF_ERROR(storage_->Delete(FolderOf(partition) + "/" + body));
+  return Status::Ok();
+}
+
+Status CheckpointFiles::RemoveRuns(const SourcePartition& partition, Epoch newest,
+                                   std::span<const RunId> kept) {
+  // What is put by a newer owner, who claims behind this listing, is not in it.
+  const Result<Listing> listing = List(partition);
+  if (!listing.ok()) return listing.status();
+  const std::vector<Epoch>& entries = listing.value().entries;
+  const bool careless = Mutated(Mutant::kZombieRemovesRuns);
+  if (!careless && (entries.empty() || entries.front() != newest))
+    return Status::Rebuild(fmt::format(
+        "checkpoint epoch {} of '{}' partition {} is not the newest: a newer task owns it",
+        newest.v, partition.source, partition.partition));
+  for (const RunId& id : listing.value().runs)
+    if ((careless || id.owner <= newest) && std::ranges::find(kept, id) == kept.end())
+      if (const Status deleted = storage_->Delete(RunPath(partition, id)); !deleted.ok())
+        return Waits(deleted);
+  if (listing.value().bodies.empty()) return Status::Ok();
+  std::string named;
+  for (const Epoch epoch : entries) {
+    const Result<StoredEntry> entry = ReadEntry(partition, epoch);
+    if (!entry.ok()) return Waits(entry.status());
+    if (entry.value().kind == EntryKind::kClaim) continue;
+    if (entry.value().body) named = entry.value().body->name;
+    break;
+  }
+  return Waits(RemoveBodies(partition, listing.value(), newest, named));
+}
+
+// ---- the settings ------------------------------------------------------------------------------
+
 Result<std::optional<std::string>> CheckpointFiles::Settings() {
-  const fs::path path = dir_ / kSettings;
-  const File file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file.ok() && errno == ENOENT) return std::optional<std::string>();
-  if (!file.ok()) return SystemError(errno, "read", path);
-  std::string text;
-  char piece[4096];
-  ssize_t got = 0;
-  while ((got = read(file.fd(), piece, sizeof piece)) > 0) text.append(piece, got);
-  if (got < 0) return SystemError(errno, "read", path);
-  return std::optional(std::move(text));
+  return storage_->ReadWhole(kSettings);
 }
 
 Status CheckpointFiles::PutSettingsIfAbsent(std::string_view text) {
-  RETURN_IF_ERROR(MakeDirectory(dir_));
-  const TemporaryFile put(dir_, kPutPrefix);
-  {
-    const File file(open(put.path().c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
-    if (!file.ok()) return SystemError(errno, "create", put.path());
-    while (!text.empty()) {
-      const ssize_t wrote = write(file.fd(), text.data(), text.size());
-      if (wrote < 0 && errno == EINTR) continue;
-      if (wrote < 0) return SystemError(errno, "write", put.path());
-      text.remove_prefix(static_cast<size_t>(wrote));
-    }
-    if (fsync(file.fd()) != 0) return SystemError(errno, "sync", put.path());
-  }
-  const fs::path path = dir_ / kSettings;
-  if (link(put.path().c_str(), path.c_str()) != 0 && errno != EEXIST)
-    return SystemError(errno, "link", path);
-  return SyncDirectory(dir_);
+  // A lost answer does no harm: Settings() tells what is there.
+  const Result<PutOutcome> put = storage_->Put(kSettings, text, PutMode::kIfAbsent);
+  return put.status().code() == StatusCode::kRebuild ? storage_->Confirm(kSettings) : put.status();
 }
 
 Result<std::vector<SourcePartition>> CheckpointFiles::Partitions() {
+  const Result<std::vector<FileInfo>> files = storage_->List("");
+  if (!files.ok()) return files.status();
   std::vector<SourcePartition> found;
-  const auto any = [](std::string_view name) { return std::optional(std::string(name)); };
-  const auto sources = List(dir_, any);
-  if (!sources.ok()) return sources.status();
-  for (const std::string& source : sources.value()) {
-    std::error_code error;
-    if (source.starts_with('.') || !fs::is_directory(dir_ / source, error)) continue;
-    const auto partitions = List(dir_ / source, PartitionOf);
-    if (!partitions.ok()) return partitions.status();
-    for (const int32_t partition : partitions.value())
-      found.push_back({Unescaped(source), partition});
+  for (const FileInfo& file : files.value()) {
+    const std::string_view path = file.path;
+    const size_t source = path.find('/');
+    if (source == std::string_view::npos || !EpochOf(path.substr(path.rfind('/') + 1))) continue;
+    const size_t partition = path.find('/', source + 1);
+    if (partition == std::string_view::npos) continue;
+    if (const auto number = PartitionOf(path.substr(source + 1, partition - source - 1)))
+      found.push_back({Unescaped(path.substr(0, source)), *number});
   }
   std::ranges::sort(found);
+  const auto repeated = std::ranges::unique(found);
+  found.erase(repeated.begin(), repeated.end());
   return found;
 }
 
@@ -286,67 +394,6 @@ Result<std::optional<std::string>> CheckpointFiles::NewestCheckpoint(
     stored = ReadLatest(partition);
   if (!stored.ok()) return stored.status();
   return std::move(stored).value().checkpoint;
-}
-
-fs::path CheckpointFiles::RunPath(const SourcePartition& partition, RunId id) const {
-  return DirectoryOf(partition) / RunName(id);
-}
-
-Status CheckpointFiles::PutRun(const SourcePartition& partition, RunId id, std::string_view bytes) {
-  RETURN_IF_ERROR(CheckHeld());
-  const Status put = PutRunFile(partition, id, bytes);
-  RETURN_IF_ERROR(CheckHeld());
-  return put;
-}
-
-Status CheckpointFiles::PutRunFile(const SourcePartition& partition, RunId id,
-                                   std::string_view bytes) {
-  CHECK(id.owner.v > 0 && id.number > 0);
-  const fs::path dir = DirectoryOf(partition);
-  RETURN_IF_ERROR(MakeDirectory(dir));
-  const TemporaryFile put(dir, kPutPrefix);
-  const CheckpointWriter writer = [bytes](const ByteSink& out) { out(bytes); };
-  RETURN_IF_ERROR(WriteEntry(
-      put.path(),
-      {.kind = EntryKind::kRun, .epoch = id.owner, .partition = partition, .number = id.number},
-      &writer));
-  const fs::path path = dir / RunName(id);
-  if (link(put.path().c_str(), path.c_str()) != 0) {
-    if (errno == EEXIST)
-      return Status::Retry(fmt::format("the spilled run '{}' exists already", path.native()));
-    if (errno == ENOENT)
-      return Status::Rebuild(fmt::format(
-          "'{}' was removed: a newer task has begun with its partition", put.path().native()));
-    return SystemError(errno, "link", path);
-  }
-  return SyncDirectory(dir);
-}
-
-Result<std::string> CheckpointFiles::ReadRun(const SourcePartition& partition, RunId id) {
-  Result<std::string> bytes = ReadRunFile(RunPath(partition, id), partition, id);
-  // A run that is missing because the directory is gone is not lost.
-  if (!bytes.ok()) RETURN_IF_ERROR(CheckHeld());
-  return bytes;
-}
-
-Status CheckpointFiles::RemoveRuns(const SourcePartition& partition, Epoch newest,
-                                   std::span<const RunId> kept) {
-  RETURN_IF_ERROR(CheckHeld());
-  const fs::path dir = DirectoryOf(partition);
-  // List the runs first: a run that a newer owner puts after the check below is then not in the
-  // list.
-  const auto runs = List(dir, RunOf);
-  if (!runs.ok()) return runs.status();
-  const Result<std::vector<Epoch>> entries = ListEntries(dir);
-  if (!entries.ok()) return entries.status();
-  if (entries.value().empty() || entries.value().front() != newest)
-    return Status::Rebuild(fmt::format(
-        "checkpoint epoch {} of '{}' partition {} is not the newest: a newer task owns it",
-        newest.v, partition.source, partition.partition));
-  for (const RunId& id : runs.value())
-    if (id.owner <= newest && std::find(kept.begin(), kept.end(), id) == kept.end())
-      unlink((dir / RunName(id)).c_str());
-  return Status::Ok();
 }
 
 }  // namespace sightline

@@ -1,19 +1,21 @@
-// CheckpointFiles: a CheckpointStore and a SettingsStore in a directory of one machine.
+// CheckpointFiles: a CheckpointStore and a SettingsStore on any storage: a local disk, HDFS.
 //
-// Each entry is a file, put by link(2), which fails if the name is taken: of two owners one wins. A
-// put on a full disk is kRetry and leaves nothing behind. A damaged newest checkpoint is kStop,
-// because using an older one would silently go back in time. Spilled runs are files beside the
-// entries.
+// Each entry is a small file, put only if its name is free: of two owners one wins. It has the
+// random id of its owner. So an entry that is found after an answer was lost is known for one's
+// own, or for another's. A checkpoint's bytes are its body, a file of a name that nobody else
+// gives. The body is durable before the entry that names it, with its size and checksum, is put. So
+// a put that ends in the middle leaves garbage, and no checkpoint. Spilled runs are files beside
+// the entries. A put on a full disk is kRetry. A damaged newest checkpoint is kStop, because using
+// an older one would silently go back in time.
 //
-// While `dir` is not the directory that it was when it was held (its file system was unmounted),
-// every call of the CheckpointStore is kRetry: an empty mount point must not be taken for a store
-// without checkpoints, nor get some.
+// A storage that is away, refuses, or does not know its folder any more is kRetry: only what lies
+// there can stop a task.
 //
-// Used by one task's thread. Instances of several tasks, also in several processes, may share
-// `dir`.
+// Used by one thread at a time. Instances of several tasks, also in several processes, may share a
+// folder.
 #pragma once
 
-#include <filesystem>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
@@ -21,8 +23,9 @@
 #include <string_view>
 #include <vector>
 
-#include "base/files.h"
 #include "base/status.h"
+#include "connectors/checkpoint_files/entry_file.h"
+#include "connectors/storage/storage.h"
 #include "engine/checkpoint_store.h"
 #include "engine/settings_store.h"
 #include "model/types.h"
@@ -31,20 +34,21 @@ namespace sightline {
 
 class CheckpointFiles final : public CheckpointStore, public SettingsStore {
  public:
-  // `dir` is created with the first entry. `held` is what Hold() returned for it; null: nobody
-  // holds it.
-  explicit CheckpointFiles(std::string dir, std::shared_ptr<const HeldFolder> held = nullptr)
-      : dir_(std::move(dir)), held_(std::move(held)) {}
-
-  // Holds `dir`, which must exist: after PutSettingsIfAbsent() it does.
-  Result<std::shared_ptr<const HeldFolder>> Hold() const { return HeldFolder::Open(dir_); }
+  // `storage` is shared by the tasks of a process: all of them hold one folder. `place` is its URL,
+  // for messages. `owner` is unique for each instance.
+  CheckpointFiles(std::shared_ptr<Storage> storage, std::string place,
+                  std::string owner = NewOwner())
+      : storage_(std::move(storage)), place_(std::move(place)), owner_(std::move(owner)) {}
+  // A random id.
+  static std::string NewOwner();
 
   // The first call for a partition also removes what interrupted puts have left there.
   Result<StoredCheckpoint> Latest(const SourcePartition& partition) override;
   Status PutIfAbsent(const SourcePartition& partition, Epoch epoch,
-                     const CheckpointWriter* writer) override;
+                     const ByteSpool* checkpoint) override;
   Status PutRun(const SourcePartition& partition, RunId id, std::string_view bytes) override;
   Result<std::string> ReadRun(const SourcePartition& partition, RunId id) override;
+  // Also removes bodies that no entry names.
   Status RemoveRuns(const SourcePartition& partition, Epoch newest,
                     std::span<const RunId> kept) override;
 
@@ -53,19 +57,38 @@ class CheckpointFiles final : public CheckpointStore, public SettingsStore {
   Result<std::vector<SourcePartition>> Partitions() override;
   Result<std::optional<std::string>> NewestCheckpoint(const SourcePartition& partition) override;
 
-  // Where a run lies, for users that link to it: the bytes outlive their removal here.
-  std::filesystem::path RunPath(const SourcePartition& partition, RunId id) const;
+  // Where a run lies below the folder.
+  static std::string RunPath(const SourcePartition& partition, RunId id);
 
  private:
-  std::filesystem::path DirectoryOf(const SourcePartition& partition) const;
-  Result<StoredCheckpoint> ReadLatest(const SourcePartition& partition) const;
+  // The names in a partition's folder.
+  struct Listing {
+    std::vector<Epoch> entries;       // the newest first
+    std::vector<RunId> runs;          // in any order
+    std::vector<std::string> bodies;  // in any order
+    std::vector<std::string> left;    // by interrupted puts
+  };
 
-  Status CheckHeld() const { return held_ == nullptr ? Status::Ok() : held_->Check(); }
-  Status Put(const SourcePartition& partition, Epoch epoch, const CheckpointWriter* writer);
-  Status PutRunFile(const SourcePartition& partition, RunId id, std::string_view bytes);
+  Result<Listing> List(const SourcePartition& partition);
+  Result<StoredCheckpoint> ReadLatest(const SourcePartition& partition);
+  Result<StoredEntry> ReadEntry(const SourcePartition& partition, Epoch epoch);
+  Result<std::string> ReadCheckpoint(const SourcePartition& partition, Epoch newest, Epoch epoch,
+                                     const StoredEntry& entry);
+  Result<BodyName> PutBody(const SourcePartition& partition, Epoch epoch,
+                           const ByteSpool& checkpoint);
+  Status PutEntry(const SourcePartition& partition, Epoch epoch, const StoredEntry& entry);
+  Status ConfirmEntry(const SourcePartition& partition, Epoch epoch, const StoredEntry& entry);
+  Status RemoveOlder(const SourcePartition& partition, const Listing& listing,
+                     const std::string& body);
+  Status RemoveBodies(const SourcePartition& partition, const Listing& listing, Epoch newest,
+                      const std::string& named);
+  // As messages name a path.
+  std::string Where(const std::string& path) const { return place_ + "/" + path; }
 
-  const std::filesystem::path dir_;
-  const std::shared_ptr<const HeldFolder> held_;
+  std::shared_ptr<Storage> storage_;  // shared: with the process's other tasks
+  std::string place_;
+  std::string owner_;
+  int64_t bodies_put_ = 0;
   std::vector<SourcePartition> swept_;  // partitions where interrupted puts were removed
 };
 

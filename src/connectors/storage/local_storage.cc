@@ -314,17 +314,18 @@ Status LocalStorage::PutSome(std::span<const NewFile> files) {
 }
 
 Result<std::vector<FileInfo>> LocalStorage::List(std::string_view directory) {
-  RETURN_IF_ERROR(CheckStoragePath(directory));
+  if (!directory.empty()) RETURN_IF_ERROR(CheckStoragePath(directory));
   const Result<OpenDirectoryPtr> root = Root(/*make=*/false);
   if (!root.ok()) return root.status();
   std::vector<FileInfo> files;
   if (root.value() == nullptr) return files;
-  const Result<OpenDirectoryPtr> found = root.value()->Find(directory);
+  const Result<OpenDirectoryPtr> found = directory.empty() ? root : root.value()->Find(directory);
   if (!found.ok()) return found.status();
   if (found.value() == nullptr) return files;
   // A descriptor of its own, since listing moves it.
   RETURN_IF_ERROR(ListInto(openat(found.value()->fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC),
-                           found.value()->path(), std::string(directory) + "/", files));
+                           found.value()->path(),
+                           directory.empty() ? "" : std::string(directory) + "/", files));
   std::sort(files.begin(), files.end(),
             [](const FileInfo& a, const FileInfo& b) { return a.path < b.path; });
   return files;

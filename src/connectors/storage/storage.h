@@ -55,9 +55,9 @@ class Storage {
   // durable; after an error any of them may exist. kIfAbsent takes one file: of all who put one
   // path, one wins. Several files have names that nobody else uses, and are written at once.
   virtual Result<PutOutcome> PutFiles(std::span<const NewFile> files, PutMode mode) = 0;
-  // Lists every file below a directory, at any depth, sorted by path. A directory that does not
-  // exist is empty. The list includes what interrupted puts have left; these names begin with
-  // kPutPrefix.
+  // Lists every file below a directory, at any depth, sorted by path; "" is the root. A directory
+  // that does not exist is empty. The list includes what interrupted puts have left; these names
+  // begin with kPutPrefix.
   virtual Result<std::vector<FileInfo>> List(std::string_view directory) = 0;
   virtual Result<std::optional<FileInfo>> Stat(std::string_view path) = 0;
   // Deletes a file. kOk also if there is no such file.

@@ -137,7 +137,8 @@ std::string WebHdfsStorage::UrlOf(const Request& request, size_t namenode) const
   while (server.ends_with('/')) server.remove_suffix(1);
   std::string url =
       fmt::format("{}{}{}?op={}{}", server, options_.base_path,
-                  EncodedPath(Joined(root_, request.path)), request.operation, request.parameters);
+                  EncodedPath(request.path.empty() ? root_ : Joined(root_, request.path)),
+                  request.operation, request.parameters);
   if (options_.token_file.empty() && !options_.user.empty())
     url += "&user.name=" + PercentEncoded(options_.user);
   return url;
@@ -389,7 +390,7 @@ void WebHdfsStorage::DiscardLeft() {
 
 // Level by level: WebHDFS lists one directory at a time.
 Result<std::vector<FileInfo>> WebHdfsStorage::List(std::string_view directory) {
-  RETURN_IF_ERROR(CheckStoragePath(directory));
+  if (!directory.empty()) RETURN_IF_ERROR(CheckStoragePath(directory));
   std::vector<FileInfo> files;
   std::vector<std::string> level = {std::string(directory)};
   while (!level.empty()) {
