@@ -804,8 +804,8 @@ std::string Settings::CheckpointUri() const {
 
 std::string Settings::KnownTablesOfCount() const {
   const std::string& shared = engine.checkpoint_uri;
-  if (shared.empty() || !IsLocalStorage(shared)) return DataFolder(data).known_tables("count");
-  return AbsoluteStorageUrl(shared) + "/lake.json";
+  const std::optional<std::string> folder = shared.empty() ? std::nullopt : LocalFolder(shared);
+  return folder ? *folder + "/lake.json" : DataFolder(data).known_tables("count");
 }
 
 std::vector<Option> OptionTable(Settings* o) {

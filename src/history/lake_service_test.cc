@@ -140,7 +140,10 @@ TEST_F(LakeServiceTest, LocationsAreWrittenAgainUntilTheyAre) {
 
 // A port on which nobody listens.
 StorageOptions Away() {
-  return {.hdfs = {{"prod", {.namenodes = {"http://127.0.0.1:1"}, .attempts_max = 1}}}};
+  HdfsOptions hdfs;
+  hdfs.namenodes = {"http://127.0.0.1:1"};
+  hdfs.retries.attempts_max = 1;
+  return {.hdfs = {{"prod", hdfs}}};
 }
 
 std::string AskAll(QueryService& queries) {

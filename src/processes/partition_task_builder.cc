@@ -16,7 +16,12 @@ constexpr const char* kLakeCounts = "lake counts";
 constexpr const char* kLakeLedger = "lake ledger";
 
 Result<std::unique_ptr<CheckpointPlace>> Open(const std::string& url, const Settings& settings) {
-  return CheckpointPlace::Open({url, {.hdfs = settings.hdfs, .s3 = settings.s3}, settings.data});
+  CheckpointPlaceOptions options;
+  options.url = url;
+  options.scratch = settings.data;
+  options.storage.hdfs = settings.hdfs;
+  options.storage.s3 = settings.s3;
+  return CheckpointPlace::Open(options);
 }
 
 }  // namespace
