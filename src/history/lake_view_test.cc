@@ -275,7 +275,7 @@ TEST_F(LakeViewTest, ADamagedRunFailsTheQueryAndNamesTheFile) {
   Add({10, 20});
   SpillUntil(20);
   view_->Follow(kPartition, list_);
-  fs::resize_file(store_->RunPath(kPartition, {kOwner, 1}), 20);
+  fs::resize_file(dir_ / "checkpoints" / CheckpointFiles::RunPath(kPartition, {kOwner, 1}), 20);
   const Status failed = State()->pending_parts.front()->Counts().status();
   EXPECT_EQ(failed.code(), StatusCode::kStop);
   EXPECT_THAT(failed.message(), testing::HasSubstr((dir_ / "pending").native()));
@@ -337,7 +337,7 @@ TEST_F(LakeViewTest, ADamagedRunIsKnownUntilItCanBeReadAgain) {
   Add({10, 20});
   SpillUntil(20);
   view_->Follow(kPartition, list_);
-  const fs::path run = store_->RunPath(kPartition, {kOwner, 1});
+  const fs::path run = dir_ / "checkpoints" / CheckpointFiles::RunPath(kPartition, {kOwner, 1});
   const fs::path whole = dir_ / "whole";
   fs::copy_file(run, whole);
   EXPECT_EQ(runs_->trouble(), "");
