@@ -11,10 +11,12 @@
 #include <thread>
 #include <utility>
 
+#include "base/log.h"
+
 namespace sightline {
 namespace {
 
-constexpr std::chrono::milliseconds kLookForStop{10};
+constexpr std::chrono::milliseconds kLookForStop{10}, kAskAgain{1'000};
 
 }  // namespace
 
@@ -135,7 +137,15 @@ Status CheckpointPlace::WithSettings(const std::function<bool()>& is_stopped,
     if (!done.stop_requested()) stop.request_stop();
   });
   CheckpointFiles store(storage_, url_);
-  return call(store);
+  for (bool told = false;; told = true) {
+    Status status = call(store);
+    // A disk of this machine does not come back by waiting, and a person is near.
+    const bool waits = status.code() == StatusCode::kRetry && !LocalFolder(url_);
+    if (!waits || is_stopped()) return status;
+    if (!told) LogWarning("the start waits for the checkpoints: " + status.message());
+    for (auto left = kAskAgain; left.count() > 0 && !is_stopped(); left -= kLookForStop)
+      std::this_thread::sleep_for(kLookForStop);
+  }
 }
 
 std::unique_ptr<StoreWorker> CheckpointPlace::OpenWorker(std::function<void()> on_answer) {

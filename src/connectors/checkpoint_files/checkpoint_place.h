@@ -43,8 +43,9 @@ class CheckpointPlace {
   CheckpointPlace(const CheckpointPlace&) = delete;
   CheckpointPlace& operator=(const CheckpointPlace&) = delete;
 
-  // Calls the settings' store, for the start of a process. `is_stopped` is asked meanwhile; once it
-  // is true, what waits for a server is broken off, and the place is of no use any more.
+  // Calls the settings' store, for the start of a process; again and again while a server is away.
+  // `is_stopped` is asked meanwhile; once it is true, what waits for a server is broken off, and
+  // the place is of no use any more.
   Status WithSettings(const std::function<bool()>& is_stopped,
                       const std::function<Status(SettingsStore&)>& call);
   // For one task, which the place must outlive. `on_answer` wakes it.

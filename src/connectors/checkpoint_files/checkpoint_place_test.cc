@@ -184,6 +184,20 @@ TEST_F(CheckpointPlaceTest, AStopBreaksOffTheStartOfAProcess) {
   EXPECT_EQ(status.code(), StatusCode::kRetry);
 }
 
+TEST_F(CheckpointPlaceTest, AStartWaitsForAServerThatIsAway) {
+  const SilentServer server;
+  for (const bool remote : {true, false}) {
+    const auto place =
+        remote ? Open("hdfs://silent/checkpoints", server.options()) : Open(dir_ / "checkpoints");
+    int calls = 0;
+    const Status status = place->WithSettings(Never, [&calls](SettingsStore&) {
+      return ++calls < 3 ? Status::Retry("away") : Status::Ok();
+    });
+    EXPECT_EQ(status.ok(), remote);
+    EXPECT_EQ(calls, remote ? 3 : 1);
+  }
+}
+
 // All tasks hold the folder that the start has found, also one that is built while it is away.
 TEST_F(CheckpointPlaceTest, ATaskThatIsBuiltWhileTheFolderIsAwayWaitsForIt) {
   const fs::path folder = dir_ / "checkpoints", away = dir_ / "away";
