@@ -11,10 +11,10 @@ N ?= 10000000
 CHAOS ?= 600
 ATTACK ?= 3600
 
-.PHONY: help run build test check sim fuzz chaos attack bench format deps deps-run clean
+.PHONY: help run build test check sim fuzz chaos chaos-stores attack bench format deps deps-run clean
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: deps-run build/release/build.ninja ## build what is needed and start Sightline with simulated cameras
 	@cmake --build build/release --target sightline
@@ -40,6 +40,10 @@ fuzz: deps build/sanitizers/build.ninja ## all fuzzers for T seconds each, e.g. 
 chaos: deps build/release/build.ninja ## ten minutes of faults on three Kafka brokers, e.g. make chaos SEED=3 CHAOS=120
 	@cmake --build build/release --target sightline generate
 	@python3 -B tests/system/system_test.py --binary $(SIGHTLINE) --only kafka_chaos --seed $(SEED) --seconds $(CHAOS)
+
+chaos-stores: deps build/release/build.ninja ## as long with the lake and the checkpoints on HDFS, which fails and dies, e.g. make chaos-stores SEED=3
+	@cmake --build build/release --target sightline generate
+	@python3 -B tests/system/system_test.py --binary $(SIGHTLINE) --only stores_chaos --seed $(SEED) --seconds $(CHAOS)
 
 attack: deps build/release/build.ninja ## an operator's life and hostile SQL for ATTACK seconds each, then 100,000 questions and seeds of the simulator (SEED=1 ATTACK=3600)
 	@cmake --build build/release --target sightline sightline_sim sightline_pruning

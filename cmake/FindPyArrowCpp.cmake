@@ -3,8 +3,8 @@
 # The wheel has headers and versioned libraries, but neither the symlinks that a linker looks for nor
 # CMake files: each library is imported by its file.
 #
-# Targets: PyArrowCpp::arrow, PyArrowCpp::compute, PyArrowCpp::parquet. PyArrowCpp_ROOT may name another
-# directory `pyarrow`.
+# Targets: PyArrowCpp::arrow, PyArrowCpp::compute, PyArrowCpp::parquet, PyArrowCpp::s3.
+# PyArrowCpp_ROOT may name another directory `pyarrow`.
 set(PyArrowCpp_ROOT "${PROJECT_SOURCE_DIR}/.deps/arrow/pyarrow" CACHE PATH "directory of the package pyarrow")
 set(_config "${PyArrowCpp_ROOT}/include/arrow/util/config.h")
 set(_missing "Arrow C++ is not in ${PyArrowCpp_ROOT}: run tools/deps.sh run")
@@ -37,6 +37,7 @@ if(PyArrowCpp_FOUND)
   _pyarrow_library(arrow libarrow)
   _pyarrow_library(compute libarrow_compute PyArrowCpp::arrow)
   _pyarrow_library(parquet libparquet PyArrowCpp::arrow)
+  _pyarrow_library(s3 libarrow_s3 PyArrowCpp::arrow)
   # libparquet exports the symbols of a newer simdjson of its own, with other layouts. Link options come
   # first on the command line, so that whoever links both finds Debian's in Debian's library.
   if(TARGET simdjson::simdjson)

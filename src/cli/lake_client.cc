@@ -68,7 +68,7 @@ Result<std::unique_ptr<LakeClient>> LakeClient::Open(const LakeClientOptions& op
   if (!found.ok()) return found.status();
   const LakePlace& place = found.value();
   if (place.files_only) {
-    RETURN_IF_ERROR(client->OpenFiles(place.lake));
+    RETURN_IF_ERROR(client->OpenFiles(place));
     return client;
   }
   const std::optional<ServerAddress> owner = DataFolder(place.data).ReadAddress();
@@ -92,20 +92,25 @@ Result<std::unique_ptr<LakeClient>> LakeClient::Open(const LakeClientOptions& op
         place.data,
         health.status == 0 ? health.error : "another program has the address " + client->url_));
   }
-  RETURN_IF_ERROR(client->OpenFiles(place.lake));
+  RETURN_IF_ERROR(client->OpenFiles(place));
   return client;
 }
 
-Status LakeClient::OpenFiles(const std::string& lake) {
+Status LakeClient::OpenFiles(const LakePlace& place) {
   url_.clear();
   http_.reset();
   std::error_code error;
-  if (IsLocalStorage(lake) && !std::filesystem::is_directory(lake, error))
+  const std::optional<std::string> folder = LocalFolder(place.lake);
+  if (folder && !std::filesystem::is_directory(*folder, error))
     return Status::Stop(
         fmt::format("there is no lake in '{}': give --data (a data folder of `sightline up`), "
                     "--config (its configuration file), --lake or --url",
-                    lake));
-  Result<std::unique_ptr<LakeReader>> files = LakeReader::Open(lake, OpenLocalQueries({}));
+                    place.lake));
+  // A command has no folder of its own, so copies are temporary.
+  auto files = LakeReader::Open({.lake = place.lake,
+                                 .storage = place.storage,
+                                 .cache = {.folder = {}, .bytes_max = place.cache_bytes_max},
+                                 .open_queries = OpenLocalQueries({})});
   if (!files.ok()) return files.status();
   files_ = std::move(files).value();
   return Status::Ok();

@@ -46,7 +46,7 @@ class LakeClient {
   const std::vector<std::string>& missing() const { return missing_; }
 
  private:
-  Status OpenFiles(const std::string& lake);
+  Status OpenFiles(const LakePlace& place);
   Result<std::string> Explain(HttpResponse response);
 
   SystemClock clock_;

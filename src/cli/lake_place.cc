@@ -26,13 +26,14 @@ void AddLakePlace(CLI::App* command, LakePlaceOptions* options) {
                       "The configuration file of `sightline up`, for its data folder and lake.dir. "
                       "The default is ./sightline.toml, if it names the same data folder.");
   command->add_option("--lake", options->lake,
-                      "The folder of a lake, or hdfs://NAME/path with its section [hdfs.NAME] in "
-                      "the configuration file. Its files are read, and no server is asked.");
+                      "The folder of a lake, or hdfs://NAME/path or s3://BUCKET/path with its "
+                      "section [hdfs.NAME] or [s3.BUCKET] in the configuration file. Its files are "
+                      "read, and no server is asked.");
 }
 
 Result<LakePlace> FindLake(const LakePlaceOptions& given) {
   Settings configured;
-  if (IsLocalStorage(given.lake) && !given.lake.empty()) {
+  if (!given.lake.empty() && LocalFolder(given.lake)) {
     const std::string data = given.data.empty() ? configured.data : given.data;
     return LakePlace{.data = data, .lake = given.lake, .files_only = true};
   }
@@ -47,7 +48,8 @@ Result<LakePlace> FindLake(const LakePlaceOptions& given) {
   }
   LakePlace place{.data = given.data.empty() ? configured.data : given.data,
                   .lake = given.lake,
-                  .storage = {.hdfs = configured.hdfs},
+                  .storage = {.hdfs = configured.hdfs, .s3 = configured.s3},
+                  .cache_bytes_max = configured.query.cache_max,
                   .files_only = !given.lake.empty()};
   if (place.files_only) return place;
   place.lake = configured.lake.dir.empty() ? DataFolder(place.data).lake() : configured.lake.dir;

@@ -2,6 +2,7 @@
 // configuration of `up`.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "base/status.h"
@@ -24,7 +25,8 @@ struct LakePlace {
   std::string data;
   std::string lake;  // a path or a URL
   StorageOptions storage;
-  bool files_only = false;  // a lake was named, so no server is asked
+  int64_t cache_bytes_max = 0;  // of copies of its files
+  bool files_only = false;      // a lake was named, so no server is asked
 };
 
 // Adds --data, --config and --lake.

@@ -66,6 +66,13 @@ TEST_F(LakePlaceTest, TheConfigurationSaysWhereAnHdfsIs) {
               url);
 }
 
+TEST_F(LakePlaceTest, TheConfigurationSaysHowABucketIsReached) {
+  Write("sightline.toml", "[s3.counts]\nendpoint = 'http://a'\n");
+  EXPECT_EQ(Find({.lake = "s3://counts/lake"}), "data s3://counts/lake files");
+  EXPECT_EQ(FindLake({.lake = "s3://counts/lake"}).value().storage.s3.at("counts").endpoint,
+            "http://a");
+}
+
 TEST_F(LakePlaceTest, TheConfigurationThatIsNamed) {
   Write("sightline.toml", "[lake]\ndir = '/lakes/b'\n");
   Write("other.toml", "data = 'o'\n[lake]\ndir = '/lakes/c'\n");

@@ -40,6 +40,10 @@ std::string DataFolder::known_tables(std::string_view step) const {
   return (path_ / (step.empty() ? file : fmt::format("{}_{}", step, file))).string();
 }
 
+std::string DataFolder::lake_cache(std::string_view step) const {
+  return (path_ / (step.empty() ? "lake_cache" : fmt::format("{}_lake_cache", step))).string();
+}
+
 Status DataFolder::WriteAddress(const ServerAddress& address) const {
   const std::filesystem::path path = path_ / kAddress;
   std::ofstream file(path, std::ios::binary | std::ios::trunc);

@@ -31,6 +31,8 @@ class DataFolder {
   std::string lake() const { return (path_ / "lake").string(); }  // unless lake.dir says otherwise
   std::string checkpoints() const { return (path_ / "checkpoints").string(); }
   std::string pending() const { return (path_ / "pending").string(); }
+  // Copies of the files of a lake that lies elsewhere, for queries. Each step has its own.
+  std::string lake_cache(std::string_view step = {}) const;
   std::string demo() const { return (path_ / "demo").string(); }
   std::string redrive_cursor() const { return (path_ / "redrive.json").string(); }
   std::string redrive_lock() const { return (path_ / "redrive.lock").string(); }

@@ -8,6 +8,7 @@
 #include <cctype>
 #include <charconv>
 #include <iterator>
+#include <memory>
 #include <numeric>
 #include <optional>
 #include <span>
@@ -175,22 +176,19 @@ Option IfChosen(Option option, bool* chosen) {
           .get = [get = option.get, chosen] { return *chosen ? get() : std::string(); }};
 }
 
-Option MaxAge(std::string key, std::optional<Millis>* value, std::string help) {
-  return {.key = std::move(key),
-          .unit = "duration such as 7d, or off",
-          .help = std::move(help),
-          .set =
-              [value](std::string_view text) {
-                if (text == "off") {
-                  value->reset();
-                  return Status::Ok();
-                }
-                const Result<Millis> parsed = ParseDuration(text);
-                if (!parsed.ok()) return parsed.status();
-                *value = parsed.value();
-                return Status::Ok();
-              },
-          .get = [value] { return *value ? FormatDuration(**value) : std::string("off"); }};
+// A duration, or a word that stands for none.
+Option DurationOr(std::string none, std::string key, std::optional<Millis>* value, int64_t least_ms,
+                  std::string help) {
+  auto given = std::make_shared<Millis>();
+  Option option = Duration(std::move(key), given.get(), least_ms, std::move(help));
+  option.unit += ", or " + none;
+  option.set = [value, none, given, set = option.set](std::string_view text) {
+    if (text != none) RETURN_IF_ERROR(set(text));
+    *value = text == none ? std::nullopt : std::optional(*given);
+    return Status::Ok();
+  };
+  option.get = [value, none] { return *value ? FormatDuration(**value) : none; };
+  return option;
 }
 
 Option Time(std::string key, EventTime* value, std::string help) {
@@ -472,24 +470,61 @@ std::vector<Option> HdfsRows(const std::string& name, HdfsOptions* o) {
   };
 }
 
-std::vector<Option> HdfsSections(Settings* o) {
+std::vector<Option> S3Rows(const std::string& bucket, S3Options* o) {
+  const std::string section = "s3." + bucket + ".";
+  return {
+      Text(section + "endpoint", "URL", &o->endpoint,
+           "Where the server is, for example https://minio.example.org:9000. By default it is AWS "
+           "in `region`."),
+      Text(section + "region", "name", &o->region, "The region that the bucket is in."),
+      Choice<bool>(section + "path_style", &o->path_style, {{"true", true}, {"false", false}},
+                   "Whether the bucket is in the path of a URL (true) or in front of its host."),
+      Text(section + "ca_file", "PEM file", &o->ca_file,
+           "The certificates that sign the server's. By default they are the machine's."),
+      Text(
+          section + "access_key_file", "file", &o->access_key_file,
+          "A file with the id, the secret and, if there is one, the session token of a key, a line "
+          "each. It is read again for each request, so that the key can be renewed. By default the "
+          "key is looked for as AWS's programs do: environment, profile, web identity, role of the "
+          "machine."),
+      Choice<S3Encryption>(section + "encryption", &o->encryption,
+                           {{"default", S3Encryption::kDefault},
+                            {"sse-s3", S3Encryption::kS3},
+                            {"sse-kms", S3Encryption::kKms}},
+                           "How the server is to encrypt what Sightline writes: as the bucket has "
+                           "it, by its own key, or by one of its key management service."),
+      Text(section + "kms_key", "id", &o->kms_key,
+           "The key of sse-kms. By default it is the bucket's."),
+      Integer(section + "uploads_max", "number", &o->uploads_max, 1, 64,
+              "The maximum number of files that one commit writes at the same time."),
+  };
+}
+
+// Places of files that need to be told how they are reached.
+std::vector<Option> StorageSections(Settings* o) {
   return {{.key = "hdfs.NAME",
            .unit = "section",
            .help = "How to reach the HDFS of hdfs://NAME/path, for lake.dir and "
                    "engine.checkpoint_uri.",
-           .section = [o](const std::string& name) { return HdfsRows(name, &o->hdfs[name]); }}};
+           .section = [o](const std::string& name) { return HdfsRows(name, &o->hdfs[name]); }},
+          {.key = "s3.NAME",
+           .unit = "section",
+           .help = "How to reach the bucket NAME of s3://NAME/path, for lake.dir and "
+                   "engine.checkpoint_uri.",
+           .section = [o](const std::string& name) { return S3Rows(name, &o->s3[name]); }}};
 }
 
 std::vector<Option> LakeOptions(Settings* o) {
   return {
       Choice<bool>("lake.enabled", &o->lake.enabled, {{"true", true}, {"false", false}},
                    "Whether counts are kept in Delta tables, for SQL and for other tools."),
-      Text("lake.dir", "folder", &o->lake.dir,
-           "The folder of the Delta tables; by default `lake` in the data folder. `count`, `store` "
-           "and `lake` also take hdfs://NAME/path, which needs a section [hdfs.NAME]."),
-      Duration("lake.roll_interval", &o->lake.roll_interval, 100,
-               "The interval at which counts are written to the lake. Other tools lag behind by as "
-               "much."),
+      Text(
+          "lake.dir", "folder", &o->lake.dir,
+          "The folder of the Delta tables; by default `lake` in the data folder. It may be "
+          "hdfs://NAME/path or s3://BUCKET/path, which need a section [hdfs.NAME] or [s3.BUCKET]."),
+      DurationOr("auto", "lake.roll_interval", &o->lake.roll_interval, 100,
+                 "The interval at which counts are written to the lake. Other tools lag behind by "
+                 "as much. `auto` is 1m, and 5m above lake.max_partitions."),
       Integer("lake.max_partitions", "locations", &o->lake.max_partitions, 1, 100'000,
               "The number of locations up to which the counts are partitioned by location and day. "
               "Before they have more, they are partitioned by day and 16 buckets of locations."),
@@ -519,6 +554,9 @@ std::vector<Option> LakeOptions(Settings* o) {
       Size("query.answer_disk_max", &o->query.answer_disk_max, 16 << 20,
            "The maximum disk space, in the folder for temporary files, for all answers that are "
            "being built or sent. One answer uses at most half of it."),
+      Size("query.cache_max", &o->query.cache_max, 64 << 10,
+           "The maximum disk space, in the data folder, for copies of the files of a lake on HDFS, "
+           "which queries read. A query that needs more at once is refused."),
   };
 }
 
@@ -736,7 +774,8 @@ std::vector<Option> PipelineOptions(Settings* o) {
                "The time for which a detection is remembered, and by which an event may be late."),
       Duration("pipeline.future_tolerance", &p.future_tolerance, 0,
                "The time by which a camera's clock may be ahead."),
-      MaxAge("pipeline.max_age", &p.max_age, "The maximum age of an event when it arrives."),
+      DurationOr("off", "pipeline.max_age", &p.max_age, 0,
+                 "The maximum age of an event when it arrives."),
       Duration("pipeline.camera_ttl", &p.camera_ttl, 1,
                "The silence of a camera after which its detections are forgotten."),
       Choice<WatermarkStep>(
@@ -771,7 +810,7 @@ std::string Settings::KnownTablesOfCount() const {
 
 std::vector<Option> OptionTable(Settings* o) {
   std::vector<Option> table;
-  for (const auto part : {ProcessOptions, ServerOptions, LakeOptions, HdfsSections,
+  for (const auto part : {ProcessOptions, ServerOptions, LakeOptions, StorageSections,
                           KafkaClientOptions, KafkaTopicOptions, AlertsOptions, PipelineOptions})
     std::ranges::move(part(o), std::back_inserter(table));
   return table;

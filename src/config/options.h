@@ -15,6 +15,7 @@
 #include "base/status.h"
 #include "connectors/kafka/options.h"
 #include "connectors/storage/hdfs_options.h"
+#include "connectors/storage/s3_options.h"
 #include "monitor/alerts.h"
 #include "pipeline/spec.h"
 
@@ -57,8 +58,8 @@ struct LiveSettings {
 
 struct LakeSettings {
   bool enabled = true;
-  std::string dir;  // empty: "lake" in the data folder
-  Millis roll_interval{60'000};
+  std::string dir;                      // empty: "lake" in the data folder
+  std::optional<Millis> roll_interval;  // none: as the layout of the counts wants it
   int64_t max_partitions = 200;
   int64_t retention_days = 0;  // 0: for ever
   Millis vacuum_retention{7 * 86'400'000LL};
@@ -72,6 +73,7 @@ struct QuerySettings {
   int64_t waiting_max = 64;
   int64_t answer_memory_max = 256 << 20;
   int64_t answer_disk_max = 1 << 30;
+  int64_t cache_max = 1 << 30;
 };
 
 struct KafkaSettings {
@@ -129,6 +131,7 @@ struct Settings {
   LiveSettings live;
   LakeSettings lake;
   std::map<std::string, HdfsOptions> hdfs;  // by the NAME of hdfs://NAME/path
+  std::map<std::string, S3Options> s3;      // by the BUCKET of s3://BUCKET/path
   QuerySettings query;
   KafkaSettings kafka;
   AlertSettings alerts;

@@ -90,7 +90,9 @@ TEST(Options, ASectionMayHaveANameOfItsOwn) {
   Settings options;
   const Status status = Load(
       "[hdfs.prod]\nnamenodes = ['https://nn1:9871', 'https://nn2:9871']\ndirectory_mode = '770'\n"
-      "[hdfs.'nn1:8020']\nnamenodes = 'http://nn1:9870'\nuploads_max = 2\n",
+      "[hdfs.'nn1:8020']\nnamenodes = 'http://nn1:9870'\nuploads_max = 2\n"
+      "[s3.counts]\nregion = 'eu-west-1'\npath_style = false\nencryption = 'sse-kms'\n"
+      "[s3.'counts.example']\nendpoint = 'https://s3.example:9000'\n",
       &options);
   ASSERT_TRUE(status.ok()) << status.message();
   EXPECT_EQ(options.hdfs.size(), 2u);
@@ -99,12 +101,19 @@ TEST(Options, ASectionMayHaveANameOfItsOwn) {
   EXPECT_EQ(options.hdfs["prod"].directory_mode, "770");
   EXPECT_EQ(options.hdfs["nn1:8020"].namenodes, std::vector<std::string>{"http://nn1:9870"});
   EXPECT_EQ(options.hdfs["nn1:8020"].uploads_max, 2);
+  EXPECT_EQ(options.s3.size(), 2u);
+  EXPECT_EQ(options.s3["counts"].region, "eu-west-1");
+  EXPECT_FALSE(options.s3["counts"].path_style);
+  EXPECT_EQ(options.s3["counts"].encryption, S3Encryption::kKms);
+  EXPECT_EQ(options.s3["counts.example"].endpoint, "https://s3.example:9000");
   for (const auto& [toml, words] : std::vector<std::pair<const char*, const char*>>{
            {"[hdfs.prod]\nnamenode = 'x'\n",
             ":2: unknown key 'hdfs.prod.namenode'; did you mean "
             "'hdfs.prod.namenodes'"},
            {"[hdfs]\nuser = 'x'\n", ":2: 'hdfs.user' must be a section: write [hdfs.NAME]"},
            {"[hdfs.prod]\nnamenodes = ['nn1:9870']\n", "'nn1:9870' must begin with http://"},
+           {"[s3.prod]\nencryption = 'yes'\n", "'yes' is not one of default | sse-s3 | sse-kms"},
+           {"[s3.prod]\nsecret = 'x'\n", "unknown key 's3.prod.secret'"},
            {"[hdfs.prod]\nnamenodes = [7]\n", "must be a string"},
            {"[hdfs.prod]\nuser = ['x']\n", "must be a string"},
            {"[hdf.prod]\nuser = 'x'\n", "did you mean 'hdfs'"}})
@@ -113,7 +122,8 @@ TEST(Options, ASectionMayHaveANameOfItsOwn) {
   for (const Option& option : OptionTable(&options)) {
     if (!option.section) continue;
     for (const Option& row : option.section("prod")) {
-      EXPECT_TRUE(row.key.starts_with("hdfs.prod.")) << row.key;
+      EXPECT_TRUE(row.key.starts_with(option.key.substr(0, option.key.find('.')) + ".prod."))
+          << row.key;
       EXPECT_FALSE(row.unit.empty() || row.help.empty()) << row.key;
       EXPECT_TRUE(row.set(row.get()).ok()) << row.key;
     }
@@ -153,6 +163,12 @@ TEST(Options, ADurationNeedsAUnit) {
   const Status given = ReadOptions("", {{"lake.roll_interval", "200"}}, OptionTable(&options));
   EXPECT_NE(given.message().find("--lake.roll_interval: '200' needs a unit"), std::string::npos)
       << given.message();
+  EXPECT_FALSE(options.lake.roll_interval.has_value());
+  EXPECT_FALSE(ReadOptions("", {{"lake.roll_interval", "50ms"}}, OptionTable(&options)).ok());
+  ASSERT_TRUE(ReadOptions("", {{"lake.roll_interval", "2m"}}, OptionTable(&options)).ok());
+  EXPECT_EQ(options.lake.roll_interval, Millis{120'000});
+  ASSERT_TRUE(ReadOptions("", {{"lake.roll_interval", "auto"}}, OptionTable(&options)).ok());
+  EXPECT_FALSE(options.lake.roll_interval.has_value());
   EXPECT_EQ(ParseDuration("0").value().v, 0);
   EXPECT_EQ(ParseDuration("3600 s").value().v, 3'600'000);
   EXPECT_EQ(ParseDuration("1ms").value().v, 1);

@@ -20,7 +20,7 @@ constexpr int64_t kLongAgo = INT64_MIN;
 // When a sink is due to commit a segment that has waited since `since_ms`. Sinks with `together`
 // round up to the next multiple of the interval, so that all tasks commit at the same moments.
 int64_t CommitTime(const SinkOptions& sink, int64_t since_ms) {
-  const int64_t interval = sink.commit_interval_ms;
+  const int64_t interval = sink.CommitIntervalMs();
   if (!sink.together || interval <= 0) return since_ms + interval;
   return since_ms / interval * interval + interval;
 }

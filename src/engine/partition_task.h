@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -43,6 +44,13 @@ struct SinkOptions {
   // An offer has at most this many rows, or is a single segment; 0: unlimited. For sinks whose
   // writes must stay small.
   int64_t offer_rows_max = 0;
+  // If it is set, it says commit_interval_ms instead, and may say another one later. Called by the
+  // task's thread and by the monitor's; it never waits.
+  std::function<int64_t()> interval_ms_now;
+
+  int64_t CommitIntervalMs() const {
+    return interval_ms_now ? interval_ms_now() : commit_interval_ms;
+  }
 };
 
 // What to do when retention has removed offsets that were not read.

@@ -78,6 +78,27 @@ TEST(PartitionTaskTest, TasksThatCommitTogetherMeetAtMultiplesOfTheInterval) {
   EXPECT_TRUE(task->drained());
 }
 
+// Both ways, also for what waits already.
+TEST(PartitionTaskTest, ASinkMaySayAnotherInterval) {
+  TestWorld world;
+  int64_t interval_ms = 500;
+  auto task =
+      MakeTestTask(&world, {.sinks = {{.name = "lake", .together = true, .interval_ms_now = [&] {
+                                         return interval_ms;
+                                       }}}});
+  ASSERT_TRUE(StepUntilIdle(*task, 1'100).ok());
+  world.Append();
+  ASSERT_TRUE(StepUntilIdle(*task, 1'100).ok());
+  EXPECT_EQ(task->NextDue(1'100), 1'500);
+  interval_ms = 2'000;
+  EXPECT_EQ(task->NextDue(1'100), 2'000);
+  ASSERT_TRUE(StepUntilIdle(*task, 1'999).ok());
+  EXPECT_EQ(world.Sink(0).counted, 0);
+  interval_ms = 300;
+  ASSERT_TRUE(StepUntilIdle(*task, 1'999).ok());
+  EXPECT_EQ(world.Sink(0).counted, 1);
+}
+
 TEST(PartitionTaskTest, ASinkThatFailsHoldsUpNeitherTheOthersNorTheCheckpoint) {
   TestWorld world(2);
   world.Answer(0, Status::Retry("down"));

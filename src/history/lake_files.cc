@@ -57,7 +57,8 @@ LakeFile ToLakeFile(const lake::AddFile& file) {
     if (!value) continue;
     if (column == "geographical_location_oid") {
       if (const auto oid = ToNumber<int64_t>(*value)) result.location = LocationId{*oid};
-    } else if (column == "bucket") {
+    } else if (column == "bucket" && file.tags.contains(lake::kContentHashTag)) {
+      // Another engine may have buckets of its own.
       result.bucket = ToNumber<int32_t>(*value);
     } else if (column == "date") {
       if (const auto day = lake::ParseDay(*value); day.ok()) result.day = day.value();

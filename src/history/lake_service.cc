@@ -15,35 +15,76 @@
 namespace sightline {
 namespace {
 
-constexpr Millis kTroubledInterval{5'000};
+constexpr Millis kOpenInterval{1'000};
+constexpr std::string_view kOpening = "tables";  // what fails while they cannot be opened
 
 }  // namespace
 
+// A sink of a table that may not be open yet.
+class LakeService::LateSink final : public Sink {
+ public:
+  LateSink(LakeService& service, bool ledger, std::function<void()> on_answer)
+      : service_(service), ledger_(ledger), on_answer_(std::move(on_answer)) {}
+
+  Status Fence(const SourcePartition& partition, Epoch epoch) override {
+    if (!Open()) return NotYet();
+    return sink_->Fence(partition, epoch);
+  }
+  Result<Offset> Committed(const SourcePartition& partition) override {
+    if (!Open()) return NotYet();
+    return sink_->Committed(partition);
+  }
+  Result<Offset> Commit(const SourcePartition& partition,
+                        std::span<const Segment> segments) override {
+    if (!Open()) return NotYet();
+    return sink_->Commit(partition, segments);
+  }
+
+ private:
+  bool Open() {
+    if (sink_ == nullptr && service_.open_)
+      sink_ = (ledger_ ? service_.ledger_ : service_.counts_)->OpenSink(on_answer_);
+    return sink_ != nullptr;
+  }
+  static Status NotYet() { return Status::Retry("the lake has not been read yet"); }
+
+  LakeService& service_;
+  const bool ledger_;
+  const std::function<void()> on_answer_;
+  std::unique_ptr<Sink> sink_;
+};
+
 LakeService::LakeService(const LakeServiceOptions& options, const LogClock& clock,
                          std::unique_ptr<StorageMetrics> metrics, std::stop_source stop,
-                         std::unique_ptr<Storage> storage)
+                         std::unique_ptr<Storage> storage, std::unique_ptr<FileCache> cache)
     : options_(options),
       clock_(clock),
       storage_metrics_(std::move(metrics)),
       stop_(std::move(stop)),
       storage_(std::move(storage)),
-      view_(std::make_shared<LakeView>(options.dir, options.window_size, options.runs,
-                                       options.engine)) {}
+      cache_(std::move(cache)),
+      view_(std::make_shared<LakeView>(cache_ ? cache_->root() : options.dir, options.window_size,
+                                       options.runs, options.engine, cache_.get())) {}
 
 Result<std::unique_ptr<LakeService>> LakeService::Open(const LakeServiceOptions& options,
                                                        const LogClock& clock,
                                                        std::vector<Location> locations) {
   LakeServiceOptions absolute = options;
   absolute.dir = AbsoluteStorageUrl(options.dir);
-  if (options.open_queries) RETURN_IF_ERROR(LakeView::CheckRoot(absolute.dir));
   auto metrics = std::make_unique<StorageMetrics>();
   std::stop_source stop;
   absolute.storage.metrics = metrics.get();
   absolute.storage.stop = stop.get_token();
   Result<std::unique_ptr<Storage>> storage = OpenStorage(absolute.dir, absolute.storage);
   if (!storage.ok()) return storage.status();
-  std::unique_ptr<LakeService> service(
-      new LakeService(absolute, clock, std::move(metrics), stop, std::move(storage).value()));
+  std::unique_ptr<FileCache> cache;
+  if (options.open_queries) {
+    auto opened = FileCache::OpenIfNeeded(absolute.dir, options.cache, *storage.value());
+    if (!opened.ok()) return opened.status();
+    cache = std::move(opened).value();
+  }
+  std::unique_ptr<LakeService> service(new LakeService(
+      absolute, clock, std::move(metrics), stop, std::move(storage).value(), std::move(cache)));
   RETURN_IF_ERROR(service->Start(std::move(locations)));
   return service;
 }
@@ -55,21 +96,36 @@ Status LakeService::Start(std::vector<Location> locations) {
     if (!known.ok()) return known.status();
     known_ = std::move(known).value();
   }
-  auto counts = OpenWriter(lake::kIncrementsTable);
-  if (!counts.ok()) return counts.status();
-  counts_ = std::move(counts).value();
-  auto ledger = OpenWriter(lake::kLedgerTable);
-  if (!ledger.ok()) return ledger.status();
-  ledger_ = std::move(ledger).value();
-  view_->SetCounts(counts_->current());
-  view_->SetLedger(ledger_->current());
+  const Status opened = OpenTables();
+  if (!opened.ok() && opened.code() != StatusCode::kRetry) return opened;
+  Note(kOpening, opened);
   if (options_.open_queries) {
-    auto queries = options_.open_queries(view_, options_.dir, options_.window_size);
+    auto queries =
+        options_.open_queries(view_, cache_ ? cache_->root() : options_.dir, options_.window_size);
     if (!queries.ok()) return queries.status();
     queries_ = std::move(queries).value();
   }
   SetLocations(std::move(locations));
   maintenance_ = std::thread([this] { RunMaintenance(); });
+  return Status::Ok();
+}
+
+// Call it again after a failure.
+Status LakeService::OpenTables() {
+  for (const auto& [table, writer] :
+       {std::pair(lake::kIncrementsTable, &counts_), {lake::kLedgerTable, &ledger_}}) {
+    if (*writer != nullptr) continue;
+    auto opened = OpenWriter(table);
+    if (!opened.ok()) {
+      view_->SetUnread(opened.status().message());
+      return opened.status();
+    }
+    *writer = std::move(opened).value();
+  }
+  SetCounts(counts_->current());
+  view_->SetLedger(ledger_->current());
+  view_->SetUnread("");
+  open_ = true;
   return Status::Ok();
 }
 
@@ -82,10 +138,14 @@ Result<std::unique_ptr<lake::LakeWriter>> LakeService::OpenWriter(std::string_vi
                                  .location_name = options_.location_name,
                                  .on_commit =
                                      [this, counts](const lake::SnapshotPtr& snapshot) {
-                                       counts ? view_->SetCounts(snapshot)
-                                              : view_->SetLedger(snapshot);
+                                       counts ? SetCounts(snapshot) : view_->SetLedger(snapshot);
                                      },
                                  .known = known_.get()});
+}
+
+void LakeService::SetCounts(const lake::SnapshotPtr& snapshot) {
+  by_bucket_ = lake::LayoutOf(*snapshot) == lake::Layout::kByBucket;
+  view_->SetCounts(snapshot);
 }
 
 LakeService::~LakeService() {
@@ -99,10 +159,10 @@ LakeService::~LakeService() {
 }
 
 std::unique_ptr<Sink> LakeService::OpenCountsSink(std::function<void()> on_answer) {
-  return counts_->OpenSink(std::move(on_answer));
+  return std::make_unique<LateSink>(*this, /*ledger=*/false, std::move(on_answer));
 }
 std::unique_ptr<Sink> LakeService::OpenLedgerSink(std::function<void()> on_answer) {
-  return ledger_->OpenSink(std::move(on_answer));
+  return std::make_unique<LateSink>(*this, /*ledger=*/true, std::move(on_answer));
 }
 
 void LakeService::SetLocations(std::vector<Location> locations) {
@@ -115,13 +175,15 @@ void LakeService::SetLocations(std::vector<Location> locations) {
 // Under locations_mutex_, so that the newest table is written last.
 void LakeService::WriteLocations() {
   if (locations_.empty()) return;  // no table: what the lake has stays
+  locations_written_ = false;
+  if (!open_) return;  // it is not known yet which lake this is
   const Result<bool> written = lake::WriteLocations(*storage_, clock_, locations_, known_.get());
   locations_written_ = written.ok();
   Note(lake::kLocationsTable, written.status());
 }
 
 lake::LakeWriterStats LakeService::stats(bool ledger) const {
-  return (ledger ? ledger_ : counts_)->stats();
+  return open_ ? (ledger ? ledger_ : counts_)->stats() : lake::LakeWriterStats();
 }
 
 std::string LakeService::trouble() const {
@@ -130,8 +192,8 @@ std::string LakeService::trouble() const {
     const std::lock_guard lock(mutex_);
     for (const auto& [what, reason] : troubles_) reasons.push_back(reason);
   }
-  for (const auto& writer : {counts_.get(), ledger_.get()})
-    if (writer != nullptr) reasons.push_back(writer->trouble());
+  if (open_)
+    for (const auto& writer : {counts_.get(), ledger_.get()}) reasons.push_back(writer->trouble());
   if (options_.runs != nullptr) reasons.push_back(options_.runs->trouble());
   if (queries_) reasons.push_back(queries_->trouble());
   std::erase(reasons, "");
@@ -149,11 +211,17 @@ void LakeService::Note(std::string_view what, const Status& status) {
   if (is_new && !status.ok()) LogWarning("lake: " + status.message());
 }
 
+bool LakeService::HasFailed(std::string_view what) const {
+  const std::lock_guard lock(mutex_);
+  const auto trouble = troubles_.find(what);
+  return trouble != troubles_.end() && !trouble->second.empty();
+}
+
 bool LakeService::Well() const {
   return std::ranges::all_of(troubles_, [](const auto& trouble) { return trouble.second.empty(); });
 }
 
-// Packs past days into one file per location, removes days beyond the retention, deletes files that
+// Packs files, removes days beyond the retention, deletes files that
 // no version needs, and tries a failed write of the locations again. The lock is released while it
 // works, so that the destructor can ask it to stop; a maintenance that was interrupted so reports
 // no error. What fails is tried again soon: the lake may be away for seconds only.
@@ -161,14 +229,16 @@ void LakeService::RunMaintenance() {
   std::unique_lock lock(mutex_);
   for (;;) {
     const bool well = Well();
-    const Millis interval = well ? options_.maintenance_interval
-                                 : std::min(options_.maintenance_interval, kTroubledInterval);
+    Millis interval = options_.maintenance_interval;
+    if (!well) interval = std::min(interval, open_ ? options_.troubled_interval : kOpenInterval);
     const bool woken = wake_.wait_for(lock, std::chrono::milliseconds(interval.v),
                                       [&] { return closing_ || Well() != well; });
     if (closing_) return;
     if (woken) continue;  // the locations could not be written: try again sooner
     lock.unlock();
+    if (!open_) Note(kOpening, OpenTables());
     for (const std::string_view table : {lake::kIncrementsTable, lake::kLedgerTable}) {
+      if (!open_) break;
       const Status status = Maintain(table);
       lock.lock();
       const bool closing = closing_;
@@ -187,7 +257,11 @@ Status LakeService::Maintain(std::string_view table) {
     const std::lock_guard lock(mutex_);
     return !closing_;
   };
-  const auto compacted = lake::Compact(*storage_, clock_, table, {.progress = progress});
+  // Several processes maintain a lake, each when it was started: half of the interval is enough for
+  // one of them to do it once in an interval. Whoever has failed goes on.
+  const Millis recent = HasFailed(table) ? Millis{0} : Millis{options_.maintenance_interval.v / 2};
+  const auto compacted =
+      lake::Compact(*storage_, clock_, table, {.recent = recent, .progress = progress});
   if (!compacted.ok()) return compacted.status();
   if (compacted.value().files_before > 0)
     LogInfo(fmt::format("lake: {}: compaction packed {} files into {}", table,
@@ -197,15 +271,15 @@ Status LakeService::Maintain(std::string_view table) {
   if (options_.retention_days > 0 && table == lake::kIncrementsTable) {
     const auto removed = lake::RemoveOldDays(
         *storage_, clock_, table,
-        {.days = options_.retention_days, .now_ms = now_ms, .progress = progress});
+        {.days = options_.retention_days, .not_after_ms = now_ms, .progress = progress});
     if (!removed.ok()) return removed.status();
     if (!removed.value().days.empty())
       LogInfo(fmt::format("lake: {}: retention removed {} days, the newest is {}", table,
                           removed.value().days.size(), removed.value().days.back()));
   }
   const auto vacuumed = lake::Vacuum(
-      *storage_, clock_, table,
-      {.retention = options_.vacuum_retention, .now_ms = now_ms, .progress = progress});
+      *storage_, table,
+      {.retention = options_.vacuum_retention, .not_after_ms = now_ms, .progress = progress});
   return vacuumed.ok() ? Status::Ok() : vacuumed.status();
 }
 

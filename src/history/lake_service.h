@@ -5,11 +5,13 @@
 // view.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -21,11 +23,15 @@
 #include "connectors/lake/lake_writer.h"
 #include "connectors/storage/open_storage.h"
 #include "engine/sink.h"
+#include "history/file_cache.h"
 #include "history/lake_view.h"
 #include "model/location.h"
 #include "query/query_service.h"
 
 namespace sightline {
+
+// A commit of many locations is many windows of few rows each: five minutes of them share a file.
+constexpr Millis kRollInterval{60'000}, kBucketRollInterval{300'000};
 
 struct LakeServiceOptions {
   std::string dir;  // the lake's root, a path or a URL; created if it does not exist
@@ -35,23 +41,29 @@ struct LakeServiceOptions {
   std::string known_tables;
   std::string renew;  // how a person begins a new lake: "start once with lake.enabled = false"
   Millis window_size{60'000};
+  // None: kRollInterval while the counts are by location, kBucketRollInterval once they are by
+  // bucket.
+  std::optional<Millis> roll_interval;
   // Before the counts have more locations than this, they are partitioned by date and bucket.
   int64_t max_partitions = lake::kMaxPartitions;
   int64_t retention_days = 0;  // 0: for ever
   Millis vacuum_retention{7 * 86'400'000LL};
   Millis maintenance_interval{3'600'000};
+  Millis troubled_interval{5'000};  // between two rounds while one fails, if that is less
   // Returns the current name of a location, empty if it is not known. Thread-safe; must outlive the
   // service.
   std::function<std::string(LocationId)> location_name;
   PinnedRuns* runs = nullptr;  // for spilled counts; must outlive the service
   EngineReports engine;        // what it reads must outlive the service
   OpenQueries open_queries;    // null: nobody asks this process
+  FileCacheOptions cache;      // of copies for questions, where they are needed
 };
 
 class LakeService {
  public:
-  // Ages are counted by `clock`; while it knows none that can be believed, nothing is removed.
-  // kStop: the lake cannot be used.
+  // Ages are counted by `clock`; while it knows none that can be believed, nothing is removed. If
+  // the place of the lake does not answer, the tables are opened later: until then the sinks say
+  // kRetry and there is no state for queries. kStop: the lake cannot be used.
   static Result<std::unique_ptr<LakeService>> Open(const LakeServiceOptions& options,
                                                    const LogClock& clock,
                                                    std::vector<Location> locations);
@@ -72,6 +84,10 @@ class LakeService {
   // `locations` is written.
   void SetLocations(std::vector<Location> locations);
 
+  // How long sealed segments wait for the commit. It grows when the layout changes. Thread-safe.
+  Millis roll_interval() const {
+    return options_.roll_interval.value_or(by_bucket_ ? kBucketRollInterval : kRollInterval);
+  }
   LakeView& view() { return *view_; }
   QueryService* queries() { return queries_.get(); }  // null: nobody asks this process
   lake::LakeWriterStats stats(bool ledger) const;
@@ -82,15 +98,19 @@ class LakeService {
   std::string trouble() const;
 
  private:
+  class LateSink;
   LakeService(const LakeServiceOptions& options, const LogClock& clock,
               std::unique_ptr<StorageMetrics> metrics, std::stop_source stop,
-              std::unique_ptr<Storage> storage);
+              std::unique_ptr<Storage> storage, std::unique_ptr<FileCache> cache);
   Status Start(std::vector<Location> locations);
+  Status OpenTables();
   Result<std::unique_ptr<lake::LakeWriter>> OpenWriter(std::string_view table);
+  void SetCounts(const lake::SnapshotPtr& snapshot);
   void RunMaintenance();
   Status Maintain(std::string_view table);
   void WriteLocations();
   void Note(std::string_view what, const Status& status);
+  bool HasFailed(std::string_view what) const;
   bool Well() const;  // under mutex_
 
   const LakeServiceOptions options_;
@@ -98,9 +118,13 @@ class LakeService {
   const std::unique_ptr<StorageMetrics> storage_metrics_;
   std::stop_source stop_;  // ends what waits for the storage
   const std::unique_ptr<Storage> storage_;
+  const std::unique_ptr<FileCache> cache_;    // null: no copies are needed
   std::unique_ptr<lake::KnownTables> known_;  // null: nothing is remembered
   std::shared_ptr<LakeView> view_;
+  std::atomic<bool> by_bucket_ = false;  // the layout of the counts
+  // Set by the thread that opens them, and used by others when open_ is true.
   std::unique_ptr<lake::LakeWriter> counts_, ledger_;
+  std::atomic<bool> open_ = false;
   std::unique_ptr<QueryService> queries_;
 
   std::mutex locations_mutex_;  // taken before mutex_

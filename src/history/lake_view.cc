@@ -8,7 +8,6 @@
 
 #include "base/check.h"
 #include "connectors/lake/tables.h"
-#include "connectors/storage/open_storage.h"
 #include "engine/runtime.h"
 #include "engine/sealed_list.h"
 #include "history/lake_files.h"
@@ -17,20 +16,19 @@
 
 namespace sightline {
 
-LakeView::LakeView(std::string root, Millis window_size, PinnedRuns* runs, EngineReports engine)
+LakeView::LakeView(std::string root, Millis window_size, PinnedRuns* runs, EngineReports engine,
+                   FileKeeper* copies)
     : root_(std::move(root)),
       window_size_(window_size),
       runs_(runs),
       engine_(std::move(engine)),
+      copies_(copies),
       counts_{.name = lake::kIncrementsTable, .snapshot = nullptr, .files = {}},
       ledger_{.name = lake::kLedgerTable, .snapshot = nullptr, .files = {}} {}
 
-Status LakeView::CheckRoot(const std::string& root) {
-  if (IsLocalStorage(root)) return Status::Ok();
-  return Status::Stop(fmt::format(
-      "the lake in '{}' cannot be queried: queries read only a lake in a folder of this machine. "
-      "Write it with `count` or `store`, and ask it with another tool (docs/LAKE.md)",
-      root));
+void LakeView::SetUnread(std::string why) {
+  const std::lock_guard lock(mutex_);
+  unread_ = std::move(why);
 }
 
 void LakeView::SetCounts(const lake::SnapshotPtr& snapshot) { Set(counts_, snapshot); }
@@ -184,6 +182,8 @@ Result<std::shared_ptr<const LakeState>> LakeView::Current() {
   const std::vector<PartitionHealth> partitions =
       engine_.partitions ? engine_.partitions() : std::vector<PartitionHealth>();
   const std::lock_guard lock(mutex_);
+  if (!unread_.empty())
+    return Status::Retry(fmt::format("the lake has not been read yet: {}", unread_));
   RETURN_IF_ERROR(WaitForExpected(partitions));
   if (state_ == nullptr) state_ = Build();
   std::vector<IncompletePartition> incomplete = FindIncomplete(partitions);

@@ -47,12 +47,13 @@ struct EngineReports {
 
 class LakeView final : public LakeSource {
  public:
-  // `root` is the lake's folder, an absolute path. `window_size` is that of the rows. `runs` must
-  // outlive the view. Null: spilled counts stay in memory here.
+  // `root` is the lake's folder, or that of `copies`, an absolute path. `window_size` is that of
+  // the rows. `runs` and `copies` must outlive the view. Without runs, spilled counts stay in
+  // memory here.
   LakeView(std::string root, Millis window_size, PinnedRuns* runs = nullptr,
-           EngineReports engine = {});
-  // kStop: nobody can ask a lake at `root`, because queries read its files by path.
-  static Status CheckRoot(const std::string& root);
+           EngineReports engine = {}, FileKeeper* copies = nullptr);
+  // Until the lake has been read, there is no state, and this is why. Empty: there is one.
+  void SetUnread(std::string why);
 
   // Set the newest versions of the two tables. A version that is not newer changes nothing.
   void SetCounts(const lake::SnapshotPtr& snapshot);
@@ -75,8 +76,10 @@ class LakeView final : public LakeSource {
   // The task's list has merged segments or spilled them into runs; the view does the same.
   void Follow(const SourcePartition& partition, const SealedList& list);
 
-  // kRetry: a partition that is counted has not yet reached the offset that is expected of it.
+  // kRetry: the lake has not been read yet, or a partition that is counted has not yet reached the
+  // offset that is expected of it.
   Result<std::shared_ptr<const LakeState>> Current() override;
+  FileKeeper* copies() override { return copies_; }
   int64_t pending_rows() const;
 
  private:
@@ -113,8 +116,10 @@ class LakeView final : public LakeSource {
   const Millis window_size_;
   PinnedRuns* const runs_;
   const EngineReports engine_;
+  FileKeeper* const copies_;  // null: the lake's files are read in place
   mutable std::mutex mutex_;
   // Under mutex_.
+  std::string unread_;
   Table counts_, ledger_;
   std::shared_ptr<const std::vector<Location>> locations_;
   std::map<SourcePartition, Partition> partitions_;  // those that somebody has named

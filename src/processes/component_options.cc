@@ -6,6 +6,7 @@
 #include <thread>
 #include <utility>
 
+#include "config/data_folder.h"
 #include "config/kafka_options.h"
 #include "processes/process.h"
 #include "workers/confinement.h"
@@ -42,6 +43,8 @@ std::string ExplainQueryWorkers(const QuerySettings& settings) {
       "query workers: at most {} processes with {} each, so at most {} beside the server\n",
       options.sql_workers_max + kFixedWorkersMax, FormatBytes(WorkerBytesMax(options)),
       FormatBytes(WorkersBytesMax(options)));
+  text += fmt::format("files of a lake on HDFS are copied for queries: at most {} on disk\n",
+                      FormatBytes(settings.cache_max));
   text += HasLandlock()
               ? "query workers can read the lake's files and no others (Landlock)\n"
               : "this kernel has no Landlock: only DuckDB's own settings keep queries from "
@@ -61,13 +64,23 @@ LiveOptions LiveOptionsOf(const Settings& settings, LogEndOf log_end) {
 LakeServiceOptions LakeOptionsOf(const Settings& settings, std::string dir) {
   LakeServiceOptions options;
   options.dir = std::move(dir);
-  options.storage = {.hdfs = settings.hdfs};
+  options.storage = {.hdfs = settings.hdfs, .s3 = settings.s3};
   options.window_size = settings.pipeline.window_size;
+  options.roll_interval = settings.lake.roll_interval;
   options.max_partitions = settings.lake.max_partitions;
   options.retention_days = settings.lake.retention_days;
   options.vacuum_retention = settings.lake.vacuum_retention;
   options.maintenance_interval = settings.lake.maintenance_interval;
+  options.cache = {.folder = DataFolder(settings.data).lake_cache(),
+                   .bytes_max = settings.query.cache_max};
   return options;
+}
+
+LakeReaderOptions LakeReaderOptionsOf(const Settings& settings, std::string cache) {
+  return {.lake = settings.lake.dir,
+          .storage = {.hdfs = settings.hdfs, .s3 = settings.s3},
+          .cache = {.folder = std::move(cache), .bytes_max = settings.query.cache_max},
+          .open_queries = OpenQueryWorkers(settings.query, {})};
 }
 
 Result<std::unique_ptr<KafkaWriter>> OpenCountsWriter(const Settings& settings, KafkaRawTopics& raw,

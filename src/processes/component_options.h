@@ -13,6 +13,7 @@
 #include "config/options.h"
 #include "connectors/kafka/writer.h"
 #include "engine/runtime.h"
+#include "history/lake_reader.h"
 #include "history/lake_service.h"
 #include "live/live.h"
 #include "model/types.h"
@@ -32,6 +33,8 @@ std::string ExplainQueryWorkers(const QuerySettings& settings);
 LiveOptions LiveOptionsOf(const Settings& settings, LogEndOf log_end);
 // The caller sets location_name. A process that answers queries also sets runs and open_queries.
 LakeServiceOptions LakeOptionsOf(const Settings& settings, std::string dir);
+// Of a process that only reads lake.dir.
+LakeReaderOptions LakeReaderOptionsOf(const Settings& settings, std::string cache);
 
 // The names of the locations, and the version of the table that they come from. Both functions are
 // thread-safe and outlive the writer.

@@ -218,7 +218,7 @@ void Count::AddSinks() {
           activity_.Count(from, segment, SteadyMs());
         });
   });
-  if (lake_) tasks_.AddLake(*lake_, settings_.lake.roll_interval);
+  if (lake_) tasks_.AddLake(*lake_);
 }
 
 Result<std::unique_ptr<PartitionTask>> Count::BuildTask(const SourcePartition& partition) {

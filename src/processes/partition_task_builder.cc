@@ -16,7 +16,7 @@ constexpr const char* kLakeCounts = "lake counts";
 constexpr const char* kLakeLedger = "lake ledger";
 
 Result<std::unique_ptr<CheckpointPlace>> Open(const std::string& url, const Settings& settings) {
-  return CheckpointPlace::Open({url, settings.hdfs, settings.data});
+  return CheckpointPlace::Open({url, {.hdfs = settings.hdfs, .s3 = settings.s3}, settings.data});
 }
 
 }  // namespace
@@ -50,11 +50,11 @@ void PartitionTaskBuilder::AddPending(LakeService& lake) {
           [&lake](const std::function<void()>&) { return lake.OpenPendingSink(); });
 }
 
-void PartitionTaskBuilder::AddLake(LakeService& lake, Millis roll_interval) {
-  SinkOptions options{.name = kLakeCounts,
-                      .commit_interval_ms = roll_interval.v,
-                      .together = true,
-                      .may_be_new = true};
+void PartitionTaskBuilder::AddLake(LakeService& lake) {
+  SinkOptions options{
+      .name = kLakeCounts, .together = true, .may_be_new = true, .interval_ms_now = [&lake] {
+        return lake.roll_interval().v;
+      }};
   AddSink(options,
           [&lake](std::function<void()> wake) { return lake.OpenCountsSink(std::move(wake)); });
   options.name = kLakeLedger;

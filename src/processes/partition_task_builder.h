@@ -46,7 +46,7 @@ class PartitionTaskBuilder {
   // Adds what is pending, if it is shown, and the two tables of the lake. `lake` must outlive the
   // tasks. The tables come behind all sinks that are added before.
   void AddPending(LakeService& lake);
-  void AddLake(LakeService& lake, Millis roll_interval);
+  void AddLake(LakeService& lake);
   // Instead of these: there was a lake, and it is switched off.
   void LakeIsOff();
   const std::vector<SinkOptions>& sinks() const { return sinks_; }

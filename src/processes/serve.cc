@@ -11,7 +11,6 @@
 #include <utility>
 #include <vector>
 
-#include "base/log.h"
 #include "config/data_folder.h"
 #include "config/kafka_wait.h"
 #include "connectors/kafka/counts_feed.h"
@@ -55,7 +54,6 @@ class Serve {
   void CatchUp() const;
   void Expect(const std::vector<KafkaRawTopicPtr>& topics);
   void LookForTopics();
-  void RefreshLake();
   void Sample(MonitorReport& report) const;
   void SetLocations(const std::vector<Location>& locations);
   void Apply(const SourcePartition& partition, const Segment& segment);
@@ -94,8 +92,6 @@ class Serve {
   mutable bool live_is_now_ = false;  // in the newest report; used by the monitor's thread
   std::mutex refused_mutex_;
   Status refused_ = Status::Ok();  // of counts that live has refused; under refused_mutex_
-  mutable std::mutex lake_mutex_;
-  std::string lake_trouble_;  // under lake_mutex_
 };
 
 Status Serve::Start() {
@@ -158,10 +154,9 @@ void Serve::SetLocations(const std::vector<Location>& locations) { live_->SetLoc
 Status Serve::OpenLake() {
   if (settings_.lake.dir.empty()) return Status::Ok();
   Result<std::unique_ptr<LakeReader>> lake =
-      LakeReader::OpenEarly(settings_.lake.dir, OpenQueryWorkers(settings_.query, {}));
+      LakeReader::Follow(LakeReaderOptionsOf(settings_, folder_.lake_cache("serve")), kWatch);
   if (!lake.ok()) return lake.status();
   lake_ = std::move(lake).value();
-  if (!lake_->complete()) RefreshLake();
   return Status::Ok();
 }
 
@@ -243,19 +238,10 @@ void Serve::Sample(MonitorReport& report) const {
   sample.troubles = {{"feed", stats.trouble}, {"brokers", BrokersTrouble()}};
 }
 
-void Serve::RefreshLake() {
-  if (!lake_) return;
-  const Status refreshed = lake_->Refresh();
-  const std::lock_guard lock(lake_mutex_);
-  if (!refreshed.ok() && lake_trouble_ != refreshed.message()) LogWarning(refreshed.message());
-  lake_trouble_ = refreshed.message();
-}
-
 Status Serve::WaitForSignal() {
   return shell_.WaitForStop(kWatch, [this] {
     locations_->Refresh();
     LookForTopics();
-    RefreshLake();
     {
       const std::lock_guard lock(refused_mutex_);
       RETURN_IF_ERROR(refused_);
@@ -296,9 +282,7 @@ Health Serve::ReportHealth() const {
     health.reasons.push_back(fmt::format("topic '{}' has {} records that Sightline did not write",
                                          counts_.name, stats.refused));
   health.FailIf(locations_->state().refused);
-  if (lake_) health.FailIf(lake_->queries().trouble());
-  const std::lock_guard lock(lake_mutex_);
-  health.FailIf(lake_trouble_);
+  health.FailIf(lake_ ? lake_->trouble() : "");
   return health;
 }
 

@@ -46,7 +46,7 @@ class Store::Writing final : public PartitionStep {
     }
     const bool due =
         draining || waiting_rows_ >= kWaitingRowsMax ||
-        SteadyClock::now() - oldest_ > std::chrono::milliseconds(store_.roll_interval_.v);
+        SteadyClock::now() - oldest_ > std::chrono::milliseconds(store_.lake_->roll_interval().v);
     for (auto& [from, stored] : sources_) RETURN_IF_ERROR(Write(from, stored, due));
     return more ? Status::Ok() : Status::Retry("");
   }
@@ -240,9 +240,8 @@ class Store::Writing final : public PartitionStep {
 Result<std::unique_ptr<Store>> Store::Open(const Settings& settings, const LogClock& clock,
                                            const KafkaOptions& kafka, const KafkaTopic& from,
                                            std::vector<Location> locations, StoredHint hint) {
-  std::unique_ptr<Store> store(new Store(settings.lake.roll_interval,
-                                         fmt::format("{}-store", settings.kafka.deployment), from,
-                                         std::move(hint)));
+  std::unique_ptr<Store> store(
+      new Store(fmt::format("{}-store", settings.kafka.deployment), from, std::move(hint)));
   LakeServiceOptions options = LakeOptionsOf(settings, settings.lake.dir);
   options.known_tables = DataFolder(settings.data).known_tables("store");
   options.renew = fmt::format("remove '{}' while no `store` runs", options.known_tables);

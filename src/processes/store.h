@@ -44,15 +44,11 @@ class Store {
 
  private:
   class Writing;
-  Store(Millis roll_interval, std::string group, KafkaTopic from, StoredHint hint)
-      : roll_interval_(roll_interval),
-        group_(std::move(group)),
-        from_(std::move(from)),
-        hint_(std::move(hint)) {}
+  Store(std::string group, KafkaTopic from, StoredHint hint)
+      : group_(std::move(group)), from_(std::move(from)), hint_(std::move(hint)) {}
   std::string NameOf(LocationId location) const;
   void Learn(LocationId location, const std::string& name);
 
-  const Millis roll_interval_;
   const std::string group_;  // the consumer group, for messages
   const KafkaTopic from_;
   const StoredHint hint_;

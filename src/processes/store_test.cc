@@ -38,7 +38,7 @@ class StoreTest : public testing::Test {
     dir_ = name;
     settings_.lake.dir = dir_ / "lake";
     settings_.data = (dir_ / "data").string();
-    settings_.lake.roll_interval = {0};
+    settings_.lake.roll_interval = Millis{0};
   }
   ~StoreTest() override {
     sink_.reset();
@@ -77,7 +77,10 @@ class StoreTest : public testing::Test {
   }
   // What the lake says was counted, and what was received.
   void ExpectInLake(int64_t events) {
-    const auto lake = LakeReader::Open(settings_.lake.dir, OpenLocalQueries({}));
+    const auto lake = LakeReader::Open({.lake = settings_.lake.dir,
+                                        .storage = {},
+                                        .cache = {},
+                                        .open_queries = OpenLocalQueries({})});
     ASSERT_TRUE(lake.ok()) << lake.status().message();
     EXPECT_EQ(Answer(*lake.value(), "SELECT sum(received) AS n FROM ledger"),
               fmt::format("n\r\n{}\r\n", events));

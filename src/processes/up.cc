@@ -316,7 +316,7 @@ void Up::AddSinks() {
                  [this](std::function<void()> wake) {
                    return log_->OpenCountsSink({.on_answer = std::move(wake)});
                  });
-  if (lake_) tasks_.AddLake(*lake_, settings_.lake.roll_interval);
+  if (lake_) tasks_.AddLake(*lake_);
   const SinkOptions kafka = KafkaSinkOptions(settings_.kafka);
   if (kafka_) {
     tasks_.AddSink(

@@ -1,9 +1,12 @@
 // Which files of a table a view needs. Pure.
 #pragma once
 
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "model/scope.h"
+#include "query/lake_source.h"
 #include "query/views.h"
 #include "sql/read_bounds.h"
 
@@ -20,5 +23,13 @@ inline ReadBounds FileBounds(std::string_view view, ReadBounds bounds, const Sco
           .first_append = bounds.first_append,
           .end_append = bounds.end_append};
 }
+
+// The files of one table that the views need, of those that read it.
+std::vector<LakeFile> FilesFor(const FileList& files, const ViewBounds& views, const Scope& scope,
+                               bool of_ledger);
+
+// Adds the files of the table `folder` to those that have to be fetched.
+void AddNeeded(std::string_view folder, const std::vector<LakeFile>& files,
+               std::vector<NeededFile>& needed);
 
 }  // namespace sightline

@@ -6,6 +6,7 @@
 #include <set>
 #include <tuple>
 
+#include "model/location.h"
 #include "sql/calendar.h"
 
 namespace sightline {
@@ -14,7 +15,20 @@ namespace {
 auto Key(const LakeFile& file) { return std::tie(file.location, file.path); }
 bool Before(const LakeFile& a, const LakeFile& b) { return Key(a) < Key(b); }
 
-bool MayHold(const LakeFile& file, const ReadBounds& bounds) {
+// What a read wants of the files of a day.
+struct Wanted {
+  explicit Wanted(const ReadBounds& of) : bounds(of) {
+    if (!bounds.locations) return;
+    buckets.emplace();
+    for (const LocationId location : *bounds.locations) buckets->insert(BucketOf(location));
+  }
+  const ReadBounds& bounds;
+  std::optional<std::set<int32_t>> buckets;  // none: any
+};
+
+bool MayHold(const LakeFile& file, const Wanted& wanted) {
+  const ReadBounds& bounds = wanted.bounds;
+  if (file.bucket && wanted.buckets && !wanted.buckets->contains(*file.bucket)) return false;
   if (file.window_start_min && DayOf(*file.window_start_min) >= bounds.end_day) return false;
   if (file.window_start_max && DayOf(*file.window_start_max) < bounds.first_day) return false;
   if (file.append_hour_min && *file.append_hour_min >= bounds.end_append) return false;
@@ -23,12 +37,12 @@ bool MayHold(const LakeFile& file, const ReadBounds& bounds) {
 
 // Appends to `found` those of `files`, which are sorted, whose location is `location`.
 void TakeLocation(const std::vector<LakeFile>& files, std::optional<LocationId> location,
-                  const ReadBounds& bounds, std::vector<const LakeFile*>& found) {
+                  const Wanted& wanted, std::vector<const LakeFile*>& found) {
   auto file = std::lower_bound(
       files.begin(), files.end(), location,
       [](const LakeFile& a, const std::optional<LocationId>& b) { return a.location < b; });
   for (; file != files.end() && file->location == location; ++file) {
-    if (MayHold(*file, bounds)) found.push_back(&*file);
+    if (MayHold(*file, wanted)) found.push_back(&*file);
   }
 }
 
@@ -72,17 +86,19 @@ FileList FileList::With(std::span<const LakeFile> added, std::span<const LakeFil
 
 std::vector<const LakeFile*> FileList::Select(const ReadBounds& bounds) const {
   std::vector<const LakeFile*> found;
-  // Files of several locations (location is none) always qualify: the rows decide.
+  const Wanted wanted(bounds);
+  // Files of several locations (location is none) qualify by their bucket, if they have one: then
+  // the rows decide.
   auto take = [&](const DayFiles& files) {
     if (!bounds.locations) {
       for (const LakeFile& file : files) {
-        if (MayHold(file, bounds)) found.push_back(&file);
+        if (MayHold(file, wanted)) found.push_back(&file);
       }
       return;
     }
-    TakeLocation(files, std::nullopt, bounds, found);
+    TakeLocation(files, std::nullopt, wanted, found);
     for (const LocationId location : *bounds.locations)
-      TakeLocation(files, location, bounds, found);
+      TakeLocation(files, location, wanted, found);
   };
   if (const auto dayless = days_.find(kNoDay); dayless != days_.end()) take(*dayless->second);
   for (auto day = days_.lower_bound(bounds.first_day);
@@ -114,13 +130,13 @@ bool FileList::PathTells(const LakeFile& file) const {
   return location == file.location.has_value() && day == file.day.has_value();
 }
 
-bool FileList::Has(std::string_view path) const {
-  if (!path.starts_with(root_ + "/")) return false;
+const LakeFile* FileList::Find(std::string_view path) const {
+  if (!path.starts_with(root_ + "/")) return nullptr;
   path.remove_prefix(root_.size() + 1);
-  return std::ranges::any_of(days_, [path](const auto& day) {
-    return std::ranges::any_of(*day.second,
-                               [path](const LakeFile& file) { return file.path == path; });
-  });
+  for (const auto& [day, files] : days_)
+    for (const LakeFile& file : *files)
+      if (file.path == path) return &file;
+  return nullptr;
 }
 
 }  // namespace sightline

@@ -27,7 +27,7 @@ struct LakeFile {
   int64_t rows = 0, bytes = 0;
   std::optional<LocationId> location;  // of the partition; none: several locations
   std::optional<Day> day;              // of the partition; none: any day
-  std::optional<int32_t> bucket;       // of locations, in a table above max_partitions
+  std::optional<int32_t> bucket;       // every row is of a location with this BucketOf()
   // From the file's statistics: inclusive bounds, which may be wider than the rows.
   std::optional<EventTime> window_start_min, window_start_max;
   std::optional<EventTime> append_hour_min, append_hour_max;  // of the ledger
@@ -55,8 +55,9 @@ class FileList {
   // Whether a reader who takes every directory `name=value` of the whole path for a value of a
   // column (DuckDB's hive_partitioning) learns exactly the location and the day of the log.
   bool PathTells(const LakeFile& file) const;
-  // Whether the file with this path, as AbsolutePath() returns it, is in the list. O(size).
-  bool Has(std::string_view path) const;
+  // The file with this path, as AbsolutePath() returns it. Null: it is not in the list. O(size).
+  const LakeFile* Find(std::string_view path) const;
+  bool Has(std::string_view path) const { return Find(path) != nullptr; }
   const std::string& root() const { return root_; }
   size_t size() const { return size_; }
 

@@ -1,6 +1,9 @@
 #include "query/file_list.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+
+#include "model/location.h"
 
 namespace sightline {
 namespace {
@@ -31,7 +34,7 @@ TEST(FileListTest, SelectsByLocationAndDay) {
 }
 
 TEST(FileListTest, WhatIsNotSaidMayBeAnything) {
-  LakeFile bucket{.path = "bucket", .day = Day{5}, .bucket = 3};
+  LakeFile bucket{.path = "bucket", .day = Day{5}};
   LakeFile loose{.path = "loose"};
   loose.window_start_min = EventTime{5 * kDayMs};
   loose.window_start_max = EventTime{6 * kDayMs - 1};
@@ -40,6 +43,19 @@ TEST(FileListTest, WhatIsNotSaidMayBeAnything) {
   EXPECT_EQ(Paths(files, {.first_day = {6}}), Strings{});
   EXPECT_EQ(Paths(files, {.end_day = {5}}), Strings{});
   EXPECT_EQ(Paths(files, {.first_day = {5}, .end_day = {6}}), (Strings{"loose", "bucket", "1/5"}));
+}
+
+TEST(FileListTest, SelectsByBucket) {
+  std::vector<LakeFile> all;
+  for (int32_t bucket = 0; bucket < kLocationBuckets; ++bucket)
+    all.push_back({.path = fmt::format("{:02}", bucket), .day = Day{5}, .bucket = bucket});
+  all.push_back({.path = "foreign", .day = Day{5}});
+  const FileList files("/lake", all);
+  EXPECT_EQ(Paths(files, {.locations = std::set{LocationId{7}}}), (Strings{"04", "foreign"}));
+  EXPECT_EQ(Paths(files, {.locations = std::set{LocationId{7}, LocationId{-1}}}),
+            (Strings{"04", "11", "foreign"}));
+  EXPECT_EQ(Paths(files, {.locations = std::set<LocationId>{}}), (Strings{"foreign"}));
+  EXPECT_EQ(Paths(files, {}).size(), all.size());
 }
 
 TEST(FileListTest, KnowsWhetherAPathTellsWhatTheLogSays) {

@@ -16,6 +16,7 @@
 #include "model/location.h"
 #include "model/scope.h"
 #include "model/segment.h"
+#include "query/file_keeper.h"
 #include "query/file_list.h"
 #include "query/incomplete_partition.h"
 #include "sql/read_bounds.h"
@@ -103,6 +104,9 @@ class LakeSource {
   // The current state, never null. Called from any thread and concurrently; it
   // must not wait for the network. kRetry: there is no state that can be queried yet.
   virtual Result<std::shared_ptr<const LakeState>> Current() = 0;
+  // Who has the files of a state while they are read. Null: FileList::root() is the lake's own
+  // folder, so nobody needs to fetch them. The same as long as this lives.
+  virtual FileKeeper* copies() { return nullptr; }
 };
 
 }  // namespace sightline

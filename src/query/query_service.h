@@ -74,8 +74,8 @@ class QueryService {
   const Millis window_size_;
 };
 
-// Makes the service for a lake: `root` is its folder, an absolute path, and `window_size` that of
-// its counts.
+// Makes the service for a lake: `root` is its folder, or that of the copies of its files, an
+// absolute path, and `window_size` that of its counts.
 using OpenQueries = std::function<Result<std::unique_ptr<QueryService>>(
     std::shared_ptr<LakeSource> source, const std::string& root, Millis window_size)>;
 

@@ -95,7 +95,7 @@ Result<std::unique_ptr<QueryEngine::Session>> QueryEngine::Session::Begin(
     ++core->running;
   }
   // From here on the session owns the slot: its destructor gives it back if anything below fails.
-  auto session = std::unique_ptr<Session>(new Session(core, scope, limits));
+  auto session = std::unique_ptr<Session>(new Session(core, scope, limits, deadline));
   Result<duck::Connection> connection = duck::Connect(core->database);
   if (!connection.ok()) return connection.status();
   session->connection_ = std::move(connection).value();
@@ -253,8 +253,25 @@ Status QueryEngine::Session::AddViews(const ViewBounds& views) {
   auto state = core_->source->For(views);
   if (!state.ok()) return state.status();
   state_ = std::move(state).value();
+  RETURN_IF_ERROR(HoldFiles(views));
   for (const auto& [view, bounds] : views) RETURN_IF_ERROR(AddView(view, bounds));
   return Status::Ok();
+}
+
+Status QueryEngine::Session::HoldFiles(const ViewBounds& views) {
+  FileKeeper* const copies = core_->source->copies();
+  if (copies == nullptr) return Status::Ok();
+  std::vector<NeededFile> files;
+  AddNeeded(kCountsFolder, FilesFor(state_->counts_files, views, scope_, false), files);
+  AddNeeded(kLedgerFolder, FilesFor(state_->ledger_files, views, scope_, true), files);
+  const auto go_on = [this] {
+    return watch_->stop_reason() == Watchdog::StopReason::kNone ? Status::Ok()
+                                                                : Status::Stop("it is stopped");
+  };
+  Holding holding = copies->Hold(files, {.deadline = deadline_, .go_on = go_on});
+  files_ = std::move(holding.files);
+  return holding.too_large ? Reached(QueryLimit::kMemory, holding.status.message())
+                           : Explain(std::move(holding.status));
 }
 
 Status QueryEngine::Session::AddView(std::string_view view, ReadBounds bounds) {

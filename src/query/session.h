@@ -59,8 +59,9 @@ class QueryEngine::Session {
   Status Explain(Status status) const;
 
  private:
-  Session(std::shared_ptr<Core> core, Scope scope, QueryLimits limits)
-      : core_(std::move(core)), scope_(std::move(scope)), limits_(limits) {}
+  Session(std::shared_ptr<Core> core, Scope scope, QueryLimits limits, Watchdog::Time deadline)
+      : core_(std::move(core)), scope_(std::move(scope)), limits_(limits), deadline_(deadline) {}
+  Status HoldFiles(const ViewBounds& views);
   Status AddView(std::string_view view, ReadBounds bounds);
   Status Reached(QueryLimit limit, std::string why) const;
   Status OutOfMemory() const;
@@ -80,7 +81,9 @@ class QueryEngine::Session {
   const std::shared_ptr<Core> core_;
   const Scope scope_;
   const QueryLimits limits_;
+  const Watchdog::Time deadline_;
   std::shared_ptr<const LakeState> state_;  // null before AddViews()
+  std::shared_ptr<const void> files_;       // copies of its files; null: they are read in place
   std::vector<RowScans::Handle> handles_;
   duck::Connection connection_;
   std::optional<Watchdog::Watch> watch_;  // destroyed before the connection that it interrupts

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "model/location.h"
 #include "query/lake_rows.h"
 #include "query/lake_source.h"
 #include "query/query_engine.h"
@@ -61,19 +62,22 @@ class TestLake final : public LakeSource {
   }
   ~TestLake() override { std::filesystem::remove_all(temporary_); }
 
-  // Writes rows as files: one a location and day, or, `bucketed`, one a day with the oid inside.
+  // Writes rows as files: one a location and day, or, `bucketed`, one a bucket and day with the
+  // oid inside.
   void WriteCounts(const std::vector<CountIncrement>& rows, bool bucketed = false) {
     std::map<std::pair<int64_t, Day>, std::vector<CountIncrement>> groups;
     for (const CountIncrement& row : rows) {
-      groups[{bucketed ? 0 : row.location.v, DayOf(row.window.start)}].push_back(row);
+      groups[{bucketed ? BucketOf(row.location) : row.location.v, DayOf(row.window.start)}]
+          .push_back(row);
     }
     std::vector<LakeFile> added;
     for (auto& [key, group] : groups) {
-      const auto& [location, day] = key;
+      const auto& [location, day] = key;  // or bucket, day
       LakeFile file{.rows = static_cast<int64_t>(group.size()), .day = day};
       if (bucketed) {
-        file.bucket = 0;
-        file.path = fmt::format("date={}/bucket=0/part-{}.parquet", FormatDay(day), ++files_);
+        file.bucket = static_cast<int32_t>(location);
+        file.path =
+            fmt::format("date={}/bucket={}/part-{}.parquet", FormatDay(day), location, ++files_);
       } else {
         file.location = LocationId{location};
         file.path = fmt::format("geographical_location_oid={}/date={}/part-{}.parquet", location,

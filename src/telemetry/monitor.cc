@@ -322,7 +322,7 @@ AppendTime SampleEngine(const std::vector<PartitionHealth>& partitions,
     for (size_t i = 0; i < std::min(sinks.size(), task.sinks.size()); ++i) {
       sample.sinks.push_back({.name = sinks[i].name,
                               .committed = task.sinks[i].committed,
-                              .interval = {sinks[i].commit_interval_ms}});
+                              .interval = {sinks[i].CommitIntervalMs()}});
       sums["commits " + sinks[i].name] += task.sinks[i].commits;
     }
     sums["records"] += task.records;

@@ -27,7 +27,7 @@ constexpr milliseconds kGrace{300};
 constexpr size_t kFrameBytesMax = 128 << 20;
 // A worker that keeps more after its answer is replaced.
 constexpr int64_t kIdleBytesMax = 64LL << 20;
-constexpr milliseconds kKeepInterval{500}, kReadFileTime{5'000};
+constexpr milliseconds kKeepInterval{500}, kReadFileTime{5'000}, kFetchTime{1'000};
 // A worker that has run for so long can work.
 constexpr milliseconds kStartTime{2'000};
 constexpr size_t kLoggedBytesMax = 1'000;
@@ -55,21 +55,6 @@ std::string WithRoot(std::string message, const std::string& root, const std::st
   return message;
 }
 
-// The files of one table that the views need, of those that read it.
-std::vector<LakeFile> Files(const FileList& files, const ViewBounds& views, const Scope& scope,
-                            bool of_ledger) {
-  std::optional<ReadBounds> all;
-  for (const auto& [view, bounds] : views) {
-    if (view == kLocations || (view == kLedger) != of_ledger) continue;
-    const ReadBounds own = FileBounds(view, bounds, scope);
-    all ? all->Widen(own) : static_cast<void>(all = own);
-  }
-  std::vector<LakeFile> found;
-  if (!all) return found;
-  for (const LakeFile* file : files.Select(*all)) found.push_back(*file);
-  return found;
-}
-
 }  // namespace
 
 struct QueryWorkers::Asked {
@@ -80,6 +65,8 @@ struct QueryWorkers::Asked {
   WorkerProcess& worker;
   Reason reason = Reason::kNone;
   std::shared_ptr<const LakeState> state;  // that the answer is made from, until it ends
+  std::shared_ptr<const void> files;       // copies of its files; null: they are read in place
+  bool files_too_large = false;
   AnswerEnd end;
   int64_t cpu_ms_before = 0;  // of the worker, for its start and earlier questions
   bool demoted = false;       // to the idle class, from which no worker comes back
@@ -126,6 +113,8 @@ std::vector<Metric> QueryWorkers::metrics() const {
                                       ended_[i]));
     metrics.back().labels = {{"reason", kNames[i]}};
   }
+  if (const FileKeeper* const copies = source_->copies())
+    for (Metric& metric : copies->metrics()) metrics.push_back(std::move(metric));
   const std::lock_guard lock(mutex_);
   metrics.push_back(Metric::Gauge("sightline_query_workers_running",
                                   "Query workers that answer a question.",
@@ -343,7 +332,7 @@ Status QueryWorkers::Ask(Asked& asked) {
         NoteUnreadable(asked, end.value());
         if (end.value().limit == QueryLimit::kCrash)
           (void)Refuse(asked, QueryLimit::kCrash, "DuckDB fails at it with an internal error");
-        asked.end.limit = end.value().limit;
+        asked.end.limit = asked.files_too_large ? QueryLimit::kMemory : end.value().limit;
         // The worker knows only the time that was left.
         asked.end.status = end.value().limit == QueryLimit::kTime ? TookTooLong(asked.limits.time)
                                                                   : end.value().status;
@@ -377,8 +366,8 @@ Status QueryWorkers::HandOver(Asked& asked, const ViewBounds& views) {
     const LakeState& state = *asked.state;
     message.counts_version = state.counts_version;
     message.ledger_version = state.ledger_version;
-    message.counts_files = Files(state.counts_files, views, scope, /*of_ledger=*/false);
-    message.ledger_files = Files(state.ledger_files, views, scope, /*of_ledger=*/true);
+    message.counts_files = FilesFor(state.counts_files, views, scope, /*of_ledger=*/false);
+    message.ledger_files = FilesFor(state.ledger_files, views, scope, /*of_ledger=*/true);
     if (views.contains(kItemCounts) || views.contains(kIncrements))
       message.has_counts = add(rows_.Counts(state, scope));
     if (views.contains(kLedger)) message.has_ledger = add(rows_.Ledger(state, scope));
@@ -389,11 +378,30 @@ Status QueryWorkers::HandOver(Asked& asked, const ViewBounds& views) {
       asked.end.incomplete = state.incomplete;
     }
   }
+  if (message.status.ok()) RETURN_IF_ERROR(HoldFiles(asked, message));
   if (!message.status.ok()) rows.clear();
   std::vector<int> files;
   for (const SharedFile& file : rows) files.push_back(file->fd());
   return asked.worker.channel().Send(
       FrameType::kState, Encode(message), [&] { return Tick(asked); }, files);
+}
+
+// Returns a failure if the worker has to go. Files that cannot be had are told to the asker.
+Status QueryWorkers::HoldFiles(Asked& asked, StateMessage& message) {
+  FileKeeper* const copies = source_->copies();
+  if (copies == nullptr) return Status::Ok();
+  std::vector<NeededFile> files;
+  AddNeeded(kCountsFolder, message.counts_files, files);
+  AddNeeded(kLedgerFolder, message.ledger_files, files);
+  Holding holding =
+      copies->Hold(files, {.deadline = asked.deadline, .go_on = [&] { return Tick(asked); }});
+  if (asked.reason != Reason::kNone) return holding.status;
+  asked.files = std::move(holding.files);
+  asked.files_too_large = holding.too_large;
+  if (!holding.failed_path.empty())
+    unreadable_.Add(root_ + "/" + holding.failed_path, holding.status.message());
+  message.status = std::move(holding.status);
+  return Status::Ok();
 }
 
 // Remembers a question that ended its worker, and returns what to say.
@@ -470,6 +478,7 @@ void QueryWorkers::NoteUnreadable(const Asked& asked, const EndMessage& end) {
     const std::string absolute = root_ + "/" + path;
     if (!asked.state->counts_files.Has(absolute) && !asked.state->ledger_files.Has(absolute))
       continue;
+    if (FileKeeper* const copies = source_->copies()) copies->Distrust(path);
     unreadable_.Add(absolute, WithRoot(why, root_, path));
   }
   const auto& parts = asked.state->pending_parts;
@@ -477,8 +486,23 @@ void QueryWorkers::NoteUnreadable(const Asked& asked, const EndMessage& end) {
     if (part < parts.size()) (void)parts[part]->Counts();
 }
 
+// Has a file of the newest state where workers read it. One that is in no state is not needed.
+Holding QueryWorkers::HoldFile(const std::string& path) {
+  FileKeeper* const copies = source_->copies();
+  if (copies == nullptr) return {};
+  const auto state = source_->Current();
+  if (!state.ok()) return {.status = state.status()};
+  const LakeFile* file = state.value()->counts_files.Find(path);
+  if (file == nullptr) file = state.value()->ledger_files.Find(path);
+  if (file == nullptr) return {};
+  return copies->Hold({{.path = path.substr(root_.size() + 1), .bytes = file->bytes}},
+                      {.deadline = steady_clock::now() + kFetchTime, .go_on = nullptr});
+}
+
 // A worker reads the file: it may be such that DuckDB ends the process.
 std::string QueryWorkers::ReadFile(const std::string& path) {
+  const Holding holding = HoldFile(path);
+  if (!holding.status.ok()) return holding.status.message();
   const Time deadline = steady_clock::now() + kReadFileTime;
   const QueryLimits limits;
   auto taken = Take(fixed_, Scope::All(), deadline, limits, /*fresh=*/false);

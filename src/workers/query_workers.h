@@ -58,8 +58,8 @@ inline int64_t WorkersBytesMax(const QueryWorkersOptions& options) {
 
 class QueryWorkers final : public QueryService {
  public:
-  // Starts the first worker of each kind and does not wait for it. `root` is the lake's folder, an
-  // absolute path; it need not exist yet.
+  // Starts the first worker of each kind and does not wait for it. `root` is the lake's folder, or
+  // that of the copies of its files, an absolute path; it need not exist yet.
   QueryWorkers(std::shared_ptr<LakeSource> source, std::string root, Millis window_size,
                const QueryWorkersOptions& options);
   ~QueryWorkers() override;
@@ -96,10 +96,12 @@ class QueryWorkers final : public QueryService {
 
   Status Ask(Asked& asked);
   Status HandOver(Asked& asked, const ViewBounds& views);
+  Status HoldFiles(Asked& asked, StateMessage& message);
   Status Tick(Asked& asked) const;
   Status ExplainEnd(Asked& asked, const Status& failed);
   Status Refuse(const Asked& asked, QueryLimit limit, const std::string& why);
   void NoteUnreadable(const Asked& asked, const EndMessage& end);
+  Holding HoldFile(const std::string& path);
   std::string ReadFile(const std::string& path);
 
   void Keep(const std::stop_token& stop);

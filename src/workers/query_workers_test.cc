@@ -1,5 +1,6 @@
 #include "workers/query_workers.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sched.h>
@@ -97,6 +98,47 @@ Question Sql(std::string sql, Scope scope = Scope::All()) {
           .scope = std::move(scope),
           .format = ResultFormat::kCsv};
 }
+
+// A lake whose one file has to be fetched.
+class RemoteSource final : public LakeSource, public FileKeeper {
+ public:
+  explicit RemoteSource(const std::string& root) : root_(root) {
+    state_->counts_files = FileList(fmt::format("{}/{}", root, kCountsFolder),
+                                    {{.path = "part-0.parquet", .rows = 1, .bytes = 7}});
+  }
+  Result<std::shared_ptr<const LakeState>> Current() override {
+    return std::shared_ptr<const LakeState>(state_);
+  }
+  FileKeeper* copies() override { return this; }
+
+  Holding Hold(const std::vector<NeededFile>& files, const HoldLimits& limits) override {
+    for (const NeededFile& file : files)
+      asked.push_back(fmt::format("{} {}", file.path, file.bytes));
+    while (waits) {
+      std::this_thread::sleep_for(milliseconds(1));
+      if (Status going = limits.go_on(); !going.ok()) return {.status = std::move(going)};
+    }
+    Holding holding = answer;
+    holding.files = held;
+    fs::create_directories(fs::path(root_) / kCountsFolder);
+    std::ofstream(fs::path(root_) / kCountsFolder / "part-0.parquet") << content;
+    return holding;
+  }
+  void Distrust(const std::string& path) override { distrusted.push_back(path); }
+  std::vector<Metric> metrics() const override {
+    return {Metric::Gauge("sightline_lake_cache_bytes", "", 7)};
+  }
+
+  Holding answer;
+  std::shared_ptr<const int> held = std::make_shared<const int>(1);
+  std::atomic<bool> waits = false;
+  std::string content = "damaged";
+  std::vector<std::string> asked, distrusted;
+
+ private:
+  const std::string root_;
+  const std::shared_ptr<LakeState> state_ = std::make_shared<LakeState>();
+};
 
 class QueryWorkersTest : public testing::Test {
  protected:
@@ -333,6 +375,62 @@ TEST_F(QueryWorkersTest, AnExpensiveQuestionRunsWhenNobodyElseDoes) {
   expensive.join();
   EXPECT_TRUE(Ask("SELECT 1").end.status.ok());
   for (const pid_t pid : Children()) EXPECT_EQ(sched_getscheduler(pid), SCHED_OTHER);
+}
+
+class RemoteLakeTest : public QueryWorkersTest {
+ protected:
+  void SetUp() override {
+    QueryWorkersTest::SetUp();
+    remote_ = std::make_shared<RemoteSource>(root_);
+    workers_ = std::make_unique<QueryWorkers>(remote_, root_, Millis{60'000},
+                                              QueryWorkersOptions{.sql_workers_max = 2});
+  }
+  std::shared_ptr<RemoteSource> remote_;
+};
+
+TEST_F(RemoteLakeTest, OnlyTheFilesOfTheQuestionAreFetched) {
+  EXPECT_TRUE(Ask("SELECT 1").end.status.ok());
+  EXPECT_TRUE(Ask("SELECT * FROM ledger").end.status.ok());
+  EXPECT_THAT(remote_->asked, testing::IsEmpty());
+  (void)Ask("SELECT * FROM item_counts");
+  EXPECT_EQ(remote_->asked[0], "item_count_increments/part-0.parquet 7");
+}
+
+TEST_F(RemoteLakeTest, WhyFilesAreNotThereIsToldToTheAsker) {
+  remote_->answer = {.status = Status::Stop("too much for query.cache_max"), .too_large = true};
+  Answered answered = Ask("SELECT * FROM item_counts");
+  EXPECT_EQ(answered.end.status.message(), "too much for query.cache_max");
+  EXPECT_EQ(answered.end.limit, QueryLimit::kMemory);
+  EXPECT_EQ(workers_->trouble(), "") << "nothing is wrong with the lake";
+  remote_->answer = {.status = Status::Retry("the NameNode is away"),
+                     .failed_path = "item_count_increments/part-0.parquet"};
+  answered = Ask("SELECT * FROM item_counts");
+  EXPECT_EQ(answered.end.status.code(), StatusCode::kRetry);
+  EXPECT_EQ(answered.end.status.message(), "the NameNode is away");
+  EXPECT_THAT(workers_->trouble(), HasSubstr("cannot be read: the NameNode is away"));
+  const auto metrics = workers_->metrics();
+  EXPECT_TRUE(std::ranges::any_of(
+      metrics, [](const Metric& one) { return one.name == "sightline_lake_cache_bytes"; }));
+}
+
+TEST_F(RemoteLakeTest, ACopyThatCannotBeReadIsFetchedAnew) {
+  const Answered answered = Ask("SELECT * FROM item_counts");
+  EXPECT_FALSE(answered.end.status.ok());
+  EXPECT_THAT(remote_->distrusted, testing::ElementsAre("item_count_increments/part-0.parquet"));
+  EXPECT_EQ(remote_->held.use_count(), 1) << "the question still holds its files";
+}
+
+TEST_F(RemoteLakeTest, WhoLeavesOrIsLateWaitsForNoFiles) {
+  remote_->waits = true;
+  std::stop_source gone;
+  std::jthread leaves([&] {
+    EXPECT_TRUE(Eventually([&] { return !remote_->asked.empty(); }));
+    gone.request_stop();
+  });
+  const Answered left = Ask("SELECT * FROM item_counts", {.abandoned = gone.get_token()});
+  EXPECT_EQ(left.end.status.message(), "nobody waits for the answer any more");
+  const Answered late = Ask("SELECT * FROM item_counts", {.time = Millis{100}});
+  EXPECT_EQ(late.end.limit, QueryLimit::kTime);
 }
 
 TEST_F(QueryWorkersTest, WithoutAWorkerOnlyQuestionsFail) {

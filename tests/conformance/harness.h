@@ -94,7 +94,8 @@ auto Ask(const Call& call) {
   }
 }
 
-// The implementations that a program of the suites tests: implementations.cc, kafka.cc, hdfs.cc.
+// The implementations that a program of the suites tests: implementations.cc, kafka.cc,
+// hdfs.cc, s3.cc.
 std::vector<Implementation<SourceHarness>> Sources();
 std::vector<Implementation<SinkHarness>> Sinks();
 std::vector<Implementation<StorageHarness>> Storages();

@@ -1,5 +1,6 @@
-// storage_probe URL [KEY=VALUE...]: a storage for tests that break what it depends on. The keys are
-// fields of HdfsOptions; the URL is hdfs://test/PATH. One call for each line of standard input:
+// storage_probe URL [KEY=VALUE...]: a storage for tests that break what it depends on. The URL is
+// hdfs://test/PATH or s3://BUCKET/PATH, and the keys are fields of HdfsOptions or S3Options. One
+// call for each line of standard input:
 //
 //   put PATH replace|if_absent BYTES LETTER    a file of so many times the letter
 //   read PATH | stat PATH | list DIRECTORY | delete PATH
@@ -15,6 +16,7 @@
 #include <sstream>
 #include <string>
 
+#include "connectors/storage/http_pool.h"
 #include "connectors/storage/open_storage.h"
 
 namespace sightline {
@@ -83,7 +85,20 @@ void Set(HdfsOptions& options, const std::string& key, const std::string& value)
   if (key == "ca_file") options.ca_file = value;
   if (key == "directory_mode") options.directory_mode = value;
   if (key == "file_mode") options.file_mode = value;
-  if (key == "attempts_max") options.attempts_max = std::stoi(value);
+  if (key == "attempts_max") options.retries.attempts_max = std::stoi(value);
+  if (key == "timeout_ms") options.timeout = std::chrono::milliseconds(std::stoi(value));
+}
+
+void Set(S3Options& options, const std::string& key, const std::string& value) {
+  if (key == "endpoint") options.endpoint = value;
+  if (key == "region") options.region = value;
+  if (key == "path_style") options.path_style = value == "true";
+  if (key == "ca_file") options.ca_file = value;
+  if (key == "access_key_file") options.access_key_file = value;
+  if (key == "encryption")
+    options.encryption = value == "sse-kms" ? S3Encryption::kKms : S3Encryption::kS3;
+  if (key == "kms_key") options.kms_key = value;
+  if (key == "attempts_max") options.retries.attempts_max = std::stoi(value);
   if (key == "timeout_ms") options.timeout = std::chrono::milliseconds(std::stoi(value));
 }
 
@@ -93,13 +108,16 @@ void Say(const std::string& line) {
 }
 
 int Main(int argc, char** argv) {
-  HdfsOptions options;
+  const std::string url = argc > 1 ? argv[1] : "";
+  HdfsOptions hdfs;
+  S3Options s3;
   for (int i = 2; i < argc; ++i) {
     const std::string setting = argv[i];
     const size_t equals = setting.find('=');
-    Set(options, setting.substr(0, equals), setting.substr(equals + 1));
+    Set(hdfs, setting.substr(0, equals), setting.substr(equals + 1));
+    Set(s3, setting.substr(0, equals), setting.substr(equals + 1));
   }
-  const auto storage = OpenStorage(argc > 1 ? argv[1] : "", {.hdfs = {{"test", options}}});
+  const auto storage = OpenStorage(url, {.hdfs = {{"test", hdfs}}, .s3 = {{HostOf(url), s3}}});
   if (!storage.ok()) {
     Say(Said(storage.status()));
     return 1;

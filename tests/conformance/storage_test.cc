@@ -27,6 +27,13 @@ class StorageTest : public testing::TestWithParam<Implementation<StorageHarness>
     EXPECT_TRUE(read.ok()) << read.status().message();
     return read.ok() ? read.value() : std::nullopt;
   }
+  // Again, while it is unknown whether the files are there.
+  static Status PutFiles(Storage& storage, const std::vector<NewFile>& files) {
+    const auto put = [&] { return storage.PutFiles(files, PutMode::kReplace); };
+    Status status = Ask(put).status();
+    while (status.code() == StatusCode::kRebuild) status = Ask(put).status();
+    return status;
+  }
   static PutOutcome Put(Storage& storage, std::string_view path, std::string_view bytes,
                         PutMode mode = PutMode::kReplace) {
     const Result<PutOutcome> put = Ask([&] { return storage.Put(path, bytes, mode); });
@@ -85,6 +92,16 @@ TEST_P(StorageTest, KeepsWhatIsPut) {
   EXPECT_EQ(Read(*other, "x/y"), std::nullopt);
   EXPECT_EQ(Put(*other, "x/y", "five", PutMode::kIfAbsent), PutOutcome::kWritten);
   EXPECT_EQ(Read(*storage_, "x/y"), "five");
+}
+
+TEST_P(StorageTest, SaysWhatItsClockSays) {
+  Put(*storage_, "a/before", "x");
+  const auto now_ms = Ask([&] { return storage_->NowMs("a"); });
+  ASSERT_TRUE(now_ms.ok()) << now_ms.status().message();
+  Put(*storage_, "a/later", "x");
+  EXPECT_LE(Stat(*storage_, "a/before")->modified_ms, now_ms.value());
+  EXPECT_GE(Stat(*storage_, "a/later")->modified_ms, now_ms.value());
+  EXPECT_EQ(Names(*storage_, "a"), (std::vector<std::string>{"a/before", "a/later"}));
 }
 
 TEST_P(StorageTest, KeepsTheBytes) {
@@ -180,10 +197,8 @@ TEST_P(StorageTest, PutsManyFilesAtOnce) {
       files.push_back(
           {"t/" + std::to_string(count) + "/a=" + std::to_string(i % 5) + "/b/" + std::to_string(i),
            bytes_of(i)});
-    Result<PutOutcome> put = Status::Ok();
-    do put = Ask([&] { return storage_->PutFiles(files, PutMode::kReplace); });
-    while (put.status().code() == StatusCode::kRebuild);
-    ASSERT_TRUE(put.ok()) << put.status().message();
+    const Status put = PutFiles(*storage_, files);
+    ASSERT_TRUE(put.ok()) << put.message();
     EXPECT_EQ(Files(*storage_, "t/" + std::to_string(count)).size(), count);
     for (size_t i = 0; i < count; ++i) EXPECT_EQ(Read(*storage_, files[i].path), bytes_of(i));
   }
@@ -199,13 +214,8 @@ TEST_P(StorageTest, PutsWhatLiesInAFile) {
   const auto size = static_cast<int64_t>(bytes.size());
   for (const int64_t part : {int64_t{0}, int64_t{10}, size}) {
     const std::string path = "of/" + std::to_string(part);
-    Result<PutOutcome> put = Status::Ok();
-    do
-      put = Ask([&] {
-        return storage_->Put(path, Content::OfFile(fileno(file.get()), part), PutMode::kReplace);
-      });
-    while (put.status().code() == StatusCode::kRebuild);
-    ASSERT_TRUE(put.ok()) << put.status().message();
+    const Status put = PutFiles(*storage_, {{path, Content::OfFile(fileno(file.get()), part)}});
+    ASSERT_TRUE(put.ok()) << put.message();
     EXPECT_EQ(Read(*storage_, path), bytes.substr(0, static_cast<size_t>(part)));
   }
   // A file that is shorter than it should be is not put, not even in part.

@@ -13,7 +13,7 @@ namespace {
 
 void Check(std::string_view bytes) {
   const Result<lake::Snapshot> snapshot =
-      lake::DecodeCheckpoint(std::string(bytes), {7}, "the-checkpoint");
+      lake::DecodeCheckpoint({std::string(bytes)}, {7}, "the-checkpoint");
   if (!snapshot.ok()) {
     CHECK(snapshot.status().message().find("the-checkpoint") != std::string::npos);
     return;
@@ -21,7 +21,7 @@ void Check(std::string_view bytes) {
   CHECK(snapshot.value().version.v == 7);
   const Result<std::string> written = lake::EncodeCheckpoint(snapshot.value(), 0);
   CHECK(written.ok());
-  const Result<lake::Snapshot> again = lake::DecodeCheckpoint(written.value(), {7}, "written");
+  const Result<lake::Snapshot> again = lake::DecodeCheckpoint({written.value()}, {7}, "written");
   CHECK(again.ok() && again.value().files.size() == snapshot.value().files.size() &&
         again.value().txns == snapshot.value().txns);
 }

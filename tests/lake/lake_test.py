@@ -182,6 +182,52 @@ def test_deltalake_writes(root):
     assert refused.returncode == 2 and "deletion vector" in refused.stderr, refused.stderr
 
 
+def test_deltalake_deletes(root):
+    """What deltalake removes of ours stops us until it is back; a column that it adds stays, and reads as null."""
+    run("write", root, 2000, 1)
+    oracle = sums(run("oracle", 2000).stdout)
+
+    def table():
+        return deltalake.DeltaTable(f"{root}/{INCREMENTS}")
+
+    def refused(*words):
+        for command in (("write", root, 3000, 2), ("vacuum", root, INCREMENTS), ("compact", root, INCREMENTS)):
+            done = run(*command, check=False)
+            if done.stdout.startswith("0 files"):
+                continue  # there was nothing to pack
+            assert done.returncode == 2 and all(word in done.stderr for word in words), (command, done)
+
+    for operation, change in (("DELETE", lambda: table().delete("geographical_location_oid = 1")),
+                              ("UPDATE", lambda: table().update({"item_count": "item_count + 1"}, predicate="item_count > 1")),
+                              ("WRITE", lambda: deltalake.write_deltalake(table(), table().to_pyarrow_table().slice(0, 9),
+                                                                          mode="overwrite"))):
+        good = table().version()
+        change()
+        bad = table().version()
+        assert bad > good, operation
+        refused(f"({operation})", f"TO VERSION AS OF {bad - 1}", "lake verify")
+        assert run("verify", root, check=False).returncode == 1, operation
+        table().create_checkpoint()
+        refused(f"({operation})")
+        table().restore(bad - 1)
+        run("write", root, 2000, 3)
+        expect_all(root, oracle, f"restored after {operation}")
+    table().restore(2)
+    refused("(RESTORE)")
+    table().restore(table().version() - 1)
+    run("write", root, 3000, 4)
+    oracle = sums(run("oracle", 3000).stdout)
+    expect_all(root, oracle, "restored after RESTORE")
+    table().alter.add_columns([deltalake.Field("weather", deltalake.schema.PrimitiveType("string"))])
+    run("write", root, 4000, 5)
+    expect_all(root, sums(run("oracle", 4000).stdout), "with a column of theirs")
+    rows = table().to_pyarrow_table()
+    assert rows.column("weather").null_count == rows.num_rows > 0
+    table().alter.set_table_properties({"delta.setTransactionRetentionDuration": "interval 7 days"})
+    done = run("write", root, 5000, 6, check=False)
+    assert done.returncode == 2 and "delta.setTransactionRetentionDuration" in done.stderr, done
+
+
 def test_crash(root):
     """kill -9 at random moments: every offset is there once, nothing is damaged, and orphans are few.
     In the middle the layout changes."""
@@ -271,6 +317,36 @@ def test_race(root):
     compactions = sum(entry["operation"] == "OPTIMIZE" for entry in history)
     assert compactions > 0
     print(f"{restarts} restarts, {compactions} compactions")
+
+
+def test_rounds(root):
+    """A writer and two compactors on each table, side by side in each round: after each nothing is lost, and nothing
+    is there twice. ROUNDS in the environment makes it longer, by hand."""
+    rounds, piece, taken = int(os.environ.get("ROUNDS", "8")), 1000, 0
+    run("write", root, piece, 0)
+    for number in range(2, rounds + 2):
+        writer = subprocess.Popen([BINARY, "write", root, str(number * piece), str(number)],
+                                  env=BUCKETS if number > rounds // 2 else None)
+        compactors = []
+        while writer.poll() is None or not compactors:
+            started = [subprocess.Popen([BINARY, "compact", root, table], stdout=subprocess.PIPE, text=True)
+                       for table in (INCREMENTS, LEDGER) for _ in range(2)]
+            for compactor in started:
+                words = compactor.communicate()[0]
+                assert compactor.returncode == 0, f"round {number}: a compactor ended with {compactor.returncode}"
+                taken += int(words.split()[-2])
+            compactors += started
+        assert writer.returncode == 0, f"round {number}: the writer ended with {writer.returncode}"
+        expect_all(root, sums(run("oracle", number * piece).stdout), f"round {number}")
+    history = deltalake.DeltaTable(f"{root}/{INCREMENTS}").history(limit=100_000)
+    compactions = sum(entry["operation"] == "OPTIMIZE" for entry in history)
+    assert compactions >= rounds, compactions
+    time.sleep(0.01)
+    for table in (INCREMENTS, LEDGER):
+        run("vacuum", root, table)
+    expect_all(root, sums(run("oracle", (rounds + 1) * piece).stdout), "after the vacuum")
+    assert "notes 0" in run("verify", root).stdout
+    print(f"{rounds} rounds, {compactions} compactions, {taken} times another compactor was faster")
 
 
 def damage_cases(root):

@@ -175,7 +175,7 @@ int Maintain(const std::string& command, const std::string& root, const std::str
     const auto done = Get(lake::Compact(storage, clock, table, {.all_days = true}));
     fmt::print("{} files to {}, {} retries\n", done.files_before, done.files_after, done.retries);
   } else if (command == "vacuum") {
-    const auto done = Get(lake::Vacuum(storage, clock, table, {.retention = {0}}));
+    const auto done = Get(lake::Vacuum(storage, table, {.retention = {0}}));
     fmt::print("{} files deleted\n", done.files);
   } else if (command == "checkpoint") {
     const auto snapshot = Get(lake::ReadSnapshot(storage, table));

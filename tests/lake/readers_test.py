@@ -17,8 +17,13 @@ import tempfile
 UNTIL = 4000
 
 
-def call(*words):
-    return subprocess.run([str(word) for word in words], check=True, capture_output=True, text=True).stdout
+# A writer with this in its environment divides the table by bucket: the stream has three locations.
+BUCKETS = {**os.environ, "SIGHTLINE_TEST_MAX_PARTITIONS": "2"}
+BY_BUCKET, BY_LOCATION = "duckdb-bucket", "duckdb-day"  # the blocks that know the layout
+
+
+def call(*words, env=None):
+    return subprocess.run([str(word) for word in words], check=True, capture_output=True, text=True, env=env).stdout
 
 
 def oracle(writer, until):
@@ -65,7 +70,7 @@ def main():
     blocks = {name: text for name, text in
               re.findall(r"^```python (\S+)\n(.*?)^```$", pathlib.Path(document).read_text(), re.M | re.S)}
     names = sys.argv[3:] or [name for name in blocks if name != "spark"]
-    assert set(sys.argv[3:]) or len(names) == 6, f"the document has the blocks {sorted(blocks)}"
+    assert set(sys.argv[3:]) or len(names) == 7, f"the document has the blocks {sorted(blocks)}"
     with tempfile.TemporaryDirectory() as lake:
         call(writer, "write", lake, UNTIL // 2, 1)
         table = f"{lake}/item_count_increments"
@@ -75,7 +80,7 @@ def main():
         now = oracle(writer, UNTIL)
         assert before != now and len(now) > 10
         one = {key: count for key, count in now.items() if key[0] == 1}
-        expected = {"time-travel": before, "duckdb-day": one}
+        expected = {"time-travel": before, BY_LOCATION: one, BY_BUCKET: one}
         values = {"lake": lake, "version": version}
         if "spark" in names:
             values["spark"] = open_spark()
@@ -84,6 +89,8 @@ def main():
             if command:
                 call(writer, command, lake, "item_count_increments")
             for name in names:
+                if name == BY_BUCKET:
+                    continue
                 rows = read(blocks[name], name, **values)
                 wanted = expected.get(name, now)
                 assert rows == wanted, f"{state}, {name}: {rows} instead of {wanted}"
@@ -91,8 +98,15 @@ def main():
         assert files > 3, files  # the folders hold more than the table does
         call(writer, "vacuum", lake, "item_count_increments")
         for name in names:
-            if name != "time-travel":
+            if name not in ("time-travel", BY_BUCKET):
                 assert read(blocks[name], name, **values) == expected.get(name, now), f"vacuumed, {name}"
+    with tempfile.TemporaryDirectory() as lake:
+        call(writer, "write", lake, UNTIL, 3, env=BUCKETS)
+        assert list(pathlib.Path(f"{lake}/item_count_increments").rglob("bucket=*"))
+        for name in names:
+            if name not in ("time-travel", BY_LOCATION):
+                rows = read(blocks[name], name, **{**values, "lake": lake})
+                assert rows == expected.get(name, now), f"by bucket, {name}: {rows}"
     print(f"{', '.join(names)}: {len(now)} rows each, equal to what was written")
 
 

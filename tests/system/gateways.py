@@ -31,6 +31,8 @@ class Connection:
                 return False
             data += piece
         self.head, _, self.body = data.partition(b"\r\n\r\n")
+        if b"\r\nexpect: 100-continue" in self.head.lower():
+            self.client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         while len(self.body) < self.body_size():
             piece = self.client.recv(1 << 16)
             if not piece:
@@ -48,7 +50,7 @@ class Connection:
         """All of it, or so much of its body."""
         self.server = socket.create_connection(("127.0.0.1", self.gateway.target), timeout=60)
         head = self.head.split(b"\r\n")
-        kept = [line for line in head[1:] if not line.lower().startswith(b"connection:")]
+        kept = [line for line in head[1:] if not line.lower().startswith((b"connection:", b"expect:"))]
         self.server.sendall(b"\r\n".join([head[0], *kept, b"Connection: close"]) + b"\r\n\r\n" + self.body[:body_bytes])
 
     def read_answer(self) -> bytes:

@@ -88,7 +88,7 @@ def _prepare(made: Prepared) -> None:
         for process in owner.processes:
             process.send_signal(signal.SIGTERM)
         for process in owner.processes:
-            process.wait(60)
+            process.wait(60 * PATIENCE)
         # The last of all: where it is, everything is.
         (made.folder / "admin.partial").replace(made.archive("admin"))
     finally:

@@ -14,10 +14,11 @@ import time
 
 from brokers import SharedKafka
 from hdfs import SharedHdfs
+from s3 import SharedS3
 from server import Failure
 from shared import START_S, SharedServer, locked, process_id, users, write_state
 
-SERVERS: dict[str, type[SharedServer]] = {"kafka": SharedKafka, "hdfs": SharedHdfs}
+SERVERS: dict[str, type[SharedServer]] = {"kafka": SharedKafka, "hdfs": SharedHdfs, "s3": SharedS3}
 
 
 def keep(name: str, folder: pathlib.Path, session: str) -> None:

@@ -43,7 +43,9 @@ import test_durability
 import test_gap
 import test_lake
 import test_lake_away
+import test_lake_move
 import test_hdfs
+import test_s3
 import test_hdfs_checkpoints
 import test_kafka
 import test_kafka_golden
@@ -55,15 +57,16 @@ import test_kafka_steps
 import test_kafka_tools
 import test_kafka_topics
 import test_chaos
+import test_chaos_stores
 import shared
 from registry import LOAD, TESTS, Entry
 from server import PATIENCE, Failure, Test
 
 MODULES = (test_commands, test_deploy, test_readme, test_api, test_ask, test_operation, test_repair, test_switches, test_operator, test_hostile, test_input,
            test_stream, test_doctor,
-           test_durability, test_gap, test_lake, test_lake_away, test_hdfs, test_hdfs_checkpoints, test_kafka, test_kafka_golden, test_kafka_handover, test_kafka_rekey, test_kafka_tools,
+           test_durability, test_gap, test_lake, test_lake_away, test_lake_move, test_hdfs, test_hdfs_checkpoints, test_s3, test_kafka, test_kafka_golden, test_kafka_handover, test_kafka_rekey, test_kafka_tools,
            test_kafka_steps, test_kafka_locations, test_kafka_topics,
-           test_kafka_security, test_chaos)
+           test_kafka_security, test_chaos, test_chaos_stores)
 LIMIT_S = 1_600  # of any test; ctest's own comes later (tools/suites.py)
 # Tests that mount a file system: without the right to, they run in a namespace where they have it.
 MOUNTING = ("full_disk", "spill", "lake_read_only", "unreadable_counts", "kafka_chaos", "operator_hour")

@@ -44,8 +44,8 @@ class Cameras:
     up to 5 s, a tenth of them copies; from its spool, in order, after the brokers were away. What must be
     counted is from the generator, which shares no code with Sightline."""
 
-    def __init__(self, t: Test, cluster: Cluster, seconds: int):
-        self.events = EVENTS_PER_SECOND * seconds
+    def __init__(self, t: Test, cluster: Cluster, seconds: int, rate: int = EVENTS_PER_SECOND):
+        self.events = rate * seconds
         recording, truth = t.folder / "recording.ndjson", t.folder / "truth.csv"
         generate = t.build() / "bench" / "generate"
         expect(generate.exists(), f"there is no {generate}: build the target `generate`")
@@ -302,10 +302,10 @@ class Chaos:
         return True
 
 
-def lake_counts(t: Test, lake: object) -> int:
+def lake_counts(t: Test, lake: object, *options: object) -> int:
     """What the lake has counted, by our reader; nothing before there is one. Of its ledger: the counts are
     tens of thousands of small files by then, and `lake verify` says whether they have the same sum."""
-    done = t.run("query", "--lake", lake, "--format", "json",
+    done = t.run("query", "--lake", lake, *options, "--format", "json",
                  "SELECT coalesce(sum(counted), 0)::BIGINT AS n FROM ledger")
     return json.loads(done.stdout)[0]["n"] if done.returncode == 0 else 0
 

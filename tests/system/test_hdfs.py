@@ -21,9 +21,9 @@ from brokers import shared_kafka
 from gateways import Connection, Gateway, answer, cut_answer, cut_request, delay, lose_answer, lose_request, stall
 from hdfs import Hdfs, Pair, WebHdfs, shared_hdfs
 from registry import test
-from server import PATIENCE, Test, expect, expect_equal, free_port, wait_until
+from server import PATIENCE, ROOT, Server, Test, expect, expect_equal, free_port, lines, wait_until
 from test_gap import process
-from test_lake import check_readers, command
+from test_lake import ask, check_readers, command
 from test_monitor import event
 
 MEBIBYTE = 1 << 20
@@ -407,12 +407,136 @@ def _log_under_kills(t: Test, world: World) -> None:
         expect_equal(world.hdfs.read(f"{folder}/{number}"), b"x" * winners[0], f"bytes of {number}")
 
 
-def _fetch(hdfs: WebHdfs, folder: str, into: pathlib.Path) -> None:
+SUMS = ("SELECT geographical_location_oid AS location, sum(item_count)::BIGINT AS n FROM item_counts "
+        "GROUP BY ALL ORDER BY ALL")
+
+
+def sums(server: Server) -> dict[int, int]:
+    """What POST /v1/query says was counted, by location."""
+    return {row["location"]: row["n"] for row in ask(server, SUMS)}
+
+
+def documented_config(url: str) -> str:
+    """The section of docs/LAKE.md, for a server without a certificate."""
+    text = (ROOT / "docs" / "LAKE.md").read_text()
+    block = text[text.index("    [hdfs.prod]"):].split("\n\n")[0]
+    lines = [line.strip() for line in block.splitlines() if "ca_file" not in line]
+    return "\n".join(f'namenodes = ["{url}"]' if line.startswith("namenodes") else line for line in lines) + "\n"
+
+
+@test(seconds=400)
+def hdfs_query(t: Test) -> None:
+    """`up` has its lake on HDFS. Whoever asks gets the same rows, to the last one: also after kill -9, and after
+    DataNodes and the NameNode were away. What is in the cache is answered meanwhile, and the rest says why not."""
+    world = World(t)
+    lake = f"hdfs://prod{world.folder('lake')}/tables"
+    config = t.folder / "sightline.toml"
+    config.write_text(documented_config(world.url))
+    place = ("--lake", lake, "--config", config)
+    server = t.server("--config", config, "--lake.dir", lake, "--lake.roll_interval", "300ms",
+                      "--engine.checkpoint_interval", "300ms", "--lake.maintenance_interval", "1h")
+    server.start()
+    sent: Counter = Counter()
+
+    def send(count: int = 20) -> None:
+        locations = [1 + number % 4 for number in range(count)]
+        server.post_ok(lines(event(location, location) for location in locations))
+        sent.update(locations)
+
+    def files() -> dict[str, int]:
+        """Of the counts, without those that a compaction may have replaced."""
+        return {row["path"]: row["bytes"] for row in command(t, "lake", "files", *place)}
+
+    def in_lake() -> bool:
+        said = t.run("query", SUMS, *place, "--format", "json")
+        return said.returncode == 0 and {row["location"]: row["n"] for row in json.loads(said.stdout)} == sent
+
+    def of(metric: str) -> float:
+        return server.metric(f"sightline_lake_cache_{metric}")
+
+    with t.case("the same rows for all who ask"):
+        for _ in range(4):
+            send()
+            time.sleep(0.4)
+        wait_until(in_lake, 60, "the lake has what was sent")
+        expect_equal(sums(server), sent, "POST /v1/query")
+        rows = command(t, "query", SUMS, "--data", server.data)
+        expect_equal({row["location"]: row["n"] for row in rows}, sent, "`sightline query`, which asks the server")
+        expect(of("misses_total") > 0 and of("fetched_bytes_total") > 0, "files were fetched")
+        before = of("misses_total"), of("hits_total")
+        expect_equal(sums(server), sent, "POST /v1/query")
+        expect_equal(of("misses_total"), before[0], "misses of a question that was asked before")
+        expect(of("hits_total") > before[1], "hits")
+        top = server.request("GET", "/v1/top?location=1&window=60m&format=json").json()
+        expect_equal([(row["item_name"], row["item_count"]) for row in top], [("bus", sent[1])], "top")
+    with t.case("kill -9: what was fetched is used again"):
+        server.kill()
+        server.start()
+        wait_until(lambda: sums(server) == sent, 30, "the same sums")
+        expect_equal(of("misses_total"), 0, "files that were fetched again")
+    with t.case("no DataNode"):
+        send()
+        wait_until(in_lake, 30, "the lake has files that nobody asked for through the server")
+        for node in world.hdfs.datanodes:
+            node.kill()
+        rows = ask(server, SUMS.replace("item_counts", "item_counts WHERE window_start < '2020-01-01'"))
+        expect_equal(rows, [], "a question that needs no files")
+        said = server.request("POST", "/v1/query", json.dumps({"sql": SUMS}).encode(), timeout=120)
+        expect_equal(said.status, 503, f"a question whose files cannot be fetched: {said.body!r}")
+        expect(b"cannot read 'hdfs://prod/lake/tables" in said.body or b"not all of them came" in said.body, said.body)
+        server.wait_reason(60, "queries fail, because a file of the lake cannot be read")
+        send()
+        for node in world.hdfs.datanodes:
+            node.start()
+        world.hdfs.wait()
+        wait_until(lambda: server.healthy(), 60, f"healthy again: {server.health()}")
+        expect_equal(sums(server), sent, "afterwards")
+    with t.case("a start without the NameNode"):
+        wait_until(in_lake, 30, "the lake has all")
+        server.kill()
+        world.hdfs.namenode.kill()
+        server.launch()
+        server.wait_door(60)
+        server.wait_reason(60, "lake", "check that this server runs")
+        said = server.request("POST", "/v1/query", json.dumps({"sql": SUMS}).encode())
+        expect(said.status == 503 and b"has not been read yet" in said.body, f"a question: {said.body!r}")
+        send()  # is durable, and counted later
+        world.hdfs.namenode.start()
+        world.hdfs.wait()
+        wait_until(server.healthy, 60, f"healthy again: {server.health()}")
+        wait_until(lambda: sums(server) == sent, 30, "what came meanwhile is counted")
+        wait_until(in_lake, 30, "the lake has it")
+    with t.case("the bound of the cache"):
+        while sum(files().values()) < 100_000:
+            send()
+            time.sleep(0.4)
+        wait_until(in_lake, 30, "the lake has all")
+        server.stop()
+        server.options += ["--query.cache_max", "64KiB"]
+        server.start()
+        said = server.request("POST", "/v1/query", json.dumps({"sql": SUMS}).encode())
+        expect_equal(said.status, 507, f"a question beyond the bound: {said.body!r}")
+        expect(b"query.cache_max" in said.body and lake.encode() in said.body, said.body)
+        one = ask(server, SUMS.replace("FROM item_counts", "FROM item_counts WHERE geographical_location_oid = 1"))
+        expect_equal([row["n"] for row in one], [sent[1]], "a smaller question")
+        expect(of("bytes") <= 65_536, "the cache keeps to its bound")
+        cached = sum(path.stat().st_size for path in (server.data / "lake_cache" / "lake").rglob("*") if path.is_file())
+        expect_equal(cached, of("bytes"), "bytes on disk")
+    server.stop()
+    rows = command(t, "query", SUMS, "--data", server.data, "--config", config, "--lake", lake)
+    expect_equal({row["location"]: row["n"] for row in rows}, sent, "`sightline query` of the files")
+    rows = command(t, "lake", "verify", *place)
+    expect({row["kind"] for row in rows} <= {"ok", "note"}, f"verify: {rows}")
+    fetch(world.hdfs, "/lake/tables", t.folder / "copy")
+    check_readers(t, t.folder / "copy", {location: Counter(bus=count) for location, count in sent.items()})
+
+
+def fetch(hdfs: WebHdfs, folder: str, into: pathlib.Path) -> None:
     """Everything below a folder of HDFS."""
     into.mkdir(parents=True)
     for name in hdfs.names(folder):
         if hdfs.status(f"{folder}/{name}")["type"] == "DIRECTORY":
-            _fetch(hdfs, f"{folder}/{name}", into / name)
+            fetch(hdfs, f"{folder}/{name}", into / name)
         else:
             (into / name).write_bytes(hdfs.read(f"{folder}/{name}"))
 
@@ -497,12 +621,14 @@ def hdfs_lake(t: Test) -> None:
         if words == ("verify",):
             # A note is a file that a killed writer left.
             expect({row["kind"] for row in rows} <= {"ok", "note"}, f"verify: {rows}")
-    _fetch(world.hdfs, f"{folder}/tables", t.folder / "copy")
+    fetch(world.hdfs, f"{folder}/tables", t.folder / "copy")
     check_readers(t, t.folder / "copy", {location: Counter(bus=count) for location, count in sent.items()})
-    with t.case("who cannot ask it says so"):
-        t.server("--config", config, "--lake.dir", lake).start_refused("cannot be queried", lake)
-        said = t.run("query", "SELECT 1", *place)
-        expect(said.returncode == 1 and b"cannot be queried" in said.stderr, f"query: {said.stderr!r}")
+    with t.case("`serve` asks it"):
+        serve = process(t, cluster, "serve", 2, "--config", config, "--lake.dir", lake)
+        serve.start()
+        expect_equal(sums(serve), dict(sent), "what `serve` reads")
+        serve.stop()
+    with t.case("what is not there"):
         said = t.run("lake", "verify", "--lake", f"hdfs://other{folder}")
         expect(said.returncode == 1 and b"[hdfs.other]" in said.stderr, f"verify: {said.stderr!r}")
         said = t.run("lake", "verify", "--lake", f"hdfs://prod{folder}/none", "--config", config)

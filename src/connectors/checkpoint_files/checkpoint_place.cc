@@ -106,8 +106,7 @@ Result<std::unique_ptr<CheckpointPlace>> CheckpointPlace::Open(
     return Status::Stop(
         fmt::format("cannot make the folder '{}': {}", options.scratch, error.message()));
   const std::stop_source stop;
-  StorageOptions storage_options;
-  storage_options.hdfs = options.hdfs;
+  StorageOptions storage_options = options.storage;
   storage_options.stop = stop.get_token();
   Result<std::unique_ptr<Storage>> storage = OpenStorage(options.url, storage_options);
   if (!storage.ok()) return storage.status();

@@ -8,7 +8,6 @@
 #pragma once
 
 #include <functional>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <stop_token>
@@ -31,7 +30,7 @@ class CheckpointThread;
 
 struct CheckpointPlaceOptions {
   std::string url;
-  std::map<std::string, HdfsOptions> hdfs;  // as of StorageOptions
+  StorageOptions storage;  // its `stop` is not used
   // A folder of this machine, for large checkpoints until they are put. It is made now.
   std::string scratch;
 };

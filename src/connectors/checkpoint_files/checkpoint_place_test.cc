@@ -12,7 +12,6 @@
 #include <filesystem>
 #include <functional>
 #include <future>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -43,10 +42,8 @@ class SilentServer {
     EXPECT_EQ(getsockname(socket_.fd(), reinterpret_cast<sockaddr*>(&address), &size), 0);
     port_ = ntohs(address.sin_port);
   }
-  std::map<std::string, HdfsOptions> hdfs() const {
-    HdfsOptions options;
-    options.namenodes = {"http://127.0.0.1:" + std::to_string(port_)};
-    return {{"silent", options}};
+  StorageOptions options() const {
+    return {.hdfs = {{"silent", {.namenodes = {"http://127.0.0.1:" + std::to_string(port_)}}}}};
   }
 
  private:
@@ -64,9 +61,9 @@ class CheckpointPlaceTest : public testing::Test {
   void TearDown() override { fs::remove_all(dir_); }
 
   std::unique_ptr<CheckpointPlace> Open(const std::string& url,
-                                        const std::map<std::string, HdfsOptions>& hdfs = {}) {
+                                        const StorageOptions& storage = {}) {
     Result<std::unique_ptr<CheckpointPlace>> place =
-        CheckpointPlace::Open({.url = url, .hdfs = hdfs, .scratch = dir_ / "scratch"});
+        CheckpointPlace::Open({.url = url, .storage = storage, .scratch = dir_ / "scratch"});
     EXPECT_TRUE(place.ok()) << place.status().message();
     return std::move(place).value();
   }
@@ -161,7 +158,7 @@ TEST_F(CheckpointPlaceTest, ATaskLeavesItsCallBehind) {
 // The test would wait for half a minute if the end did not break off the call.
 TEST_F(CheckpointPlaceTest, TheEndDoesNotWaitForAServerThatIsSilent) {
   const SilentServer server;
-  auto place = Open("hdfs://silent/checkpoints", server.hdfs());
+  auto place = Open("hdfs://silent/checkpoints", server.options());
   auto worker = place->OpenWorker(nullptr);
   std::promise<void> begun;
   worker->Ask<Status>([&begun](CheckpointStore& store) {
@@ -177,7 +174,7 @@ TEST_F(CheckpointPlaceTest, TheEndDoesNotWaitForAServerThatIsSilent) {
 
 TEST_F(CheckpointPlaceTest, AStopBreaksOffTheStartOfAProcess) {
   const SilentServer server;
-  const auto place = Open("hdfs://silent/checkpoints", server.hdfs());
+  const auto place = Open("hdfs://silent/checkpoints", server.options());
   std::atomic<bool> asked = false;
   const Status status = place->WithSettings([&asked] { return asked.load(); },
                                             [&asked](SettingsStore& store) {

@@ -37,6 +37,7 @@ struct AddFile {
   int64_t modified_ms = 0;
   std::string stats;  // JSON, or empty
   std::map<std::string, std::string> tags;
+  bool data_change = true;  // false: its commit took its rows from other files
 };
 using FilePtr = std::shared_ptr<const AddFile>;  // shared by the snapshots that have the file
 
@@ -46,6 +47,7 @@ struct Tombstone {
   int64_t deleted_ms = 0;
   PartitionValues partition_values;
   int64_t size_bytes = 0;
+  bool data_change = true;  // false: its rows are in other files of the same commit
 };
 
 struct Metadata {
@@ -61,6 +63,8 @@ struct Protocol {
   int64_t reader = 1;
   int64_t writer = 2;
 };
+
+constexpr std::string_view kOurEngine = "Sightline";  // in our commits
 
 // Who made a commit, when, and by which operation.
 struct CommitInfo {
@@ -79,6 +83,8 @@ struct Commit {
   std::optional<Metadata> metadata;
   std::optional<Protocol> protocol;
   size_t mark = 0;  // CommitMark() of its file
+
+  bool IsOurs() const { return info.engine == kOurEngine; }
 };
 
 // How many of a commit file's first bytes tell it from every other: they hold its random id.
@@ -92,6 +98,8 @@ struct Change {
   std::string operation;  // for the table's history: WRITE, OPTIMIZE, DELETE, ...
   std::vector<AddFile> adds;
   std::vector<FilePtr> removes;
+  // When `removes` leave, by the storage's clock: vacuum counts from it. CommitChange() sets it.
+  int64_t removed_ms = 0;
   bool data_change = true;  // false: the same rows in other files
   std::map<std::string, int64_t> txns;
   std::optional<Metadata> metadata;

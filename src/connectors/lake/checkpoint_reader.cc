@@ -167,30 +167,34 @@ arrow::Result<std::shared_ptr<arrow::RecordBatch>> ReadBatch(std::string bytes) 
 
 }  // namespace
 
-Result<Snapshot> DecodeCheckpoint(std::string bytes, Version version, std::string_view path) {
+Result<Snapshot> DecodeCheckpoint(std::vector<std::string> parts, Version version,
+                                  std::string_view path) {
   const std::string damaged = fmt::format(
       "checkpoint '{}' is damaged; delete it if the commits before it are still there, otherwise "
       "restore it from a copy",
       path);
-  const auto read = ReadBatch(std::move(bytes));
-  if (!read.ok()) return FromArrow(read.status(), damaged);
-  const arrow::RecordBatch& batch = *read.ValueUnsafe();
-  const auto column = [&](const char* name) {
-    auto found = std::dynamic_pointer_cast<arrow::StructArray>(batch.GetColumnByName(name));
-    return found;
-  };
-  const auto metadata = column("metaData"), protocol = column("protocol"), add = column("add");
-  if (metadata == nullptr || protocol == nullptr || add == nullptr)
-    return Status::Stop(damaged + ": metaData, protocol or add is missing");
   Commit commit;
-  ReadTable(*metadata, *protocol, commit);
+  for (std::string& bytes : parts) {
+    const auto read = ReadBatch(std::move(bytes));
+    if (!read.ok()) return FromArrow(read.status(), damaged);
+    const arrow::RecordBatch& batch = *read.ValueUnsafe();
+    const auto column = [&](const char* name) {
+      return std::dynamic_pointer_cast<arrow::StructArray>(batch.GetColumnByName(name));
+    };
+    const auto metadata = column("metaData"), protocol = column("protocol"), add = column("add");
+    if (metadata == nullptr || protocol == nullptr || add == nullptr)
+      return Status::Stop(damaged + ": metaData, protocol or add is missing");
+    ReadTable(*metadata, *protocol, commit);
+    RETURN_IF_ERROR(ReadAdds(*add, path, commit));
+    if (const auto remove = column("remove")) ReadRemoves(*remove, commit);
+    if (const auto txn = column("txn")) ReadTxns(*txn, commit);
+  }
   if (!commit.metadata.has_value() || !commit.protocol.has_value())
     return Status::Stop(damaged + ": it has no metaData or protocol");
   RETURN_IF_ERROR(CheckReadable(*commit.protocol, path));
-  RETURN_IF_ERROR(ReadAdds(*add, path, commit));
-  if (const auto remove = column("remove")) ReadRemoves(*remove, commit);
-  if (const auto txn = column("txn")) ReadTxns(*txn, commit);
-  // The checkpoint is applied like one commit, which raises the version by one.
+  // The checkpoint is applied like one commit, which raises the version by one. It is like one of
+  // ours: that files are in it does not make them files of others.
+  commit.info.engine = kOurEngine;
   Snapshot snapshot{.version = {version.v - 1}, .checkpoint = version};
   snapshot.Apply(std::move(commit));
   return snapshot;

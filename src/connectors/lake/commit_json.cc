@@ -42,12 +42,12 @@ std::string AddJson(const AddFile& file, bool data_change) {
   return out + "}}\n";
 }
 
-std::string RemoveJson(const AddFile& file, int64_t now_ms, bool data_change) {
+std::string RemoveJson(const AddFile& file, const Change& change) {
   return fmt::format(
       R"({{"remove":{{"path":{},"deletionTimestamp":{},"dataChange":{},"extendedFileMetadata":true,"partitionValues":{},"size":{}}}}})"
       "\n",
-      Quoted(file.path), now_ms, data_change, PartitionJson(file.partition_values),
-      file.size_bytes);
+      Quoted(file.path), change.removed_ms, change.data_change,
+      PartitionJson(file.partition_values), file.size_bytes);
 }
 
 std::string MetadataJson(const Metadata& metadata) {
@@ -76,6 +76,12 @@ int64_t NumberOf(element from, std::string_view field) {
   int64_t number = 0;
   if (from[field].get(number)) return 0;
   return number;
+}
+
+bool TruthOf(element from, std::string_view field, bool otherwise) {
+  bool truth = otherwise;
+  if (from[field].get(truth)) return otherwise;
+  return truth;
 }
 
 bool Has(element from, std::string_view field) {
@@ -143,7 +149,8 @@ Status ReadAdd(element add, std::string_view path, Commit& commit) {
                .size_bytes = NumberOf(add, "size"),
                .modified_ms = NumberOf(add, "modificationTime"),
                .stats = TextOf(add, "stats"),
-               .tags = MapOf(add, "tags")};
+               .tags = MapOf(add, "tags"),
+               .data_change = TruthOf(add, "dataChange", true)};
   if (file.path.empty()) return Damaged(path, "an 'add' has no path");
   commit.adds.push_back(std::move(file));
   return Status::Ok();
@@ -158,7 +165,8 @@ Status ReadAction(element line, std::string_view path, Commit& commit) {
     commit.removes.push_back({.path = TextOf(action, "path"),
                               .deleted_ms = NumberOf(action, "deletionTimestamp"),
                               .partition_values = PartitionsOf(action),
-                              .size_bytes = NumberOf(action, "size")});
+                              .size_bytes = NumberOf(action, "size"),
+                              .data_change = TruthOf(action, "dataChange", true)});
     if (commit.removes.back().path.empty()) return Damaged(path, "a 'remove' has no path");
   } else if (!line["txn"].get(action)) {
     commit.txns.emplace_back(TextOf(action, "appId"), NumberOf(action, "version"));
@@ -193,13 +201,13 @@ std::string EncodeCommit(const Change& change, int64_t now_ms, std::string_view 
     body += fmt::format(R"({{"txn":{{"appId":{},"version":{},"lastUpdated":{}}}}})"
                         "\n",
                         Quoted(app), version, now_ms);
-  for (const FilePtr& file : change.removes) body += RemoveJson(*file, now_ms, change.data_change);
+  for (const FilePtr& file : change.removes) body += RemoveJson(*file, change);
   for (const AddFile& file : change.adds) body += AddJson(file, change.data_change);
   return fmt::format(
-             R"({{"commitInfo":{{"timestamp":{},"operation":{},"operationParameters":{{}},"isBlindAppend":{},"engineInfo":"Sightline","txnId":{},"{}":"{}"}}}})"
+             R"({{"commitInfo":{{"timestamp":{},"operation":{},"operationParameters":{{}},"isBlindAppend":{},"engineInfo":"{}","txnId":{},"{}":"{}"}}}})"
              "\n",
-             now_ms, Quoted(change.operation), change.removes.empty(), Quoted(id), kHashField,
-             ContentHash(body)) +
+             now_ms, Quoted(change.operation), change.removes.empty(), kOurEngine, Quoted(id),
+             kHashField, ContentHash(body)) +
          body;
 }
 
@@ -238,15 +246,6 @@ Status CheckReadable(const Protocol& protocol, std::string_view path) {
       "engine has enabled a table feature (deletion vectors, column mapping, v2 checkpoints); drop "
       "it there (ALTER TABLE ... DROP FEATURE) or write a new table",
       path, protocol.reader));
-}
-
-Status CheckWritable(const Protocol& protocol, std::string_view table) {
-  if (protocol.writer <= 2) return CheckReadable(protocol, table);
-  return Status::Stop(
-      fmt::format("table '{}' requires Delta writer version {}, and this program implements "
-                  "version 2: another engine has enabled a table feature; drop it there (ALTER "
-                  "TABLE ... DROP FEATURE) or write a new table",
-                  table, protocol.writer));
 }
 
 }  // namespace sightline::lake

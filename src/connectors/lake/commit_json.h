@@ -20,9 +20,7 @@ std::string EncodeCommit(const Change& change, int64_t now_ms, std::string_view 
 // not match.
 Result<Commit> ParseCommit(std::string_view json, std::string_view path);
 
-// Checks that we can read, or write, a table of this protocol. kStop names the version that it
-// requires.
+// Checks that we can read a table of this protocol. kStop names the version that it requires.
 Status CheckReadable(const Protocol& protocol, std::string_view path);
-Status CheckWritable(const Protocol& protocol, std::string_view table);
 
 }  // namespace sightline::lake

@@ -33,10 +33,11 @@ struct CommitResult {
 };
 
 // Commits a change. Version n + 1 is written only where n is: if the log no longer has the commit
-// that this one would follow, it is read anew. Errors: those of the plan; kRetry if nothing was
+// that this one would follow, or if nobody has looked at the log's end for TrustedMs(), it is read
+// anew. Every attempt asks CheckWritable(). Errors: those of the plan; kRetry if nothing was
 // written; kRebuild if the outcome is unknown; kStop if the log there is older, or is that of
-// another table. If another writer has changed the schema (apart from kAddedColumns) or the
-// partition columns, the change is not planned: that is kRetry with schema_changed. `table` is the
+// another table. If another writer has changed the schema (see HoldsRowsOf) or the partition
+// columns, the change is not planned: that is kRetry with schema_changed. `table` is the
 // table's directory in the storage. If there is no such table, a change with metadata and protocol
 // creates it.
 CommitResult CommitChange(Storage& storage, const Clock& clock, std::string_view table,

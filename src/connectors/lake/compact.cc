@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <span>
 #include <utility>
@@ -11,6 +12,7 @@
 #include "connectors/lake/log.h"
 #include "connectors/lake/maintenance.h"
 #include "connectors/lake/tables.h"
+#include "connectors/storage/at_once.h"
 
 namespace sightline::lake {
 namespace {
@@ -19,10 +21,14 @@ namespace {
 // writer has taken one of them.
 constexpr size_t kPartitionsPerCommit = 32;
 constexpr int64_t kAttempts = 20;
+constexpr char kOptimize[] = "OPTIMIZE";  // as other engines name it, too
 
-struct PartitionFiles {
+using Files = std::vector<FilePtr>;
+
+struct Partition {
   PartitionValues values;
-  std::vector<FilePtr> files;
+  Files files;
+  std::vector<Files> packs;  // those of the files that become one, each
 };
 
 std::string ValueOf(const PartitionValues& values, std::string_view column) {
@@ -31,12 +37,12 @@ std::string ValueOf(const PartitionValues& values, std::string_view column) {
   return {};
 }
 
-// Splits a partition's files, in order, into packs of up to rows_max rows. A pack of a single file
-// would gain nothing and is left out.
-std::vector<std::vector<FilePtr>> Packs(const PartitionFiles& partition, int64_t rows_max) {
-  std::vector<std::vector<FilePtr>> packs;
+// Splits files, in order, into packs of up to rows_max rows. A pack of a single file would gain
+// nothing and is left out.
+std::vector<Files> Packs(const Files& files, int64_t rows_max) {
+  std::vector<Files> packs;
   int64_t rows = 0;
-  for (const FilePtr& file : partition.files) {
+  for (const FilePtr& file : files) {
     const int64_t more = std::max<int64_t>(RowsOf(*file), 0);
     if (packs.empty() || rows + more > rows_max) {
       packs.emplace_back();
@@ -45,34 +51,72 @@ std::vector<std::vector<FilePtr>> Packs(const PartitionFiles& partition, int64_t
     rows += more;
     packs.back().push_back(file);
   }
-  std::erase_if(packs, [](const std::vector<FilePtr>& pack) { return pack.size() < 2; });
+  std::erase_if(packs, [](const Files& pack) { return pack.size() < 2; });
   return packs;
 }
 
-// Chooses the partitions with more files than they need, among the days that are over.
-std::vector<PartitionFiles> Choose(const Snapshot& snapshot, const std::string& today,
-                                   const CompactOptions& options) {
-  std::map<PartitionValues, std::vector<FilePtr>> by_partition;
+// A day that is not over gets more files: packing all of it each time would write its first rows
+// again and again. Only files of about the same size are packed, as soon as they are many.
+std::vector<Files> OpenDayPacks(const Files& files, int64_t rows_max) {
+  std::map<int, Files> by_size;
+  for (const FilePtr& file : files) {
+    int size = 0;
+    for (int64_t rows = RowsOf(*file); rows >= kOpenDayFiles; rows /= kOpenDayFiles) ++size;
+    by_size[size].push_back(file);
+  }
+  std::vector<Files> all;
+  for (const auto& [size, alike] : by_size) {
+    if (std::ssize(alike) < kOpenDayFiles) continue;
+    std::vector<Files> packs = Packs(alike, rows_max);
+    std::ranges::move(packs, std::back_inserter(all));
+  }
+  return all;
+}
+
+// Chooses the partitions with more files than they need.
+std::vector<Partition> Choose(const Snapshot& snapshot, const TableSpec& spec,
+                              const std::string& today, const CompactOptions& options) {
+  std::map<PartitionValues, Files> by_partition;
   snapshot.files.ForEach([&](const FilePtr& file) {
-    const bool is_over = ValueOf(file->partition_values, "date") < today;
-    if (is_over || options.all_days) by_partition[file->partition_values].push_back(file);
+    if (!MayHaveForeignValues(spec, *file)) by_partition[file->partition_values].push_back(file);
   });
-  std::vector<PartitionFiles> partitions;
+  std::vector<Partition> partitions;
   for (auto& [values, files] : by_partition) {
-    PartitionFiles partition{values, std::move(files)};
-    if (!Packs(partition, options.rows_max).empty()) partitions.push_back(std::move(partition));
+    const bool is_over = options.all_days || ValueOf(values, "date") < today;
+    std::vector<Files> packs =
+        is_over ? Packs(files, options.rows_max) : OpenDayPacks(files, options.rows_max);
+    if (!packs.empty()) partitions.push_back({values, std::move(files), std::move(packs)});
   }
   return partitions;
 }
 
-Result<AddFile> WritePack(Storage& storage, const Clock& clock, const TableSpec& spec,
-                          const PartitionValues& partition, const std::vector<FilePtr>& pack) {
-  std::vector<std::shared_ptr<arrow::Table>> tables;
-  for (const FilePtr& file : pack) {
-    auto rows = ReadDataFile(storage, spec, *file);
-    if (!rows.ok()) return rows.status();
-    tables.push_back(std::move(rows).value());
+// Whether somebody, perhaps another engine, has packed the table less than `recent` ago. Commits
+// have the storage's times. If this machine's clock is behind them, the newest of them is now.
+Result<bool> IsOptimized(Storage& storage, const Clock& clock, std::string_view table,
+                         Millis recent) {
+  const Result<LogListing> log = ListLog(storage, table);
+  if (!log.ok()) return log.status();
+  const auto& commits = log.value().commits;
+  if (commits.empty()) return false;
+  const int64_t since_ms = std::max(clock.NowMs(), commits.back().file.modified_ms) - recent.v;
+  for (auto entry = commits.rbegin(); entry != commits.rend() && entry->file.modified_ms > since_ms;
+       ++entry) {
+    const Result<Commit> commit = ReadCommit(storage, table, entry->version);
+    if (!commit.ok()) return commit.status();
+    if (commit.value().info.operation == kOptimize) return true;
   }
+  return false;
+}
+
+Result<AddFile> WritePack(Storage& storage, const Clock& clock, const TableSpec& spec,
+                          const PartitionValues& partition, const Files& pack) {
+  std::vector<std::shared_ptr<arrow::Table>> tables(pack.size());
+  RETURN_IF_ERROR(ForEachAtOnce(pack.size(), kReadsAtOnce, [&](size_t i) -> Status {
+    auto rows = ReadDataFile(storage, spec, *pack[i]);
+    if (!rows.ok()) return rows.status();
+    tables[i] = std::move(rows).value();
+    return Status::Ok();
+  }));
   auto joined = arrow::ConcatenateTables(tables);
   if (!joined.ok()) return Status::Retry(joined.status().message());
   tables.clear();
@@ -83,15 +127,14 @@ Result<AddFile> WritePack(Storage& storage, const Clock& clock, const TableSpec&
 
 struct Written {
   std::vector<AddFile> adds;
-  std::vector<FilePtr> removes;
+  Files removes;
 };
 
 // Writes the new files of some partitions. If one fails, none is left behind.
 Status WritePartitions(Storage& storage, const Clock& clock, const TableSpec& spec,
-                       int64_t rows_max, std::span<const PartitionFiles> partitions,
-                       Written& written) {
-  for (const PartitionFiles& partition : partitions)
-    for (const std::vector<FilePtr>& pack : Packs(partition, rows_max)) {
+                       std::span<const Partition> partitions, Written& written) {
+  for (const Partition& partition : partitions)
+    for (const Files& pack : partition.packs) {
       Result<AddFile> file = WritePack(storage, clock, spec, partition.values, pack);
       if (!file.ok()) {
         DeleteUncommitted(storage, spec, written.adds);
@@ -103,10 +146,10 @@ Status WritePartitions(Storage& storage, const Clock& clock, const TableSpec& sp
   return Status::Ok();
 }
 
-void CountPartitions(std::span<const PartitionFiles> partitions, const Written& written,
+void CountPartitions(std::span<const Partition> partitions, const Written& written,
                      CompactResult& result) {
   result.partitions += static_cast<int64_t>(partitions.size());
-  for (const PartitionFiles& partition : partitions) {
+  for (const Partition& partition : partitions) {
     result.files_before += static_cast<int64_t>(partition.files.size());
     result.files_after += static_cast<int64_t>(partition.files.size());
     for (const FilePtr& file : partition.files) {
@@ -120,11 +163,11 @@ void CountPartitions(std::span<const PartitionFiles> partitions, const Written& 
       static_cast<int64_t>(written.adds.size()) - static_cast<int64_t>(written.removes.size());
 }
 
-CompactResult DryRun(const std::vector<PartitionFiles>& partitions, int64_t rows_max) {
+CompactResult DryRun(const std::vector<Partition>& partitions) {
   CompactResult result;
   CountPartitions(partitions, {}, result);
-  for (const PartitionFiles& partition : partitions)
-    for (const auto& pack : Packs(partition, rows_max))
+  for (const Partition& partition : partitions)
+    for (const Files& pack : partition.packs)
       result.files_after -= static_cast<int64_t>(pack.size()) - 1;
   result.bytes_after = 0;
   return result;
@@ -135,25 +178,30 @@ CompactResult DryRun(const std::vector<PartitionFiles>& partitions, int64_t rows
 Result<CompactResult> Compact(Storage& storage, const Clock& clock, std::string_view table,
                               const CompactOptions& options) {
   CompactResult result;
+  if (options.recent > Millis{0}) {
+    const Result<bool> optimized = IsOptimized(storage, clock, table, options.recent);
+    if (!optimized.ok()) return optimized.status();
+    if (optimized.value()) return result;
+  }
   const std::string today = DayText(DayOf({clock.NowMs()}));
   Result<SnapshotPtr> read = ReadSnapshot(storage, table);
   if (!read.ok()) return read.status();
   SnapshotPtr snapshot = std::move(read).value();
   Result<TableSpec> spec = SpecOf(table, *snapshot);
   if (!spec.ok()) return spec.status();
-  std::vector<PartitionFiles> partitions = Choose(*snapshot, today, options);
-  if (options.dry_run) return DryRun(partitions, options.rows_max);
+  std::vector<Partition> partitions = Choose(*snapshot, spec.value(), today, options);
+  if (options.dry_run) return DryRun(partitions);
   const auto total = static_cast<int64_t>(partitions.size());
   for (size_t done = 0; done < partitions.size();) {
     const size_t next = std::min(done + kPartitionsPerCommit, partitions.size());
-    const std::span<const PartitionFiles> part = std::span(partitions).subspan(done, next - done);
+    const std::span<const Partition> part = std::span(partitions).subspan(done, next - done);
     Written written;
-    Status status = WritePartitions(storage, clock, spec.value(), options.rows_max, part, written);
+    Status status = WritePartitions(storage, clock, spec.value(), part, written);
     if (status.ok()) {
       CommitResult commit =
           CommitChange(storage, clock, table, snapshot, [&](const Snapshot& now) -> Result<Change> {
             RETURN_IF_ERROR(CheckStillThere(now, written.removes));
-            return Change{.operation = "OPTIMIZE",
+            return Change{.operation = kOptimize,
                           .adds = written.adds,
                           .removes = written.removes,
                           .data_change = false};
@@ -182,8 +230,8 @@ Result<CompactResult> Compact(Storage& storage, const Clock& clock, std::string_
     const bool overtaken =
         !CheckStillThere(*snapshot,
                          [&] {
-                           std::vector<FilePtr> all;
-                           for (const PartitionFiles& partition : part)
+                           Files all;
+                           for (const Partition& partition : part)
                              all.insert(all.end(), partition.files.begin(), partition.files.end());
                            return all;
                          }())
@@ -192,7 +240,7 @@ Result<CompactResult> Compact(Storage& storage, const Clock& clock, std::string_
     // The writer may have changed the layout.
     spec = SpecOf(table, *snapshot);
     if (!spec.ok()) return spec.status();
-    partitions = Choose(*snapshot, today, options);
+    partitions = Choose(*snapshot, spec.value(), today, options);
     done = 0;
   }
   return result;

@@ -19,7 +19,8 @@
 
 namespace sightline::lake {
 
-constexpr char kContentHashTag[] = "sightline.contentHash";
+// Files that maintenance reads at once: a store elsewhere answers each one late.
+constexpr size_t kReadsAtOnce = 8;
 
 std::shared_ptr<arrow::Schema> FileSchema(const TableSpec& spec);
 
@@ -28,6 +29,10 @@ std::shared_ptr<arrow::Schema> FileSchema(const TableSpec& spec);
 std::string StatsJson(const arrow::Table& table);
 // numRecords of the statistics; -1 if they have none.
 int64_t RowsOf(const AddFile& file);
+
+// Whether a file may have values in columns that others have added. Nothing of ours can rewrite it
+// then, since it would lose them.
+bool MayHaveForeignValues(const TableSpec& spec, const AddFile& file);
 
 // Encodes rows (of FileSchema, at least one) as a new file of the partition, without putting it
 // anywhere. Its path consists of integers, dates and a random id only.

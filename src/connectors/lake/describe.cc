@@ -9,6 +9,7 @@
 #include "connectors/lake/data_file.h"
 #include "connectors/lake/json_text.h"
 #include "connectors/lake/log.h"
+#include "connectors/lake/log_names.h"
 
 namespace sightline::lake {
 
@@ -22,15 +23,41 @@ TableDescription Describe(std::string_view table, const Snapshot& snapshot) {
                              .properties = snapshot.metadata->configuration};
   described.txns.insert(snapshot.txns.begin(), snapshot.txns.end());
   std::set<PartitionValues> partitions;
+  std::vector<int64_t> sizes;
   snapshot.files.ForEach([&](const FilePtr& file) {
     described.bytes += file->size_bytes;
+    sizes.push_back(file->size_bytes);
     described.rows += std::max<int64_t>(RowsOf(*file), 0);
     partitions.insert(file->partition_values);
     for (const PartitionValue& value : file->partition_values)
       if (value.column == "date") ++described.files_of_day[value.value.value_or("")];
   });
   described.partitions = static_cast<int64_t>(partitions.size());
+  std::ranges::sort(sizes);
+  if (!sizes.empty()) {
+    described.smallest_bytes = sizes.front();
+    described.median_bytes = sizes[sizes.size() / 2];
+    described.largest_bytes = sizes.back();
+  }
   return described;
+}
+
+Result<TableLag> LagOf(Storage& storage, std::string_view table) {
+  constexpr size_t kIntervals = 20;
+  const Result<LogListing> log = ListLog(storage, table);
+  if (!log.ok()) return log.status();
+  const auto& commits = log.value().commits;
+  if (commits.empty()) return Status::Stop(fmt::format("the log of table '{}' is empty", table));
+  const Result<int64_t> now_ms = storage.NowMs(LogDirectory(table));
+  if (!now_ms.ok()) return now_ms.status();
+  std::vector<int64_t> intervals;
+  for (size_t i = commits.size() - std::min(kIntervals, commits.size() - 1); i < commits.size();
+       ++i)
+    intervals.push_back(commits[i].file.modified_ms - commits[i - 1].file.modified_ms);
+  std::ranges::sort(intervals);
+  TableLag lag{.age_ms = std::max<int64_t>(0, now_ms.value() - commits.back().file.modified_ms)};
+  if (!intervals.empty()) lag.interval_ms = intervals[intervals.size() / 2];
+  return lag;
 }
 
 Result<std::vector<HistoryEntry>> History(Storage& storage, std::string_view table, int64_t limit) {

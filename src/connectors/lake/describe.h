@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,6 +20,8 @@ struct TableDescription {
   int64_t committed_ms = 0;  // when the version was committed, by its writer's clock
   int64_t checkpoint = -1;   // -1: none
   int64_t files = 0, bytes = 0;
+  // Of the files, by size; 0 without files.
+  int64_t smallest_bytes = 0, median_bytes = 0, largest_bytes = 0;
   int64_t rows = 0;  // according to the files' statistics
   std::vector<std::string> partition_columns;
   std::map<std::string, int64_t>
@@ -28,6 +31,15 @@ struct TableDescription {
   std::map<std::string, std::string> properties;
 };
 TableDescription Describe(std::string_view table, const Snapshot& snapshot);
+
+// How far other tools are behind, by the storage's clock. They see a row with the version after it.
+struct TableLag {
+  int64_t age_ms = 0;  // of the newest version
+  std::optional<int64_t>
+      interval_ms;  // the median time between the newest versions; none: one only
+};
+// kRetry or kStop also if nothing can be put into the storage, which tells its time only so.
+Result<TableLag> LagOf(Storage& storage, std::string_view table);
 
 struct HistoryEntry {
   int64_t version = 0;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "connectors/lake/json_text.h"
+#include "connectors/lake/writable.h"
 #include "connectors/storage/local_storage.h"
 
 namespace sightline::lake {
@@ -63,6 +64,7 @@ Status KnownTables::Check(std::string_view table, const Snapshot& snapshot) cons
   const std::lock_guard lock(mutex_);
   const auto known = ids_.find(table);
   if (known == ids_.end() || known->second == snapshot.metadata->id) return Status::Ok();
+  if (known->second == snapshot.Property(kMovedFromProperty)) return Status::Ok();
   const std::string found = snapshot.version == kNoVersion
                                 ? "has no such table"
                                 : fmt::format("has another one, {}", snapshot.metadata->id);

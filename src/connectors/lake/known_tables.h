@@ -30,6 +30,7 @@ class KnownTables {
   static Result<bool> Forget(const std::string& path);
 
   // kStop: the pipeline has written the table before, and `snapshot` has no table, or another one.
+  // A table that was moved there (CopyLake) is the same.
   Status Check(std::string_view table, const Snapshot& snapshot) const;
   // Remembers the table of `snapshot`. It lasts when this returns kOk.
   Status Add(std::string_view table, const Snapshot& snapshot);

@@ -25,85 +25,19 @@
 #include "connectors/lake/rows.h"
 #include "connectors/lake/table_rows.h"
 #include "connectors/lake/testing.h"
+#include "connectors/lake/testing_lake.h"
 #include "connectors/lake/verify.h"
+#include "model/location.h"
 
 namespace sightline::lake {
 namespace {
 
 using lake_testing::Settle;
-using lake_testing::TestStorage;
 using testing::HasSubstr;
 
-constexpr int64_t kDayMs = 86'400'000;
-constexpr int64_t kToday = 20'000 * kDayMs;  // 2024-10-04
-
-SourcePartition Partition(int32_t number) { return {"log/raw", number}; }
-
-// Each offset counts one item, `days_ago`, in the location with the offset's number.
-Segment Make(int64_t first, int64_t next, int64_t days_ago = 0, int64_t locations = 2) {
-  Segment segment{.first = {first}, .next = {next}};
-  Ledger ledger;
-  for (int64_t offset = first; offset < next; ++offset) {
-    const EventTime time{kToday - days_ago * kDayMs + offset % 86'000 * 1000};
-    MergeCounts(segment.counts, {{.key = {.pane_start = WindowStart(time, {10'000}),
-                                          .location = {offset % locations},
-                                          .item = "car"},
-                                  .count = 1,
-                                  .first_detected = time,
-                                  .last_detected = time}});
-    ++ledger.received;
-    ++ledger.outcomes[0];
-  }
-  segment.ledger = {{.key = {.hour = {0}}, .ledger = ledger}};
-  return segment;
-}
-
-class LakeTest : public testing::Test {
+class LakeTest : public testing::Test, protected TestLake {
  protected:
-  std::unique_ptr<LakeWriter> Open(LakeWriterOptions options = {}) {
-    if (options.linger == Millis{200}) options.linger = {0};
-    auto opened = LakeWriter::Open(storage_, clock_, std::move(options));
-    EXPECT_TRUE(opened.ok()) << opened.status().message();
-    return std::move(opened).value();
-  }
-  static std::unique_ptr<Sink> Owner(LakeWriter& writer, const SourcePartition& partition,
-                                     int64_t epoch = 1) {
-    auto sink = writer.OpenSink(nullptr);
-    const Status fenced = Settle([&] { return sink->Fence(partition, {epoch}); });
-    EXPECT_TRUE(fenced.ok()) << fenced.message();
-    return sink;
-  }
-  static Result<Offset> Commit(Sink& sink, const std::vector<Segment>& segments,
-                               const SourcePartition& partition = Partition(0)) {
-    return Settle([&] { return sink.Commit(partition, segments); });
-  }
-  // Writes both tables, with one commit per segment.
-  void Fill(const std::vector<Segment>& segments, Layout layout = Layout::kByLocation) {
-    for (const std::string_view table : {kIncrementsTable, kLedgerTable}) {
-      const auto writer = Open({.table = std::string(table), .layout = layout});
-      const auto sink = Owner(*writer, Partition(0));
-      for (const Segment& segment : segments) ASSERT_TRUE(Commit(*sink, {segment}).ok());
-    }
-  }
-  int64_t Sum() {
-    int64_t sum = 0;
-    const SnapshotPtr snapshot = ReadSnapshot(storage_, kIncrementsTable).value();
-    const Status read =
-        ForEachWriteBatch(storage_, kIncrementsTable, *snapshot, [&](WriteBatch&& batch) {
-          for (const CountRow& row : batch.windows) sum += row.count;
-        });
-    EXPECT_TRUE(read.ok()) << read.message();
-    return sum;
-  }
-  void ExpectClean() {
-    const VerifyReport report = Verify(storage_, nullptr).value();
-    for (const Finding& finding : report.findings)
-      ADD_FAILURE() << finding.table << " " << finding.object << ": " << finding.what;
-    EXPECT_EQ(report.item_count, report.counted);
-  }
-
-  TestStorage storage_;
-  ManualClock clock_{kToday + 43'200'000};
+  void ExpectClean() { EXPECT_EQ(DamageOf(storage_), ""); }
 };
 
 TEST_F(LakeTest, PartitionsShareACommit) {
@@ -375,8 +309,8 @@ TEST_F(LakeTest, TheLayoutFollowsTheData) {
   ASSERT_TRUE(WriteCheckpoint(storage_, kIncrementsTable,
                               *ReadSnapshot(storage_, kIncrementsTable).value(), clock_.NowMs())
                   .ok());
-  clock_.Set(SystemClock().NowMs() + 8 * kDayMs);
-  EXPECT_GT(Vacuum(storage_, clock_, kIncrementsTable, {}).value().files, 60);
+  storage_.now_ms = SystemClock().NowMs() + 8 * kDayMs;
+  EXPECT_GT(Vacuum(storage_, kIncrementsTable, {}).value().files, 60);
   ExpectClean();
   const auto again = Open({.max_partitions = 20});
   ASSERT_TRUE(Commit(*Owner(*again, Partition(0), 2), {Make(500, 600, 0, 90)}).ok());
@@ -442,8 +376,8 @@ TEST_F(LakeTest, AGapInTheLogIsRepaired) {
   EXPECT_EQ(Repair(storage_, clock_, kIncrementsTable, false).value().missing_first, kNoVersion);
   EXPECT_EQ(Sum(), 20);
   // What was set aside stays, and its files with it.
-  clock_.Set(SystemClock().NowMs() + 8 * kDayMs);
-  EXPECT_EQ(Vacuum(storage_, clock_, kIncrementsTable, {}).value().files, 2);  // of the lost commit
+  storage_.now_ms = SystemClock().NowMs() + 8 * kDayMs;
+  EXPECT_EQ(Vacuum(storage_, kIncrementsTable, {}).value().files, 2);  // of the lost commit
   EXPECT_EQ(storage_.List(kIncrementsTable).value().size(), files - 2);
   const VerifyReport report = Verify(storage_, nullptr).value();
   EXPECT_TRUE(report.clean());
@@ -515,6 +449,83 @@ TEST_F(LakeTest, CompactsTheDaysThatAreOver) {
   }
 }
 
+// Of the open day, only what is many and alike becomes one: the pack is left alone afterwards.
+TEST_F(LakeTest, CompactsManyFilesOfTheOpenDay) {
+  for (const Layout layout : {Layout::kByLocation, Layout::kByBucket}) {
+    storage_.Clear();
+    const auto writer = Open({.layout = layout});
+    const auto ledger = Open({.table = std::string(kLedgerTable)});
+    const auto sink = Owner(*writer, Partition(0));
+    const auto balance = Owner(*ledger, Partition(0));
+    int64_t commits = 0;
+    // Each has 40 rows of one location, as does each file.
+    const auto add_until = [&](int64_t until) {
+      for (; commits < until; ++commits) {
+        const Segment segment = Make(commits * 100, commits * 100 + 100, 0, 1);
+        ASSERT_TRUE(Commit(*sink, {segment}).ok());
+        ASSERT_TRUE(Commit(*balance, {segment}).ok());
+      }
+    };
+    const auto compact = [&] { return Compact(storage_, clock_, kIncrementsTable, {}).value(); };
+    const auto files = [&] {
+      return ReadSnapshot(storage_, kIncrementsTable).value()->files.size();
+    };
+    add_until(31);
+    EXPECT_EQ(compact().partitions, 0);
+    EXPECT_EQ(files(), 31u);
+    add_until(32);
+    EXPECT_EQ(Compact(storage_, clock_, kIncrementsTable, {.dry_run = true}).value().files_after,
+              1);
+    EXPECT_EQ(compact().files_after, 1);
+    add_until(63);
+    EXPECT_EQ(compact().partitions, 0);
+    EXPECT_EQ(files(), 32u);
+    add_until(64);
+    EXPECT_EQ(compact().files_after, 2);
+    EXPECT_EQ(Compact(storage_, clock_, kLedgerTable, {}).value().files_after, 1);
+    EXPECT_EQ(Sum(), 6'400);
+    ExpectClean();
+    // The day is over: everything becomes one.
+    clock_.Set(clock_.NowMs() + kDayMs);
+    EXPECT_EQ(compact().files_after, 1);
+    EXPECT_EQ(Sum(), 6'400);
+    ExpectClean();
+    clock_.Set(clock_.NowMs() - kDayMs);
+  }
+}
+
+// Instead of a lease. Times are those of the storage, whatever this machine's clock says.
+TEST_F(LakeTest, WhoFindsARecentCompactionDoesNothing) {
+  Fill({Make(0, 100, 1), Make(100, 200, 1)});
+  const Millis hour{3'600'000};
+  ManualClock clock(SystemClock().NowMs());
+  const auto compact = [&](Millis recent) {
+    return Compact(storage_, clock, kIncrementsTable, {.recent = recent}).value().partitions;
+  };
+  EXPECT_EQ(compact(hour), 2);
+  const auto writer = Open();
+  ASSERT_TRUE(Commit(*Owner(*writer, Partition(0), 2), {Make(200, 300, 1)}).ok());
+  EXPECT_EQ(compact(hour), 0);
+  clock.Set(0);
+  EXPECT_EQ(compact(hour), 0);
+  clock.Set(SystemClock().NowMs() + hour.v + 1);
+  EXPECT_EQ(compact(hour), 2);
+  EXPECT_EQ(Sum(), 300);
+  ASSERT_TRUE(Commit(*Owner(*writer, Partition(0), 3), {Make(300, 400, 1)}).ok());
+  EXPECT_EQ(compact({}), 2);
+}
+
+// Files say their bucket for ever, and readers skip files by it.
+TEST(Buckets, AreFixed) {
+  EXPECT_EQ(BucketOf({0}), 0);
+  EXPECT_EQ(BucketOf({1}), 5);
+  EXPECT_EQ(BucketOf({7}), 4);
+  EXPECT_EQ(BucketOf({7001}), 6);
+  EXPECT_EQ(BucketOf({-1}), 11);
+  EXPECT_EQ(BucketOf({INT64_MIN}), 10);
+  EXPECT_EQ(BucketOf({INT64_MAX}), 13);
+}
+
 TEST_F(LakeTest, RetentionRemovesWholeDaysAndStillAddsUp) {
   Fill({Make(0, 100, 40), Make(100, 200, 31), Make(200, 300, 30), Make(300, 400)});
   EXPECT_EQ(RemoveOldDays(storage_, clock_, kIncrementsTable, {.days = 0}).status().code(),
@@ -542,13 +553,13 @@ TEST_F(LakeTest, VacuumDeletesNothingThatIsYoung) {
     ASSERT_TRUE(storage_.Put(path, "x", PutMode::kReplace).ok());
   clock_.Set(now.NowMs());
   const int64_t files = storage_.DataFiles(kIncrementsTable);
-  const auto young = Vacuum(storage_, clock_, kIncrementsTable, {}).value();
+  const auto young = Vacuum(storage_, kIncrementsTable, {}).value();
   EXPECT_EQ(young.files, 0);
   EXPECT_EQ(young.kept, 4 + 2);
-  clock_.Advance(7 * kDayMs + 1000);
-  const auto dry = Vacuum(storage_, clock_, kIncrementsTable, {.dry_run = true}).value();
+  storage_.now_ms = now.NowMs() + 7 * kDayMs + 1000;
+  const auto dry = Vacuum(storage_, kIncrementsTable, {.dry_run = true}).value();
   EXPECT_EQ(storage_.DataFiles(kIncrementsTable), files);
-  const auto old = Vacuum(storage_, clock_, kIncrementsTable, {}).value();
+  const auto old = Vacuum(storage_, kIncrementsTable, {}).value();
   EXPECT_EQ(old.files, 6);
   EXPECT_EQ(dry.files, old.files);
   EXPECT_EQ(storage_.DataFiles(kIncrementsTable), 2);
@@ -558,9 +569,8 @@ TEST_F(LakeTest, VacuumDeletesNothingThatIsYoung) {
   const SnapshotPtr past = ReadSnapshotAt(storage_, kIncrementsTable, {2}).value();
   const Status read = ForEachWriteBatch(storage_, kIncrementsTable, *past, [](WriteBatch&&) {});
   EXPECT_THAT(read.message(), HasSubstr("vacuumed"));
-  EXPECT_EQ(
-      Vacuum(storage_, clock_, kIncrementsTable, {.retention = {31 * kDayMs}}).status().code(),
-      StatusCode::kStop);
+  EXPECT_EQ(Vacuum(storage_, kIncrementsTable, {.retention = {31 * kDayMs}}).status().code(),
+            StatusCode::kStop);
 }
 
 TEST_F(LakeTest, LocationsAreWrittenWhenTheyDiffer) {
@@ -582,6 +592,10 @@ TEST_F(LakeTest, SaysWhatIsThere) {
   const SnapshotPtr snapshot = ReadSnapshot(storage_, kIncrementsTable).value();
   const TableDescription facts = Describe(kIncrementsTable, *snapshot);
   EXPECT_EQ(facts.files, 4);
+  EXPECT_GT(facts.smallest_bytes, 0);
+  EXPECT_LE(facts.smallest_bytes, facts.median_bytes);
+  EXPECT_LE(facts.median_bytes, facts.largest_bytes);
+  EXPECT_LE(facts.largest_bytes * 4, 5 * facts.bytes);
   EXPECT_EQ(facts.files_of_day,
             (std::map<std::string, int64_t>{{"2024-10-03", 2}, {"2024-10-04", 2}}));
   EXPECT_EQ(facts.txns.at("sightline/item_count_increments/log/raw/0"), 200);
@@ -591,6 +605,26 @@ TEST_F(LakeTest, SaysWhatIsThere) {
   EXPECT_EQ(history[0].files_added, 2);
   EXPECT_EQ(history[3].operation, "CREATE TABLE");
   EXPECT_EQ(ListFiles(kIncrementsTable, *snapshot).size(), 4u);
+}
+
+// By the storage's clock: ours is wrong.
+TEST_F(LakeTest, SaysHowFarOtherToolsAreBehind) {
+  clock_.Set(1);
+  storage_.now_ms = kToday;
+  {
+    const auto writer = Open();
+    const auto sink = Owner(*writer, Partition(0));
+    int64_t first = 0;
+    for (const int64_t later_ms : {1'000, 60'000, 60'000, 200'000, 60'000}) {
+      *storage_.now_ms += later_ms;
+      ASSERT_TRUE(Commit(*sink, {Make(first, first + 1)}).ok());
+      ++first;
+    }
+  }
+  *storage_.now_ms += 7'500;
+  const TableLag lag = LagOf(storage_, kIncrementsTable).value();
+  EXPECT_EQ(lag.age_ms, 7'500);
+  EXPECT_EQ(lag.interval_ms, 60'000);
 }
 
 // A file does not have its location: that is its folder's name. So the same item in the same second

@@ -9,17 +9,20 @@
 
 #include "base/log.h"
 #include "connectors/lake/checkpoint.h"
-#include "connectors/lake/commit_json.h"
 #include "connectors/lake/data_file.h"
 #include "connectors/lake/layout.h"
 #include "connectors/lake/log.h"
+#include "connectors/lake/log_names.h"
 #include "connectors/lake/rows.h"
 #include "connectors/lake/table_sink.h"
+#include "connectors/lake/writable.h"
 
 namespace sightline::lake {
 namespace {
 
-std::string EngineProperty(const std::string& source) { return "sightline.engine/" + source; }
+std::string EngineProperty(const std::string& source) {
+  return std::string(kEnginePrefix) + source;
+}
 
 // What is written at once: an abandoned write ends between two such parts.
 constexpr size_t kFilesAtOnce = 256;
@@ -38,10 +41,12 @@ Result<std::unique_ptr<LakeWriter>> LakeWriter::Open(Storage& storage, const Clo
   CHECK(options.checkpoint_commits > 0);
   Result<SnapshotPtr> snapshot = OpenOrCreate(
       storage, clock, ledger ? LedgerSpec() : IncrementsSpec(options.layout), options.known);
+  if (snapshot.ok())
+    snapshot = WithForeignChanges(storage, options.table, std::move(snapshot).value());
   if (!snapshot.ok()) return snapshot.status();
   Result<TableSpec> spec = SpecOf(options.table, *snapshot.value());
   if (!spec.ok()) return spec.status();
-  RETURN_IF_ERROR(CheckWritable(snapshot.value()->protocol, options.table));
+  RETURN_IF_ERROR(CheckWritable(options.table, *snapshot.value()));
   return std::unique_ptr<LakeWriter>(new LakeWriter(
       storage, clock, std::move(options), std::move(spec).value(), std::move(snapshot).value()));
 }
@@ -259,9 +264,16 @@ Status LakeWriter::CheckOpen() const {
 
 // Another writer may have changed the table's columns or its layout.
 Status LakeWriter::UseSpec() {
-  const SnapshotPtr snapshot = current();
+  SnapshotPtr snapshot = current();
   if (snapshot->metadata == spec_of_) return Status::Ok();
   Result<TableSpec> spec = SpecOf(options_.table, *snapshot);
+  if (!spec.ok()) {  // it may have been corrected since
+    const Result<SnapshotPtr> refreshed = Refresh(storage_, options_.table, snapshot);
+    if (!refreshed.ok() || refreshed.value() == snapshot) return spec.status();
+    snapshot = refreshed.value();
+    Publish(snapshot);
+    spec = SpecOf(options_.table, *snapshot);
+  }
   if (!spec.ok()) return spec.status();
   spec_ = std::move(spec).value();
   spec_of_ = snapshot->metadata;
@@ -389,10 +401,11 @@ void LakeWriter::Publish(const SnapshotPtr& snapshot) {
 // failure is logged and the next round makes up for it.
 void LakeWriter::Maintain(const Snapshot& snapshot) {
   if (snapshot.version.v == 0 || snapshot.version.v % options_.checkpoint_commits != 0) return;
-  const int64_t now_ms = clock_.NowMs();
-  Status status = WriteCheckpoint(storage_, options_.table, snapshot, now_ms);
+  const Result<int64_t> now_ms = storage_.NowMs(LogDirectory(options_.table));
+  Status status = now_ms.status();
+  if (status.ok()) status = WriteCheckpoint(storage_, options_.table, snapshot, now_ms.value());
   if (status.ok())
-    status = CleanLog(storage_, options_.table, options_.log_retention.v, now_ms).status();
+    status = CleanLog(storage_, options_.table, options_.log_retention.v, now_ms.value()).status();
   if (!status.ok())
     LogWarning(
         fmt::format("table '{}' has no checkpoint at version {}; the next one makes up for it: {}",

@@ -15,6 +15,8 @@
 #include "connectors/lake/committer.h"
 #include "connectors/lake/data_file.h"
 #include "connectors/lake/tables.h"
+#include "connectors/storage/at_once.h"
+#include "model/location.h"
 
 namespace sightline::lake {
 namespace {
@@ -42,10 +44,7 @@ std::optional<Partition> PartitionOf(const AddFile& file) {
   return located && !partition.date.empty() ? std::optional(partition) : std::nullopt;
 }
 
-bool HasBuckets(const Snapshot& snapshot) {
-  return snapshot.metadata->partition_columns ==
-         IncrementsSpec(Layout::kByBucket).partition_columns;
-}
+bool HasBuckets(const Snapshot& snapshot) { return LayoutOf(snapshot) == Layout::kByBucket; }
 
 // Gives rows, which are those of one location, the column of the location.
 arrow::Result<std::shared_ptr<arrow::Table>> WithLocation(const arrow::Table& rows,
@@ -128,9 +127,16 @@ Status Conversion::Follow(const Snapshot& now) {
     return gone;
   });
   std::map<Group, std::vector<FilePtr>> groups;
-  Status status = Status::Ok();
+  const Result<TableSpec> from = SpecOf(from_.name, now);
+  Status status = from.status();
   now.files.ForEach([&](const FilePtr& file) {
     if (have.contains(file->path)) return;
+    if (status.ok() && MayHaveForeignValues(from.value(), *file))
+      status = Status::Stop(fmt::format(
+          "table '{}' has too many locations for its layout, and '{}' has values in columns that "
+          "another program has added, which a new layout would lose; set lake.max_partitions to "
+          "more locations, or delete these columns there",
+          from_.name, file->path));
     const std::optional<Partition> partition = PartitionOf(*file);
     if (partition)
       groups[{partition->date, BucketOf(partition->location)}].push_back(file);
@@ -155,15 +161,16 @@ Status Conversion::Follow(const Snapshot& now) {
 }
 
 Result<std::shared_ptr<arrow::Table>> Conversion::Read(const std::vector<FilePtr>& sources) const {
-  std::vector<std::shared_ptr<arrow::Table>> tables;
-  for (const FilePtr& file : sources) {
+  std::vector<std::shared_ptr<arrow::Table>> tables(sources.size());
+  RETURN_IF_ERROR(ForEachAtOnce(sources.size(), kReadsAtOnce, [&](size_t i) -> Status {
     RETURN_IF_ERROR(go_on_());
-    const auto rows = ReadDataFile(storage_, from_, *file);
+    const auto rows = ReadDataFile(storage_, from_, *sources[i]);
     if (!rows.ok()) return rows.status();
-    auto located = WithLocation(*rows.value(), PartitionOf(*file)->location, to_);
+    auto located = WithLocation(*rows.value(), PartitionOf(*sources[i])->location, to_);
     if (!located.ok()) return Status::Retry(located.status().message());
-    tables.push_back(std::move(located).ValueUnsafe());
-  }
+    tables[i] = std::move(located).ValueUnsafe();
+    return Status::Ok();
+  }));
   auto joined = arrow::ConcatenateTables(tables);
   if (!joined.ok()) return Status::Retry(joined.status().message());
   tables.clear();

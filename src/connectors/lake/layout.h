@@ -20,8 +20,8 @@ std::set<LocationId> LocationsOf(const Snapshot& snapshot);
 
 // Rewrites a table of the layout by location into the layout by bucket, in one commit: the rows
 // stay the same, and no reader sees both. Returns the newest snapshot, which has the new layout,
-// whoever has written it. `go_on` is asked between two files; its error ends the conversion, and
-// nothing was committed then. Memory: the rows of one day and bucket.
+// whoever has written it. `go_on` is asked between two files, by several threads; its error ends
+// the conversion, and nothing was committed then. Memory: the rows of one day and bucket.
 Result<SnapshotPtr> ConvertToBuckets(Storage& storage, const Clock& clock, SnapshotPtr from,
                                      const std::function<Status()>& go_on);
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <utility>
 
@@ -27,6 +28,10 @@ Status Gap(std::string_view table, Version missing) {
       table, CommitPath(table, missing)));
 }
 
+int64_t ModifiedMs(const LogListing::Checkpoint& checkpoint) {
+  return std::ranges::max(checkpoint.parts, {}, &FileInfo::modified_ms).modified_ms;
+}
+
 // The first missing commit of the chain [first, last]; kNoVersion if the chain is complete.
 Version FirstMissing(const LogListing& log, Version first, Version last) {
   auto at = std::lower_bound(
@@ -41,7 +46,7 @@ Version FirstMissing(const LogListing& log, Version first, Version last) {
 // the commits from there on are not complete, with the reason.
 Result<Version> ChooseStart(const LogListing& log, std::string_view table, Version target) {
   Version start = kNoVersion;
-  for (const LogListing::Entry& checkpoint : log.checkpoints)
+  for (const LogListing::Checkpoint& checkpoint : log.checkpoints)
     if (checkpoint.version <= target) start = checkpoint.version;
   const Version missing = FirstMissing(log, {start.v + 1}, target);
   if (missing == kNoVersion) return start;
@@ -49,9 +54,9 @@ Result<Version> ChooseStart(const LogListing& log, std::string_view table, Versi
   // has another remedy.
   if (log.foreign_checkpoint.has_value() && log.foreign_checkpoint->version >= missing)
     return Status::Stop(
-        fmt::format("'{}' is a multi-part or v2 checkpoint, which this program cannot read: set "
-                    "delta.checkpointPolicy to 'classic', and write a single-part checkpoint in "
-                    "the engine that made it",
+        fmt::format("'{}' is of a checkpoint that this program cannot read, because it is a v2 "
+                    "checkpoint or because parts of it are missing: set delta.checkpointPolicy to "
+                    "'classic', and write a checkpoint in the engine that made this one",
                     log.foreign_checkpoint->file.path));
   const bool cleaned =
       start == kNoVersion && (log.commits.empty() || log.commits.front().version > Version{0});
@@ -63,18 +68,27 @@ Result<Version> ChooseStart(const LogListing& log, std::string_view table, Versi
   return Gap(table, missing);
 }
 
+Result<Snapshot> ReadCheckpoint(Storage& storage, const LogListing::Checkpoint& checkpoint) {
+  std::vector<std::string> parts;
+  for (const FileInfo& part : checkpoint.parts) {
+    Result<std::optional<std::string>> bytes = storage.ReadWhole(part.path);
+    if (!bytes.ok()) return bytes.status();
+    if (!bytes.value().has_value())
+      return Status::Retry(fmt::format("'{}' was cleaned meanwhile; read again", part.path));
+    parts.push_back(std::move(*bytes.value()));
+  }
+  return DecodeCheckpoint(std::move(parts), checkpoint.version, checkpoint.parts.front().path);
+}
+
 Result<SnapshotPtr> ReadChain(Storage& storage, std::string_view table, const LogListing& log,
                               Version target) {
   const Result<Version> start = ChooseStart(log, table, target);
   if (!start.ok()) return start.status();
   auto snapshot = std::make_shared<Snapshot>();
   if (start.value() != kNoVersion) {
-    const std::string path = CheckpointPath(table, start.value());
-    Result<std::optional<std::string>> bytes = storage.ReadWhole(path);
-    if (!bytes.ok()) return bytes.status();
-    if (!bytes.value().has_value())
-      return Status::Retry(fmt::format("'{}' was cleaned meanwhile; read again", path));
-    Result<Snapshot> decoded = DecodeCheckpoint(std::move(*bytes.value()), start.value(), path);
+    Result<Snapshot> decoded = ReadCheckpoint(
+        storage,
+        *std::ranges::find(log.checkpoints, start.value(), &LogListing::Checkpoint::version));
     if (!decoded.ok()) return decoded.status();
     *snapshot = std::move(decoded).value();
   }
@@ -102,14 +116,11 @@ Result<SnapshotPtr> ReadNewestOr(Storage& storage, std::string_view table,
   for (int attempt = 1;; ++attempt) {
     const Result<LogListing> log = ListLog(storage, table);
     if (!log.ok()) return log.status();
-    if (log.value().commits.empty() && log.value().checkpoints.empty()) {
+    if (log.value().newest() == kNoVersion) {
       if (wanted.has_value()) return NoTable(table);
       return std::make_shared<const Snapshot>();
     }
-    Version newest = kNoVersion;
-    if (!log.value().commits.empty()) newest = log.value().commits.back().version;
-    if (!log.value().checkpoints.empty())
-      newest = std::max(newest, log.value().checkpoints.back().version);
+    const Version newest = log.value().newest();
     if (wanted.value_or(newest) > newest || wanted.value_or(newest) < Version{0})
       return Status::Stop(fmt::format("table '{}' has no version {}; the newest is {}", table,
                                       wanted->v, newest.v));
@@ -121,22 +132,34 @@ Result<SnapshotPtr> ReadNewestOr(Storage& storage, std::string_view table,
 
 }  // namespace
 
+Version LogListing::newest() const {
+  return std::max(commits.empty() ? kNoVersion : commits.back().version,
+                  checkpoints.empty() ? kNoVersion : checkpoints.back().version);
+}
+
 Result<LogListing> ListLog(Storage& storage, std::string_view table) {
   Result<std::vector<FileInfo>> files = storage.List(LogDirectory(table));
   if (!files.ok()) return files.status();
   LogListing log;
   const size_t depth = LogDirectory(table).size() + 1;
+  std::map<std::pair<Version, int64_t>, std::vector<FileInfo>> checkpoints;  // version, parts
   for (FileInfo& file : files.value()) {
     const std::optional<LogName> name = ParseLogName(file.path);
     if (!name.has_value() || file.path.find('/', depth) != std::string::npos) continue;
-    LogListing::Entry entry{name->version, std::move(file)};
-    if (name->kind == LogFile::kCommit) {
-      log.commits.push_back(std::move(entry));
-    } else if (name->kind == LogFile::kCheckpoint) {
-      log.checkpoints.push_back(std::move(entry));
-    } else if (name->kind == LogFile::kForeignCheckpoint) {
-      log.foreign_checkpoint = std::move(entry);
-    }
+    if (name->kind == LogFile::kCheckpoint)
+      checkpoints[{name->version, name->parts}].push_back(std::move(file));
+    else if (name->kind == LogFile::kCommit)
+      log.commits.push_back({name->version, std::move(file)});
+    else
+      log.foreign_checkpoint = {name->version, std::move(file)};
+  }
+  for (auto& [key, parts] : checkpoints) {
+    const auto& [version, count] = key;
+    const bool is_double = !log.checkpoints.empty() && log.checkpoints.back().version == version;
+    if (std::ssize(parts) == count && !is_double)
+      log.checkpoints.push_back({version, std::move(parts)});
+    else if (!is_double && (!log.foreign_checkpoint || log.foreign_checkpoint->version < version))
+      log.foreign_checkpoint = {version, std::move(parts.front())};
   }
   return log;
 }
@@ -188,21 +211,39 @@ Result<Commit> ReadCommit(Storage& storage, std::string_view table, Version vers
   return std::move(*commit.value());
 }
 
+Result<SnapshotPtr> WithForeignChanges(Storage& storage, std::string_view table,
+                                       SnapshotPtr snapshot) {
+  Version ours = snapshot->version;
+  for (; ours != kNoVersion; --ours.v) {
+    const Result<std::optional<Commit>> commit = ReadCommitIfThere(storage, table, ours);
+    if (!commit.ok()) return commit.status();
+    if (!commit.value().has_value() || commit.value()->IsOurs()) break;
+  }
+  if (ours == snapshot->version || ours == kNoVersion) return snapshot;
+  Result<SnapshotPtr> base = ReadSnapshotAt(storage, table, ours);
+  if (base.status().code() == StatusCode::kStop) return snapshot;  // it was cleaned
+  if (!base.ok()) return base;
+  return Refresh(storage, table, std::move(base).value());
+}
+
 Result<int64_t> CleanLog(Storage& storage, std::string_view table, int64_t retention_ms,
                          int64_t now_ms) {
   const Result<LogListing> log = ListLog(storage, table);
   if (!log.ok()) return log.status();
   Version keep_from = kNoVersion;
-  for (const LogListing::Entry& checkpoint : log.value().checkpoints)
-    if (checkpoint.file.modified_ms <= now_ms - retention_ms) keep_from = checkpoint.version;
+  for (const LogListing::Checkpoint& checkpoint : log.value().checkpoints)
+    if (ModifiedMs(checkpoint) <= now_ms - retention_ms) keep_from = checkpoint.version;
   int64_t deleted = 0;
+  const auto clean = [&](Version version, const FileInfo& file) -> Status {
+    if (version >= keep_from) return Status::Ok();
+    ++deleted;
+    return storage.Delete(file.path);
+  };
   // Oldest first, so that an interruption leaves a log without a gap.
-  for (const auto* entries : {&log.value().commits, &log.value().checkpoints})
-    for (const LogListing::Entry& entry : *entries) {
-      if (entry.version >= keep_from) break;
-      RETURN_IF_ERROR(storage.Delete(entry.file.path));
-      ++deleted;
-    }
+  for (const LogListing::Entry& commit : log.value().commits)
+    RETURN_IF_ERROR(clean(commit.version, commit.file));
+  for (const LogListing::Checkpoint& checkpoint : log.value().checkpoints)
+    for (const FileInfo& part : checkpoint.parts) RETURN_IF_ERROR(clean(checkpoint.version, part));
   return deleted;
 }
 

@@ -21,9 +21,16 @@ struct LogListing {
     Version version;
     FileInfo file;
   };
-  std::vector<Entry> commits;               // by version
-  std::vector<Entry> checkpoints;           // by version; classic checkpoints only
-  std::optional<Entry> foreign_checkpoint;  // the newest checkpoint of a form that we cannot read
+  struct Checkpoint {
+    Version version;
+    std::vector<FileInfo> parts;  // all of them, in order; mostly one
+  };
+  std::vector<Entry> commits;           // by version
+  std::vector<Checkpoint> checkpoints;  // by version; classic and complete ones only
+  // The newest checkpoint that we cannot read: of another form, or with parts missing.
+  std::optional<Entry> foreign_checkpoint;
+
+  Version newest() const;  // kNoVersion if there is nothing
 };
 Result<LogListing> ListLog(Storage& storage, std::string_view table);
 
@@ -45,9 +52,15 @@ Result<SnapshotPtr> Refresh(Storage& storage, std::string_view table, SnapshotPt
 
 Result<Commit> ReadCommit(Storage& storage, std::string_view table, Version version);
 
+// The snapshot, or a newer one, whose `foreign` has everything since our newest commit, as far as
+// the log reaches back: a snapshot that was read from a checkpoint knows only what came after it.
+// Mostly this reads one commit.
+Result<SnapshotPtr> WithForeignChanges(Storage& storage, std::string_view table,
+                                       SnapshotPtr snapshot);
+
 // Deletes the commits and checkpoints that nobody needs to read a version of the last
-// `retention_ms`: those before the newest checkpoint that is older than that. Returns how many
-// files were deleted.
+// `retention_ms`: those before the newest checkpoint that is older than that at `now_ms`, by the
+// storage's clock (Storage::NowMs). Returns how many files were deleted.
 Result<int64_t> CleanLog(Storage& storage, std::string_view table, int64_t retention_ms,
                          int64_t now_ms);
 

@@ -7,7 +7,27 @@
 namespace sightline::lake {
 namespace {
 
-constexpr size_t kDigits = 20;
+constexpr size_t kDigits = 20, kPartDigits = 10;
+
+// A number of exactly so many digits; nothing for other texts.
+std::optional<int64_t> NumberOf(std::string_view text, size_t digits) {
+  int64_t number = 0;
+  if (text.size() != digits) return std::nullopt;
+  const auto [stopped, error] = std::from_chars(text.data(), text.data() + digits, number);
+  if (error != std::errc() || stopped != text.data() + digits || number < 0) return std::nullopt;
+  return number;
+}
+
+// Of the name "<version>.checkpoint.<part>.<parts>.parquet", what follows ".checkpoint.".
+std::optional<LogName> ParsePart(std::string_view text, int64_t version) {
+  constexpr size_t kSize = 2 * kPartDigits + 1;
+  if (text.size() < kSize || text[kPartDigits] != '.' || text.substr(kSize) != ".parquet")
+    return std::nullopt;
+  const auto part = NumberOf(text.substr(0, kPartDigits), kPartDigits);
+  const auto parts = NumberOf(text.substr(kPartDigits + 1, kPartDigits), kPartDigits);
+  if (!part || !parts || *part < 1 || *part > *parts) return std::nullopt;
+  return LogName{LogFile::kCheckpoint, {version}, *part, *parts};
+}
 
 }  // namespace
 
@@ -25,13 +45,15 @@ std::string LastCheckpointPath(std::string_view table) {
 std::optional<LogName> ParseLogName(std::string_view path) {
   const std::string_view name = path.substr(path.rfind('/') + 1);
   if (name.size() <= kDigits) return std::nullopt;
-  int64_t version = 0;
-  const auto [stopped, error] = std::from_chars(name.data(), name.data() + kDigits, version);
-  if (error != std::errc() || stopped != name.data() + kDigits || version < 0) return std::nullopt;
+  const std::optional<int64_t> version = NumberOf(name.substr(0, kDigits), kDigits);
+  if (!version) return std::nullopt;
+  constexpr std::string_view kCheckpoint = ".checkpoint.";
   const std::string_view rest = name.substr(kDigits);
-  if (rest == ".json") return LogName{LogFile::kCommit, {version}};
-  if (rest == ".checkpoint.parquet") return LogName{LogFile::kCheckpoint, {version}};
-  if (rest.starts_with(".checkpoint.")) return LogName{LogFile::kForeignCheckpoint, {version}};
+  if (rest == ".json") return LogName{LogFile::kCommit, {*version}};
+  if (rest == ".checkpoint.parquet") return LogName{LogFile::kCheckpoint, {*version}};
+  if (rest.starts_with(kCheckpoint))
+    return ParsePart(rest.substr(kCheckpoint.size()), *version)
+        .value_or(LogName{LogFile::kForeignCheckpoint, {*version}});
   return std::nullopt;
 }
 

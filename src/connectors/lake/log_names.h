@@ -16,12 +16,13 @@ std::string LastCheckpointPath(std::string_view table);
 
 enum class LogFile : uint8_t {
   kCommit,
-  kCheckpoint,
-  kForeignCheckpoint,  // multi-part or v2: a form that we cannot read
+  kCheckpoint,         // classic: of one file, or one of several parts
+  kForeignCheckpoint,  // v2: a form that we cannot read
 };
 struct LogName {
   LogFile kind = LogFile::kCommit;
   Version version;
+  int64_t part = 1, parts = 1;  // of a checkpoint: 1 <= part <= parts
 };
 // Parses the last component of a path in the log; nothing for other files.
 std::optional<LogName> ParseLogName(std::string_view path);

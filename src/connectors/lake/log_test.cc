@@ -2,9 +2,13 @@
 // one.
 #include "connectors/lake/log.h"
 
+#include <arrow/api.h>
+#include <arrow/io/memory.h>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <parquet/arrow/reader.h>
+#include <parquet/arrow/writer.h>
 
 #include <string>
 
@@ -13,8 +17,10 @@
 #include "connectors/lake/committer.h"
 #include "connectors/lake/json_text.h"
 #include "connectors/lake/log_names.h"
+#include "connectors/lake/parquet_bytes.h"
 #include "connectors/lake/tables.h"
 #include "connectors/lake/testing.h"
+#include "connectors/lake/writable.h"
 
 namespace sightline::lake {
 namespace {
@@ -196,13 +202,23 @@ TEST_F(LogTest, RefusesWhatItDoesNotKnow) {
   PutCommit(3, R"({"protocol":{"minReaderVersion":1,"minWriterVersion":7}})");
   EXPECT_THAT(Add(4, Read()).status.message(), HasSubstr("writer version 7"));
   ASSERT_TRUE(storage_.Delete(CommitPath(kTable, {3})).ok());
-  // A multi-part checkpoint is needed only if the commits before it are gone.
+  // A checkpoint without all of its parts is needed only if the commits before it are gone.
   const std::string part =
       LogDirectory(kTable) + "/00000000000000000001.checkpoint.0000000001.0000000002.parquet";
   ASSERT_TRUE(storage_.Put(part, "x", PutMode::kReplace).ok());
   EXPECT_EQ(Read()->version, Version{2});
   for (int64_t version : {0, 1}) ASSERT_TRUE(storage_.Delete(CommitPath(kTable, {version})).ok());
-  EXPECT_THAT(ReadError(), HasSubstr("multi-part"));
+  EXPECT_THAT(ReadError(), testing::AllOf(HasSubstr("parts of it are missing"), HasSubstr(part)));
+  // What only looks like a part is none.
+  ASSERT_TRUE(storage_.Delete(part).ok());
+  for (const char* name :
+       {"0000000000.0000000001", "0000000002.0000000001", "000000001.0000000001"})
+    ASSERT_TRUE(storage_
+                    .Put(fmt::format("{}/00000000000000000001.checkpoint.{}.parquet",
+                                     LogDirectory(kTable), name),
+                         "x", PutMode::kReplace)
+                    .ok());
+  EXPECT_THAT(ReadError(), HasSubstr("cannot read"));
 }
 
 TEST_F(LogTest, ADamagedCheckpointIsNotPassedOver) {
@@ -217,13 +233,13 @@ TEST_F(LogTest, ADamagedCheckpointIsNotPassedOver) {
 }
 
 TEST_F(LogTest, OfTwoWhoCommitBothAreThere) {
-  const SnapshotPtr old = Read();
+  const SnapshotPtr old = Add(0, Read()).snapshot;
   ASSERT_TRUE(Add(1, old).status.ok());
   const CommitResult second = Add(2, old);
   ASSERT_TRUE(second.status.ok());
   EXPECT_EQ(second.conflicts, 1);
-  EXPECT_EQ(second.snapshot->version, Version{2});
-  EXPECT_EQ(Read()->files.size(), 2u);
+  EXPECT_EQ(second.snapshot->version, Version{3});
+  EXPECT_EQ(Read()->files.size(), 3u);
 }
 
 TEST_F(LogTest, AChangeIsPlannedAgainAfterAConflict) {
@@ -305,6 +321,168 @@ TEST_F(LogTest, ANewerLogOfTheSameTableIsReadAnew) {
   EXPECT_EQ(Read()->files.size(), 4u);
   EXPECT_EQ(Read()->files.Find("part-3.parquet"), nullptr);
   EXPECT_NE(added.snapshot->files.Find("part-1000000.parquet"), nullptr);
+}
+
+// As Spark writes a large checkpoint: the rows of one table in several files of equal columns.
+std::vector<std::string> InParts(const std::string& checkpoint, int64_t parts) {
+  const auto rows = OpenParquet(checkpoint).ValueOrDie()->ReadTable().ValueOrDie();
+  const int64_t size = (rows->num_rows() + parts - 1) / parts;
+  std::vector<std::string> files;
+  for (int64_t part = 0; part < parts; ++part) {
+    const auto out = arrow::io::BufferOutputStream::Create().ValueOrDie();
+    EXPECT_TRUE(parquet::arrow::WriteTable(*rows->Slice(part * size, size),
+                                           arrow::default_memory_pool(), out)
+                    .ok());
+    files.push_back(out->Finish().ValueOrDie()->ToString());
+  }
+  return files;
+}
+
+TEST_F(LogTest, ACheckpointInPartsCountsWhenAllAreThere) {
+  Grow(20);
+  const SnapshotPtr by_commits = Read();
+  const auto parts = InParts(EncodeCheckpoint(*by_commits, clock_.NowMs()).value(), 3);
+  const auto path = [&](size_t part) {
+    return fmt::format("{}/00000000000000000020.checkpoint.{:010}.0000000003.parquet",
+                       LogDirectory(kTable), part + 1);
+  };
+  const auto put = [&](size_t part) {
+    ASSERT_TRUE(storage_.Put(path(part), parts[part], PutMode::kReplace).ok());
+  };
+  put(2);
+  put(0);
+  EXPECT_TRUE(ListLog(storage_, kTable).value().checkpoints.empty());
+  EXPECT_EQ(Read()->checkpoint, kNoVersion);
+  put(1);
+  for (int64_t version = 0; version <= 20; ++version)
+    ASSERT_TRUE(storage_.Delete(CommitPath(kTable, {version})).ok());
+  const SnapshotPtr by_parts = Read();
+  EXPECT_EQ(by_parts->checkpoint, Version{20});
+  EXPECT_EQ(by_parts->files.size(), 20u);
+  EXPECT_EQ(by_parts->txns, by_commits->txns);
+  EXPECT_EQ(by_parts->metadata->id, by_commits->metadata->id);
+  EXPECT_EQ(Add(21, by_parts).snapshot->version, Version{21});
+  for (size_t part = 0; part < 3; ++part) {
+    ASSERT_TRUE(storage_.Put(path(part), parts[part].substr(0, 99), PutMode::kReplace).ok());
+    EXPECT_THAT(ReadError(), HasSubstr("is damaged")) << part;
+    put(part);
+  }
+  // They are cleaned together.
+  ASSERT_TRUE(WriteCheckpoint(storage_, kTable, *Read(), clock_.NowMs()).ok());
+  EXPECT_EQ(CleanLog(storage_, kTable, -1000, storage_.NowMs(kTable).value()).value(), 3);
+  EXPECT_EQ(Read()->files.size(), 21u);
+}
+
+// Another engine commits the next versions, makes a checkpoint of them and cleans its commits,
+// while ours is away: then the next number is free, and in no version any more.
+class CleanedLogTest : public LogTest {
+ protected:
+  static constexpr int64_t kMinute = 60'000;
+
+  // The snapshot that a writer has, who has committed and then been away.
+  SnapshotPtr Writer(const std::string& log_retention = "") {
+    const auto set = [&](const Snapshot& now) -> Result<Change> {
+      Change change{.operation = "SET TBLPROPERTIES", .metadata = *now.metadata};
+      if (!log_retention.empty())
+        change.metadata->configuration["delta.logRetentionDuration"] = log_retention;
+      return change;
+    };
+    const CommitResult done = CommitChange(storage_, clock_, kTable, Read(), set);
+    EXPECT_TRUE(done.status.ok()) << done.status.message();
+    return done.snapshot;
+  }
+  // Others commit `count` versions behind `from`, and clean all but a checkpoint of the last and
+  // what the writer knows.
+  void CommitAndClean(const SnapshotPtr& from, int64_t count) {
+    Grow(count);
+    ASSERT_TRUE(WriteCheckpoint(storage_, kTable, *Read(), clock_.NowMs()).ok());
+    for (int64_t version = from->version.v + 1; version <= from->version.v + count; ++version)
+      ASSERT_TRUE(storage_.Delete(CommitPath(kTable, {version})).ok());
+  }
+};
+
+TEST_F(CleanedLogTest, WhoWasAwayListsTheLogAndTakesNoFreedNumber) {
+  const SnapshotPtr old = Writer();
+  CommitAndClean(old, 5);
+  clock_.Advance(10 * kMinute);
+  const CommitResult added = Add(1000, old);
+  ASSERT_TRUE(added.status.ok()) << added.status.message();
+  EXPECT_EQ(added.snapshot->version.v, old->version.v + 6);
+  EXPECT_EQ(Read()->files.size(), 6u);
+  EXPECT_NE(Read()->files.Find("part-1000.parquet"), nullptr);
+}
+
+// Ages are elapsed time: our clock may be set to anything.
+TEST_F(CleanedLogTest, AWrongClockChangesNothing) {
+  for (const int64_t set_by : {-180 * kMinute, 180 * kMinute}) {
+    const SnapshotPtr old = Writer();
+    CommitAndClean(old, 3);
+    clock_.Set(clock_.NowMs() + set_by);
+    clock_.Advance(10 * kMinute - 1);
+    clock_.Advance(1);
+    const CommitResult added = Add(old->version.v + 1000, old);
+    ASSERT_TRUE(added.status.ok()) << added.status.message();
+    EXPECT_EQ(added.snapshot->version.v, old->version.v + 4);
+    // And a step of the clock alone is not an age.
+    storage_.lists = 0;
+    clock_.Set(clock_.NowMs() - 2 * set_by);
+    ASSERT_TRUE(Add(old->version.v + 2000, added.snapshot).status.ok());
+    EXPECT_EQ(storage_.lists, 0);
+  }
+}
+
+TEST_F(CleanedLogTest, AShortLogRetentionShortensTheTime) {
+  const SnapshotPtr old = Writer("interval 4 minutes");
+  clock_.Advance(2 * kMinute - 1);
+  storage_.lists = 0;
+  const CommitResult young = Add(1, old);
+  ASSERT_TRUE(young.status.ok());
+  EXPECT_EQ(storage_.lists, 0);
+  CommitAndClean(young.snapshot, 4);
+  clock_.Advance(2 * kMinute);
+  EXPECT_EQ(Add(1000, young.snapshot).snapshot->version.v, young.snapshot->version.v + 5);
+  // What cannot be read is taken for the shortest.
+  const SnapshotPtr odd = Writer("a while");
+  CommitAndClean(odd, 2);
+  EXPECT_EQ(Add(2000, odd).snapshot->version.v, odd->version.v + 3);
+}
+
+// The machine sleeps between the look at the log and the put.
+TEST_F(CleanedLogTest, ACommitThatTookTooLongIsLookedForAgain) {
+  const SnapshotPtr old = Writer();
+  bool slept = false;
+  const std::string next = CommitPath(kTable, {old->version.v + 1});
+  storage_.before_put = [&](std::string_view path) {
+    if (path != next || std::exchange(slept, true)) return Status::Ok();
+    CommitAndClean(old, 5);
+    clock_.Advance(30 * 24 * 60 * kMinute);
+    return Status::Ok();
+  };
+  const CommitResult lost = Add(1000, old);
+  storage_.before_put = nullptr;
+  EXPECT_EQ(lost.status.code(), StatusCode::kRebuild);
+  EXPECT_FALSE(lost.known);
+  EXPECT_EQ(Read()->files.Find("part-1000.parquet"), nullptr);
+  // If nobody else has committed, it is there after all.
+  const SnapshotPtr now = Read();
+  slept = false;
+  storage_.before_put = [&](std::string_view path) {
+    if (path.ends_with(".json")) clock_.Advance(60 * kMinute);
+    return Status::Ok();
+  };
+  const CommitResult late = Add(1001, now);
+  EXPECT_TRUE(late.status.ok()) << late.status.message();
+  EXPECT_NE(Read()->files.Find("part-1001.parquet"), nullptr);
+}
+
+TEST(Intervals, AreThoseOfTableProperties) {
+  EXPECT_EQ(ParseInterval("interval 30 days"), 30 * 86'400'000LL);
+  EXPECT_EQ(ParseInterval("INTERVAL 1 week 2 hours"), 7 * 86'400'000LL + 7'200'000);
+  EXPECT_EQ(ParseInterval("  10  minutes "), 600'000);
+  EXPECT_EQ(ParseInterval("1999 microseconds"), 1);
+  for (const char* text : {"", "interval", "1", "day", "1 month", "-1 day", "1.5 days",
+                           "9999999999999999999 days", "1 day 2"})
+    EXPECT_EQ(ParseInterval(text), std::nullopt) << text;
 }
 
 TEST_F(LogTest, CleansWhatNobodyNeeds) {

@@ -24,8 +24,17 @@ namespace sightline::lake {
 // kRetry; what was done stays.
 using ProgressCallback = std::function<bool(int64_t done, int64_t total)>;
 
+// Of a day that is not over yet (UTC), this many files of about the same size become one: so a row
+// is written once more for each factor of this many files that its day gets, and 1,440 commits
+// leave at most 31 files and their 45 packs.
+constexpr int64_t kOpenDayFiles = 32;
+
 struct CompactOptions {
-  bool all_days = false;  // includes the day that is not over yet (UTC)
+  bool all_days = false;  // packs the day that is not over yet as if it were
+  // Does nothing if somebody has packed the table less than this ago; 0: always goes on. So several
+  // processes may maintain a table without a lease. Two that begin at the same moment lose work,
+  // not rows.
+  Millis recent{0};
   bool dry_run = false;
   ProgressCallback progress;     // may be null
   int64_t rows_max = 2'000'000;  // per file: bounds what is held in memory
@@ -37,16 +46,17 @@ struct CompactResult {
   int64_t bytes_before = 0, bytes_after = 0;  // in a dry run `bytes_after` is 0
   int64_t retries = 0;  // files were gone: another compactor had rewritten their partition
 };
-// Packs each partition value into one file of sorted rows (several above rows_max). The rows stay
-// the same: the commits have dataChange=false. Memory: one partition value, at most rows_max rows.
+// Packs each partition value of a day that is over into one file of sorted rows (several above
+// rows_max), and of a day that is not, what is many. The rows stay the same: the commits have
+// dataChange=false. Memory: one partition value, at most rows_max rows.
 Result<CompactResult> Compact(Storage& storage, const Clock& clock, std::string_view table,
                               const CompactOptions& options);
 
 struct RetentionOptions {
   int64_t days = 0;  // days older than this before today (UTC) are removed; at least 1
-  // Where today is; none: by the clock. In any case not later than the newest day on which the
-  // ledger was written: a clock that is set ahead removes nothing.
-  std::optional<int64_t> now_ms;
+  // Today is by the storage's clock, but not later than this, if it is given, nor than the newest
+  // day on which the ledger was written: a clock that is set ahead removes nothing.
+  std::optional<int64_t> not_after_ms;
   bool dry_run = false;
   ProgressCallback progress;  // may be null
 };
@@ -61,7 +71,9 @@ Result<RetentionResult> RemoveOldDays(Storage& storage, const Clock& clock, std:
 
 struct VacuumOptions {
   Millis retention{7 * 86'400'000LL};  // vacuum_retention; at most kTombstoneRetentionMs
-  std::optional<int64_t> now_ms;       // where ages are counted from; none: the clock
+  // Ages are counted by the storage's clock, but not from a later moment than this, if it is given:
+  // then that clock is known to be ahead.
+  std::optional<int64_t> not_after_ms;
   bool dry_run = false;
   ProgressCallback progress;  // may be null
 };
@@ -71,9 +83,9 @@ struct VacuumResult {
 };
 // Deletes the files that left the table longer ago than `retention`, and files that never were in
 // it and are older than that. It never deletes what is in the table, the log, or what Repair() has
-// set aside.
-Result<VacuumResult> Vacuum(Storage& storage, const Clock& clock, std::string_view table,
-                            const VacuumOptions& options);
+// set aside. kStop if another program has removed rows of ours: only these files can bring them
+// back.
+Result<VacuumResult> Vacuum(Storage& storage, std::string_view table, const VacuumOptions& options);
 
 // The table property that keeps what retention has removed of a source partition, and its value:
 // the sum of item_count and the greatest next_offset.

@@ -100,9 +100,11 @@ Result<RepairResult> Repair(Storage& storage, const Clock& clock, std::string_vi
   const bool readable = !checkpoints.empty() && result.missing_first <= checkpoints.back().version;
   if (readable) {
     // Oldest first, so that an interruption leaves no other gap.
-    for (const auto* entries : {&commits, &checkpoints})
-      for (const LogListing::Entry& entry : *entries)
-        if (entry.version < result.missing_first) result.set_aside.push_back(entry.file.path);
+    for (const LogListing::Entry& commit : commits)
+      if (commit.version < result.missing_first) result.set_aside.push_back(commit.file.path);
+    for (const LogListing::Checkpoint& checkpoint : checkpoints)
+      for (const FileInfo& part : checkpoint.parts)
+        if (checkpoint.version < result.missing_first) result.set_aside.push_back(part.path);
   } else {
     if (result.missing_first == Version{0})
       return Status::Stop(fmt::format(

@@ -12,6 +12,7 @@
 #include "connectors/lake/data_file.h"
 #include "connectors/lake/file_rows.h"
 #include "connectors/lake/log.h"
+#include "connectors/lake/log_names.h"
 #include "connectors/lake/maintenance.h"
 #include "connectors/lake/tables.h"
 
@@ -93,7 +94,10 @@ Result<RetentionResult> RemoveOldDays(Storage& storage, const Clock& clock, std:
   const Result<std::optional<Day>> newest = NewestLedgerDay(storage);
   if (!newest.ok()) return newest.status();
   if (!newest.value()) return RetentionResult{};
-  const Day today = std::min(DayOf({options.now_ms.value_or(clock.NowMs())}), *newest.value());
+  const Result<int64_t> now_ms = storage.NowMs(LogDirectory(table));
+  if (!now_ms.ok()) return now_ms.status();
+  const Day today = std::min(
+      DayOf({std::min(now_ms.value(), options.not_after_ms.value_or(INT64_MAX))}), *newest.value());
   const std::vector<FilePtr> files = OldFiles(*snapshot.value(), DayText({today.v - options.days}));
 
   RetentionResult result;

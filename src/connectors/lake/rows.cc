@@ -10,6 +10,7 @@
 
 #include "connectors/lake/arrow_status.h"
 #include "connectors/lake/data_file.h"
+#include "model/location.h"
 
 namespace sightline::lake {
 namespace {

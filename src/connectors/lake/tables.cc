@@ -18,58 +18,79 @@ namespace {
 
 constexpr int64_t kDayMs = 86'400'000;
 
-std::string SchemaJson(const TableSpec& spec) {
-  std::string fields;
-  for (const Column& column : spec.columns)
-    fields +=
-        fmt::format(R"({}{{"name":{},"type":"{}","nullable":{},"metadata":{{}}}})",
-                    fields.empty() ? "" : ",", Quoted(column.name), column.type, column.nullable);
-  return fmt::format(R"({{"type":"struct","fields":[{}]}})", fields);
+std::string FieldJson(const Column& column) {
+  return fmt::format(R"({{"name":{},"type":"{}","nullable":{},"metadata":{{}}}})",
+                     Quoted(column.name), column.type, column.nullable);
 }
 
-// The names and types of the columns. A column of a composite type has the type "nested".
-Result<std::vector<Column>> ParseSchema(const std::string& json, std::string_view table) {
+std::string SchemaJson(const std::vector<std::string>& fields) {
+  return fmt::format(R"({{"type":"struct","fields":[{}]}})", fmt::join(fields, ","));
+}
+
+// A column as the table has it.
+struct Field {
+  TableColumn column;
+  std::string json;
+  bool has_invariant = false;  // a condition that values must meet
+
+  bool TakesNull() const { return column.nullable && !has_invariant; }
+};
+
+Result<std::vector<Field>> ParseSchema(const std::string& json, std::string_view table) {
   simdjson::dom::parser parser;
-  simdjson::dom::array fields;
-  if (parser.parse(json)["fields"].get(fields))
+  simdjson::dom::array elements;
+  if (parser.parse(json)["fields"].get(elements))
     return Status::Stop(
         fmt::format("the schema of table '{}' cannot be read; restore its log from a copy", table));
-  std::vector<Column> columns;
-  for (const simdjson::dom::element field : fields) {
-    std::string_view name, type = "nested";
-    if (field["name"].get(name)) continue;
-    if (field["type"].get(type)) type = "nested";
-    columns.push_back({std::string(name), std::string(type)});
+  std::vector<Field> fields;
+  for (const simdjson::dom::element element : elements) {
+    std::string_view name, comment, type = kNestedType;
+    bool nullable = true;
+    simdjson::dom::element invariants;
+    if (element["name"].get(name)) continue;
+    if (element["type"].get(type)) type = kNestedType;
+    if (element["metadata"]["comment"].get(comment)) comment = "";
+    if (element["nullable"].get(nullable)) nullable = true;
+    fields.push_back(
+        {.column = {{std::string(name), std::string(type), nullable}, std::string(comment)},
+         .json = simdjson::minify(element),
+         .has_invariant = !element["metadata"]["delta.invariants"].get(invariants)});
   }
-  return columns;
+  return fields;
+}
+
+const Field* FindField(const std::vector<Field>& fields, std::string_view name) {
+  const auto found =
+      std::ranges::find(fields, name, [](const Field& field) { return field.column.name; });
+  return found == fields.end() ? nullptr : &*found;
 }
 
 bool IsAdded(std::string_view column) {
   return std::ranges::find(kAddedColumns, column) != std::end(kAddedColumns);
 }
 
-Status CheckColumns(const TableSpec& spec, const std::vector<Column>& actual) {
+Status CheckColumns(const TableSpec& spec, const std::vector<Field>& actual) {
   const auto refuse = [&](const std::string& what) {
     return Status::Stop(
         fmt::format("table '{}' {}; use the program that wrote it, or count into another lake",
                     spec.name, what));
   };
   for (const Column& column : spec.columns) {
-    const auto same_name = [&](const Column& other) { return other.name == column.name; };
-    const auto found = std::find_if(actual.begin(), actual.end(), same_name);
+    const Field* found = FindField(actual, column.name);
     // An earlier program created the table: the column is missing until the first row needs it.
-    if (found == actual.end() && IsAdded(column.name)) continue;
-    if (found == actual.end()) return refuse(fmt::format("has no column '{}'", column.name));
-    if (found->type != column.type)
-      return refuse(
-          fmt::format("has column '{}' of type {}, not {}", column.name, found->type, column.type));
+    if (found == nullptr && IsAdded(column.name)) continue;
+    if (found == nullptr) return refuse(fmt::format("has no column '{}'", column.name));
+    if (found->column.type != column.type)
+      return refuse(fmt::format("has column '{}' of type {}, not {}", column.name,
+                                found->column.type, column.type));
   }
-  for (const Column& column : actual) {
-    const auto same_name = [&](const Column& other) { return other.name == column.name; };
-    // A later program may have added it with a meaning that our rows would violate.
-    if (std::none_of(spec.columns.begin(), spec.columns.end(), same_name))
-      return refuse(fmt::format("has a column '{}' that this program does not know", column.name));
-  }
+  // A column that others have added stays, and our rows have null in it.
+  for (const Field& field : actual)
+    if (!field.TakesNull())
+      return refuse(fmt::format(
+          "has a column '{}' that must not be null, or has an invariant, which this program cannot "
+          "see to",
+          field.column.name));
   return Status::Ok();
 }
 
@@ -90,7 +111,7 @@ Result<SnapshotPtr> Create(Storage& storage, const Clock& clock, const TableSpec
         .operation = "CREATE TABLE",
         .metadata = Metadata{.id = RandomId(),
                              .name = spec.name,
-                             .schema_json = SchemaJson(spec),
+                             .schema_json = WithSpec({}, spec).schema_json,
                              .partition_columns = spec.partition_columns,
                              .configuration = {{"delta.enableDeletionVectors", "false"},
                                                {"delta.checkpointPolicy", "classic"},
@@ -125,8 +146,10 @@ std::vector<Column> TableSpec::file_columns() const {
   return in_files;
 }
 
-int64_t BucketOf(LocationId location) {
-  return static_cast<int64_t>(std::hash<LocationId>()(location) % kBuckets);
+Layout LayoutOf(const Snapshot& snapshot) {
+  return snapshot.metadata->partition_columns == IncrementsSpec(Layout::kByBucket).partition_columns
+             ? Layout::kByBucket
+             : Layout::kByLocation;
 }
 
 TableSpec IncrementsSpec(Layout layout) {
@@ -179,16 +202,18 @@ TableSpec LocationsSpec() {
           .sort_columns = {"geographical_location_oid"}};
 }
 
+Result<std::vector<TableColumn>> ColumnsOf(std::string_view table, const Snapshot& snapshot) {
+  const Result<std::vector<Field>> fields = ParseSchema(snapshot.metadata->schema_json, table);
+  if (!fields.ok()) return fields.status();
+  std::vector<TableColumn> columns;
+  for (const Field& field : fields.value()) columns.push_back(field.column);
+  return columns;
+}
+
 Result<TableSpec> SpecOf(std::string_view table, const Snapshot& snapshot) {
   TableSpec spec = table == kLedgerTable ? LedgerSpec() : LocationsSpec();
-  if (table == kIncrementsTable) {
-    const TableSpec buckets = IncrementsSpec(Layout::kByBucket);
-    // The partition columns say which layout the table has.
-    spec = snapshot.metadata->partition_columns == buckets.partition_columns
-               ? buckets
-               : IncrementsSpec(Layout::kByLocation);
-  }
-  const Result<std::vector<Column>> actual = ParseSchema(snapshot.metadata->schema_json, table);
+  if (table == kIncrementsTable) spec = IncrementsSpec(LayoutOf(snapshot));
+  const Result<std::vector<Field>> actual = ParseSchema(snapshot.metadata->schema_json, table);
   if (!actual.ok()) return actual.status();
   RETURN_IF_ERROR(CheckColumns(spec, actual.value()));
   if (snapshot.metadata->partition_columns != spec.partition_columns)
@@ -197,25 +222,39 @@ Result<TableSpec> SpecOf(std::string_view table, const Snapshot& snapshot) {
                     "it, or count into another lake",
                     table, fmt::join(snapshot.metadata->partition_columns, ", "),
                     fmt::join(spec.partition_columns, ", ")));
+  for (const Field& field : actual.value())
+    if (!spec.Has(field.column.name)) spec.foreign_columns.push_back(field.column.name);
   std::erase_if(spec.columns, [&](const Column& column) {
-    const auto same_name = [&](const Column& other) { return other.name == column.name; };
-    return std::none_of(actual.value().begin(), actual.value().end(), same_name);
+    return FindField(actual.value(), column.name) == nullptr;
   });
   return spec;
 }
 
-bool SameColumns(const std::string& schema_json, const std::string& other) {
-  if (schema_json == other) return true;
-  Result<std::vector<Column>> before = ParseSchema(schema_json, ""), after = ParseSchema(other, "");
-  if (!before.ok() || !after.ok()) return false;
-  const auto is_added = [](const Column& column) { return IsAdded(column.name); };
-  std::erase_if(before.value(), is_added);
-  std::erase_if(after.value(), is_added);
-  return before.value() == after.value();
+bool HoldsRowsOf(const std::string& schema_json, const std::string& earlier) {
+  if (schema_json == earlier) return true;
+  const Result<std::vector<Field>> before = ParseSchema(earlier, ""),
+                                   now = ParseSchema(schema_json, "");
+  if (!before.ok() || !now.ok()) return false;
+  const auto is_kept = [&](const Field& field) {
+    const Field* found = FindField(now.value(), field.column.name);
+    const Column& column = field.column;
+    return found != nullptr && static_cast<const Column&>(found->column) == column;
+  };
+  const auto may_lack = [&](const Field& field) {
+    return FindField(before.value(), field.column.name) != nullptr || field.TakesNull();
+  };
+  return std::ranges::all_of(before.value(), is_kept) && std::ranges::all_of(now.value(), may_lack);
 }
 
 Metadata WithSpec(Metadata metadata, const TableSpec& spec) {
-  metadata.schema_json = SchemaJson(spec);
+  std::vector<std::string> fields;
+  const Result<std::vector<Field>> there = ParseSchema(metadata.schema_json, spec.name);
+  if (there.ok())
+    for (const Field& field : there.value()) fields.push_back(field.json);
+  for (const Column& column : spec.columns)
+    if (!there.ok() || FindField(there.value(), column.name) == nullptr)
+      fields.push_back(FieldJson(column));
+  metadata.schema_json = SchemaJson(fields);
   metadata.partition_columns = spec.partition_columns;
   return metadata;
 }

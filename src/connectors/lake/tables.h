@@ -34,6 +34,8 @@ struct TableSpec {
   std::vector<Column> columns;
   std::vector<std::string> partition_columns;
   std::vector<std::string> sort_columns;  // the order of rows in a file
+  // Columns that others have added. Our rows have null in them, and our reader leaves them out.
+  std::vector<std::string> foreign_columns;
 
   bool Has(std::string_view column) const;
   bool IsPartition(std::string_view column) const;
@@ -41,18 +43,29 @@ struct TableSpec {
 };
 
 // How item_count_increments is divided: a directory for each location and day; or, once it has many
-// locations, for each day and each of kBuckets buckets of locations (layout.h).
+// locations, for each day and each bucket of locations (layout.h, model/location.h).
 enum class Layout : uint8_t { kByLocation, kByBucket };
-constexpr int64_t kBuckets = 16;
 constexpr int64_t kMaxPartitions = 200;  // locations; above this, kByBucket
-int64_t BucketOf(LocationId location);
+// The layout that the table has in a snapshot.
+Layout LayoutOf(const Snapshot& snapshot);
 
 TableSpec IncrementsSpec(Layout layout);
 TableSpec LedgerSpec();     // partitioned by `date`, the UTC day on which a row was written
 TableSpec LocationsSpec();  // not partitioned
 
-// The spec of the table in a snapshot. kStop if its columns or partition columns are not ours; the
-// message says which.
+// A column as the table has it, whoever has added it.
+struct TableColumn : Column {
+  std::string comment;
+};
+constexpr std::string_view kNestedType = "nested";  // stands for every composite type
+// In the order of the table. kStop if the schema cannot be read.
+Result<std::vector<TableColumn>> ColumnsOf(std::string_view table, const Snapshot& snapshot);
+
+// A tag of every data file that Sightline wrote; other engines do not copy it.
+constexpr char kContentHashTag[] = "sightline.contentHash";
+
+// The spec of the table in a snapshot. kStop, saying what and why, if a column of ours is missing
+// or has another type, if a column must not be null, or if the partition columns are not ours.
 Result<TableSpec> SpecOf(std::string_view table, const Snapshot& snapshot);
 
 // Columns that tables and files of earlier programs lack; there they read as null. A table gets
@@ -62,10 +75,12 @@ constexpr std::string_view kAddedColumns[] = {"lost"};  // of the ledger
 // Adds the columns of `spec` that the table lacks. Returns its newest snapshot.
 Result<SnapshotPtr> AddColumns(Storage& storage, const Clock& clock, SnapshotPtr snapshot,
                                const TableSpec& spec);
-// True if two schemas differ only in kAddedColumns.
-bool SameColumns(const std::string& schema_json, const std::string& other);
+// True if rows that were made for an earlier schema fit into this one: it has the same columns, and
+// beside them at most some that may be null.
+bool HoldsRowsOf(const std::string& schema_json, const std::string& earlier);
 
-// Metadata with the columns and the partition columns of a spec.
+// Metadata with the columns and the partition columns of a spec. Columns that others have added
+// stay.
 Metadata WithSpec(Metadata metadata, const TableSpec& spec);
 
 // Opens the table, and creates it if needed. Returns its newest snapshot. `known` is asked before a
@@ -79,6 +94,9 @@ std::string DayText(Day day);
 Result<Day> ParseDay(std::string_view text);
 // "2026-11-22T10:20:30.123Z"
 std::string TimeText(int64_t ms);
+
+// The table property with this prefix and a source names the engine that writes the source.
+constexpr std::string_view kEnginePrefix = "sightline.engine/";
 
 // The application ids of the txn actions.
 std::string OffsetTxn(std::string_view table, const SourcePartition& partition);

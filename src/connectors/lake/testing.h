@@ -1,8 +1,11 @@
 // For tests of the lake: a storage that fails on request, and the calls made on it.
 #pragma once
 
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
+#include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <functional>
@@ -33,7 +36,10 @@ class TestStorage final : public Storage {
   // before_put runs before a put: an error from it replaces the put. after_put runs after a put: an
   // error from it replaces the answer. before_confirm is as before_put.
   std::function<Status(std::string_view path)> before_put, after_put, before_confirm;
-  int64_t reads = 0;
+  std::atomic<int64_t> reads = 0;
+  int64_t lists = 0;
+  // What the storage's clock says; none: as this machine.
+  std::optional<int64_t> now_ms;
 
   Result<std::optional<std::string>> Read(std::string_view path, ByteRange range) override {
     ++reads;
@@ -46,6 +52,7 @@ class TestStorage final : public Storage {
       if (before)
         if (Status status = before(file.path); !status.ok()) return status;
       Result<PutOutcome> put = local_.Put(file.path, file.content, mode);
+      if (now_ms && put.ok() && put.value() == PutOutcome::kWritten) Date(file.path);
       if (after_put && !confirms)
         if (Status status = after_put(file.path); !status.ok()) return status;
       if (!put.ok() || put.value() == PutOutcome::kTaken) return put;
@@ -53,6 +60,7 @@ class TestStorage final : public Storage {
     return PutOutcome::kWritten;
   }
   Result<std::vector<FileInfo>> List(std::string_view directory) override {
+    ++lists;
     return local_.List(directory);
   }
   Result<std::optional<FileInfo>> Stat(std::string_view path) override { return local_.Stat(path); }
@@ -72,6 +80,11 @@ class TestStorage final : public Storage {
   }
 
  private:
+  void Date(const std::string& path) {
+    const timespec time{.tv_sec = *now_ms / 1000, .tv_nsec = *now_ms % 1000 * 1'000'000};
+    const timespec times[] = {time, time};
+    CHECK(utimensat(AT_FDCWD, (root_ / path).c_str(), times, 0) == 0);
+  }
   static std::filesystem::path NewDirectory() {
     const std::filesystem::path memory = "/dev/shm";
     std::string name =

@@ -12,6 +12,7 @@
 #include "connectors/lake/log_names.h"
 #include "connectors/lake/maintenance.h"
 #include "connectors/lake/repair.h"
+#include "connectors/lake/writable.h"
 
 namespace sightline::lake {
 namespace {
@@ -43,7 +44,7 @@ class FileStates {
 
 }  // namespace
 
-Result<VacuumResult> Vacuum(Storage& storage, const Clock& clock, std::string_view table,
+Result<VacuumResult> Vacuum(Storage& storage, std::string_view table,
                             const VacuumOptions& options) {
   if (options.retention.v < 0 || options.retention.v > kTombstoneRetentionMs)
     return Status::Stop(
@@ -51,14 +52,20 @@ Result<VacuumResult> Vacuum(Storage& storage, const Clock& clock, std::string_vi
                     "{} days; choose 0 to {} days",
                     options.retention.v, kTombstoneRetentionMs / 86'400'000,
                     kTombstoneRetentionMs / 86'400'000));
-  const int64_t limit_ms = options.now_ms.value_or(clock.NowMs()) - options.retention.v;
   // List the files first: what is committed meanwhile is then in the snapshot, and is not deleted.
   const Result<std::vector<FileInfo>> files = storage.List(table);
   if (!files.ok()) return files.status();
-  const Result<SnapshotPtr> snapshot = ReadSnapshot(storage, table);
+  Result<SnapshotPtr> snapshot = ReadSnapshot(storage, table);
+  if (snapshot.ok()) snapshot = WithForeignChanges(storage, table, std::move(snapshot).value());
   if (!snapshot.ok()) return snapshot.status();
   if (snapshot.value()->version == kNoVersion)
     return Status::Stop(fmt::format("there is no table '{}'", table));
+  // What others have removed of ours can be brought back only while its files are there.
+  if (!snapshot.value()->foreign.empty()) RETURN_IF_ERROR(CheckWritable(table, *snapshot.value()));
+  const Result<int64_t> now_ms = storage.NowMs(LogDirectory(table));
+  if (!now_ms.ok()) return now_ms.status();
+  const int64_t limit_ms =
+      std::min(now_ms.value(), options.not_after_ms.value_or(INT64_MAX)) - options.retention.v;
   const FileStates states(*snapshot.value());
   const Result<std::set<std::string>> set_aside = RetiredFiles(storage, table, files.value());
   if (!set_aside.ok()) return set_aside.status();

@@ -15,9 +15,11 @@ namespace sightline {
 class Content {
  public:
   Content() = default;
+  // NOLINTBEGIN(google-explicit-constructor): bytes are content.
   Content(std::string_view bytes) : bytes_(bytes), size_(static_cast<int64_t>(bytes.size())) {}
   Content(const std::string& bytes) : Content(std::string_view(bytes)) {}
   Content(const char* bytes) : Content(std::string_view(bytes)) {}
+  // NOLINTEND(google-explicit-constructor)
   // The first `size` bytes of an open file, which nobody changes.
   static Content OfFile(int fd, int64_t size);
 

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "connectors/storage/retries.h"
+
 namespace sightline {
 
 struct HdfsOptions {
@@ -23,10 +25,7 @@ struct HdfsOptions {
   int64_t uploads_max = 8;  // files that one call writes at once
   std::chrono::milliseconds connect_timeout{5'000};
   std::chrono::milliseconds timeout{30'000};  // in which a request must make progress
-  // A call repeats a failed request up to so often, and begins no attempt after so long.
-  int32_t attempts_max = 6;
-  std::chrono::milliseconds call_time_max{60'000};
-  std::chrono::milliseconds backoff_min{100}, backoff_max{5'000};
+  RetryLimits retries;
 };
 
 }  // namespace sightline

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <charconv>
 #include <cstdio>
 #include <mutex>
 #include <utility>
@@ -14,20 +15,40 @@ namespace {
 
 // Handles that wait for the next exchange, each with its connections.
 constexpr size_t kIdleMax = 32;
-constexpr long kBytesPerSecondMin = 1'000;       // NOLINT: libcurl's type
+constexpr long kBytesPerSecondMin = 1'000;  // NOLINT: libcurl's type
+constexpr int64_t kExpectBytesMin = 1 << 20;
 constexpr long kUploadBufferBytes = 512L << 10;  // NOLINT: the same
 
 using Handle = std::unique_ptr<CURL, decltype(&curl_easy_cleanup)>;
+using Headers = std::unique_ptr<curl_slist, decltype(&curl_slist_free_all)>;
 
 size_t Append(char* data, size_t size, size_t count, void* to) {
   static_cast<std::string*>(to)->append(data, size * count);
   return size * count;
 }
 
-// What is sent, and how much of it has been.
+// Of an answer, line by line. Each status line begins anew, as after "100 Continue".
+size_t AddHeader(char* data, size_t size, size_t count, void* to) {
+  auto& headers = *static_cast<std::map<std::string, std::string>*>(to);
+  const std::string_view line(data, size * count);
+  const size_t colon = line.find(':');
+  if (line.starts_with("HTTP/")) {
+    headers.clear();
+  } else if (colon != std::string_view::npos) {
+    std::string name(line.substr(0, colon));
+    std::ranges::transform(name, name.begin(), [](unsigned char c) { return std::tolower(c); });
+    const size_t first = line.find_first_not_of(" \t", colon + 1);
+    const size_t last = line.find_last_not_of(" \t\r\n");
+    headers[name] = first <= last ? line.substr(first, last - first + 1) : "";
+  }
+  return line.size();
+}
+
+// What is sent, how much of it has been, and whether that began anew.
 struct Upload {
   const Content& content;
   int64_t sent = 0;
+  bool repeated = false;
 
   static size_t Read(char* into, size_t size, size_t count, void* upload) {
     auto& self = *static_cast<Upload*>(upload);
@@ -40,6 +61,7 @@ struct Upload {
   static int Seek(void* upload, curl_off_t offset, int origin) {
     if (origin != SEEK_SET) return CURL_SEEKFUNC_CANTSEEK;
     static_cast<Upload*>(upload)->sent = offset;
+    static_cast<Upload*>(upload)->repeated = true;
     return CURL_SEEKFUNC_OK;
   }
 };
@@ -58,13 +80,7 @@ bool NothingSent(CURLcode code) {
 
 class CurlPool final : public HttpPool {
  public:
-  explicit CurlPool(const HttpPoolOptions& options)
-      : options_(options), headers_(nullptr, &curl_slist_free_all) {
-    // HttpFS wants the type. Without "Expect", a large body does not wait for a permission that not
-    // every server gives.
-    curl_slist* const type = curl_slist_append(nullptr, "Content-Type: application/octet-stream");
-    headers_.reset(curl_slist_append(type, "Expect:"));
-  }
+  explicit CurlPool(const HttpPoolOptions& options) : options_(options) {}
 
   HttpAnswer Send(const HttpRequest& request) override {
     Handle handle = Take();
@@ -73,9 +89,12 @@ class CurlPool final : public HttpPool {
     HttpAnswer answer;
     char error[CURL_ERROR_SIZE] = {};
     Upload upload{.content = request.body};
+    const Headers headers = HeadersOf(request);
     Configure(curl, request, upload);
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers.get());
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, error);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, &answer.body);
+    curl_easy_setopt(curl, CURLOPT_HEADERDATA, &answer.headers);
     const CURLcode code = curl_easy_perform(curl);
     if (code == CURLE_OK) {
       long status = 0;  // NOLINT: libcurl's type
@@ -84,11 +103,16 @@ class CurlPool final : public HttpPool {
       curl_easy_getinfo(curl, CURLINFO_REDIRECT_URL, &location);
       answer.status = static_cast<int32_t>(status);
       if (location != nullptr) answer.location = location;
+      const auto date = answer.headers.find("date");
+      if (date != answer.headers.end())
+        answer.date_ms =
+            std::max(int64_t{curl_getdate(date->second.c_str(), nullptr)}, int64_t{0}) * 1'000;
     } else {
       answer.body.clear();
       answer.error = error[0] != '\0' ? error : curl_easy_strerror(code);
       answer.connected = !NothingSent(code);
     }
+    answer.may_be_repeated = upload.repeated;
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, nullptr);
     Give(std::move(handle));
     return answer;
@@ -107,11 +131,23 @@ class CurlPool final : public HttpPool {
     if (idle_.size() < kIdleMax) idle_.push_back(std::move(handle));
   }
 
+  Headers HeadersOf(const HttpRequest& request) const {
+    Headers headers(nullptr, &curl_slist_free_all);
+    const auto add = [&headers](const std::string& line) {
+      headers.reset(curl_slist_append(headers.release(), line.c_str()));
+    };
+    add("Content-Type: application/octet-stream");  // HttpFS wants the type
+    if (!options_.expect_continue || request.body.size() < kExpectBytesMin) add("Expect:");
+    for (const auto& [name, value] : request.headers) add(name + ": " + value);
+    return headers;
+  }
+
   void Configure(CURL* curl, const HttpRequest& request, Upload& upload) const {
     curl_easy_reset(curl);
     curl_easy_setopt(curl, CURLOPT_URL, request.url.c_str());
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-    if (request.method == HttpMethod::kPut) {
+    curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
+    if (request.method == HttpMethod::kPut || request.method == HttpMethod::kPost) {
       curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
       curl_easy_setopt(curl, CURLOPT_INFILESIZE_LARGE, curl_off_t{request.body.size()});
       curl_easy_setopt(curl, CURLOPT_READFUNCTION, &Upload::Read);
@@ -120,9 +156,9 @@ class CurlPool final : public HttpPool {
       curl_easy_setopt(curl, CURLOPT_SEEKDATA, &upload);
       curl_easy_setopt(curl, CURLOPT_UPLOAD_BUFFERSIZE, kUploadBufferBytes);
     }
+    if (request.method == HttpMethod::kPost) curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, "POST");
     if (request.method == HttpMethod::kDelete)
       curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, "DELETE");
-    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers_.get());
     curl_easy_setopt(curl, CURLOPT_USERAGENT, "sightline");
     curl_easy_setopt(curl, CURLOPT_PROXY, "");
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);  // libcurl must not change the process's signals
@@ -132,6 +168,7 @@ class CurlPool final : public HttpPool {
     curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, std::max(1L, Count(options_.timeout) / 1'000));
     if (!options_.ca_file.empty()) curl_easy_setopt(curl, CURLOPT_CAINFO, options_.ca_file.c_str());
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, &Append);
+    curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, &AddHeader);
     curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, &MayGoOn);
     curl_easy_setopt(curl, CURLOPT_XFERINFODATA, &options_.stop);
@@ -142,7 +179,6 @@ class CurlPool final : public HttpPool {
   }
 
   const HttpPoolOptions options_;
-  std::unique_ptr<curl_slist, decltype(&curl_slist_free_all)> headers_;
   std::mutex mutex_;
   std::vector<Handle> idle_;  // under mutex_
 };
@@ -165,6 +201,33 @@ std::string PercentEncoded(std::string_view text) {
       encoded += fmt::format("%{:02X}", byte);
   }
   return encoded;
+}
+
+std::string PercentEncodedPath(std::string_view path) {
+  std::string encoded;
+  for (size_t start = 0; start <= path.size();) {
+    const size_t end = std::min(path.find('/', start), path.size());
+    if (start > 0) encoded += '/';
+    encoded += PercentEncoded(path.substr(start, end - start));
+    start = end + 1;
+  }
+  return encoded;
+}
+
+std::string PercentDecoded(std::string_view text) {
+  std::string decoded;
+  for (size_t i = 0; i < text.size(); ++i) {
+    unsigned char byte = 0;
+    const char* const end = text.data() + std::min(i + 3, text.size());
+    if (text[i] == '%' && i + 2 < text.size() &&
+        std::from_chars(text.data() + i + 1, end, byte, 16).ptr == end) {
+      decoded += static_cast<char>(byte);
+      i += 2;
+    } else {
+      decoded += text[i];
+    }
+  }
+  return decoded;
 }
 
 std::string HostOf(std::string_view url) {

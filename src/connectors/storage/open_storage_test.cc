@@ -13,11 +13,16 @@ const StorageOptions kOptions{
              {"none", {}},
              {"ftp", {.namenodes = {"nn1:9871"}}},
              {"slash", {.namenodes = {"http://nn1"}, .base_path = "/webhdfs/v1/"}},
-             {"mode", {.namenodes = {"http://nn1"}, .directory_mode = "rwx"}}}};
+             {"mode", {.namenodes = {"http://nn1"}, .directory_mode = "rwx"}}},
+    .s3 = {{"counts", {.access_key_file = "key"}},
+           {"ftp", {.endpoint = "ftp://h"}},
+           {"deep", {.endpoint = "https://h/s3"}},
+           {"nowhere", {.region = ""}},
+           {"kms", {.kms_key = "a"}}}};
 
 TEST(OpenStorage, OpensWhatItKnows) {
-  for (const char* url :
-       {"/srv/lake", "lake", "file:///srv/lake", "hdfs://prod/lake", "hdfs://prod/a/lake/"})
+  for (const char* url : {"/srv/lake", "lake", "file:///srv/lake", "hdfs://prod/lake",
+                          "hdfs://prod/a/lake/", "s3://counts/lake", "s3://counts/a/lake/"})
     EXPECT_TRUE(OpenStorage(url, kOptions).ok()) << url;
 }
 
@@ -26,8 +31,9 @@ TEST(OpenStorage, KnowsAPlaceFromEveryFolder) {
   EXPECT_EQ(AbsoluteStorageUrl("file:///srv/lake"), "/srv/lake");
   EXPECT_TRUE(AbsoluteStorageUrl("lake").starts_with('/'));
   EXPECT_EQ(AbsoluteStorageUrl("hdfs://prod/lake"), "hdfs://prod/lake");
-  EXPECT_TRUE(IsLocalStorage("lake") && IsLocalStorage("file:///lake"));
-  EXPECT_FALSE(IsLocalStorage("hdfs://prod/lake") || IsLocalStorage("s3://bucket/lake"));
+  EXPECT_EQ(LocalFolder("file:///lake"), "/lake");
+  EXPECT_TRUE(LocalFolder("lake").value().starts_with('/'));
+  EXPECT_FALSE(LocalFolder("hdfs://prod/lake") || LocalFolder("s3://bucket/lake"));
 }
 
 TEST(OpenStorage, SaysWhatIsWrong) {
@@ -35,7 +41,14 @@ TEST(OpenStorage, SaysWhatIsWrong) {
     const char *url, *why;
   };
   for (const Case& one : std::vector<Case>{{"", "empty"},
-                                           {"s3://bucket/lake", "must be a path"},
+                                           {"gs://bucket/lake", "must be a path"},
+                                           {"s3://counts", "s3://NAME/path"},
+                                           {"s3://counts/a//b", "empty components"},
+                                           {"s3://other/lake", "[s3.other] with endpoint"},
+                                           {"s3://ftp/lake", "'ftp://h'"},
+                                           {"s3://deep/lake", "without a path"},
+                                           {"s3://nowhere/lake", "region"},
+                                           {"s3://kms/lake", "sse-kms"},
                                            {"file://host/lake", "must be a path"},
                                            {"hdfs://prod", "hdfs://NAME/path"},
                                            {"hdfs://prod/", "hdfs://NAME/path"},

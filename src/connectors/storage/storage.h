@@ -1,4 +1,4 @@
-// Storage: the port to a store of files - a local disk, HDFS - as the lake needs it.
+// Storage: the port to a store of files - a local disk, HDFS, S3 - as the lake needs it.
 //
 // Paths are relative to the storage's root, separated by '/', without empty components, "." and
 // "..". Every method is thread-safe, and several processes may use one storage at once. A file
@@ -70,8 +70,13 @@ class Storage {
   Result<std::optional<std::string>> ReadWhole(std::string_view path) { return Read(path, {}); }
   Result<PutOutcome> Put(std::string_view path, Content content, PutMode mode);
   // Makes sure that a file lasts that was read after a put whose outcome is unknown. A store keeps
-  // the order of changes in a directory, so the file lasts when a later one beside it does.
+  // the order of changes in a directory, so the file lasts when a later one beside it does. kRetry:
+  // not known yet; confirm again.
   Status Confirm(std::string_view path);
+  // What the storage's clock says now, which sets FileInfo::modified_ms, in ms since the Unix
+  // epoch: the time of a file that is put into the directory, and deleted again. So it is asked in
+  // the same way of every store.
+  Result<int64_t> NowMs(std::string_view directory);
 };
 
 }  // namespace sightline

@@ -3,22 +3,21 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <condition_variable>
 #include <fstream>
 #include <iterator>
 #include <optional>
-#include <random>
 #include <utility>
 
 #include "base/check.h"
 #include "connectors/storage/at_once.h"
+#include "connectors/storage/read_back.h"
+#include "connectors/storage/retries.h"
 #include "connectors/storage/storage_path.h"
 
 namespace sightline {
 namespace {
 
 using Kind = HdfsVerdict::Kind;
-using SteadyClock = std::chrono::steady_clock;
 
 // More temporary files than this are left to the vacuum.
 constexpr size_t kLeftMax = 1'000;
@@ -26,24 +25,6 @@ constexpr size_t kLeftMax = 1'000;
 constexpr size_t kDiscardedMax = 16;
 constexpr size_t kDirectoriesMax = 10'000;
 constexpr size_t kListsAtOnce = 8;
-// Of a file that is compared with what was put.
-constexpr int64_t kReadBackBytes = 8 << 20;
-
-std::minstd_rand& Random() {
-  thread_local std::minstd_rand random(std::random_device{}());
-  return random;
-}
-
-std::string EncodedPath(std::string_view path) {
-  std::string encoded;
-  for (size_t start = 0; start <= path.size();) {
-    const size_t end = std::min(path.find('/', start), path.size());
-    if (start > 0) encoded += '/';
-    encoded += PercentEncoded(path.substr(start, end - start));
-    start = end + 1;
-  }
-  return encoded;
-}
 
 std::string Joined(std::string_view directory, std::string_view name) {
   if (directory.empty()) return std::string(name);
@@ -56,12 +37,6 @@ std::string HostWithoutPort(const std::string& host) {
 
 bool IsMode(std::string_view mode) {
   return mode.size() <= 4 && mode.find_first_not_of("01234567") == std::string_view::npos;
-}
-
-void Pause(std::chrono::milliseconds length, const std::stop_token& stop) {
-  std::mutex mutex;
-  std::unique_lock lock(mutex);
-  std::condition_variable_any().wait_for(lock, stop, length, [] { return false; });
 }
 
 StorageOperation OperationOf(std::string_view operation) {
@@ -135,10 +110,9 @@ WebHdfsStorage::WebHdfsStorage(std::string url, std::string root, const HdfsOpti
 std::string WebHdfsStorage::UrlOf(const Request& request, size_t namenode) const {
   std::string_view server = options_.namenodes[namenode];
   while (server.ends_with('/')) server.remove_suffix(1);
-  std::string url =
-      fmt::format("{}{}{}?op={}{}", server, options_.base_path,
-                  EncodedPath(request.path.empty() ? root_ : Joined(root_, request.path)),
-                  request.operation, request.parameters);
+  const std::string path = request.path.empty() ? root_ : Joined(root_, request.path);
+  std::string url = fmt::format("{}{}{}?op={}{}", server, options_.base_path,
+                                PercentEncodedPath(path), request.operation, request.parameters);
   if (options_.token_file.empty() && !options_.user.empty())
     url += "&user.name=" + PercentEncoded(options_.user);
   return url;
@@ -183,21 +157,19 @@ WebHdfsStorage::Reply WebHdfsStorage::AskOnce(const Request& request,
 }
 
 WebHdfsStorage::Reply WebHdfsStorage::Ask(const std::function<Request()>& next) {
-  const auto give_up = SteadyClock::now() + options_.call_time_max;
+  Retries retries(options_.retries, stop_);
   const size_t count = options_.namenodes.size();
-  std::chrono::milliseconds pause = options_.backoff_min;
   std::vector<std::string> excluded;  // the hosts of DataNodes that failed
   bool may_be_done = false;
-  for (int32_t attempt = 1;; ++attempt) {
+  while (true) {
     size_t namenode = namenode_;
     const Request request = next();
-    if (attempt > 1 && metrics_ != nullptr) metrics_->AddRetry(OperationOf(request.operation));
+    if (retries.failed() > 0 && metrics_ != nullptr)
+      metrics_->AddRetry(OperationOf(request.operation));
     Reply reply = AskOnce(request, fmt::format("{}", fmt::join(excluded, ",")));
     may_be_done |= reply.verdict.may_be_done;
     reply.verdict.may_be_done = may_be_done;
-    if (reply.verdict.kind != Kind::kAgain || attempt >= options_.attempts_max ||
-        SteadyClock::now() >= give_up || stop_.stop_requested())
-      return reply;
+    if (reply.verdict.kind != Kind::kAgain || !retries.MayRepeat()) return reply;
     if (reply.is_from_namenode) namenode_.compare_exchange_strong(namenode, (namenode + 1) % count);
     // Another DataNode at the next attempt; any when there is no other.
     std::string host = HostWithoutPort(reply.host);
@@ -205,10 +177,8 @@ WebHdfsStorage::Reply WebHdfsStorage::Ask(const std::function<Request()>& next) 
       excluded.clear();
     else
       excluded.push_back(std::move(host));
-    if (static_cast<size_t>(attempt) % count != 0) continue;  // the other NameNode, at once
-    std::uniform_int_distribution<int64_t> length(pause.count() / 2, pause.count());
-    Pause(std::chrono::milliseconds(length(Random())), stop_);
-    pause = std::min(2 * pause, options_.backoff_max);
+    // The other NameNode is asked at once.
+    if (static_cast<size_t>(retries.failed()) % count == 0) retries.Pause();
   }
 }
 
@@ -325,7 +295,7 @@ Result<PutOutcome> WebHdfsStorage::Rename(const std::string& temporary, std::str
 
 Result<PutOutcome> WebHdfsStorage::ReadBack(std::string_view path, const Content& content,
                                             PutMode mode) {
-  const Result<std::optional<bool>> ours = IsThere(path, content);
+  const Result<std::optional<bool>> ours = HasContent(*this, path, content);
   if (!ours.ok())
     return Status::Rebuild("it is unknown whether the file exists: " + ours.status().message());
   if (!ours.value())
@@ -340,24 +310,6 @@ Result<PutOutcome> WebHdfsStorage::ReadBack(std::string_view path, const Content
   if (mode == PutMode::kIfAbsent) return PutOutcome::kTaken;
   return Status::Rebuild(
       fmt::format("'{}/{}' has other bytes than were put: somebody else puts it, too", url_, path));
-}
-
-Result<std::optional<bool>> WebHdfsStorage::IsThere(std::string_view path, const Content& content) {
-  const Result<std::optional<FileInfo>> file = Stat(path);
-  if (!file.ok()) return file.status();
-  if (!file.value()) return std::optional<bool>();
-  if (file.value()->size_bytes != content.size()) return std::optional(false);
-  std::string wanted;
-  for (int64_t offset = 0; offset < content.size(); offset += kReadBackBytes) {
-    const Result<std::optional<std::string>> there = Read(path, {offset, offset + kReadBackBytes});
-    if (!there.ok()) return there.status();
-    if (!there.value()) return std::optional<bool>();
-    wanted.resize(static_cast<size_t>(std::min(kReadBackBytes, content.size() - offset)));
-    const Result<size_t> read = content.Read(offset, wanted);
-    if (!read.ok()) return read.status();
-    if (*there.value() != wanted) return std::optional(false);
-  }
-  return std::optional(true);
 }
 
 bool WebHdfsStorage::Discard(const std::string& temporary) {

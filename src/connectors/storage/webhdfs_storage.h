@@ -86,8 +86,6 @@ class WebHdfsStorage final : public Storage {
                             const Content& content, PutMode mode);
   // Who has the name, when our temporary file is gone.
   Result<PutOutcome> ReadBack(std::string_view path, const Content& content, PutMode mode);
-  // Whether a file is there with exactly this content; nothing if there is no file.
-  Result<std::optional<bool>> IsThere(std::string_view path, const Content& content);
   // True: the temporary file was there, so nobody can rename it any more.
   bool Discard(const std::string& temporary);
   void Leave(const std::string& temporary);
