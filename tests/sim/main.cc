@@ -54,7 +54,7 @@ constexpr Planted kPlanted[] = {
     {Mutant::kWholeRun, "WHOLE_RUN", 3'000},
     {Mutant::kSpillBeforePut, "SPILL_BEFORE_PUT", 3'000},
     {Mutant::kRunsRemovedEarly, "RUNS_REMOVED_EARLY", 3'000},
-    {Mutant::kRunRemovedWhilePut, "RUN_REMOVED_WHILE_PUT", 3'000},
+    {Mutant::kRunRemovedInPut, "RUN_REMOVED_IN_PUT", 3'000},
     {Mutant::kGapInOlderPut, "GAP_IN_OLDER_PUT", 3'000},
     {Mutant::kGapTwice, "GAP_TWICE", 3'000},
     {Mutant::kGapStraddles, "GAP_STRADDLES", 3'000},

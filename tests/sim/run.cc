@@ -111,7 +111,8 @@ class Run {
         spec_(spec),
         kinds_(RandomSinks(prng)),
         options_(RandomOptions(prng, kinds_)),
-        outages_(options_.spill_bytes_max > 0 && prng.OneIn(2)),
+        outages_(options_.spill_bytes_max > 0 && !prng.OneIn(3)),
+        absent_(prng.OneIn(6) ? 3 : static_cast<size_t>(prng.Below(3))),
         gaps_(prng.OneIn(6)),
         may_retain_(gaps_ || prng.OneIn(4)),
         switches_(prng.OneIn(4)),
@@ -206,8 +207,12 @@ class Run {
     if (w_.Fire(300)) Owner().task->Drain();
     if (w_.Fire(50)) Owner().task->RetryNow();
     if (w_.Fire(grow_one_in_)) Grow();
-    for (SinkState* sink : {&w_.topic, &w_.lake, &w_.remote})
-      if (w_.Fire(100)) sink->down_until_ms = w_.now_ms + w_.prng.Below(outages_ ? 2'500 : 250);
+    const std::array sinks = {&w_.topic, &w_.lake, &w_.remote};
+    for (size_t sink = 0; sink < sinks.size(); ++sink) {
+      const bool for_long = outages_ && (absent_ == sink || absent_ == sinks.size());
+      if (w_.Fire(100))
+        sinks[sink]->down_until_ms = w_.now_ms + w_.prng.Below(for_long ? 2'500 : 250);
+    }
     for (int64_t* until : {&w_.lake.vanished_until_ms, &w_.store_vanished_until_ms})
       if (w_.Fire(300)) *until = w_.now_ms + w_.prng.Below(200);
     if (w_.Fire(400)) w_.store_away_until_ms = w_.now_ms + w_.prng.Below(outages_ ? 600 : 150);
@@ -417,7 +422,9 @@ class Run {
   PipelineSpec other_;  // of a start that must be refused
   const std::vector<SinkKind> kinds_;
   TaskOptions options_;
-  const bool outages_;     // sinks are absent for long: what they lack is spilled
+  const bool outages_;  // sinks are absent for long: what they lack is spilled
+  // The one that is: the others go on without it. Behind the last sink: all of them.
+  const size_t absent_;
   const bool gaps_;        // in some worlds, records are lost that nobody has counted
   const bool may_retain_;  // some worlds lose old records, the others lose checkpoints
   const bool switches_;    // in some worlds, sinks are switched off and on
@@ -582,7 +589,7 @@ void RunSeed(uint64_t seed) {
   const size_t partitions = std::array<size_t, 3>{1, 4, 16}[seed % 3];
   for (const Log& log : logs_of(partitions)) {
     Run run(prng, spec, log);
-    run.Faulty(prng.Below(100 + 30 * std::ssize(log.entries)));
+    run.Faulty(prng.Below(200 + 40 * std::ssize(log.entries)));
     run.ToTheEnd();
     for (size_t sink = 0; sink < run.sinks(); ++sink) run.CheckSums(sink);
     if (prng.OneIn(2)) run.MustStop();

@@ -398,7 +398,8 @@ class SimStorage final : public Storage {
   }
   Status Reachable() {
     if (i_ != nullptr && i_->crashed) return Status::Retry("crash");
-    if (w_.FailRead()) return Status::Retry("reading failed");
+    // A question to the store is several to its storage.
+    if (w_.prng.OneIn(4) && w_.FailRead()) return Status::Retry("reading failed");
     return Away();
   }
   Status Away() {
@@ -799,8 +800,16 @@ void Instance::Lose(Offset first, Offset next) {
   SetUnread(std::move(ranges));
 }
 
+// Every task starts, few get as far as spilling: the rarer the place, the likelier a crash is
+// there.
+int64_t Instance::CrashOneIn(Write write) const {
+  if (write <= Write::kFenceRemote) return 5 * w.crash_one_in;
+  const auto of_runs = [](Write w) { return w == Write::kRun || w == Write::kRemoveRuns; };
+  return of_runs(write) || of_runs(last) ? w.crash_one_in / 5 : w.crash_one_in;
+}
+
 std::optional<Status> Instance::Disturbed(Write write) {
-  if (w.Fire(w.crash_one_in)) {
+  if (w.Fire(CrashOneIn(write))) {
     crashed = true;
     Note(Reach::crash);
     ++reached.crashes[static_cast<size_t>(last)][static_cast<size_t>(write)];

@@ -181,6 +181,7 @@ struct Instance {
   // before).
   Status Do(Write write, Unknown unknown, std::function<Status()> apply);
   std::optional<Status> Disturbed(Write write);
+  int64_t CrashOneIn(Write write) const;
 };
 
 }  // namespace sightline::sim
