@@ -55,7 +55,7 @@ constexpr Planted kPlanted[] = {
     {Mutant::kSpillBeforePut, "SPILL_BEFORE_PUT", 3'000},
     {Mutant::kRunsRemovedEarly, "RUNS_REMOVED_EARLY", 3'000},
     {Mutant::kRunRemovedInPut, "RUN_REMOVED_IN_PUT", 3'000},
-    {Mutant::kGapInOlderPut, "GAP_IN_OLDER_PUT", 3'000},
+    {Mutant::kGapInOlderPut, "GAP_IN_OLDER_PUT", 20'000},
     {Mutant::kGapTwice, "GAP_TWICE", 3'000},
     {Mutant::kGapStraddles, "GAP_STRADDLES", 3'000},
     {Mutant::kEntryBeforeBody, "ENTRY_BEFORE_BODY", 3'000},
