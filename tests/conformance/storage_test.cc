@@ -173,8 +173,9 @@ TEST_P(StorageTest, RefusesPathsThatLeaveTheRoot) {
     EXPECT_EQ(Ask([&] { return storage_->Read(path, {}); }).status().code(), StatusCode::kStop);
     EXPECT_EQ(Ask([&] { return storage_->Put(path, "x", PutMode::kReplace); }).status().code(),
               StatusCode::kStop);
-    if (!path.empty())
+    if (!path.empty()) {
       EXPECT_EQ(Ask([&] { return storage_->List(path); }).status().code(), StatusCode::kStop);
+    }
     EXPECT_EQ(Ask([&] { return storage_->Stat(path); }).status().code(), StatusCode::kStop);
     EXPECT_EQ(Ask([&] { return storage_->Delete(path); }).code(), StatusCode::kStop);
   }
