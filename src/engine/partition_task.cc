@@ -901,7 +901,7 @@ Result<StepResult> PartitionTask::RemoveRunsIfDue() {
     std::vector<RunId> kept;
     if (!Mutated(Mutant::kRunsRemovedEarly)) kept = runs_in_checkpoint_;
     for (const SpilledRun& run : sealed_.runs()) kept.push_back(run.id);
-    if (run_put_.answer != nullptr && !Mutated(Mutant::kRunRemovedWhilePut))
+    if (run_put_.answer != nullptr && !Mutated(Mutant::kRunRemovedInPut))
       kept.push_back(run_put_.run.id);
     removal_ = ports_.store->Ask<Status>(
         [partition = partition_, epoch = epoch_, kept = std::move(kept)](CheckpointStore& store) {

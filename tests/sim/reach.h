@@ -71,6 +71,8 @@ namespace sightline::sim {
   X(store_away)                       \
   X(torn_put)                         \
   X(store_call_abandoned)             \
+  X(step_while_an_answer_is_lost)     \
+  X(epoch_taken_before_a_lost_answer) \
   X(store_call_of_a_dead_task)        \
   X(body_removed)                     \
   /* the task's ways */               \

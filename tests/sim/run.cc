@@ -111,7 +111,8 @@ class Run {
         spec_(spec),
         kinds_(RandomSinks(prng)),
         options_(RandomOptions(prng, kinds_)),
-        outages_(options_.spill_bytes_max > 0 && prng.OneIn(2)),
+        outages_(options_.spill_bytes_max > 0 && !prng.OneIn(3)),
+        absent_(static_cast<size_t>(prng.Below(4))),
         gaps_(prng.OneIn(6)),
         may_retain_(gaps_ || prng.OneIn(4)),
         switches_(prng.OneIn(4)),
@@ -120,8 +121,9 @@ class Run {
     w_.fault_one_in = std::array{12, 40, 1'000}[static_cast<size_t>(prng.Below(3))];
     w_.owner_one_in = std::array{30, 80, 250}[static_cast<size_t>(prng.Below(3))];
     if (!prng.OneIn(4)) w_.visible = log.start;
-    w_.slow_store = prng.OneIn(3);
+    w_.slow_store = prng.Below(3) < (gaps_ ? 2 : 1);
     if (gaps_) options_.on_gap = OnGap::kCount;
+    w_.meanwhile = [this] { OthersGoOn(); };
   }
 
   void Faulty(int64_t steps) {
@@ -202,12 +204,17 @@ class Run {
   void Disturb() {
     if (w_.Fire(w_.owner_one_in)) NewOwner();
     if (w_.Fire(800)) WipeCheckpoints();
-    if (w_.Fire(gaps_ ? 100 : 200)) Retain();
+    const bool store_waits = Owner().NextCall() != PartitionTask::kNever;
+    if (w_.Fire(!gaps_ ? 200 : store_waits ? 10 : 100)) Retain();
     if (w_.Fire(300)) Owner().task->Drain();
     if (w_.Fire(50)) Owner().task->RetryNow();
     if (w_.Fire(grow_one_in_)) Grow();
-    for (SinkState* sink : {&w_.topic, &w_.lake, &w_.remote})
-      if (w_.Fire(100)) sink->down_until_ms = w_.now_ms + w_.prng.Below(outages_ ? 2'500 : 250);
+    const std::array sinks = {&w_.topic, &w_.lake, &w_.remote};
+    for (size_t sink = 0; sink < sinks.size(); ++sink) {
+      const bool for_long = outages_ && (absent_ == sink || absent_ == sinks.size());
+      if (w_.Fire(100))
+        sinks[sink]->down_until_ms = w_.now_ms + w_.prng.Below(for_long ? 2'500 : 250);
+    }
     for (int64_t* until : {&w_.lake.vanished_until_ms, &w_.store_vanished_until_ms})
       if (w_.Fire(300)) *until = w_.now_ms + w_.prng.Below(200);
     if (w_.Fire(400)) w_.store_away_until_ms = w_.now_ms + w_.prng.Below(outages_ ? 600 : 150);
@@ -224,6 +231,10 @@ class Run {
     if (switches_) SwitchSinks();
     Trace("{} ms: a new owner", w_.now_ms);
     Start(std::make_shared<Process>());
+    if (w_.prng.OneIn(4)) {  // somebody starts two at once
+      Owner().is_zombie = true;
+      Start(std::make_shared<Process>());
+    }
   }
   // Somebody starts a process with another option, also on the folder of an earlier version, which
   // stored no settings. It must not count: the next start has the right ones again.
@@ -295,12 +306,30 @@ class Run {
     Instance& i = *instances_[n];
     if (w_.Fire(15)) i.asleep_until_ms = w_.now_ms + w_.prng.Below(120);  // SIGSTOP
     if (w_.faulty && w_.now_ms < i.asleep_until_ms) return;
+    if (i.is_done) return Rebuild(n);
     Note(Reach::zombie_step, i.is_zombie);
+    stepping_ = &i;
     const Status status = Step(i);
+    stepping_ = nullptr;
     if (status.code() == StatusCode::kStop)
       throw Violation("stopped for a person without a reason: " + status.message());
     if (i.task->drained()) return Exit(n);
     if (i.crashed || status.code() == StatusCode::kRebuild) Rebuild(n);
+  }
+  // While one owner waits for an answer that is lost, another one, if there is one, goes on.
+  void OthersGoOn() {
+    if (stepping_ == nullptr || instances_.size() < 2) return;
+    Instance* const waits = std::exchange(stepping_, nullptr);
+    Instance& other = *instances_[static_cast<size_t>(w_.prng.Below(std::ssize(instances_)))];
+    for (int64_t steps = w_.prng.Below(25); steps > 0 && &other != waits; --steps) {
+      if (other.is_done || other.crashed || other.task->drained()) break;
+      Note(Reach::step_while_an_answer_is_lost);
+      const Status status = Step(other);
+      if (status.code() == StatusCode::kStop)
+        throw Violation("stopped for a person without a reason: " + status.message());
+      other.is_done = other.crashed || status.code() == StatusCode::kRebuild;
+    }
+    stepping_ = waits;
   }
   Status Step(Instance& i) {
     i.CallStore();
@@ -312,6 +341,7 @@ class Run {
     const Status status = done.status();
     if (const TaskStatus after = i.task->Snapshot(); after.lost > before.lost)
       NoteGap(i, before, after);
+    CheckGapIsSaved(i);
     Trace("{} ms: {}{} {} {} at {}", w_.now_ms, i.is_zombie ? "zombie " : "task ", i.number,
           Text(status.code()),
           done.ok() ? (done.value() == StepResult::kWorked ? "worked" : "idle") : status.message(),
@@ -335,6 +365,15 @@ class Run {
     Note(Reach::gap_of_a_zombie, i.is_zombie);
     Note(Reach::gap_behind_a_gap, !i.unread.empty() && i.unread.back().second == first);
     i.Lose(first, next);
+    i.gap_unsaved = true;
+  }
+  // Nothing behind a gap is read before a checkpoint has it: after a crash, everybody must find the
+  // same one.
+  void CheckGapIsSaved(Instance& i) {
+    if (!i.gap_unsaved || i.task->position() <= i.unread.back().second) return;
+    if (!w_.saved.contains(i.unread))
+      throw Violation("read on behind a gap that is in no checkpoint");
+    i.gap_unsaved = false;
   }
   void Rebuild(size_t n) {
     Instance& old = *instances_[n];
@@ -417,13 +456,16 @@ class Run {
   PipelineSpec other_;  // of a start that must be refused
   const std::vector<SinkKind> kinds_;
   TaskOptions options_;
-  const bool outages_;     // sinks are absent for long: what they lack is spilled
+  const bool outages_;  // sinks are absent for long: what they lack is spilled
+  // The one that is: the others go on without it. Behind the last sink: all of them.
+  const size_t absent_;
   const bool gaps_;        // in some worlds, records are lost that nobody has counted
   const bool may_retain_;  // some worlds lose old records, the others lose checkpoints
   const bool switches_;    // in some worlds, sinks are switched off and on
   std::set<SinkKind> off_;
   const int64_t grow_one_in_;
   std::vector<std::unique_ptr<Instance>> instances_;  // zombies first, the owner last
+  Instance* stepping_ = nullptr;  // the one whose turn it is, while there are faults
 };
 
 // ---- states in which a task must stop -----------------------------------------------------------
@@ -582,7 +624,7 @@ void RunSeed(uint64_t seed) {
   const size_t partitions = std::array<size_t, 3>{1, 4, 16}[seed % 3];
   for (const Log& log : logs_of(partitions)) {
     Run run(prng, spec, log);
-    run.Faulty(prng.Below(100 + 30 * std::ssize(log.entries)));
+    run.Faulty(prng.Below(200 + 40 * std::ssize(log.entries)));
     run.ToTheEnd();
     for (size_t sink = 0; sink < run.sinks(); ++sink) run.CheckSums(sink);
     if (prng.OneIn(2)) run.MustStop();

@@ -340,8 +340,13 @@ class SimStorage final : public Storage {
     const Status put = Do(WriteOf(path), Status::Rebuild,
                           [&w = w_, path, bytes, if_absent = mode == PutMode::kIfAbsent,
                            unread = unread_] { return w.PutFile(path, bytes, if_absent, unread); });
-    // While it waits for the answer that is lost, what others have under way lands.
-    if (put.code() == StatusCode::kRebuild) w_.LandReady(w_.now_ms + w_.prng.Below(40));
+    // While it waits for the answer that is lost, what others have under way lands, and they go on.
+    if (put.code() == StatusCode::kRebuild) {
+      const bool was_taken = w_.files.contains(path);
+      if (IsEntry(path) && w_.meanwhile) w_.meanwhile();
+      Note(Reach::epoch_taken_before_a_lost_answer, !was_taken && w_.files.contains(path));
+      w_.LandReady(w_.now_ms + w_.prng.Below(40));
+    }
     if (put.ok()) return PutOutcome::kWritten;
     if (put.code() == StatusCode::kStop) return PutOutcome::kTaken;
     if (put.code() == StatusCode::kRetry && w_.Fire(2)) {
@@ -398,7 +403,8 @@ class SimStorage final : public Storage {
   }
   Status Reachable() {
     if (i_ != nullptr && i_->crashed) return Status::Retry("crash");
-    if (w_.FailRead()) return Status::Retry("reading failed");
+    // A question to the store is several to its storage.
+    if (w_.prng.OneIn(4) && w_.FailRead()) return Status::Retry("reading failed");
     return Away();
   }
   Status Away() {
@@ -617,6 +623,7 @@ Status World::PutFile(const std::string& path, const std::string& bytes, bool if
   if (body == files.end()) return Status::Ok();
   store[epoch] = body->second;
   unread[epoch] = unread_by_checkpoint;
+  saved.insert(unread_by_checkpoint);
   const Offset next = ReadCheckpoint(body->second).value().head.next;
   if (epoch == store.rbegin()->first) restart = next;
   Trace("    checkpoint {} holds everything up to {}", epoch.v, next.v);
@@ -638,7 +645,13 @@ void World::RemoveFile(const std::string& path) {
       if (run.id == RunOf(path))
         throw Violation("a run was removed that the newest checkpoint names");
   }
-  if (IsEntry(path)) store.erase(EpochOf(path));
+  if (IsEntry(path)) {
+    const Epoch epoch = EpochOf(path);
+    const auto is_newer = [&](const auto& entry) { return entry.first > epoch && entry.second; };
+    if (std::ranges::none_of(store, is_newer))
+      throw Violation("an entry was removed that lies behind no checkpoint");
+    store.erase(epoch);
+  }
   if (IsBody(path)) {
     Note(Reach::body_removed);
     const auto newest = std::ranges::find_if(store.rbegin(), store.rend(),
@@ -799,8 +812,18 @@ void Instance::Lose(Offset first, Offset next) {
   SetUnread(std::move(ranges));
 }
 
+// Every task starts, few spill: the rarer the place, the likelier a crash there.
+int64_t Instance::CrashOneIn(Write write) const {
+  if (write <= Write::kFenceRemote) return 5 * w.crash_one_in;
+  if (write == Write::kRemoveRuns) return std::max(w.crash_one_in / 8, int64_t{2});
+  int64_t one_in = w.crash_one_in;
+  for (const Write at : {last, write})
+    if (at == Write::kRun || at == Write::kRemote) one_in = std::max(one_in / 3, int64_t{2});
+  return one_in;
+}
+
 std::optional<Status> Instance::Disturbed(Write write) {
-  if (w.Fire(w.crash_one_in)) {
+  if (w.Fire(CrashOneIn(write))) {
     crashed = true;
     Note(Reach::crash);
     ++reached.crashes[static_cast<size_t>(last)][static_cast<size_t>(write)];

@@ -76,6 +76,9 @@ struct World {
   std::map<Epoch, Ranges> unread;
   std::map<Ranges, std::shared_ptr<const Log>> logs;  // shared with writes under way
   std::set<Offset> gaps;                              // where gaps began
+  std::set<Ranges> saved;  // what some checkpoint's operator has never read
+  // Lets other owners go on while one waits for an answer that is lost.
+  std::function<void()> meanwhile;
   std::vector<UnderWay> under_way;
   int64_t store_vanished_until_ms = 0;  // the same of the folder of checkpoints
   int64_t store_away_until_ms = 0;      // its server does not answer
@@ -146,6 +149,7 @@ struct Instance {
   int number = 0;                    // for traces
   Write last = Write::kNothing;      // the newest durable write of this process
   bool crashed = false;
+  bool is_done = false;  // its task has asked for a new one
   bool is_zombie = false;
   int64_t asleep_until_ms = 0;
   std::vector<SinkKind> kinds;
@@ -157,6 +161,7 @@ struct Instance {
   // that the list no longer had later.
   std::set<Offset> followed;
   Ranges unread;                    // the ranges of the log that its operator has not seen
+  bool gap_unsaved = false;         // the last of them is in no checkpoint yet
   std::shared_ptr<const Log> read;  // so its segments must equal this log
   SimWorker* worker = nullptr;      // the task's
   std::unique_ptr<PartitionTask> task;
@@ -181,6 +186,7 @@ struct Instance {
   // before).
   Status Do(Write write, Unknown unknown, std::function<Status()> apply);
   std::optional<Status> Disturbed(Write write);
+  int64_t CrashOneIn(Write write) const;
 };
 
 }  // namespace sightline::sim
