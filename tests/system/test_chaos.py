@@ -302,10 +302,10 @@ class Chaos:
         return True
 
 
-def lake_counts(t: Test, lake: object, *options: object) -> int:
+def lake_counts(t: Test, lake: object) -> int:
     """What the lake has counted, by our reader; nothing before there is one. Of its ledger: the counts are
     tens of thousands of small files by then, and `lake verify` says whether they have the same sum."""
-    done = t.run("query", "--lake", lake, *options, "--format", "json",
+    done = t.run("query", "--lake", lake, "--format", "json",
                  "SELECT coalesce(sum(counted), 0)::BIGINT AS n FROM ledger")
     return json.loads(done.stdout)[0]["n"] if done.returncode == 0 else 0
 

@@ -12,7 +12,7 @@ from brokers import Cluster
 from gateways import cut_answer, cut_request, delay, lose_answer, lose_request
 from registry import test
 from server import Server, Test, expect, expect_equal, start_all, wait_until
-from test_chaos import CAMERAS, Cameras, lake_counts
+from test_chaos import CAMERAS, Cameras
 from test_hdfs import World, fetch
 from test_lake import check_readers, command
 
@@ -41,7 +41,7 @@ class Machines:
         server = self.t.server("--kafka.brokers", self.cluster.addresses, "--kafka.counts_topic", "item_counts",
                                "--kafka.session_timeout", "6s", "--kafka.group_interval", "2s",
                                "--config", self.config, "--lake.dir", self.lake, "--lake.roll_interval", "1s",
-                               "--lake.maintenance_interval", "5s",
+                               "--lake.maintenance_interval", "5s", "--lake.max_partitions", 50,
                                "--engine.checkpoint_uri", f"hdfs://prod{self.folder}/checkpoints",
                                "--engine.checkpoint_interval", "1s", name=f"count{number}")
         server.command = "count"
@@ -113,8 +113,13 @@ def stores_chaos(t: Test) -> None:
     place = ("--lake", machines.lake, "--config", machines.config)
     for count in machines.counts:
         wait_until(lambda: machines.watch() or count.answers() and count.healthy(), 60, f"{count.name} is well")
-    wait_until(lambda: lake_counts(t, machines.lake, "--config", machines.config) == oracle.distinct, 180, "the lake has everything")
-    # The two tables are written one after the other; a stop writes what one of them lacks.
+
+    def is_complete() -> bool:
+        """Both tables: they are written one after the other."""
+        said = t.run("lake", "verify", *place, "--format", "json", seconds=200)
+        return f"lake {oracle.distinct} = ledger {oracle.distinct}" in said.stdout.decode()
+
+    wait_until(lambda: machines.watch() or is_complete(), 180, f"the lake has {oracle.distinct} counts")
     for count in machines.counts:
         count.stop(seconds=10)
     fetch(machines.world.hdfs, f"{machines.folder}/lake", t.folder / "copy")
