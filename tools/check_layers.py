@@ -417,7 +417,7 @@ PLANTED = [
     ("src/cli/sql.cc", "#include <duckdb.h>\n", "<duckdb.h> lives in query only"),
     ("src/server/json.cc", "#include <simdjson.h>\n", "lives in connectors/lake, operators only"),
     ("src/connectors/storage/up.cc", '#include "connectors/lake/lake.h"\n', "no arrow to connec"),
-    ("src/connectors/checkpoint_files/up.cc", '#include "connectors/storage/storage.h"\n', "no arrow to con"),
+    ("src/connectors/embedded_log/up.cc", '#include "connectors/storage/storage.h"\n', "no arrow to con"),
     ("src/cli/arrow.cc", "#include <arrow/api.h>\n", "<arrow/api.h> lives in"),
     ("src/cli/parquet.cc", "#include <parquet/api/reader.h>\n", "lives in connectors/lake"),
     ("src/cli/orc.cc", "#include <orc/reader.hh>\n", "has no home"),

@@ -285,7 +285,7 @@ TEST_F(CheckpointFilesTest, SaysWhenTheNewestCheckpointIsDamaged) {
   ASSERT_TRUE(Put({1}, std::string(20, 'a')).ok());
   ASSERT_TRUE(Claim({2}).ok());
   for (const auto& file : fs::directory_iterator(partition_dir())) {
-    const fs::path path = file.path();
+    const fs::path& path = file.path();
     if (path == entry(2)) continue;
     std::stringstream good;
     good << std::ifstream(path, std::ios::binary).rdbuf();

@@ -27,7 +27,7 @@ namespace {
 namespace fs = std::filesystem;
 using std::chrono::steady_clock;
 
-const SourcePartition kPartition{"kafka:x/raw", 2};
+const SourcePartition kOfTask{"kafka:x/raw", 2};
 
 // A server that takes connections and never answers.
 class SilentServer {
@@ -91,11 +91,11 @@ TEST_F(CheckpointPlaceTest, AnswersComeFromAnotherThreadAndWakeTheTask) {
   const Status claimed =
       Answer<Status>(*worker, first.get_future(), [&called](CheckpointStore& store) {
         called = std::this_thread::get_id();
-        return store.PutIfAbsent(kPartition, {1}, nullptr);
+        return store.PutIfAbsent(kOfTask, {1}, nullptr);
       });
   EXPECT_TRUE(claimed.ok()) << claimed.message();
   EXPECT_NE(called, caller);
-  EXPECT_EQ(OpenCheckpointFiles(dir_ / "checkpoints").value().Latest(kPartition).value().newest,
+  EXPECT_EQ(OpenCheckpointFiles(dir_ / "checkpoints").value().Latest(kOfTask).value().newest,
             Epoch{1});
 }
 
@@ -163,7 +163,7 @@ TEST_F(CheckpointPlaceTest, TheEndDoesNotWaitForAServerThatIsSilent) {
   std::promise<void> begun;
   worker->Ask<Status>([&begun](CheckpointStore& store) {
     begun.set_value();
-    return store.PutIfAbsent(kPartition, {1}, nullptr);
+    return store.PutIfAbsent(kOfTask, {1}, nullptr);
   });
   begun.get_future().wait();
   worker.reset();
@@ -213,7 +213,7 @@ TEST_F(CheckpointPlaceTest, ATaskThatIsBuiltWhileTheFolderIsAwayWaitsForIt) {
     std::promise<void> woken;
     auto worker = place->OpenWorker([&woken] { woken.set_value(); });
     return Answer<Status>(*worker, woken.get_future(), [](CheckpointStore& store) {
-      return store.PutIfAbsent(kPartition, {1}, nullptr);
+      return store.PutIfAbsent(kOfTask, {1}, nullptr);
     });
   };
   EXPECT_EQ(claim().code(), StatusCode::kRetry);

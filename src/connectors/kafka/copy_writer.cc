@@ -11,6 +11,7 @@ namespace {
 
 // Blocking calls are cut into slices of this length, to see between them whether to stop.
 constexpr int kCallSliceMs = 250;
+constexpr int kRefusalPollsMax = 5;
 constexpr int kAskMs = 5'000;
 constexpr int kSendMs = 2'000;
 
@@ -44,6 +45,11 @@ void CopyWriter::KeepRefusal(rd_kafka_t*, const rd_kafka_message_t* message, voi
 }
 
 Status CopyWriter::Failed(const char* what, const rd_kafka_error_t* error) const {
+  // The refusal of a record that made a commit fail may come just after the failure.
+  for (int i = 0; i < kRefusalPollsMax && refusal_.text.empty(); ++i) {
+    if (rd_kafka_outq_len(producer_.get()) == 0) break;
+    rd_kafka_poll(producer_.get(), kCallSliceMs);
+  }
   const rd_kafka_resp_err_t code = rd_kafka_error_code(error);
   if (code == RD_KAFKA_RESP_ERR__FENCED || code == RD_KAFKA_RESP_ERR_PRODUCER_FENCED ||
       code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH)
