@@ -18,11 +18,11 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-constexpr Day kDay{20'000}, kNextDay{20'001};
+constexpr Day kOneDay{20'000}, kNextDay{20'001};
 
 FileList TwoDays() {
   std::vector<LakeFile> files;
-  for (const Day day : {kDay, kNextDay})
+  for (const Day day : {kOneDay, kNextDay})
     for (const int64_t location : {1, 2})
       files.push_back({.path = fmt::format("{}-{}", location, day.v),
                        .bytes = location,
@@ -39,7 +39,7 @@ std::vector<std::string> Paths(const ViewBounds& views, const Scope& scope, bool
 }
 
 TEST(FileBoundsTest, FilesAreThoseOfAllViewsOfTheTable) {
-  const ReadBounds day{.first_day = kDay, .end_day = kNextDay};
+  const ReadBounds day{.first_day = kOneDay, .end_day = kNextDay};
   const ReadBounds one{.locations = std::set<LocationId>{{2}}};
   EXPECT_THAT(Paths({{"item_counts", day}}, Scope::All(), false),
               ElementsAre("1-20000", "2-20000"));

@@ -28,11 +28,11 @@
 namespace sightline::lake {
 namespace {
 
-constexpr std::string_view kTables[] = {kIncrementsTable, kLedgerTable, kLocationsTable};
+constexpr std::string_view kCopiedTables[] = {kIncrementsTable, kLedgerTable, kLocationsTable};
 constexpr std::string_view kMarker = "sightline-copy.json";
 constexpr size_t kFilesAtOnce = 8;
 // Each follows a commit at the source, whose files are few.
-constexpr int kAttempts = 100;
+constexpr int kCopyAttempts = 100;
 
 bool IsInterruptedPut(const std::string& path) {
   return path.substr(path.rfind('/') + 1).starts_with(Storage::kPutPrefix);
@@ -89,7 +89,7 @@ class TableCopy {
  private:
   // Copies the newest version, and ends the writing at the source. Returns what was copied.
   Result<SnapshotPtr> HandOver(SnapshotPtr from) {
-    for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    for (int attempt = 0; attempt < kCopyAttempts; ++attempt) {
       RETURN_IF_ERROR(CopyFiles(*from));
       if (from->Property(kMovedToProperty) == options_.to) return from;  // by an earlier call
       const CommitResult ended =
@@ -209,7 +209,7 @@ Status TakeTarget(Storage& target, const std::string& marker, const CopyOptions&
   if (there.value())
     return Status::Stop(
         fmt::format("'{}' has an unfinished copy of another lake: {}", options.to, *there.value()));
-  for (const std::string_view table : kTables) {
+  for (const std::string_view table : kCopiedTables) {
     const Result<std::vector<FileInfo>> files = target.List(table);
     if (!files.ok()) return files.status();
     for (const FileInfo& file : files.value())
@@ -237,7 +237,7 @@ Result<std::vector<CopiedTable>> CopyLake(Storage& source, Storage& target, cons
     return Status::Stop(fmt::format("'{}' and '{}' lie one in the other; copy to another folder",
                                     options.from, options.to));
   std::vector<std::pair<std::string_view, SnapshotPtr>> tables;
-  for (const std::string_view table : kTables) {
+  for (const std::string_view table : kCopiedTables) {
     const Result<SnapshotPtr> snapshot = ReadSnapshot(source, table);
     if (!snapshot.ok()) return snapshot.status();
     if (snapshot.value()->version == kNoVersion) continue;

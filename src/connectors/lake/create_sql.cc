@@ -14,11 +14,11 @@ namespace {
 struct About {
   std::string_view name, text;
 };
-constexpr About kTables[] = {
+constexpr About kAboutTables[] = {
     {kIncrementsTable, "What each commit of Sightline added; the count is the sum of item_count"},
     {kLedgerTable, "What became of each detection, by offsets, location, camera and hour"},
     {kLocationsTable, "The locations by their present names"}};
-constexpr About kColumns[] = {
+constexpr About kAboutColumns[] = {
     {"append_hour", "Hour in which the log took the detections, UTC; null for files"},
     {"bucket", "Part of the locations, by a hash of the oid"},
     {"conflicts", "Duplicates that differ from what was counted"},
@@ -54,7 +54,7 @@ constexpr About kColumns[] = {
     {"window_start", "Start of the window, UTC"}};
 
 template <size_t N>
-std::string_view TextOf(const About (&about)[N], std::string_view name) {
+std::string_view AboutOf(const About (&about)[N], std::string_view name) {
   const auto* const found = std::ranges::find(about, name, &About::name);
   return found == std::end(about) ? std::string_view() : found->text;
 }
@@ -76,7 +76,7 @@ std::string Text(std::string_view text) {
   return quoted + "'";
 }
 
-std::string TypeOf(const std::string& type) {
+std::string SqlTypeOf(const std::string& type) {
   if (type == "long") return "BIGINT";
   if (type == "integer") return "INT";
   if (type == "short") return "SMALLINT";
@@ -90,9 +90,9 @@ std::string TypeOf(const std::string& type) {
 
 std::string ColumnLine(SqlDialect dialect, const TableColumn& column, bool is_last) {
   const bool is_hive = dialect == SqlDialect::kHive;
-  const std::string_view ours = TextOf(kColumns, column.name);
+  const std::string_view ours = AboutOf(kAboutColumns, column.name);
   const std::string_view comment = is_hive && column.comment.empty() ? ours : column.comment;
-  std::string line = fmt::format("  {} {}", Name(column.name), TypeOf(column.type));
+  std::string line = fmt::format("  {} {}", Name(column.name), SqlTypeOf(column.type));
   if (!comment.empty()) line += " COMMENT " + Text(comment);
   if (!is_last) line += ',';
   if (!is_hive && !ours.empty()) line += fmt::format(" -- {}", ours);
@@ -127,7 +127,7 @@ Result<std::string> CreateTableSql(SqlDialect dialect, std::string_view url, std
     lines += ColumnLine(dialect, column, &column == &columns.value().back());
   }
   const std::string location = Text(LocationOf(url, table));
-  const std::string about = Text(TextOf(kTables, table));
+  const std::string about = Text(AboutOf(kAboutTables, table));
   if (dialect == SqlDialect::kHive)
     return fmt::format(
         "CREATE EXTERNAL TABLE IF NOT EXISTS {} (\n{})\nCOMMENT {}\n"
