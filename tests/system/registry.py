@@ -22,7 +22,7 @@ LOAD: dict[str, tuple[int, int]] = {
     "operator_hour": (1, 32), "complete_until_restart": (1, 20), "lake_away": (1, 16), "lake_read_only": (1, 12),
     "hostile_askers": (4, 90), "hostile_corpus": (4, 60), "hostile_worker_kills": (3, 45), "slow_reader": (1, 37),
     "hdfs_conformance": (3, 41), "hdfs_lake": (2, 45), "hdfs_servers": (2, 40), "hdfs_network": (1, 27), "hdfs_standby": (2, 21),
-    "hdfs_takeover": (2, 45), "s3_lake": (2, 40), "s3_network": (1, 24), "s3_parts": (1, 22),
+    "stores_chaos": (2, 90), "hdfs_query": (2, 60), "hdfs_takeover": (2, 45), "s3_lake": (2, 40), "s3_network": (1, 24), "s3_parts": (1, 22),
     "lake_layout": (2, 28), "two_clients": (3, 13),
     "large_bodies": (2, 5), "api_errors": (2, 3), "deploy_files": (2, 1),
 }

@@ -315,18 +315,25 @@ def api_errors(t: Test) -> None:
     wait_until(lambda: ask(sql).status == 429, 20, "too many questions")
     provoked(429, "/v1/query", "post", ask(sql), "full")
     expect_equal(server.request("GET", "/v1/items").status, 200, "a fixed question meanwhile")
-    # The fixed questions have places of their own. They are full when no worker answers.
-    for pid in children_of(server.process.pid):
-        os.kill(pid, signal.SIGSTOP)
+    # The fixed questions have places of their own. They are full when no worker answers, nor one that was just
+    # being started.
+    def hold_workers() -> None:
+        for pid in children_of(server.process.pid):
+            with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+                os.kill(pid, signal.SIGSTOP)
 
     def ask_items() -> None:
         with contextlib.suppress(OSError, http.client.HTTPException):  # the server stops below
-            Client(server.port, timeout=120).request("GET", "/v1/items")
+            while Client(server.port, timeout=120).request("GET", "/v1/items").status == 200:
+                pass
+
+    hold_workers()
 
     fixed = [threading.Thread(target=ask_items, daemon=True) for _ in range(70)]
     for asker in fixed:
         asker.start()
-    wait_until(lambda: server.metric("sightline_query_waiting") == 128, 20, "too many fixed questions")
+    wait_until(lambda: hold_workers() or server.metric("sightline_query_waiting") == 128, 20,
+               "too many fixed questions")
     for path in gets:
         provoked(429, path, "get", server.request("GET", f"{path}?format=json"), f"{path}, full")
     expect_equal(server.request("GET", "/v1/top").status, 200, "live meanwhile")
