@@ -53,6 +53,15 @@ class StoreUnderWayTest : public testing::Test {
     }
     FAIL() << "it is never idle";
   }
+  // Two records are counted, and the checkpoint of them waits for the store.
+  void StartAndPutCheckpoint(TaskOptions options) {
+    Start(std::move(options));
+    world_.Append(2);
+    StepUntilIdle();
+    hold_ = true;
+    now_ms_ = 1'000;
+    StepUntilIdle();
+  }
   // Nothing is due: the task does not ask again and again whether the answer is there.
   void ExpectAsleep() { EXPECT_GT(task_->NextDue(now_ms_), now_ms_); }
 
@@ -80,12 +89,7 @@ TEST_F(StoreUnderWayTest, TheStartGoesOnWhenTheStoreHasAnswered) {
 }
 
 TEST_F(StoreUnderWayTest, ASlowPutDelaysOnlyTheNextCheckpoint) {
-  Start({.checkpoint_interval_ms = 1'000});
-  world_.Append(2);
-  StepUntilIdle();
-  hold_ = true;
-  now_ms_ = 1'000;
-  StepUntilIdle();
+  StartAndPutCheckpoint({.checkpoint_interval_ms = 1'000});
   ASSERT_EQ(worker_->waiting(), 1u);
   for (; now_ms_ < 5'000; now_ms_ += 100) {
     world_.Append();
@@ -110,12 +114,7 @@ TEST_F(StoreUnderWayTest, ASlowPutDelaysOnlyTheNextCheckpoint) {
 }
 
 TEST_F(StoreUnderWayTest, ADrainPutsWhatTheCheckpointUnderWayLacks) {
-  Start({.checkpoint_interval_ms = 1'000});
-  world_.Append(2);
-  StepUntilIdle();
-  hold_ = true;
-  now_ms_ = 1'000;
-  StepUntilIdle();
+  StartAndPutCheckpoint({.checkpoint_interval_ms = 1'000});
   world_.Append();
   StepUntilIdle();
   task_->Drain();
@@ -131,12 +130,7 @@ TEST_F(StoreUnderWayTest, ADrainPutsWhatTheCheckpointUnderWayLacks) {
 
 // A put that fails has not lost what it was for.
 TEST_F(StoreUnderWayTest, APutThatFailsIsTriedAgain) {
-  Start({.checkpoint_interval_ms = 1'000});
-  world_.Append(2);
-  StepUntilIdle();
-  hold_ = true;
-  now_ms_ = 1'000;
-  StepUntilIdle();
+  StartAndPutCheckpoint({.checkpoint_interval_ms = 1'000});
   world_.put_answer = Status::Retry("the server is away");
   worker_->Release();
   StepUntilIdle();
@@ -151,12 +145,7 @@ TEST_F(StoreUnderWayTest, APutThatFailsIsTriedAgain) {
 }
 
 TEST_F(StoreUnderWayTest, AGapIsNotInACheckpointThatWasBegunBeforeIt) {
-  Start({.on_gap = OnGap::kCount, .checkpoint_interval_ms = 1'000});
-  world_.Append(2);
-  StepUntilIdle();
-  hold_ = true;
-  now_ms_ = 1'000;
-  StepUntilIdle();
+  StartAndPutCheckpoint({.on_gap = OnGap::kCount, .checkpoint_interval_ms = 1'000});
   world_.Append(8);
   world_.earliest = {5};
   StepUntilIdle();

@@ -17,7 +17,7 @@ import threading
 import time
 from collections import Counter
 
-from brokers import shared_kafka
+from counted_lake import CountedLake
 from gateways import Connection, Gateway, answer, cut_answer, cut_request, delay, lose_answer, lose_request, stall
 from hdfs import Hdfs, Pair, WebHdfs, shared_hdfs
 from registry import test
@@ -551,85 +551,47 @@ def hdfs_lake(t: Test) -> None:
     config = t.folder / "sightline.toml"
     config.write_text(f'[hdfs.prod]\nnamenodes = ["{world.url}"]\nuser = "sightline"\ndirectory_mode = "770"\n')
     lake = f"hdfs://prod{folder}/tables"
-    cluster = shared_kafka(t)
-    cluster.create_topics(2, "item_counts")
-    counter = process(t, cluster, "count", 1, "--config", config, "--lake.dir", lake, "--lake.roll_interval", "300ms",
-                      "--lake.maintenance_interval", "1s", "--engine.checkpoint_interval", "300ms")
-    counter.launch()
-    wait_until(lambda: counter.answers() and counter.healthy(), 60, "count is well")
-    sent: Counter = Counter()
-
-    def send() -> None:
-        locations = [draw.randrange(1, 5) for _ in range(100)]
-        sent.update(locations)
-        cluster.foreign("write", lines=[
-            {"topic": "raw_camera_events", "partition": location % 2, "key": str(location),
-             "value": json.dumps(event(location, location))} for location in locations])
+    counted = CountedLake(t, lake, config, draw)
 
     def kill_namenode() -> None:
         world.hdfs.namenode.kill()
-        send()
+        counted.send()
         world.hdfs.namenode.start()
         world.hdfs.wait()
 
     def kill_datanode() -> None:
         node = draw.choice(world.hdfs.datanodes)
         node.kill()
-        send()
+        counted.send()
         node.start()
         world.hdfs.wait()
-
-    def kill_counter() -> None:
-        counter.kill()
-        counter.launch()
 
     def lose_answers() -> None:
         world.harm(draw.choice((b"op=RENAME", b"op=CREATE")), lose_answer, 3)
 
-    faults = [kill_counter, lose_answers] * 3 + [kill_namenode, kill_datanode]
-    draw.shuffle(faults)
-    for fault in faults:
-        send()
-        time.sleep(draw.uniform(0.2, 1))
-        fault()
+    counted.suffer([counted.kill_counter, lose_answers] * 3 + [kill_namenode, kill_datanode])
     world.heal()
-    wait_until(lambda: counter.answers() and counter.healthy(), 60, "count is well again")
+    counted.wait_well()
     world.door.harm(b"op=RENAME", lose_answer)
-    send()
-    place = ("--lake", lake, "--config", config)
-
-    def is_complete() -> bool:
-        said = t.run("lake", "verify", *place, "--format", "json")
-        return f"lake {sum(sent.values())} = ledger {sum(sent.values())}" in said.stdout.decode()
-
-    wait_until(is_complete, 60, f"the lake has {sum(sent.values())} counts")
-    for name, operation in (("calls", "list"), ("bytes", "read"), ("bytes", "put"), ("seconds", "put"),
-                            ("retries", "put")):
-        expect(counter.metric(f"sightline_lake_storage_{name}_total", f'operation="{operation}"') > 0,
-               f"the metric of {name} of {operation}")
+    counted.send()
+    counted.wait_complete()
+    counted.check_metrics()
     with t.case("a stop does not wait for a NameNode that does not answer"):
         world.door.harm(b"op=", stall, 10_000)
-        send()
+        counted.send()
         wait_until(lambda: world.door.harmed > 0, 20, "the lake is written")
-        counter.stop()
+        counted.counter.stop()
         world.heal()
-        counter.launch()
-        wait_until(is_complete, 60, f"the lake has {sum(sent.values())} counts")
-    counter.stop()
-    for words in (("verify",), ("describe",), ("history",), ("files",), ("compact", "--all-days"), ("vacuum",), ("verify",)):
-        rows = command(t, "lake", *words, *place)
-        if words == ("verify",):
-            # A note is a file that a killed writer left.
-            expect({row["kind"] for row in rows} <= {"ok", "note"}, f"verify: {rows}")
+        counted.counter.launch()
+        counted.wait_complete()
+    counted.counter.stop()
+    counted.run_commands()
     fetch(world.hdfs, f"{folder}/tables", t.folder / "copy")
-    check_readers(t, t.folder / "copy", {location: Counter(bus=count) for location, count in sent.items()})
+    counted.check_copy(t.folder / "copy")
     with t.case("`serve` asks it"):
-        serve = process(t, cluster, "serve", 2, "--config", config, "--lake.dir", lake)
+        serve = process(t, counted.cluster, "serve", 2, "--config", config, "--lake.dir", lake)
         serve.start()
-        expect_equal(sums(serve), dict(sent), "what `serve` reads")
+        expect_equal(sums(serve), dict(counted.sent), "what `serve` reads")
         serve.stop()
     with t.case("what is not there"):
-        said = t.run("lake", "verify", "--lake", f"hdfs://other{folder}")
-        expect(said.returncode == 1 and b"[hdfs.other]" in said.stderr, f"verify: {said.stderr!r}")
-        said = t.run("lake", "verify", "--lake", f"hdfs://prod{folder}/none", "--config", config)
-        expect(said.returncode == 1 and b"there is no lake in" in said.stderr, f"verify: {said.stderr!r}")
+        counted.check_absent(f"hdfs://other{folder}", "[hdfs.other]", f"hdfs://prod{folder}/none")

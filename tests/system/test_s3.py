@@ -9,26 +9,21 @@ from __future__ import annotations
 import http.server
 import json
 import os
-import pathlib
 import random
 import re
 import ssl
 import subprocess
 import threading
-import time
-from collections import Counter
 
 import test_hdfs
-from brokers import shared_kafka
 from clocks import Clock
+from counted_lake import CountedLake
 from gateways import Connection, Gateway, answer, cut_answer, cut_request, lose_answer, lose_request, stall
 from registry import test
 from s3 import ROOT_KEY, Key, KeptConnections, Versitygw, shared_s3
 from server import ROOT, Test, expect, expect_equal, free_port, wait_until
-from test_gap import process
 from test_hdfs import SUMS, sums
-from test_lake import check_readers, command
-from test_monitor import event
+from test_lake import command
 
 MEBIBYTE = 1 << 20
 LARGE = 20 * MEBIBYTE  # goes up in parts
@@ -478,30 +473,13 @@ def s3_lake(t: Test) -> None:
     config.write_text(f'[s3.counts]\nendpoint = "http://127.0.0.1:{door.port}"\n'
                       f'access_key_file = "{s3.key.write(t.folder / "key")}"\n')
     lake = "s3://counts/a/lake"
-    cluster = shared_kafka(t)
-    cluster.create_topics(2, "item_counts")
-    counter = process(t, cluster, "count", 1, "--config", config, "--lake.dir", lake, "--lake.roll_interval", "300ms",
-                      "--lake.maintenance_interval", "1s", "--engine.checkpoint_interval", "300ms")
-    counter.launch()
-    wait_until(lambda: counter.answers() and counter.healthy(), 60, "count is well")
-    sent: Counter = Counter()
-
-    def send() -> None:
-        locations = [draw.randrange(1, 5) for _ in range(100)]
-        sent.update(locations)
-        cluster.foreign("write", lines=[
-            {"topic": "raw_camera_events", "partition": location % 2, "key": str(location),
-             "value": json.dumps(event(location, location))} for location in locations])
+    counted = CountedLake(t, lake, config, draw)
 
     def kill_server() -> None:
         s3.kill()
-        send()
+        counted.send()
         s3.start()
         s3.wait()
-
-    def kill_counter() -> None:
-        counter.kill()
-        counter.launch()
 
     def lose_answers() -> None:
         door.harm(b"PUT ", lose_answer, 3)
@@ -509,60 +487,39 @@ def s3_lake(t: Test) -> None:
     def slow_down() -> None:
         door.harm(b"/counts", answer("503 Slow Down", refusal("SlowDown")), 20)
 
-    faults = [kill_counter, lose_answers, slow_down, kill_server] * 2
-    draw.shuffle(faults)
-    for fault in faults:
-        send()
-        time.sleep(draw.uniform(0.2, 1))
-        fault()
+    counted.suffer([counted.kill_counter, lose_answers, slow_down, kill_server] * 2)
     door.heal()
-    wait_until(lambda: counter.answers() and counter.healthy(), 60, "count is well again")
+    counted.wait_well()
     door.harm(b"PUT ", lose_answer)
-    send()
-    place = ("--lake", lake, "--config", config)
-
-    def is_complete() -> bool:
-        said = t.run("lake", "verify", *place, "--format", "json")
-        return f"lake {sum(sent.values())} = ledger {sum(sent.values())}" in said.stdout.decode()
-
-    wait_until(is_complete, 60, f"the lake has {sum(sent.values())} counts")
-    for name, operation in (("calls", "list"), ("bytes", "read"), ("bytes", "put"), ("seconds", "put"),
-                            ("retries", "put")):
-        expect(counter.metric(f"sightline_lake_storage_{name}_total", f'operation="{operation}"') > 0,
-               f"the metric of {name} of {operation}")
+    counted.send()
+    counted.wait_complete()
+    counted.check_metrics()
     with t.case("a stop does not wait for a server that does not answer"):
         door.harm(b"/counts", stall, 10_000)
-        send()
+        counted.send()
         wait_until(lambda: door.harmed > 0, 20, "the lake is written")
-        counter.stop()
+        counted.counter.stop()
         door.heal()
-        counter.launch()
-        wait_until(is_complete, 60, f"the lake has {sum(sent.values())} counts")
-    counter.stop()
+        counted.counter.launch()
+        counted.wait_complete()
+    counted.counter.stop()
     with t.case("vacuum aborts an upload that was left"):
         s3.ok("POST", "counts/a/lake/ledger/left", uploads="")
-        expect(any("left" in json.dumps(row) for row in command(t, "lake", "verify", *place)), "verify notes it")
-        command(t, "lake", "vacuum", *place, "--retention", "0s")
+        expect(any("left" in json.dumps(row) for row in command(t, "lake", "verify", *counted.place)), "verify notes it")
+        command(t, "lake", "vacuum", *counted.place, "--retention", "0s")
         expect_equal(s3.uploads("counts", "a/lake/"), [], "the unfinished uploads")
-    for words in (("verify",), ("describe",), ("history",), ("files",), ("compact", "--all-days"), ("vacuum",), ("verify",)):
-        rows = command(t, "lake", *words, *place)
-        if words == ("verify",):
-            # A note is a file that a killed writer left.
-            expect({row["kind"] for row in rows} <= {"ok", "note"}, f"verify: {rows}")
+    counted.run_commands()
     for name in s3.names("counts", "a/lake/"):
         copy = t.folder / "copy" / name
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(s3.ok("GET", f"counts/a/lake/{name}"))
-    check_readers(t, t.folder / "copy", {location: Counter(bus=count) for location, count in sent.items()})
+    counted.check_copy(t.folder / "copy")
     with t.case("who asks it"):
         server = t.server("--config", config, "--lake.dir", lake)
         server.start()
-        wait_until(lambda: sums(server) == dict(sent), 30, "`up` reads what was counted")
+        wait_until(lambda: sums(server) == dict(counted.sent), 30, "`up` reads what was counted")
         server.stop()
-        rows = command(t, "query", SUMS, *place)
-        expect_equal({row["location"]: row["n"] for row in rows}, dict(sent), "`sightline query`")
+        rows = command(t, "query", SUMS, *counted.place)
+        expect_equal({row["location"]: row["n"] for row in rows}, dict(counted.sent), "`sightline query`")
     with t.case("what is not there"):
-        said = t.run("lake", "verify", "--lake", "s3://other/lake")
-        expect(said.returncode == 1 and b"[s3.other]" in said.stderr, f"verify: {said.stderr!r}")
-        said = t.run("lake", "verify", "--lake", "s3://counts/none", "--config", config)
-        expect(said.returncode == 1 and b"there is no lake in" in said.stderr, f"verify: {said.stderr!r}")
+        counted.check_absent("s3://other/lake", "[s3.other]", "s3://counts/none")

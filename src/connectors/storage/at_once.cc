@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/check.h"
+
 namespace sightline {
 
 Status ForEachAtOnce(size_t count, size_t threads_max,
@@ -28,6 +30,15 @@ Status ForEachAtOnce(size_t count, size_t threads_max,
   work();
   threads.clear();
   return first;
+}
+
+Result<PutOutcome> PutEachAtOnce(std::span<const NewFile> files, PutMode mode, int64_t uploads_max,
+                                 const std::function<Result<PutOutcome>(const NewFile&)>& put) {
+  if (files.size() == 1) return put(files[0]);
+  CHECK(mode == PutMode::kReplace);
+  RETURN_IF_ERROR(ForEachAtOnce(files.size(), static_cast<size_t>(uploads_max),
+                                [&](size_t i) { return put(files[i]).status(); }));
+  return PutOutcome::kWritten;
 }
 
 }  // namespace sightline

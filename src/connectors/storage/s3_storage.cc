@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "connectors/storage/at_once.h"
@@ -227,12 +226,8 @@ Result<std::optional<std::string>> S3Storage::Read(std::string_view path, ByteRa
 }
 
 Result<PutOutcome> S3Storage::PutFiles(std::span<const NewFile> files, PutMode mode) {
-  if (files.size() == 1) return PutOne(files[0].path, files[0].content, mode);
-  CHECK(mode == PutMode::kReplace);
-  RETURN_IF_ERROR(ForEachAtOnce(
-      files.size(), static_cast<size_t>(options_.uploads_max),
-      [&](size_t i) { return PutOne(files[i].path, files[i].content, mode).status(); }));
-  return PutOutcome::kWritten;
+  return PutEachAtOnce(files, mode, options_.uploads_max,
+                       [&](const NewFile& file) { return PutOne(file.path, file.content, mode); });
 }
 
 // Servers know the condition of a PUT; not all do at the end of an upload in parts.

@@ -8,7 +8,6 @@
 #include <optional>
 #include <utility>
 
-#include "base/check.h"
 #include "connectors/storage/at_once.h"
 #include "connectors/storage/read_back.h"
 #include "connectors/storage/retries.h"
@@ -213,12 +212,8 @@ Result<std::optional<std::string>> WebHdfsStorage::Read(std::string_view path, B
 }
 
 Result<PutOutcome> WebHdfsStorage::PutFiles(std::span<const NewFile> files, PutMode mode) {
-  if (files.size() == 1) return PutOne(files[0].path, files[0].content, mode);
-  CHECK(mode == PutMode::kReplace);
-  RETURN_IF_ERROR(ForEachAtOnce(
-      files.size(), static_cast<size_t>(options_.uploads_max),
-      [&](size_t i) { return PutOne(files[i].path, files[i].content, mode).status(); }));
-  return PutOutcome::kWritten;
+  return PutEachAtOnce(files, mode, options_.uploads_max,
+                       [&](const NewFile& file) { return PutOne(file.path, file.content, mode); });
 }
 
 Result<PutOutcome> WebHdfsStorage::PutOne(std::string_view path, const Content& content,
